@@ -1,0 +1,50 @@
+# `make run` serves; `make test` tests. Both set everything up first, in .venv, from the lock.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+LOCK   := requirements/dev.lock
+READY  := $(VENV)/.installed
+
+.PHONY: help install run test check format bench lock openapi clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(READY) ## everything, training included, into .venv
+
+$(READY): $(LOCK) pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 14) or sys.exit("Python 3.11 to 3.13 is needed; %s is %d.%d. Try: make PYTHON=python3.13 ..." % ((sys.executable,) + v))'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement $(LOCK)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: install ## serve on port 5000 (SIGNALML_PORT), data in ./var (SIGNALML_HOME)
+	$(BIN)/signalml serve
+
+test: install ## every test
+	$(BIN)/python -m pytest
+
+check: install ## lint, format and types, as CI does
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install ## this service beside the original's way, in one run; needs the recordings
+	$(BIN)/python -m benchmarks.inference
+
+openapi: install ## write the frozen schema anew after a wanted change
+	$(BIN)/signalml openapi > docs/openapi.json
+
+lock: ## choose versions anew (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --constraint requirements/constraints.txt \
+		--extra train --group dev --output-file requirements/dev.lock pyproject.toml requirements/build.in
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --constraint requirements/constraints.txt \
+		--constraint requirements/dev.lock --output-file requirements/serve.lock pyproject.toml requirements/build.in
+
+clean: ## remove what was built, not what was learned
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
