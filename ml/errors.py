@@ -1,0 +1,181 @@
+"""Everything that can be refused or go wrong, by name.
+
+::
+
+    SignalMLError
+    ├── AudioError                 a recording is refused
+    │   ├── EmptyAudio
+    │   ├── NotAudio
+    │   ├── UnsupportedCodec
+    │   ├── MalformedAudio
+    │   ├── TruncatedAudio
+    │   ├── UnsupportedSampleRate
+    │   ├── TooManyChannels
+    │   ├── ChannelNotFound
+    │   ├── RecordingTooLong
+    │   ├── RecordingTooShort
+    │   ├── UnpackedTooLarge
+    │   └── NotFinite
+    ├── SpecError                  a feature spec contradicts itself
+    ├── ModelError                 a model cannot be read, trusted or served
+    │   ├── ImportRefused
+    │   ├── BundleDamaged
+    │   ├── BundleForeign
+    │   ├── GoldenClipFailed
+    │   ├── ModelNotFound
+    │   ├── AliasNotSet
+    │   └── InvalidLabels
+    └── MissingExtra               an optional part of the project is not installed
+
+Each class has a stable ``code`` that clients may rely on. The message is one sentence that says what was found and what
+was expected. Nothing here knows about HTTP.
+"""
+
+from typing import ClassVar
+
+
+class SignalMLError(Exception):
+    """Root of the tree. ``code`` never changes once released."""
+
+    code: ClassVar[str] = "signalml_error"
+
+
+class AudioError(SignalMLError):
+    """The bytes are not a recording that can be judged."""
+
+    code = "audio_refused"
+
+
+class EmptyAudio(AudioError):
+    """There are no bytes, or a header without a single sample."""
+
+    code = "audio_empty"
+
+
+class NotAudio(AudioError):
+    """Neither WAV nor FLAC."""
+
+    code = "audio_not_recognised"
+
+
+class UnsupportedCodec(AudioError):
+    """A WAV or FLAC whose samples are coded in a way that is not accepted."""
+
+    code = "audio_codec_unsupported"
+
+
+class MalformedAudio(AudioError):
+    """The header contradicts itself, or the coded samples do not decode."""
+
+    code = "audio_malformed"
+
+
+class TruncatedAudio(AudioError):
+    """The header promises more samples than there are."""
+
+    code = "audio_truncated"
+
+
+class UnsupportedSampleRate(AudioError):
+    """The sample rate lies outside the accepted range."""
+
+    code = "audio_sample_rate_unsupported"
+
+
+class TooManyChannels(AudioError):
+    """More channels than accepted."""
+
+    code = "audio_too_many_channels"
+
+
+class ChannelNotFound(AudioError):
+    """The model listens to one channel, and this recording does not have it."""
+
+    code = "audio_channel_not_found"
+
+
+class RecordingTooLong(AudioError):
+    """Longer than the limit."""
+
+    code = "audio_too_long"
+
+
+class RecordingTooShort(AudioError):
+    """Shorter than the limit."""
+
+    code = "audio_too_short"
+
+
+class UnpackedTooLarge(AudioError):
+    """Would take more memory, once unpacked, than one recording may."""
+
+    code = "audio_unpacked_too_large"
+
+
+class NotFinite(AudioError):
+    """Samples that are NaN, infinite or beyond any plausible full scale."""
+
+    code = "audio_not_finite"
+
+
+class SpecError(SignalMLError):
+    """A feature spec that contradicts itself or names what does not exist."""
+
+    code = "spec_invalid"
+
+
+class ModelError(SignalMLError):
+    """A model cannot be read, trusted or served."""
+
+    code = "model_error"
+
+
+class ImportRefused(ModelError):
+    """A foreign model file that is not the network it should be."""
+
+    code = "model_import_refused"
+
+
+class BundleDamaged(ModelError):
+    """A bundle whose content is not what its manifest says."""
+
+    code = "model_bundle_damaged"
+
+
+class BundleForeign(ModelError):
+    """Not a bundle, or one of a format this version cannot read."""
+
+    code = "model_bundle_foreign"
+
+
+class GoldenClipFailed(ModelError):
+    """A bundle that does not answer its own golden clip as it did when it was written."""
+
+    code = "model_golden_clip_failed"
+
+
+class ModelNotFound(ModelError):
+    """No such version in the registry."""
+
+    code = "model_not_found"
+
+
+class AliasNotSet(ModelError):
+    """The alias points to no version."""
+
+    code = "model_alias_not_set"
+
+
+class InvalidLabels(ModelError):
+    """Labels that do not fit the network they are meant for."""
+
+    code = "model_labels_invalid"
+
+
+class MissingExtra(SignalMLError):
+    """An optional part of the project is needed and not installed."""
+
+    code = "extra_missing"
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs TensorFlow, which is not installed: run  pip install 'signalml[{extra}]'")
