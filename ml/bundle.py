@@ -1,0 +1,300 @@
+"""A model version on disk: everything that decides how a sound becomes an answer, in one folder.
+
+::
+
+    manifest.json    format, version, and size and SHA-256 of each other file
+    spec.json        how a sound becomes the network's input (FeatureSpec)
+    labels.json      the classes, their messages, and which of them are anomalies
+    decision.json    the threshold on the score, and what is known of its false-alarm rate
+    card.json        where the model comes from and what it was measured on
+    network.tflite   the network as it is served
+    network.keras    the same network, for training on
+    golden.wav       a clip, and in golden.json the probabilities that it must give
+
+Nothing is executed to read one: JSON, a flatbuffer, and a Keras archive of which only the list of layers is read.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from ml.errors import BundleDamaged, BundleForeign, InvalidLabels, SpecError
+from ml.features import FeatureSpec
+from ml.files import sync_folder, to_json, write_whole
+from ml.labels import Labels
+
+FORMAT, FORMAT_VERSION = "signalml-bundle", 1
+MANIFEST, SPEC, LABELS, DECISION, CARD = "manifest.json", "spec.json", "labels.json", "decision.json", "card.json"
+LITERT, KERAS, GOLDEN_CLIP, GOLDEN_ANSWER = "network.tflite", "network.keras", "golden.wav", "golden.json"
+REQUIRED = frozenset({SPEC, LABELS, DECISION, CARD, LITERT, KERAS, GOLDEN_CLIP, GOLDEN_ANSWER})
+# What a version's name digests: all that decides an answer. Not the Keras archive and the card, which carry times.
+DECIDING = (SPEC, LABELS, DECISION, LITERT, GOLDEN_ANSWER)
+VERSION_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}-[0-9a-f]{10}")
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
+MAX_FILE_BYTES = 512 * 2**20
+# LiteRT agrees with Keras to 1e-6 on one machine; this leaves room for another processor's arithmetic.
+GOLDEN_TOLERANCE = 1e-3
+# A Keras archive may name any Python class, Lambda included, and loading it would run that code. These cannot.
+KERAS_LAYERS = frozenset(
+    {
+        "InputLayer",
+        "Conv1D",
+        "Conv2D",
+        "SeparableConv2D",
+        "DepthwiseConv2D",
+        "MaxPooling1D",
+        "MaxPooling2D",
+        "AveragePooling2D",
+        "GlobalAveragePooling1D",
+        "GlobalAveragePooling2D",
+        "GlobalMaxPooling2D",
+        "BatchNormalization",
+        "LayerNormalization",
+        "Normalization",
+        "Dropout",
+        "SpatialDropout2D",
+        "Dense",
+        "Flatten",
+        "Reshape",
+        "Activation",
+        "ReLU",
+        "LeakyReLU",
+        "Softmax",
+        "Add",
+        "Concatenate",
+        "ZeroPadding2D",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """From score to verdict: anomalous above ``threshold`` (0 to 1).
+
+    ``false_alarm_rate`` is the share of healthy recordings above it, None where nobody has measured it; ``basis`` says
+    in words where the threshold comes from.
+    """
+
+    threshold: float
+    false_alarm_rate: float | None
+    basis: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1 or not (self.false_alarm_rate is None or 0 <= self.false_alarm_rate <= 1):
+            raise BundleDamaged(f"Decision: {self} holds a number outside 0 to 1.")
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenClip:
+    """A recording, and the probabilities that the model must give for it wherever it runs."""
+
+    wav: bytes
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a bundle holds."""
+
+    spec: FeatureSpec
+    labels: Labels
+    decision: Decision
+    card: dict[str, Any]
+    litert: bytes
+    golden: GoldenClip
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A verified version, read into memory."""
+
+    version: str
+    created: str
+    content: Content
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Verify ``folder`` and read it.
+
+        Raises:
+            BundleForeign, BundleDamaged
+        """
+        manifest = verify(folder)
+        try:
+            golden = _json(folder / GOLDEN_ANSWER)
+            content = Content(
+                spec=FeatureSpec.from_dict(_json(folder / SPEC)),
+                labels=Labels.from_list(_json(folder / LABELS)),
+                decision=Decision(**_json(folder / DECISION)),
+                card=_json(folder / CARD),
+                litert=(folder / LITERT).read_bytes(),
+                golden=GoldenClip((folder / GOLDEN_CLIP).read_bytes(), tuple(golden["probabilities"])),
+            )
+        except (SpecError, InvalidLabels, TypeError, KeyError, AttributeError) as error:
+            raise BundleDamaged(f"Bundle {folder.name}: {error}") from error
+        return cls(version=manifest["version"], created=manifest["created"], content=content)
+
+
+def write(folder: Path, name: str, content: Content, keras_file: Path) -> str:
+    """Write a bundle into an empty ``folder``, its manifest last.
+
+    Args:
+        folder: an empty folder that exists.
+        name: what the version's name begins with; lower-case letters, digits, dot, dash, underscore.
+        content: what to write.
+        keras_file: the ``.keras`` archive, which is moved into the folder.
+
+    Returns:
+        The version: ``name`` and a digest of all that decides an answer. The same model has the same version.
+
+    Raises:
+        ValueError: an unusable name.
+    """
+    if not NAME_PATTERN.fullmatch(name):
+        raise ValueError(f"{name!r} is no name for a model: lower-case letters, digits, '.', '_' and '-', at most 48.")
+    write_whole(folder / SPEC, to_json(content.spec.to_dict()))
+    write_whole(folder / LABELS, to_json(content.labels.to_list()))
+    write_whole(folder / DECISION, to_json(asdict(content.decision)))
+    write_whole(folder / CARD, to_json(content.card))
+    write_whole(folder / LITERT, content.litert)
+    write_whole(folder / GOLDEN_CLIP, content.golden.wav)
+    write_whole(folder / GOLDEN_ANSWER, to_json({"probabilities": list(content.golden.probabilities)}))
+    shutil.move(keras_file, folder / KERAS)
+    deciding = hashlib.sha256(b"".join(hashlib.sha256((folder / file).read_bytes()).digest() for file in DECIDING))
+    version = f"{name}-{deciding.hexdigest()[:10]}"
+    manifest = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "version": version,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "files": {file: _facts(folder / file) for file in sorted(REQUIRED)},
+    }
+    write_whole(folder / MANIFEST, to_json(manifest))
+    sync_folder(folder)
+    return version
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """Hold ``folder`` against its manifest: each file there, whole and unchanged, and none besides.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        BundleForeign: no manifest, or one of another format.
+        BundleDamaged: a file is missing, changed, truncated or too many; or the Keras archive holds a layer that could
+            run code.
+    """
+    manifest = _manifest(folder)
+    listed: Mapping[str, Mapping[str, Any]] = manifest["files"]
+    there = {path.name for path in folder.iterdir()} - {MANIFEST}
+    for file in sorted(REQUIRED | set(listed) | there):
+        if file not in there:
+            raise BundleDamaged(f"Bundle {folder.name}: the file {file} is missing.")
+        if file not in listed or file not in REQUIRED:
+            raise BundleDamaged(f"Bundle {folder.name}: the file {file} does not belong to it.")
+        facts = _facts(folder / file)
+        if facts["bytes"] != listed[file].get("bytes"):
+            raise BundleDamaged(
+                f"Bundle {folder.name}: {file} has {facts['bytes']} bytes; its manifest says {listed[file].get('bytes')}."
+            )
+        if facts["sha256"] != listed[file].get("sha256"):
+            raise BundleDamaged(f"Bundle {folder.name}: {file} was changed: its SHA-256 is not the manifest's.")
+    _check_keras_layers(folder / KERAS)
+    return manifest
+
+
+def pack(folder: Path, target: Path) -> None:
+    """Put a bundle into one zip archive, for a machine without a network."""
+    verify(folder)
+    aside = target.with_name(f".{target.name}.part")
+    try:
+        with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in (MANIFEST, *sorted(REQUIRED)):
+                archive.write(folder / file, file)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def unpack(archive_file: Path, folder: Path) -> None:
+    """Take the files of a bundle, and nothing else, out of an archive into ``folder``; the caller verifies.
+
+    Raises:
+        BundleForeign: not a zip archive of a bundle.
+        BundleDamaged: a file is too large or does not unpack.
+    """
+    try:
+        with zipfile.ZipFile(archive_file) as archive:
+            names = {info.filename: info for info in archive.infolist()}
+            if MANIFEST not in names or not set(names) <= REQUIRED | {MANIFEST}:
+                raise BundleForeign(
+                    f"{archive_file.name} is no exported model: it holds {sorted(names)[:5]}; "
+                    f"a {MANIFEST} and its files were expected."
+                )
+            for name, info in names.items():
+                if info.file_size > MAX_FILE_BYTES:
+                    raise BundleDamaged(f"{archive_file.name}: {name} unpacks to {info.file_size} bytes, which is too many.")
+                write_whole(folder / name, archive.read(info))
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        if isinstance(error, OSError) and not isinstance(error, EOFError) and error.errno is not None:
+            raise
+        raise BundleForeign(f"{archive_file.name} is no readable zip archive: {error}") from error
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise BundleForeign(f"{folder.name} is no bundle: it has no {MANIFEST}.")
+    manifest = _json(path)
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise BundleForeign(f"{folder.name} is no bundle: its {MANIFEST} is not of the format {FORMAT}.")
+    if manifest.get("format_version") != FORMAT_VERSION:
+        raise BundleForeign(
+            f"Bundle {folder.name} has format {manifest.get('format_version')}; this version reads {FORMAT_VERSION}."
+        )
+    version, files = manifest.get("version"), manifest.get("files")
+    well_formed = isinstance(version, str) and VERSION_PATTERN.fullmatch(version) and isinstance(files, dict)
+    if not well_formed or not isinstance(manifest.get("created"), str):
+        raise BundleDamaged(f"Bundle {folder.name}: its {MANIFEST} lacks a version, a date or a list of files.")
+    return manifest
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise BundleDamaged(f"{path.parent.name}/{path.name} is not JSON: {error}") from error
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _check_keras_layers(path: Path) -> None:
+    """Read the archive's list of layers, without Keras, and refuse whatever could run code when it is loaded."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            info = archive.getinfo("config.json")
+            if info.file_size > 2**20:
+                raise BundleDamaged(f"Bundle {path.parent.name}: the Keras archive's config is larger than 1 MiB.")
+            config = json.loads(archive.read(info))
+        layers = config["config"]["layers"]
+        kinds = [(layer["class_name"], str(layer.get("module", "keras"))) for layer in layers]
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, RecursionError, AttributeError) as error:
+        raise BundleDamaged(f"Bundle {path.parent.name}: {path.name} is no Keras archive ({error}).") from error
+    if config.get("class_name") not in ("Sequential", "Functional"):
+        raise BundleDamaged(f"Bundle {path.parent.name}: the Keras model is a {config.get('class_name')}, not a known kind.")
+    for kind, module in kinds:
+        if kind not in KERAS_LAYERS or module.split(".")[0] != "keras":
+            raise BundleDamaged(
+                f"Bundle {path.parent.name}: the Keras archive has a {kind} layer, which could run code when loaded."
+            )

@@ -1,0 +1,90 @@
+"""What the classes of a network are called, and what a person is told when one is heard."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from ml.errors import InvalidLabels
+
+MAX_NAME, MAX_MESSAGE = 64, 200
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLabel:
+    """One class: a short name, the message shown for it, and whether hearing it is an anomaly."""
+
+    name: str
+    message: str
+    anomalous: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The classes of a network, in the order of its outputs. At least one is healthy and one is not."""
+
+    classes: tuple[ClassLabel, ...]
+
+    def __post_init__(self) -> None:
+        names = [label.name for label in self.classes]
+        if len(set(names)) < len(names):
+            raise InvalidLabels(f"Labels: {names} holds a name twice; each class needs its own.")
+        for label in self.classes:
+            if not 1 <= len(label.name) <= MAX_NAME or not 1 <= len(label.message) <= MAX_MESSAGE:
+                raise InvalidLabels(
+                    f"Labels: {label.name!r} needs a name of 1 to {MAX_NAME} and a message of 1 to {MAX_MESSAGE} "
+                    "characters."
+                )
+        if not self.normal or not self.faults:
+            raise InvalidLabels("Labels: at least one class must be healthy and at least one an anomaly.")
+
+    @property
+    def normal(self) -> tuple[int, ...]:
+        """Outputs that mean a healthy machine."""
+        return tuple(i for i, label in enumerate(self.classes) if not label.anomalous)
+
+    @property
+    def faults(self) -> tuple[int, ...]:
+        """Outputs that mean a fault."""
+        return tuple(i for i, label in enumerate(self.classes) if label.anomalous)
+
+    def renamed(self, names: Sequence[tuple[str, str]]) -> Self:
+        """The same classes under other names and messages; which of them are anomalies stays.
+
+        Raises:
+            InvalidLabels: not one (name, message) for each class, or an unusable one.
+        """
+        if len(names) != len(self.classes):
+            raise InvalidLabels(f"Labels: {len(names)} were given; the network has {len(self.classes)} classes.")
+        return type(self)(
+            tuple(
+                ClassLabel(name, message, label.anomalous)
+                for (name, message), label in zip(names, self.classes, strict=True)
+            )
+        )
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """Plain values, as serialised."""
+        return [asdict(label) for label in self.classes]
+
+    @classmethod
+    def from_list(cls, values: list[dict[str, Any]]) -> Self:
+        """The inverse of :meth:`to_list`.
+
+        Raises:
+            InvalidLabels: not a list of labels.
+        """
+        try:
+            return cls(tuple(ClassLabel(**value) for value in values))
+        except (TypeError, AttributeError) as error:
+            raise InvalidLabels(f"Labels: not a list of name, message and anomalous ({error}).") from error
+
+
+ORIGINAL_LABELS = Labels(
+    (
+        ClassLabel("normal", "Component OK", anomalous=False),
+        ClassLabel("imbalance", "Component is imbalanced", anomalous=True),
+        ClassLabel("clogging", "Component is clogged", anomalous=True),
+        ClassLabel("voltage_change", "Voltage change", anomalous=True),
+    )
+)
+"""The four answers of the original service, in the order of its network's outputs."""

@@ -1,0 +1,303 @@
+"""Versions of models, and the aliases that say which of them serves.
+
+::
+
+    <home>/models/<version>/            a bundle, never changed once it is there
+    <home>/models/labels/<version>.json what its classes were renamed to, every revision of it
+    <home>/models/aliases.json          champion, challenger, previous, and how they came about
+    <home>/models/.incoming-*/          a bundle on its way in; one left behind is swept up a day later
+
+Writers hold a lock between processes; readers need none, because every file is replaced whole.
+"""
+
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from ml import bundle
+from ml.bundle import Bundle
+from ml.errors import AliasNotSet, BundleDamaged, BundleForeign, ModelError, ModelNotFound
+from ml.files import locked, sync_folder, to_json, write_whole
+from ml.labels import Labels
+from ml.predictor import Predictor
+
+Alias = Literal["champion", "challenger", "previous"]
+ALIASES: tuple[Alias, ...] = get_args(Alias)
+HISTORY_KEPT = 200
+INCOMING = ".incoming-"
+INCOMING_KEPT_S = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRevision:
+    """Labels at one time. Revision 1 is what the bundle was written with."""
+
+    revision: int
+    created: str
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True)
+class AliasChange:
+    """One entry of the aliases' history; the oldest are forgotten after :data:`HISTORY_KEPT`."""
+
+    at: str
+    alias: str
+    version: str
+    before: str | None
+
+
+class Registry:
+    """The models of one home.
+
+    Args:
+        home: the folder that holds ``models/``; made when it is first written to.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "models"
+        self._aliases_file = self.folder / "aliases.json"
+
+    # Reading
+
+    def versions(self) -> list[str]:
+        """All versions, the newest first."""
+        if not self.folder.is_dir():
+            return []
+        found = [path for path in self.folder.iterdir() if path.is_dir() and bundle.VERSION_PATTERN.fullmatch(path.name)]
+        return [path.name for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)]
+
+    def aliases(self) -> dict[Alias, str]:
+        """The aliases that are set, and their versions."""
+        pointed: dict[str, str] = self._aliases()["aliases"]
+        return {alias: pointed[alias] for alias in ALIASES if alias in pointed}
+
+    def history(self) -> list[AliasChange]:
+        """How the aliases came about, the oldest first."""
+        return [AliasChange(**entry) for entry in self._aliases()["history"]]
+
+    def resolve(self, reference: str) -> str:
+        """The version that a version or an alias means.
+
+        Raises:
+            AliasNotSet, ModelNotFound
+        """
+        if reference in ALIASES:
+            version = self.aliases().get(reference)
+            if version is None:
+                raise AliasNotSet(
+                    f"No model is {reference}: import one with  signalml models import FILE --promote"
+                    if reference == "champion"
+                    else f"No model is {reference}."
+                )
+            return version
+        if not bundle.VERSION_PATTERN.fullmatch(reference) or not (self.folder / reference).is_dir():
+            there = ", ".join(self.versions()[:5]) or "none"
+            raise ModelNotFound(f"There is no model {reference!r}; the newest are: {there}.")
+        return reference
+
+    def path(self, reference: str) -> Path:
+        """The folder of a version or an alias."""
+        return self.folder / self.resolve(reference)
+
+    def read(self, reference: str) -> Bundle:
+        """Verify and read a version.
+
+        Raises:
+            AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged
+        """
+        folder = self.path(reference)
+        if not folder.is_dir():
+            raise ModelNotFound(f"The model {folder.name} was there and is gone.")
+        found = Bundle.read(folder)
+        if found.version != folder.name:
+            raise BundleDamaged(f"The folder {folder.name} holds the bundle {found.version}.")
+        return found
+
+    def predictor(self, reference: str) -> Predictor:
+        """Load a version under its current labels; it has answered its golden clip.
+
+        Raises:
+            AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged, GoldenClipFailed
+        """
+        found = self.read(reference)
+        current = self.labels(found.version, found)[-1]
+        return Predictor.load(found, current.labels, current.revision)
+
+    def labels(self, reference: str, found: Bundle | None = None) -> list[LabelRevision]:
+        """Every revision of a version's labels, the current one last."""
+        found = found or self.read(reference)
+        first = LabelRevision(1, found.created, found.content.labels)
+        return [first, *self._renamed(found.version)]
+
+    def state(self) -> tuple[object, ...]:
+        """Changes whenever the champion, or what its classes are called, may have changed; cheap enough to poll."""
+        champion = self.aliases().get("champion")
+        return (champion, self._stamp(self._aliases_file), champion and self._stamp(self._labels_file(champion)))
+
+    # Writing
+
+    @contextmanager
+    def incoming(self) -> Iterator[Path]:
+        """An empty folder to write a bundle into, which vanishes unless :meth:`add` has taken it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+        folder = self.folder / f"{INCOMING}{uuid.uuid4().hex}"
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def add(self, folder: Path) -> str:
+        """Take a bundle from an :meth:`incoming` folder, once it has proved itself; one already there stays as it is.
+
+        Returns:
+            The version.
+
+        Raises:
+            BundleForeign, BundleDamaged, GoldenClipFailed
+        """
+        found = Predictor.load(Bundle.read(folder)).bundle
+        with self._writing():
+            target = self.folder / found.version
+            if not target.exists():
+                folder.rename(target)
+                sync_folder(self.folder)
+        return found.version
+
+    def add_archive(self, archive: Path) -> str:
+        """Add a bundle that :meth:`export` has packed.
+
+        Raises:
+            BundleForeign, BundleDamaged, GoldenClipFailed
+        """
+        with self.incoming() as folder:
+            bundle.unpack(archive, folder)
+            return self.add(folder)
+
+    def export(self, reference: str, target: Path) -> None:
+        """Pack a version into one archive."""
+        bundle.pack(self.path(reference), target)
+
+    def promote(self, reference: str, alias: Alias = "champion") -> str:
+        """Point ``alias`` to a version that loads and answers its golden clip; the champion before becomes previous.
+
+        Returns:
+            The version.
+
+        Raises:
+            AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged, GoldenClipFailed, ModelError
+        """
+        if alias == "previous":
+            raise ModelError("The alias previous is kept by the registry: promote another champion, or roll back.")
+        with self._writing():
+            version = self.resolve(reference)
+            self.predictor(version)
+            state = self._aliases()
+            pointed: dict[str, str] = state["aliases"]
+            before = pointed.get(alias)
+            if before == version:
+                return version
+            if alias == "champion":
+                if before is not None:
+                    pointed["previous"] = before
+                if pointed.get("challenger") == version:
+                    del pointed["challenger"]
+            pointed[alias] = version
+            change = AliasChange(_now(), alias, version, before)
+            state["history"] = [*state["history"], asdict(change)][-HISTORY_KEPT:]
+            write_whole(self._aliases_file, to_json(state))
+        return version
+
+    def rollback(self) -> str:
+        """Make the previous champion the champion again; the two change places.
+
+        Raises:
+            AliasNotSet: there is no previous champion.
+        """
+        return self.promote("previous")
+
+    def rename_classes(self, reference: str, names: Sequence[tuple[str, str]]) -> LabelRevision:
+        """Give a version's classes new names and messages, as a new revision; the old ones are kept.
+
+        Args:
+            reference: version or alias.
+            names: a name and a message for each class, in the order of the classes.
+
+        Raises:
+            InvalidLabels, AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged
+        """
+        with self._writing():
+            found = self.read(reference)
+            revisions = self.labels(found.version, found)
+            current = revisions[-1]
+            renamed = current.labels.renamed(names)
+            if renamed == current.labels:
+                return current
+            added = LabelRevision(current.revision + 1, _now(), renamed)
+            self._labels_file(found.version).parent.mkdir(exist_ok=True)
+            entries = [
+                {"revision": r.revision, "created": r.created, "labels": r.labels.to_list()}
+                for r in (*revisions[1:], added)
+            ]
+            write_whole(self._labels_file(found.version), to_json(entries))
+        return added
+
+    # Files
+
+    def _aliases(self) -> dict[str, Any]:
+        try:
+            state = json.loads(self._aliases_file.read_bytes())
+            if not isinstance(state["aliases"], dict) or not isinstance(state["history"], list):
+                raise TypeError("aliases or history of the wrong type")
+        except FileNotFoundError:
+            return {"aliases": {}, "history": []}
+        except (ValueError, KeyError, TypeError) as error:
+            raise BundleForeign(f"{self._aliases_file.name} is damaged ({error}): remove it and promote again.") from error
+        return dict(state)
+
+    def _renamed(self, version: str) -> list[LabelRevision]:
+        path = self._labels_file(version)
+        try:
+            return [
+                LabelRevision(entry["revision"], entry["created"], Labels.from_list(entry["labels"]))
+                for entry in json.loads(path.read_bytes())
+            ]
+        except FileNotFoundError:
+            return []
+        except (ValueError, KeyError, TypeError) as error:
+            raise BundleDamaged(f"The labels of {version} are damaged ({error}): remove labels/{path.name}.") from error
+
+    def _labels_file(self, version: str) -> Path:
+        return self.folder / "labels" / f"{version}.json"
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder / ".lock"):
+            yield
+
+    def _sweep(self) -> None:
+        for left in self.folder.glob(f"{INCOMING}*"):
+            if time.time() - left.stat().st_mtime > INCOMING_KEPT_S:
+                shutil.rmtree(left, ignore_errors=True)
+
+    @staticmethod
+    def _stamp(path: Path) -> tuple[int, int] | None:
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return None
+        return (found.st_ino, found.st_mtime_ns)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
