@@ -241,7 +241,9 @@ def unpack(archive_file: Path, folder: Path) -> None:
                 )
             for name, info in names.items():
                 if info.file_size > MAX_FILE_BYTES:
-                    raise BundleDamaged(f"{archive_file.name}: {name} unpacks to {info.file_size} bytes, which is too many.")
+                    raise BundleDamaged(
+                        f"{archive_file.name}: {name} unpacks to {info.file_size} bytes, which is too many."
+                    )
                 write_whole(folder / name, archive.read(info))
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         if isinstance(error, OSError) and not isinstance(error, EOFError) and error.errno is not None:
@@ -292,7 +294,9 @@ def _check_keras_layers(path: Path) -> None:
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError, RecursionError, AttributeError) as error:
         raise BundleDamaged(f"Bundle {path.parent.name}: {path.name} is no Keras archive ({error}).") from error
     if config.get("class_name") not in ("Sequential", "Functional"):
-        raise BundleDamaged(f"Bundle {path.parent.name}: the Keras model is a {config.get('class_name')}, not a known kind.")
+        raise BundleDamaged(
+            f"Bundle {path.parent.name}: the Keras model is a {config.get('class_name')}, not a known kind."
+        )
     for kind, module in kinds:
         if kind not in KERAS_LAYERS or module.split(".")[0] != "keras":
             raise BundleDamaged(

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported: no notes about missing GPUs
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported: no notes about missing GPUs
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
+import keras
+import numpy as np
+from numpy.typing import NDArray
 
-from ml.errors import ModelError  # noqa: E402
-from ml.network import Network  # noqa: E402
+from ml.errors import ModelError
+from ml.network import Network
 
 # Keras and LiteRT order their sums differently; measured on the original's network: 5e-7.
 EXPORT_TOLERANCE = 1e-5
@@ -85,5 +85,7 @@ def export(model: keras.Model, folder: Path, probes: Sequence[NDArray[np.float32
     for probe in probes:
         difference = float(np.abs(network(probe) - model(probe, training=False).numpy()[0]).max())
         if not difference <= EXPORT_TOLERANCE:
-            raise ModelError(f"The exported network differs from the Keras one by {difference:.2g}: nothing was written.")
+            raise ModelError(
+                f"The exported network differs from the Keras one by {difference:.2g}: nothing was written."
+            )
     return archive, content

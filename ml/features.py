@@ -7,6 +7,7 @@ that each group of mel bands has. Against ``librosa.feature.mfcc`` the largest d
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Self
@@ -110,7 +111,7 @@ class FeatureSpec:
 
     @classmethod
     def original(cls) -> Self:
-        """The original project's input: 40 MFCC x 433 frames at 22 050 Hz, ``librosa.load`` and its defaults of then."""
+        """The original project's input: 40 MFCC x 433 frames at 22 050 Hz, with librosa's defaults of its time."""
         return cls(sample_rate_hz=22_050, fmax_hz=11_025.0, n_mfcc=40, clip_frames=433, silent_frames=2)
 
     @property
@@ -262,13 +263,13 @@ def _mel_edges(spec: FeatureSpec) -> NDArray[np.float64]:
 # Slaney's scale: linear up to 1000 Hz (15 mel), then logarithmic, 27 mel for a factor of 6.4.
 _LINEAR_HZ_PER_MEL = 200.0 / 3
 _CORNER_HZ, _CORNER_MEL = 1000.0, 15.0
-_LOG_STEP = np.log(6.4) / 27.0
+_LOG_STEP = math.log(6.4) / 27.0
 
 
 def _hz_to_mel(hz: float) -> float:
     if hz < _CORNER_HZ:
         return hz / _LINEAR_HZ_PER_MEL
-    return _CORNER_MEL + float(np.log(hz / _CORNER_HZ)) / _LOG_STEP
+    return _CORNER_MEL + math.log(hz / _CORNER_HZ) / _LOG_STEP
 
 
 def _mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -291,15 +292,15 @@ def _band_groups(filters: NDArray[np.float32]) -> tuple[_BandGroup, ...]:
 def _dct(coefficients: int, bands: int) -> NDArray[np.float32]:
     """Rows of the orthonormal DCT-II, ``(coefficients, bands)``."""
     k, n = np.arange(coefficients)[:, None], np.arange(bands)
-    rows = np.sqrt(2 / bands) * np.cos(np.pi * k * (2 * n + 1) / (2 * bands))
-    rows[0] /= np.sqrt(2)
-    return rows.astype(np.float32)
+    rows = np.cos(np.pi * k * (2 * n + 1) / (2 * bands)) * math.sqrt(2 / bands)
+    rows[0] /= math.sqrt(2)
+    return np.asarray(rows, np.float32)
 
 
 def _window(name: str, length: int) -> NDArray[np.float32]:
     phase = 2 * np.pi * np.arange(length) / length
     terms = [(-1) ** k * a * np.cos(k * phase) for k, a in enumerate(WINDOWS[name])]
-    return np.sum(terms, axis=0).astype(np.float32)
+    return np.asarray(np.sum(terms, axis=0), np.float32)
 
 
 def _frames(clip: NDArray[np.float32], spec: FeatureSpec) -> NDArray[np.float32]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MAX_DESCRIPTION_BYTES = 2**20
 SUFFIXES = frozenset({".hdf5", ".h5"})
 # What each kind of layer must say of itself beyond its sizes; another value would compute something else.
-FIXED = {
+FIXED: dict[str, dict[str, Any]] = {
     "Conv2D": {
         "padding": "valid",
         "data_format": "channels_last",
@@ -124,7 +124,9 @@ def _describe(file: "h5py.File", spec: FeatureSpec, classes: int) -> tuple["CnnS
     if isinstance(description, bytes):
         description = description.decode("utf-8", "replace")
     if not isinstance(description, str) or len(description) > MAX_DESCRIPTION_BYTES:
-        raise ImportRefused("The HDF5 file has no description of a Keras model (attribute model_config): weights alone?")
+        raise ImportRefused(
+            "The HDF5 file has no description of a Keras model (attribute model_config): weights alone?"
+        )
     try:
         model = json.loads(description)
         kind, config = model["class_name"], model["config"]
@@ -146,7 +148,9 @@ def _describe(file: "h5py.File", spec: FeatureSpec, classes: int) -> tuple["CnnS
     for position, (layer, values) in enumerate(layers):
         for field, value in FIXED[layer].items():
             if values.get(field) != value:
-                raise ImportRefused(f"Layer {position} ({layer}) has {field} {values.get(field)}; {value} was expected.")
+                raise ImportRefused(
+                    f"Layer {position} ({layer}) has {field} {values.get(field)}; {value} was expected."
+                )
 
     poolings = [values for layer, values in layers if layer == "MaxPooling2D"]
     kernel = _one("kernel_size", [values.get("kernel_size") for values in convolutions])

@@ -214,8 +214,8 @@ def _bridge(log_mel: NDArray[np.float32], low: int, high: int) -> NDArray[np.flo
     last = log_mel.shape[1] - 1
     left = log_mel[:, [low - 1 if low > 0 else min(high, last)]]
     right = log_mel[:, [high if high <= last else max(low - 1, 0)]]
-    position = (np.arange(high - low, dtype=np.float32) + 1) / (high - low + 1)
-    return left + (right - left) * position
+    position = np.linspace(0, 1, high - low + 2, dtype=np.float32)[1:-1]
+    return np.asarray(left + (right - left) * position, np.float32)
 
 
 def _rounded(probabilities: tuple[float, ...]) -> list[float | None]:

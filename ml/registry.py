@@ -71,8 +71,12 @@ class Registry:
         """All versions, the newest first."""
         if not self.folder.is_dir():
             return []
-        found = [path for path in self.folder.iterdir() if path.is_dir() and bundle.VERSION_PATTERN.fullmatch(path.name)]
-        return [path.name for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)]
+        found = [
+            path for path in self.folder.iterdir() if path.is_dir() and bundle.VERSION_PATTERN.fullmatch(path.name)
+        ]
+        return [
+            path.name for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+        ]
 
     def aliases(self) -> dict[Alias, str]:
         """The aliases that are set, and their versions."""
@@ -261,7 +265,9 @@ class Registry:
         except FileNotFoundError:
             return {"aliases": {}, "history": []}
         except (ValueError, KeyError, TypeError) as error:
-            raise BundleForeign(f"{self._aliases_file.name} is damaged ({error}): remove it and promote again.") from error
+            raise BundleForeign(
+                f"{self._aliases_file.name} is damaged ({error}): remove it and promote again."
+            ) from error
         return dict(state)
 
     def _renamed(self, version: str) -> list[LabelRevision]:

@@ -59,7 +59,8 @@ def resample(samples: NDArray[np.float32], from_hz: int, to_hz: int, filter_name
 
     Args:
         samples: float32, shape ``(n,)``.
-        from_hz, to_hz: sample rates.
+        from_hz: the rate that the samples have.
+        to_hz: the rate wanted.
         filter_name: a key of :data:`FILTERS`.
 
     Returns:

@@ -1,0 +1,1 @@
+"""The long work, and the queue that carries it."""

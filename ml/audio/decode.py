@@ -93,11 +93,12 @@ def _mix(blocks: Iterator[NDArray[np.generic]], header: Header, channel: Channel
     position, clipped = 0, 0
     low, high = np.inf, -np.inf
     for block in blocks:
-        block_low, block_high = float(block.min()), float(block.max())  # type: ignore[attr-defined]
+        block_low, block_high = float(block.min()), float(block.max())
         if header.floating:
             _check_finite(block_low, block_high)
         if block_high >= highest or block_low <= -full_scale:
-            clipped += int(np.count_nonzero(block >= highest) + np.count_nonzero(block <= -full_scale))  # type: ignore[operator]
+            at_full_scale = (block >= highest) | (block <= -full_scale)  # type: ignore[operator]
+            clipped += int(np.count_nonzero(at_full_scale))
         low, high = min(low, block_low), max(high, block_high)
         stop = position + len(block)
         np.matmul(block.astype(np.float32), weights, out=mono[position:stop])

@@ -1,0 +1,95 @@
+"""What can be wrong with a request, and the one table from error class to HTTP status."""
+
+from collections.abc import Mapping
+
+from ml import errors
+from ml.errors import SignalMLError
+
+
+class RequestError(SignalMLError):
+    """A request that cannot be answered for reasons of HTTP rather than of sound."""
+
+    code = "request_refused"
+
+
+class BodyTooLarge(RequestError):
+    """The request's body is larger than the limit."""
+
+    code = "body_too_large"
+
+
+class BodyTimeout(RequestError):
+    """The request's body did not arrive in time."""
+
+    code = "body_timeout"
+
+
+class UnsupportedMediaType(RequestError):
+    """The body is of a type that this route does not take."""
+
+    code = "media_type_unsupported"
+
+
+class MalformedMultipart(RequestError):
+    """The body is no well-formed multipart form."""
+
+    code = "multipart_malformed"
+
+
+class MissingPart(RequestError):
+    """The form has no file under the expected name."""
+
+    code = "part_missing"
+
+
+class TooManyParts(RequestError):
+    """The form has more files than this route takes."""
+
+    code = "part_too_many"
+
+
+class MissingKey(RequestError):
+    """No API key, or none that is known."""
+
+    code = "api_key_missing"
+
+
+class ScopeMissing(RequestError):
+    """An API key that may not do this."""
+
+    code = "api_key_scope_missing"
+
+
+class Busy(RequestError):
+    """All places for work are taken."""
+
+    code = "busy"
+
+
+STATUS: Mapping[type[SignalMLError], int] = {
+    SignalMLError: 500,
+    errors.AudioError: 422,
+    errors.NotAudio: 415,
+    errors.UnsupportedCodec: 415,
+    errors.RecordingTooLong: 413,
+    errors.UnpackedTooLarge: 413,
+    errors.ModelNotFound: 404,
+    errors.AliasNotSet: 503,
+    errors.InvalidLabels: 422,
+    # What is stored is not fit to serve, and the request was: the conflict is with the state of the server.
+    errors.ModelError: 409,
+    RequestError: 400,
+    BodyTooLarge: 413,
+    BodyTimeout: 408,
+    UnsupportedMediaType: 415,
+    MissingPart: 422,
+    TooManyParts: 422,
+    MissingKey: 401,
+    ScopeMissing: 403,
+    Busy: 503,
+}
+
+
+def status_of(error: type[SignalMLError]) -> int:
+    """The HTTP status of an error class: its own entry in the table, or that of its nearest ancestor."""
+    return next(STATUS[kind] for kind in error.__mro__ if kind in STATUS)

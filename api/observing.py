@@ -1,0 +1,200 @@
+"""One id from request to log line, structured logs on stderr, and the Prometheus metrics."""
+
+import json
+import logging
+import os
+import re
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.serving import LiveModel
+
+logger = logging.getLogger("signalml.access")
+REQUEST_ID_HEADER = b"x-request-id"
+ACCEPTED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+
+def current_request_id() -> str:
+    """The id of the request that is being answered, '-' outside of one."""
+    return _request_id.get()
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per line: time, level, logger, message, request id, and whatever was passed as ``facts``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format one record."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            "request_id": current_request_id(),
+            **getattr(record, "facts", {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def configure_logging(level: str) -> None:
+    """Send every log line of this process to stderr, as JSON."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class Metrics:
+    """The counters of one application.
+
+    With several processes they are kept in files under ``PROMETHEUS_MULTIPROC_DIR``, and each process answers for all.
+    """
+
+    def __init__(self, live: LiveModel) -> None:
+        self._several = MULTIPROCESS_VARIABLE in os.environ
+        registry = self._registry = CollectorRegistry()
+        self._live = live
+        self._requests = Counter(
+            "signalml_requests", "HTTP requests answered.", ("method", "route", "status"), registry=registry
+        )
+        self._duration = Histogram(
+            "signalml_request_seconds",
+            "From the headers to the end of the answer.",
+            ("route",),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._stages = Histogram(
+            "signalml_inference_stage_seconds",
+            "Stages of an inference: receive, wait, decode, predict, explain.",
+            ("stage",),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._refusals = Counter(
+            "signalml_refusals", "Requests and files refused, by error code.", ("code",), registry=registry
+        )
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answer."""
+        self._requests.labels(method, route, status).inc()
+        self._duration.labels(route).observe(seconds)
+
+    def refused(self, code: str) -> None:
+        """Count one refusal."""
+        self._refusals.labels(code).inc()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one stage of an inference; what raises is timed too."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.staged(name, time.perf_counter() - start)
+
+    def staged(self, name: str, seconds: float) -> None:
+        """Count one stage of an inference that was timed elsewhere."""
+        self._stages.labels(name).observe(seconds)
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus's text format."""
+        scrape = CollectorRegistry()
+        if self._several:
+            MultiProcessCollector(scrape)  # type: ignore[no-untyped-call]
+            counted = generate_latest(scrape)
+        else:
+            counted = generate_latest(self._registry)
+        models = CollectorRegistry()
+        models.register(_ModelInfo(self._live))
+        return counted + generate_latest(models)
+
+
+class _ModelInfo(Collector):
+    """Which model answers in this process, read at each scrape."""
+
+    def __init__(self, live: LiveModel) -> None:
+        self._live = live
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        info = GaugeMetricFamily(
+            "signalml_model_info", "The model that answers.", labels=("version", "labels_revision")
+        )
+        predictor = self._live.current
+        if predictor is not None:
+            info.add_metric((predictor.bundle.version, str(predictor.labels_revision)), 1)
+        yield info
+        failed = GaugeMetricFamily("signalml_model_failed", "1 while the present champion cannot be loaded.")
+        failed.add_metric((), float(self._live.failure is not None))
+        yield failed
+
+
+def metrics_of(connection: HTTPConnection) -> Metrics:
+    """The metrics of the application that a request belongs to."""
+    metrics: Metrics = connection.app.state.metrics
+    return metrics
+
+
+class RequestObserver:
+    """ASGI middleware: gives each request its id, logs its answer and counts it."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _incoming_id(scope) or secrets.token_hex(8)
+        token = _request_id.set(request_id)
+        start, status = time.perf_counter(), 500
+
+        async def observed_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (REQUEST_ID_HEADER, request_id.encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observed_send)
+        finally:
+            seconds = time.perf_counter() - start
+            route = getattr(scope.get("route"), "path", "unknown")
+            self._metrics.answered(scope["method"], route, status, seconds)
+            facts = {
+                "method": scope["method"],
+                "path": scope["path"],
+                "status": status,
+                "ms": round(seconds * 1000, 2),
+                "client": scope["client"][0] if scope.get("client") else None,
+            }
+            logger.info("answered", extra={"facts": facts})
+            _request_id.reset(token)
+
+
+def _incoming_id(scope: Scope) -> str | None:
+    """The client's own id, if it is one that can be put into logs and headers as it is."""
+    for name, value in scope["headers"]:
+        if name == REQUEST_ID_HEADER:
+            text: str = value.decode("latin-1")
+            return text if ACCEPTED_REQUEST_ID.fullmatch(text) else None
+    return None

@@ -1,0 +1,118 @@
+"""The one shape of every error answer: application/problem+json (RFC 9457) with a stable code."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from api.errors import status_of
+from api.observing import current_request_id, metrics_of
+from api.schemas import Problem
+from ml.errors import SignalMLError
+
+PROBLEM_JSON = "application/problem+json"
+RETRY_AFTER_S = 1
+FRAMEWORK_CODES = {
+    400: "request_refused",
+    404: "route_not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    422: "request_invalid",
+}
+
+
+def problem(status: int, code: str, detail: str) -> Problem:
+    """The body of an error answer."""
+    return Problem(
+        type=f"urn:signalml:problem:{code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        request_id=current_request_id(),
+    )
+
+
+def problem_of(error: SignalMLError) -> Problem:
+    """The body of the answer to one of the project's own errors."""
+    return problem(status_of(type(error)), error.code, str(error))
+
+
+def answer(body: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The error answer, with the headers that belong to its status."""
+    extra = dict(headers or {})
+    if body.status == 503:
+        extra.setdefault("Retry-After", str(RETRY_AFTER_S))
+    if body.status == 401:
+        extra.setdefault("WWW-Authenticate", 'ApiKey realm="signalml"')
+    return JSONResponse(body.model_dump(), body.status, extra, media_type=PROBLEM_JSON)
+
+
+def documented(*kinds: type[SignalMLError]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI entries for the errors that a route can answer with: one per status, an example per code."""
+    entries: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        status = status_of(kind)
+        entry = entries.setdefault(
+            status,
+            {
+                "model": Problem,
+                "description": HTTPStatus(status).phrase,
+                "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
+            },
+        )
+        summary = " ".join((kind.__doc__ or kind.code).split())
+        example = problem(status, kind.code, summary).model_dump() | {"request_id": "0b3c5d4e1f2a4b6c"}
+        entry["content"][PROBLEM_JSON]["examples"][kind.code] = {"summary": summary, "value": example}
+    return entries
+
+
+def install(app: FastAPI) -> None:
+    """Make every error that leaves ``app`` a problem+json."""
+    app.add_exception_handler(SignalMLError, _on_signalml_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+async def _on_signalml_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, SignalMLError)  # noqa: S101 - Starlette's own dispatch guarantees it; this tells the types
+    metrics_of(request).refused(error.code)
+    return answer(problem_of(error))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - as above
+    # FastAPI turns whatever goes wrong while it reads a JSON body into a 400; the cause has the right status.
+    if isinstance(error.__cause__, SignalMLError):
+        return await _on_signalml_error(request, error.__cause__)
+    code = FRAMEWORK_CODES.get(error.status_code, "request_refused")
+    details = {
+        404: f"There is nothing at {request.url.path}; /docs lists what there is.",
+        405: f"{request.method} is not allowed at {request.url.path}.",
+    }
+    metrics_of(request).refused(code)
+    return answer(problem(error.status_code, code, details.get(error.status_code, str(error.detail))), error.headers)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
+    sentences = [f"{'.'.join(str(part) for part in entry['loc'])}: {entry['msg']}" for entry in error.errors()[:10]]
+    metrics_of(request).refused("request_invalid")
+    return answer(problem(422, "request_invalid", "; ".join(sentences)))
+
+
+async def _on_disconnect(_request: Request, _error: Exception) -> JSONResponse:
+    """Nobody is there to read this; it keeps a client's hanging up from being logged as a bug."""
+    return answer(problem(400, "client_disconnected", "The client went away before its request was complete."))
+
+
+async def _on_bug(_request: Request, _error: Exception) -> JSONResponse:
+    """Starlette logs the traceback; the client is told nothing of the inside."""
+    return answer(problem(500, "internal_error", "Something went wrong here; the log has the details by request_id."))

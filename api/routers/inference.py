@@ -1,0 +1,174 @@
+"""Uploads in, verdicts out. Redis is never touched."""
+
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+
+from api.dependencies import (
+    FLAC_TYPES,
+    MULTIPART,
+    PART,
+    WAV_TYPES,
+    AnyUpload,
+    BatchUpload,
+    ExecutorDep,
+    LimitsDep,
+    LiveModelDep,
+    MetricsDep,
+    MultipartUpload,
+    Upload,
+)
+from api.errors import (
+    BodyTimeout,
+    BodyTooLarge,
+    Busy,
+    MalformedMultipart,
+    MissingKey,
+    MissingPart,
+    ScopeMissing,
+    TooManyParts,
+    UnsupportedMediaType,
+)
+from api.observing import Metrics
+from api.problems import documented, problem_of
+from api.schemas import AnomalyResponse, BatchItem, BatchResponse, PredictResponse
+from api.security import requires
+from ml import errors
+from ml.audio import AudioLimits
+from ml.errors import SignalMLError
+from ml.predictor import Band, Predictor, Verdict
+
+router = APIRouter(tags=["inference"], dependencies=[Depends(requires("predict"))])
+INFERENCE, PREDICT, BATCH = "/inference", "/v1/predict", "/v1/predict/batch"
+UPLOAD_PATHS = (INFERENCE, PREDICT, BATCH)
+
+AUDIO_ERRORS = (
+    errors.EmptyAudio,
+    errors.NotAudio,
+    errors.UnsupportedCodec,
+    errors.MalformedAudio,
+    errors.TruncatedAudio,
+    errors.UnsupportedSampleRate,
+    errors.TooManyChannels,
+    errors.ChannelNotFound,
+    errors.RecordingTooLong,
+    errors.RecordingTooShort,
+    errors.UnpackedTooLarge,
+    errors.NotFinite,
+)
+UPLOAD_ERRORS = (
+    BodyTooLarge,
+    BodyTimeout,
+    UnsupportedMediaType,
+    MalformedMultipart,
+    MissingPart,
+    TooManyParts,
+    MissingKey,
+    ScopeMissing,
+    Busy,
+    errors.AliasNotSet,
+)
+FILE: dict[str, Any] = {"type": "string", "format": "binary", "description": "A WAV or FLAC recording."}
+ONE_FILE: dict[str, Any] = {"schema": {"type": "object", "properties": {PART: FILE}, "required": [PART]}}
+MANY_FILES: dict[str, Any] = {
+    "schema": {
+        "type": "object",
+        "properties": {PART: {"type": "array", "items": FILE, "minItems": 1}},
+        "required": [PART],
+    }
+}
+
+
+def _body(content: dict[str, Any]) -> dict[str, Any]:
+    """The request body of a route that reads it itself, for the OpenAPI schema."""
+    return {"requestBody": {"required": True, "content": content}}
+
+
+@router.post(
+    INFERENCE,
+    summary="Judge one recording, in the original service's words",
+    openapi_extra=_body({MULTIPART: ONE_FILE}),
+    responses=documented(*UPLOAD_ERRORS, *AUDIO_ERRORS),
+)
+async def inference(
+    upload: MultipartUpload, live: LiveModelDep, executor: ExecutorDep, limits: LimitsDep, metrics: MetricsDep
+) -> AnomalyResponse:
+    """Takes the part `file` of a multipart form, as the original service did, and answers with its keys and types."""
+    verdict, _ = await executor.run(_Judging(live.predictor(), upload, limits, metrics))
+    return AnomalyResponse.of(verdict)
+
+
+@router.post(
+    PREDICT,
+    summary="Judge one recording in full",
+    openapi_extra=_body({MULTIPART: ONE_FILE, WAV_TYPES[0]: {"schema": FILE}, FLAC_TYPES[0]: {"schema": FILE}}),
+    responses=documented(*UPLOAD_ERRORS, *AUDIO_ERRORS),
+)
+async def predict(
+    upload: AnyUpload,
+    live: LiveModelDep,
+    executor: ExecutorDep,
+    limits: LimitsDep,
+    metrics: MetricsDep,
+    explain: Annotated[bool, Query(description="Also say which frequencies the score hangs on.")] = False,
+) -> PredictResponse:
+    """Takes the part `file` of a multipart form, or the recording itself as the body, which is faster."""
+    verdict, bands = await executor.run(_Judging(live.predictor(), upload, limits, metrics, explain))
+    return PredictResponse.of(verdict, bands)
+
+
+@router.post(
+    BATCH,
+    summary="Judge several recordings in one request",
+    openapi_extra=_body({MULTIPART: MANY_FILES}),
+    responses=documented(*UPLOAD_ERRORS),
+)
+async def predict_batch(
+    uploads: BatchUpload, live: LiveModelDep, executor: ExecutorDep, limits: LimitsDep, metrics: MetricsDep
+) -> BatchResponse:
+    """Takes any number of parts `file` and answers each with a verdict or an error; none fails the others.
+
+    One request takes one thread, so that a large batch does not keep single uploads waiting.
+    """
+    predictor = live.predictor()
+
+    def judge_all() -> list[BatchItem]:
+        return [_batch_item(_Judging(predictor, upload, limits, metrics)) for upload in uploads]
+
+    return BatchResponse(results=await executor.run(judge_all))
+
+
+class _Judging:
+    """One upload on its way through one model, to be called in a thread."""
+
+    def __init__(
+        self, predictor: Predictor, upload: Upload, limits: AudioLimits, metrics: Metrics, explain: bool = False
+    ) -> None:
+        self.upload = upload
+        self.metrics = metrics
+        self._predictor = predictor
+        self._limits = limits
+        self._explain = explain
+        self._handed_over = time.perf_counter()
+
+    def __call__(self) -> tuple[Verdict, tuple[Band, ...] | None]:
+        self.metrics.staged("wait", time.perf_counter() - self._handed_over)
+        with self.metrics.stage("decode"):
+            recording = self._predictor.decode(self.upload.content, self._limits)
+        with self.metrics.stage("predict"):
+            verdict = self._predictor.predict(recording)
+        if not self._explain:
+            return verdict, None
+        with self.metrics.stage("explain"):
+            return verdict, self._predictor.bands(recording, verdict.worst)
+
+
+def _batch_item(judging: _Judging) -> BatchItem:
+    name = judging.upload.name
+    try:
+        verdict, bands = judging()
+    except SignalMLError as error:
+        judging.metrics.refused(error.code)
+        return BatchItem(file_name=name, prediction=None, error=problem_of(error))
+    return BatchItem(file_name=name, prediction=PredictResponse.of(verdict, bands), error=None)

@@ -1,0 +1,130 @@
+"""Which models there are, which of them answers, and what their classes are called."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+
+from api.dependencies import LiveModelDep, RegistryDep
+from api.errors import BodyTimeout, BodyTooLarge, MissingKey, ScopeMissing
+from api.problems import documented
+from api.schemas import (
+    AliasHistoryEntry,
+    AliasState,
+    AliasTarget,
+    LabelsPatch,
+    LabelsRevision,
+    ModelDetails,
+    ModelList,
+    ModelSummary,
+    ThresholdFacts,
+)
+from api.security import requires
+from ml import errors
+from ml.registry import Alias, Registry
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+CanRead = Depends(requires("predict"))
+CanChange = Depends(requires("admin"))
+KEY_ERRORS = (MissingKey, ScopeMissing)
+BODY_ERRORS = (BodyTooLarge, BodyTimeout)
+STORED = (errors.BundleForeign, errors.BundleDamaged)
+Reference = Annotated[str, Path(description="A version, or an alias.", examples=["original-5278f11088", "champion"])]
+
+
+@router.get("", summary="All versions", dependencies=[CanRead], responses=documented(*KEY_ERRORS, *STORED))
+async def list_models(registry: RegistryDep) -> ModelList:
+    """The versions, the newest first, their aliases, and how these came about."""
+    return await asyncio.to_thread(_list, registry)
+
+
+@router.get(
+    "/{version}",
+    summary="One version",
+    dependencies=[CanRead],
+    responses=documented(*KEY_ERRORS, errors.ModelNotFound, errors.AliasNotSet, *STORED),
+)
+async def show_model(version: Reference, registry: RegistryDep) -> ModelDetails:
+    """Features, classes with every revision of their names, threshold, and the card."""
+    return await asyncio.to_thread(_details, registry, version)
+
+
+@router.put(
+    "/aliases/{alias}",
+    summary="Promote, or roll back",
+    dependencies=[CanChange],
+    responses=documented(
+        *KEY_ERRORS,
+        *BODY_ERRORS,
+        errors.ModelNotFound,
+        errors.AliasNotSet,
+        *STORED,
+        errors.GoldenClipFailed,
+        errors.ModelError,
+    ),
+)
+async def point_alias(
+    alias: Annotated[Alias, Path(description="`previous` is kept by the service and cannot be set.")],
+    target: AliasTarget,
+    registry: RegistryDep,
+    live: LiveModelDep,
+) -> AliasState:
+    """Points an alias to a version once it has loaded and answered its golden clip; it then serves within 2 s.
+
+    `{"version": "previous"}` at `champion` rolls back.
+    """
+
+    def switch() -> AliasState:
+        registry.promote(target.version, alias)
+        live.refresh()
+        return AliasState(aliases=registry.aliases())
+
+    return await asyncio.to_thread(switch)
+
+
+@router.patch(
+    "/{version}/labels",
+    summary="Name the classes",
+    dependencies=[CanChange],
+    responses=documented(
+        *KEY_ERRORS, *BODY_ERRORS, errors.ModelNotFound, errors.AliasNotSet, errors.InvalidLabels, *STORED
+    ),
+)
+async def name_classes(
+    version: Reference, patch: LabelsPatch, registry: RegistryDep, live: LiveModelDep
+) -> LabelsRevision:
+    """Gives every class a name and a message, as a new revision; the earlier ones are kept."""
+
+    def rename() -> LabelsRevision:
+        revision = registry.rename_classes(version, [(label.name, label.message) for label in patch.classes])
+        live.refresh()
+        return LabelsRevision.of(revision)
+
+    return await asyncio.to_thread(rename)
+
+
+def _list(registry: Registry) -> ModelList:
+    aliases = registry.aliases()
+    return ModelList(
+        models=[ModelSummary(version=v, aliases=_aliases_of(v, aliases)) for v in registry.versions()],
+        history=[AliasHistoryEntry.of(change) for change in registry.history()],
+    )
+
+
+def _details(registry: Registry, reference: str) -> ModelDetails:
+    bundle = registry.read(reference)
+    content = bundle.content
+    return ModelDetails(
+        version=bundle.version,
+        aliases=_aliases_of(bundle.version, registry.aliases()),
+        created=bundle.created,
+        features=content.spec.to_dict(),
+        features_fingerprint=content.spec.fingerprint,
+        decision=ThresholdFacts.of(content.decision),
+        labels=[LabelsRevision.of(revision) for revision in registry.labels(bundle.version, bundle)],
+        card=content.card,
+    )
+
+
+def _aliases_of(version: str, aliases: dict[Alias, str]) -> list[Alias]:
+    return [alias for alias, pointed in aliases.items() if pointed == version]

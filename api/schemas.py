@@ -1,0 +1,345 @@
+"""What goes over the wire: names, units, ranges and examples."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ml.audio import Quality
+from ml.bundle import Decision
+from ml.labels import MAX_MESSAGE, MAX_NAME, ClassLabel
+from ml.predictor import Band, Verdict, Window
+from ml.registry import ALIASES, AliasChange, LabelRevision
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Version = Annotated[str, Field(examples=["original-5278f11088"])]
+Time = Annotated[str, Field(description="ISO 8601, UTC.", examples=["2026-11-22T21:46:09.123+00:00"])]
+
+
+class Wire(BaseModel):
+    """Base of everything sent or taken."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Problem(Wire):
+    """An error, as RFC 9457 has it; `code` is stable and meant for programs, `detail` for people."""
+
+    type: str = Field(examples=["urn:signalml:problem:audio_truncated"])
+    """URN of the kind of problem; ends in its code."""
+    title: str = Field(examples=["Unprocessable Content"])
+    """The HTTP status in words."""
+    status: int = Field(examples=[422])
+    """The HTTP status."""
+    detail: str = Field(examples=["The header promises 320000 bytes of samples and 1000 are there."])
+    """What was found and what was expected."""
+    code: str = Field(examples=["audio_truncated"])
+    """Never changes once released."""
+    request_id: str = Field(examples=["0b3c5d4e1f2a4b6c"])
+    """The X-Request-ID of this answer, also in every log line about it."""
+
+
+class Details(Wire):
+    """The message and the probabilities, as the original service's clients parse them."""
+
+    Message: str = Field(examples=["Component is imbalanced"])
+    """What to tell a person."""
+    Probabilities: list[Share] = Field(examples=[[0.0691, 0.9309, 0.0, 0.0]])
+    """One for each class of the model, in its order; they add up to 1. `GET /v1/models/{version}` names them."""
+
+
+class AnomalyResponse(Wire):
+    """The original service's answer, key by key."""
+
+    Anomaly: bool = Field(examples=[True])
+    """Whether the recording does not sound healthy."""
+    Details: Details
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> "AnomalyResponse":
+        """The original's shape of a verdict."""
+        worst = verdict.worst
+        return cls(
+            Anomaly=worst.anomaly,
+            Details=Details(Message=worst.label.message, Probabilities=list(worst.probabilities)),
+        )
+
+
+class ClassProbability(Wire):
+    """One class of the model and how probable it is."""
+
+    name: str = Field(examples=["imbalance"])
+    message: str = Field(examples=["Component is imbalanced"])
+    anomalous: bool = Field(examples=[True])
+    """Whether this class is a fault."""
+    probability: Share = Field(examples=[0.9309])
+
+    @classmethod
+    def of(cls, label: ClassLabel, probability: float) -> "ClassProbability":
+        """A class with its probability."""
+        return cls(name=label.name, message=label.message, anomalous=label.anomalous, probability=probability)
+
+
+class TimelineWindow(Wire):
+    """One window of the recording: what was heard between two times."""
+
+    start_s: float = Field(ge=0, examples=[0.0])
+    """Seconds from the start of the recording."""
+    end_s: float = Field(gt=0, examples=[10.0])
+    """Seconds from the start of the recording."""
+    score: Share = Field(examples=[0.9309])
+    anomaly: bool = Field(examples=[True])
+    label: str = Field(examples=["imbalance"])
+    """Name of the class that was heard."""
+
+    @classmethod
+    def of(cls, window: Window) -> "TimelineWindow":
+        """A window as it is sent."""
+        return cls(
+            start_s=window.start_s,
+            end_s=window.end_s,
+            score=window.score,
+            anomaly=window.anomaly,
+            label=window.label.name,
+        )
+
+
+class BandShare(Wire):
+    """A band of frequencies and what the score would lose without what is particular in it."""
+
+    low_hz: float = Field(ge=0, examples=[413.0])
+    high_hz: float = Field(gt=0, examples=[851.0])
+    score_drop: float = Field(ge=-1, le=1, examples=[0.93])
+    """Score as it is, less the score with this band smoothed over; negative where the band spoke for health."""
+
+    @classmethod
+    def of(cls, band: Band) -> "BandShare":
+        """A band as it is sent."""
+        return cls(low_hz=band.low_hz, high_hz=band.high_hz, score_drop=band.score_drop)
+
+
+class RecordingQuality(Wire):
+    """Facts about the recording itself, for whoever wants to know whether the verdict can be trusted."""
+
+    duration_s: float = Field(gt=0, examples=[10.0])
+    sample_rate_hz: int = Field(examples=[16000])
+    channels: int = Field(ge=1, examples=[8])
+    level_dbfs: float | None = Field(examples=[-40.44])
+    """RMS level in dB relative to a full-scale square wave; null when every sample is zero."""
+    clipped_share: Share = Field(examples=[0.0])
+    """Share of all samples at full scale."""
+    digital_silence: bool = Field(examples=[False])
+    """Every sample has one and the same value: a dead input, not a quiet room."""
+
+    @classmethod
+    def of(cls, quality: Quality) -> "RecordingQuality":
+        """Quality as it is sent."""
+        return cls(
+            duration_s=quality.duration_s,
+            sample_rate_hz=quality.sample_rate_hz,
+            channels=quality.channels,
+            level_dbfs=quality.level_dbfs,
+            clipped_share=quality.clipped_share,
+            digital_silence=quality.digital_silence,
+        )
+
+
+class AnsweringModel(Wire):
+    """Which model answered; the whole answer comes from this one."""
+
+    version: Version
+    labels_revision: int = Field(ge=1, examples=[1])
+    """Which revision of its labels."""
+
+
+class PredictResponse(Wire):
+    """Everything that was heard in one recording."""
+
+    verdict: Literal["normal", "anomalous"] = Field(examples=["anomalous"])
+    message: str = Field(examples=["Component is imbalanced"])
+    """What to tell a person."""
+    label: str = Field(examples=["imbalance"])
+    """Name of the class that was heard."""
+    score: Share = Field(examples=[0.9309])
+    """Higher is more anomalous: of the most probable fault and the most probable healthy class, the fault's share."""
+    threshold: Share = Field(examples=[0.5])
+    """A score above it is anomalous."""
+    false_alarm_rate: Share | None = Field(examples=[None])
+    """Share of healthy recordings above the threshold; null where nobody has measured it."""
+    classes: list[ClassProbability]
+    """Every class of the model, in its order, as heard in the most anomalous window."""
+    timeline: list[TimelineWindow]
+    """The windows of the recording, in time order; the most anomalous one speaks for the recording."""
+    bands: list[BandShare] | None
+    """Which frequencies the score hangs on, the loudest reason first; null unless asked for with `explain=true`."""
+    quality: RecordingQuality
+    model: AnsweringModel
+
+    @classmethod
+    def of(cls, verdict: Verdict, bands: tuple[Band, ...] | None) -> "PredictResponse":
+        """A verdict as it is sent."""
+        worst = verdict.worst
+        return cls(
+            verdict="anomalous" if worst.anomaly else "normal",
+            message=worst.label.message,
+            label=worst.label.name,
+            score=worst.score,
+            threshold=verdict.threshold,
+            false_alarm_rate=verdict.false_alarm_rate,
+            classes=[
+                ClassProbability.of(label, p) for label, p in zip(verdict.classes, worst.probabilities, strict=True)
+            ],
+            timeline=[TimelineWindow.of(window) for window in verdict.timeline],
+            bands=None if bands is None else [BandShare.of(band) for band in bands],
+            quality=RecordingQuality.of(verdict.quality),
+            model=AnsweringModel(version=verdict.version, labels_revision=verdict.labels_revision),
+        )
+
+
+class BatchItem(Wire):
+    """One file of a batch: its verdict or its error, never both."""
+
+    file_name: str = Field(examples=["pb1.wav"])
+    """As the client named it."""
+    prediction: PredictResponse | None
+    error: Problem | None
+
+
+class BatchResponse(Wire):
+    """The answers, in the order of the files."""
+
+    results: list[BatchItem]
+
+
+class ModelSummary(Wire):
+    """One version in the registry."""
+
+    version: Version
+    aliases: list[Literal["champion", "challenger", "previous"]] = Field(examples=[["champion"]])
+    """The aliases that point to it."""
+
+
+class ModelList(Wire):
+    """The versions, the newest first, and how the aliases came about, the oldest change first."""
+
+    models: list[ModelSummary]
+    history: list["AliasHistoryEntry"]
+
+
+class AliasHistoryEntry(Wire):
+    """An alias was pointed to a version."""
+
+    at: Time
+    alias: Literal["champion", "challenger", "previous"] = Field(examples=["champion"])
+    version: Version
+    before: Version | None
+    """The version it pointed to before."""
+
+    @classmethod
+    def of(cls, change: AliasChange) -> "AliasHistoryEntry":
+        """A change as it is sent."""
+        return cls.model_validate(
+            {"at": change.at, "alias": change.alias, "version": change.version, "before": change.before}
+        )
+
+
+class Class(Wire):
+    """A class of a model."""
+
+    name: str = Field(examples=["imbalance"])
+    message: str = Field(examples=["Component is imbalanced"])
+    anomalous: bool = Field(examples=[True])
+
+
+class LabelsRevision(Wire):
+    """What the classes were called from a time on."""
+
+    revision: int = Field(ge=1, examples=[1])
+    created: Time
+    classes: list[Class]
+
+    @classmethod
+    def of(cls, revision: LabelRevision) -> "LabelsRevision":
+        """A revision as it is sent."""
+        classes = [Class(name=c.name, message=c.message, anomalous=c.anomalous) for c in revision.labels.classes]
+        return cls(revision=revision.revision, created=revision.created, classes=classes)
+
+
+class ThresholdFacts(Wire):
+    """From score to verdict."""
+
+    threshold: Share = Field(examples=[0.5])
+    false_alarm_rate: Share | None = Field(examples=[None])
+    basis: str = Field(examples=["the most probable class, as the original decided; never measured"])
+    """Where the threshold comes from."""
+
+    @classmethod
+    def of(cls, decision: Decision) -> "ThresholdFacts":
+        """A decision as it is sent."""
+        return cls(threshold=decision.threshold, false_alarm_rate=decision.false_alarm_rate, basis=decision.basis)
+
+
+class ModelDetails(ModelSummary):
+    """One version, whole."""
+
+    created: Time
+    features: dict[str, str | int | float | None] = Field(examples=[{"sample_rate_hz": 22050, "n_mfcc": 40}])
+    """The feature spec: how a sound becomes what the network hears."""
+    features_fingerprint: str = Field(examples=["28b48ffbb1c23a59"])
+    decision: ThresholdFacts
+    labels: list[LabelsRevision]
+    """Every revision, the current one last."""
+    card: dict[str, object]
+    """Where the model comes from, what it was measured on, and what it cannot do."""
+
+
+class AliasTarget(Wire):
+    """What an alias is to point to."""
+
+    version: str = Field(min_length=1, max_length=64, examples=["original-5278f11088", "previous"])
+    """A version, or another alias: champion <- previous rolls back, champion <- challenger promotes."""
+
+
+class AliasState(Wire):
+    """Where the aliases point now."""
+
+    aliases: dict[Literal["champion", "challenger", "previous"], str] = Field(
+        examples=[dict.fromkeys(ALIASES[:1], "original-5278f11088")]
+    )
+
+
+class ClassName(Wire):
+    """What a class is to be called."""
+
+    name: str = Field(min_length=1, max_length=MAX_NAME, examples=["imbalance"])
+    message: str = Field(min_length=1, max_length=MAX_MESSAGE, examples=["Fan 3: the rotor is out of balance"])
+
+
+class LabelsPatch(Wire):
+    """New names and messages, one for each class, in the order of the classes."""
+
+    classes: list[ClassName] = Field(min_length=2, max_length=1000)
+
+
+class Live(Wire):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class QueueState(Wire):
+    """The job queue as it was last seen; never a reason not to be ready."""
+
+    status: Literal["not configured", "reachable", "unreachable", "unknown"]
+    detail: str | None
+    """Why it is unreachable."""
+
+
+class Ready(Wire):
+    """Whether uploads are answered."""
+
+    status: Literal["ready", "not ready"]
+    model: AnsweringModel | None
+    """The model that answers."""
+    model_failure: str | None
+    """Why the present champion does not answer and an earlier one does, or none."""
+    queue: QueueState

@@ -1,0 +1,113 @@
+"""The live predictor: load, verify, warm, swap one reference; and the bounded executor that it works in."""
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from api.errors import Busy
+from ml.errors import AliasNotSet, ModelError
+from ml.predictor import Predictor
+from ml.registry import Registry
+
+logger = logging.getLogger("signalml.serving")
+# A champion that failed to load is tried again after this long even if nothing changed: its disk may have come back.
+RETRY_FAILED_S = 15.0
+T = TypeVar("T")
+
+
+class LiveModel:
+    """The champion, as this process serves it.
+
+    A request takes :attr:`current` once and keeps to it, so that its answer is wholly from one version. A champion that
+    cannot be loaded, verified or made to answer its golden clip leaves the model before it in place.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._seen: tuple[object, ...] | None = None
+        self._tried_at = float("-inf")
+        self.current: Predictor | None = None
+        self.failure: str | None = None
+
+    def predictor(self) -> Predictor:
+        """The predictor to answer with.
+
+        Raises:
+            AliasNotSet: there is none yet.
+        """
+        if self.current is None:
+            raise AliasNotSet(
+                self.failure or "No model is champion yet: import one with  signalml models import FILE --promote"
+            )
+        return self.current
+
+    def refresh(self) -> None:
+        """Look at the registry, and swap if the champion or its labels have changed. Not for the event loop."""
+        try:
+            state = self._registry.state()
+            retry = self.failure is not None and time.monotonic() - self._tried_at > RETRY_FAILED_S
+            if state == self._seen and not retry:
+                return
+            # Noted before loading: what changes meanwhile is seen by the next look.
+            self._seen, self._tried_at = state, time.monotonic()
+            self.current = self._registry.predictor("champion")
+        except AliasNotSet:
+            self.failure = None  # nothing promoted yet, or taken away: the last good model goes on
+        except (ModelError, OSError) as error:
+            if str(error) != self.failure:
+                logger.error("the champion cannot be served: %s", error)
+            self.failure = str(error)
+        else:
+            self.failure = None
+            facts = {"version": self.current.bundle.version, "labels_revision": self.current.labels_revision}
+            logger.info("serving", extra={"facts": facts})
+
+    async def follow(self, interval_s: float) -> None:
+        """Refresh for ever."""
+        while True:
+            await asyncio.sleep(interval_s)
+            await asyncio.to_thread(self.refresh)
+
+
+class InferenceExecutor:
+    """A fixed number of threads and a bounded line before them."""
+
+    def __init__(self, threads: int, queue: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="inference")
+        self._places = threads + queue
+        self._taken = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether :meth:`run` would refuse now."""
+        return self._taken >= self._places
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run ``work`` in a thread, under the request's id.
+
+        Raises:
+            Busy: every thread and every place in line is taken.
+        """
+        if self.full:
+            raise Busy("All places for inference are taken; try again in a moment.")
+        loop = asyncio.get_running_loop()
+        self._taken += 1
+        future = self._pool.submit(contextvars.copy_context().run, work)
+        # The place is free when the thread is, not when a client has hung up.
+        future.add_done_callback(lambda _: self._release_from_thread(loop))
+        return await asyncio.wrap_future(future)
+
+    def close(self) -> None:
+        """Let the running calls end, and drop those in line."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _release_from_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        def release() -> None:
+            self._taken -= 1
+
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(release)

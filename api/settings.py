@@ -1,0 +1,57 @@
+"""Every setting of the service, from the environment or a ``.env`` file; each one's meaning stands under it.
+
+A setting ``max_body_bytes`` is the variable ``SIGNALML_MAX_BODY_BYTES``.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """How one service is run. A variable that is set and empty counts as not set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SIGNALML_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    home: Path = Path("var")
+    """Folder of models, API keys and, in time, datasets and jobs. Made when it is first written to."""
+    host: str = "127.0.0.1"
+    """Address to listen on. 0.0.0.0 answers other machines: then think of `require_api_key`."""
+    port: int = Field(default=5000, ge=0, le=65535)
+    """Port to listen on."""
+    processes: int = Field(default=1, ge=1, le=64)
+    """API processes. One uses all cores for the listening; more help when the reading of uploads is the bottleneck."""
+    inference_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
+    """Recordings judged at once in one process; by default one per core."""
+    inference_queue: int = Field(default=64, ge=0, le=4096)
+    """Recordings that may wait for a thread; beyond it the answer is 503 with Retry-After, at once."""
+    max_body_bytes: int = Field(default=32 * 2**20, ge=1024)
+    """Largest request body, counted while it streams in. 32 MiB is 131 s of 8 channels at 16 kHz and 16 bits."""
+    max_buffered_bytes: int = Field(default=256 * 2**20, ge=1024)
+    """Request bodies held in memory at once, all together, in one process; beyond it the answer is 503."""
+    max_batch_files: int = Field(default=64, ge=1, le=1000)
+    """Files in one batch request."""
+    max_duration_s: float = Field(default=600, gt=0.5)
+    """Longest recording, in seconds."""
+    header_timeout_s: float = Field(default=10, gt=0)
+    """Seconds that a client has to send its request's headers; then the connection is closed."""
+    body_timeout_s: float = Field(default=30, gt=0)
+    """Seconds that a client has to send its request's body; then the answer is 408."""
+    require_api_key: bool = False
+    """Answer only clients with an API key (`signalml keys create`); health, metrics and documentation stay open."""
+    redis_url: str | None = None
+    """Redis-compatible server of the job queue, redis://[:password@]host:port/db. /readyz reports its state."""
+    poll_interval_s: float = Field(default=0.5, gt=0, le=2)
+    """Seconds between two looks at which model is champion."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe line that is logged."""

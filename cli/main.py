@@ -1,0 +1,68 @@
+"""The command ``signalml``."""
+
+import json
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from cli import keys, models
+from ml.errors import SignalMLError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
+    help="Listens to a machine and says whether it sounds healthy and, if not, what is wrong with it.",
+    epilog="Settings come from the environment or .env: SIGNALML_HOME, SIGNALML_PORT, ...: see docs/settings.md.",
+)
+app.add_typer(models.app, name="models", help="Import models, and say which of them answers.")
+app.add_typer(keys.app, name="keys", help="API keys, for a service that requires them.")
+
+
+@app.command(epilog="Example:  `SIGNALML_PORT=8080 signalml serve`,  or  `signalml serve --port 8080 --processes 2`")
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; else SIGNALML_HOST, else 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; else SIGNALML_PORT, else 5000.")] = None,
+    processes: Annotated[int | None, typer.Option(help="API processes; else SIGNALML_PROCESSES, else 1.")] = None,
+) -> None:
+    """Answer uploads over HTTP."""
+    from api.server import serve as run
+    from api.settings import Settings
+    from ml.registry import Registry
+
+    given: dict[str, Any] = {"host": host, "port": port, "processes": processes}
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    say = Console(stderr=True)
+    shown = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0") else settings.host  # noqa: S104 - compared only
+    say.print(
+        f"Signal Machine Learning on [bold]http://{shown}:{settings.port}[/]  (docs: /docs, home: {settings.home})"
+    )
+    if "champion" not in Registry(settings.home).aliases():
+        say.print("No model answers yet. In another terminal:  signalml models import weightsMulti.hdf5 --promote")
+    run(settings)
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI schema, as it is frozen in docs/openapi.json."""
+    from api.main import create_app
+
+    print(json.dumps(create_app().openapi(), indent=2, sort_keys=True, ensure_ascii=False))  # noqa: T201 - its output
+
+
+def main() -> None:
+    """Entry point: an error of ours is one sentence on stderr and exit status 1."""
+    # One thread per matrix product: what runs in parallel here are recordings.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    try:
+        app()
+    except (SignalMLError, OSError) as error:
+        Console(stderr=True, soft_wrap=True).print(f"[red]error:[/] {error}", highlight=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

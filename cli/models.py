@@ -1,0 +1,148 @@
+"""``signalml models``: import, look at, promote and move models."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from api.settings import Settings
+from ml.errors import ImportRefused, InvalidLabels
+from ml.importing import SUFFIXES, import_original
+from ml.registry import ALIASES, Registry
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+out = Console()
+Reference = Annotated[str, typer.Argument(help="A version, or champion, challenger, previous.")]
+
+
+def _registry() -> Registry:
+    return Registry(Settings().home)
+
+
+@app.command(
+    "import",
+    epilog="Examples:  `signalml models import weightsMulti.hdf5 --promote`,  `signalml models import fan-hall-3.zip`",
+)
+def import_(
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="The original's HDF5, or an exported model (.zip).")
+    ],
+    name: Annotated[str, typer.Option(help="What the version's name begins with (HDF5 only).")] = "original",
+    promote: Annotated[bool, typer.Option("--promote", help="Make it the champion: it then answers uploads.")] = False,
+) -> None:
+    """Add a model to the registry, once it has been checked; prints its version."""
+    registry = _registry()
+    if file.suffix.lower() == ".zip":
+        version = registry.add_archive(file)
+    elif file.suffix.lower() in SUFFIXES:
+        with Console(stderr=True).status(f"Importing {file.name}: checking, converting, answering the golden clip ..."):
+            version = import_original(file, registry, name)
+    else:
+        raise ImportRefused(f"{file.name} ends in {file.suffix!r}; .hdf5, .h5 or .zip was expected.")
+    if promote:
+        registry.promote(version)
+    out.print(version, highlight=False)
+
+
+@app.command("list")
+def list_() -> None:
+    """All versions, the newest first, and which aliases point to them."""
+    registry = _registry()
+    aliases = registry.aliases()
+    table = Table("version", "aliases", "classes", "features", "created", box=None)
+    for version in registry.versions():
+        bundle = registry.read(version)
+        spec = bundle.content.spec
+        table.add_row(
+            version,
+            ", ".join(alias for alias in ALIASES if aliases.get(alias) == version) or "-",
+            str(len(bundle.content.labels.classes)),
+            f"{spec.rows}x{spec.clip_frames} at {spec.sample_rate_hz} Hz",
+            bundle.created[:16],
+        )
+    out.print(table if table.row_count else "No models yet:  signalml models import FILE --promote")
+
+
+@app.command()
+def show(reference: Reference = "champion") -> None:
+    """One version, whole, as JSON."""
+    registry = _registry()
+    bundle = registry.read(reference)
+    content = bundle.content
+    out.print_json(
+        data={
+            "version": bundle.version,
+            "created": bundle.created,
+            "aliases": [alias for alias, version in registry.aliases().items() if version == bundle.version],
+            "features": content.spec.to_dict()
+            | {"fingerprint": content.spec.fingerprint, "clip_s": content.spec.clip_s},
+            "decision": {
+                "threshold": content.decision.threshold,
+                "false_alarm_rate": content.decision.false_alarm_rate,
+                "basis": content.decision.basis,
+            },
+            "labels": [
+                {"revision": r.revision, "created": r.created, "classes": r.labels.to_list()}
+                for r in registry.labels(bundle.version, bundle)
+            ],
+            "card": content.card,
+        }
+    )
+
+
+@app.command()
+def verify(
+    reference: Annotated[str | None, typer.Argument(help="A version or an alias; all versions if left out.")] = None,
+) -> None:
+    """Check every file of a version against its manifest, load it, and let it answer its golden clip."""
+    registry = _registry()
+    for version in [registry.resolve(reference)] if reference else registry.versions():
+        registry.predictor(version)
+        out.print(f"{version}  whole, loads, answers its golden clip", highlight=False)
+
+
+@app.command(epilog="Example:  `signalml models promote challenger`")
+def promote(
+    reference: Reference,
+    alias: Annotated[str, typer.Option(help="champion (it answers uploads) or challenger.")] = "champion",
+) -> None:
+    """Point an alias to a version. Running services follow within two seconds."""
+    if alias not in ("champion", "challenger"):
+        raise typer.BadParameter(f"{alias!r}: champion or challenger was expected", param_hint="--alias")
+    version = _registry().promote(reference, "champion" if alias == "champion" else "challenger")
+    out.print(f"{version} is {alias}", highlight=False)
+
+
+@app.command()
+def rollback() -> None:
+    """Make the previous champion the champion again; the two change places."""
+    out.print(f"{_registry().rollback()} is champion", highlight=False)
+
+
+@app.command(
+    epilog="Example:  `signalml models export champion fan.zip`, then elsewhere  `signalml models import fan.zip`"
+)
+def export(
+    reference: Reference,
+    target: Annotated[Path, typer.Argument(dir_okay=False, help="The archive to write (.zip).")],
+) -> None:
+    """Pack a version into one file, for a machine without TensorFlow or a network."""
+    _registry().export(reference, target)
+    out.print(f"{target}", highlight=False)
+
+
+@app.command(
+    epilog='Example:  `signalml models label champion "normal=Component OK" "imbalance=Fan 3: out of balance" ...`'
+)
+def label(
+    reference: Reference,
+    classes: Annotated[list[str], typer.Argument(help="NAME=MESSAGE for each class, in the order of the classes.")],
+) -> None:
+    """Name the classes and their messages, as a new revision; the earlier ones are kept."""
+    pairs = [tuple(text.split("=", 1)) for text in classes]
+    if not all(len(pair) == 2 for pair in pairs):
+        raise InvalidLabels(f"Labels: {classes} were given; each was expected as NAME=MESSAGE.")
+    revision = _registry().rename_classes(reference, [(pair[0], pair[1]) for pair in pairs])
+    out.print(f"revision {revision.revision}: {', '.join(c.name for c in revision.labels.classes)}", highlight=False)
