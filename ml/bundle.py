@@ -203,7 +203,7 @@ def verify(folder: Path) -> dict[str, Any]:
         facts = _facts(folder / file)
         if facts["bytes"] != listed[file].get("bytes"):
             raise BundleDamaged(
-                f"Bundle {folder.name}: {file} has {facts['bytes']} bytes; its manifest says {listed[file].get('bytes')}."
+                f"Bundle {folder.name}: {file} has {facts['bytes']} bytes, not {listed[file].get('bytes')} as listed."
             )
         if facts["sha256"] != listed[file].get("sha256"):
             raise BundleDamaged(f"Bundle {folder.name}: {file} was changed: its SHA-256 is not the manifest's.")

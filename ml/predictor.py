@@ -13,6 +13,7 @@ threshold the message is that of its most probable fault, otherwise that of its 
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -64,7 +65,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A band of frequencies and how much of the score hangs on what is in it: 0 to 1, negative where it spoke against."""
+    """A band of frequencies and what the score loses without it: up to 1, negative where it spoke for health."""
 
     low_hz: float
     high_hz: float
@@ -185,9 +186,9 @@ class Predictor:
     def bands(self, recording: Recording, window: Window, count: int = 8) -> tuple[Band, ...]:
         """Which frequencies the score of ``window`` hangs on, found by occlusion (Zeiler and Fergus, ECCV 2014).
 
-        The mel range is divided into ``count`` equal parts. In each in turn, and in every frame, the levels are replaced
-        by a straight line between the bands on either side: what is particular there goes, the loudness stays. What the
-        score then loses is the band's share.
+        The mel range is divided into ``count`` equal parts. In each in turn, and in every frame, the levels are
+        replaced by a straight line between the bands on either side: what is particular there goes, the loudness
+        stays. What the score then loses is the band's share.
 
         Returns:
             The bands, the one that spoke loudest for an anomaly first. Costs as much as ``count`` networks.
@@ -199,7 +200,7 @@ class Predictor:
         edges_hz = self._extractor.band_edges_hz
         borders = np.linspace(0, log_mel.shape[1], count + 1).astype(int)
         bands = []
-        for low, high in zip(borders, borders[1:], strict=False):
+        for low, high in pairwise(borders):
             if low == high:
                 continue
             occluded = log_mel.copy()

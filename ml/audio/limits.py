@@ -20,7 +20,7 @@ class Header:
     """What a file says of itself, before a single sample is read.
 
     ``bits`` counts the bits of one coded sample; ``floating`` tells IEEE floats from integers. ``frames`` is what the
-    header promises, one sample per channel each. ``data_offset`` and ``data_bytes`` say where the samples lie (WAV only).
+    header promises, one sample per channel each. ``data_offset`` and ``data_bytes`` say where a WAV's samples lie.
     """
 
     container: Literal["wav", "flac"]
