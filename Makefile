@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 LOCK   := requirements/dev.lock
 READY  := $(VENV)/.installed
+# One lock for all of Python 3.11 to 3.13 and every platform, with hashes and without addresses.
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --constraint requirements/constraints.txt
 
 .PHONY: help install run test check format bench lock openapi clean
 
@@ -41,10 +44,9 @@ openapi: install ## write the frozen schema anew after a wanted change
 	$(BIN)/signalml openapi > docs/openapi.json
 
 lock: ## choose versions anew (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --constraint requirements/constraints.txt \
-		--extra train --group dev --output-file requirements/dev.lock pyproject.toml requirements/build.in
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --constraint requirements/constraints.txt \
-		--constraint requirements/dev.lock --output-file requirements/serve.lock pyproject.toml requirements/build.in
+	$(COMPILE) --extra train --group dev --output-file requirements/dev.lock pyproject.toml requirements/build.in
+	$(COMPILE) --constraint requirements/dev.lock --output-file requirements/serve.lock pyproject.toml
+	$(COMPILE) --constraint requirements/dev.lock --output-file requirements/build.lock requirements/build.in
 
 clean: ## remove what was built, not what was learned
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
