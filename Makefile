@@ -8,7 +8,7 @@ READY  := $(VENV)/.installed
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --constraint requirements/constraints.txt
 
-.PHONY: help install run test check format bench lock openapi clean
+.PHONY: help install run test check format bench lock docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +40,9 @@ format: install ## put the code into shape
 bench: install ## this service beside the original's way, in one run; needs the recordings
 	$(BIN)/python -m benchmarks.inference
 
-openapi: install ## write the frozen schema anew after a wanted change
+docs: install ## write the frozen schema and the table of settings anew, after a wanted change
 	$(BIN)/signalml openapi > docs/openapi.json
+	$(BIN)/signalml settings > docs/settings.md
 
 lock: ## choose versions anew (needs uv)
 	$(COMPILE) --extra train --group dev --output-file requirements/dev.lock pyproject.toml requirements/build.in

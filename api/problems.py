@@ -17,6 +17,8 @@ from ml.errors import SignalMLError
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 1
+# RFC 9110's names, where Python before 3.13 still has older ones: an answer does not depend on the interpreter.
+RENAMED_STATUSES = {413: "Content Too Large", 422: "Unprocessable Content"}
 FRAMEWORK_CODES = {
     400: "request_refused",
     404: "route_not_found",
@@ -30,12 +32,16 @@ def problem(status: int, code: str, detail: str) -> Problem:
     """The body of an error answer."""
     return Problem(
         type=f"urn:signalml:problem:{code}",
-        title=HTTPStatus(status).phrase,
+        title=_phrase(status),
         status=status,
         detail=detail,
         code=code,
         request_id=current_request_id(),
     )
+
+
+def _phrase(status: int) -> str:
+    return RENAMED_STATUSES.get(status) or HTTPStatus(status).phrase
 
 
 def problem_of(error: SignalMLError) -> Problem:
@@ -62,7 +68,7 @@ def documented(*kinds: type[SignalMLError]) -> dict[int | str, dict[str, Any]]:
             status,
             {
                 "model": Problem,
-                "description": HTTPStatus(status).phrase,
+                "description": _phrase(status),
                 "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
             },
         )

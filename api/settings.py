@@ -11,6 +11,17 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
+INTRODUCTION = """\
+# Settings
+
+From the environment or a `.env` file in the folder where `signalml` is started; the environment wins. A variable that
+is set and empty counts as not set. This page is printed by `signalml settings`.
+
+| variable | default | meaning |
+| --- | --- | --- |
+"""
+
+
 class Settings(BaseSettings):
     """How one service is run. A variable that is set and empty counts as not set."""
 
@@ -55,3 +66,13 @@ class Settings(BaseSettings):
     """Seconds between two looks at which model is champion."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe line that is logged."""
+
+
+def reference() -> str:
+    """The page docs/settings.md: a table of all settings."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = "one per core" if field.default_factory else field.default
+        shown = "none" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+        rows.append(f"| `SIGNALML_{name.upper()}` | {shown} | {field.description} |\n")
+    return INTRODUCTION + "".join(rows)

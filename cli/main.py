@@ -53,6 +53,14 @@ def openapi() -> None:
     print(json.dumps(create_app().openapi(), indent=2, sort_keys=True, ensure_ascii=False))  # noqa: T201 - its output
 
 
+@app.command()
+def settings() -> None:
+    """Print every setting, its default and its meaning, as docs/settings.md has them."""
+    from api.settings import reference
+
+    print(reference(), end="")  # noqa: T201 - its output
+
+
 def main() -> None:
     """Entry point: an error of ours is one sentence on stderr and exit status 1."""
     # One thread per matrix product: what runs in parallel here are recordings.
