@@ -62,8 +62,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(
         BodyGuard,
         metrics=metrics,
-        upload_paths=inference.UPLOAD_PATHS,
-        max_body_bytes=settings.max_body_bytes,
+        upload_limits={
+            inference.INFERENCE: settings.max_body_bytes,
+            inference.PREDICT: settings.max_body_bytes,
+            inference.BATCH: settings.max_batch_bytes,
+        },
         max_buffered_bytes=settings.max_buffered_bytes,
         timeout_s=settings.body_timeout_s,
     )

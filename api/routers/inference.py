@@ -41,7 +41,6 @@ from ml.predictor import Band, Predictor, Verdict
 
 router = APIRouter(tags=["inference"], dependencies=[Depends(requires("predict"))])
 INFERENCE, PREDICT, BATCH = "/inference", "/v1/predict", "/v1/predict/batch"
-UPLOAD_PATHS = (INFERENCE, PREDICT, BATCH)
 
 AUDIO_ERRORS = (
     errors.EmptyAudio,
