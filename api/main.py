@@ -11,12 +11,10 @@ from threadpoolctl import threadpool_limits
 
 from api import problems
 from api.limits import BodyGuard
-from api.observing import Metrics, RequestObserver
+from api.observing import RequestObserver
 from api.routers import health, inference, models
-from api.security import KeyStore
-from api.serving import InferenceExecutor, LiveModel
+from api.services import Services
 from api.settings import Settings
-from ml.registry import Registry
 
 DESCRIPTION = """\
 Listens to a machine and says whether it sounds healthy and, if not, what is wrong with it.
@@ -35,9 +33,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings: how it is run; by default from the environment.
     """
     settings = settings or Settings()
-    registry = Registry(settings.home)
-    live = LiveModel(registry)
-    metrics = Metrics(live)
+    services = Services.of(settings)
 
     # Swagger UI and ReDoc come from a package, so that /docs works where there is no internet.
     app = FastAPIOffline(
@@ -49,19 +45,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         static_url="/docs/static",
         separate_input_output_schemas=False,
     )
-    app.state.settings = settings
-    app.state.registry = registry
-    app.state.live = live
-    app.state.metrics = metrics
-    app.state.keys = KeyStore(settings.home)
-    app.state.queue = health.QueueWatch(settings.redis_url)
+    app.state.services = services
     app.include_router(inference.router)
     app.include_router(models.router)
     app.include_router(health.router)
     problems.install(app)
     app.add_middleware(
         BodyGuard,
-        metrics=metrics,
+        metrics=services.metrics,
         upload_limits={
             inference.INFERENCE: settings.max_body_bytes,
             inference.PREDICT: settings.max_body_bytes,
@@ -70,24 +61,24 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         max_buffered_bytes=settings.max_buffered_bytes,
         timeout_s=settings.body_timeout_s,
     )
-    app.add_middleware(RequestObserver, metrics=metrics)
+    app.add_middleware(RequestObserver, metrics=services.metrics)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Load the champion before the first request; follow the registry and the queue until the end."""
-    settings: Settings = app.state.settings
-    app.state.executor = InferenceExecutor(settings.inference_threads, settings.inference_queue)
+    services: Services = app.state.services
+    services.executor.start()
     # The threads are the parallelism: a matrix product that starts threads of its own would only get in their way.
     with threadpool_limits(1):
-        await asyncio.to_thread(app.state.live.refresh)
+        await asyncio.to_thread(services.live.refresh)
         followers = [
-            asyncio.create_task(app.state.live.follow(settings.poll_interval_s)),
-            asyncio.create_task(app.state.queue.follow()),
+            asyncio.create_task(services.live.follow(services.settings.poll_interval_s)),
+            asyncio.create_task(services.queue.follow()),
         ]
         yield
         for follower in followers:
             follower.cancel()
         await asyncio.gather(*followers, return_exceptions=True)
-        await asyncio.to_thread(app.state.executor.close)
+        await asyncio.to_thread(services.executor.close)

@@ -17,7 +17,6 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.serving import LiveModel
@@ -143,12 +142,6 @@ class _ModelInfo(Collector):
         failed = GaugeMetricFamily("signalml_model_failed", "1 while the present champion cannot be loaded.")
         failed.add_metric((), float(self._live.failure is not None))
         yield failed
-
-
-def metrics_of(connection: HTTPConnection) -> Metrics:
-    """The metrics of the application that a request belongs to."""
-    metrics: Metrics = connection.app.state.metrics
-    return metrics
 
 
 class RequestObserver:

@@ -11,8 +11,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from api.errors import status_of
-from api.observing import current_request_id, metrics_of
+from api.observing import current_request_id
 from api.schemas import Problem
+from api.services import services_of
 from ml.errors import SignalMLError
 
 PROBLEM_JSON = "application/problem+json"
@@ -89,7 +90,7 @@ def install(app: FastAPI) -> None:
 
 async def _on_signalml_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, SignalMLError)  # noqa: S101 - Starlette's own dispatch guarantees it; this tells the types
-    metrics_of(request).refused(error.code)
+    services_of(request).metrics.refused(error.code)
     return answer(problem_of(error))
 
 
@@ -103,14 +104,14 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
         404: f"There is nothing at {request.url.path}; /docs lists what there is.",
         405: f"{request.method} is not allowed at {request.url.path}.",
     }
-    metrics_of(request).refused(code)
+    services_of(request).metrics.refused(code)
     return answer(problem(error.status_code, code, details.get(error.status_code, str(error.detail))), error.headers)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
     sentences = [f"{'.'.join(str(part) for part in entry['loc'])}: {entry['msg']}" for entry in error.errors()[:10]]
-    metrics_of(request).refused("request_invalid")
+    services_of(request).metrics.refused("request_invalid")
     return answer(problem(422, "request_invalid", "; ".join(sentences)))
 
 

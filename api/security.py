@@ -1,123 +1,32 @@
-"""API keys with scopes: random, shown once, hashed at rest, compared in constant time.
+"""Who may ask, and who may change what answers."""
 
-A key is 32 random bytes, so one SHA-256 is enough to store it; slow hashes protect what people choose. ``predict`` may
-ask for verdicts and look at models; ``admin`` may also change what is served.
-"""
-
-import hmac
-import json
-import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from hashlib import sha256
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Request, Security
 from fastapi.security import APIKeyHeader
 
-from api.dependencies import settings_of
 from api.errors import MissingKey, ScopeMissing
-from ml.errors import SignalMLError
-from ml.files import locked, to_json, write_whole
+from api.keys import Scope
+from api.services import services_of
 
-Scope = Literal["predict", "admin"]
 HEADER = "X-API-Key"
-PREFIX = "sml_"
 header = APIKeyHeader(name=HEADER, auto_error=False, description="Only where the service requires keys.")
-
-
-class KeyNotFound(SignalMLError):
-    """No API key of that name."""
-
-    code = "api_key_not_found"
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """A key as it is stored: what it may do, and the SHA-256 of its secret."""
-
-    name: str
-    scope: Scope
-    sha256: str
-    created: str
-
-    def allows(self, scope: Scope) -> bool:
-        """Whether the key may do what needs ``scope``; admin may do everything."""
-        return self.scope in ("admin", scope)
-
-
-class KeyStore:
-    """The keys of one home, in ``api-keys.json``."""
-
-    def __init__(self, home: Path) -> None:
-        self._home = home
-        self._file = home / "api-keys.json"
-
-    def keys(self) -> list[ApiKey]:
-        """All keys, the oldest first."""
-        try:
-            return [ApiKey(**entry) for entry in json.loads(self._file.read_bytes())]
-        except FileNotFoundError:
-            return []
-
-    def create(self, name: str, scope: Scope) -> str:
-        """Make a key and return its secret, which is not kept and cannot be shown again.
-
-        Raises:
-            ValueError: the name is taken.
-        """
-        secret = PREFIX + secrets.token_urlsafe(32)
-        self._home.mkdir(parents=True, exist_ok=True)
-        with locked(self._home / ".api-keys.lock"):
-            keys = self.keys()
-            if any(key.name == name for key in keys):
-                raise ValueError(f"There is a key called {name!r} already; revoke it first.")
-            created = datetime.now(UTC).isoformat(timespec="seconds")
-            self._write([*keys, ApiKey(name, scope, _digest(secret), created)])
-        return secret
-
-    def revoke(self, name: str) -> None:
-        """Remove a key; it stops working with the next request.
-
-        Raises:
-            KeyNotFound
-        """
-        with locked(self._home / ".api-keys.lock"):
-            keys = self.keys()
-            kept = [key for key in keys if key.name != name]
-            if len(kept) == len(keys):
-                raise KeyNotFound(f"There is no key called {name!r}.")
-            self._write(kept)
-
-    def find(self, secret: str) -> ApiKey | None:
-        """The key with this secret; every stored key is compared, whichever matches."""
-        digest = _digest(secret)
-        matches = [key for key in self.keys() if hmac.compare_digest(key.sha256, digest)]
-        return matches[0] if matches else None
-
-    def _write(self, keys: list[ApiKey]) -> None:
-        write_whole(self._file, to_json([asdict(key) for key in keys]))
-        self._file.chmod(0o600)
 
 
 def requires(scope: Scope) -> Callable[[Request, str | None], Awaitable[None]]:
     """A dependency that lets a request through if keys are not required, or its key allows ``scope``."""
 
     async def check(request: Request, secret: Annotated[str | None, Security(header)]) -> None:
-        if not settings_of(request).require_api_key:
+        services = services_of(request)
+        if not services.settings.require_api_key:
             return
         if not secret:
             raise MissingKey(f"This service needs an API key in the header {HEADER}.")
-        key = request.app.state.keys.find(secret)
+        key = services.keys.find(secret)
         if key is None:
             raise MissingKey("The API key is not known here, or was revoked.")
         if not key.allows(scope):
             raise ScopeMissing(f"The API key {key.name!r} has the scope {key.scope}; {scope} is needed for this.")
 
     return check
-
-
-def _digest(secret: str) -> str:
-    return sha256(secret.encode()).hexdigest()

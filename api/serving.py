@@ -77,9 +77,13 @@ class InferenceExecutor:
     """A fixed number of threads and a bounded line before them."""
 
     def __init__(self, threads: int, queue: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="inference")
+        self._threads = threads
         self._places = threads + queue
         self._taken = 0
+
+    def start(self) -> None:
+        """Take up work; after :meth:`close`, again."""
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="inference")
 
     @property
     def full(self) -> bool:

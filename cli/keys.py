@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from api.security import KeyStore
+from api.keys import KeyStore
 from api.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")

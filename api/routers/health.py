@@ -2,33 +2,17 @@
 
 import asyncio
 from pathlib import Path
+from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_1_0_0
 
-from api.dependencies import LiveModelDep, MetricsDep
-from api.schemas import AnsweringModel, Live, QueueState, Ready
-from worker.queue import broker_problem
+from api.dependencies import ServicesDep
+from api.schemas import AnsweringModel, Live, Ready
 
 router = APIRouter(tags=["health"])
 CONSOLE = Path(__file__).parent.parent / "console" / "index.html"
-QUEUE_ASKED_EVERY_S = 5.0
-
-
-class QueueWatch:
-    """The broker's state as last seen, so that no request ever waits for it."""
-
-    def __init__(self, url: str | None) -> None:
-        self._url = url
-        self.state = QueueState(status="unknown" if url else "not configured", detail=None)
-
-    async def follow(self) -> None:
-        """Ask for ever, if there is a broker to ask."""
-        while self._url is not None:
-            problem = await asyncio.to_thread(broker_problem, self._url)
-            self.state = QueueState(status="unreachable" if problem else "reachable", detail=problem)
-            await asyncio.sleep(QUEUE_ASKED_EVERY_S)
 
 
 @router.get(
@@ -61,14 +45,15 @@ async def livez() -> Live:
     response_model=Ready,
     responses={503: {"model": Ready, "description": "No model is loaded."}},
 )
-async def readyz(request: Request, live: LiveModelDep) -> Response:
+async def readyz(services: ServicesDep) -> Response:
     """200 when a model is loaded and has answered its golden clip; the job queue is reported and changes nothing."""
+    live = services.live
     predictor = live.current
     model = None
     if predictor is not None:
         model = AnsweringModel(version=predictor.bundle.version, labels_revision=predictor.labels_revision)
-    watch: QueueWatch = request.app.state.queue
-    ready = Ready(status="ready" if model else "not ready", model=model, model_failure=live.failure, queue=watch.state)
+    status: Literal["ready", "not ready"] = "ready" if model else "not ready"
+    ready = Ready(status=status, model=model, model_failure=live.failure, queue=services.queue.state)
     return JSONResponse(ready.model_dump(), 200 if model else 503)
 
 
@@ -78,6 +63,6 @@ async def readyz(request: Request, live: LiveModelDep) -> Response:
     response_class=PlainTextResponse,
     responses={200: {"content": {"text/plain": {"example": 'signalml_requests_total{method="POST"} 1.0'}}}},
 )
-async def metrics(metrics: MetricsDep) -> Response:
+async def metrics(services: ServicesDep) -> Response:
     """Requests, stages of inference in seconds, refusals by code, the model that answers."""
-    return Response(await asyncio.to_thread(metrics.exposition), media_type=CONTENT_TYPE_PLAIN_1_0_0)
+    return Response(await asyncio.to_thread(services.metrics.exposition), media_type=CONTENT_TYPE_PLAIN_1_0_0)

@@ -5,20 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
-from api.dependencies import (
-    FLAC_TYPES,
-    MULTIPART,
-    PART,
-    WAV_TYPES,
-    AnyUpload,
-    BatchUpload,
-    ExecutorDep,
-    LimitsDep,
-    LiveModelDep,
-    MetricsDep,
-    MultipartUpload,
-    Upload,
-)
+from api.dependencies import AnyUpload, BatchUpload, MultipartUpload, ServicesDep
 from api.errors import (
     BodyTimeout,
     BodyTooLarge,
@@ -30,12 +17,12 @@ from api.errors import (
     TooManyParts,
     UnsupportedMediaType,
 )
-from api.observing import Metrics
 from api.problems import documented, problem_of
 from api.schemas import AnomalyResponse, BatchItem, BatchResponse, PredictResponse
 from api.security import requires
+from api.services import Services
+from api.uploads import FLAC_TYPES, MULTIPART, PART, WAV_TYPES, Upload
 from ml import errors
-from ml.audio import AudioLimits
 from ml.errors import SignalMLError
 from ml.predictor import Band, Predictor, Verdict
 
@@ -90,11 +77,9 @@ def _body(content: dict[str, Any]) -> dict[str, Any]:
     openapi_extra=_body({MULTIPART: ONE_FILE}),
     responses=documented(*UPLOAD_ERRORS, *AUDIO_ERRORS),
 )
-async def inference(
-    upload: MultipartUpload, live: LiveModelDep, executor: ExecutorDep, limits: LimitsDep, metrics: MetricsDep
-) -> AnomalyResponse:
+async def inference(upload: MultipartUpload, services: ServicesDep) -> AnomalyResponse:
     """Takes the part `file` of a multipart form, as the original service did, and answers with its keys and types."""
-    verdict, _ = await executor.run(_Judging(live.predictor(), upload, limits, metrics))
+    verdict, _ = await services.executor.run(_Judging(services, services.live.predictor(), upload))
     return AnomalyResponse.of(verdict)
 
 
@@ -106,14 +91,11 @@ async def inference(
 )
 async def predict(
     upload: AnyUpload,
-    live: LiveModelDep,
-    executor: ExecutorDep,
-    limits: LimitsDep,
-    metrics: MetricsDep,
+    services: ServicesDep,
     explain: Annotated[bool, Query(description="Also say which frequencies the score hangs on.")] = False,
 ) -> PredictResponse:
     """Takes the part `file` of a multipart form, or the recording itself as the body, which is faster."""
-    verdict, bands = await executor.run(_Judging(live.predictor(), upload, limits, metrics, explain))
+    verdict, bands = await services.executor.run(_Judging(services, services.live.predictor(), upload, explain))
     return PredictResponse.of(verdict, bands)
 
 
@@ -123,31 +105,27 @@ async def predict(
     openapi_extra=_body({MULTIPART: MANY_FILES}),
     responses=documented(*UPLOAD_ERRORS),
 )
-async def predict_batch(
-    uploads: BatchUpload, live: LiveModelDep, executor: ExecutorDep, limits: LimitsDep, metrics: MetricsDep
-) -> BatchResponse:
+async def predict_batch(uploads: BatchUpload, services: ServicesDep) -> BatchResponse:
     """Takes any number of parts `file` and answers each with a verdict or an error; none fails the others.
 
     One request takes one thread, so that a large batch does not keep single uploads waiting.
     """
-    predictor = live.predictor()
+    predictor = services.live.predictor()
 
     def judge_all() -> list[BatchItem]:
-        return [_batch_item(_Judging(predictor, upload, limits, metrics)) for upload in uploads]
+        return [_batch_item(_Judging(services, predictor, upload)) for upload in uploads]
 
-    return BatchResponse(results=await executor.run(judge_all))
+    return BatchResponse(results=await services.executor.run(judge_all))
 
 
 class _Judging:
     """One upload on its way through one model, to be called in a thread."""
 
-    def __init__(
-        self, predictor: Predictor, upload: Upload, limits: AudioLimits, metrics: Metrics, explain: bool = False
-    ) -> None:
+    def __init__(self, services: Services, predictor: Predictor, upload: Upload, explain: bool = False) -> None:
         self.upload = upload
-        self.metrics = metrics
+        self.metrics = services.metrics
+        self._limits = services.limits
         self._predictor = predictor
-        self._limits = limits
         self._explain = explain
         self._handed_over = time.perf_counter()
 

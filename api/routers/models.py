@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
 
-from api.dependencies import LiveModelDep, RegistryDep
+from api.dependencies import ServicesDep
 from api.errors import BodyTimeout, BodyTooLarge, MissingKey, ScopeMissing
 from api.problems import documented
 from api.schemas import (
@@ -33,9 +33,9 @@ Reference = Annotated[str, Path(description="A version, or an alias.", examples=
 
 
 @router.get("", summary="All versions", dependencies=[CanRead], responses=documented(*KEY_ERRORS, *STORED))
-async def list_models(registry: RegistryDep) -> ModelList:
+async def list_models(services: ServicesDep) -> ModelList:
     """The versions, the newest first, their aliases, and how these came about."""
-    return await asyncio.to_thread(_list, registry)
+    return await asyncio.to_thread(_list, services.registry)
 
 
 @router.get(
@@ -44,9 +44,9 @@ async def list_models(registry: RegistryDep) -> ModelList:
     dependencies=[CanRead],
     responses=documented(*KEY_ERRORS, errors.ModelNotFound, errors.AliasNotSet, *STORED),
 )
-async def show_model(version: Reference, registry: RegistryDep) -> ModelDetails:
+async def show_model(version: Reference, services: ServicesDep) -> ModelDetails:
     """Features, classes with every revision of their names, threshold, and the card."""
-    return await asyncio.to_thread(_details, registry, version)
+    return await asyncio.to_thread(_details, services.registry, version)
 
 
 @router.put(
@@ -66,8 +66,7 @@ async def show_model(version: Reference, registry: RegistryDep) -> ModelDetails:
 async def point_alias(
     alias: Annotated[Alias, Path(description="`previous` is kept by the service and cannot be set.")],
     target: AliasTarget,
-    registry: RegistryDep,
-    live: LiveModelDep,
+    services: ServicesDep,
 ) -> AliasState:
     """Points an alias to a version once it has loaded and answered its golden clip; it then serves within 2 s.
 
@@ -75,9 +74,9 @@ async def point_alias(
     """
 
     def switch() -> AliasState:
-        registry.promote(target.version, alias)
-        live.refresh()
-        return AliasState(aliases=registry.aliases())
+        services.registry.promote(target.version, alias)
+        services.live.refresh()
+        return AliasState(aliases=services.registry.aliases())
 
     return await asyncio.to_thread(switch)
 
@@ -90,14 +89,12 @@ async def point_alias(
         *KEY_ERRORS, *BODY_ERRORS, errors.ModelNotFound, errors.AliasNotSet, errors.InvalidLabels, *STORED
     ),
 )
-async def name_classes(
-    version: Reference, patch: LabelsPatch, registry: RegistryDep, live: LiveModelDep
-) -> LabelsRevision:
+async def name_classes(version: Reference, patch: LabelsPatch, services: ServicesDep) -> LabelsRevision:
     """Gives every class a name and a message, as a new revision; the earlier ones are kept."""
 
     def rename() -> LabelsRevision:
-        revision = registry.rename_classes(version, [(label.name, label.message) for label in patch.classes])
-        live.refresh()
+        revision = services.registry.rename_classes(version, [(label.name, label.message) for label in patch.classes])
+        services.live.refresh()
         return LabelsRevision.of(revision)
 
     return await asyncio.to_thread(rename)

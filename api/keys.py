@@ -1,0 +1,98 @@
+"""API keys: random, shown once, hashed at rest, compared in constant time.
+
+A key is 32 random bytes, so one SHA-256 is enough to store it; slow hashes protect what people choose. ``predict`` may
+ask for verdicts and look at models; ``admin`` may also change what is served.
+"""
+
+import hmac
+import json
+import secrets
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+from ml.errors import SignalMLError
+from ml.files import locked, to_json, write_whole
+
+Scope = Literal["predict", "admin"]
+PREFIX = "sml_"
+
+
+class KeyNotFound(SignalMLError):
+    """No API key of that name."""
+
+    code = "api_key_not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as it is stored: what it may do, and the SHA-256 of its secret."""
+
+    name: str
+    scope: Scope
+    sha256: str
+    created: str
+
+    def allows(self, scope: Scope) -> bool:
+        """Whether the key may do what needs ``scope``; admin may do everything."""
+        return self.scope in ("admin", scope)
+
+
+class KeyStore:
+    """The keys of one home, in ``api-keys.json``."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._file = home / "api-keys.json"
+
+    def keys(self) -> list[ApiKey]:
+        """All keys, the oldest first."""
+        try:
+            return [ApiKey(**entry) for entry in json.loads(self._file.read_bytes())]
+        except FileNotFoundError:
+            return []
+
+    def create(self, name: str, scope: Scope) -> str:
+        """Make a key and return its secret, which is not kept and cannot be shown again.
+
+        Raises:
+            ValueError: the name is taken.
+        """
+        secret = PREFIX + secrets.token_urlsafe(32)
+        self._home.mkdir(parents=True, exist_ok=True)
+        with locked(self._home / ".api-keys.lock"):
+            keys = self.keys()
+            if any(key.name == name for key in keys):
+                raise ValueError(f"There is a key called {name!r} already; revoke it first.")
+            created = datetime.now(UTC).isoformat(timespec="seconds")
+            self._write([*keys, ApiKey(name, scope, _digest(secret), created)])
+        return secret
+
+    def revoke(self, name: str) -> None:
+        """Remove a key; it stops working with the next request.
+
+        Raises:
+            KeyNotFound
+        """
+        with locked(self._home / ".api-keys.lock"):
+            keys = self.keys()
+            kept = [key for key in keys if key.name != name]
+            if len(kept) == len(keys):
+                raise KeyNotFound(f"There is no key called {name!r}.")
+            self._write(kept)
+
+    def find(self, secret: str) -> ApiKey | None:
+        """The key with this secret; every stored key is compared, whichever matches."""
+        digest = _digest(secret)
+        matches = [key for key in self.keys() if hmac.compare_digest(key.sha256, digest)]
+        return matches[0] if matches else None
+
+    def _write(self, keys: list[ApiKey]) -> None:
+        write_whole(self._file, to_json([asdict(key) for key in keys]))
+        self._file.chmod(0o600)
+
+
+def _digest(secret: str) -> str:
+    return sha256(secret.encode()).hexdigest()

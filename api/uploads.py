@@ -1,0 +1,147 @@
+"""Request bodies as files in memory: a multipart form, or the recording itself.
+
+The form is parsed by python-multipart. Starlette's wrapper around it would put every file over 1 MB on disk, which can
+be full, and copies each byte twice more.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from fastapi import Request
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+
+from api.errors import MalformedMultipart, MissingPart, TooManyParts, UnsupportedMediaType
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+PART = "file"
+MULTIPART = "multipart/form-data"
+WAV_TYPES = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave")
+FLAC_TYPES = ("audio/flac", "audio/x-flac")
+RAW_TYPES = (*WAV_TYPES, *FLAC_TYPES, "application/octet-stream")
+MAX_PART_HEADER_BYTES = 8192
+
+
+class Upload(NamedTuple):
+    """A file as a client sent it. The name is only ever echoed, never used as a path."""
+
+    name: str
+    content: bytearray
+
+
+async def read_one(request: Request, raw: bool) -> Upload:
+    """The one file of a multipart form or, where ``raw`` allows it, the body itself.
+
+    Raises:
+        UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts
+    """
+    if raw and _media_type(request) in RAW_TYPES:
+        content = bytearray()
+        async for chunk in request.stream():
+            content += chunk
+        return Upload("body", content)
+    (upload,) = await read_form(request, most=1, also=RAW_TYPES if raw else ())
+    return upload
+
+
+async def read_form(request: Request, most: int, also: tuple[str, ...] = ()) -> list[Upload]:
+    """The files called ``file`` of a multipart form: at least one, at most ``most``, and no other part.
+
+    Raises:
+        UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts
+    """
+    kind = _media_type(request)
+    if kind != MULTIPART:
+        raise UnsupportedMediaType(f"The body is of type {kind!r}; {' or '.join((MULTIPART, *also))} was expected.")
+    boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary")
+    if not boundary:
+        raise MalformedMultipart("The Content-Type names no boundary between the parts of the form.")
+    form = _Form(most)
+    try:
+        parser = MultipartParser(boundary, form.callbacks())
+        async for chunk in request.stream():
+            parser.write(chunk)
+        parser.finalize()
+    except FormParserError as error:
+        raise MalformedMultipart(f"The multipart form cannot be read: {error}") from error
+    return form.uploads()
+
+
+class _Form:
+    """Collects the parts as the parser comes upon them."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._parts: list[tuple[str, Upload]] = []
+        self._begun = 0
+        self._disposition = bytearray()
+        self._header_name = bytearray()
+        self._header_value = bytearray()
+        self._name = ""
+        self._upload = Upload("", bytearray())
+
+    def callbacks(self) -> "MultipartCallbacks":
+        return {
+            "on_part_begin": self._on_part_begin,
+            "on_header_field": self._on_header_field,
+            "on_header_value": self._on_header_value,
+            "on_header_end": self._on_header_end,
+            "on_headers_finished": self._on_headers_finished,
+            "on_part_data": self._on_part_data,
+            "on_part_end": self._on_part_end,
+        }
+
+    def uploads(self) -> list[Upload]:
+        """The files, once the whole form is read."""
+        if self._begun > len(self._parts):
+            raise MalformedMultipart("The multipart form ends inside a part: its closing boundary is missing.")
+        files = [upload for name, upload in self._parts if name == PART and upload.name]
+        if not files:
+            names = sorted({name for name, _ in self._parts})
+            hint = " It came without a file name: send it as a file." if PART in names else ""
+            raise MissingPart(f"The form has the parts {names}; a file in a part called {PART!r} was expected.{hint}")
+        return files
+
+    def _on_part_begin(self) -> None:
+        self._begun += 1
+        if self._begun > self._most:
+            hint = "; POST /v1/predict/batch takes several" if self._most == 1 else ""
+            raise TooManyParts(f"The form has more parts than the {self._most} that are taken here{hint}.")
+        self._disposition.clear()
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+        self._check_header()
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+        self._check_header()
+
+    def _check_header(self) -> None:
+        if len(self._header_name) + len(self._header_value) > MAX_PART_HEADER_BYTES:
+            raise MalformedMultipart(f"A header of a part is longer than {MAX_PART_HEADER_BYTES} bytes.")
+
+    def _on_header_end(self) -> None:
+        if self._header_name.lower() == b"content-disposition":
+            self._disposition[:] = self._header_value
+        self._header_name.clear()
+        self._header_value.clear()
+
+    def _on_headers_finished(self) -> None:
+        _, options = parse_options_header(bytes(self._disposition))
+        if b"name" not in options:
+            raise MalformedMultipart("A part of the form has no name in its Content-Disposition.")
+        self._name = options[b"name"].decode("utf-8", "replace")
+        self._upload = Upload(options.get(b"filename", b"").decode("utf-8", "replace"), bytearray())
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self._upload.content.extend(memoryview(data)[start:end])
+
+    def _on_part_end(self) -> None:
+        self._parts.append((self._name, self._upload))
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").split(";")[0].strip().lower()
