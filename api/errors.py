@@ -60,6 +60,12 @@ class ScopeMissing(RequestError):
     code = "api_key_scope_missing"
 
 
+class NoModel(RequestError):
+    """No model answers yet."""
+
+    code = "no_model"
+
+
 class Busy(RequestError):
     """All places for work are taken."""
 
@@ -74,7 +80,7 @@ STATUS: Mapping[type[SignalMLError], int] = {
     errors.RecordingTooLong: 413,
     errors.UnpackedTooLarge: 413,
     errors.ModelNotFound: 404,
-    errors.AliasNotSet: 503,
+    errors.AliasNotSet: 404,
     errors.InvalidLabels: 422,
     # What is stored is not fit to serve, and the request was: the conflict is with the state of the server.
     errors.ModelError: 409,
@@ -86,6 +92,7 @@ STATUS: Mapping[type[SignalMLError], int] = {
     TooManyParts: 422,
     MissingKey: 401,
     ScopeMissing: 403,
+    NoModel: 503,
     Busy: 503,
 }
 

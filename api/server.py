@@ -44,6 +44,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self._in_request:
             data = H2C_OFFER.sub(rb"\r\nx-ignored-upgrade:", data, count=1)
         super().data_received(data)
+        # A blank line between two requests ends uvicorn's keep-alive timer and begins no request.
+        idle = self.cycle is None or self.cycle.response_complete
+        if idle and not self._in_request and self._deadline is None:
+            self._expect(self._header_timeout_s, self._cut_off_headers)
 
     def on_message_begin(self) -> None:
         """The first byte of a request on a connection that was kept alive."""

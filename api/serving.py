@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from api.errors import Busy
+from api.errors import Busy, NoModel
 from ml.errors import AliasNotSet, ModelError
 from ml.predictor import Predictor
 from ml.registry import Registry
@@ -37,10 +37,10 @@ class LiveModel:
         """The predictor to answer with.
 
         Raises:
-            AliasNotSet: there is none yet.
+            NoModel: there is none yet.
         """
         if self.current is None:
-            raise AliasNotSet(
+            raise NoModel(
                 self.failure or "No model is champion yet: import one with  signalml models import FILE --promote"
             )
         return self.current

@@ -13,6 +13,7 @@ from api.errors import (
     MalformedMultipart,
     MissingKey,
     MissingPart,
+    NoModel,
     ScopeMissing,
     TooManyParts,
     UnsupportedMediaType,
@@ -53,7 +54,7 @@ UPLOAD_ERRORS = (
     MissingKey,
     ScopeMissing,
     Busy,
-    errors.AliasNotSet,
+    NoModel,
 )
 FILE: dict[str, Any] = {"type": "string", "format": "binary", "description": "A WAV or FLAC recording."}
 ONE_FILE: dict[str, Any] = {"schema": {"type": "object", "properties": {PART: FILE}, "required": [PART]}}
