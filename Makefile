@@ -40,9 +40,10 @@ format: install ## put the code into shape
 bench: install ## this service beside the original's way, in one run; needs the recordings
 	$(BIN)/python -m benchmarks.inference
 
-docs: install ## write the frozen schema and the table of settings anew, after a wanted change
+docs: install ## write the frozen schema and the reference pages anew, after a wanted change
 	$(BIN)/signalml openapi > docs/openapi.json
 	$(BIN)/signalml settings > docs/settings.md
+	$(BIN)/signalml errors > docs/errors.md
 
 lock: ## choose versions anew (needs uv)
 	$(COMPILE) --extra train --group dev --output-file requirements/dev.lock pyproject.toml requirements/build.in

@@ -5,6 +5,20 @@ from collections.abc import Mapping
 from ml import errors
 from ml.errors import SignalMLError
 
+INTRODUCTION = """\
+# Errors
+
+Every error answer is `application/problem+json` (RFC 9457). `code` never changes once released and is meant for
+programs; `detail` says in a sentence what was found and what was expected; `request_id` is in every log line about the
+request. 503 comes with `Retry-After`. Beside the codes below, the framework's own refusals have `route_not_found`
+(404), `method_not_allowed` (405), `request_invalid` (422) and `request_refused` (other 4xx), what is no HTTP at all
+has `http_malformed` (400), slow headers have `header_timeout` (408), and a fault of ours is `internal_error` (500).
+This page is printed by `signalml errors`.
+
+| code | status | meaning |
+| --- | --- | --- |
+"""
+
 
 class RequestError(SignalMLError):
     """A request that cannot be answered for reasons of HTTP rather than of sound."""
@@ -95,6 +109,21 @@ STATUS: Mapping[type[SignalMLError], int] = {
     NoModel: 503,
     Busy: 503,
 }
+
+
+def reference() -> str:
+    """The page docs/errors.md: every code, its status and its meaning."""
+    kinds, found = [SignalMLError], []
+    while kinds:
+        kind = kinds.pop(0)
+        found.append(kind)
+        kinds = [*kind.__subclasses__(), *kinds]
+    leaves = [kind for kind in found if not kind.__subclasses__() and status_of(kind) != 500]
+    rows = [
+        f"| `{kind.code}` | {status_of(kind)} | {' '.join((kind.__doc__ or '').split())} |\n"
+        for kind in sorted(leaves, key=lambda kind: (status_of(kind), kind.code))
+    ]
+    return INTRODUCTION + "".join(rows)
 
 
 def status_of(error: type[SignalMLError]) -> int:

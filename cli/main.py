@@ -61,6 +61,14 @@ def settings() -> None:
     print(reference(), end="")  # noqa: T201 - its output
 
 
+@app.command()
+def errors() -> None:
+    """Print every error code, its HTTP status and its meaning, as docs/errors.md has them."""
+    from api.errors import reference
+
+    print(reference(), end="")  # noqa: T201 - its output
+
+
 def main() -> None:
     """Entry point: an error of ours is one sentence on stderr and exit status 1."""
     # One thread per matrix product: what runs in parallel here are recordings.

@@ -24,6 +24,7 @@
     │   ├── GoldenClipFailed
     │   ├── ModelNotFound
     │   ├── AliasNotSet
+    │   ├── AliasReserved
     │   └── InvalidLabels
     └── MissingExtra               an optional part of the project is not installed
 
@@ -164,6 +165,12 @@ class AliasNotSet(ModelError):
     """The alias points to no version."""
 
     code = "model_alias_not_set"
+
+
+class AliasReserved(ModelError):
+    """The alias is kept by the registry and cannot be set."""
+
+    code = "model_alias_reserved"
 
 
 class InvalidLabels(ModelError):

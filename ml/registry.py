@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args
 
 from ml import bundle
 from ml.bundle import Bundle
-from ml.errors import AliasNotSet, BundleDamaged, BundleForeign, ModelError, ModelNotFound
+from ml.errors import AliasNotSet, AliasReserved, BundleDamaged, BundleForeign, ModelNotFound
 from ml.files import locked, sync_folder, to_json, write_whole
 from ml.labels import Labels
 from ml.predictor import Predictor
@@ -198,10 +198,10 @@ class Registry:
             The version.
 
         Raises:
-            AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged, GoldenClipFailed, ModelError
+            AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged, GoldenClipFailed, AliasReserved
         """
         if alias == "previous":
-            raise ModelError("The alias previous is kept by the registry: promote another champion, or roll back.")
+            raise AliasReserved("The alias previous is kept by the registry: promote another champion, or roll back.")
         with self._writing():
             version = self.resolve(reference)
             self.predictor(version)

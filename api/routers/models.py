@@ -60,7 +60,7 @@ async def show_model(version: Reference, services: ServicesDep) -> ModelDetails:
         errors.AliasNotSet,
         *STORED,
         errors.GoldenClipFailed,
-        errors.ModelError,
+        errors.AliasReserved,
     ),
 )
 async def point_alias(
