@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import tempfile
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -28,7 +29,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        settings = Settings()
+        settings = _settings()
         self._header_timeout_s = settings.header_timeout_s
         self._request_timeout_s = settings.body_timeout_s + GRACE_S
         self._deadline: asyncio.TimerHandle | None = None
@@ -104,11 +105,17 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
+@cache
+def _settings() -> Settings:
+    """The settings of this process, read once and not for every connection."""
+    return Settings()
+
+
 def application() -> Any:
     """The application of one process, configured from the environment."""
     from api.main import create_app
 
-    settings = Settings()
+    settings = _settings()
     configure_logging(settings.log_level)
     return create_app(settings)
 

@@ -70,7 +70,10 @@ class LiveModel:
         """Refresh for ever."""
         while True:
             await asyncio.sleep(interval_s)
-            await asyncio.to_thread(self.refresh)
+            try:
+                await asyncio.to_thread(self.refresh)
+            except Exception:
+                logger.exception("looking for a new champion failed")
 
 
 class InferenceExecutor:

@@ -8,9 +8,10 @@ that each group of mel bands has. Against ``librosa.feature.mfcc`` the largest d
 import hashlib
 import json
 import math
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import scipy.fft
@@ -27,7 +28,10 @@ BANDS_PER_PRODUCT = 16
 # Coefficients of cosine windows, periodic as for spectral analysis (F. J. Harris, Proc. IEEE 66(1), 1978).
 WINDOWS = {"hann": (0.5, 0.5), "hamming": (0.54, 0.46), "blackman": (0.42, 0.5, 0.08)}
 
+WHOLE_NUMBERS = ("sample_rate_hz", "clip_frames", "n_fft", "hop_length", "n_mels", "silent_frames")
+
 Padding = Literal["constant", "reflect", "none"]
+Fit = Literal["crop_or_repeat_tail"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,45 +73,46 @@ class FeatureSpec:
     n_mfcc: int | None = None
     dynamic_range_db: float | None = 80.0
     silent_frames: int = 0
-    fit: Literal["crop_or_repeat_tail"] = "crop_or_repeat_tail"
+    fit: Fit = "crop_or_repeat_tail"
 
     def __post_init__(self) -> None:
-        for problem in self._problems():
-            raise SpecError(problem)
+        for name in WHOLE_NUMBERS:
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise SpecError(f"Feature spec: {name} is {value!r}; a whole number was expected.")
+        for holds, sentence in self._rules():
+            if not holds:
+                raise SpecError(f"Feature spec: {sentence}.")
 
-    def _problems(self) -> list[str]:
+    def _rules(self) -> Iterator[tuple[bool, str]]:
+        """What must hold, and what to say where it does not."""
         nyquist = self.sample_rate_hz / 2
-        rules = {
-            f"sample_rate_hz is {self.sample_rate_hz}; 1000 to 192000 is accepted": 1000
-            <= self.sample_rate_hz
-            <= 192_000,
-            f"resampler is {self.resampler!r}; one of {sorted(FILTERS)} is accepted": self.resampler in FILTERS,
-            f"channel is {self.channel!r}; 'mean' or an index from 0 is accepted": self.channel == "mean"
-            or (isinstance(self.channel, int) and 0 <= self.channel < 64),
-            f"n_fft is {self.n_fft}; 32 to 65536 is accepted": 32 <= self.n_fft <= 65_536,
-            f"hop_length is {self.hop_length}; 1 to n_fft ({self.n_fft}) is accepted": 1
-            <= self.hop_length
-            <= self.n_fft,
-            f"clip_frames is {self.clip_frames}; 1 to 65536 is accepted": 1 <= self.clip_frames <= 65_536,
-            f"window is {self.window!r}; one of {sorted(WINDOWS)} is accepted": self.window in WINDOWS,
-            f"padding is {self.padding!r}; constant, reflect or none is accepted": self.padding
-            in ("constant", "reflect", "none"),
-            f"n_mels is {self.n_mels}; 1 to 1024 is accepted": 1 <= self.n_mels <= 1024,
-            f"the mel range {self.fmin_hz} to {self.fmax_hz} Hz does not lie within 0 to {nyquist} Hz": 0
-            <= self.fmin_hz
-            < self.fmax_hz
-            <= nyquist,
-            f"n_mfcc is {self.n_mfcc}; 1 to n_mels ({self.n_mels}) or null is accepted": self.n_mfcc is None
-            or 1 <= self.n_mfcc <= self.n_mels,
-            f"dynamic_range_db is {self.dynamic_range_db}; more than 0 or null is accepted": self.dynamic_range_db
-            is None
-            or self.dynamic_range_db > 0,
-            f"silent_frames is {self.silent_frames}; 0 to clip_frames - 1 is accepted": 0
-            <= self.silent_frames
-            < self.clip_frames,
-            f"fit is {self.fit!r}; crop_or_repeat_tail is accepted": self.fit == "crop_or_repeat_tail",
-        }
-        return [f"Feature spec: {sentence}." for sentence, holds in rules.items() if not holds]
+        yield 1000 <= self.sample_rate_hz <= 192_000, _range("sample_rate_hz", self.sample_rate_hz, 1000, 192_000)
+        yield self.resampler in FILTERS, _choice("resampler", self.resampler, FILTERS)
+        yield self.channel == "mean" or self.channel in range(64), _range("channel", self.channel, "mean, or 0", 63)
+        yield 32 <= self.n_fft <= 65_536, _range("n_fft", self.n_fft, 32, 65_536)
+        yield 1 <= self.hop_length <= self.n_fft, _range("hop_length", self.hop_length, 1, self.n_fft)
+        yield 1 <= self.clip_frames <= 65_536, _range("clip_frames", self.clip_frames, 1, 65_536)
+        yield self.window in WINDOWS, _choice("window", self.window, WINDOWS)
+        yield self.padding in get_args(Padding), _choice("padding", self.padding, get_args(Padding))
+        yield 1 <= self.n_mels <= 1024, _range("n_mels", self.n_mels, 1, 1024)
+        yield (
+            0 <= self.fmin_hz < self.fmax_hz <= nyquist,
+            f"the mel range is {self.fmin_hz} to {self.fmax_hz} Hz; one within 0 to {nyquist} Hz is accepted",
+        )
+        yield (
+            self.n_mfcc is None or self.n_mfcc in range(1, self.n_mels + 1),
+            _range("n_mfcc", self.n_mfcc, "null, or 1", self.n_mels),
+        )
+        yield (
+            self.dynamic_range_db is None or self.dynamic_range_db > 0,
+            f"dynamic_range_db is {self.dynamic_range_db}; null or more than 0 is accepted",
+        )
+        yield (
+            0 <= self.silent_frames < self.clip_frames,
+            _range("silent_frames", self.silent_frames, 0, self.clip_frames - 1),
+        )
+        yield self.fit in get_args(Fit), _choice("fit", self.fit, get_args(Fit))
 
     @classmethod
     def original(cls) -> Self:
@@ -162,6 +167,14 @@ class FeatureSpec:
             return cls(**values)
         except TypeError as error:
             raise SpecError(f"Feature spec: a field has the wrong type ({error}).") from error
+
+
+def _range(name: str, value: object, low: object, high: object) -> str:
+    return f"{name} is {value!r}; {low} to {high} is accepted"
+
+
+def _choice(name: str, value: object, choices: Collection[str]) -> str:
+    return f"{name} is {value!r}; {' or '.join(choices)} is accepted"
 
 
 class _BandGroup(NamedTuple):
