@@ -1,5 +1,10 @@
 """``signalml models``: import, look at, promote and move models."""
 
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -8,13 +13,36 @@ from rich.console import Console
 from rich.table import Table
 
 from api.settings import Settings
-from ml.errors import ImportRefused, InvalidLabels
+from ml.errors import ImportRefused, InvalidLabels, SignalMLError
 from ml.importing import SUFFIXES, import_original
 from ml.registry import ALIASES, Registry
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 out = Console()
 Reference = Annotated[str, typer.Argument(help="A version, or champion, challenger, previous.")]
+
+
+@contextmanager
+def _native_notes_held_back() -> Iterator[Console]:
+    """Keep what TensorFlow's C++ writes to stderr (absent GPUs, its own logging) from a reader, unless something breaks.
+
+    Yields:
+        A console that still reaches stderr.
+    """
+    sys.stderr.flush()
+    with os.fdopen(os.dup(2), "w") as terminal, tempfile.TemporaryFile() as notes:
+        os.dup2(notes.fileno(), 2)
+        try:
+            yield Console(file=terminal)
+        except SignalMLError:
+            raise
+        except BaseException:
+            notes.seek(0)
+            terminal.write(notes.read().decode(errors="replace"))
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal.fileno(), 2)
 
 
 def _registry() -> Registry:
@@ -37,7 +65,7 @@ def import_(
     if file.suffix.lower() == ".zip":
         version = registry.add_archive(file)
     elif file.suffix.lower() in SUFFIXES:
-        with Console(stderr=True).status(f"Importing {file.name}: checking, converting, answering the golden clip ..."):
+        with _native_notes_held_back() as say, say.status(f"Importing {file.name}: checking, converting, proving ..."):
             version = import_original(file, registry, name)
     else:
         raise ImportRefused(f"{file.name} ends in {file.suffix!r}; .hdf5, .h5 or .zip was expected.")
