@@ -24,7 +24,7 @@ Reference = Annotated[str, typer.Argument(help="A version, or champion, challeng
 
 @contextmanager
 def _native_notes_held_back() -> Iterator[Console]:
-    """Keep what TensorFlow's C++ writes to stderr (absent GPUs, its own logging) from a reader, unless something breaks.
+    """Keep what TensorFlow's C++ writes to stderr (notes on absent GPUs) from a reader, unless something breaks.
 
     Yields:
         A console that still reaches stderr.
