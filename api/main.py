@@ -53,11 +53,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(
         BodyGuard,
         metrics=services.metrics,
-        upload_limits={
-            inference.INFERENCE: settings.max_body_bytes,
-            inference.PREDICT: settings.max_body_bytes,
-            inference.BATCH: settings.max_batch_bytes,
-        },
+        upload_paths=inference.UPLOAD_PATHS,
+        max_body_bytes=settings.max_body_bytes,
         max_buffered_bytes=settings.max_buffered_bytes,
         timeout_s=settings.body_timeout_s,
     )

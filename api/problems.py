@@ -99,6 +99,9 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
     # FastAPI turns whatever goes wrong while it reads a JSON body into a 400; the cause has the right status.
     if isinstance(error.__cause__, SignalMLError):
         return await _on_signalml_error(request, error.__cause__)
+    if error.status_code == 400 and error.__cause__ is not None:
+        services_of(request).metrics.refused("request_invalid")
+        return answer(problem(422, "request_invalid", f"The body cannot be read as JSON: {error.__cause__}"))
     code = FRAMEWORK_CODES.get(error.status_code, "request_refused")
     details = {
         404: f"There is nothing at {request.url.path}; /docs lists what there is.",

@@ -46,9 +46,8 @@ class Settings(BaseSettings):
     inference_queue: int = Field(default=64, ge=0, le=4096)
     """Recordings that may wait for a thread; beyond it the answer is 503 with Retry-After, at once."""
     max_body_bytes: int = Field(default=32 * 2**20, ge=1024)
-    """Largest request body, counted while it streams in. 32 MiB is 131 s of 8 channels at 16 kHz and 16 bits."""
-    max_batch_bytes: int = Field(default=128 * 2**20, ge=1024)
-    """Largest body of a batch request: 52 recordings of MIMII's 10 s with 8 channels."""
+    """Largest request body, counted while it streams in. 32 MiB is 131 s of 8 channels at 16 kHz and 16 bits, or 104
+    recordings of 10 s and one channel in a batch."""
     max_buffered_bytes: int = Field(default=256 * 2**20, ge=1024)
     """Request bodies held in memory at once, all together, in one process; beyond it the answer is 503."""
     max_batch_files: int = Field(default=64, ge=1, le=1000)

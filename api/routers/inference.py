@@ -29,6 +29,7 @@ from ml.predictor import Band, Predictor, Verdict
 
 router = APIRouter(tags=["inference"], dependencies=[Depends(requires("predict"))])
 INFERENCE, PREDICT, BATCH = "/inference", "/v1/predict", "/v1/predict/batch"
+UPLOAD_PATHS = frozenset({INFERENCE, PREDICT, BATCH})
 
 AUDIO_ERRORS = (
     errors.EmptyAudio,
