@@ -74,5 +74,5 @@ def reference() -> str:
     for name, field in Settings.model_fields.items():
         default = "one per core" if field.default_factory else field.default
         shown = "none" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
-        rows.append(f"| `SIGNALML_{name.upper()}` | {shown} | {field.description} |\n")
+        rows.append(f"| `SIGNALML_{name.upper()}` | {shown} | {' '.join((field.description or '').split())} |\n")
     return INTRODUCTION + "".join(rows)

@@ -1,0 +1,1 @@
+"""One recording in, one answer out: this service beside the way of the project that it succeeds."""

@@ -1,0 +1,64 @@
+"""What all tests share: where the real recordings are, and homes with a network in them."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# One core shared by other work must not fail a test: time is asserted where it is a promise, not per example.
+settings.register_profile("signalml", deadline=None, print_blob=True)
+settings.load_profile("signalml")
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real recordings, outside the repository."""
+    folder = Path(os.environ.get("SIGNALML_TEST_DATA") or ROOT.parent / "shared" / "data")
+    if not (folder / "seed" / "expected.json").is_file():
+        pytest.skip(f"no real recordings in {folder}: set SIGNALML_TEST_DATA to the folder that holds seed/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def seed(data: Path) -> Path:
+    """The original's four recordings, its trained network, and the right answers."""
+    return data / "seed"
+
+
+@pytest.fixture(scope="session")
+def original_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of the original's form with random weights, made here."""
+    from tests.unit import keras2
+
+    return keras2.write(tmp_path_factory.mktemp("keras2") / "original.hdf5")
+
+
+@pytest.fixture(scope="session")
+def original_home(original_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SIGNALML_HOME whose champion was imported from :func:`original_file`. For reading; ``home`` is for changing."""
+    return _imported(original_file, tmp_path_factory.mktemp("original"))
+
+
+@pytest.fixture(scope="session")
+def real_home(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SIGNALML_HOME whose champion is the original project's published network. For reading."""
+    return _imported(seed / "weightsMulti.hdf5", tmp_path_factory.mktemp("real"))
+
+
+@pytest.fixture
+def home(original_home: Path, tmp_path: Path) -> Path:
+    """A copy of :func:`original_home` for one test to change."""
+    return Path(shutil.copytree(original_home, tmp_path / "home"))
+
+
+def _imported(file: Path, home: Path) -> Path:
+    from ml.importing import import_original
+    from ml.registry import Registry
+
+    registry = Registry(home)
+    registry.promote(import_original(file, registry))
+    return home

@@ -1,0 +1,250 @@
+"""Real servers, each a process of its own, started and stopped as a user would."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import httpx
+import psutil
+
+ROOT = Path(__file__).parent.parent.parent
+START_S, STOP_S = 30.0, 20.0
+PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "request_id"}
+
+
+def environment(**settings: object) -> dict[str, str]:
+    """This environment without its own SIGNALML_ settings, and with ``settings``: ``port=1`` is SIGNALML_PORT."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SIGNALML_")}
+    given = {f"SIGNALML_{name.upper()}": str(value) for name, value in settings.items()}
+    return kept | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"} | given
+
+
+def eventually(holds: Callable[[], Any], within_s: float, every_s: float = 0.02) -> Any:
+    """What ``holds`` returns once it is true; it must become so within ``within_s``."""
+    deadline = time.monotonic() + within_s
+    while not (found := holds()):
+        assert time.monotonic() < deadline, f"not within {within_s} s"
+        time.sleep(every_s)
+    return found
+
+
+class Answer(NamedTuple):
+    """An answer read from a raw socket."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    def json(self) -> Any:
+        """The body."""
+        return json.loads(self.content)
+
+
+class Memory:
+    """The most that a server's processes held while it was watched, in bytes above what they held before."""
+
+    def __init__(self, server: "Server") -> None:
+        self._server = server
+        self._before = self._most = server.rss()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    @property
+    def growth(self) -> int:
+        """In bytes."""
+        self._most = max(self._most, self._server.rss())
+        return self._most - self._before
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.005):
+            self._most = max(self._most, self._server.rss())
+
+
+class Server:
+    """One running ``signalml serve``.
+
+    Args:
+        home: its SIGNALML_HOME.
+        folder: where it runs and its log is written.
+        settings: ``body_timeout_s=2`` is SIGNALML_BODY_TIMEOUT_S.
+    """
+
+    def __init__(self, home: Path, folder: Path, **settings: object) -> None:
+        self.home = home
+        self.folder = folder
+        self._settings = {"inference_threads": 2} | settings
+        self._log = folder / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    def start(self, wait_for: str = "/readyz") -> Self:
+        """Start it on a free port and wait until ``wait_for`` is answered with 200."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        settings = environment(home=self.home, port=self.port, **self._settings)
+        with self._log.open("wb") as log:
+            command = [sys.executable, "-m", "cli.main", "serve"]
+            self._process = subprocess.Popen(command, cwd=self.folder, env=settings, stdout=log, stderr=log)
+        self.client = httpx.Client(base_url=self.base_url, trust_env=False, timeout=30)
+        deadline = time.monotonic() + START_S
+        while not self._answers(wait_for):
+            assert self._process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.05)
+        return self
+
+    @property
+    def base_url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started; with several API processes, their parent."""
+        assert self._process is not None
+        return self._process.pid
+
+    def log(self) -> str:
+        """What it wrote to stdout and stderr so far."""
+        return self._log.read_text()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The log lines that are JSON."""
+        return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+
+    def rss(self) -> int:
+        """Resident memory of all its processes, in bytes."""
+        parent = psutil.Process(self.pid)
+        return sum(process.memory_info().rss for process in (parent, *parent.children(recursive=True)))
+
+    def watched(self) -> Memory:
+        """Watch its memory."""
+        return Memory(self)
+
+    def stop(self, bugs_expected: bool = False) -> None:
+        """Tell it to stop: it must end in good order, and must not have met a bug while it ran."""
+        if self._process is None:
+            return
+        self.client.close()
+        process, self._process = self._process, None
+        process.send_signal(signal.SIGTERM)
+        try:
+            status = process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+        assert status == 0, f"exit status {status}\n{self.log()}"
+        assert bugs_expected or "Traceback" not in self.log(), self.log()
+
+    def connect(self, timeout_s: float = 30) -> socket.socket:
+        """A raw connection."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s)
+
+    def exchange(self, *pieces: bytes, timeout_s: float = 30) -> Answer:
+        """Send bytes on a connection of their own and read the first answer."""
+        with self.connect(timeout_s) as connection:
+            for piece in pieces:
+                connection.sendall(piece)
+            return read_answer(connection)
+
+    def _answers(self, path: str) -> bool:
+        try:
+            return self.client.get(path).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+Serve = Callable[..., Server]
+
+
+def read_answer(connection: socket.socket) -> Answer:
+    """Read one answer from a raw connection."""
+    response = http.client.HTTPResponse(connection)
+    try:
+        response.begin()
+        while response.status == 100:
+            response.begin()
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, headers, response.read())
+    finally:
+        response.close()
+
+
+def is_problem(answer: httpx.Response | Answer, status: int, code: str) -> dict[str, Any]:
+    """The body of an error answer, which must be a problem of this kind in every respect."""
+    found = answer.status_code if isinstance(answer, httpx.Response) else answer.status
+    assert found == status, answer.content
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert set(body) == PROBLEM_KEYS
+    assert (body["status"], body["code"], body["type"]) == (status, code, f"urn:signalml:problem:{code}")
+    assert body["title"]
+    assert body["detail"]
+    assert body["request_id"] == answer.headers["x-request-id"]
+    return body
+
+
+def multipart(*parts: tuple[str, str | None, bytes], boundary: bytes = b"BoUnDaRy") -> bytes:
+    """A multipart form of (part name, file name or None, content)."""
+    form = b""
+    for name, file_name, content in parts:
+        form += b"--" + boundary + b'\r\ncontent-disposition: form-data; name="' + name.encode() + b'"'
+        if file_name is not None:
+            form += b'; filename="' + file_name.encode() + b'"\r\ncontent-type: application/octet-stream'
+        form += b"\r\n\r\n" + content + b"\r\n"
+    return form + b"--" + boundary + b"--\r\n"
+
+
+def request(method: str, path: str, headers: Sequence[tuple[str, str]] = (), body: bytes | None = None) -> bytes:
+    """A request as it goes over the wire; a body brings its Content-Length unless ``headers`` has one."""
+    lines = [f"{method} {path} HTTP/1.1", "host: localhost", *(f"{name}: {value}" for name, value in headers)]
+    if body is not None and not any(name.lower() in ("content-length", "transfer-encoding") for name, _ in headers):
+        lines.append(f"content-length: {len(body)}")
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + (body or b"")
+
+
+MULTIPART_TYPE = ("content-type", "multipart/form-data; boundary=BoUnDaRy")
+
+
+@contextmanager
+def serving(root: Path) -> Iterator[Serve]:
+    """A function that starts servers; at the end each is stopped and must have behaved."""
+    servers: list[Server] = []
+
+    def serve(home: Path, wait_for: str = "/readyz", **settings: object) -> Server:
+        server = Server(home, root / f"server-{len(servers)}", **settings)
+        servers.append(server)
+        return server.start(wait_for)
+
+    try:
+        yield serve
+    finally:
+        complaints = []
+        for server in servers:
+            try:
+                server.stop()
+            except (AssertionError, subprocess.TimeoutExpired) as complaint:
+                complaints.append(complaint)
+        if complaints:
+            raise complaints[0]

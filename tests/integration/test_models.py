@@ -1,0 +1,317 @@
+"""Which model answers, what its classes are called, and who may change either, over HTTP."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.servers import MULTIPART_TYPE, Serve, Server, environment, eventually, is_problem, request
+
+WAV_TYPE = {"content-type": "audio/wav"}
+TwoModels = tuple[Path, str, str]
+OPEN = ("/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json")
+
+
+@pytest.fixture
+def changing(two_models: TwoModels, serve: Serve, tmp_path: Path) -> Server:
+    """A server whose models a test may change."""
+    return serve(Path(shutil.copytree(two_models[0], tmp_path / "home")))
+
+
+def point(server: Server, version: str, alias: str = "champion") -> httpx.Response:
+    """PUT an alias."""
+    return server.client.put(f"/v1/models/aliases/{alias}", json={"version": version})
+
+
+def judged(server: Server, wav: bytes) -> dict[str, Any]:
+    """The full answer to a recording."""
+    found: dict[str, Any] = server.client.post("/v1/predict", content=wav, headers=WAV_TYPE).raise_for_status().json()
+    return found
+
+
+def test_the_models_are_listed_with_their_aliases_and_history(server: Server, two_models: TwoModels) -> None:
+    """A list of versions, the aliases of each, and every change that led there."""
+    _, first, _ = two_models
+    listed = server.client.get("/v1/models").json()
+    assert listed["models"] == [{"version": first, "aliases": ["champion"]}]
+    (change,) = listed["history"]
+    assert (change["alias"], change["version"], change["before"]) == ("champion", first, None)
+
+
+def test_a_model_is_shown_whole_by_version_and_by_alias(server: Server, two_models: TwoModels) -> None:
+    """Feature spec, threshold, labels and card; an alias shows what it points to."""
+    _, first, _ = two_models
+    shown = server.client.get(f"/v1/models/{first}").json()
+    assert server.client.get("/v1/models/champion").json() == shown
+    assert (shown["version"], shown["aliases"]) == (first, ["champion"])
+    assert (shown["features"]["sample_rate_hz"], shown["features"]["n_mfcc"]) == (22_050, 40)
+    assert shown["decision"]["threshold"] == 0.5
+    (labels,) = shown["labels"]
+    assert [c["message"] for c in labels["classes"]] == [
+        "Component OK",
+        "Component is imbalanced",
+        "Component is clogged",
+        "Voltage change",
+    ]
+
+
+@pytest.mark.parametrize("version", ["nobody-0123456789", "x", "..%2f..%2fetc", "%00", "a" * 500, "challenger"])
+def test_a_model_that_is_not_there_is_not_found(server: Server, version: str) -> None:
+    """Neither an unknown version nor an alias that points nowhere nor an attempt at a path shows anything."""
+    answer = server.client.get(f"/v1/models/{version}")
+    is_problem(answer, 404, answer.json()["code"])
+
+
+def test_a_promoted_version_answers_the_next_request(changing: Server, two_models: TwoModels, wav: bytes) -> None:
+    """After the answer to a PUT, uploads are judged by the version it named, and the one before is previous."""
+    _, first, second = two_models
+    before = judged(changing, wav)
+    answer = point(changing, second)
+    assert answer.json() == {"aliases": {"champion": second, "previous": first}}
+    after = judged(changing, wav)
+    assert (before["model"]["version"], after["model"]["version"]) == (first, second)
+    assert after["message"].startswith("The other model heard")
+    assert after["classes"] != before["classes"]
+
+
+def test_rolling_back_makes_the_previous_champion_answer_again(
+    changing: Server, two_models: TwoModels, wav: bytes
+) -> None:
+    """{"version": "previous"} at champion swaps the two, to the same answers as before."""
+    _, first, second = two_models
+    before = judged(changing, wav)
+    point(changing, second)
+    assert point(changing, "previous").json() == {"aliases": {"champion": first, "previous": second}}
+    assert judged(changing, wav) == before
+    history = changing.client.get("/v1/models").json()["history"]
+    assert [(change["version"], change["before"]) for change in history] == [
+        (first, None),
+        (second, first),
+        (first, second),
+    ]
+
+
+def test_a_challenger_answers_nothing_until_it_is_promoted(changing: Server, two_models: TwoModels, wav: bytes) -> None:
+    """The alias challenger names a version without letting it answer; champion <- challenger does."""
+    _, first, second = two_models
+    assert point(changing, second, "challenger").json()["aliases"] == {"champion": first, "challenger": second}
+    assert judged(changing, wav)["model"]["version"] == first
+    assert point(changing, "challenger").json()["aliases"] == {"champion": second, "previous": first}
+    assert judged(changing, wav)["model"]["version"] == second
+
+
+def test_promotions_that_cannot_be_leave_everything_as_it_was(changing: Server, wav: bytes) -> None:
+    """An unknown version, previous as a target of its own, and nothing to roll back to: refused, and nothing moved."""
+    before, listed = judged(changing, wav), changing.client.get("/v1/models").json()
+    is_problem(point(changing, "nobody-0123456789"), 404, "model_not_found")
+    is_problem(point(changing, "previous"), 404, "model_alias_not_set")
+    is_problem(point(changing, "champion", "previous"), 409, "model_alias_reserved")
+    assert changing.client.get("/v1/models").json() == listed
+    assert judged(changing, wav) == before
+
+
+def named(*messages: str) -> dict[str, Any]:
+    """A body for PATCH labels."""
+    return {"classes": [{"name": f"class_{i}", "message": message} for i, message in enumerate(messages)]}
+
+
+def test_named_classes_are_in_the_very_next_answer_and_the_old_names_kept(changing: Server, wav: bytes) -> None:
+    """PATCH makes a new revision of the labels, which answers at once; earlier revisions stay to be read."""
+    answer = changing.client.patch("/v1/models/champion/labels", json=named("Läuft", "Unwucht", "Verstopft", "Netz"))
+    assert answer.status_code == 200
+    assert (answer.json()["revision"], answer.json()["classes"][1]["message"]) == (2, "Unwucht")
+    heard = changing.client.post("/inference", files={"file": ("a.wav", wav)}).json()["Details"]["Message"]
+    assert heard in {"Läuft", "Unwucht", "Verstopft", "Netz"}
+    assert judged(changing, wav)["model"]["labels_revision"] == 2
+    changing.client.patch("/v1/models/champion/labels", json=named("A", "B", "C", "D"))
+    labels = changing.client.get("/v1/models/champion").json()["labels"]
+    assert [revision["revision"] for revision in labels] == [1, 2, 3]
+    assert [revision["classes"][0]["message"] for revision in labels] == ["Component OK", "Läuft", "A"]
+    assert [c["anomalous"] for c in labels[-1]["classes"]] == [False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (named("A", "B", "C"), "model_labels_invalid"),
+        ({"classes": [{"name": "same", "message": "x"}] * 4}, "model_labels_invalid"),
+        (named("A", "B", "C", ""), "request_invalid"),
+        (named("A", "B", "C", "x" * 201), "request_invalid"),
+        ({"classes": [], "more": 1}, "request_invalid"),
+    ],
+    ids=["too few", "twice", "empty", "too long", "unknown key"],
+)
+def test_labels_that_do_not_fit_are_refused(server: Server, body: dict[str, Any], code: str) -> None:
+    """One name and message for each class, each name once, within their lengths; else nothing changes."""
+    before = server.client.get("/v1/models/champion").json()["labels"]
+    is_problem(server.client.patch("/v1/models/champion/labels", json=body), 422, code)
+    assert server.client.get("/v1/models/champion").json()["labels"] == before
+
+
+def damage_behind_its_back(home: Path, version: str) -> str:
+    """Add a copy of ``version`` with one bit flipped, and write it down as champion by hand; returns its version."""
+    models = home / "models"
+    damaged = version[:-10] + "f" * 10
+    shutil.copytree(models / version, models / damaged)
+    manifest = models / damaged / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(version, damaged))
+    network = models / damaged / "network.tflite"
+    content = bytearray(network.read_bytes())
+    content[len(content) // 2] ^= 1
+    network.write_bytes(content)
+    aliases = json.loads((models / "aliases.json").read_text())
+    aliases["aliases"]["champion"] = damaged
+    (models / "aliases.new").write_text(json.dumps(aliases))
+    (models / "aliases.new").rename(models / "aliases.json")
+    return damaged
+
+
+def test_a_damaged_champion_never_goes_live(changing: Server, two_models: TwoModels, wav: bytes) -> None:
+    """A champion with one flipped bit, put there behind its back: the model before goes on, and health says so."""
+    before = judged(changing, wav)
+    damaged = damage_behind_its_back(changing.home, two_models[1])
+    ready = eventually(
+        lambda: (r := changing.client.get("/readyz").json())["model_failure"] and r, within_s=2, every_s=0.1
+    )
+    assert ready["status"] == "ready"
+    assert ready["model"] == before["model"]
+    assert damaged in ready["model_failure"]
+    assert "network.tflite" in ready["model_failure"]
+    assert judged(changing, wav) == before
+    assert "signalml_model_failed 1.0" in changing.client.get("/metrics").text
+    assert point(changing, two_models[2]).status_code == 200
+    assert changing.client.get("/readyz").json()["model_failure"] is None
+
+
+@pytest.mark.parametrize("harm", ["missing", "truncated", "flipped"])
+def test_a_damaged_version_cannot_be_promoted(changing: Server, two_models: TwoModels, wav: bytes, harm: str) -> None:
+    """A version with a missing, truncated or changed file is refused with the file's name; the champion is unharmed."""
+    before = judged(changing, wav)
+    network = changing.home / "models" / two_models[2] / "network.tflite"
+    content = bytearray(network.read_bytes())
+    content[1000] ^= 4
+    change: dict[str, Callable[[], object]] = {
+        "missing": network.unlink,
+        "truncated": lambda: network.write_bytes(content[:-1]),
+        "flipped": lambda: network.write_bytes(content),
+    }
+    change[harm]()
+    assert "network.tflite" in is_problem(point(changing, two_models[2]), 409, "model_bundle_damaged")["detail"]
+    assert judged(changing, wav) == before
+    assert changing.client.get("/readyz").json()["model_failure"] is None
+
+
+def create_key(home: Path, name: str, scope: str) -> str:
+    """What ``signalml keys create`` prints."""
+    command = [sys.executable, "-m", "cli.main", "keys", "create", name, "--scope", scope]
+    done = subprocess.run(command, env=environment(home=home), cwd=home, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def locked(two_models: TwoModels, serve_for_all: Serve, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """A server that requires keys."""
+    home = Path(shutil.copytree(two_models[0], tmp_path_factory.mktemp("locked") / "home"))
+    return serve_for_all(home, require_api_key=True)
+
+
+@pytest.fixture(scope="module")
+def secrets(locked: Server) -> dict[str, str]:
+    """A key of each scope."""
+    return {scope: create_key(locked.home, scope, scope) for scope in ("predict", "admin")}
+
+
+REQUESTS = {
+    "inference": ("POST", "/inference", "predict"),
+    "predict": ("POST", "/v1/predict", "predict"),
+    "batch": ("POST", "/v1/predict/batch", "predict"),
+    "list": ("GET", "/v1/models", "predict"),
+    "show": ("GET", "/v1/models/champion", "predict"),
+    "promote": ("PUT", "/v1/models/aliases/champion", "admin"),
+    "label": ("PATCH", "/v1/models/champion/labels", "admin"),
+}
+
+
+def ask(server: Server, kind: str, wav: bytes, secret: str | bytes | None) -> httpx.Response:
+    """One of the requests, with or without a key."""
+    method, path, _ = REQUESTS[kind]
+    body: dict[str, Any] = {
+        "POST": {"files": {"file": ("a.wav", wav)}},
+        "PUT": {"json": {"version": "champion"}},
+        "PATCH": {"json": named("A", "B", "C", "D")},
+    }.get(method, {})
+    return server.client.request(
+        method, path, headers=httpx.Headers({} if secret is None else {b"x-api-key": secret}), **body
+    )
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_each_route_asks_for_its_scope(locked: Server, secrets: dict[str, str], wav: bytes, kind: str) -> None:
+    """Without a key and with a wrong one 401, with the wrong scope 403, with the right one the answer."""
+    for wrong in (None, "", "sml_wrong", secrets["admin"][:-1], b"\xff"):
+        answer = ask(locked, kind, wav, wrong)
+        is_problem(answer, 401, "api_key_missing")
+        assert "www-authenticate" in answer.headers
+    if REQUESTS[kind][2] == "admin":
+        is_problem(ask(locked, kind, wav, secrets["predict"]), 403, "api_key_scope_missing")
+    else:
+        assert ask(locked, kind, wav, secrets["predict"]).status_code == 200
+    assert ask(locked, kind, wav, secrets["admin"]).status_code == 200
+
+
+@pytest.mark.parametrize("path", OPEN)
+def test_health_metrics_and_documentation_stay_open(locked: Server, path: str) -> None:
+    """Who watches the service and who reads how to use it needs no key."""
+    assert locked.client.get(path).status_code == 200
+
+
+def test_without_a_key_nothing_of_a_body_is_read(locked: Server) -> None:
+    """A stranger's upload is refused by its headers: the answer comes although the body never does."""
+    head = request("POST", "/inference", [MULTIPART_TYPE, ("content-length", "9999")])
+    is_problem(locked.exchange(head, timeout_s=5), 401, "api_key_missing")
+
+
+def test_keys_are_hashed_at_rest_and_read_by_their_owner_only(locked: Server, secrets: dict[str, str]) -> None:
+    """No secret, nor any half of one, is in any file of the home; the file of hashes has mode 600."""
+    stored = b"".join(path.read_bytes() for path in locked.home.rglob("*") if path.is_file())
+    for secret in secrets.values():
+        assert re.fullmatch(r"sml_[\w-]{43}", secret)
+        assert secret.encode() not in stored
+        assert secret[4:26].encode() not in stored
+    assert (locked.home / "api-keys.json").stat().st_mode & 0o777 == 0o600
+    assert not any(secret in locked.log() for secret in secrets.values())
+
+
+def test_a_revoked_key_stops_working_with_the_next_request(locked: Server, wav: bytes) -> None:
+    """Revoking needs no restart."""
+    secret = create_key(locked.home, "shortlived", "predict")
+    assert ask(locked, "inference", wav, secret).status_code == 200
+    command = [sys.executable, "-m", "cli.main", "keys", "revoke", "shortlived"]
+    subprocess.run(command, env=environment(home=locked.home), cwd=locked.home, check=True, capture_output=True)
+    is_problem(ask(locked, "inference", wav, secret), 401, "api_key_missing")
+
+
+def test_a_bug_is_told_with_the_id_under_which_the_log_has_it(original_home: Path, tmp_path: Path, wav: bytes) -> None:
+    """A failure inside (here: a key file that is no JSON) is a 500 without details; the log has them under its id."""
+    home = Path(shutil.copytree(original_home, tmp_path / "home"))
+    (home / "api-keys.json").write_text("[")
+    broken = Server(home, tmp_path / "run", require_api_key=True).start()
+    try:
+        answer = broken.client.get("/v1/models", headers={"x-api-key": "sml_x"})
+        problem = is_problem(answer, 500, "internal_error")
+        assert "api-keys" not in problem["detail"]
+        start = time.monotonic()
+        while not [line for line in broken.lines() if line.get("exception")]:
+            assert time.monotonic() - start < 5
+        (logged,) = [line for line in broken.lines() if line.get("exception")]
+        assert logged["request_id"] == problem["request_id"]
+    finally:
+        broken.stop(bugs_expected=True)

@@ -1,0 +1,83 @@
+"""Bundles for tests: a further version without Keras, and ways to damage one."""
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ml import bundle
+from ml.bundle import Content, Decision
+from ml.registry import Registry
+
+Change = Callable[[Path], object]
+
+
+def further(registry: Registry, threshold: float = 0.25, reference: str = "champion") -> str:
+    """Add a version that differs from ``reference`` in its threshold; no Keras needed."""
+    found = registry.read(reference)
+    decision = Decision(threshold, None, "chosen by a test")
+    return add(registry, replace(found.content, decision=decision), registry.path(reference) / bundle.KERAS)
+
+
+def add(registry: Registry, content: Content, keras_file: Path, name: str = "further") -> str:
+    """Add ``content`` as a version."""
+    with registry.incoming() as folder:
+        write(folder, content, keras_file, name)
+        return registry.add(folder)
+
+
+def write(folder: Path, content: Content, keras_file: Path, name: str = "further") -> str:
+    """Write ``content`` into an empty folder; ``keras_file`` stays where it is."""
+    archive = folder / "copy.keras"
+    shutil.copy(keras_file, archive)
+    return bundle.write(folder, name, content, archive)
+
+
+def redo_hashes(folder: Path) -> None:
+    """Make the manifest agree with the files, as an attacker would, or a bug that writes the wrong thing."""
+    manifest = json.loads((folder / bundle.MANIFEST).read_bytes())
+    for file in manifest["files"]:
+        content = (folder / file).read_bytes()
+        manifest["files"][file] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / bundle.MANIFEST).write_text(json.dumps(manifest))
+
+
+def edit_json(file: str, change: Callable[[Any], Any]) -> Change:
+    """Change the values of a JSON file in place."""
+
+    def apply(folder: Path) -> None:
+        values = json.loads((folder / file).read_bytes())
+        change(values)
+        (folder / file).write_text(json.dumps(values))
+
+    return apply
+
+
+def edit_keras(change: Callable[[dict[str, Any]], Any]) -> Change:
+    """Change ``config.json`` within the Keras archive."""
+
+    def apply(folder: Path) -> None:
+        with zipfile.ZipFile(folder / bundle.KERAS) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        config = json.loads(members["config.json"])
+        change(config)
+        members["config.json"] = json.dumps(config).encode()
+        with zipfile.ZipFile(folder / bundle.KERAS, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+
+    return apply
+
+
+def set_in_zip_directory(content: bytes, offset: int, value: int) -> bytes:
+    """Set one byte in each entry of a zip's central directory: 8 holds the flags, 10 the compression method."""
+    changed = bytearray(content)
+    at = changed.find(b"PK\x01\x02")
+    while at >= 0:
+        changed[at + offset] = value
+        at = changed.find(b"PK\x01\x02", at + 4)
+    return bytes(changed)

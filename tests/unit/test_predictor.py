@@ -1,0 +1,329 @@
+"""One scoring path: the original's answers, the documented rules, and the same bits every time."""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ml import bundle
+from ml.bundle import GOLDEN_TOLERANCE, Bundle
+from ml.errors import BundleDamaged, GoldenClipFailed
+from ml.features import FeatureExtractor
+from ml.golden import golden_clip
+from ml.labels import ClassLabel, Labels
+from ml.network import Network
+from ml.predictor import Predictor, Verdict
+from ml.registry import Registry
+from tests import sounds
+from tests.unit import keras2
+
+# The original's clip: 433 frames of 512 samples at 22 050 Hz, of which the first is centred on the first sample.
+RATE_HZ, CLIP, FRAME = 22_050, 432 * 512, 512
+
+
+@pytest.fixture(scope="session")
+def predictor(original_home: Path) -> Predictor:
+    """The network with random weights."""
+    return Registry(original_home).predictor("champion")
+
+
+@pytest.fixture(scope="session")
+def real(real_home: Path) -> Predictor:
+    """The original project's published network."""
+    return Registry(real_home).predictor("champion")
+
+
+def judge(predictor: Predictor, samples: NDArray[np.float64], rate_hz: int = 16_000) -> Verdict:
+    """Through a float WAV, so that nothing is rounded on the way."""
+    return predictor.predict(predictor.decode(sounds.recording(samples, "float32", rate_hz)))
+
+
+# The original's answers
+
+
+@pytest.mark.parametrize("name", ["normal.wav", "pb1.wav", "pb2.wav", "pb3.wav"])
+def test_the_original_recordings_get_the_original_answers(real: Predictor, seed: Path, name: str) -> None:
+    """Message as in expected.json; probabilities within 1e-4, where 0.02 are asked for."""
+    expected = json.loads((seed / "expected.json").read_text())["answers"][name]
+    verdict = real.predict(real.decode((seed / name).read_bytes()))
+    assert len(verdict.timeline) == 1
+    assert verdict.worst.anomaly is expected["Anomaly"]
+    assert verdict.worst.label.message == expected["Details"]["Message"]
+    assert verdict.worst.probabilities == pytest.approx(expected["Details"]["Probabilities"], abs=1e-4)
+
+
+def test_the_answer_is_the_networks_for_the_features(predictor: Predictor, original_file: Path) -> None:
+    """Decoded, resampled, MFCC, fitted, and through the network once more with numpy alone."""
+    sound = sounds.fan(7)
+    spec = predictor.bundle.content.spec
+    extractor = FeatureExtractor(spec)
+    features = extractor(extractor.resample(sound[:, 0].astype(np.float32), 16_000))
+    expected = keras2.forward(keras2.read_weights(original_file), features)
+    assert judge(predictor, sound).worst.probabilities == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_quieter_copy_in_all_channels_is_the_same_recording(predictor: Predictor) -> None:
+    """Eight equal channels are one: the mean is what is listened to."""
+    sound = sounds.fan(3)
+    eight = judge(predictor, np.repeat(sound, 8, axis=1))
+    assert eight.worst.probabilities == pytest.approx(judge(predictor, sound).worst.probabilities, abs=1e-5)
+    assert eight.quality.channels == 8
+
+
+# Always the same
+
+
+def test_the_same_to_the_bit_from_many_threads(predictor: Predictor) -> None:
+    """Eight threads, a hundred calls, four recordings: each call answers as the first did alone."""
+    recordings = [predictor.decode(sounds.recording(sounds.fan(2 + 6 * i, seed=i))) for i in range(4)]
+    alone = [predictor.predict(recording) for recording in recordings]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda i: predictor.predict(recordings[i % 4]), range(100)))
+    assert found == [alone[i % 4] for i in range(100)]
+
+
+def test_two_predictors_share_nothing(original_home: Path, predictor: Predictor) -> None:
+    """Loaded twice, answers are equal to the bit; neither disturbs the other."""
+    other = Registry(original_home).predictor("champion")
+    first, second = sounds.fan(4, seed=1), sounds.fan(4, seed=2)
+    before = judge(predictor, first)
+    judge(other, second)
+    assert judge(predictor, first) == before == judge(other, first)
+
+
+def test_a_recording_is_left_as_it_was(predictor: Predictor) -> None:
+    """Judging writes into no array but its own."""
+    recording = predictor.decode(sounds.recording(sounds.fan(3)))
+    kept = recording.samples.copy()
+    recording.samples.setflags(write=False)
+    predictor.bands(recording, predictor.predict(recording).worst)
+    np.testing.assert_array_equal(recording.samples, kept)
+
+
+# Windows
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "windows"),
+    [(0.5, 1), (3, 1), (9.9, 1), (10, 1), (10.05, 1), (10.06, 2), (15, 2), (15.1, 3), (25, 4), (61, 12)],
+)
+@pytest.mark.parametrize("rate_hz", [16_000, 22_050, 48_000])
+def test_every_length_is_judged(predictor: Predictor, duration_s: float, windows: int, rate_hz: int) -> None:
+    """From half a second to a minute, at several rates: the documented number of windows, each with probabilities."""
+    verdict = judge(predictor, sounds.noise(round(duration_s * rate_hz)), rate_hz)
+    assert len(verdict.timeline) == windows
+    for window in verdict.timeline:
+        assert sum(window.probabilities) == pytest.approx(1, abs=1e-5)
+        assert 0 <= window.score <= 1
+
+
+def documented_windows(samples: int) -> list[tuple[int, int]]:
+    """The rule once more: half a clip after the last, and a final one that ends where the recording ends."""
+    if samples < CLIP + FRAME:
+        return [(0, samples)]
+    windows, start = [], 0
+    while start + CLIP < samples:
+        windows.append((start, start + CLIP))
+        start += CLIP // 2
+    return [*windows, (samples - CLIP, samples)]
+
+
+@settings(max_examples=25)
+@given(samples=st.integers(RATE_HZ // 2, 40 * RATE_HZ))
+def test_windows_follow_the_documented_rule(predictor: Predictor, samples: int) -> None:
+    """Each is one clip, half a clip after the last, the final one ends with the recording: no moment is left out."""
+    timeline = judge(predictor, sounds.noise(samples), RATE_HZ).timeline
+    found = [(window.start_s, window.end_s) for window in timeline]
+    np.testing.assert_allclose(found, np.divide(documented_windows(samples), RATE_HZ), rtol=0, atol=1e-9)
+    assert timeline[0].start_s == 0
+    assert timeline[-1].end_s == pytest.approx(samples / RATE_HZ, abs=1e-9)
+    assert all(later.start_s < earlier.end_s for earlier, later in itertools.pairwise(timeline))
+
+
+def test_each_window_is_judged_as_if_it_came_alone(predictor: Predictor) -> None:
+    """A window's probabilities are those of the same stretch sent as a recording of its own."""
+    sound = np.vstack([sounds.fan(12, RATE_HZ, seed=1), sounds.noise(13 * RATE_HZ, level=0.2)])
+    timeline = judge(predictor, sound, RATE_HZ).timeline
+    for window, (start, stop) in zip(timeline, documented_windows(len(sound)), strict=True):
+        alone = judge(predictor, sound[start:stop], RATE_HZ)
+        assert alone.timeline[0].probabilities == window.probabilities
+
+
+def test_the_most_anomalous_window_speaks(predictor: Predictor) -> None:
+    """The worst window is the one of the highest score, wherever in the recording it lies."""
+    quiet, loud = sounds.fan(15), sounds.noise(15 * 16_000, level=0.3)
+    scores = {}
+    for name, order in (("at the end", (quiet, loud)), ("at the start", (loud, quiet))):
+        verdict = judge(predictor, np.vstack(order))
+        assert len({window.score for window in verdict.timeline}) > 1
+        assert verdict.worst in verdict.timeline
+        assert verdict.worst.score == max(window.score for window in verdict.timeline)
+        scores[name] = [window.score for window in verdict.timeline].index(verdict.worst.score)
+    assert scores["at the end"] > scores["at the start"]
+
+
+def test_a_repeated_real_recording_keeps_its_verdict(real: Predictor, seed: Path) -> None:
+    """A minute of an anomalous machine is anomalous."""
+    samples = np.tile(real.decode((seed / "pb1.wav").read_bytes()).samples[:, None], (6, 1))
+    verdict = judge(real, samples.astype(np.float64))
+    assert len(verdict.timeline) == 11
+    assert verdict.worst.anomaly
+    assert verdict.quality.duration_s == 60
+
+
+# Score and verdict
+
+probabilities = st.lists(st.floats(0, 1, width=32), min_size=4, max_size=4).filter(lambda p: sum(p) > 0)
+
+
+@given(probabilities, st.lists(st.booleans(), min_size=4, max_size=4).filter(lambda a: 0 < sum(a) < 4))
+def test_at_one_half_the_rule_is_the_most_probable_class(
+    predictor: Predictor, weights: list[float], anomalous: list[bool]
+) -> None:
+    """Above 0.5 if and only if the most probable class is a fault; higher means more anomalous, 0 to 1."""
+    shares = tuple(float(np.float32(w / sum(weights))) for w in weights)
+    labels = Labels(tuple(ClassLabel(f"c{i}", f"Class {i}", anomalous=a) for i, a in enumerate(anomalous)))
+    score = Predictor(predictor.bundle, labels)._score(shares)
+    fault = max(p for p, a in zip(shares, anomalous, strict=True) if a)
+    healthy = max(p for p, a in zip(shares, anomalous, strict=True) if not a)
+    assert 0 <= score <= 1
+    assert (score > 0.5) == (fault > healthy)
+    assert score == pytest.approx(fault / (fault + healthy))
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.2, 0.3, 0.4, 0.5, 1.0])
+def test_the_threshold_decides_and_the_message_follows(predictor: Predictor, threshold: float) -> None:
+    """Above it the most probable fault is named, otherwise the most probable healthy class."""
+    content = predictor.bundle.content
+    decision = dataclasses.replace(content.decision, threshold=threshold, false_alarm_rate=0.05)
+    moved = Predictor(dataclasses.replace(predictor.bundle, content=dataclasses.replace(content, decision=decision)))
+    verdict = judge(moved, sounds.fan(25))
+    assert (verdict.threshold, verdict.false_alarm_rate) == (threshold, 0.05)
+    for window in verdict.timeline:
+        assert window.anomaly == (window.score > threshold)
+        likely = sorted(zip(window.probabilities, verdict.classes, strict=True), key=lambda pair: -pair[0])
+        expected = next(label for _, label in likely if label.anomalous == window.anomaly)
+        assert window.label == expected
+
+
+def test_a_verdict_says_who_answered(predictor: Predictor, original_home: Path) -> None:
+    """Version, revision of the labels, classes and the recording's quality come with it."""
+    verdict = judge(predictor, sounds.fan(1))
+    assert verdict.version == Registry(original_home).resolve("champion")
+    assert verdict.labels_revision == 1
+    assert verdict.classes == predictor.labels.classes
+    assert verdict.quality.duration_s == 1
+
+
+def test_a_model_may_listen_to_one_channel(predictor: Predictor) -> None:
+    """A spec that names channel 1 hears that one, whatever the others hold."""
+    content = predictor.bundle.content
+    spec = dataclasses.replace(content.spec, channel=1)
+    second = Predictor(dataclasses.replace(predictor.bundle, content=dataclasses.replace(content, spec=spec)))
+    heard = judge(second, np.hstack([sounds.noise(32_000, level=0.3), sounds.fan(2)]))
+    assert heard.worst.probabilities == judge(predictor, sounds.fan(2)).worst.probabilities
+
+
+# Occlusion
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 128, 200])
+def test_bands_are_sorted_and_cover_the_range(predictor: Predictor, count: int) -> None:
+    """Loudest first, finite, side by side over the mel range; more than there are mel bands are not made."""
+    recording = predictor.decode(sounds.recording(sounds.fan(12)))
+    bands = predictor.bands(recording, predictor.predict(recording).worst, count)
+    assert len(bands) == min(count, 128)
+    drops = [band.score_drop for band in bands]
+    assert drops == sorted(drops, reverse=True)
+    assert all(-1 <= drop <= 1 for drop in drops)
+    by_frequency = sorted(bands, key=lambda band: band.low_hz)
+    assert by_frequency[0].low_hz == 0
+    assert by_frequency[-1].high_hz == pytest.approx(11_025)
+    assert all(band.low_hz < band.high_hz for band in bands)
+    assert all(upper.low_hz <= lower.high_hz for lower, upper in itertools.pairwise(by_frequency))
+
+
+def test_bands_of_real_recordings_name_frequencies(real: Predictor, seed: Path) -> None:
+    """On a genuine fault some band carries a share of the score."""
+    recording = real.decode((seed / "pb1.wav").read_bytes())
+    bands = real.bands(recording, real.predict(recording).worst)
+    assert len(bands) == 8
+    assert bands[0].score_drop > 0.01
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-4])
+def test_silence_is_judged_and_said_to_be_silence(predictor: Predictor, level: float) -> None:
+    """A dead input gets an answer with finite numbers, and the quality facts tell."""
+    recording = predictor.decode(sounds.recording(np.full((32_000, 1), level), "float32"))
+    verdict = predictor.predict(recording)
+    assert verdict.quality.digital_silence
+    assert np.isfinite(verdict.worst.probabilities).all()
+    assert np.isfinite([band.score_drop for band in predictor.bands(recording, verdict.worst)]).all()
+
+
+# What does not fit does not load
+
+
+def test_another_input_shape_is_refused(predictor: Predictor) -> None:
+    """The spec must make what the network takes."""
+    content = predictor.bundle.content
+    spec = dataclasses.replace(content.spec, n_mfcc=13)
+    with pytest.raises(BundleDamaged, match=r"\(1, 40, 433, 1\).*\(1, 13, 433, 1\)"):
+        Predictor(dataclasses.replace(predictor.bundle, content=dataclasses.replace(content, spec=spec)))
+
+
+def test_labels_must_be_as_many_as_outputs(predictor: Predictor) -> None:
+    """Also those given later."""
+    labels = Labels((ClassLabel("a", "A", anomalous=False), ClassLabel("b", "B", anomalous=True)))
+    with pytest.raises(BundleDamaged, match=r"4 outputs.* 2 labels"):
+        Predictor(predictor.bundle, labels)
+
+
+@pytest.mark.parametrize("content", [b"", b"TFL3", b"\x1c\0\0\0TFL3" + bytes(64), bytes(10_000)])
+def test_what_is_no_network_is_refused(content: bytes) -> None:
+    """By LiteRT's own words, under this project's name."""
+    with pytest.raises(BundleDamaged, match="LiteRT"):
+        Network(content)
+
+
+# The golden clip
+
+
+def test_the_golden_clip_is_the_same_bytes_for_ever() -> None:
+    """Its samples are pinned: a bundle written elsewhere must be answered here."""
+    assert (
+        hashlib.sha256(golden_clip()).hexdigest() == "1526b7872efe4b9c4650d5d0c1816564ed8036a8ebdde60f2394bbbc25ea05ed"
+    )
+    samples = sounds.read_with_soundfile(golden_clip())
+    assert samples.shape == (48_000, 1)
+    assert np.abs(samples).max() < 0.5
+
+
+@pytest.mark.parametrize(("off_by", "loads"), [(0.5 * GOLDEN_TOLERANCE, True), (2 * GOLDEN_TOLERANCE, False)])
+def test_the_golden_answer_is_held_to_its_tolerance(predictor: Predictor, off_by: float, loads: bool) -> None:
+    """Another processor's rounding passes; another network does not."""
+    golden = predictor.bundle.content.golden
+    first, *rest = golden.probabilities
+    moved = dataclasses.replace(golden, probabilities=(first + off_by, *rest))
+    edited = dataclasses.replace(predictor.bundle, content=dataclasses.replace(predictor.bundle.content, golden=moved))
+    if loads:
+        assert Predictor.load(edited).bundle == edited
+    else:
+        with pytest.raises(GoldenClipFailed, match="golden clip"):
+            Predictor.load(edited)
+
+
+def test_every_bundle_in_the_registry_loads_from_disk(original_home: Path) -> None:
+    """Reading a version again gives the same content."""
+    registry = Registry(original_home)
+    for version in registry.versions():
+        assert Bundle.read(registry.path(version)) == registry.read(version)
+        assert registry.path(version).joinpath(bundle.MANIFEST).is_file()
