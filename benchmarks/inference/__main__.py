@@ -20,14 +20,14 @@ from benchmarks.inference.summary import Round
 OUTPUT = samples.REPOSITORY / "benchmarks" / "results" / "inference.json"
 WAYS = {
     "original": "original's way",
-    "original-called": "original's way, model(x) for model.predict(x)",
+    "original-called": "original's way, model(x) for predict",
     "signalml": "signalml",
 }
 ROUTE = "/inference"
 EXAMPLES = """examples:
-  python -m benchmarks.inference                          about 8 minutes
+  python -m benchmarks.inference                          about 9 minutes
   python -m benchmarks.inference --quick --output /tmp/quick.json
-                                                          about 1 minute, to see that it works; draws no chart
+                                                          about 2 minutes, to see that it works; draws no chart
   python -m benchmarks.inference --rounds 9 --seconds 20  for a noisy machine
   python -m benchmarks.inference.chart                    draw the chart anew from the results
 """
@@ -46,7 +46,7 @@ def _options() -> argparse.Namespace:
         default=samples.default_data(),
         help="folder with the recordings in seed/ (default: $SIGNALML_TEST_DATA, else ../shared/data)",
     )
-    parser.add_argument("--seconds", type=float, help="of each measurement (default: 10, with --quick 2)")
+    parser.add_argument("--seconds", type=float, help="of each measurement (default: 8, with --quick 2)")
     parser.add_argument("--rounds", type=int, help="how often the two take turns (default: 5, with --quick 2)")
     parser.add_argument(
         "--clients", type=int, default=16, help="at once, beside the measurement with one (default: 16)"
@@ -65,7 +65,7 @@ def _options() -> argparse.Namespace:
 
 def _plan(options: argparse.Namespace) -> Plan:
     return Plan(
-        seconds=options.seconds or (2.0 if options.quick else 10.0),
+        seconds=options.seconds or (2.0 if options.quick else 8.0),
         lead_s=1.0 if options.quick else 2.0,
         rounds=options.rounds or (2 if options.quick else 5),
         clients=options.clients,

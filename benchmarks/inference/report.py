@@ -1,25 +1,97 @@
-"""What a terminal shows of the results."""
+"""What a terminal of 80 columns shows of the results."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 Results = dict[str, Any]
+Row = tuple[str | Text, ...]
 
 
 def show(results: Results, console: Console) -> None:
     """Print every table, the verdict last."""
-    console.print(Group(_compared(results), "", _http(results), "", _in_process(results), "", _stages(results), ""))
-    console.print(_targets(results))
+    _print(console, "Side by side, median of the rounds", COMPARED, _compared(results))
+    _print(console, "Over HTTP, all rounds together; latencies in ms", HTTP, _http(results))
+    _print(console, "In process, decode to answer; latencies in ms", IN_PROCESS, _in_process(results))
+    facts = f"n {results['stages']['n']}, matrix products at {results['stages']['sgemm_gflops']:.0f} GFLOP/s"
+    _print(console, f"Stages on one thread beside their floor ({facts})", STAGES, _stages(results))
+    _print(console, "Targets", TARGETS, _targets(results))
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+def _print(console: Console, title: str, columns: Iterable[str], rows: Iterable[Row]) -> None:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", no_wrap=True)
-    return table
+    for row in rows:
+        table.add_row(*row)
+    console.print(f"\n[bold]{title}[/]", highlight=False)
+    console.print(table)
+
+
+COMPARED = ("", "original's way", "signalml", "better by (rounds)")
+
+
+def _compared(results: Results) -> list[Row]:
+    return [
+        (figure["name"], _number(figure["original"]), _number(figure["signalml"]), _times(figure["ratio"]))
+        for figure in results["compared"].values()
+    ]
+
+
+HTTP = ("", "clients", "n", "p50", "p95", "p99", "per s", "wrong")
+
+
+def _http(results: Results) -> list[Row]:
+    return [
+        (
+            f"{row['server']} {row['route']}",
+            str(row["clients"]),
+            str(row["n"]),
+            *(_number(row[name]) for name in ("p50_ms", "p95_ms", "p99_ms", "throughput_per_s")),
+            str(row["wrong"]),
+        )
+        for row in results["http"]
+    ]
+
+
+IN_PROCESS = ("", "n", "p50", "p95", "p99")
+
+
+def _in_process(results: Results) -> list[Row]:
+    return [
+        (row["way"], str(row["n"]), *(_number(row[name]) for name in ("p50_ms", "p95_ms", "p99_ms")))
+        for row in results["in_process"]
+    ]
+
+
+STAGES = ("", "ms", "floor, ms", "times its floor")
+
+
+def _stages(results: Results) -> list[Row]:
+    rows = results["stages"]["stages"]
+    total = {name: sum(row[name] for row in rows) for name in ("ms", "floor_ms")}
+    return [
+        (row["stage"], f"{row['ms']:.3f}", f"{row['floor_ms']:.3f}", f"{row['ms'] / row['floor_ms']:.1f}")
+        for row in [*rows, {"stage": "together", **total}]
+    ]
+
+
+TARGETS = ("", "wanted", "found (rounds)", "")
+
+
+def _targets(results: Results) -> list[Row]:
+    return [
+        (
+            target["name"],
+            f"{target['at_least']:g}x",
+            _times(target["ratio"]),
+            Text("PASS", "bold green") if target["met"] else Text("MISS", "bold red"),
+        )
+        for target in results["targets"]
+    ]
 
 
 def _number(value: float) -> str:
@@ -29,51 +101,3 @@ def _number(value: float) -> str:
 
 def _times(ratio: dict[str, Any]) -> str:
     return f"{ratio['median']:.1f}x ({ratio['low']:.1f} to {ratio['high']:.1f})"
-
-
-def _compared(results: Results) -> Table:
-    table = _table("Side by side, median of the rounds", "", "original's way", "signalml", "better by (rounds)")
-    for figure in results["compared"].values():
-        table.add_row(figure["name"], _number(figure["original"]), _number(figure["signalml"]), _times(figure["ratio"]))
-    return table
-
-
-def _http(results: Results) -> Table:
-    columns = ("", "clients", "n", "p50 ms", "p95 ms", "p99 ms", "per second", "wrong", "load client's CPU")
-    table = _table("Over HTTP, all rounds together", *columns)
-    for row in results["http"]:
-        table.add_row(
-            f"{row['server']} {row['route']}",
-            str(row["clients"]),
-            str(row["n"]),
-            *(_number(row[name]) for name in ("p50_ms", "p95_ms", "p99_ms", "throughput_per_s")),
-            str(row["wrong"]),
-            f"{row['client_cpu_share']:.0%}",
-        )
-    return table
-
-
-def _in_process(results: Results) -> Table:
-    table = _table("In process, decode to answer", "", "n", "p50 ms", "p95 ms", "p99 ms")
-    for row in results["in_process"]:
-        table.add_row(row["way"], str(row["n"]), *(_number(row[name]) for name in ("p50_ms", "p95_ms", "p99_ms")))
-    return table
-
-
-def _stages(results: Results) -> Table:
-    stages = results["stages"]
-    title = f"Stages beside their floor, one thread (n {stages['n']}, sgemm {stages['sgemm_gflops']:.0f} GFLOP/s)"
-    table = _table(title, "", "ms", "floor ms", "times the floor")
-    rows = stages["stages"]
-    total = {name: sum(row[name] for row in rows) for name in ("ms", "floor_ms")}
-    for row in [*rows, {"stage": "together", **total}]:
-        table.add_row(row["stage"], f"{row['ms']:.3f}", f"{row['floor_ms']:.3f}", f"{row['ms'] / row['floor_ms']:.1f}")
-    return table
-
-
-def _targets(results: Results) -> Table:
-    table = _table("Targets", "", "wanted", "found (rounds)", "")
-    for target in results["targets"]:
-        verdict = Text("PASS", "bold green") if target["met"] else Text("MISS", "bold red")
-        table.add_row(target["name"], f"{target['at_least']:g}x", _times(target["ratio"]), verdict)
-    return table

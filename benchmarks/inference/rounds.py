@@ -27,7 +27,7 @@ class Plan:
     """How long and how often. Times in seconds.
 
     Attributes:
-        seconds: of each measurement; ``lead_s`` before it is not counted.
+        seconds: of each measurement over HTTP, half as long in process; ``lead_s`` before it is not counted.
         rounds: how often the two take turns.
         clients: at once, beside the measurement with one.
         pause_s: of quiet after a server has stopped.
@@ -85,7 +85,7 @@ class Bench:
                 worker.measure(min(WARM_UP_S, self.plan.seconds))
             for number, way in self._in_turns(ways):
                 self.say(f"round {number + 1}, in process: {way}")
-                measured[way].append(workers[way].measure(self.plan.seconds))
+                measured[way].append(workers[way].measure(self.plan.seconds / 2))
         return measured
 
     def _in_turns(self, all_: Sequence[T]) -> Iterator[tuple[int, T]]:

@@ -83,7 +83,7 @@ class Server:
 
     Args:
         home: its SIGNALML_HOME.
-        folder: where it runs and its log is written.
+        folder: where it runs, keeps what is temporary and writes its log.
         settings: ``body_timeout_s=2`` is SIGNALML_BODY_TIMEOUT_S.
     """
 
@@ -101,7 +101,7 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.folder.mkdir(parents=True, exist_ok=True)
-        settings = environment(home=self.home, port=self.port, **self._settings)
+        settings = environment(home=self.home, port=self.port, **self._settings) | {"TMPDIR": str(self.folder)}
         with self._log.open("wb") as log:
             command = [sys.executable, "-m", "cli.main", "serve"]
             self._process = subprocess.Popen(command, cwd=self.folder, env=settings, stdout=log, stderr=log)
@@ -154,8 +154,8 @@ class Server:
             process.kill()
             process.wait()
             raise
-        assert status == 0, f"exit status {status}\n{self.log()}"
-        assert bugs_expected or "Traceback" not in self.log(), self.log()
+        assert status == 0, f"exit status {status}, after: {self.log()[-1000:]}"
+        assert bugs_expected or "Traceback" not in self.log(), self.log().partition("Traceback")[2][:3000]
 
     def connect(self, timeout_s: float = 30) -> socket.socket:
         """A raw connection."""

