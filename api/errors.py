@@ -12,7 +12,8 @@ Every error answer is `application/problem+json` (RFC 9457). `code` never change
 programs; `detail` says in a sentence what was found and what was expected; `request_id` is in every log line about the
 request. 503 comes with `Retry-After`. Beside the codes below, the framework's own refusals have `route_not_found`
 (404), `method_not_allowed` (405), `request_invalid` (422) and `request_refused` (other 4xx), what is no HTTP at all
-has `http_malformed` (400), slow headers have `header_timeout` (408), and a fault of ours is `internal_error` (500).
+has `http_malformed` (400), slow headers have `header_timeout` (408),
+endless ones `head_too_large` (431), and a fault of ours is `internal_error` (500).
 This page is printed by `signalml errors`.
 
 | code | status | meaning |

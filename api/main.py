@@ -58,6 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         max_buffered_bytes=settings.max_buffered_bytes,
         timeout_s=settings.body_timeout_s,
     )
+    app.add_middleware(problems.BugGuard)
     app.add_middleware(RequestObserver, metrics=services.metrics)
     return app
 

@@ -29,6 +29,17 @@ SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30
 _request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 
+@contextmanager
+def new_request_id(proposed: str | None = None) -> Iterator[str]:
+    """Everything inside belongs to one request, under the id that its client proposed or a new one."""
+    request_id = proposed or secrets.token_hex(8)
+    token = _request_id.set(request_id)
+    try:
+        yield request_id
+    finally:
+        _request_id.reset(token)
+
+
 def current_request_id() -> str:
     """The id of the request that is being answered, '-' outside of one."""
     return _request_id.get()
@@ -156,8 +167,10 @@ class RequestObserver:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _incoming_id(scope) or secrets.token_hex(8)
-        token = _request_id.set(request_id)
+        with new_request_id(_incoming_id(scope)) as request_id:
+            await self._observe(scope, receive, send, request_id)
+
+    async def _observe(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         start, status = time.perf_counter(), 500
 
         async def observed_send(message: Message) -> None:
@@ -181,7 +194,6 @@ class RequestObserver:
                 "client": scope["client"][0] if scope.get("client") else None,
             }
             logger.info("answered", extra={"facts": facts})
-            _request_id.reset(token)
 
 
 def _incoming_id(scope: Scope) -> str | None:

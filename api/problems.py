@@ -1,5 +1,6 @@
 """The one shape of every error answer: application/problem+json (RFC 9457) with a stable code."""
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -9,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import status_of
 from api.observing import current_request_id
@@ -16,6 +18,7 @@ from api.schemas import Problem
 from api.services import services_of
 from ml.errors import SignalMLError
 
+logger = logging.getLogger("signalml.problems")
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 1
 # RFC 9110's names, where Python before 3.13 still has older ones: an answer does not depend on the interpreter.
@@ -85,7 +88,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
-    app.add_exception_handler(Exception, _on_bug)
 
 
 async def _on_signalml_error(request: Request, error: Exception) -> JSONResponse:
@@ -123,6 +125,29 @@ async def _on_disconnect(_request: Request, _error: Exception) -> JSONResponse:
     return answer(problem(400, "client_disconnected", "The client went away before its request was complete."))
 
 
-async def _on_bug(_request: Request, _error: Exception) -> JSONResponse:
-    """Starlette logs the traceback; the client is told nothing of the inside."""
-    return answer(problem(500, "internal_error", "Something went wrong here; the log has the details by request_id."))
+class BugGuard:
+    """ASGI middleware: what nobody foresaw is logged under the request's id; the client is told nothing of the inside.
+
+    Starlette's own stands outside of all middleware, where the id is no longer known.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        started = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched_send)
+        except Exception:
+            logger.exception("unforeseen")
+            if started or scope["type"] != "http":
+                raise  # half an answer is out: only closing the connection tells the client
+            detail = "Something went wrong here; the log has it under this request_id."
+            await answer(problem(500, "internal_error", detail))(scope, receive, send)

@@ -1,31 +1,40 @@
 """uvicorn, with the defences that it leaves to others: slow headers, slow bodies, and h2c offers."""
 
 import asyncio
+import logging
 import os
 import re
 import shutil
+import signal
+import sys
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from http import HTTPStatus
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api.observing import MULTIPROCESS_VARIABLE, configure_logging
+from api.observing import MULTIPROCESS_VARIABLE, configure_logging, new_request_id
 from api.problems import PROBLEM_JSON, problem
 from api.settings import Settings
 
 # The application answers 408 at the body's deadline; a client that still goes on sending is cut off this much later.
 GRACE_S = 5.0
 SHUTDOWN_S = 15
-# A client may offer HTTP/2 in the clear (Java's HttpClient does so on every request). RFC 9110 lets a server ignore the
-# offer; httptools takes it for accepted and throws the body away, so it is renamed before it is parsed.
-H2C_OFFER = re.compile(rb"\r\nupgrade:(?=[ \t]*h2c[ \t]*\r\n)", re.IGNORECASE)
+# Neither llhttp nor uvicorn bounds the request line, headers, trailers or chunk extensions.
+MAX_HEAD_BYTES = 64 * 2**10
+HEAD_END = b"\r\n\r\n"
+# A client may offer another protocol (Java's HttpClient offers HTTP/2 in the clear with every request). RFC 9110 lets a
+# server ignore the offer; httptools takes it for accepted and throws the body away, so it is renamed beforehand.
+UPGRADE_OFFER = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
+logger = logging.getLogger("signalml.server")
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """HTTP/1.1 with a deadline for headers and for whole requests, and problem+json for what is not HTTP at all."""
+    """HTTP/1.1 with bounds on heads, deadlines for heads and bodies, and problem+json for what is not HTTP at all."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -33,37 +42,55 @@ class GuardedProtocol(HttpToolsProtocol):
         self._header_timeout_s = settings.header_timeout_s
         self._request_timeout_s = settings.body_timeout_s + GRACE_S
         self._deadline: asyncio.TimerHandle | None = None
-        self._in_request = False
+        self._head = bytearray()  # of a request, until all of it is there
+        self._parsing = False  # the parser is inside a request
+        self._without_body = 0  # bytes fed to the parser since something came of them
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected: it has a while to say what it wants."""
         super().connection_made(transport)
-        self._expect(self._header_timeout_s, self._cut_off_headers)
+        self._expect(self._header_timeout_s, self._cut_off_head)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes have come."""
-        if not self._in_request:
-            data = H2C_OFFER.sub(rb"\r\nx-ignored-upgrade:", data, count=1)
-        super().data_received(data)
-        # A blank line between two requests ends uvicorn's keep-alive timer and begins no request.
-        idle = self.cycle is None or self.cycle.response_complete
-        if idle and not self._in_request and self._deadline is None:
-            self._expect(self._header_timeout_s, self._cut_off_headers)
+        """Bytes have come: a head is gathered whole before it is parsed, everything else goes straight through."""
+        if self._parsing:
+            self._feed(data)
+            return
+        self._head += data
+        end = self._head.find(HEAD_END)
+        # What does not begin as a method is no request, and the parser says so at once.
+        if end < 0 and self._head[:1].isalpha() and len(self._head) <= MAX_HEAD_BYTES:
+            self._unset_keepalive_if_required()
+            self._expect_something()
+            return
+        gathered, self._head = self._head, bytearray()
+        if end > MAX_HEAD_BYTES:
+            self._refuse_head()
+            return
+        keep = max(end, 0)
+        self._feed(UPGRADE_OFFER.sub(rb"\r\nx-ignored-upgrade:", gathered[:keep]) + gathered[keep:])
 
     def on_message_begin(self) -> None:
-        """The first byte of a request on a connection that was kept alive."""
+        """The first byte of a request."""
         super().on_message_begin()
-        self._expect(self._header_timeout_s, self._cut_off_headers)
+        self._parsing = True
+        self._expect(self._header_timeout_s, self._cut_off_head)
 
     def on_headers_complete(self) -> None:
         """All headers are there; now the body."""
-        self._in_request = True
+        self._without_body = 0
         self._expect(self._request_timeout_s, self._cut_off_body)
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._without_body = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """All of the request is there."""
-        self._in_request = False
+        self._without_body = 0
+        self._parsing = False
         self._forget()
         super().on_message_complete()
 
@@ -76,7 +103,20 @@ class GuardedProtocol(HttpToolsProtocol):
         """Answer what could not be parsed."""
         self._refuse(400, "http_malformed", f"This is no HTTP/1.1 request: {msg}")
 
-    def _expect(self, seconds: float, otherwise: Any) -> None:
+    def _feed(self, data: bytes) -> None:
+        self._without_body += len(data)
+        super().data_received(data)
+        if self._without_body > MAX_HEAD_BYTES:
+            self._refuse_head()
+        elif not self._parsing and (self.cycle is None or self.cycle.response_complete):
+            # A blank line between two requests ends uvicorn's keep-alive timer and begins no request.
+            self._expect_something()
+
+    def _expect_something(self) -> None:
+        if self._deadline is None:
+            self._expect(self._header_timeout_s, self._cut_off_head)
+
+    def _expect(self, seconds: float, otherwise: Callable[[], None]) -> None:
         self._forget()
         self._deadline = self.loop.call_later(seconds, otherwise)
 
@@ -85,21 +125,27 @@ class GuardedProtocol(HttpToolsProtocol):
             self._deadline.cancel()
             self._deadline = None
 
-    def _cut_off_headers(self) -> None:
-        self._refuse(
-            408, "header_timeout", f"The headers did not come within {self._header_timeout_s:g} s of the connection."
-        )
+    def _refuse_head(self) -> None:
+        self._refuse(431, "head_too_large", f"At most {MAX_HEAD_BYTES} bytes of headers or trailers are taken.")
+
+    def _cut_off_head(self) -> None:
+        self._refuse(408, "header_timeout", f"The headers did not come within {self._header_timeout_s:g} s.")
 
     def _cut_off_body(self) -> None:
         self.transport.abort()
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
+        """Answer below the application, which has seen nothing of this, and close."""
         if self.transport.is_closing():
             return
-        body = problem(status, code, detail).model_dump_json().encode()
+        with new_request_id() as request_id:
+            body = problem(status, code, detail).model_dump_json().encode()
+            facts = {"status": status, "code": code, "client": self.client[0] if self.client else None}
+            logger.info("refused", extra={"facts": facts})
+        application().state.services.metrics.refused(code)
         head = (
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: {PROBLEM_JSON}\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
@@ -111,8 +157,9 @@ def _settings() -> Settings:
     return Settings()
 
 
-def application() -> Any:
-    """The application of one process, configured from the environment."""
+@cache
+def application() -> FastAPI:
+    """The one application of this process, configured from the environment."""
     from api.main import create_app
 
     settings = _settings()
@@ -130,6 +177,8 @@ def serve(settings: Settings) -> None:
     if counters:
         os.environ[MULTIPROCESS_VARIABLE] = counters
     configure_logging(settings.log_level)
+    # uvicorn shuts down in good order and then raises the signal again: being told to stop is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         uvicorn.run(
             "api.server:application",

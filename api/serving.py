@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import logging
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ class LiveModel:
         self._registry = registry
         self._seen: tuple[object, ...] | None = None
         self._tried_at = float("-inf")
+        self._refreshing = threading.Lock()
         self.current: Predictor | None = None
         self.failure: str | None = None
 
@@ -46,7 +48,14 @@ class LiveModel:
         return self.current
 
     def refresh(self) -> None:
-        """Look at the registry, and swap if the champion or its labels have changed. Not for the event loop."""
+        """Look at the registry, and swap if the champion or its labels have changed. Not for the event loop.
+
+        One look at a time: a model that is slow to load must not go live after a later one.
+        """
+        with self._refreshing:
+            self._refresh()
+
+    def _refresh(self) -> None:
         try:
             state = self._registry.state()
             retry = self.failure is not None and time.monotonic() - self._tried_at > RETRY_FAILED_S

@@ -21,7 +21,7 @@ ROOM = 1.16  # bars end before the axes do, so that their figures fit
 SHOWN = {
     "p50_one": ("Latency, 1 client", "{:.1f} ms", "lower"),
     "p99_many": ("Slowest 1 %, {clients} clients", "{:.0f} ms", "lower"),
-    "throughput_many": ("Throughput, {clients} clients", "{:.1f} per second", "higher"),
+    "throughput_many": ("Throughput, {clients} clients", "{:.1f} /s", "higher"),
     "rss_loaded": ("Memory after the load", "{:.0f} MiB", "smaller"),
     "ready": ("Start to ready", "{:.1f} s", "sooner"),
 }

@@ -54,8 +54,9 @@ def blocks(data: memoryview, header: Header, frames_per_block: int) -> Iterator[
     """
     dtype = "int16" if header.bits == 16 else "int32"
     left = header.frames
+    coded = io.BytesIO(data)
     try:
-        with sf.SoundFile(io.BytesIO(data)) as file:
+        with sf.SoundFile(coded) as file:
             while left > 0:
                 block: NDArray[np.generic] = file.read(min(left, frames_per_block), dtype=dtype, always_2d=True)
                 if len(block) == 0:
@@ -63,8 +64,10 @@ def blocks(data: memoryview, header: Header, frames_per_block: int) -> Iterator[
                 left -= len(block)
                 yield block
     except sf.LibsndfileError as error:
-        raise MalformedAudio(f"The FLAC does not decode: {error.error_string}") from error
+        # libsndfile has no word for a file that ends too soon; that it has read all there is tells.
+        if coded.tell() < len(data):
+            raise MalformedAudio(f"The FLAC does not decode: {error.error_string}") from error
     if left > 0:
         raise TruncatedAudio(
-            f"The header promises {header.frames} samples per channel and {header.frames - left} are there."
+            f"The header promises {header.frames} samples per channel; it breaks off after {header.frames - left}."
         )
