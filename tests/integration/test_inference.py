@@ -203,3 +203,9 @@ def test_clients_at_once_get_the_answers_they_would_get_alone(server: Server) ->
         at_once = list(pool.map(ask, wavs * 3))
     assert at_once == alone * 3
     assert len({body["score"] for body in alone}) == len(alone)
+
+
+def test_other_fields_of_the_form_are_passed_over(server: Server, wav: bytes) -> None:
+    """A client that sends fields of its own beside the file gets its verdict, as from the original."""
+    answer = server.client.post("/inference", files={"file": ("a.wav", wav)}, data={"machine": "7", "note": "cold"})
+    assert answer.status_code == 200

@@ -1,0 +1,208 @@
+"""The schema is what the service does: frozen, whole, with examples, and true for whatever a client may send."""
+
+import difflib
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import schemathesis
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from api.main import create_app
+from api.schemas import Problem
+from api.settings import Settings
+from tests import sounds
+from tests.integration.servers import ROOT, Serve, Server
+
+FROZEN = ROOT / "docs" / "openapi.json"
+PROBLEM_JSON = "application/problem+json"
+SECRET = "sml_known-to-this-test-only"
+METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
+Json = dict[str, Any]
+
+api = schemathesis.openapi.from_path(FROZEN)
+schemathesis.openapi.format(
+    "binary", st.sampled_from([sounds.recording(sounds.noise(16_000)), sounds.flac(sounds.noise(16_000))])
+)
+
+
+@api.auth()
+class AdminKey:
+    """Sends a key that may do everything, unless a request is to be without one."""
+
+    def get(self, case: schemathesis.Case, context: schemathesis.AuthContext) -> str:
+        return SECRET
+
+    def set(self, case: schemathesis.Case, data: str, context: schemathesis.AuthContext) -> None:
+        case.headers["X-API-Key"] = data
+
+
+@pytest.fixture(scope="module")
+def keyed(original_home: Path, serve_for_all: Serve, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """A server of its own that requires a key, and knows this one."""
+    home = Path(shutil.copytree(original_home, tmp_path_factory.mktemp("keyed") / "home"))
+    key = {"name": "test", "scope": "admin", "created": "", "sha256": hashlib.sha256(SECRET.encode()).hexdigest()}
+    (home / "api-keys.json").write_text(json.dumps([key]))
+    return serve_for_all(home, require_api_key=True)
+
+
+@api.parametrize()
+@settings(max_examples=25)
+def test_the_service_does_what_its_schema_says(case: schemathesis.Case, keyed: Server) -> None:
+    """Whatever the schema allows or forbids: no 500, no undocumented status, type, header or body, no key passed over;
+    what fits the schema is taken, what does not is refused."""
+    # That there is one name for each class of the model is more than a schema can say.
+    beyond = [schemathesis.checks.positive_data_acceptance] if case.method == "PATCH" else []
+    case.call_and_validate(base_url=keyed.base_url, timeout=30, excluded_checks=beyond)
+
+
+@pytest.fixture(scope="module")
+def schema(tmp_path_factory: pytest.TempPathFactory) -> Json:
+    """The schema as the application makes it now."""
+    found: Json = create_app(Settings(home=tmp_path_factory.mktemp("none"), _env_file=None)).openapi()
+    return found
+
+
+def operations(schema: Json) -> Iterator[tuple[str, Json]]:
+    """Every operation with its name."""
+    for path, methods in schema["paths"].items():
+        for method in METHODS:
+            if method in methods:
+                yield f"{method.upper()} {path}", methods[method]
+
+
+def test_the_schema_is_the_frozen_one(schema: Json) -> None:
+    """A change to the wire is a change to docs/openapi.json, made on purpose; this shows it as a diff."""
+    now = json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False).splitlines()
+    frozen = FROZEN.read_text(encoding="utf-8").splitlines()
+    diff = "\n".join(difflib.unified_diff(frozen, now, "docs/openapi.json", "the application", lineterm=""))
+    if diff:
+        pytest.fail(f"the schema has changed; if that is wanted, run  make openapi\n{diff}", pytrace=False)
+
+
+def test_the_schema_is_openapi_3_1_and_served(schema: Json, server: Server) -> None:
+    """/openapi.json is the same schema, of version 3.1."""
+    assert schema["openapi"].startswith("3.1.")
+    assert server.client.get("/openapi.json").json() == schema
+
+
+def test_every_route_of_the_issue_is_there(schema: Json) -> None:
+    """The routes that clients are promised."""
+    assert [name for name, _ in operations(schema)] == [
+        "POST /inference",
+        "POST /v1/predict",
+        "POST /v1/predict/batch",
+        "GET /v1/models",
+        "GET /v1/models/{version}",
+        "PUT /v1/models/aliases/{alias}",
+        "PATCH /v1/models/{version}/labels",
+        "GET /",
+        "GET /livez",
+        "GET /readyz",
+        "GET /metrics",
+    ]
+
+
+def test_every_error_is_documented_as_a_problem_with_an_example_of_each_code(schema: Json) -> None:
+    """An error has one media type and the one shape; each of its examples is a Problem of that very status and code."""
+    seen = 0
+    for name, operation in operations(schema):
+        for status, response in operation["responses"].items():
+            if not status.startswith(("4", "5")) or name == "GET /readyz":
+                continue
+            assert list(response["content"]) == [PROBLEM_JSON], f"{name} {status}"
+            documented = response["content"][PROBLEM_JSON]
+            assert documented["schema"] == {"$ref": "#/components/schemas/Problem"}
+            assert documented["examples"], f"{name} {status}"
+            for code, example in documented["examples"].items():
+                problem = Problem.model_validate(example["value"])
+                assert (problem.code, str(problem.status)) == (code, status), f"{name} {status} {code}"
+                seen += 1
+    assert seen > 60
+
+
+@pytest.mark.parametrize(
+    ("name", "codes"),
+    [
+        ("POST /inference", "body_too_large body_timeout media_type_unsupported multipart_malformed part_missing "
+         "part_too_many api_key_missing api_key_scope_missing busy no_model audio_empty audio_not_recognised "
+         "audio_codec_unsupported audio_malformed audio_truncated audio_sample_rate_unsupported audio_too_many_channels "
+         "audio_too_long audio_too_short audio_unpacked_too_large audio_not_finite"),
+        ("POST /v1/predict", "request_invalid body_too_large audio_truncated busy no_model"),
+        ("POST /v1/predict/batch", "part_missing part_too_many busy no_model body_too_large"),
+        ("PUT /v1/models/aliases/{alias}", "request_invalid model_not_found model_alias_not_set model_alias_reserved "
+         "model_bundle_damaged model_golden_clip_failed body_too_large body_timeout api_key_scope_missing"),
+        ("PATCH /v1/models/{version}/labels", "request_invalid model_labels_invalid model_not_found model_bundle_damaged"),
+        ("GET /v1/models/{version}", "model_not_found model_alias_not_set model_bundle_damaged api_key_missing"),
+    ],
+)  # fmt: skip
+def test_the_codes_that_are_met_are_documented(schema: Json, name: str, codes: str) -> None:
+    """What the other tests get as an answer is among the examples of that operation."""
+    responses = dict(operations(schema))[name]["responses"].values()
+    examples = [response["content"].get(PROBLEM_JSON, {}).get("examples", {}) for response in responses]
+    assert set(codes.split()) <= {code for group in examples for code in group}
+
+
+def example_of(schema: Json, of: Json) -> Any:
+    """The example that the parts of ``of`` add up to; fails where a part has none."""
+    if "$ref" in of:
+        return example_of(schema, schema["components"]["schemas"][of["$ref"].rpartition("/")[2]])
+    for key in ("example", "const", "default"):
+        if key in of:
+            return of[key]
+    for key in ("examples", "enum"):
+        if key in of:
+            return of[key][0]
+    if "anyOf" in of:
+        return example_of(schema, of["anyOf"][0])
+    if of.get("type") == "array":
+        return [example_of(schema, of["items"])]
+    if "properties" in of:
+        return {name: example_of(schema, part) for name, part in of["properties"].items()}
+    if of.get("type") == "boolean" or of.get("additionalProperties") is True:
+        return {} if of.get("type") == "object" else True
+    raise AssertionError(f"no example for {of}")
+
+
+def test_every_answer_has_an_example_that_fits_its_schema(schema: Json) -> None:
+    """For each JSON answer the examples add up to a whole one, and it is valid."""
+    for name, operation in operations(schema):
+        content = operation["responses"]["200"]["content"]
+        if "application/json" not in content:
+            assert "example" in content["text/plain"], name
+            continue
+        answer = content["application/json"]["schema"]
+        example = example_of(schema, answer)
+        jsonschema_rs.validate({**answer, "components": schema["components"]}, example)
+
+
+def test_nothing_of_the_frameworks_own_errors_is_left(schema: Json) -> None:
+    """FastAPI's shape of a 422 is answered nowhere, so it is described nowhere."""
+    assert "HTTPValidationError" not in json.dumps(schema)
+
+
+def test_the_documentation_needs_no_other_host(server: Server) -> None:
+    """/docs and /redoc refer to nothing but this service, which serves all that they refer to."""
+    for path in ("/docs", "/redoc"):
+        page = server.client.get(path).text
+        references = re.findall(r"""(?:src|href|spec-url)=["']([^"']+)|url: ["']([^"']+)""", page)
+        found = [first or second for first, second in references]
+        assert len(found) >= 3
+        assert all(reference.startswith("/") and not reference.startswith("//") for reference in found)
+        for reference in found:
+            answer = server.client.get(reference)
+            assert answer.status_code == 200
+            assert len(answer.content) > 500
+
+
+def test_the_styles_of_the_documentation_need_no_other_host(server: Server) -> None:
+    """The style sheet loads nothing from elsewhere either."""
+    styles = server.client.get("/docs/static/swagger-ui.css").text
+    assert not re.search(r"(@import|url\()\s*[\"']?(https?:)?//", styles)
