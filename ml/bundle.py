@@ -19,7 +19,8 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +39,10 @@ REQUIRED = frozenset({SPEC, LABELS, DECISION, CARD, LITERT, KERAS, GOLDEN_CLIP, 
 DECIDING = (SPEC, LABELS, DECISION, LITERT, GOLDEN_ANSWER)
 VERSION_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}-[0-9a-f]{10}")
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
+# What zipfile raises for an archive that is damaged, encrypted or packed in a way it does not know.
+UNREADABLE_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 MAX_FILE_BYTES = 512 * 2**20
+MAX_KERAS_CONFIG_BYTES = 2**20
 # LiteRT agrees with Keras to 1e-6 on one machine; this leaves room for another processor's arithmetic.
 GOLDEN_TOLERANCE = 1e-3
 # A Keras archive may name any Python class, Lambda included, and loading it would run that code. These cannot.
@@ -135,9 +139,11 @@ class Bundle:
                 decision=Decision(**_json(folder / DECISION)),
                 card=_json(folder / CARD),
                 litert=(folder / LITERT).read_bytes(),
-                golden=GoldenClip((folder / GOLDEN_CLIP).read_bytes(), tuple(golden["probabilities"])),
+                golden=GoldenClip((folder / GOLDEN_CLIP).read_bytes(), tuple(map(float, golden["probabilities"]))),
             )
-        except (SpecError, InvalidLabels, TypeError, KeyError, AttributeError) as error:
+            if not isinstance(content.card, dict):
+                raise TypeError("the card is no mapping")
+        except (SpecError, InvalidLabels, TypeError, ValueError, KeyError, AttributeError) as error:
             raise BundleDamaged(f"Bundle {folder.name}: {error}") from error
         return cls(version=manifest["version"], created=manifest["created"], content=content)
 
@@ -167,8 +173,7 @@ def write(folder: Path, name: str, content: Content, keras_file: Path) -> str:
     write_whole(folder / GOLDEN_CLIP, content.golden.wav)
     write_whole(folder / GOLDEN_ANSWER, to_json({"probabilities": list(content.golden.probabilities)}))
     shutil.move(keras_file, folder / KERAS)
-    deciding = hashlib.sha256(b"".join(hashlib.sha256((folder / file).read_bytes()).digest() for file in DECIDING))
-    version = f"{name}-{deciding.hexdigest()[:10]}"
+    version = f"{name}-{_digest(folder)}"
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -198,7 +203,7 @@ def verify(folder: Path) -> dict[str, Any]:
     for file in sorted(REQUIRED | set(listed) | there):
         if file not in there:
             raise BundleDamaged(f"Bundle {folder.name}: the file {file} is missing.")
-        if file not in listed or file not in REQUIRED:
+        if file not in listed or file not in REQUIRED or (folder / file).is_symlink() or not (folder / file).is_file():
             raise BundleDamaged(f"Bundle {folder.name}: the file {file} does not belong to it.")
         facts = _facts(folder / file)
         if facts["bytes"] != listed[file].get("bytes"):
@@ -207,7 +212,9 @@ def verify(folder: Path) -> dict[str, Any]:
             )
         if facts["sha256"] != listed[file].get("sha256"):
             raise BundleDamaged(f"Bundle {folder.name}: {file} was changed: its SHA-256 is not the manifest's.")
-    _check_keras_layers(folder / KERAS)
+    if not manifest["version"].endswith(f"-{_digest(folder)}"):
+        raise BundleDamaged(f"Bundle {folder.name}: its content is not that of the version {manifest['version']}.")
+    _check_keras_archive(folder / KERAS)
     return manifest
 
 
@@ -245,9 +252,7 @@ def unpack(archive_file: Path, folder: Path) -> None:
                         f"{archive_file.name}: {name} unpacks to {info.file_size} bytes, which is too many."
                     )
                 write_whole(folder / name, archive.read(info))
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        if isinstance(error, OSError) and not isinstance(error, EOFError) and error.errno is not None:
-            raise
+    except UNREADABLE_ZIP as error:
         raise BundleForeign(f"{archive_file.name} is no readable zip archive: {error}") from error
 
 
@@ -258,13 +263,14 @@ def _manifest(folder: Path) -> dict[str, Any]:
     manifest = _json(path)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BundleForeign(f"{folder.name} is no bundle: its {MANIFEST} is not of the format {FORMAT}.")
-    if manifest.get("format_version") != FORMAT_VERSION:
+    if repr(manifest.get("format_version")) != repr(FORMAT_VERSION):  # JSON's true equals 1
         raise BundleForeign(
             f"Bundle {folder.name} has format {manifest.get('format_version')}; this version reads {FORMAT_VERSION}."
         )
     version, files = manifest.get("version"), manifest.get("files")
-    well_formed = isinstance(version, str) and VERSION_PATTERN.fullmatch(version) and isinstance(files, dict)
-    if not well_formed or not isinstance(manifest.get("created"), str):
+    named = isinstance(version, str) and VERSION_PATTERN.fullmatch(version)
+    listed = isinstance(files, dict) and all(isinstance(facts, dict) for facts in files.values())
+    if not named or not listed or not isinstance(manifest.get("created"), str):
         raise BundleDamaged(f"Bundle {folder.name}: its {MANIFEST} lacks a version, a date or a list of files.")
     return manifest
 
@@ -281,24 +287,41 @@ def _facts(path: Path) -> dict[str, Any]:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
-def _check_keras_layers(path: Path) -> None:
-    """Read the archive's list of layers, without Keras, and refuse whatever could run code when it is loaded."""
+def _digest(folder: Path) -> str:
+    """Ten hexadecimal digits of all that decides an answer: what a version's name ends in."""
+    parts = b"".join(hashlib.sha256((folder / file).read_bytes()).digest() for file in DECIDING)
+    return hashlib.sha256(parts).hexdigest()[:10]
+
+
+def _check_keras_archive(path: Path) -> None:
+    """Read the archive's description, without Keras, and refuse whatever could run code when it is loaded."""
+    bundle = f"Bundle {path.parent.name}"
     try:
         with zipfile.ZipFile(path) as archive:
             info = archive.getinfo("config.json")
-            if info.file_size > 2**20:
-                raise BundleDamaged(f"Bundle {path.parent.name}: the Keras archive's config is larger than 1 MiB.")
+            if info.file_size > MAX_KERAS_CONFIG_BYTES:
+                raise BundleDamaged(f"{bundle}: the Keras archive's description is too long.")
             config = json.loads(archive.read(info))
-        layers = config["config"]["layers"]
-        kinds = [(layer["class_name"], str(layer.get("module", "keras"))) for layer in layers]
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, RecursionError, AttributeError) as error:
-        raise BundleDamaged(f"Bundle {path.parent.name}: {path.name} is no Keras archive ({error}).") from error
+        layers = [layer["class_name"] for layer in config["config"]["layers"]]
+        objects = list(_objects(config))
+    except (*UNREADABLE_ZIP, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleDamaged(f"{bundle}: {path.name} is no Keras archive ({error}).") from error
     if config.get("class_name") not in ("Sequential", "Functional"):
-        raise BundleDamaged(
-            f"Bundle {path.parent.name}: the Keras model is a {config.get('class_name')}, not a known kind."
-        )
-    for kind, module in kinds:
-        if kind not in KERAS_LAYERS or module.split(".")[0] != "keras":
-            raise BundleDamaged(
-                f"Bundle {path.parent.name}: the Keras archive has a {kind} layer, which could run code when loaded."
-            )
+        raise BundleDamaged(f"{bundle}: the Keras model is a {config.get('class_name')}, not a known kind.")
+    for kind in layers:
+        if not isinstance(kind, str) or kind not in KERAS_LAYERS:
+            raise BundleDamaged(f"{bundle}: the Keras archive has a {kind} layer, which could run code when loaded.")
+    for kind, module in objects:
+        if kind in ("function", "__lambda__") or str(module).split(".")[0] != "keras":
+            raise BundleDamaged(f"{bundle}: the Keras archive names {module}.{kind}, which is not Keras's own.")
+
+
+def _objects(value: Any) -> Iterator[tuple[str, str]]:
+    """Class and module of everything that loading the description would make, at any depth."""
+    if isinstance(value, dict):
+        if "class_name" in value:
+            yield value["class_name"], value.get("module") or "keras"
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _objects(item)

@@ -50,6 +50,8 @@ class CnnSpec:
 
 def build(spec: CnnSpec) -> keras.Model:
     """The network with fresh weights."""
+    # Keras numbers its tensors throughout a process, and the numbers end up in the exported file and its digest.
+    keras.utils.clear_session()
     layers = keras.layers
     stack = [keras.Input((spec.rows, spec.frames, 1))]
     for filters in spec.filters:

@@ -28,7 +28,16 @@ BANDS_PER_PRODUCT = 16
 # Coefficients of cosine windows, periodic as for spectral analysis (F. J. Harris, Proc. IEEE 66(1), 1978).
 WINDOWS = {"hann": (0.5, 0.5), "hamming": (0.54, 0.46), "blackman": (0.42, 0.5, 0.08)}
 
-WHOLE_NUMBERS = ("sample_rate_hz", "clip_frames", "n_fft", "hop_length", "n_mels", "silent_frames")
+WHOLE_NUMBERS = (
+    "sample_rate_hz",
+    "channel",
+    "clip_frames",
+    "n_fft",
+    "hop_length",
+    "n_mels",
+    "n_mfcc",
+    "silent_frames",
+)
 
 Padding = Literal["constant", "reflect", "none"]
 Fit = Literal["crop_or_repeat_tail"]
@@ -78,7 +87,8 @@ class FeatureSpec:
     def __post_init__(self) -> None:
         for name in WHOLE_NUMBERS:
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool):
+            unset = (name == "n_mfcc" and value is None) or (name == "channel" and value == "mean")
+            if not unset and (not isinstance(value, int) or isinstance(value, bool)):
                 raise SpecError(f"Feature spec: {name} is {value!r}; a whole number was expected.")
         for holds, sentence in self._rules():
             if not holds:
@@ -92,7 +102,7 @@ class FeatureSpec:
         yield self.channel == "mean" or self.channel in range(64), _range("channel", self.channel, "mean, or 0", 63)
         yield 32 <= self.n_fft <= 65_536, _range("n_fft", self.n_fft, 32, 65_536)
         yield 1 <= self.hop_length <= self.n_fft, _range("hop_length", self.hop_length, 1, self.n_fft)
-        yield 1 <= self.clip_frames <= 65_536, _range("clip_frames", self.clip_frames, 1, 65_536)
+        yield 2 <= self.clip_frames <= 65_536, _range("clip_frames", self.clip_frames, 2, 65_536)
         yield self.window in WINDOWS, _choice("window", self.window, WINDOWS)
         yield self.padding in get_args(Padding), _choice("padding", self.padding, get_args(Padding))
         yield 1 <= self.n_mels <= 1024, _range("n_mels", self.n_mels, 1, 1024)
@@ -131,8 +141,8 @@ class FeatureSpec:
 
     @property
     def clip_samples(self) -> int:
-        """The longest sound, in samples at ``sample_rate_hz``, that fills a clip without being cropped."""
-        edge = self.n_fft if self.padding == "none" else 0
+        """The shortest sound, in samples at ``sample_rate_hz``, that fills a clip without repetition."""
+        edge = self.n_fft if self.padding == "none" else self.n_fft % 2
         return (self.clip_frames - 1) * self.hop_length + edge
 
     @property

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ml.classifier import CnnSpec
 
 MAX_DESCRIPTION_BYTES = 2**20
+# What h5py and a description that is not what it should be can raise; ImportRefused itself is none of them.
+UNREADABLE = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError)
 SUFFIXES = frozenset({".hdf5", ".h5"})
 # What each kind of layer must say of itself beyond its sizes; another value would compute something else.
 FIXED: dict[str, dict[str, Any]] = {
@@ -75,8 +77,8 @@ def import_original(source: Path, registry: Registry, name: str = "original") ->
         with h5py.File(source, "r") as file:
             cnn, keras_version = _describe(file, spec, len(ORIGINAL_LABELS.classes))
             weights = _weights(file, cnn)
-    except OSError as error:
-        raise ImportRefused(f"{source.name} is no HDF5 file: {error}") from error
+    except UNREADABLE as error:
+        raise ImportRefused(f"{source.name} is no HDF5 file of this network: {error}") from error
 
     model = classifier.build(cnn)
     model.set_weights(weights)
@@ -127,12 +129,9 @@ def _describe(file: "h5py.File", spec: FeatureSpec, classes: int) -> tuple["CnnS
         raise ImportRefused(
             "The HDF5 file has no description of a Keras model (attribute model_config): weights alone?"
         )
-    try:
-        model = json.loads(description)
-        kind, config = model["class_name"], model["config"]
-        layers = [(layer["class_name"], dict(layer["config"])) for layer in _layers(config)]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ImportRefused(f"The description of the Keras model cannot be read ({error}).") from error
+    model = json.loads(description)
+    kind, config = model["class_name"], model["config"]
+    layers = [(layer["class_name"], dict(layer["config"])) for layer in _layers(config)]
     if kind != "Sequential":
         raise ImportRefused(f"The model is a {kind}; the original's is a Sequential.")
     layers = [layer for layer in layers if layer[0] != "InputLayer"]
@@ -205,16 +204,13 @@ def _count(field: str, value: Any) -> int:
 
 def _weights(file: "h5py.File", cnn: "CnnSpec") -> list[NDArray[np.float32]]:
     """Copy kernels and biases in the order of the layers, each of exactly the shape it must have."""
-    try:
-        group = file["model_weights"]
-        names = [
-            f"{_text(layer)}/{_text(weight)}"
-            for layer in group.attrs["layer_names"]
-            for weight in group[_text(layer)].attrs["weight_names"]
-        ]
-        datasets = [_dataset(group, name) for name in names]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ImportRefused(f"The weights cannot be found ({error}).") from error
+    group = _inside(file, "model_weights")
+    names = [
+        f"{_text(layer)}/{_text(weight)}"
+        for layer in group.attrs["layer_names"]
+        for weight in _inside(group, _text(layer)).attrs["weight_names"]
+    ]
+    datasets = [_dataset(group, name) for name in names]
     shapes = [tuple(dataset.shape) for dataset in datasets]
     if shapes != list(cnn.weight_shapes):
         raise ImportRefused(f"The weights have the shapes {shapes}; the layers ask for {list(cnn.weight_shapes)}.")
@@ -225,16 +221,24 @@ def _weights(file: "h5py.File", cnn: "CnnSpec") -> list[NDArray[np.float32]]:
 
 
 def _dataset(group: "h5py.Group", name: str) -> "h5py.Dataset":
-    """A dataset that lies in this very file: HDF5 can also point into others."""
+    import h5py
+
+    dataset = _inside(group, name)
+    plain = isinstance(dataset, h5py.Dataset) and dataset.external is None and not dataset.is_virtual
+    if not plain or dataset.dtype.kind != "f":
+        raise ImportRefused(f"{name} is no plain array of floating-point numbers in this file.")
+    return dataset
+
+
+def _inside(group: "h5py.Group", name: str) -> Any:
+    """What lies under ``name`` in this very file: HDF5 can also point into others."""
     import h5py
 
     at = group
     for part in name.split("/"):
         if not isinstance(at.get(part, getlink=True), h5py.HardLink):
-            raise ImportRefused(f"The weights {name} lie outside the file.")
+            raise ImportRefused(f"The weights {name} do not lie in the file itself.")
         at = at[part]
-    if not isinstance(at, h5py.Dataset) or at.external is not None or at.is_virtual or at.dtype.kind != "f":
-        raise ImportRefused(f"{name} is no plain array of floating-point numbers in this file.")
     return at
 
 

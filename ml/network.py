@@ -27,7 +27,7 @@ class Network:
         self._idle: LifoQueue[Interpreter] = LifoQueue()
         first = self._interpreter()
         inputs, outputs = first.get_input_details(), first.get_output_details()
-        if len(inputs) != 1 or len(outputs) != 1 or inputs[0]["dtype"] is not np.float32:
+        if [tensor["dtype"] for tensor in (*inputs, *outputs)] != [np.float32, np.float32] or len(inputs) != 1:
             raise BundleDamaged(
                 f"The network has {len(inputs)} inputs and {len(outputs)} outputs; one of each, in float32, is served."
             )

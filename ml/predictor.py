@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ml.audio import DEFAULT_LIMITS, AudioLimits, Quality, Recording, decode
 from ml.bundle import GOLDEN_TOLERANCE, Bundle
-from ml.errors import BundleDamaged, GoldenClipFailed
+from ml.errors import AudioError, BundleDamaged, GoldenClipFailed
 from ml.features import FeatureExtractor
 from ml.labels import ClassLabel, Labels
 from ml.network import Network
@@ -112,7 +112,10 @@ class Predictor:
         """
         predictor = cls(bundle, labels, labels_revision)
         golden = bundle.content.golden
-        answer = predictor.predict(predictor.decode(golden.wav)).worst.probabilities
+        try:
+            answer = predictor.predict(predictor.decode(golden.wav)).worst.probabilities
+        except AudioError as error:
+            raise GoldenClipFailed(f"Bundle {bundle.version} has no recording for a golden clip: {error}") from error
         # Written so that a NaN fails too.
         close = len(answer) == len(golden.probabilities) and all(
             abs(heard - expected) <= GOLDEN_TOLERANCE
@@ -155,7 +158,7 @@ class Predictor:
         length = spec.clip_samples
         if samples < length + spec.hop_length:
             return [(0, samples)]
-        step = length // 2
+        step = max(1, length // 2)
         starts = [*range(0, samples - length, step), samples - length]
         return [(start, start + length) for start in starts]
 

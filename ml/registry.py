@@ -15,7 +15,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args
 
 from ml import bundle
 from ml.bundle import Bundle
-from ml.errors import AliasNotSet, AliasReserved, BundleDamaged, BundleForeign, ModelNotFound
+from ml.errors import AliasNotSet, AliasReserved, BundleDamaged, BundleForeign, ModelError, ModelNotFound
 from ml.files import locked, sync_folder, to_json, write_whole
 from ml.labels import Labels
 from ml.predictor import Predictor
@@ -161,7 +161,7 @@ class Registry:
             shutil.rmtree(folder, ignore_errors=True)
 
     def add(self, folder: Path) -> str:
-        """Take a bundle from an :meth:`incoming` folder, once it has proved itself; one already there stays as it is.
+        """Take a bundle from an :meth:`incoming` folder, once it has proved itself; a whole one already there stays.
 
         Returns:
             The version.
@@ -172,7 +172,8 @@ class Registry:
         found = Predictor.load(Bundle.read(folder)).bundle
         with self._writing():
             target = self.folder / found.version
-            if not target.exists():
+            if not _whole(target):
+                shutil.rmtree(target, ignore_errors=True)
                 folder.rename(target)
                 sync_folder(self.folder)
         return found.version
@@ -293,8 +294,9 @@ class Registry:
 
     def _sweep(self) -> None:
         for left in self.folder.glob(f"{INCOMING}*"):
-            if time.time() - left.stat().st_mtime > INCOMING_KEPT_S:
-                shutil.rmtree(left, ignore_errors=True)
+            with suppress(FileNotFoundError):  # another process may sweep too
+                if time.time() - left.stat().st_mtime > INCOMING_KEPT_S:
+                    shutil.rmtree(left, ignore_errors=True)
 
     @staticmethod
     def _stamp(path: Path) -> tuple[int, int] | None:
@@ -303,6 +305,14 @@ class Registry:
         except FileNotFoundError:
             return None
         return (found.st_ino, found.st_mtime_ns)
+
+
+def _whole(folder: Path) -> bool:
+    try:
+        bundle.verify(folder)
+    except ModelError:
+        return False
+    return True
 
 
 def _now() -> str:

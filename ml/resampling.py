@@ -8,7 +8,7 @@ resampy takes 42 ms; the largest difference is 5e-7 of full scale.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 # Rates such as 96 000 -> 16 000 Hz repeat after one output; several periods are taken as one, so that each product is
 # a matrix by a matrix.
 MIN_OUTPUTS_PER_PERIOD = 64
+# Two rates without a common divisor have a table of tens of megabytes: it is made anew for each recording, group by
+# group, and not kept. 16 000 -> 22 050 Hz takes 0.2 MB.
+KEPT_TABLE_BYTES = 4 * 2**20
 
 
 class SincFilter(NamedTuple):
@@ -45,13 +48,15 @@ class _Group(NamedTuple):
     weights: NDArray[np.float32]  # (inputs, outputs)
 
 
-@dataclass(frozen=True)
-class _Table:
+class _Plan(NamedTuple):
+    """Everything about a pair of rates but the weights: a period of ``up`` outputs moves on by ``down`` inputs."""
+
     up: int
     down: int
-    reach_left: int
-    reach_right: int
-    groups: tuple[_Group, ...]
+    scale: float  # of the filter: below 1 when the output rate is the lower one
+    stride: int  # steps of the filter's table from one input to the next
+    reach: int  # inputs on either side of an output
+    per_group: int
 
 
 def resample(samples: NDArray[np.float32], from_hz: int, to_hz: int, filter_name: str) -> NDArray[np.float32]:
@@ -68,19 +73,20 @@ def resample(samples: NDArray[np.float32], from_hz: int, to_hz: int, filter_name
     """
     if from_hz == to_hz:
         return samples
-    table = _table(from_hz, to_hz, filter_name)
+    plan = _plan(from_hz, to_hz, filter_name)
     wanted = -(-len(samples) * to_hz // from_hz)
     computed = int(len(samples) * float(to_hz) / float(from_hz))  # resampy's own expression for its output length
-    periods = -(-computed // table.up)
-    padded = np.zeros(table.reach_left + periods * table.down + table.reach_right, np.float32)
-    usable = min(len(samples), len(padded) - table.reach_left)
-    padded[table.reach_left : table.reach_left + usable] = samples[:usable]
-    out = np.empty((periods, table.up), np.float32)
+    periods = -(-computed // plan.up)
+    padded = np.zeros(plan.reach + periods * plan.down + plan.reach + 1, np.float32)
+    usable = min(len(samples), len(padded) - plan.reach)
+    padded[plan.reach : plan.reach + usable] = samples[:usable]
+    out = np.empty((periods, plan.up), np.float32)
     step = padded.strides[0]
-    for start, first, weights in table.groups:
+    table_bytes = 4 * plan.up * (plan.per_group * plan.down // plan.up + 2 * plan.reach)
+    for start, first, weights in (_kept_groups if table_bytes <= KEPT_TABLE_BYTES else _groups)(plan, filter_name):
         inputs, outputs = weights.shape
         rows = np.lib.stride_tricks.as_strided(
-            padded[table.reach_left + first :], (periods, inputs), (table.down * step, step), writeable=False
+            padded[plan.reach + first :], (periods, inputs), (plan.down * step, step), writeable=False
         )
         np.matmul(rows, weights, out=out[:, start : start + outputs])
     result = out.reshape(-1)[:wanted]
@@ -90,65 +96,58 @@ def resample(samples: NDArray[np.float32], from_hz: int, to_hz: int, filter_name
     return result
 
 
-@lru_cache(maxsize=8)
-def _table(from_hz: int, to_hz: int, filter_name: str) -> _Table:
-    """Interpolation weights for one period, in groups of neighbouring outputs."""
+def _plan(from_hz: int, to_hz: int, filter_name: str) -> _Plan:
     common = math.gcd(from_hz, to_hz)
     up, down = to_hz // common, from_hz // common
     periods = -(-MIN_OUTPUTS_PER_PERIOD // up)
     up, down = up * periods, down * periods
-    ratio = to_hz / from_hz
-    left, right, nearest = _phase_weights(filter_name, up, down, ratio)
-    taps_left, taps_right = left.shape[1], right.shape[1]
+    design = FILTERS[filter_name]
+    scale = min(1.0, to_hz / from_hz)
+    stride = int(scale * design.steps)
+    reach = (design.zero_crossings * design.steps + 1) // stride
     # As many outputs per group as reach over about one filter length of inputs: half of each product is then useful.
-    per_group = max(1, min(up, round((taps_left + taps_right) * ratio)))
-    groups = []
-    for start in range(0, up, per_group):
-        members = range(start, min(start + per_group, up))
-        first = int(nearest[members[0]]) - taps_left + 1
-        inputs = int(nearest[members[-1]]) + taps_right + 1 - first
-        weights = np.zeros((inputs, len(members)), np.float32)
-        for column, phase in enumerate(members):
-            at = int(nearest[phase]) - first
-            weights[at - taps_left + 1 : at + 1, column] = left[phase, ::-1]
-            weights[at + 1 : at + 1 + taps_right, column] = right[phase]
-        groups.append(_Group(start, first, weights))
-    return _Table(up, down, taps_left, taps_right + 1, tuple(groups))
+    return _Plan(up, down, scale, stride, reach, max(1, min(up, round(2 * reach * to_hz / from_hz))))
 
 
-def _phase_weights(
-    filter_name: str, up: int, down: int, ratio: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Weights of the inputs at and before, and after, each of ``up`` output instants, and the input just before it.
+@lru_cache(maxsize=8)
+def _kept_groups(plan: _Plan, filter_name: str) -> tuple[_Group, ...]:
+    return tuple(_groups(plan, filter_name))
+
+
+def _groups(plan: _Plan, filter_name: str) -> Iterator[_Group]:
+    """The weights of one period, a group of neighbouring outputs at a time.
 
     The table of the filter is read with linear interpolation and a whole step per input, as resampy reads it.
     """
-    half, steps = _half_window(filter_name)
-    scale = min(1.0, ratio)
-    half = half * scale
+    half = _half_window(filter_name) * plan.scale
     slope = np.diff(half, append=0.0)
-    stride = int(scale * steps)
-    phases = np.arange(up) * down
-    nearest = phases // up
-    fraction = (phases % up) / up * scale
+    steps = FILTERS[filter_name].steps
+    tap = np.arange(plan.reach)
 
     def wing(distance: NDArray[np.float64]) -> NDArray[np.float64]:
         position = distance * steps
         offset = position.astype(np.int64)
-        taps = (len(half) - offset) // stride
-        index = offset[:, None] + np.arange(taps.max()) * stride
-        inside = np.arange(taps.max()) < taps[:, None]
-        index = np.where(inside, index, 0)
+        inside = tap < ((len(half) - offset) // plan.stride)[:, None]
+        index = np.where(inside, offset[:, None] + tap * plan.stride, 0)
         return np.where(inside, half[index] + (position - offset)[:, None] * slope[index], 0.0)
 
-    return wing(fraction), wing(scale - fraction), nearest
+    for start in range(0, plan.up, plan.per_group):
+        instants = np.arange(start, min(start + plan.per_group, plan.up)) * plan.down
+        nearest, fraction = instants // plan.up, (instants % plan.up) / plan.up * plan.scale
+        left, right = wing(fraction), wing(plan.scale - fraction)
+        first = int(nearest[0]) - plan.reach + 1
+        weights = np.zeros((int(nearest[-1]) + plan.reach + 1 - first, len(instants)), np.float32)
+        for column, at in enumerate(nearest - first):
+            weights[at - plan.reach + 1 : at + 1, column] = left[column, ::-1]
+            weights[at + 1 : at + 1 + plan.reach, column] = right[column]
+        yield _Group(start, first, weights)
 
 
 @lru_cache(maxsize=len(FILTERS))
-def _half_window(filter_name: str) -> tuple[NDArray[np.float64], int]:
+def _half_window(filter_name: str) -> NDArray[np.float64]:
     """The right half of the windowed sinc, ``zero_crossings * steps + 1`` values from its centre outwards."""
     design = FILTERS[filter_name]
     length = design.zero_crossings * design.steps
     position = np.linspace(0, design.zero_crossings, length + 1)
     window = np.kaiser(2 * length + 1, design.beta)[length:]
-    return design.rolloff * np.sinc(design.rolloff * position) * window, design.steps
+    return np.asarray(design.rolloff * np.sinc(design.rolloff * position) * window)

@@ -56,10 +56,9 @@ def decode(
         with Path(source).open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise EmptyAudio("The file is empty; a WAV or FLAC recording was expected.")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as data:
-                return _decode(data, channel, limits)
-    with memoryview(source) as data:
-        return _decode(data, channel, limits)
+            # Closed with its last view, not here: an error's traceback still holds views of it.
+            source = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    return _decode(memoryview(source), channel, limits)
 
 
 def _decode(data: memoryview, channel: Channel, limits: AudioLimits) -> Recording:

@@ -29,8 +29,8 @@ CODECS = {
 }
 ACCEPTED = "PCM of 16, 24 or 32 bits and floats of 32 or 64 bits are accepted"
 MAGIC = (b"RIFF", b"RIFX", b"RF64")
-# What every WAVE_FORMAT_EXTENSIBLE subformat ends in, after its two-byte format tag (KSDATAFORMAT_SUBTYPE_*).
-SUBFORMAT_TAIL = bytes.fromhex("000000001000800000aa00389b71")
+# A WAVE_FORMAT_EXTENSIBLE subformat is a GUID: the format tag, and then always this (KSDATAFORMAT_SUBTYPE_*).
+SUBFORMAT = (0x0000, 0x0010, bytes.fromhex("800000aa00389b71"))
 # Files in the wild have a handful of chunks before the samples; without a bound, a file of empty chunks would keep the
 # reader busy for seconds.
 MAX_CHUNKS = 256
@@ -109,9 +109,10 @@ def _header(order: str, fmt: memoryview, offset: int, size: int, available: int)
 def _extensible_tag(order: str, fmt: memoryview) -> int:
     if len(fmt) < 40:
         raise MalformedAudio(f"An extensible 'fmt ' chunk has 40 bytes; this one has {len(fmt)}.")
-    if bytes(fmt[26:40]) != SUBFORMAT_TAIL:
+    tag: int
+    tag, *rest = struct.unpack_from(order + "IHH8s", fmt, 24)
+    if tuple(rest) != SUBFORMAT or tag > 0xFFFF:
         raise UnsupportedCodec(f"The samples are coded as subformat {bytes(fmt[24:40]).hex()}; {ACCEPTED}.")
-    tag: int = struct.unpack_from(order + "H", fmt, 24)[0]
     return tag
 
 
