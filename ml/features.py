@@ -103,6 +103,7 @@ class FeatureSpec:
         yield 32 <= self.n_fft <= 65_536, _range("n_fft", self.n_fft, 32, 65_536)
         yield 1 <= self.hop_length <= self.n_fft, _range("hop_length", self.hop_length, 1, self.n_fft)
         yield 2 <= self.clip_frames <= 65_536, _range("clip_frames", self.clip_frames, 2, 65_536)
+        yield self.clip_samples >= 2, f"clip_frames and hop_length make a clip of {self.clip_samples} samples"
         yield self.window in WINDOWS, _choice("window", self.window, WINDOWS)
         yield self.padding in get_args(Padding), _choice("padding", self.padding, get_args(Padding))
         yield 1 <= self.n_mels <= 1024, _range("n_mels", self.n_mels, 1, 1024)

@@ -129,9 +129,12 @@ def _describe(file: "h5py.File", spec: FeatureSpec, classes: int) -> tuple["CnnS
         raise ImportRefused(
             "The HDF5 file has no description of a Keras model (attribute model_config): weights alone?"
         )
-    model = json.loads(description)
-    kind, config = model["class_name"], model["config"]
-    layers = [(layer["class_name"], dict(layer["config"])) for layer in _layers(config)]
+    try:
+        model = json.loads(description)
+        kind, config = model["class_name"], model["config"]
+        layers = [(layer["class_name"], dict(layer["config"])) for layer in _layers(config)]
+    except UNREADABLE as error:
+        raise ImportRefused(f"The description of the Keras model cannot be read ({error}).") from error
     if kind != "Sequential":
         raise ImportRefused(f"The model is a {kind}; the original's is a Sequential.")
     layers = [layer for layer in layers if layer[0] != "InputLayer"]
@@ -204,13 +207,16 @@ def _count(field: str, value: Any) -> int:
 
 def _weights(file: "h5py.File", cnn: "CnnSpec") -> list[NDArray[np.float32]]:
     """Copy kernels and biases in the order of the layers, each of exactly the shape it must have."""
-    group = _inside(file, "model_weights")
-    names = [
-        f"{_text(layer)}/{_text(weight)}"
-        for layer in group.attrs["layer_names"]
-        for weight in _inside(group, _text(layer)).attrs["weight_names"]
-    ]
-    datasets = [_dataset(group, name) for name in names]
+    try:
+        group = _inside(file, "model_weights")
+        names = [
+            f"{_text(layer)}/{_text(weight)}"
+            for layer in group.attrs["layer_names"]
+            for weight in _inside(group, _text(layer)).attrs["weight_names"]
+        ]
+        datasets = [_dataset(group, name) for name in names]
+    except UNREADABLE as error:
+        raise ImportRefused(f"The weights cannot be found ({error}).") from error
     shapes = [tuple(dataset.shape) for dataset in datasets]
     if shapes != list(cnn.weight_shapes):
         raise ImportRefused(f"The weights have the shapes {shapes}; the layers ask for {list(cnn.weight_shapes)}.")
@@ -236,8 +242,8 @@ def _inside(group: "h5py.Group", name: str) -> Any:
 
     at = group
     for part in name.split("/"):
-        if not isinstance(at.get(part, getlink=True), h5py.HardLink):
-            raise ImportRefused(f"The weights {name} do not lie in the file itself.")
+        if not isinstance(at.get(part, getlink=True, default=h5py.HardLink()), h5py.HardLink):
+            raise ImportRefused(f"The weights {name} lie outside the file.")
         at = at[part]
     return at
 

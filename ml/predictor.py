@@ -158,7 +158,7 @@ class Predictor:
         length = spec.clip_samples
         if samples < length + spec.hop_length:
             return [(0, samples)]
-        step = max(1, length // 2)
+        step = length // 2
         starts = [*range(0, samples - length, step), samples - length]
         return [(start, start + length) for start in starts]
 

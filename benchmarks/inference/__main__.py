@@ -142,10 +142,16 @@ def main() -> int:
     options = _options()
     console = Console()
     progress = Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), refresh_per_second=1)
-    with progress:
-        task = progress.add_task("starting")
-        results = _plain(measure(_plan(options), options.data, lambda what: progress.update(task, description=what)))
-        progress.update(task, description="measured", total=1, completed=1)
+    try:
+        with progress:
+            task = progress.add_task("starting")
+            results = _plain(
+                measure(_plan(options), options.data, lambda what: progress.update(task, description=what))
+            )
+            progress.update(task, description="measured", total=1, completed=1)
+    except RuntimeError as error:  # a server that does not start, or an answer that is wrong
+        sys.exit(f"error: {error}")
+    results = _plain(measured)
     report.show(results, console)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(results, indent=1) + "\n")

@@ -29,7 +29,7 @@ SHOWN = {
 
 def draw(results: dict[str, Any], image: Path) -> None:
     """Draw one group of two bars for each figure, on a scale of its own, and say how many times better."""
-    style = {
+    style: Any = {
         "font.family": "sans-serif",
         "font.size": 10,
         "svg.fonttype": "none",

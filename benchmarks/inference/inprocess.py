@@ -31,6 +31,7 @@ class Worker:
     """
 
     def __init__(self, way: str, data: Path, home: Path) -> None:
+        self._way = way
         command = [sys.executable, "-m", __name__, way, "--data", str(data.resolve()), "--home", str(home.resolve())]
         self._process = subprocess.Popen(
             command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -48,7 +49,7 @@ class Worker:
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{' '.join(self._process.args[1:4])} ended")  # type: ignore[index]
+            raise RuntimeError(f"The process that measures {self._way} ended; try it: python -m {__name__} {self._way}")
         measured: dict[str, Any] = json.loads(line)
         return measured
 

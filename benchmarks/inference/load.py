@@ -91,7 +91,7 @@ def _multipart(sample: Sample) -> bytes:
 def message(route: str, body: bytes) -> str:
     """What an answer says the machine has."""
     answer: dict[str, Any] = json.loads(body)
-    return answer["Details"]["Message"] if route == "/inference" else answer["message"]
+    return str(answer["Details"]["Message"] if route == "/inference" else answer["message"])
 
 
 class Connection:

@@ -7,7 +7,7 @@ no progress bar, no reloader. ``python -m benchmarks.inference.original --port 5
 import argparse
 import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported: no notes about missing GPUs
 
@@ -37,7 +37,7 @@ def build_model(weights: Path) -> keras.Model:
     return model
 
 
-def features(file: BinaryIO) -> NDArray[np.float32]:
+def features(file: IO[bytes]) -> NDArray[np.float32]:
     """40 MFCC x 433 frames: two frames of zeros after the sound, then cropped, or its tail repeated."""
     samples, rate = librosa.load(file, sr=SAMPLE_RATE_HZ, res_type="kaiser_fast")
     mfcc = librosa.feature.mfcc(y=samples, sr=rate, n_mfcc=ROWS)
@@ -57,7 +57,7 @@ def answer(probabilities: NDArray[np.float32]) -> dict[str, Any]:
     }
 
 
-def infer(model: keras.Model, file: BinaryIO) -> dict[str, Any]:
+def infer(model: keras.Model, file: IO[bytes]) -> dict[str, Any]:
     """From a file to its answer."""
     return answer(model.predict(features(file).reshape(1, ROWS, FRAMES, 1), verbose=0)[0])
 

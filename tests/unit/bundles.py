@@ -38,11 +38,14 @@ def write(folder: Path, content: Content, keras_file: Path, name: str = "further
 
 
 def redo_hashes(folder: Path) -> None:
-    """Make the manifest agree with the files, as an attacker would, or a bug that writes the wrong thing."""
+    """Make the manifest and its version agree with the files, as an attacker would, or a bug that writes nonsense."""
     manifest = json.loads((folder / bundle.MANIFEST).read_bytes())
     for file in manifest["files"]:
         content = (folder / file).read_bytes()
         manifest["files"][file] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    parts = b"".join(hashlib.sha256((folder / file).read_bytes()).digest() for file in bundle.DECIDING)
+    name, _, _ = manifest["version"].rpartition("-")
+    manifest["version"] = f"{name}-{hashlib.sha256(parts).hexdigest()[:10]}"
     (folder / bundle.MANIFEST).write_text(json.dumps(manifest))
 
 

@@ -210,7 +210,7 @@ DAMAGE: dict[str, tuple[bundles.Change, bool, type[ModelError]]] = {
     "golden-answer": (
         bundles.edit_json("golden.json", lambda g: g.update(probabilities=[0.0, 0.0, 0.0, 1.0])),
         True,
-        GoldenClipFailed,
+        BundleDamaged,
     ),
 }
 
