@@ -11,7 +11,7 @@ INTRODUCTION = """\
 Every error answer is `application/problem+json` (RFC 9457). `code` never changes once released and is meant for
 programs; `detail` says in a sentence what was found and what was expected; `request_id` is in every log line about the
 request. 503 comes with `Retry-After`. Beside the codes below, the framework's own refusals have `route_not_found`
-(404), `method_not_allowed` (405), `request_invalid` (422) and `request_refused` (other 4xx), what is no HTTP at all
+(404), `method_not_allowed` (405) and `request_refused` (other 4xx), what is no HTTP at all
 has `http_malformed` (400), slow headers have `header_timeout` (408),
 endless ones `head_too_large` (431), and a fault of ours is `internal_error` (500).
 This page is printed by `signalml errors`.
@@ -25,6 +25,12 @@ class RequestError(SignalMLError):
     """A request that cannot be answered for reasons of HTTP rather than of sound."""
 
     code = "request_refused"
+
+
+class InvalidRequest(RequestError):
+    """A parameter or a JSON body that is not what the schema asks for."""
+
+    code = "request_invalid"
 
 
 class BodyTooLarge(RequestError):
@@ -100,6 +106,7 @@ STATUS: Mapping[type[SignalMLError], int] = {
     # What is stored is not fit to serve, and the request was: the conflict is with the state of the server.
     errors.ModelError: 409,
     RequestError: 400,
+    InvalidRequest: 422,
     BodyTooLarge: 413,
     BodyTimeout: 408,
     UnsupportedMediaType: 415,

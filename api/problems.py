@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import status_of
+from api.errors import InvalidRequest, status_of
 from api.observing import current_request_id
 from api.schemas import Problem
 from api.services import services_of
@@ -28,7 +28,6 @@ FRAMEWORK_CODES = {
     404: "route_not_found",
     405: "method_not_allowed",
     413: "body_too_large",
-    422: "request_invalid",
 }
 
 
@@ -71,7 +70,6 @@ def documented(*kinds: type[SignalMLError]) -> dict[int | str, dict[str, Any]]:
         entry = entries.setdefault(
             status,
             {
-                "model": Problem,
                 "description": _phrase(status),
                 "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
             },
@@ -102,8 +100,7 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
     if isinstance(error.__cause__, SignalMLError):
         return await _on_signalml_error(request, error.__cause__)
     if error.status_code == 400 and error.__cause__ is not None:
-        services_of(request).metrics.refused("request_invalid")
-        return answer(problem(422, "request_invalid", f"The body cannot be read as JSON: {error.__cause__}"))
+        return await _on_signalml_error(request, InvalidRequest(f"The body cannot be read as JSON: {error.__cause__}"))
     code = FRAMEWORK_CODES.get(error.status_code, "request_refused")
     details = {
         404: f"There is nothing at {request.url.path}; /docs lists what there is.",
@@ -116,8 +113,7 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
     sentences = [f"{'.'.join(str(part) for part in entry['loc'])}: {entry['msg']}" for entry in error.errors()[:10]]
-    services_of(request).metrics.refused("request_invalid")
-    return answer(problem(422, "request_invalid", "; ".join(sentences)))
+    return await _on_signalml_error(request, InvalidRequest("; ".join(sentences)))
 
 
 async def _on_disconnect(_request: Request, _error: Exception) -> JSONResponse:

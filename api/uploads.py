@@ -22,6 +22,7 @@ WAV_TYPES = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave")
 FLAC_TYPES = ("audio/flac", "audio/x-flac")
 RAW_TYPES = (*WAV_TYPES, *FLAC_TYPES, "application/octet-stream")
 MAX_PART_HEADER_BYTES = 8192
+NAMES_TOLD = 10  # of other parts, in the sentence that says which were there
 
 
 class Upload(NamedTuple):
@@ -47,7 +48,7 @@ async def read_one(request: Request, raw: bool) -> Upload:
 
 
 async def read_form(request: Request, most: int, also: tuple[str, ...] = ()) -> list[Upload]:
-    """The files called ``file`` of a multipart form: at least one, at most ``most``, and no other part.
+    """The files called ``file`` of a multipart form: at least one, at most ``most``. Other parts are passed over.
 
     Raises:
         UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts
@@ -74,13 +75,13 @@ class _Form:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._parts: list[tuple[str, Upload]] = []
-        self._begun = 0
+        self._uploads: list[Upload] = []
+        self._others: set[str] = set()
+        self._open = False
         self._disposition = bytearray()
         self._header_name = bytearray()
         self._header_value = bytearray()
-        self._name = ""
-        self._upload = Upload("", bytearray())
+        self._content: bytearray | None = None  # of the part that is being read; None where it is passed over
 
     def callbacks(self) -> "MultipartCallbacks":
         return {
@@ -95,20 +96,16 @@ class _Form:
 
     def uploads(self) -> list[Upload]:
         """The files, once the whole form is read."""
-        if self._begun > len(self._parts):
+        if self._open:
             raise MalformedMultipart("The multipart form ends inside a part: its closing boundary is missing.")
-        files = [upload for name, upload in self._parts if name == PART and upload.name]
-        if not files:
-            names = sorted({name for name, _ in self._parts})
-            hint = " It came without a file name: send it as a file." if PART in names else ""
+        if not self._uploads:
+            hint = " It came without a file name: send it as a file." if PART in self._others else ""
+            names = sorted(self._others)
             raise MissingPart(f"The form has the parts {names}; a file in a part called {PART!r} was expected.{hint}")
-        return files
+        return self._uploads
 
     def _on_part_begin(self) -> None:
-        self._begun += 1
-        if self._begun > self._most:
-            hint = "; POST /v1/predict/batch takes several" if self._most == 1 else ""
-            raise TooManyParts(f"The form has more parts than the {self._most} that are taken here{hint}.")
+        self._open = True
         self._disposition.clear()
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -133,14 +130,25 @@ class _Form:
         _, options = parse_options_header(bytes(self._disposition))
         if b"name" not in options:
             raise MalformedMultipart("A part of the form has no name in its Content-Disposition.")
-        self._name = options[b"name"].decode("utf-8", "replace")
-        self._upload = Upload(options.get(b"filename", b"").decode("utf-8", "replace"), bytearray())
+        name = options[b"name"].decode("utf-8", "replace")
+        file_name = options.get(b"filename", b"").decode("utf-8", "replace")
+        if name != PART or not file_name:
+            self._content = None
+            if len(self._others) < NAMES_TOLD:
+                self._others.add(name)
+            return
+        if len(self._uploads) == self._most:
+            hint = "; POST /v1/predict/batch takes several" if self._most == 1 else ""
+            raise TooManyParts(f"The form has more files than the {self._most} that are taken here{hint}.")
+        self._content = bytearray()
+        self._uploads.append(Upload(file_name, self._content))
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._upload.content.extend(memoryview(data)[start:end])
+        if self._content is not None:
+            self._content += memoryview(data)[start:end]
 
     def _on_part_end(self) -> None:
-        self._parts.append((self._name, self._upload))
+        self._open = False
 
 
 def _media_type(request: Request) -> str:

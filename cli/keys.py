@@ -3,14 +3,13 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from api.keys import KeyStore
 from api.settings import Settings
+from cli.output import print_table
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-out = Console()
 
 
 @app.command(epilog="Example:  `signalml keys create line-3 --scope predict`")
@@ -25,7 +24,7 @@ def create(
         secret = _keys().create(name, "admin" if scope == "admin" else "predict")
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="NAME") from error
-    out.print(secret, highlight=False, soft_wrap=True)
+    typer.echo(secret)
 
 
 @app.command("list")
@@ -34,14 +33,14 @@ def list_() -> None:
     table = Table("name", "scope", "created", box=None)
     for key in _keys().keys():  # noqa: SIM118 - a store, not a mapping
         table.add_row(key.name, key.scope, key.created)
-    out.print(table if table.row_count else "No keys yet:  signalml keys create NAME")
+    print_table(table, "No keys yet:  signalml keys create NAME")
 
 
 @app.command()
 def revoke(name: Annotated[str, typer.Argument(help="Whose key it is.")]) -> None:
     """Remove a key; it stops working at once."""
     _keys().revoke(name)
-    out.print(f"{name} is revoked", highlight=False)
+    typer.echo(f"{name} is revoked")
 
 
 def _keys() -> KeyStore:

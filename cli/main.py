@@ -1,12 +1,11 @@
 """The command ``signalml``."""
 
 import json
-import os
 import sys
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from pydantic import ValidationError
 
 from cli import keys, models
 from ml.errors import SignalMLError
@@ -35,13 +34,13 @@ def serve(
 
     given: dict[str, Any] = {"host": host, "port": port, "processes": processes}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    say = Console(stderr=True)
     shown = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0") else settings.host  # noqa: S104 - compared only
-    say.print(
-        f"Signal Machine Learning on [bold]http://{shown}:{settings.port}[/]  (docs: /docs, home: {settings.home})"
+    typer.echo(
+        f"Signal Machine Learning on http://{shown}:{settings.port}  (docs: /docs, home: {settings.home})", err=True
     )
     if "champion" not in Registry(settings.home).aliases():
-        say.print("No model answers yet. In another terminal:  signalml models import weightsMulti.hdf5 --promote")
+        hint = "No model answers yet. In another terminal:  signalml models import weightsMulti.hdf5 --promote"
+        typer.echo(hint, err=True)
     run(settings)
 
 
@@ -71,13 +70,20 @@ def errors() -> None:
 
 def main() -> None:
     """Entry point: an error of ours is one sentence on stderr and exit status 1."""
-    # One thread per matrix product: what runs in parallel here are recordings.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app()
+    except ValidationError as error:  # only settings are validated here
+        for entry in error.errors():
+            _complain(f"SIGNALML_{'_'.join(map(str, entry['loc'])).upper()}={entry['input']}: {entry['msg']}")
     except (SignalMLError, OSError) as error:
-        Console(stderr=True, soft_wrap=True).print(f"[red]error:[/] {error}", highlight=False)
-        sys.exit(1)
+        _complain(str(error))
+    else:
+        return
+    sys.exit(1)
+
+
+def _complain(sentence: str) -> None:
+    typer.echo(f"{typer.style('error:', fg='red')} {sentence}", err=True)
 
 
 if __name__ == "__main__":

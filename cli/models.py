@@ -1,5 +1,6 @@
 """``signalml models``: import, look at, promote and move models."""
 
+import json
 import os
 import sys
 import tempfile
@@ -9,16 +10,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from api.settings import Settings
+from cli.output import Console, print_table
 from ml.errors import ImportRefused, InvalidLabels, SignalMLError
 from ml.importing import SUFFIXES, import_original
 from ml.registry import ALIASES, Registry
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-out = Console()
 Reference = Annotated[str, typer.Argument(help="A version, or champion, challenger, previous.")]
 
 
@@ -71,7 +71,7 @@ def import_(
         raise ImportRefused(f"{file.name} ends in {file.suffix!r}; .hdf5, .h5 or .zip was expected.")
     if promote:
         registry.promote(version)
-    out.print(version, highlight=False)
+    typer.echo(version)
 
 
 @app.command("list")
@@ -90,7 +90,7 @@ def list_() -> None:
             f"{spec.rows}x{spec.clip_frames} at {spec.sample_rate_hz} Hz",
             bundle.created[:16],
         )
-    out.print(table if table.row_count else "No models yet:  signalml models import FILE --promote")
+    print_table(table, "No models yet:  signalml models import FILE --promote")
 
 
 @app.command()
@@ -99,25 +99,23 @@ def show(reference: Reference = "champion") -> None:
     registry = _registry()
     bundle = registry.read(reference)
     content = bundle.content
-    out.print_json(
-        data={
-            "version": bundle.version,
-            "created": bundle.created,
-            "aliases": [alias for alias, version in registry.aliases().items() if version == bundle.version],
-            "features": content.spec.to_dict()
-            | {"fingerprint": content.spec.fingerprint, "clip_s": content.spec.clip_s},
-            "decision": {
-                "threshold": content.decision.threshold,
-                "false_alarm_rate": content.decision.false_alarm_rate,
-                "basis": content.decision.basis,
-            },
-            "labels": [
-                {"revision": r.revision, "created": r.created, "classes": r.labels.to_list()}
-                for r in registry.labels(bundle.version, bundle)
-            ],
-            "card": content.card,
-        }
-    )
+    facts = {
+        "version": bundle.version,
+        "created": bundle.created,
+        "aliases": [alias for alias, version in registry.aliases().items() if version == bundle.version],
+        "features": content.spec.to_dict() | {"fingerprint": content.spec.fingerprint, "clip_s": content.spec.clip_s},
+        "decision": {
+            "threshold": content.decision.threshold,
+            "false_alarm_rate": content.decision.false_alarm_rate,
+            "basis": content.decision.basis,
+        },
+        "labels": [
+            {"revision": r.revision, "created": r.created, "classes": r.labels.to_list()}
+            for r in registry.labels(bundle.version, bundle)
+        ],
+        "card": content.card,
+    }
+    typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
 
 
 @app.command()
@@ -128,7 +126,7 @@ def verify(
     registry = _registry()
     for version in [registry.resolve(reference)] if reference else registry.versions():
         registry.predictor(version)
-        out.print(f"{version}  whole, loads, answers its golden clip", highlight=False)
+        typer.echo(f"{version}  whole, loads, answers its golden clip")
 
 
 @app.command(epilog="Example:  `signalml models promote challenger`")
@@ -140,13 +138,13 @@ def promote(
     if alias not in ("champion", "challenger"):
         raise typer.BadParameter(f"{alias!r}: champion or challenger was expected", param_hint="--alias")
     version = _registry().promote(reference, "champion" if alias == "champion" else "challenger")
-    out.print(f"{version} is {alias}", highlight=False)
+    typer.echo(f"{version} is {alias}")
 
 
 @app.command()
 def rollback() -> None:
     """Make the previous champion the champion again; the two change places."""
-    out.print(f"{_registry().rollback()} is champion", highlight=False)
+    typer.echo(f"{_registry().rollback()} is champion")
 
 
 @app.command(
@@ -158,7 +156,7 @@ def export(
 ) -> None:
     """Pack a version into one file, for a machine without TensorFlow or a network."""
     _registry().export(reference, target)
-    out.print(f"{target}", highlight=False)
+    typer.echo(f"{target}")
 
 
 @app.command(
@@ -173,4 +171,4 @@ def label(
     if not all(len(pair) == 2 for pair in pairs):
         raise InvalidLabels(f"Labels: {classes} were given; each was expected as NAME=MESSAGE.")
     revision = _registry().rename_classes(reference, [(pair[0], pair[1]) for pair in pairs])
-    out.print(f"revision {revision.revision}: {', '.join(c.name for c in revision.labels.classes)}", highlight=False)
+    typer.echo(f"revision {revision.revision}: {', '.join(c.name for c in revision.labels.classes)}")

@@ -10,6 +10,7 @@ from api.errors import (
     BodyTimeout,
     BodyTooLarge,
     Busy,
+    InvalidRequest,
     MalformedMultipart,
     MissingKey,
     MissingPart,
@@ -46,6 +47,7 @@ AUDIO_ERRORS = (
     errors.NotFinite,
 )
 UPLOAD_ERRORS = (
+    InvalidRequest,
     BodyTooLarge,
     BodyTimeout,
     UnsupportedMediaType,

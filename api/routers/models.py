@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 
 from api.dependencies import ServicesDep
-from api.errors import BodyTimeout, BodyTooLarge, MissingKey, ScopeMissing
+from api.errors import BodyTimeout, BodyTooLarge, InvalidRequest, MissingKey, ScopeMissing
 from api.problems import documented
 from api.schemas import (
     AliasHistoryEntry,
@@ -27,7 +27,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 CanRead = Depends(requires("predict"))
 CanChange = Depends(requires("admin"))
 KEY_ERRORS = (MissingKey, ScopeMissing)
-BODY_ERRORS = (BodyTooLarge, BodyTimeout)
+BODY_ERRORS = (BodyTooLarge, BodyTimeout, InvalidRequest)
 STORED = (errors.BundleForeign, errors.BundleDamaged)
 Reference = Annotated[str, Path(description="A version, or an alias.", examples=["original-5278f11088", "champion"])]
 
@@ -42,7 +42,7 @@ async def list_models(services: ServicesDep) -> ModelList:
     "/{version}",
     summary="One version",
     dependencies=[CanRead],
-    responses=documented(*KEY_ERRORS, errors.ModelNotFound, errors.AliasNotSet, *STORED),
+    responses=documented(*KEY_ERRORS, InvalidRequest, errors.ModelNotFound, errors.AliasNotSet, *STORED),
 )
 async def show_model(version: Reference, services: ServicesDep) -> ModelDetails:
     """Features, classes with every revision of their names, threshold, and the card."""
