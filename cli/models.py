@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from api.settings import Settings
-from cli.output import Console, print_table
+from cli.output import print_table
 from ml.errors import ImportRefused, InvalidLabels, SignalMLError
 from ml.importing import SUFFIXES, import_original
 from ml.registry import ALIASES, Registry

@@ -12,6 +12,3 @@ def print_table(table: Table, otherwise: str) -> None:
     if not out.is_terminal:
         out.width = PIPE_WIDTH
     out.print(table if table.row_count else otherwise)
-
-
-__all__ = ["Console", "print_table"]
