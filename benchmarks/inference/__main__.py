@@ -145,9 +145,7 @@ def main() -> int:
     try:
         with progress:
             task = progress.add_task("starting")
-            results = _plain(
-                measure(_plan(options), options.data, lambda what: progress.update(task, description=what))
-            )
+            measured = measure(_plan(options), options.data, lambda what: progress.update(task, description=what))
             progress.update(task, description="measured", total=1, completed=1)
     except RuntimeError as error:  # a server that does not start, or an answer that is wrong
         sys.exit(f"error: {error}")

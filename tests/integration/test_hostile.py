@@ -101,7 +101,7 @@ REFUSED = {
     "a FLAC that claims 50 days": (sounds.flac_claiming(GOOD_FLAC, frames=2**36 - 1), 413, "audio_too_long"),
     "a FLAC of silence that unpacks": (sounds.silent_flac(300, 8), 413, "audio_unpacked_too_large"),
     "a FLAC of unknown length": (sounds.flac_claiming(GOOD_FLAC, frames=0), 422, "audio_malformed"),
-    "a FLAC of nonsense": (GOOD_FLAC[:42] + bytes(5000), 422, "audio_malformed"),
+    "a FLAC of another first block": (GOOD_FLAC[:4] + b"\4" + GOOD_FLAC[5:], 422, "audio_malformed"),
     "NaN": (numbers(0.1, np.nan), 422, "audio_not_finite"),
     "infinity": (numbers(-np.inf), 422, "audio_not_finite"),
     "1e30": (numbers(1e30), 422, "audio_not_finite"),
@@ -392,7 +392,7 @@ def test_headers_without_end_are_stopped(target: Server, kind: str) -> None:
     sent, connection = endless(first, piece, 100_000_000, target)
     with connection, suppress(ConnectionResetError):
         answer = read_answer(connection)
-        is_problem(answer, 431, "headers_too_large")
+        is_problem(answer, 431, "head_too_large")
     assert sent < 50_000_000
 
 
@@ -481,7 +481,7 @@ def test_a_place_that_is_taken_is_said_at_once(serve: Serve, original_home: Path
 
     def ask() -> None:
         with httpx.Client(base_url=server.base_url, trust_env=False, timeout=60) as client:
-            parts = [("file", (f"{i}.wav", long)) for i in range(4)]
+            parts = [("file", (f"{i}.wav", long)) for i in range(3)]
             statuses.append(client.post("/v1/predict/batch", files=parts).status_code)
 
     thread = threading.Thread(target=ask)
