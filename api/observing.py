@@ -19,12 +19,12 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.processes import METRICS_VARIABLE
 from api.serving import LiveModel
 
 logger = logging.getLogger("signalml.access")
 REQUEST_ID_HEADER = b"x-request-id"
 ACCEPTED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
@@ -77,7 +77,7 @@ class Metrics:
     """
 
     def __init__(self, live: LiveModel) -> None:
-        self._several = MULTIPROCESS_VARIABLE in os.environ
+        self._several = METRICS_VARIABLE in os.environ
         registry = self._registry = CollectorRegistry()
         self._live = live
         self._requests = Counter(

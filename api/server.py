@@ -2,12 +2,8 @@
 
 import asyncio
 import logging
-import os
 import re
-import shutil
-import signal
-import sys
-import tempfile
+import socket
 from collections.abc import Callable
 from functools import cache
 from http import HTTPStatus
@@ -17,13 +13,15 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api.observing import MULTIPROCESS_VARIABLE, configure_logging, new_request_id
+from api.main import create_app
+from api.observing import configure_logging, new_request_id
 from api.problems import PROBLEM_JSON, problem
 from api.settings import Settings
 
 # The application answers 408 at the body's deadline; a client that still goes on sending is cut off this much later.
 GRACE_S = 5.0
 SHUTDOWN_S = 15
+BACKLOG = 2048
 # Neither llhttp nor uvicorn bounds the request line, headers, trailers or chunk extensions.
 MAX_HEAD_BYTES = 64 * 2**10
 HEAD_END = b"\r\n\r\n"
@@ -160,39 +158,31 @@ def _settings() -> Settings:
 @cache
 def application() -> FastAPI:
     """The one application of this process, configured from the environment."""
-    from api.main import create_app
-
     settings = _settings()
     configure_logging(settings.log_level)
     return create_app(settings)
 
 
-def serve(settings: Settings) -> None:
-    """Serve until told to stop. The settings reach the processes through the environment."""
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if value is not None:
-            os.environ[f"SIGNALML_{name.upper()}"] = str(value)
-    counters = tempfile.mkdtemp(prefix="signalml-metrics-") if settings.processes > 1 else None
-    if counters:
-        os.environ[MULTIPROCESS_VARIABLE] = counters
-    configure_logging(settings.log_level)
-    # uvicorn shuts down in good order and then raises the signal again: being told to stop is no failure.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    try:
-        uvicorn.run(
-            "api.server:application",
-            factory=True,
-            host=settings.host,
-            port=settings.port,
-            workers=settings.processes,
-            http=GuardedProtocol,
-            ws="none",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            timeout_graceful_shutdown=SHUTDOWN_S,
-        )
-    finally:
-        if counters:
-            shutil.rmtree(counters, ignore_errors=True)
+def listen(settings: Settings) -> socket.socket:
+    """A socket that listens, so that a port in use is told before anything else is done.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+
+
+def run(listening: socket.socket) -> None:
+    """Serve on a socket in this process, until SIGTERM or SIGINT."""
+    config = uvicorn.Config(
+        application,
+        factory=True,
+        http=GuardedProtocol,
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+    uvicorn.Server(config).run(sockets=[listening])

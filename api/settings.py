@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 INTRODUCTION = """\
 # Settings
 
@@ -39,10 +40,12 @@ class Settings(BaseSettings):
     """Address to listen on. 0.0.0.0 answers other machines: then think of `require_api_key`."""
     port: int = Field(default=5000, ge=0, le=65535)
     """Port to listen on."""
-    processes: int = Field(default=1, ge=1, le=64)
-    """API processes. One uses all cores for the listening; more help when the reading of uploads is the bottleneck."""
-    inference_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
-    """Recordings judged at once in one process; by default one per core."""
+    processes: int = Field(default_factory=lambda: min(CORES, 4), ge=1, le=64)
+    """API processes, forked from one; by default one per core, at most 4. Each has about 45 MB of its own."""
+    inference_threads: int = Field(
+        default_factory=lambda given: max(1, CORES // given.get("processes", 1)), ge=1, le=256
+    )
+    """Recordings judged at once in one process; by default the cores divided among the processes."""
     inference_queue: int = Field(default=64, ge=0, le=4096)
     """Recordings that may wait for a thread; beyond it the answer is 503 with Retry-After, at once."""
     max_body_bytes: int = Field(default=32 * 2**20, ge=1024)
@@ -72,7 +75,7 @@ def reference() -> str:
     """The page docs/settings.md: a table of all settings."""
     rows = []
     for name, field in Settings.model_fields.items():
-        default = "one per core" if field.default_factory else field.default
+        default = "by the cores" if field.default_factory else field.default
         shown = "none" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
         rows.append(f"| `SIGNALML_{name.upper()}` | {shown} | {' '.join((field.description or '').split())} |\n")
     return INTRODUCTION + "".join(rows)

@@ -25,10 +25,12 @@ app.add_typer(keys.app, name="keys", help="API keys, for a service that requires
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; else SIGNALML_HOST, else 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; else SIGNALML_PORT, else 5000.")] = None,
-    processes: Annotated[int | None, typer.Option(help="API processes; else SIGNALML_PROCESSES, else 1.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="API processes; else SIGNALML_PROCESSES, else one per core, at most 4.")
+    ] = None,
 ) -> None:
     """Answer uploads over HTTP."""
-    from api.server import serve as run
+    from api.processes import serve as run
     from api.settings import Settings
     from ml.registry import Registry
 

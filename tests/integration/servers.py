@@ -1,6 +1,7 @@
 """Real servers, each a process of its own, started and stopped as a user would."""
 
 import http.client
+import io
 import json
 import os
 import signal
@@ -26,7 +27,7 @@ def environment(**settings: object) -> dict[str, str]:
     """This environment without its own SIGNALML_ settings, and with ``settings``: ``port=1`` is SIGNALML_PORT."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SIGNALML_")}
     given = {f"SIGNALML_{name.upper()}": str(value) for name, value in settings.items()}
-    return kept | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"} | given
+    return kept | {"PYTHONPATH": str(ROOT), "SIGNALML_PROCESSES": "1"} | given
 
 
 def eventually(holds: Callable[[], Any], within_s: float, every_s: float = 0.02) -> Any:
@@ -179,16 +180,25 @@ Serve = Callable[..., Server]
 
 
 def read_answer(connection: socket.socket) -> Answer:
-    """Read one answer from a raw connection."""
-    response = http.client.HTTPResponse(connection)
-    try:
-        response.begin()
-        while response.status == 100:
-            response.begin()
-        headers = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, headers, response.read())
-    finally:
-        response.close()
+    """Read one answer from a raw connection, and not a byte of what comes after it."""
+    head = bytearray()
+    while not head.endswith(b"\r\n\r\n"):
+        head += _received(connection, 1)
+    status, _, fields = head.partition(b"\r\n")
+    headers = {name.lower(): value for name, value in http.client.parse_headers(io.BytesIO(fields)).items()}
+    if status.startswith(b"HTTP/1.1 100 "):
+        return read_answer(connection)
+    content = bytearray()
+    while len(content) < int(headers["content-length"]):
+        content += _received(connection, int(headers["content-length"]) - len(content))
+    return Answer(int(status.split()[1]), headers, bytes(content))
+
+
+def _received(connection: socket.socket, most: int) -> bytes:
+    received = connection.recv(most)
+    if not received:
+        raise ConnectionResetError("The connection ended before an answer was complete.")
+    return received
 
 
 def is_problem(answer: httpx.Response | Answer, status: int, code: str) -> dict[str, Any]:
