@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 from api.settings import Settings
@@ -23,6 +24,7 @@ from api.settings import Settings
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 # A process that ends sooner than this after its start is not started again at once.
 SHORT_LIFE_S = 1.0
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 logger = logging.getLogger("signalml.processes")
 
@@ -75,7 +77,7 @@ class Forked:
         gc.collect()
         gc.freeze()  # what was imported stays in pages that the processes share
         parent = os.getpid()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOPPING:
             signal.signal(number, self._stop)
         for _ in range(self._number):
             self._start(parent)
@@ -91,15 +93,19 @@ class Forked:
                 self._start(parent)
 
     def _start(self, parent: int) -> None:
+        # A signal in here waits until the parent knows the child, and the child is no longer the parent's copy.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         pid = os.fork()
         if pid:
             self._started[pid] = time.monotonic()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
             return
         status = 1
         try:
-            _end_with(parent)
             signal.signal(signal.SIGTERM, _leave)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent passes on SIGTERM
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+            _end_with(parent)
             self._work()
             status = 0
         except SystemExit as left:
@@ -113,7 +119,8 @@ class Forked:
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
         for pid in self._started:
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has just ended, and is not taken off the list yet
+                os.kill(pid, signal.SIGTERM)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

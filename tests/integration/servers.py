@@ -52,19 +52,18 @@ class Answer(NamedTuple):
 
 
 class Memory:
-    """The most that a server's processes held while it was watched, in bytes above what they held before."""
+    """The most that some processes held together while they were watched, in bytes above what they held before."""
 
-    def __init__(self, server: "Server") -> None:
-        self._server = server
-        self._before = self._most = server.rss()
+    def __init__(self, processes: Sequence[psutil.Process]) -> None:
+        self._processes = processes
+        self._before = self._most = self._now()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
     @property
     def growth(self) -> int:
         """In bytes."""
-        self._most = max(self._most, self._server.rss())
-        return self._most - self._before
+        return max(self._most, self._now()) - self._before
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -74,9 +73,12 @@ class Memory:
         self._done.set()
         self._thread.join()
 
+    def _now(self) -> int:
+        return sum(process.memory_info().rss for process in self._processes)
+
     def _watch(self) -> None:
         while not self._done.wait(0.005):
-            self._most = max(self._most, self._server.rss())
+            self._most = max(self._most, self._now())
 
 
 class Server:
@@ -96,8 +98,8 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
-    def start(self, wait_for: str = "/readyz") -> Self:
-        """Start it on a free port and wait until ``wait_for`` is answered with 200."""
+    def launch(self) -> Self:
+        """Start it on a free port, without waiting for anything."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -107,8 +109,14 @@ class Server:
             command = [sys.executable, "-m", "cli.main", "serve"]
             self._process = subprocess.Popen(command, cwd=self.folder, env=settings, stdout=log, stderr=log)
         self.client = httpx.Client(base_url=self.base_url, trust_env=False, timeout=30)
+        return self
+
+    def start(self, wait_for: str = "/readyz") -> Self:
+        """Start it and wait until ``wait_for`` is answered with 200."""
+        self.launch()
         deadline = time.monotonic() + START_S
         while not self._answers(wait_for):
+            assert self._process is not None
             assert self._process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.05)
@@ -133,30 +141,35 @@ class Server:
         """The log lines that are JSON."""
         return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
 
-    def rss(self) -> int:
-        """Resident memory of all its processes, in bytes."""
+    def processes(self) -> list[psutil.Process]:
+        """The one that was started, and its children."""
         parent = psutil.Process(self.pid)
-        return sum(process.memory_info().rss for process in (parent, *parent.children(recursive=True)))
+        return [parent, *parent.children(recursive=True)]
 
     def watched(self) -> Memory:
         """Watch its memory."""
-        return Memory(self)
+        return Memory(self.processes())
 
     def stop(self, bugs_expected: bool = False) -> None:
         """Tell it to stop: it must end in good order, and must not have met a bug while it ran."""
         if self._process is None:
             return
+        status = self.kill(signal.SIGTERM)
+        assert status == 0, f"exit status {status}, after: {self.log()[-1000:]}"
+        assert bugs_expected or "Traceback" not in self.log(), self.log().partition("Traceback")[2][:3000]
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> int:
+        """Send a signal and wait for the end, whatever it is like; returns the exit status."""
+        assert self._process is not None
         self.client.close()
         process, self._process = self._process, None
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         try:
-            status = process.wait(STOP_S)
+            return process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             raise
-        assert status == 0, f"exit status {status}, after: {self.log()[-1000:]}"
-        assert bugs_expected or "Traceback" not in self.log(), self.log().partition("Traceback")[2][:3000]
 
     def connect(self, timeout_s: float = 30) -> socket.socket:
         """A raw connection."""

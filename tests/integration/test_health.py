@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 import redis
 from prometheus_client.parser import text_string_to_metric_families
@@ -176,26 +175,6 @@ def test_metrics_count_requests_stages_and_refusals(
         assert (dict(labels)["version"][:9], dict(labels)["labels_revision"], one) == ("original-", "1", 1)
         assert now["signalml_model_failed"] == {(): 0}
     assert not any("/nope" in str(labels) for labels in now[total])
-
-
-def ended(process: psutil.Process) -> bool:
-    """Whether it is gone, or only waits for somebody to read its exit status."""
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def test_two_processes_share_the_work_and_end_together(serve: Serve, original_home: Path) -> None:
-    """SIGNALML_PROCESSES=2 starts two API processes that both serve; told to stop, they leave nothing behind."""
-    server = serve(original_home, processes=2)
-    eventually(lambda: [line["message"] for line in server.lines()].count("serving") == 2, within_s=10)
-    children = psutil.Process(server.pid).children(recursive=True)
-    counters = list(server.folder.glob("signalml-metrics-*"))
-    assert len(counters) == 1
-    server.stop()
-    eventually(lambda: all(map(ended, children)), within_s=5)
-    assert not counters[0].exists()
 
 
 def access_line(server: Server, request_id: str) -> dict[str, Any]:

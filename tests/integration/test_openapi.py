@@ -67,9 +67,10 @@ def keyed(original_home: Path, serve_for_all: Serve, tmp_path_factory: pytest.Te
 def test_the_service_does_what_its_schema_says(case: schemathesis.Case, keyed: Server) -> None:
     """Whatever the schema allows or forbids: no 500, no undocumented status, type, header or body, no key passed over;
     what fits the schema is taken, what does not is refused."""
-    # That there is one name for each class of the model is more than a schema can say.
-    beyond = [schemathesis.checks.positive_data_acceptance] if case.method == "PATCH" else []
-    case.call_and_validate(base_url=keyed.base_url, timeout=30, excluded_checks=beyond)
+    # A schema cannot say that bytes are sound, nor that there is one name for each class of the model.
+    beyond_words = case.method == "PATCH" or (case.media_type or "").startswith("audio/")
+    excluded = [schemathesis.checks.positive_data_acceptance] if beyond_words else []
+    case.call_and_validate(base_url=keyed.base_url, timeout=30, excluded_checks=excluded)
 
 
 @pytest.fixture(scope="module")

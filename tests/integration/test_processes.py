@@ -1,0 +1,112 @@
+"""The processes behind the service: how they end, and what happens when one of them is killed."""
+
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests import sounds
+from tests.integration.servers import Serve, Server, eventually
+
+WAV_TYPE = {"content-type": "audio/wav"}
+
+
+def ended(process: psutil.Process) -> bool:
+    """Whether it is gone, or only waits for somebody to read its exit status."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def workers(server: Server) -> list[psutil.Process]:
+    """The API processes of a server that has several."""
+    return [child for child in server.processes()[1:] if not ended(child)]
+
+
+def judged(server: Server, wav: bytes) -> int:
+    """The status of the answer to a recording, on a connection of its own."""
+    answer = httpx.post(f"{server.base_url}/v1/predict", content=wav, headers=WAV_TYPE, trust_env=False, timeout=30)
+    return answer.status_code
+
+
+def both_serve(server: Server) -> bool:
+    """Whether two processes have loaded the model."""
+    return [line["message"] for line in server.lines()].count("serving") >= 2
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_told_to_stop_it_answers_first_what_it_has_begun(serve: Serve, original_home: Path, processes: int) -> None:
+    """A recording that is being judged when it is told to stop is judged to the end; then nothing is left behind."""
+    server = serve(original_home, processes=processes, inference_threads=1)
+    long = sounds.recording(sounds.fan(590.0, rate_hz=8_000), rate_hz=8_000)
+    running = server.processes()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(judged, server, long)
+        received = 'signalml_inference_stage_seconds_count{stage="receive"} 1.0'
+        eventually(lambda: received in server.client.get("/metrics").text, within_s=10)
+        assert not asked.done()
+        server.stop()
+    assert asked.result() == 200
+    eventually(lambda: all(map(ended, running)), within_s=5)
+    assert list(server.folder.glob("signalml-metrics-*")) == []
+
+
+def test_told_to_stop_it_does_not_wait_for_idle_connections(serve: Serve, original_home: Path) -> None:
+    """Clients that hold connections open, answered or silent, do not keep the service from ending soon."""
+    server = serve(original_home)
+    with server.connect() as silent, server.connect() as half:
+        half.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n")
+        start = time.monotonic()
+        server.stop()
+        assert time.monotonic() - start < 5
+        assert silent.recv(1) == b""
+
+
+def test_a_process_that_is_killed_is_replaced(serve: Serve, original_home: Path, wav: bytes) -> None:
+    """kill -9 on one of two: the other goes on answering, and soon there are two again."""
+    server = serve(original_home, processes=2)
+    eventually(lambda: both_serve(server), within_s=10)
+    before = workers(server)
+    assert len(before) == 2
+    for victim in before:
+        victim.kill()
+        eventually(lambda victim=victim: ended(victim), within_s=5)
+        assert [judged(server, wav) for _ in range(10)] == [200] * 10
+        eventually(lambda: len(workers(server)) == 2, within_s=10)
+    assert not set(before) & set(workers(server))
+
+
+def test_killing_all_processes_at_once_does_not_end_the_service(serve: Serve, original_home: Path, wav: bytes) -> None:
+    """When every API process is killed the service is back within seconds, without anybody's doing."""
+    server = serve(original_home, processes=2)
+    eventually(lambda: both_serve(server), within_s=10)
+    for worker in workers(server):
+        worker.kill()
+    eventually(lambda: len(workers(server)) == 2, within_s=10)
+    assert judged(server, wav) == 200
+
+
+def test_processes_do_not_outlive_their_parent(serve: Serve, original_home: Path) -> None:
+    """When the parent is killed its processes end, and the port is free for the next."""
+    server = serve(original_home, processes=2)
+    eventually(lambda: both_serve(server), within_s=10)
+    children = workers(server)
+    server.kill()
+    eventually(lambda: all(map(ended, children)), within_s=10)
+    with pytest.raises(ConnectionRefusedError):
+        server.connect()
+
+
+@pytest.mark.parametrize("delay_s", [0.05, 0.4, 0.7, 1.0, 1.3])
+def test_told_to_stop_while_it_starts_it_ends(original_home: Path, tmp_path: Path, delay_s: float) -> None:
+    """However early the signal comes, all processes end soon."""
+    server = Server(original_home, tmp_path / "run", processes=2).launch()
+    time.sleep(delay_s)
+    running = server.processes()
+    server.kill(signal.SIGTERM)
+    eventually(lambda: all(map(ended, running)), within_s=5)
