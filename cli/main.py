@@ -75,7 +75,8 @@ def main() -> None:
     try:
         app()
     except ValidationError as error:  # only settings are validated here
-        for entry in error.errors():
+        # A default that is made from other settings fails with them, and says nothing of its own.
+        for entry in (entry for entry in error.errors() if entry["type"] != "default_factory_not_called"):
             _complain(f"SIGNALML_{'_'.join(map(str, entry['loc'])).upper()}={entry['input']}: {entry['msg']}")
     except (SignalMLError, OSError) as error:
         _complain(str(error))
