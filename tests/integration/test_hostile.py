@@ -237,6 +237,15 @@ def test_a_client_that_sends_all_300_mb_before_it_reads_finds_the_413(target: Se
     is_problem(target.client.post("/v1/predict", content=body, headers=WAV_TYPE), 413, "body_too_large")
 
 
+@pytest.mark.parametrize("kind", [RAW_WAV, MULTIPART_TYPE], ids=["raw", "multipart"])
+@pytest.mark.parametrize("filling", [bytes(1), b"\r\n--BoUnDaR"], ids=["zeros", "almost a boundary"])
+def test_31_mib_that_are_no_sound_are_held_once(target: Server, kind: tuple[str, str], filling: bytes) -> None:
+    """As much as may be sent, and nothing but a picture: refused, without copies of it being made on the way."""
+    content = PNG + filling * (31 * 2**20 // len(filling))
+    body = content if kind == RAW_WAV else multipart(("file", "a.wav", content))
+    is_problem(target.exchange(request("POST", "/v1/predict", [kind], body)), 415, "audio_not_recognised")
+
+
 @pytest.mark.parametrize("path", UPLOADS)
 def test_a_length_over_the_limit_is_refused_before_anything_is_sent(target: Server, path: str) -> None:
     """Content-Length alone is enough for a 413, at once."""
