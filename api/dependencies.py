@@ -7,7 +7,6 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.errors import Busy
 from api.services import Services, services_of
 from api.uploads import Upload, read_form, read_one
 
@@ -26,8 +25,7 @@ async def place(services: ServicesDep) -> Services:
     Raises:
         Busy
     """
-    if services.executor.full:
-        raise Busy("All places for inference are taken; try again in a moment.")
+    services.executor.refuse_if_full()
     return services
 
 

@@ -90,8 +90,7 @@ class KeyStore:
         return matches[0] if matches else None
 
     def _write(self, keys: list[ApiKey]) -> None:
-        write_whole(self._file, to_json([asdict(key) for key in keys]))
-        self._file.chmod(0o600)
+        write_whole(self._file, to_json([asdict(key) for key in keys]), mode=0o600)
 
 
 def _digest(secret: str) -> str:

@@ -89,12 +89,14 @@ class Forked:
             logger.error("process %d ended with %d: starting another", pid, os.waitstatus_to_exitcode(status))
             if time.monotonic() - began < SHORT_LIFE_S:
                 time.sleep(SHORT_LIFE_S)
-            if not self._stopping:
-                self._start(parent)
+            self._start(parent)
 
     def _start(self, parent: int) -> None:
         # A signal in here waits until the parent knows the child, and the child is no longer the parent's copy.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        if self._stopping:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+            return
         pid = os.fork()
         if pid:
             self._started[pid] = time.monotonic()
@@ -103,7 +105,7 @@ class Forked:
         status = 1
         try:
             signal.signal(signal.SIGTERM, _leave)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent passes on SIGTERM
+            os.setpgid(0, 0)  # a terminal's Ctrl-C goes to the parent alone, which passes on SIGTERM
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
             _end_with(parent)
             self._work()

@@ -11,7 +11,7 @@ from ml.predictor import Band, Verdict, Window
 from ml.registry import ALIASES, AliasChange, LabelRevision
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Version = Annotated[str, Field(examples=["original-5278f11088"])]
+Version = Annotated[str, Field(examples=["original-47a1c71740"])]
 Time = Annotated[str, Field(description="ISO 8601, UTC.", examples=["2026-11-22T21:46:09.123+00:00"])]
 
 
@@ -295,7 +295,7 @@ class ModelDetails(ModelSummary):
 class AliasTarget(Wire):
     """What an alias is to point to."""
 
-    version: str = Field(min_length=1, max_length=64, examples=["original-5278f11088", "previous"])
+    version: str = Field(min_length=1, max_length=64, examples=["original-47a1c71740", "previous"])
     """A version, or another alias: champion <- previous rolls back, champion <- challenger promotes."""
 
 
@@ -303,7 +303,7 @@ class AliasState(Wire):
     """Where the aliases point now."""
 
     aliases: dict[Literal["champion", "challenger", "previous"], str] = Field(
-        examples=[dict.fromkeys(ALIASES[:1], "original-5278f11088")]
+        examples=[dict.fromkeys(ALIASES[:1], "original-47a1c71740")]
     )
 
 

@@ -64,12 +64,16 @@ class LiveModel:
             # Noted before loading: what changes meanwhile is seen by the next look.
             self._seen, self._tried_at = state, time.monotonic()
             self.current = self._registry.predictor("champion")
-        except AliasNotSet:
+        except AliasNotSet as error:
             self.failure = None  # nothing promoted yet, or taken away: the last good model goes on
-        except (ModelError, OSError) as error:
-            if str(error) != self.failure:
-                logger.error("the champion cannot be served: %s", error)
-            self.failure = str(error)
+            if self.current is None:
+                logger.warning("%s", error)
+        except Exception as error:
+            foreseen = isinstance(error, (ModelError, OSError))
+            failure = str(error) if foreseen else f"{type(error).__name__}: {error}"
+            if failure != self.failure:
+                logger.error("the champion cannot be served: %s", failure, exc_info=not foreseen)
+            self.failure = failure
         else:
             self.failure = None
             facts = {"version": self.current.bundle.version, "labels_revision": self.current.labels_revision}
@@ -79,10 +83,7 @@ class LiveModel:
         """Refresh for ever."""
         while True:
             await asyncio.sleep(interval_s)
-            try:
-                await asyncio.to_thread(self.refresh)
-            except Exception:
-                logger.exception("looking for a new champion failed")
+            await asyncio.to_thread(self.refresh)
 
 
 class InferenceExecutor:
@@ -97,19 +98,27 @@ class InferenceExecutor:
         """Take up work; after :meth:`close`, again."""
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="inference")
 
-    @property
-    def full(self) -> bool:
-        """Whether :meth:`run` would refuse now."""
-        return self._taken >= self._places
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """Run ``work`` in a thread, under the request's id.
+    def refuse_if_full(self) -> None:
+        """Tell a client at once that it has to wait.
 
         Raises:
             Busy: every thread and every place in line is taken.
         """
-        if self.full:
+        if self._taken >= self._places:
             raise Busy("All places for inference are taken; try again in a moment.")
+
+    async def run(self, work: Callable[[], T], admitted: bool = False) -> T:
+        """Run ``work`` in a thread, under the request's id.
+
+        Args:
+            work: what to run.
+            admitted: it belongs to a request that has been let in, and is not refused half-way.
+
+        Raises:
+            Busy: every thread and every place in line is taken.
+        """
+        if not admitted:
+            self.refuse_if_full()
         loop = asyncio.get_running_loop()
         self._taken += 1
         future = self._pool.submit(contextvars.copy_context().run, work)

@@ -51,8 +51,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=32 * 2**20, ge=1024)
     """Largest request body, counted while it streams in. 32 MiB is 131 s of 8 channels at 16 kHz and 16 bits, or 104
     recordings of 10 s and one channel in a batch."""
-    max_buffered_bytes: int = Field(default=256 * 2**20, ge=1024)
-    """Request bodies held in memory at once, all together, in one process; beyond it the answer is 503."""
+    max_buffered_bytes: int = Field(default_factory=lambda given: 256 * 2**20 // given.get("processes", 1), ge=1024)
+    """Request bodies held in memory at once, all together, in one process; beyond it the answer is 503. By default
+    256 MiB divided among the processes."""
     max_batch_files: int = Field(default=64, ge=1, le=1000)
     """Files in one batch request."""
     max_duration_s: float = Field(default=600, gt=0.5)

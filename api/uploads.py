@@ -22,6 +22,8 @@ WAV_TYPES = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave")
 FLAC_TYPES = ("audio/flac", "audio/x-flac")
 RAW_TYPES = (*WAV_TYPES, *FLAC_TYPES, "application/octet-stream")
 MAX_PART_HEADER_BYTES = 8192
+# Parts are parsed on the event loop: 32 MiB of empty ones would hold it for ten seconds.
+MAX_OTHER_PARTS = 100
 NAMES_TOLD = 10  # of other parts, in the sentence that says which were there
 
 
@@ -77,6 +79,7 @@ class _Form:
         self._most = most
         self._uploads: list[Upload] = []
         self._others: set[str] = set()
+        self._passed_over = 0
         self._open = False
         self._disposition = bytearray()
         self._header_name = bytearray()
@@ -100,7 +103,7 @@ class _Form:
             raise MalformedMultipart("The multipart form ends inside a part: its closing boundary is missing.")
         if not self._uploads:
             hint = " It came without a file name: send it as a file." if PART in self._others else ""
-            names = sorted(self._others)
+            names = sorted(self._others)[:NAMES_TOLD]
             raise MissingPart(f"The form has the parts {names}; a file in a part called {PART!r} was expected.{hint}")
         return self._uploads
 
@@ -134,8 +137,10 @@ class _Form:
         file_name = options.get(b"filename", b"").decode("utf-8", "replace")
         if name != PART or not file_name:
             self._content = None
-            if len(self._others) < NAMES_TOLD:
-                self._others.add(name)
+            self._passed_over += 1
+            if self._passed_over > MAX_OTHER_PARTS:
+                raise TooManyParts(f"The form has more than {MAX_OTHER_PARTS} parts that are no {PART!r}.")
+            self._others.add(name)
             return
         if len(self._uploads) == self._most:
             hint = "; POST /v1/predict/batch takes several" if self._most == 1 else ""

@@ -32,7 +32,6 @@ def serve(
     """Answer uploads over HTTP."""
     from api.processes import serve as run
     from api.settings import Settings
-    from ml.registry import Registry
 
     given: dict[str, Any] = {"host": host, "port": port, "processes": processes}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
@@ -40,9 +39,6 @@ def serve(
     typer.echo(
         f"Signal Machine Learning on http://{shown}:{settings.port}  (docs: /docs, home: {settings.home})", err=True
     )
-    if "champion" not in Registry(settings.home).aliases():
-        hint = "No model answers yet. In another terminal:  signalml models import weightsMulti.hdf5 --promote"
-        typer.echo(hint, err=True)
     run(settings)
 
 

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from api.settings import Settings
 from cli.output import print_table
-from ml.errors import ImportRefused, InvalidLabels, SignalMLError
+from ml.bundle import NAME_PATTERN
+from ml.errors import ImportRefused, InvalidLabels, ModelError, SignalMLError
 from ml.importing import SUFFIXES, import_original
 from ml.registry import ALIASES, Registry
 
@@ -62,6 +63,8 @@ def import_(
     promote: Annotated[bool, typer.Option("--promote", help="Make it the champion: it then answers uploads.")] = False,
 ) -> None:
     """Add a model to the registry, once it has been checked; prints its version."""
+    if not NAME_PATTERN.fullmatch(name):
+        raise typer.BadParameter(f"{name!r}: lower-case letters, digits, . _ and - are taken", param_hint="--name")
     registry = _registry()
     if file.suffix.lower() == ".zip":
         version = registry.add_archive(file)
@@ -82,11 +85,16 @@ def list_() -> None:
     aliases = registry.aliases()
     table = Table("version", "aliases", "classes", "features", "created", box=None)
     for version in registry.versions():
-        bundle = registry.read(version)
+        pointing = ", ".join(alias for alias in ALIASES if aliases.get(alias) == version) or "-"
+        try:
+            bundle = registry.read(version)
+        except ModelError as error:
+            table.add_row(version, pointing, "-", f"damaged: {error}", "-")
+            continue
         spec = bundle.content.spec
         table.add_row(
             version,
-            ", ".join(alias for alias in ALIASES if aliases.get(alias) == version) or "-",
+            pointing,
             str(len(bundle.content.labels.classes)),
             f"{spec.rows}x{spec.clip_frames} at {spec.sample_rate_hz} Hz",
             bundle.created[:16],
@@ -125,9 +133,16 @@ def verify(
 ) -> None:
     """Check every file of a version against its manifest, load it, and let it answer its golden clip."""
     registry = _registry()
+    failed = False
     for version in [registry.resolve(reference)] if reference else registry.versions():
-        registry.predictor(version)
-        typer.echo(f"{version}  whole, loads, answers its golden clip")
+        try:
+            registry.predictor(version)
+        except ModelError as error:
+            failed = True
+            typer.echo(f"{version}  {error}", err=True)
+        else:
+            typer.echo(f"{version}  whole, loads, answers its golden clip")
+    raise typer.Exit(int(failed))
 
 
 @app.command(epilog="Example:  `signalml models promote challenger`")

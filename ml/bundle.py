@@ -36,7 +36,7 @@ MANIFEST, SPEC, LABELS, DECISION, CARD = "manifest.json", "spec.json", "labels.j
 LITERT, KERAS, GOLDEN_CLIP, GOLDEN_ANSWER = "network.tflite", "network.keras", "golden.wav", "golden.json"
 REQUIRED = frozenset({SPEC, LABELS, DECISION, CARD, LITERT, KERAS, GOLDEN_CLIP, GOLDEN_ANSWER})
 # What a version's name digests: all that decides an answer. Not the Keras archive and the card, which carry times.
-DECIDING = (SPEC, LABELS, DECISION, LITERT, GOLDEN_ANSWER)
+DECIDING = (SPEC, LABELS, DECISION, LITERT, GOLDEN_CLIP, GOLDEN_ANSWER)
 VERSION_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}-[0-9a-f]{10}")
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
 # What zipfile raises for an archive that is damaged, encrypted or packed in a way it does not know.
@@ -251,6 +251,7 @@ def unpack(archive_file: Path, folder: Path) -> None:
                     raise BundleDamaged(
                         f"{archive_file.name}: {name} unpacks to {info.file_size} bytes, which is too many."
                     )
+                _check_compression(info)
                 write_whole(folder / name, archive.read(info))
     except UNREADABLE_ZIP as error:
         raise BundleForeign(f"{archive_file.name} is no readable zip archive: {error}") from error
@@ -287,6 +288,12 @@ def _facts(path: Path) -> dict[str, Any]:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
+def _check_compression(info: zipfile.ZipInfo) -> None:
+    """Bundles are stored or deflated; the other kinds fail in ways of their own."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise NotImplementedError(f"{info.filename} has the compression {info.compress_type}")
+
+
 def _digest(folder: Path) -> str:
     """Ten hexadecimal digits of all that decides an answer: what a version's name ends in."""
     parts = b"".join(hashlib.sha256((folder / file).read_bytes()).digest() for file in DECIDING)
@@ -299,6 +306,7 @@ def _check_keras_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             info = archive.getinfo("config.json")
+            _check_compression(info)
             if info.file_size > MAX_KERAS_CONFIG_BYTES:
                 raise BundleDamaged(f"{bundle}: the Keras archive's description is too long.")
             config = json.loads(archive.read(info))
@@ -312,8 +320,13 @@ def _check_keras_archive(path: Path) -> None:
         if not isinstance(kind, str) or kind not in KERAS_LAYERS:
             raise BundleDamaged(f"{bundle}: the Keras archive has a {kind} layer, which could run code when loaded.")
     for kind, module in objects:
-        if kind in ("function", "__lambda__") or str(module).split(".")[0] != "keras":
-            raise BundleDamaged(f"{bundle}: the Keras archive names {module}.{kind}, which is not Keras's own.")
+        layer = kind == "Lambda" or ".layers" in str(module)
+        if (
+            kind in ("function", "__lambda__")
+            or str(module).split(".")[0] != "keras"
+            or (layer and kind not in KERAS_LAYERS)
+        ):
+            raise BundleDamaged(f"{bundle}: the Keras archive names {module}.{kind}, which could run code when loaded.")
 
 
 def _objects(value: Any) -> Iterator[tuple[str, str]]:

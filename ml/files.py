@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write aside, flush to disk, rename: a reader or a power cut sees the old file or the new one."""
+def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write aside, flush to disk, rename: a reader or a power cut sees the old file or the new one.
+
+    ``mode`` is what the file may at most be, under the umask.
+    """
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with aside.open("wb") as file:
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -80,7 +80,10 @@ def import_original(source: Path, registry: Registry, name: str = "original") ->
     except UNREADABLE as error:
         raise ImportRefused(f"{source.name} is no HDF5 file of this network: {error}") from error
 
-    model = classifier.build(cnn)
+    try:
+        model = classifier.build(cnn)
+    except ValueError as error:
+        raise ImportRefused(f"The layers do not fit one another: {error}") from error
     model.set_weights(weights)
     golden = golden_clip()
     extractor = FeatureExtractor(spec)

@@ -25,6 +25,9 @@ class Labels:
     classes: tuple[ClassLabel, ...]
 
     def __post_init__(self) -> None:
+        for label in self.classes:
+            if (type(label.name), type(label.message), type(label.anomalous)) != (str, str, bool):
+                raise InvalidLabels(f"Labels: {label} is not a name, a message, and true or false.")
         names = [label.name for label in self.classes]
         if len(set(names)) < len(names):
             raise InvalidLabels(f"Labels: {names} holds a name twice; each class needs its own.")

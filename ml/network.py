@@ -31,6 +31,10 @@ class Network:
             raise BundleDamaged(
                 f"The network has {len(inputs)} inputs and {len(outputs)} outputs; one of each, in float32, is served."
             )
+        if len(outputs[0]["shape"]) != 2 or outputs[0]["shape"][0] != 1:
+            raise BundleDamaged(
+                f"The network answers {list(outputs[0]['shape'])}; probabilities of one clip are served."
+            )
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
         self.input_shape: tuple[int, ...] = tuple(int(n) for n in inputs[0]["shape"])
         self.classes = int(outputs[0]["shape"][-1])

@@ -261,11 +261,14 @@ class Registry:
     def _aliases(self) -> dict[str, Any]:
         try:
             state = json.loads(self._aliases_file.read_bytes())
-            if not isinstance(state["aliases"], dict) or not isinstance(state["history"], list):
-                raise TypeError("aliases or history of the wrong type")
+            pointed = state["aliases"].values()
+            if not all(isinstance(v, str) and bundle.VERSION_PATTERN.fullmatch(v) for v in pointed):
+                raise TypeError("an alias that points to no version")
+            if not isinstance(state["history"], list):
+                raise TypeError("a history that is no list")
         except FileNotFoundError:
             return {"aliases": {}, "history": []}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BundleForeign(
                 f"{self._aliases_file.name} is damaged ({error}): remove it and promote again."
             ) from error

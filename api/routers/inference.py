@@ -1,6 +1,7 @@
 """Uploads in, verdicts out. Redis is never touched."""
 
 import time
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
@@ -112,14 +113,14 @@ async def predict(
 async def predict_batch(uploads: BatchUpload, services: ServicesDep) -> BatchResponse:
     """Takes any number of parts `file` and answers each with a verdict or an error; none fails the others.
 
-    One request takes one thread, so that a large batch does not keep single uploads waiting.
+    The files go to the threads one after another, so that single uploads come in between.
     """
     predictor = services.live.predictor()
-
-    def judge_all() -> list[BatchItem]:
-        return [_batch_item(_Judging(services, predictor, upload)) for upload in uploads]
-
-    return BatchResponse(results=await services.executor.run(judge_all))
+    results: list[BatchItem] = []
+    for upload in uploads:
+        judging = _Judging(services, predictor, upload)
+        results.append(await services.executor.run(partial(_batch_item, judging), admitted=bool(results)))
+    return BatchResponse(results=results)
 
 
 class _Judging:

@@ -29,7 +29,7 @@ CanChange = Depends(requires("admin"))
 KEY_ERRORS = (MissingKey, ScopeMissing)
 BODY_ERRORS = (BodyTooLarge, BodyTimeout, InvalidRequest)
 STORED = (errors.BundleForeign, errors.BundleDamaged)
-Reference = Annotated[str, Path(description="A version, or an alias.", examples=["original-5278f11088", "champion"])]
+Reference = Annotated[str, Path(description="A version, or an alias.", examples=["original-47a1c71740", "champion"])]
 
 
 @router.get("", summary="All versions", dependencies=[CanRead], responses=documented(*KEY_ERRORS, *STORED))
