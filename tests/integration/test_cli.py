@@ -278,3 +278,32 @@ def test_the_default_home_is_var_in_this_folder(home: Path, tmp_path: Path) -> N
     done = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "champion" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["var"]
+
+
+def test_a_damaged_version_hides_no_other(home: Path) -> None:
+    """models list shows every version, and what is wrong with the damaged one; models verify ends with 1."""
+    damaged = next((home / "models").glob("*-*/network.tflite"))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    whole = f"{damaged.parent.name[:-10]}0123456789"
+    (home / "models" / whole).mkdir()
+    listed = succeeds(home, "models", "list")
+    assert damaged.parent.name in listed
+    assert whole in listed
+    assert listed.count("damaged:") == 2
+    done = signalml(home, "models", "verify")
+    assert done.returncode == 1
+    assert "network.tflite" in done.stderr
+    assert "no manifest.json" in done.stderr
+
+
+def test_the_keys_are_for_their_owner_alone(tmp_path: Path) -> None:
+    """Nobody else on the machine can read the hashes."""
+    succeeds(tmp_path / "home", "keys", "create", "line-3")
+    assert (tmp_path / "home" / "api-keys.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_name_that_cannot_be_is_refused_before_any_work(home: Path, original_file: Path) -> None:
+    """Importing under an unusable name says so at once, and imports nothing."""
+    done = signalml(home, "models", "import", str(original_file), "--name", "Fan 3")
+    assert done.returncode == 2
+    assert "Fan 3" in done.stderr

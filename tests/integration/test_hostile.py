@@ -147,6 +147,7 @@ FORMS = {
     "text named file": (multipart(("file", None, b"hello")), 422, "part_missing"),
     "two parts": (multipart(("file", "a.wav", GOOD), ("file", "b.wav", GOOD)), 422, "part_too_many"),
     "a thousand parts": (multipart(*[("file", "a.wav", b"")] * 1000), 422, "part_too_many"),
+    "a thousand other parts": (multipart(*[("x", None, b"")] * 1000, ("file", "a.wav", GOOD)), 422, "part_too_many"),
     "garbage": (b"\0\xff" * 5000, 400, "multipart_malformed"),
     "another boundary": (multipart(("file", "a.wav", GOOD), boundary=b"other"), 400, "multipart_malformed"),
     "no end": (multipart(("file", "a.wav", GOOD))[:-20], 400, "multipart_malformed"),

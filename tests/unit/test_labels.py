@@ -108,3 +108,16 @@ def test_renaming_is_held_to_the_same_rules() -> None:
     """A name twice is as wrong in a renaming as anywhere."""
     with pytest.raises(InvalidLabels, match="twice"):
         Labels((OK, BROKEN)).renamed([("same", "A"), ("same", "B")])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"name": 1}, {"message": ["x"]}, {"anomalous": "no"}, {"anomalous": 1}, {"message": None}],
+    ids=str,
+)
+def test_a_label_is_text_and_true_or_false(wrong: dict[str, Any]) -> None:
+    """Labels of other types would be served as answers that no client can read."""
+    values = Labels((OK, BROKEN)).to_list()
+    values[1] |= wrong
+    with pytest.raises(InvalidLabels, match="not a name, a message, and true or false"):
+        Labels.from_list(values)
