@@ -139,7 +139,7 @@ def verify(
             registry.predictor(version)
         except ModelError as error:
             failed = True
-            typer.echo(f"{version}  {error}", err=True)
+            typer.echo(f"error: {error}", err=True)
         else:
             typer.echo(f"{version}  whole, loads, answers its golden clip")
     raise typer.Exit(int(failed))
