@@ -112,6 +112,10 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
+    if error.body is not None and "json" not in request.headers.get("content-type", ""):
+        return await _on_signalml_error(
+            request, InvalidRequest("The body is not sent as Content-Type: application/json.")
+        )
     sentences = [f"{'.'.join(str(part) for part in entry['loc'])}: {entry['msg']}" for entry in error.errors()[:10]]
     return await _on_signalml_error(request, InvalidRequest("; ".join(sentences)))
 

@@ -29,8 +29,8 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 logger = logging.getLogger("signalml.processes")
 
 
-def serve(settings: Settings) -> None:
-    """Serve until told to stop.
+def serve(settings: Settings, announce: Callable[[], None]) -> None:
+    """Serve until told to stop; ``announce`` is called once the port is held.
 
     The settings reach the processes through the environment.
 
@@ -48,6 +48,7 @@ def serve(settings: Settings) -> None:
 
     try:
         with server.listen(settings) as listening:
+            announce()
             if settings.processes == 1:
                 signal.signal(signal.SIGTERM, _leave)
                 server.run(listening)

@@ -170,7 +170,9 @@ class PredictResponse(Wire):
     timeline: list[TimelineWindow]
     """The windows of the recording, in time order; the most anomalous one speaks for the recording."""
     bands: list[BandShare] | None
-    """Which frequencies the score hangs on, the loudest reason first; null unless asked for with `explain=true`."""
+    """Which frequencies the score hangs on, the strongest reason first; null unless asked for with `explain=true`.
+
+    Neighbours overlap, and a saturated score may hang on none alone."""
     quality: RecordingQuality
     model: AnsweringModel
 

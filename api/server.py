@@ -1,6 +1,7 @@
 """uvicorn, with the defences that it leaves to others: slow headers, slow bodies, and h2c offers."""
 
 import asyncio
+import errno
 import logging
 import re
 import socket
@@ -170,7 +171,12 @@ def listen(settings: Settings) -> socket.socket:
         OSError: the address cannot be listened on.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise OSError(f"Port {settings.port} is taken: choose another with SIGNALML_PORT or --port.") from error
+        raise
 
 
 def run(listening: socket.socket) -> None:

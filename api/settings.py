@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     home: Path = Path("var")
     """Folder of models, API keys and, in time, datasets and jobs. Made when it is first written to."""
     host: str = "127.0.0.1"
-    """Address to listen on. 0.0.0.0 answers other machines: then think of `require_api_key`."""
+    """Address to listen on. 0.0.0.0 answers other machines: then think of SIGNALML_REQUIRE_API_KEY."""
     port: int = Field(default=5000, ge=0, le=65535)
     """Port to listen on."""
     processes: int = Field(default_factory=lambda: min(CORES, 4), ge=1, le=64)

@@ -36,10 +36,8 @@ def serve(
     given: dict[str, Any] = {"host": host, "port": port, "processes": processes}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
     shown = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0") else settings.host  # noqa: S104 - compared only
-    typer.echo(
-        f"Signal Machine Learning on http://{shown}:{settings.port}  (docs: /docs, home: {settings.home})", err=True
-    )
-    run(settings)
+    banner = f"Signal Machine Learning on http://{shown}:{settings.port}  (docs: /docs, home: {settings.home})"
+    run(settings, lambda: typer.echo(banner, err=True))
 
 
 @app.command()

@@ -99,7 +99,7 @@ def list_() -> None:
             f"{spec.rows}x{spec.clip_frames} at {spec.sample_rate_hz} Hz",
             bundle.created[:16],
         )
-    print_table(table, "No models yet:  signalml models import FILE --promote")
+    print_table(table, f"No models in {registry.folder} yet:  signalml models import FILE --promote")
 
 
 @app.command()

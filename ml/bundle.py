@@ -34,6 +34,7 @@ from ml.labels import Labels
 FORMAT, FORMAT_VERSION = "signalml-bundle", 1
 MANIFEST, SPEC, LABELS, DECISION, CARD = "manifest.json", "spec.json", "labels.json", "decision.json", "card.json"
 LITERT, KERAS, GOLDEN_CLIP, GOLDEN_ANSWER = "network.tflite", "network.keras", "golden.wav", "golden.json"
+RENAMED = "renamed.json"  # in archives only: labels change, and a version does not
 REQUIRED = frozenset({SPEC, LABELS, DECISION, CARD, LITERT, KERAS, GOLDEN_CLIP, GOLDEN_ANSWER})
 # What a version's name digests: all that decides an answer. Not the Keras archive and the card, which carry times.
 DECIDING = (SPEC, LABELS, DECISION, LITERT, GOLDEN_CLIP, GOLDEN_ANSWER)
@@ -218,14 +219,16 @@ def verify(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def pack(folder: Path, target: Path) -> None:
-    """Put a bundle into one zip archive, for a machine without a network."""
+def pack(folder: Path, target: Path, renamed: bytes | None = None) -> None:
+    """Put a bundle into one zip archive, for a machine without a network, and what its classes were renamed to."""
     verify(folder)
     aside = target.with_name(f".{target.name}.part")
     try:
         with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in (MANIFEST, *sorted(REQUIRED)):
                 archive.write(folder / file, file)
+            if renamed is not None:
+                archive.writestr(RENAMED, renamed)
         aside.replace(target)
     finally:
         aside.unlink(missing_ok=True)
@@ -241,7 +244,7 @@ def unpack(archive_file: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(archive_file) as archive:
             names = {info.filename: info for info in archive.infolist()}
-            if MANIFEST not in names or not set(names) <= REQUIRED | {MANIFEST}:
+            if MANIFEST not in names or not set(names) <= REQUIRED | {MANIFEST, RENAMED}:
                 raise BundleForeign(
                     f"{archive_file.name} is no exported model: it holds {sorted(names)[:5]}; "
                     f"a {MANIFEST} and its files were expected."

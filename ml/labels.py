@@ -53,11 +53,22 @@ class Labels:
     def renamed(self, names: Sequence[tuple[str, str]]) -> Self:
         """The same classes under other names and messages; which of them are anomalies stays.
 
+        Where the names are those that the classes have, each message goes to the class of its name. Otherwise they are
+        new names in the order of the classes, and one that is kept must keep its place.
+
         Raises:
-            InvalidLabels: not one (name, message) for each class, or an unusable one.
+            InvalidLabels: not one (name, message) for each class, an unusable one, or one at another's place.
         """
         if len(names) != len(self.classes):
             raise InvalidLabels(f"Labels: {len(names)} were given; the network has {len(self.classes)} classes.")
+        present = [label.name for label in self.classes]
+        if sorted(name for name, _ in names) == sorted(present):
+            names = sorted(names, key=lambda pair: present.index(pair[0]))
+        for (name, _), now in zip(names, present, strict=True):
+            if name != now and name in present:
+                raise InvalidLabels(
+                    f"Labels: {name!r} stands where {now!r} does; the classes in order: {', '.join(present)}."
+                )
         return type(self)(
             tuple(
                 ClassLabel(name, message, label.anomalous)

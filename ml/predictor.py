@@ -191,7 +191,8 @@ class Predictor:
 
         The mel range is divided into ``count`` equal parts. In each in turn, and in every frame, the levels are
         replaced by a straight line between the bands on either side: what is particular there goes, the loudness
-        stays. What the score then loses is the band's share.
+        stays. What the score then loses is the band's share. Mel filters overlap, so neighbours share their edges; a
+        saturated score may hang on no single band.
 
         Returns:
             The bands, the one that spoke loudest for an anomaly first. Costs as much as ``count`` networks.
@@ -200,11 +201,11 @@ class Predictor:
         samples = self._extractor.resample(recording.samples, recording.sample_rate_hz)
         clip = samples[round(window.start_s * rate_hz) : round(window.end_s * rate_hz)]
         log_mel = self._extractor.log_mel(clip)
-        edges_hz = self._extractor.band_edges_hz
+        edges_hz = np.minimum(self._extractor.band_edges_hz, recording.sample_rate_hz / 2)
         borders = np.linspace(0, log_mel.shape[1], count + 1).astype(int)
         bands = []
         for low, high in pairwise(borders):
-            if low == high:
+            if edges_hz[low] == edges_hz[high + 1]:  # no bands, or none below the end of the recording's spectrum
                 continue
             occluded = log_mel.copy()
             occluded[:, low:high] = _bridge(log_mel, int(low), int(high))

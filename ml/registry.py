@@ -30,6 +30,10 @@ from ml.predictor import Predictor
 
 Alias = Literal["champion", "challenger", "previous"]
 ALIASES: tuple[Alias, ...] = get_args(Alias)
+HINTS = {
+    "champion": " Import one with  signalml models import FILE --promote",
+    "previous": " There is nothing to roll back to: no champion has been replaced yet.",
+}
 HISTORY_KEPT = 200
 INCOMING = ".incoming-"
 INCOMING_KEPT_S = 24 * 3600
@@ -96,11 +100,7 @@ class Registry:
         if reference in ALIASES:
             version = self.aliases().get(reference)
             if version is None:
-                raise AliasNotSet(
-                    f"No model is {reference}: import one with  signalml models import FILE --promote"
-                    if reference == "champion"
-                    else f"No model is {reference}."
-                )
+                raise AliasNotSet(f"No model is {reference} in {self.folder}.{HINTS.get(reference, '')}")
             return version
         if not bundle.VERSION_PATTERN.fullmatch(reference) or not (self.folder / reference).is_dir():
             there = ", ".join(self.versions()[:5]) or "none"
@@ -186,11 +186,20 @@ class Registry:
         """
         with self.incoming() as folder:
             bundle.unpack(archive, folder)
-            return self.add(folder)
+            renamed = folder / bundle.RENAMED
+            revisions = _revisions(renamed) if renamed.exists() else []
+            renamed.unlink(missing_ok=True)
+            version = self.add(folder)
+        with self._writing():
+            if revisions and not self._labels_file(version).exists():
+                self._write_revisions(version, revisions)
+        return version
 
     def export(self, reference: str, target: Path) -> None:
-        """Pack a version into one archive."""
-        bundle.pack(self.path(reference), target)
+        """Pack a version into one archive, with what its classes were renamed to."""
+        version = self.resolve(reference)
+        renamed = self._labels_file(version)
+        bundle.pack(self.folder / version, target, renamed.read_bytes() if renamed.exists() else None)
 
     def promote(self, reference: str, alias: Alias = "champion") -> str:
         """Point ``alias`` to a version that loads and answers its golden clip; the champion before becomes previous.
@@ -248,12 +257,7 @@ class Registry:
             if renamed == current.labels:
                 return current
             added = LabelRevision(current.revision + 1, _now(), renamed)
-            self._labels_file(found.version).parent.mkdir(exist_ok=True)
-            entries = [
-                {"revision": r.revision, "created": r.created, "labels": r.labels.to_list()}
-                for r in (*revisions[1:], added)
-            ]
-            write_whole(self._labels_file(found.version), to_json(entries))
+            self._write_revisions(found.version, [*revisions[1:], added])
         return added
 
     # Files
@@ -276,15 +280,12 @@ class Registry:
 
     def _renamed(self, version: str) -> list[LabelRevision]:
         path = self._labels_file(version)
-        try:
-            return [
-                LabelRevision(entry["revision"], entry["created"], Labels.from_list(entry["labels"]))
-                for entry in json.loads(path.read_bytes())
-            ]
-        except FileNotFoundError:
-            return []
-        except (ValueError, KeyError, TypeError) as error:
-            raise BundleDamaged(f"The labels of {version} are damaged ({error}): remove labels/{path.name}.") from error
+        return _revisions(path) if path.exists() else []
+
+    def _write_revisions(self, version: str, revisions: Sequence[LabelRevision]) -> None:
+        entries = [{"revision": r.revision, "created": r.created, "labels": r.labels.to_list()} for r in revisions]
+        self._labels_file(version).parent.mkdir(exist_ok=True)
+        write_whole(self._labels_file(version), to_json(entries))
 
     def _labels_file(self, version: str) -> Path:
         return self.folder / "labels" / f"{version}.json"
@@ -308,6 +309,16 @@ class Registry:
         except FileNotFoundError:
             return None
         return (found.st_ino, found.st_mtime_ns)
+
+
+def _revisions(path: Path) -> list[LabelRevision]:
+    try:
+        return [
+            LabelRevision(int(entry["revision"]), str(entry["created"]), Labels.from_list(entry["labels"]))
+            for entry in json.loads(path.read_bytes())
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleDamaged(f"The renamed labels in {path.name} are damaged ({error}): remove the file.") from error
 
 
 def _whole(folder: Path) -> bool:

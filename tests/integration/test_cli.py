@@ -307,3 +307,14 @@ def test_a_name_that_cannot_be_is_refused_before_any_work(home: Path, original_f
     done = signalml(home, "models", "import", str(original_file), "--name", "Fan 3")
     assert done.returncode == 2
     assert "Fan 3" in done.stderr
+
+
+def test_an_exported_model_takes_its_names_along(home: Path, tmp_path: Path) -> None:
+    """What a person named is said on the other machine too, with its history."""
+    names = [c.name for c in Registry(home).labels("champion")[-1].labels.classes]
+    succeeds(home, "models", "label", "champion", *[f"{name}=Fan 3: {name}" for name in names])
+    succeeds(home, "models", "export", "champion", tmp_path / "fan.zip")
+    version = succeeds(tmp_path / "edge", "models", "import", tmp_path / "fan.zip")
+    revisions = Registry(tmp_path / "edge").labels(version)
+    assert [r.revision for r in revisions] == [1, 2]
+    assert [c.message for c in revisions[-1].labels.classes] == [f"Fan 3: {name}" for name in names]

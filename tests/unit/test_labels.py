@@ -121,3 +121,18 @@ def test_a_label_is_text_and_true_or_false(wrong: dict[str, Any]) -> None:
     values[1] |= wrong
     with pytest.raises(InvalidLabels, match="not a name, a message, and true or false"):
         Labels.from_list(values)
+
+
+def test_messages_find_their_classes_by_name() -> None:
+    """The names that the classes have, in another order: each message goes where its name is."""
+    after = Labels((OK, BROKEN)).renamed([("broken", "Kaputt"), ("ok", "Gut")])
+    assert after.to_list() == [
+        {"name": "ok", "message": "Gut", "anomalous": False},
+        {"name": "broken", "message": "Kaputt", "anomalous": True},
+    ]
+
+
+def test_a_name_cannot_move_to_another_class() -> None:
+    """A kept name among new ones, at another's place, would swap a fault and health: refused."""
+    with pytest.raises(InvalidLabels, match="'ok' stands where 'broken' does"):
+        Labels((OK, BROKEN)).renamed([("new", "Neu"), ("ok", "Gut")])

@@ -237,16 +237,16 @@ def test_a_model_may_listen_to_one_channel(predictor: Predictor) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 8, 128, 200])
 def test_bands_are_sorted_and_cover_the_range(predictor: Predictor, count: int) -> None:
-    """Loudest first, finite, side by side over the mel range; more than there are mel bands are not made."""
+    """Strongest first, finite, side by side up to half the recording's rate; never more than there are mel bands."""
     recording = predictor.decode(sounds.recording(sounds.fan(12)))
     bands = predictor.bands(recording, predictor.predict(recording).worst, count)
-    assert len(bands) == min(count, 128)
+    assert 0 < len(bands) <= min(count, 128)
     drops = [band.score_drop for band in bands]
     assert drops == sorted(drops, reverse=True)
     assert all(-1 <= drop <= 1 for drop in drops)
     by_frequency = sorted(bands, key=lambda band: band.low_hz)
     assert by_frequency[0].low_hz == 0
-    assert by_frequency[-1].high_hz == pytest.approx(11_025)
+    assert by_frequency[-1].high_hz == pytest.approx(8_000)
     assert all(band.low_hz < band.high_hz for band in bands)
     assert all(upper.low_hz <= lower.high_hz for lower, upper in itertools.pairwise(by_frequency))
 
