@@ -205,7 +205,8 @@ class Predictor:
         borders = np.linspace(0, log_mel.shape[1], count + 1).astype(int)
         bands = []
         for low, high in pairwise(borders):
-            if edges_hz[low] == edges_hz[high + 1]:  # no bands, or none below the end of the recording's spectrum
+            # No mel bands, or none below the end of the recording's spectrum.
+            if low == high or edges_hz[low] == edges_hz[high + 1]:
                 continue
             occluded = log_mel.copy()
             occluded[:, low:high] = _bridge(log_mel, int(low), int(high))
