@@ -145,7 +145,7 @@ class BugGuard:
 
         try:
             await self._app(scope, receive, watched_send)
-        except Exception:
+        except Exception:  # the last stop before the server: what is not foreseen is logged and answered here
             logger.exception("unforeseen")
             if started or scope["type"] != "http":
                 raise  # half an answer is out: only closing the connection tells the client

@@ -68,7 +68,7 @@ class LiveModel:
             self.failure = None  # nothing promoted yet, or taken away: the last good model goes on
             if self.current is None:
                 logger.warning("%s", error)
-        except Exception as error:
+        except Exception as error:  # whatever it is, the last good model goes on, and /readyz says why
             foreseen = isinstance(error, (ModelError, OSError))
             failure = str(error) if foreseen else f"{type(error).__name__}: {error}"
             if failure != self.failure:

@@ -158,7 +158,7 @@ def test_metrics_count_requests_stages_and_refusals(
         now = scraped(server)
 
         def grown(name: str, **labels: str) -> float:
-            return (value(now, name, **labels) - value(before, name, **labels)) / rounds  # noqa: B023
+            return (value(now, name, **labels) - value(before, name, **labels)) / rounds  # noqa: B023 - called in this turn of the loop
 
         total = "signalml_requests_total"
         assert grown(total, method="POST", route="/v1/predict", status="200") == 3
