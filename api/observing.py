@@ -127,7 +127,7 @@ class Metrics:
         """All metrics in Prometheus's text format."""
         scrape = CollectorRegistry()
         if self._several:
-            MultiProcessCollector(scrape)  # type: ignore[no-untyped-call] - the library has no types here
+            MultiProcessCollector(scrape)  # type: ignore[no-untyped-call]  # the library has no types here
             counted = generate_latest(scrape)
         else:
             counted = generate_latest(self._registry)

@@ -45,7 +45,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._parsing = False  # the parser is inside a request
         self._without_body = 0  # bytes fed to the parser since something came of them
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] - as uvicorn's own
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """A client has connected: it has a while to say what it wants."""
         super().connection_made(transport)
         self._expect(self._header_timeout_s, self._cut_off_head)

@@ -96,7 +96,7 @@ def _mix(blocks: Iterator[NDArray[np.generic]], header: Header, channel: Channel
         if header.floating:
             _check_finite(block_low, block_high)
         if block_high >= highest or block_low <= -full_scale:
-            at_full_scale = (block >= highest) | (block <= -full_scale)  # type: ignore[operator] - numpy's types know no order of generic
+            at_full_scale = (block >= highest) | (block <= -full_scale)  # type: ignore[operator]  # numpy's types know no order of generic
             clipped += int(np.count_nonzero(at_full_scale))
         low, high = min(low, block_low), max(high, block_high)
         stop = position + len(block)

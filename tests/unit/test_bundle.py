@@ -442,7 +442,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> Non
     path = tmp_path / "state.json"
     write_whole(path, b"old")
     with pytest.raises(TypeError):
-        write_whole(path, "no bytes")  # type: ignore[arg-type] - wrong on purpose
+        write_whole(path, "no bytes")  # type: ignore[arg-type]  # wrong on purpose
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
