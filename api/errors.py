@@ -105,6 +105,12 @@ STATUS: Mapping[type[SignalMLError], int] = {
     errors.InvalidLabels: 422,
     # What is stored is not fit to serve, and the request was: the conflict is with the state of the server.
     errors.ModelError: 409,
+    errors.DatasetError: 422,
+    errors.DatasetNotFound: 404,
+    errors.InvalidParameter: 422,
+    errors.StorageFull: 507,
+    errors.DownloadError: 502,
+    errors.Cancelled: 409,
     RequestError: 400,
     InvalidRequest: 422,
     BodyTooLarge: 413,

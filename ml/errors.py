@@ -26,6 +26,21 @@
     │   ├── AliasNotSet
     │   ├── AliasReserved
     │   └── InvalidLabels
+    ├── DatasetError               recordings cannot be learned from as they lie
+    │   ├── DatasetNotFound
+    │   ├── DatasetEmpty
+    │   ├── ManifestInvalid
+    │   ├── InvalidName
+    │   ├── OneClassOnly
+    │   ├── TooFewRecordings
+    │   ├── SplitImpossible
+    │   └── LeakingSplit
+    ├── InvalidParameter           a number or a choice that this work cannot be done with
+    ├── StorageFull                the disk has no room for what is to be written
+    ├── DownloadError              an archive cannot be had
+    │   ├── DownloadFailed
+    │   └── DownloadDamaged
+    ├── Cancelled                  work stopped because somebody asked for it
     └── MissingExtra               an optional part of the project is not installed
 
 Each class has a stable ``code`` that clients may rely on. The message is one sentence that says what was found and what
@@ -179,10 +194,100 @@ class InvalidLabels(ModelError):
     code = "model_labels_invalid"
 
 
+class DatasetError(SignalMLError):
+    """Recordings that cannot be learned from as they lie."""
+
+    code = "dataset_refused"
+
+
+class DatasetNotFound(DatasetError):
+    """There is no such folder or manifest."""
+
+    code = "dataset_not_found"
+
+
+class DatasetEmpty(DatasetError):
+    """There is no readable recording in it."""
+
+    code = "dataset_empty"
+
+
+class ManifestInvalid(DatasetError):
+    """A manifest that lacks a column, or holds a value that means nothing."""
+
+    code = "dataset_manifest_invalid"
+
+
+class InvalidName(DatasetError):
+    """A name that could not be, or must not become, the name of a folder."""
+
+    code = "name_invalid"
+
+
+class OneClassOnly(DatasetError):
+    """Recordings of healthy machines only, or of faults only, where both are needed."""
+
+    code = "dataset_one_class"
+
+
+class TooFewRecordings(DatasetError):
+    """Fewer recordings than there must be on each side of a split."""
+
+    code = "dataset_too_small"
+
+
+class SplitImpossible(DatasetError):
+    """The recordings cannot be split in the way that was asked for."""
+
+    code = "split_impossible"
+
+
+class LeakingSplit(DatasetError):
+    """A split with the same recording, block or session on two sides."""
+
+    code = "split_leaks"
+
+
+class InvalidParameter(SignalMLError):
+    """A number or a choice that this work cannot be done with."""
+
+    code = "parameter_invalid"
+
+
+class StorageFull(SignalMLError):
+    """The disk has no room for what is to be written."""
+
+    code = "storage_full"
+
+
+class DownloadError(SignalMLError):
+    """An archive cannot be had."""
+
+    code = "download_error"
+
+
+class DownloadFailed(DownloadError):
+    """The server does not answer, or not with what was asked for."""
+
+    code = "download_failed"
+
+
+class DownloadDamaged(DownloadError):
+    """An archive that is not the one its checksum promises, or does not unpack."""
+
+    code = "download_damaged"
+
+
+class Cancelled(SignalMLError):
+    """Work stopped because somebody asked for it; nothing half-done was left."""
+
+    code = "cancelled"
+
+
 class MissingExtra(SignalMLError):
     """An optional part of the project is needed and not installed."""
 
     code = "extra_missing"
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs TensorFlow, which is not installed: run  pip install 'signalml[{extra}]'")
+        super().__init__(f"{what} needs packages that are not installed: run  pip install 'signalml[{extra}]'")

@@ -42,6 +42,11 @@ WHOLE_NUMBERS = (
 
 Padding = Literal["constant", "reflect", "none"]
 Fit = Literal["crop_or_repeat_tail"]
+Level = Literal["as_recorded", "clip_mean"]
+
+# Fields that came after the first bundles were written, and what was done before they were there. Such a field is
+# written only where it says something else, so that a spec keeps its fingerprint, and old bundles are read.
+ADDED: dict[str, Any] = {"level": "as_recorded"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,8 @@ class FeatureSpec:
         fmin_hz, fmax_hz: range of the mel bands.
         n_mfcc: cepstral coefficients kept, or None for log-mel bands themselves.
         dynamic_range_db: what lies further under the loudest value of a clip is raised to it; None for no floor.
+        level: ``as_recorded``, or ``clip_mean``: the mean of a clip's log-mel values is taken off each, so that how
+            loud it was recorded says nothing.
         silent_frames: frames of zeros put after the sound before it is fitted; the original has 2.
         fit: how the frames of a clip become ``clip_frames``. ``crop_or_repeat_tail`` is the original's: leave out what
             is too much, or repeat as many of the last frames as are missing. Where fewer are there than missing, the
@@ -82,6 +89,7 @@ class FeatureSpec:
     fmax_hz: float
     n_mfcc: int | None = None
     dynamic_range_db: float | None = 80.0
+    level: Level = "as_recorded"
     silent_frames: int = 0
     fit: Fit = "crop_or_repeat_tail"
 
@@ -125,6 +133,7 @@ class FeatureSpec:
             _range("silent_frames", self.silent_frames, 0, self.clip_frames - 1),
         )
         yield self.fit in get_args(Fit), _choice("fit", self.fit, get_args(Fit))
+        yield self.level in get_args(Level), _choice("level", self.level, get_args(Level))
 
     @classmethod
     def original(cls) -> Self:
@@ -158,9 +167,21 @@ class FeatureSpec:
         canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
+    def windows(self, samples: int) -> list[tuple[int, int]]:
+        """Where each window of a recording of so many samples starts and stops.
+
+        One that fills at most a clip is one window. A longer one is cut into windows of one clip, each half a clip
+        after the last, and a final one that ends where the recording ends, so that every moment is heard. A remainder
+        of less than a hop of the spectrum opens no new one.
+        """
+        length = self.clip_samples
+        if samples < length + self.hop_length:
+            return [(0, samples)]
+        return [(start, start + length) for start in [*range(0, samples - length, length // 2), samples - length]]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as serialised in a bundle."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name not in ADDED or value != ADDED[name]}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -170,9 +191,9 @@ class FeatureSpec:
             SpecError: a field is missing, unknown, of the wrong type or out of range.
         """
         names = {field.name for field in fields(cls)}
-        if set(values) != names:
+        if set(values) | set(ADDED) != names:
             raise SpecError(
-                f"Feature spec: the fields {sorted(set(values) ^ names)} are unknown or missing: "
+                f"Feature spec: the fields {sorted(set(values) ^ (names - set(ADDED)))} are unknown or missing: "
                 "was it written by another version?"
             )
         try:
@@ -239,6 +260,8 @@ class FeatureExtractor:
         mel *= 10.0
         if self.spec.dynamic_range_db is not None:
             np.maximum(mel, mel.max() - self.spec.dynamic_range_db, out=mel)
+        if self.spec.level == "clip_mean":
+            mel -= mel.mean()
         return mel
 
     def coefficients(self, log_mel: NDArray[np.float32]) -> NDArray[np.float32]:

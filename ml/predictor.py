@@ -1,7 +1,6 @@
 """Bundle and recording in, verdict out: the one way that anything here is ever scored.
 
-**Windows.** A recording that fills at most one clip is one window. A longer one is cut into windows of one clip, each
-half a clip after the last, and a final one that ends where the recording ends, so that every moment is heard.
+**Windows.** As :meth:`ml.features.FeatureSpec.windows` cuts them: every moment is heard.
 
 **Score.** Of the most probable fault ``f`` and the most probable healthy class ``h``: ``p(f) / (p(f) + p(h))``, 0 to 1,
 higher is more anomalous. At the threshold of 0.5 this is the original's rule, the most probable class; unlike that rule
@@ -138,7 +137,7 @@ class Predictor:
         samples = self._extractor.resample(recording.samples, recording.sample_rate_hz)
         timeline = tuple(
             self._judge(start / rate_hz, min(stop / rate_hz, recording.quality.duration_s), samples[start:stop])
-            for start, stop in self._windows(len(samples))
+            for start, stop in self.bundle.content.spec.windows(len(samples))
         )
         decision = self.bundle.content.decision
         return Verdict(
@@ -151,16 +150,6 @@ class Predictor:
             version=self.bundle.version,
             labels_revision=self.labels_revision,
         )
-
-    def _windows(self, samples: int) -> list[tuple[int, int]]:
-        """Where each window starts and stops; a remainder of less than a hop of the spectrum opens no new one."""
-        spec = self.bundle.content.spec
-        length = spec.clip_samples
-        if samples < length + spec.hop_length:
-            return [(0, samples)]
-        step = length // 2
-        starts = [*range(0, samples - length, step), samples - length]
-        return [(start, start + length) for start in starts]
 
     def _judge(self, start_s: float, end_s: float, clip: NDArray[np.float32]) -> Window:
         probabilities = self._probabilities(self._extractor.log_mel(clip))

@@ -1,0 +1,63 @@
+"""Long work as a person sees it: bars on a terminal, a line for each step in a log. All on stderr."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from ml.progress import Progress, Report
+
+
+@contextmanager
+def shown_progress(console: Console | None = None) -> Iterator[Report]:
+    """Show what is reported until the work is done.
+
+    Args:
+        console: where to; stderr if left out.
+
+    Yields:
+        The report to hand to the work.
+    """
+    console = console or Console(stderr=True)
+    if console.is_terminal:
+        with _bars(console) as bars:
+            yield _Shown(bars)
+    else:
+        yield _Logged(console)
+
+
+def _bars(console: Console) -> Bars:
+    return Bars(
+        TextColumn("{task.description:<22}", markup=False),
+        BarColumn(24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+        console=console,
+    )
+
+
+class _Shown:
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.step not in self._tasks:
+            self._tasks[progress.step] = self._bars.add_task(progress.step, note="")
+        self._bars.update(self._tasks[progress.step], completed=progress.done, total=progress.total, note=progress.note)
+
+
+class _Logged:
+    """One line when a step is done; its note is its last word."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.done == progress.total:
+            line = f"{progress.step}: {progress.done} of {progress.total} {progress.note}"
+            self._console.print(line.rstrip(), markup=False, highlight=False)

@@ -1,0 +1,86 @@
+"""The same work on many things, in as many processes as there are cores, a bounded number at a time."""
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from ml.progress import Progress, Report, silent
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+# Enough waiting work that no process idles between two reports; few enough that results do not pile up.
+WAITING_PER_PROCESS = 8
+# Below this, starting processes (a second, most of it importing scipy) takes longer than they save.
+WORTH_A_PROCESS = 32
+
+
+def processes_for(items: int, asked: int | None = None) -> int:
+    """How many processes to use: what was asked for, else one per core that this process may use, if it is worth it."""
+    if asked is not None:
+        return max(1, asked)
+    return len(os.sched_getaffinity(0)) if items >= WORTH_A_PROCESS else 1
+
+
+def ordered_map(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    step: str,
+    processes: int | None = None,
+    report: Report = silent,
+) -> Iterator[Result]:
+    """``function`` of each item, in the order of the items.
+
+    Args:
+        function: what to do; picklable, as are items and results (a module's function, or a partial of one).
+        items: on what.
+        step: its name in the reports.
+        processes: how many; 1 does the work here; None decides by cores and items.
+        report: told after each item.
+
+    Raises:
+        Whatever ``function`` raises, at its item; work not yet begun is dropped.
+    """
+    count = processes_for(len(items), processes)
+    results = map(function, items) if count == 1 else _spread(function, items, count)
+    report(Progress(step, 0, len(items)))
+    for done, result in enumerate(results, 1):
+        report(Progress(step, done, len(items)))
+        yield result
+
+
+def _spread(function: Callable[[Item], Result], items: Sequence[Item], count: int) -> Iterator[Result]:
+    # Never forked: the parent may hold TensorFlow's threads, and their locks would be copied without them.
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("forkserver"), initializer=_begin)
+    remaining = iter(items)
+    waiting: deque[Future[Result]] = deque(
+        pool.submit(function, item) for item in islice(remaining, count * WAITING_PER_PROCESS)
+    )
+    try:
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(pool.submit(function, item) for item in islice(remaining, 1))
+            yield result
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin() -> None:
+    """The processes are the parallelism: BLAS threads inside them would only compete. They end with their parent."""
+    threadpool_limits(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A pool's processes hold their own queue open, so a parent that was killed would leave them waiting for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
