@@ -7,7 +7,11 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from cli import keys, models
+from cli import download, keys, models
+from cli.evaluate import evaluate
+from cli.inspect import inspect
+from cli.score import score
+from cli.simulate import simulate
 from ml.errors import SignalMLError
 
 app = typer.Typer(
@@ -19,6 +23,15 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models", help="Import models, and say which of them answers.")
 app.add_typer(keys.app, name="keys", help="API keys, for a service that requires them.")
+app.add_typer(download.app, name="download", help="Public recordings, fetched, checked and unpacked.")
+app.command(epilog="Example:  `signalml simulate data/fans`,  then  `signalml inspect data/fans`")(simulate)
+app.command(epilog="Example:  `signalml inspect data/fans`,  or  `signalml inspect data/fans --csv > sounds.csv`")(
+    inspect
+)
+app.command(epilog="Example:  `signalml score recordings/`,  or  `signalml score *.wav --format csv > scores.csv`")(
+    score
+)
+app.command(epilog="Example:  `signalml evaluate champion data/fans --format json > evaluation.json`")(evaluate)
 
 
 @app.command(epilog="Example:  `SIGNALML_PORT=8080 signalml serve`,  or  `signalml serve --port 8080 --processes 2`")

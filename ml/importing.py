@@ -7,25 +7,23 @@ into a network built here, and whatever does not fit is refused.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import bundle
-from ml.audio import decode
-from ml.bundle import Content, Decision, GoldenClip
-from ml.errors import ImportRefused, MissingExtra
-from ml.features import FeatureExtractor, FeatureSpec
-from ml.golden import golden_clip
+from ml.bundle import Decision
+from ml.classifier.recipe import NetworkSpec
+from ml.errors import ImportRefused, InvalidParameter, MissingExtra
+from ml.features import FeatureSpec
 from ml.labels import ORIGINAL_LABELS
+from ml.publishing import publish
 from ml.registry import Registry
 
 if TYPE_CHECKING:
     import h5py
-
-    from ml.classifier import CnnSpec
 
 MAX_DESCRIPTION_BYTES = 2**20
 # What h5py and a description that is not what it should be can raise; ImportRefused itself is none of them.
@@ -67,64 +65,50 @@ def import_original(source: Path, registry: Registry, name: str = "original") ->
     try:
         import h5py
 
-        from ml import classifier
+        from ml.classifier import network
     except ImportError as error:
         raise MissingExtra("Importing a Keras model", "train") from error
 
     content = source.read_bytes()
-    spec = FeatureSpec.original()
+    spec, classes = FeatureSpec.original(), len(ORIGINAL_LABELS.classes)
+    shape = (spec.rows, spec.clip_frames)
     try:
         with h5py.File(source, "r") as file:
-            cnn, keras_version = _describe(file, spec, len(ORIGINAL_LABELS.classes))
-            weights = _weights(file, cnn)
+            layers, keras_version = _describe(file, spec, classes)
+            weights = _weights(file, layers.weight_shapes(shape, classes))
     except UNREADABLE as error:
         raise ImportRefused(f"{source.name} is no HDF5 file of this network: {error}") from error
 
     try:
-        model = classifier.build(cnn)
-    except ValueError as error:
-        raise ImportRefused(f"The layers do not fit one another: {error}") from error
+        model = network.build(layers, shape, classes)
+    except InvalidParameter as error:
+        raise ImportRefused(str(error)) from error
     model.set_weights(weights)
-    golden = golden_clip()
-    extractor = FeatureExtractor(spec)
-    recording = decode(golden, channel=spec.channel)
-    probe = extractor(extractor.resample(recording.samples, recording.sample_rate_hz))[None, :, :, None]
-    noise = np.random.default_rng(0).normal(0, 50, (3, *spec.input_shape)).astype(np.float32)
-    with registry.incoming() as folder:
-        keras_file, litert = classifier.export(model, folder, [probe, *noise])
-        answer = model(probe, training=False).numpy()[0]
-        bundle.write(
-            folder,
-            name,
-            Content(
-                spec=spec,
-                labels=ORIGINAL_LABELS,
-                decision=Decision(0.5, None, "the most probable class, as the original decided; never measured"),
-                card={
-                    "source": {
-                        "kind": "original project, Keras HDF5",
-                        "file": source.name,
-                        "sha256": hashlib.sha256(content).hexdigest(),
-                        "keras_version": keras_version,
-                    },
-                    "network": {"filters": list(cnn.filters), "kernel": cnn.kernel, "pool": cnn.pool},
-                    "trained_on": "unknown to this project; the original names MIMII fans",
-                    "metrics": None,
-                    "limits": "It knows four classes. A fault of another kind, another machine, speech or rain is "
-                    "answered with one of the four all the same.",
-                },
-                litert=litert,
-                golden=GoldenClip(golden, tuple(float(p) for p in answer)),
-            ),
-            keras_file,
-        )
-        return registry.add(folder)
+    return publish(
+        model,
+        name=name,
+        spec=spec,
+        labels=ORIGINAL_LABELS,
+        decision=Decision(0.5, None, "the most probable class, as the original decided; never measured"),
+        card={
+            "source": {
+                "kind": "original project, Keras HDF5",
+                "file": source.name,
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "keras_version": keras_version,
+            },
+            "network": {"filters": list(layers.filters), "kernel": layers.kernel, "pool": layers.pool},
+            "trained_on": "unknown to this project; the original names MIMII fans",
+            "metrics": None,
+            "limits": "It knows four classes. A fault of another kind, another machine, speech or rain is "
+            "answered with one of the four all the same.",
+        },
+        registry=registry,
+    )
 
 
-def _describe(file: "h5py.File", spec: FeatureSpec, classes: int) -> tuple["CnnSpec", str]:
+def _describe(file: "h5py.File", spec: FeatureSpec, classes: int) -> tuple[NetworkSpec, str]:
     """Read the description and hold every layer against the network that it must be."""
-    from ml.classifier import CnnSpec
-
     description = file.attrs.get("model_config")
     if isinstance(description, bytes):
         description = description.decode("utf-8", "replace")
@@ -167,16 +151,16 @@ def _describe(file: "h5py.File", spec: FeatureSpec, classes: int) -> tuple["CnnS
         raise ImportRefused(f"The network takes {list(shape)[1:]}; the original's features are {spec.input_shape[1:]}.")
     if layers[-1][1].get("units") != classes:
         raise ImportRefused(f"The network has {layers[-1][1].get('units')} outputs; {classes} were expected.")
-    cnn = CnnSpec(
-        rows=spec.rows,
-        frames=spec.clip_frames,
-        classes=classes,
+    described = NetworkSpec(
+        scale=False,
+        average="all",
+        hidden=(),
         filters=tuple(_count("filters", values.get("filters")) for values in convolutions),
         kernel=kernel,
         pool=pool,
     )
     version = file.attrs.get("keras_version", "unknown")
-    return cnn, version.decode("ascii", "replace") if isinstance(version, bytes) else str(version)
+    return described, version.decode("ascii", "replace") if isinstance(version, bytes) else str(version)
 
 
 def _layers(config: Any) -> list[dict[str, Any]]:
@@ -208,7 +192,7 @@ def _count(field: str, value: Any) -> int:
     return value
 
 
-def _weights(file: "h5py.File", cnn: "CnnSpec") -> list[NDArray[np.float32]]:
+def _weights(file: "h5py.File", expected: Sequence[tuple[int, ...]]) -> list[NDArray[np.float32]]:
     """Copy kernels and biases in the order of the layers, each of exactly the shape it must have."""
     try:
         group = _inside(file, "model_weights")
@@ -221,8 +205,8 @@ def _weights(file: "h5py.File", cnn: "CnnSpec") -> list[NDArray[np.float32]]:
     except UNREADABLE as error:
         raise ImportRefused(f"The weights cannot be found ({error}).") from error
     shapes = [tuple(dataset.shape) for dataset in datasets]
-    if shapes != list(cnn.weight_shapes):
-        raise ImportRefused(f"The weights have the shapes {shapes}; the layers ask for {list(cnn.weight_shapes)}.")
+    if shapes != list(expected):
+        raise ImportRefused(f"The weights have the shapes {shapes}; the layers ask for {list(expected)}.")
     weights = [np.asarray(dataset[()], np.float32) for dataset in datasets]
     if not all(np.isfinite(weight).all() for weight in weights):
         raise ImportRefused("Some of the weights are NaN or infinite.")

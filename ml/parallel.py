@@ -4,13 +4,16 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing
+from functools import cache
 from itertools import islice
 from typing import TypeVar
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
+from ml.native import reuse_memory
 from ml.progress import Progress, Report, silent
 
 Item = TypeVar("Item")
@@ -49,32 +52,55 @@ def ordered_map(
         Whatever ``function`` raises, at its item; work not yet begun is dropped.
     """
     count = processes_for(len(items), processes)
-    results = map(function, items) if count == 1 else _spread(function, items, count)
     report(Progress(step, 0, len(items)))
-    for done, result in enumerate(results, 1):
-        report(Progress(step, done, len(items)))
+    # Closed here, and not when a traceback is forgotten: no process works on after an error has been answered.
+    with closing(_here(function, items) if count == 1 else _spread(function, items, count)) as results:
+        for done, result in enumerate(results, 1):
+            report(Progress(step, done, len(items)))
+            yield result
+
+
+def _here(function: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result, None, None]:
+    """One after another, with one BLAS thread as in a pool's process: the same numbers, to the bit."""
+    threads = ThreadpoolController()
+    for item in items:
+        # Between items the caller works, with as many threads as it likes.
+        with threads.limit(limits=1):
+            result = function(item)
         yield result
 
 
-def _spread(function: Callable[[Item], Result], items: Sequence[Item], count: int) -> Iterator[Result]:
+def _spread(function: Callable[[Item], Result], items: Sequence[Item], count: int) -> Generator[Result, None, None]:
     # Never forked: the parent may hold TensorFlow's threads, and their locks would be copied without them.
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("forkserver"), initializer=_begin)
     remaining = iter(items)
     waiting: deque[Future[Result]] = deque(
-        pool.submit(function, item) for item in islice(remaining, count * WAITING_PER_PROCESS)
+        pool.submit(_alone, function, item) for item in islice(remaining, count * WAITING_PER_PROCESS)
     )
     try:
         while waiting:
             result = waiting.popleft().result()
-            waiting.extend(pool.submit(function, item) for item in islice(remaining, 1))
+            waiting.extend(pool.submit(_alone, function, item) for item in islice(remaining, 1))
             yield result
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _alone(function: Callable[[Item], Result], item: Item) -> Result:
+    """The processes are the parallelism: BLAS threads inside them would only compete, and sum in another order."""
+    with _loaded_threads().limit(limits=1):
+        return function(item)
+
+
+@cache
+def _loaded_threads() -> ThreadpoolController:
+    """Of the libraries that the function brought along: before it was unpickled, there was no BLAS to be limited."""
+    return ThreadpoolController()
+
+
 def _begin() -> None:
-    """The processes are the parallelism: BLAS threads inside them would only compete. They end with their parent."""
-    threadpool_limits(1)
+    """Memory is kept for the next item, and the process ends with its parent."""
+    reuse_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from ml.audio import flac, wav
 from ml.audio.limits import DEFAULT_LIMITS, AudioLimits, Header
+from ml.audio.meter import Meter
 from ml.audio.recording import Channel, Quality, Recording
-from ml.errors import ChannelNotFound, EmptyAudio, NotAudio, NotFinite
+from ml.errors import ChannelNotFound, EmptyAudio, NotAudio
 
 # One block of 8 channels is 256 KiB as float32: it stays in a core's L2 cache between conversion and mixing.
 SAMPLES_PER_BLOCK = 65_536
-# Some tools write integers as floats, so a full scale of 2**31 is taken; beyond it squares would overflow float32.
-LARGEST_FLOAT = 2.0**31
 KNOWN_FILES = (
     (0, b"\x89PNG", "a PNG image"),
     (0, b"\xff\xd8\xff", "a JPEG image"),
@@ -52,16 +51,35 @@ def decode(
         AudioError: one of its subclasses, with what was found and what was expected.
         OSError: the path cannot be read.
     """
-    if isinstance(source, (str, os.PathLike)):
-        with Path(source).open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                raise EmptyAudio("The file is empty; a WAV or FLAC recording was expected.")
-            # Closed with its last view, not here: an error's traceback still holds views of it.
-            source = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    return _decode(memoryview(source), channel, limits)
+    data = mapped(source) if isinstance(source, (str, os.PathLike)) else memoryview(source)
+    header, blocks = opened(data, limits)
+    if channel != "mean" and not 0 <= channel < header.channels:
+        raise ChannelNotFound(
+            f"The model listens to channel {channel} (counted from 0); the recording has {header.channels}."
+        )
+    return _mix(blocks, header, channel)
 
 
-def _decode(data: memoryview, channel: Channel, limits: AudioLimits) -> Recording:
+def mapped(path: str | os.PathLike[str]) -> memoryview:
+    """A file's bytes, without reading them yet.
+
+    Raises:
+        EmptyAudio: it has none.
+        OSError: the path cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise EmptyAudio("The file is empty; a WAV or FLAC recording was expected.")
+        # Closed with its last view, not here: an error's traceback still holds views of it.
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def opened(data: memoryview, limits: AudioLimits) -> tuple[Header, Iterator[NDArray[np.generic]]]:
+    """What a recording says of itself, held to ``limits``, and its samples as they are coded, block by block.
+
+    Raises:
+        AudioError: one of its subclasses; those of the samples while they are read.
+    """
     if len(data) == 0:
         raise EmptyAudio("There are no bytes; a WAV or FLAC recording was expected.")
     magic = bytes(data[:4])
@@ -70,35 +88,21 @@ def _decode(data: memoryview, channel: Channel, limits: AudioLimits) -> Recordin
     container = flac if magic == flac.MAGIC else wav
     header = container.read_header(data)
     limits.check(header)
-    if channel != "mean" and not 0 <= channel < header.channels:
-        raise ChannelNotFound(
-            f"The model listens to channel {channel} (counted from 0); the recording has {header.channels}."
-        )
-    frames_per_block = max(1, SAMPLES_PER_BLOCK // header.channels)
-    return _mix(container.blocks(data, header, frames_per_block), header, channel)
+    return header, container.blocks(data, header, max(1, SAMPLES_PER_BLOCK // header.channels))
 
 
 def _mix(blocks: Iterator[NDArray[np.generic]], header: Header, channel: Channel) -> Recording:
     """Mix to one channel while measuring; only the mono samples are ever held whole."""
-    container_bits = 32 if header.bits == 24 else header.bits
-    full_scale = 1.0 if header.floating else 2.0 ** (container_bits - 1)
-    highest = 1.0 if header.floating else full_scale - 2.0 ** (container_bits - header.bits)
+    meter = Meter(header)
     weights = np.zeros(header.channels, np.float32)
-    weights[slice(None) if channel == "mean" else channel] = 1.0 / full_scale
+    weights[slice(None) if channel == "mean" else channel] = 1.0 / meter.full_scale
     if channel == "mean":
         weights /= header.channels
 
     mono = np.empty(header.frames, np.float32)
-    position, clipped = 0, 0
-    low, high = np.inf, -np.inf
+    position = 0
     for block in blocks:
-        block_low, block_high = float(block.min()), float(block.max())
-        if header.floating:
-            _check_finite(block_low, block_high)
-        if block_high >= highest or block_low <= -full_scale:
-            at_full_scale = (block >= highest) | (block <= -full_scale)  # type: ignore[operator]  # numpy's types know no order of generic
-            clipped += int(np.count_nonzero(at_full_scale))
-        low, high = min(low, block_low), max(high, block_high)
+        meter.read(block)
         stop = position + len(block)
         np.matmul(block.astype(np.float32), weights, out=mono[position:stop])
         position = stop
@@ -112,18 +116,10 @@ def _mix(blocks: Iterator[NDArray[np.generic]], header: Header, channel: Channel
             sample_rate_hz=header.sample_rate_hz,
             channels=header.channels,
             level_dbfs=20 * float(np.log10(rms)) if rms > 0 else None,
-            clipped_share=clipped / (header.frames * header.channels),
-            digital_silence=low == high,
+            clipped_share=meter.clipped / (header.frames * header.channels),
+            digital_silence=meter.low == meter.high,
         ),
     )
-
-
-def _check_finite(low: float, high: float) -> None:
-    """NaN survives min and max, so two numbers tell of a whole block."""
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise NotFinite("The recording holds samples that are NaN or infinite; finite numbers were expected.")
-    if max(-low, high) > LARGEST_FLOAT:
-        raise NotFinite(f"A sample has the value {max(-low, high):.3g}; full scale is 1 for floating-point recordings.")
 
 
 def _looks_like(data: memoryview) -> str:

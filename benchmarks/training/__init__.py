@@ -1,0 +1,1 @@
+"""Training beside the original's way: one file for each measurement."""

@@ -1,0 +1,36 @@
+"""``signalml download``: public recordings, in the layout that everything else reads."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.progress import shown_progress
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+# As in ml.download, which is imported once it is needed.
+ZENODO = "https://zenodo.org/api/records/3384388"
+
+
+@app.callback()
+def download() -> None:
+    """Public recordings, fetched, checked and unpacked."""
+
+
+@app.command(epilog="Example:  `signalml download mimii --machine fan --snr 6`,  then  `signalml inspect data/mimii`")
+def mimii(
+    machine: Annotated[list[str], typer.Option(help="fan, pump, slider or valve; may be given several times.")],
+    snr: Annotated[list[int], typer.Option(help="6, 0 or -6 dB; may be given several times.")],
+    to: Annotated[Path, typer.Option(help="Where the recordings go.")] = Path("data/mimii"),
+    source: Annotated[str, typer.Option(help="Address of the record's JSON, or of a mirror of it.")] = ZENODO,
+    keep_archives: Annotated[bool, typer.Option("--keep-archives", help="Keep the zip files.")] = False,
+) -> None:
+    """MIMII (Hitachi, 2019; CC BY-SA 4.0), roughly 8 to 11 GB for a machine and a ratio. What was cut off goes on."""
+    from ml.download import download_mimii
+
+    with shown_progress() as report:
+        new = download_mimii(
+            to, machines=machine, snr_db=snr, source=source, keep_archives=keep_archives, report=report
+        )
+    typer.echo(f"{', '.join(new)} in {to}" if new else f"All of it is in {to} already.")
+    typer.echo(f"next:  signalml inspect {to}   signalml train {to} --name mimii")

@@ -1,0 +1,188 @@
+"""``signalml evaluate``: what a model is worth on recordings that it has not learned from."""
+
+import csv
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.table import Table
+
+from api.settings import Settings
+from cli.inspect import index_cache
+from cli.output import print_table
+from cli.progress import shown_progress
+from ml.dataset import Dataset, Entry, index
+from ml.errors import DatasetEmpty
+from ml.evaluation import Estimate, Evaluation, Slice, judge
+from ml.evaluation import evaluate as weigh
+from ml.evaluation.fitted import Fitted
+from ml.native import notes_held_back, reuse_memory
+from ml.predictor import Predictor
+from ml.progress import Report
+from ml.registry import Registry
+
+FIGURES = ("auc", "pauc", "detection_rate", "false_alarm_rate", "auc_gain_randomised", "auc_level_only")
+COUNTS = ("n", "normal", "abnormal", "groups", "normal_groups", "abnormal_groups")
+WHAT = ("name", "kind", "machine", "machine_id", "snr_db")
+SUMMARY = {
+    "harmonic_mean_auc": "AUC, harmonic mean over machine ids",
+    "harmonic_mean_pauc": "pAUC, harmonic mean over machine ids",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro-F1",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+}
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A version, or champion, challenger, previous.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="DATASET", help="A folder of recordings, or a manifest (.csv), with both classes.")
+    ],
+    form: Annotated[
+        Literal["table", "json", "csv"],
+        typer.Option("--format", help="table for a person; json, all of it; csv, a row per slice."),
+    ] = "table",
+    snr: Annotated[float | None, typer.Option(help="Only the recordings at this signal-to-noise ratio, in dB.")] = None,
+    gain_db: Annotated[
+        float, typer.Option(min=0, max=60, help="Judge again with a random gain of up to so many dB; 0: do not.")
+    ] = 6.0,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Count the recordings that the model was fitted on, too: a test of memory.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of the random gains and of the intervals.")] = 0,
+    processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
+) -> None:
+    """Judge a dataset's recordings, but for those that the model was fitted on, and say how well that went."""
+    # --protocol original belongs here: the retraining is in ml.protocols.
+    reuse_memory()
+    home = Settings().home
+    with notes_held_back():
+        predictor = Registry(home).predictor(model)
+    with shown_progress() as report:
+        dataset = index(source, snr_db=snr, cache=index_cache(), processes=processes, report=report)
+        entries, said = _held_out(dataset, Fitted.of(home, predictor.bundle.version), all_)
+        evaluation = _evaluated(predictor, dataset, entries, gain_db, seed, processes, report)
+    evaluation = replace(evaluation, notes=(*said, *evaluation.notes))
+    if form == "json":
+        facts = {
+            "version": predictor.bundle.version,
+            "dataset": dataset.name,
+            "dataset_fingerprint": dataset.fingerprint,
+            "gain_db": gain_db,
+            "seed": seed,
+        }
+        typer.echo(json.dumps(facts | evaluation.to_dict(), indent=2, allow_nan=False))
+    elif form == "csv":
+        csv.writer(sys.stdout, lineterminator="\n").writerows(_csv_rows(evaluation))
+    else:
+        typer.echo(f"{predictor.bundle.version} on {dataset.name}: {_counted(len(entries), 'recording')}\n")
+        _print_tables(evaluation)
+
+
+def _evaluated(
+    predictor: Predictor,
+    dataset: Dataset,
+    entries: Sequence[Entry],
+    gain_db: float,
+    seed: int,
+    processes: int | None,
+    report: Report,
+) -> Evaluation:
+    judged = judge(predictor, dataset, entries, seed=seed, processes=processes, report=report)
+    gained = None
+    if gain_db:
+        gained = judge(predictor, dataset, entries, gain_db=gain_db, seed=seed, processes=processes, report=report)
+    return weigh(
+        judged,
+        gain_judged=gained,
+        threshold=predictor.bundle.content.decision.threshold,
+        classes=[label.name for label in predictor.labels.classes],
+        seed=seed,
+    )
+
+
+def _held_out(dataset: Dataset, fitted: Fitted | None, all_: bool) -> tuple[tuple[Entry, ...], list[str]]:
+    """The recordings that count, each once, and what is to be said of the others.
+
+    Raises:
+        DatasetEmpty: none remains.
+    """
+    said = []
+    if dataset.refusals:
+        said.append(f"{_counted(len(dataset.refusals), 'file')} could not be read; signalml inspect lists them.")
+    once = {entry.audio_hash: entry for entry in reversed(dataset.entries)}
+    if len(once) < len(dataset.entries):
+        copies = _counted(len(dataset.entries) - len(once), "exact copy", "exact copies")
+        said.append(f"{copies} of other recordings left out.")
+    entries = tuple(entry for entry in dataset.entries if once[entry.audio_hash] is entry)
+    if fitted is None:
+        said.append("What this model was fitted on is not recorded here: some of it may be among these recordings.")
+        return entries, said
+    sides = Counter(fitted.side(entry) for entry in entries)
+    seen = {side: count for side, count in sides.items() if side not in ("test", None)}
+    if not seen:
+        return entries, said
+    shown = ", ".join(f"{side}: {count}" for side, count in sorted(seen.items()))
+    total = _counted(sum(seen.values()), "recording")
+    if all_:
+        said.insert(0, f"NOT HELD OUT: --all counts {total} of the model's own training ({shown}). This flatters it.")
+        return entries, said
+    said.append(f"{total} of the model's own training left out ({shown}).")
+    entries = tuple(entry for entry in entries if fitted.side(entry) in ("test", None))
+    if not entries:
+        raise DatasetEmpty(
+            f"Every recording of {dataset.name} belongs to the model's own training ({shown}); others are needed to "
+            "say what it is worth, or --all, which says how well it remembers."
+        )
+    return entries, said
+
+
+def _csv_rows(evaluation: Evaluation) -> Iterator[list[Any]]:
+    parts = ("value", "low", "high")
+    yield [*WHAT, *COUNTS, *(f"{figure}{'' if p == 'value' else '_' + p}" for figure in FIGURES for p in parts)]
+    for each in evaluation.slices:
+        figures = (getattr(getattr(each, figure), part) for figure in FIGURES for part in parts)
+        yield [*(getattr(each, name) for name in (*WHAT, *COUNTS)), *figures]
+
+
+def _print_tables(evaluation: Evaluation) -> None:
+    _print_slices(evaluation.slices)
+    typer.echo()
+    figures = Table("", "", box=None, show_header=False)
+    for name, words in SUMMARY.items():
+        figures.add_row(words, _shown(getattr(evaluation, name)))
+    print_table(figures, "")
+    typer.echo(f"\nTrue class by row, predicted class by column; anomalous above a score of {evaluation.threshold:g}:")
+    confusion = Table("", *evaluation.classes, box=None)
+    for name, row in zip(evaluation.classes, evaluation.confusion, strict=True):
+        confusion.add_row(name, *map(str, row))
+    print_table(confusion, "")
+    typer.echo()
+    for note in evaluation.notes:
+        typer.echo(f"- {note}")
+
+
+def _print_slices(slices: Sequence[Slice]) -> None:
+    heads = ("AUC", "pAUC", "detection", "false alarms", "AUC, random gain", "AUC, level only")
+    table = Table("recordings", "normal", "abnormal", "groups", *heads, box=None)
+    for each in slices:
+        figures = (_shown(getattr(each, figure)) for figure in FIGURES)
+        table.add_row(each.name, str(each.normal), str(each.abnormal), str(each.groups), *figures)
+    print_table(table, "")
+
+
+def _shown(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "-"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def _counted(number: int, noun: str, plural: str | None = None) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"

@@ -1,0 +1,165 @@
+"""``signalml inspect``: what is in a dataset, before anything is learned from it."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from api.settings import Settings
+from cli.output import print_table
+from cli.progress import shown_progress
+
+# Of lists that could be thousands long, a terminal gets the first.
+SHOWN = 10
+NAMES = {"channels": "channels", "sample_rate_hz": "sample rate", "bits": "bit depth", "codec": "codec"}
+UNITS = {"channels": "", "sample_rate_hz": " Hz", "bits": " bit", "codec": ""}
+
+
+def inspect(
+    source: Annotated[Path, typer.Argument(help="A folder of recordings, or a manifest (.csv).")],
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print the metadata table instead, a row per recording.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON instead.")] = False,
+    snr: Annotated[float | None, typer.Option(help="Only the recordings at this signal-to-noise ratio, in dB.")] = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
+) -> None:
+    """Show what a dataset holds: counts, sound characteristics, levels, refusals, copies, and how it would be split."""
+    from ml.dataset import index, summary
+    from ml.dataset.summary import metadata
+
+    if as_csv and as_json:
+        raise typer.BadParameter("--csv and --json were given; one of them was expected")
+    with shown_progress() as report:
+        dataset = index(source, snr_db=snr, cache=index_cache(), processes=processes, report=report)
+    if as_csv:
+        _print_csv([metadata(entry) for entry in dataset.entries])
+    elif as_json:
+        typer.echo(json.dumps(summary(dataset), indent=2, ensure_ascii=False))
+    else:
+        _print_summary(summary(dataset))
+
+
+def index_cache() -> Path:
+    """Where what was measured of recordings is kept, for every command that indexes."""
+    return Settings().home / "features" / "index.jsonl"
+
+
+def _print_csv(rows: list[dict[str, Any]]) -> None:
+    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _print_summary(facts: dict[str, Any]) -> None:
+    hours = facts["duration_s"] / 3600
+    total = f"{hours:.1f} h" if hours >= 1 else f"{facts['duration_s'] / 60:.1f} min"
+    _say(
+        f"{facts['name']}: {facts['recordings']} recordings, {total}, {facts['bytes'] / 1e6:,.1f} MB "
+        f"(layout: {facts['layout']}, fingerprint {facts['fingerprint']})"
+    )
+    for table in (_kinds(facts), _groups(facts), _shares(facts), _ranges(facts), _machine_levels(facts), _split(facts)):
+        if table.row_count:
+            _say(f"\n{table.title}")
+            table.title = None
+            print_table(table, "")
+    _print_notes(facts)
+
+
+def _kinds(facts: dict[str, Any]) -> Table:
+    table = _table("recordings by kind", "machine", "id", "SNR", "label", "fault", numbers=("recordings",))
+    for kind in facts["kinds"]:
+        snr = "-" if kind["snr_db"] is None else f"{kind['snr_db']:g} dB"
+        cells = (kind["machine"], kind["machine_id"], snr, kind["label"], kind["fault"])
+        table.add_row(*(cell or "-" for cell in cells), str(kind["recordings"]))
+    return table
+
+
+def _groups(facts: dict[str, Any]) -> Table:
+    counts = facts["groups"]["counts"]
+    origin = "named by the manifest" if facts["groups"]["named"] else "guessed from folders and file names"
+    table = _table(f"{len(counts)} groups, {origin}", "group", numbers=("normal", "abnormal"))
+    for group in counts[:SHOWN]:
+        table.add_row(group["group"], str(group["normal"]), str(group["abnormal"]))
+    if len(counts) > SHOWN:
+        table.add_row(f"... and {len(counts) - SHOWN} more (--json has all)", "", "")
+    return table
+
+
+def _shares(facts: dict[str, Any]) -> Table:
+    table = _table("sound", "property", "value", numbers=("share", "recordings"))
+    for name, shares in facts["shares"].items():
+        for share in shares:
+            value = f"{share['value']}{UNITS[name]}"
+            table.add_row(NAMES[name], value, f"{share['share']:.3f}", str(share["recordings"]))
+    return table
+
+
+def _ranges(facts: dict[str, Any]) -> Table:
+    table = _table("duration and level", "label", "", numbers=("min", "median", "max"))
+    for label, durations in facts["durations_s"].items():
+        for what, values, unit in (("duration", durations, "s"), ("level", facts["levels"]["dbfs"][label], "dBFS")):
+            if values:
+                table.add_row(label, what, *(f"{values[key]:.1f} {unit}" for key in ("min", "median", "max")))
+    return table
+
+
+def _machine_levels(facts: dict[str, Any]) -> Table:
+    table = _table("level alone: abnormal against normal", "of", numbers=("recordings", "difference", "AUC"))
+    if facts["levels"]["auc"] is None:
+        return table
+    for where in [facts["levels"], *facts["levels"]["by_machine"][:SHOWN]]:
+        name = where.get("machine", "all") + ("" if where.get("snr_db") is None else f" at {where['snr_db']:g} dB")
+        table.add_row(name, str(where["recordings"]), f"{where['difference_db']:+.1f} dB", f"{where['auc']:.2f}")
+    return table
+
+
+def _split(facts: dict[str, Any]) -> Table:
+    split = facts["split"]
+    title = f"automatic split: by {split.get('method')}, {split.get('left_out')} left out (guards and copies)"
+    table = _table(title, "side", numbers=("normal", "abnormal"))
+    for side, counts in split.get("sides", {}).items():
+        table.add_row(side, str(counts.get("normal", 0)), str(counts.get("abnormal", 0)))
+    return table
+
+
+def _print_notes(facts: dict[str, Any]) -> None:
+    warnings = list(facts["levels"]["given_away"])
+    if facts["split"].get("refused"):
+        warnings.append(f"No automatic split: {facts['split']['refused']}")
+    _list("warnings", warnings)
+    _list(f"{len(facts['refusals'])} refused", [f"{r['path']}: {r['reason']}" for r in facts["refusals"]])
+    _list(f"{len(facts['duplicates'])} sounds with copies", [_copies(same) for same in facts["duplicates"]])
+    _list(f"{len(facts['silent'])} silent", facts["silent"])
+    _list(f"{len(facts['clipped'])} with samples at full scale", facts["clipped"])
+
+
+def _copies(same: dict[str, Any]) -> str:
+    contradicting = "  (their labels contradict: none is used)" if same["contradicting"] else ""
+    return " = ".join(same["paths"]) + contradicting
+
+
+def _list(title: str, lines: list[str]) -> None:
+    if not lines:
+        return
+    _say(f"\n{title}")
+    for line in lines[:SHOWN]:
+        _say(f"  {line}")
+    if len(lines) > SHOWN:
+        _say(f"  ... and {len(lines) - SHOWN} more (--json has all)")
+
+
+def _table(title: str, *columns: str, numbers: tuple[str, ...]) -> Table:
+    table = Table(*columns, title=title, box=None)
+    for name in numbers:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _say(line: str) -> None:
+    Console(markup=False, highlight=False, soft_wrap=True).print(line)

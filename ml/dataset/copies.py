@@ -1,0 +1,38 @@
+"""The same sound more than once: it must not be learned from and judged on."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from ml.dataset.entries import Entry
+
+
+def without_copies(entries: Iterable[Entry]) -> tuple[list[Entry], list[tuple[Entry, str]]]:
+    """Keep the first of each sound, and none of a sound that is there under two labels or two faults.
+
+    Returns:
+        What is kept, and what is left out, with the reasons.
+    """
+    same: defaultdict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        same[entry.audio_hash].append(entry)
+    kept, left_out = [], []
+    for first, *copies in same.values():
+        other = next((copy for copy in copies if contradict(first, copy)), None)
+        if other is None:
+            kept.append(first)
+            left_out += [(copy, f"The same samples as {first.path}.") for copy in copies]
+        else:
+            reason = f"The same samples are {_name(first)} in {first.path} and {_name(other)} in {other.path}."
+            left_out += [(copy, reason) for copy in (first, *copies)]
+    return kept, left_out
+
+
+def contradict(one: Entry, other: Entry) -> bool:
+    """Whether two recordings are said to be of different conditions; an unknown fault contradicts none."""
+    if one.label != other.label:
+        return True
+    return None not in (one.fault, other.fault) and one.fault != other.fault
+
+
+def _name(entry: Entry) -> str:
+    return entry.fault or entry.label

@@ -1,0 +1,94 @@
+"""How far loudness alone tells normal from abnormal: what a model must not be praised for."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ml.dataset.entries import Entry
+from ml.dataset.listing import machine_name
+
+# Digital silence has no level; any number below the quietest recording ranks it.
+SILENCE_DBFS = -400.0
+# Where level alone tells the classes apart this well, a score without randomised gain may be loudness and nothing else.
+GIVEN_AWAY = 0.8
+# Fewer of a class than this say nothing about one machine.
+ENOUGH = 5
+
+
+def auc(normal: Sequence[float], abnormal: Sequence[float]) -> float | None:
+    """The probability that an abnormal value lies above a normal one, ties counted half (Mann and Whitney, 1947).
+
+    Returns:
+        0 to 1; None where there are none of one class.
+    """
+    if not normal or not abnormal:
+        return None
+    low, high = np.sort(np.asarray(normal, float)), np.asarray(abnormal, float)
+    below = np.searchsorted(low, high, "left") + np.searchsorted(low, high, "right")
+    return float(below.mean() / (2 * len(low)))
+
+
+def level_report(entries: Sequence[Entry]) -> dict[str, Any]:
+    """Levels by class, their difference, and the AUC of level alone: over all, and within each machine and SNR.
+
+    The AUC is that of the better direction, 0.5 to 1: a model may learn that the broken machine is the quieter one.
+    """
+    heard = _by_class(entry for entry in entries if entry.level_dbfs is not None)
+    of_machine: defaultdict[tuple[str, float | None], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.machine_id is not None:
+            of_machine[machine_name(entry.machine, entry.machine_id), entry.snr_db].append(entry)
+    machines = [
+        {"machine": machine, "snr_db": snr_db} | _told_by_level(within)
+        for (machine, snr_db), within in of_machine.items()
+        if min(map(len, _by_class(within).values())) >= ENOUGH
+    ]
+    pooled = _told_by_level(entries)
+    return {
+        "dbfs": {label: low_median_high(levels) for label, levels in heard.items()},
+        **pooled,
+        "by_machine": machines,
+        "given_away": [_warning(where) for where in [pooled, *machines] if (where["auc"] or 0) >= GIVEN_AWAY],
+    }
+
+
+def low_median_high(values: Sequence[float]) -> dict[str, float] | None:
+    """Minimum, median and maximum; None of nothing."""
+    if not values:
+        return None
+    return {"min": float(min(values)), "median": float(np.median(values)), "max": float(max(values))}
+
+
+def _by_class(entries: Iterable[Entry]) -> dict[str, list[float]]:
+    levels: dict[str, list[float]] = {"normal": [], "abnormal": []}
+    for entry in entries:
+        levels[entry.label].append(SILENCE_DBFS if entry.level_dbfs is None else entry.level_dbfs)
+    return levels
+
+
+def _told_by_level(entries: Iterable[Entry]) -> dict[str, Any]:
+    of_class = _by_class(entries)
+    one_way = auc(of_class["normal"], of_class["abnormal"])
+    return {
+        "recordings": sum(map(len, of_class.values())),
+        "difference_db": _difference_of_medians(of_class) if one_way is not None else None,
+        "auc": None if one_way is None else max(one_way, 1 - one_way),
+    }
+
+
+def _difference_of_medians(of_class: dict[str, list[float]]) -> float:
+    return float(np.median(of_class["abnormal"]) - np.median(of_class["normal"]))
+
+
+def _warning(where: dict[str, Any]) -> str:
+    name = " ".join(filter(None, (where.get("machine"), _at(where.get("snr_db"))))) or "all recordings"
+    return (
+        f"In {name}, level alone tells abnormal from normal with AUC {where['auc']:.2f} "
+        f"({where['difference_db']:+.1f} dB): judge scores with randomised gain."
+    )
+
+
+def _at(snr_db: float | None) -> str | None:
+    return None if snr_db is None else f"at {snr_db:g} dB"

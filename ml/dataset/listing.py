@@ -1,0 +1,80 @@
+"""What a folder or a manifest says of its recordings, before any of them is read."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from ml.dataset.entries import Label, Refusal
+
+SUFFIXES = (".wav", ".flac")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A recording by what its place, or its row, says of it; for the fields see :class:`~ml.dataset.entries.Entry`.
+
+    ``group`` is None where it has still to be guessed, then from the recordings of the same ``unit``.
+    """
+
+    path: str
+    label: Label
+    machine: str | None = None
+    machine_id: str | None = None
+    snr_db: float | None = None
+    fault: str | None = None
+    group: str | None = None
+    unit: str = ""
+
+
+@dataclass(slots=True)
+class Listing:
+    """Recordings and refusals of one folder or manifest, in no particular order."""
+
+    root: Path
+    layout: str
+    recordings: list[Listed] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    explicit_groups: bool = False
+
+
+def natural(path: str) -> tuple[list[str | int], str]:
+    """Sort key by which ``2.wav`` comes before ``10.wav``: the order that recorders count in."""
+    parts = re.split(r"([0-9]+)", path)
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], path
+
+
+def machine_name(machine: str | None, machine_id: str | None) -> str:
+    """``fan/id_00``; what is unknown of it is left out."""
+    return "/".join(part for part in (machine, machine_id) if part)
+
+
+def stays_within(root: Path, file: Path) -> bool:
+    """Whether a file lies below a folder after all links have been followed."""
+    return file.resolve().is_relative_to(root.resolve())
+
+
+def files_below(root: Path) -> Iterator[PurePosixPath]:
+    """WAV and FLAC files below ``root`` by their suffix, relative to it.
+
+    Hidden files and folders are left out, linked folders are not entered, and linked files are taken where they lead to
+    a file within ``root``: nothing outside it is ever read.
+    """
+    for folder, names, files in os.walk(root):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        for name in sorted(files):
+            file = Path(folder, name)
+            if name.startswith(".") or file.suffix.lower() not in SUFFIXES:
+                continue
+            if _is_regular(file) and (not file.is_symlink() or stays_within(root, file)):
+                yield PurePosixPath(file.relative_to(root).as_posix())
+
+
+def _is_regular(file: Path) -> bool:
+    """A named pipe would be waited on for ever."""
+    try:
+        return stat.S_ISREG(file.stat().st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,108 @@
+"""What is in a dataset, as plain values: counts, sound characteristics, levels, refusals, copies, and how it splits."""
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable
+from operator import attrgetter
+from typing import Any
+
+from ml.dataset.copies import contradict
+from ml.dataset.entries import Dataset, Entry
+from ml.dataset.levels import level_report, low_median_high
+from ml.dataset.splits import split
+from ml.errors import DatasetError
+
+KIND = ("machine", "machine_id", "snr_db", "label", "fault")
+# What the original project's notebook printed the shares of.
+PROPERTIES = ("channels", "sample_rate_hz", "bits")
+COLUMNS = (
+    *("path", "label", "machine", "machine_id", "snr_db", "fault", "group"),
+    *("channels", "sample_rate_hz", "bits", "codec", "duration_s", "level_dbfs", "peak_dbfs", "clipped_share", "bytes"),
+    "audio_hash",
+)
+
+
+def summary(dataset: Dataset) -> dict[str, Any]:
+    """Everything that ``signalml inspect`` shows.
+
+    Returns:
+        Plain values that JSON can hold: ``recordings`` and ``duration_s`` in all; ``kinds``, counts by machine, id,
+        SNR, label and fault; ``groups``; ``shares`` of channels, sample rates (hertz) and bit depths, 0 to 1, the most
+        frequent first; ``durations_s`` by label; ``levels`` (see :func:`~ml.dataset.levels.level_report`);
+        ``silent`` and ``clipped`` recordings; ``duplicates``; ``refusals``; ``split``, the automatic one.
+    """
+    entries = dataset.entries
+    return {
+        "name": dataset.name,
+        "layout": dataset.layout,
+        "fingerprint": dataset.fingerprint,
+        "recordings": len(entries),
+        "bytes": sum(entry.bytes for entry in entries),
+        "duration_s": sum(entry.duration_s for entry in entries),
+        "labels": dict(Counter(entry.label for entry in entries)),
+        "kinds": _kinds(entries),
+        "groups": {"named": dataset.explicit_groups, "counts": _groups(entries)},
+        "shares": {name: _shares(map(attrgetter(name), entries)) for name in (*PROPERTIES, "codec")},
+        "durations_s": _durations(entries),
+        "levels": level_report(entries),
+        "silent": [entry.path for entry in entries if entry.level_dbfs is None],
+        "clipped": [entry.path for entry in entries if entry.clipped_share > 0],
+        "duplicates": [_copies(same) for same in dataset.duplicates],
+        "refusals": [{"path": r.path, "code": r.code, "reason": r.reason} for r in dataset.refusals],
+        "split": automatic_split(dataset),
+    }
+
+
+def automatic_split(dataset: Dataset) -> dict[str, Any]:
+    """How the dataset is split if nothing is said: the method and counts by side and label, or why it cannot be."""
+    try:
+        result = split(dataset)
+    except DatasetError as error:
+        return {"refused": str(error), "code": error.code}
+    sides: dict[str, Counter[str]] = {"train": Counter(), "validation": Counter(), "test": Counter()}
+    for side, entry in result.sides():
+        sides[side][entry.label] += 1
+    return {
+        "method": result.method,
+        "sides": {side: dict(counts) for side, counts in sides.items()},
+        "left_out": len(result.left_out),
+    }
+
+
+def metadata(entry: Entry) -> dict[str, Any]:
+    """One row of the original's metadata table, and more; with ``path`` and ``label`` it is a manifest's row too."""
+    values = {name: getattr(entry, name) for name in COLUMNS}
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in values.items()}
+
+
+def _kinds(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    counts = Counter(tuple(getattr(entry, name) for name in KIND) for entry in entries)
+    ordered = sorted(counts, key=lambda kind: tuple((value is not None, value) for value in kind[:3]))
+    return [dict(zip(KIND, kind, strict=True)) | {"recordings": counts[kind]} for kind in ordered]
+
+
+def _groups(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for entry in entries:
+        counts[entry.group][entry.label] += 1
+    return [{"group": group, **{label: n[label] for label in ("normal", "abnormal")}} for group, n in counts.items()]
+
+
+def _shares(values: Iterable[Hashable]) -> list[dict[str, Any]]:
+    counts = Counter(values)
+    total = sum(counts.values())
+    return [{"value": value, "share": count / total, "recordings": count} for value, count in counts.most_common()]
+
+
+def _durations(entries: Iterable[Entry]) -> dict[str, Any]:
+    of_label: defaultdict[str, list[float]] = defaultdict(list)
+    for entry in entries:
+        of_label[entry.label].append(entry.duration_s)
+    return {label: low_median_high(durations) for label, durations in of_label.items()}
+
+
+def _copies(same: tuple[Entry, ...]) -> dict[str, Any]:
+    first, *others = same
+    return {
+        "paths": [entry.path for entry in same],
+        "contradicting": any(contradict(first, other) for other in others),
+    }

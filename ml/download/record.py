@@ -1,0 +1,68 @@
+"""What a Zenodo record says of its files: name, size, checksum, address."""
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ml.errors import DownloadFailed
+
+if TYPE_CHECKING:
+    import httpx
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A file that can be downloaded.
+
+    Attributes:
+        name: of the file, ``6_dB_fan.zip``.
+        url: where it is.
+        bytes: its size.
+        md5: its checksum, 32 hexadecimal digits.
+    """
+
+    name: str
+    url: str
+    bytes: int
+    md5: str
+
+
+def archives(client: "httpx.Client", source: str) -> dict[str, Archive]:
+    """All files of a record, by name.
+
+    Args:
+        client: to ask with.
+        source: address of the record's JSON.
+
+    Raises:
+        DownloadFailed: there is no answer, or it is no record.
+    """
+    import httpx
+
+    try:
+        response = client.get(source).raise_for_status()
+        files = response.json()["files"]
+        listed = [_archive(source, file) for file in files]
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise DownloadFailed(f"{source} did not answer with the list of archives: {reason(error)}.") from error
+    except (ValueError, LookupError, TypeError) as error:
+        raise DownloadFailed(
+            f"{source} answered with something else than a Zenodo record: files with key, size, checksum and links "
+            "were expected."
+        ) from error
+    return {archive.name: archive for archive in listed}
+
+
+def _archive(source: str, file: dict[str, Any]) -> Archive:
+    checksum, size, url = file["checksum"], file["size"], file["links"]["self"]
+    if not re.fullmatch(r"md5:[0-9a-f]{32}", checksum) or not isinstance(size, int) or size <= 0:
+        raise ValueError(checksum)
+    # What was asked for over TLS is not then fetched in the clear.
+    if not url.startswith(("https://",) if source.startswith("https://") else ("https://", "http://")):
+        raise ValueError(url)
+    return Archive(str(file["key"]), url, size, checksum.removeprefix("md5:"))
+
+
+def reason(error: Exception) -> str:
+    """What went wrong on the way, in a few words."""
+    return (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__

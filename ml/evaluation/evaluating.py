@@ -1,0 +1,186 @@
+"""Judged recordings -> an Evaluation."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.errors import DatasetEmpty, InvalidParameter
+from ml.evaluation import metrics
+from ml.evaluation.intervals import Plan, estimates
+from ml.evaluation.judging import Judged
+from ml.evaluation.metrics import Floats, Ranking
+from ml.evaluation.notes import notes
+from ml.evaluation.results import UNDEFINED, Estimate, Evaluation, Slice
+from ml.evaluation.table import Members, Table, members, together
+
+NORMAL, ABNORMAL = 0, 1  # the strata of Table.plan
+
+
+def evaluate(
+    judged: Sequence[Judged],
+    *,
+    gain_judged: Sequence[Judged] | None = None,
+    threshold: float,
+    classes: Sequence[str],
+    seed: int = 0,
+) -> Evaluation:
+    """What the verdicts are worth.
+
+    Args:
+        judged: from :func:`ml.evaluation.judge`.
+        gain_judged: the same recordings in the same order, each with a random gain; None leaves that control out.
+        threshold: the score above which a recording counts as anomalous, 0 to 1.
+        classes: names of the model's classes, in the order of its outputs.
+        seed: of the bootstrap.
+
+    Raises:
+        DatasetEmpty: nothing was judged.
+        InvalidParameter: ``gain_judged`` is not of the same recordings, or a predicted class is not in ``classes``.
+    """
+    if not judged:
+        raise DatasetEmpty("There is no judged recording to evaluate; at least one was expected.")
+    if gain_judged is not None and [j.entry for j in gain_judged] != [j.entry for j in judged]:
+        raise InvalidParameter("gain_judged holds other recordings than judged; the same in the same order are needed.")
+    table = Table.of(judged, gain_judged, threshold)
+    slices = tuple(_slice(table, each, seed) for each in members(judged))
+    named = _Named.of(judged, classes)
+    accuracy, balanced_accuracy, macro_f1 = _class_figures(named, table, len(classes), seed)
+    brier, ece = _calibration(table, seed)
+    mean_auc, mean_pauc = _harmonic_means(table, together(judged, "id"), seed)
+    return Evaluation(
+        threshold=threshold,
+        slices=slices,
+        harmonic_mean_auc=mean_auc,
+        harmonic_mean_pauc=mean_pauc,
+        classes=tuple(classes),
+        confusion=named.confusion(len(classes)),
+        accuracy=accuracy,
+        balanced_accuracy=balanced_accuracy,
+        macro_f1=macro_f1,
+        brier=brier,
+        ece=ece,
+        auc_gain_randomised=slices[0].auc_gain_randomised,
+        auc_level_only=slices[0].auc_level_only,
+        roc=_roc(table),
+        scores_normal=tuple(map(float, table.score[~table.abnormal])),
+        scores_abnormal=tuple(map(float, table.score[table.abnormal])),
+        notes=notes(judged, slices, classes),
+    )
+
+
+def _slice(table: Table, each: Members, seed: int) -> Slice:
+    part = table.take(each.which)
+    plan = part.plan(seed)
+    normal, abnormal, both = plan.units(NORMAL), plan.units(ABNORMAL), plan.units(NORMAL, ABNORMAL)
+    ranked = [part.score, part.level_dbfs, *([] if part.gain_score is None else [part.gain_score])]
+    rankings = [Ranking(scores, part.abnormal) for scores in ranked]
+
+    def figures(weights: Floats) -> Floats:
+        curves = [ranking.roc(weights) for ranking in rankings]
+        rates = [metrics.share(part.alarm, among, weights) for among in (part.abnormal, ~part.abnormal)]
+        return np.stack([metrics.partial_auc(*curves[0]), *rates, *(metrics.auc(*curve) for curve in curves)], axis=1)
+
+    pauc, detection_rate, false_alarm_rate, auc, level_only, *gained = estimates(
+        figures, plan, [both, abnormal, normal, *[both] * len(rankings)]
+    )
+    return Slice(
+        name=each.name,
+        kind=each.kind,
+        machine=each.machine,
+        machine_id=each.machine_id,
+        snr_db=each.snr_db,
+        n=len(part.score),
+        normal=int((~part.abnormal).sum()),
+        abnormal=int(part.abnormal.sum()),
+        groups=len(np.unique(part.group)),
+        normal_groups=len(np.unique(part.group[~part.abnormal])),
+        abnormal_groups=len(np.unique(part.group[part.abnormal])),
+        auc=auc,
+        pauc=pauc,
+        detection_rate=detection_rate,
+        false_alarm_rate=false_alarm_rate,
+        auc_gain_randomised=gained[0] if gained else UNDEFINED,
+        auc_level_only=level_only,
+    )
+
+
+def _harmonic_means(table: Table, ids: Sequence[Members], seed: int) -> tuple[Estimate, Estimate]:
+    """Of AUC and pAUC over the machine ids. Drawn within each id, so that each is in every draw."""
+    if not ids:
+        return UNDEFINED, UNDEFINED
+    part = table.take(np.concatenate([each.which for each in ids]))
+    number = np.repeat(np.arange(len(ids)), [len(each.which) for each in ids])
+    columns = [np.flatnonzero(number == each) for each in range(len(ids))]
+    rankings = [Ranking(part.score[mine], part.abnormal[mine]) for mine in columns]
+
+    def figures(weights: Floats) -> Floats:
+        curves = [ranking.roc(weights[:, mine]) for ranking, mine in zip(rankings, columns, strict=True)]
+        of_each = [[figure(*curve) for curve in curves] for figure in (metrics.auc, metrics.partial_auc)]
+        return np.stack([metrics.harmonic_mean(np.stack(each, axis=1)) for each in of_each], axis=1)
+
+    plan = Plan.of(2 * number + part.abnormal, part.group, seed)
+    auc, pauc = estimates(figures, plan, [table.plan(seed).units(NORMAL, ABNORMAL)] * 2)
+    return auc, pauc
+
+
+class _Named(NamedTuple):
+    """The recordings whose true class the model knows: which they are, that class, and the predicted one."""
+
+    which: NDArray[np.int64]
+    truth: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, judged: Sequence[Judged], classes: Sequence[str]) -> "_Named":
+        number = {name: i for i, name in enumerate(classes)}
+        unknown = {j.predicted for j in judged} - number.keys()
+        if unknown:
+            raise InvalidParameter(f"The classes are {', '.join(classes)}; {sorted(unknown)[0]} was predicted.")
+        rows = [(i, number[j.truth], number[j.predicted]) for i, j in enumerate(judged) if j.truth in number]
+        return cls(*np.array(rows, np.int64).reshape(-1, 3).T)
+
+    def confusion(self, classes: int) -> tuple[tuple[int, ...], ...]:
+        """Counts by true class (rows) and predicted class (columns)."""
+        counts = np.bincount(self.truth * classes + self.predicted, minlength=classes**2)
+        return tuple(tuple(map(int, row)) for row in counts.reshape(classes, classes))
+
+
+def _class_figures(named: _Named, table: Table, classes: int, seed: int) -> tuple[Estimate, ...]:
+    """Accuracy, balanced accuracy and macro-F1; drawn within each true class, so that each is in every draw."""
+    plan = Plan.of(named.truth, table.group[named.which], seed)
+
+    def figures(weights: Floats) -> Floats:
+        return metrics.class_figures(named.truth, named.predicted, classes, weights)
+
+    smallest = plan.units(*map(int, np.unique(named.truth)))
+    return estimates(figures, plan, [smallest] * 3)
+
+
+def _calibration(table: Table, seed: int) -> tuple[Estimate, ...]:
+    """Brier score and ECE."""
+    plan = table.plan(seed)
+    bins = metrics.calibration_bins(table.score)
+
+    def figures(weights: Floats) -> Floats:
+        error = metrics.calibration_error(table.score, table.abnormal, bins, weights)
+        return np.stack([metrics.brier(table.score, table.abnormal, weights), error], axis=1)
+
+    return estimates(figures, plan, [min(stratum.units for stratum in plan.strata)] * 2)
+
+
+def _roc(table: Table) -> tuple[tuple[float, float, float], ...]:
+    """The corners of the ROC; none where a class is missing."""
+    if table.abnormal.all() or not table.abnormal.any():
+        return ()
+    ranking = Ranking(table.score, table.abnormal)
+    false_alarms, detections = (rates[0] for rates in ranking.roc(np.ones((1, len(table.score)))))
+    # Above the highest score nothing is anomalous; above each score, what is higher; above -1, everything.
+    thresholds = np.r_[ranking.thresholds, -1.0]
+    steps = np.diff(false_alarms), np.diff(detections)
+    turns = [np.r_[True, (step[1:] > 0) != (step[:-1] > 0), True] for step in steps]
+    sloping = np.r_[True, (steps[0][1:] > 0) & (steps[1][1:] > 0), True]
+    corners = np.flatnonzero(turns[0] | turns[1] | sloping)
+    points = np.stack([false_alarms, detections, thresholds], axis=1)[corners]
+    return tuple((float(x), float(y), float(t)) for x, y, t in points)

@@ -1,0 +1,102 @@
+"""Judged recordings as columns, and the slices that they are looked at in."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.evaluation.intervals import Plan
+from ml.evaluation.judging import Judged
+from ml.evaluation.metrics import Floats
+from ml.evaluation.results import SliceKind
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The judged recordings as columns, each ``(recordings,)``."""
+
+    score: Floats
+    gain_score: Floats | None
+    level_dbfs: Floats
+    abnormal: NDArray[np.bool_]
+    alarm: NDArray[np.bool_]
+    group: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, judged: Sequence[Judged], gain_judged: Sequence[Judged] | None, threshold: float) -> Self:
+        """Digital silence, which has no level, is softer than any sound."""
+        score = np.array([j.score for j in judged])
+        levels = [j.entry.level_dbfs for j in judged]
+        return cls(
+            score=score,
+            gain_score=None if gain_judged is None else np.array([j.score for j in gain_judged]),
+            level_dbfs=np.array([-np.inf if level is None else level for level in levels]),
+            abnormal=np.array([j.entry.label == "abnormal" for j in judged]),
+            alarm=score > threshold,
+            group=np.unique([j.entry.group for j in judged], return_inverse=True)[1],
+        )
+
+    def take(self, which: NDArray[np.int64]) -> "Table":
+        """Some of the recordings."""
+        return Table(
+            score=self.score[which],
+            gain_score=None if self.gain_score is None else self.gain_score[which],
+            level_dbfs=self.level_dbfs[which],
+            abnormal=self.abnormal[which],
+            alarm=self.alarm[which],
+            group=self.group[which],
+        )
+
+    def plan(self, seed: int) -> Plan:
+        """Drawn by group, normal and abnormal apart."""
+        return Plan.of(self.abnormal.astype(np.int64), self.group, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """What a slice's recordings have in common, and which they are: indices, ``(n,)``."""
+
+    kind: SliceKind
+    machine: str | None
+    machine_id: str | None
+    snr_db: float | None
+    which: NDArray[np.int64]
+
+    @property
+    def name(self) -> str:
+        """As a reader is shown it."""
+        snr = None if self.snr_db is None else f"{self.snr_db:g} dB"
+        machine = " ".join(part for part in (self.machine, self.machine_id) if part)
+        return " at ".join(part for part in (machine, snr) if part) or "pooled"
+
+
+def members(judged: Sequence[Judged]) -> Iterator[Members]:
+    """All; then by machine, id, SNR, and id x SNR, each where there are several of them and they are named."""
+    yield Members("pooled", None, None, None, np.arange(len(judged)))
+    found = {kind: together(judged, kind) for kind in ("machine", "id", "snr", "id x snr")}
+    for kind in ("machine", "id", "snr"):
+        yield from found[kind] if len(found[kind]) > 1 else ()
+    # Where every id was recorded at one SNR only, or every SNR of one id, these would be the same slices again.
+    if len(found["id x snr"]) > max(len(found["id"]), len(found["snr"])):
+        yield from found["id x snr"]
+
+
+def together(judged: Sequence[Judged], kind: SliceKind) -> list[Members]:
+    """The recordings by what they have in common; those that do not say so are in none."""
+    found: dict[tuple[str, str, float], list[int]] = {}
+    for i, each in enumerate(judged):
+        entry = each.entry
+        machine = entry.machine if kind != "snr" else None
+        machine_id = entry.machine_id if kind in ("id", "id x snr") else None
+        snr_db = entry.snr_db if kind in ("snr", "id x snr") else None
+        if (kind, machine) == ("machine", None) or ("id" in kind and machine_id is None):
+            continue
+        if "snr" in kind and snr_db is None:
+            continue
+        found.setdefault((machine or "", machine_id or "", 0.0 if snr_db is None else snr_db), []).append(i)
+    return [
+        Members(kind, machine or None, machine_id or None, snr_db if "snr" in kind else None, np.array(which))
+        for (machine, machine_id, snr_db), which in sorted(found.items())
+    ]

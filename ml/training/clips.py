@@ -1,0 +1,36 @@
+"""Recordings as the windows that a network is fitted to."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.dataset import Entry
+from ml.feature_store import Features
+
+if TYPE_CHECKING:
+    from ml.classifier.stream import Clips
+
+
+def clips_of(entries: Sequence[Entry], classes: Mapping[str, int], features: Features, *, augmented: bool) -> "Clips":
+    """The windows of some recordings, each of its recording's class.
+
+    Args:
+        entries: the recordings; one whose class is not among ``classes`` is left out.
+        classes: the class of each, by path.
+        features: of all of them.
+        augmented: whether to draw from their copies too.
+    """
+    from ml.classifier.stream import Clips
+
+    known = [entry for entry in entries if entry.path in classes]
+    where = [(entry, window) for entry in known for window in range(features.count(entry))]
+    labels = np.array([classes[entry.path] for entry, _ in where], np.int32)
+
+    def read(index: int, copy: int) -> NDArray[np.float32]:
+        entry, window = where[index]
+        return np.array(features.windows(entry, copy)[window])
+
+    copies = features.augmentation.copies if augmented and features.augmentation else 0
+    return Clips(read, labels, variants=1 + copies)

@@ -1,0 +1,130 @@
+"""``signalml evaluate``, as a person or a script uses it."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ml.dataset import index
+from ml.evaluation import Evaluation
+from ml.registry import Registry
+from tests import sounds
+from tests.integration.servers import environment
+
+
+def run(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """One command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", "evaluate", *map(str, arguments)],
+        env=environment(home=home),
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def fans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two ids of a fan, four healthy and four faulty recordings of each."""
+    folder = tmp_path_factory.mktemp("data") / "fans"
+    for number, (machine_id, label) in enumerate(
+        (machine_id, label) for machine_id in ("id_00", "id_02") for label in ("normal", "abnormal")
+    ):
+        place = folder / "fan" / machine_id / label
+        place.mkdir(parents=True)
+        for each in range(4):
+            sound = sounds.fan(1.0, seed=10 * number + each, blade_hz=120 if label == "normal" else 90)
+            (place / f"{each:08d}.wav").write_bytes(sounds.recording(sound))
+    return folder
+
+
+def trained(home: Path, sides: dict[str, str]) -> None:
+    """Write down, as a training does, on which side each recording (by audio hash) was."""
+    folder = home / "training" / Registry(home).resolve("champion")
+    folder.mkdir(parents=True)
+    lines = [f"{audio_hash},{side},somewhere.wav\n" for audio_hash, side in sides.items()]
+    (folder / "split.csv").write_text("audio_hash,side,path\n" + "".join(lines))
+
+
+def test_json_is_the_evaluation_and_of_what(home: Path, fans: Path) -> None:
+    """It reads back as an Evaluation; the version and the dataset's fingerprint stand beside it."""
+    done = run(home, "champion", fans, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    values = json.loads(done.stdout)
+    evaluation = Evaluation.from_dict(values)
+    assert values["version"] == Registry(home).resolve("champion")
+    assert values["dataset_fingerprint"] == index(fans).fingerprint
+    assert [(each.name, each.normal, each.abnormal) for each in evaluation.slices] == [
+        ("pooled", 8, 8),
+        ("fan id_00", 4, 4),
+        ("fan id_02", 4, 4),
+    ]
+    assert evaluation.auc_gain_randomised.value is not None
+
+
+def test_csv_has_a_row_per_slice(home: Path, fans: Path) -> None:
+    """Each figure beside its interval; without the gain run its columns are empty."""
+    done = run(home, "champion", fans, "--format", "csv", "--gain-db", 0)
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["name"] for row in rows] == ["pooled", "fan id_00", "fan id_02"]
+    for row in rows:
+        assert float(row["auc_low"]) <= float(row["auc"]) <= float(row["auc_high"])
+        assert row["auc_gain_randomised"] == ""
+
+
+def test_the_table_shows_slices_confusion_and_notes(home: Path, fans: Path) -> None:
+    """What a person needs, the warnings included."""
+    done = run(home, "champion", fans)
+    assert done.returncode == 0, done.stderr
+    assert "XNNPACK" not in done.stderr
+    for words in ("AUC, level only", "fan id_02", "harmonic mean", "predicted class by column", "- Intervals are 95 %"):
+        assert words in done.stdout
+    assert "fitted on is not recorded" in done.stdout
+
+
+def test_what_the_model_was_fitted_on_is_not_counted(home: Path, fans: Path) -> None:
+    """Nor what was left out beside it; --all counts it and says so first."""
+    hashes = [entry.audio_hash for entry in index(fans).entries]
+    sides = ["train", "train", "validation", "left out", "test", *["train"] * 3]
+    trained(home, dict(zip(hashes, sides, strict=False)))
+    held_out = json.loads(run(home, "champion", fans, "--format", "json", "--gain-db", 0).stdout)
+    assert held_out["slices"][0]["n"] == 9
+    said = "7 recordings of the model's own training left out (left out: 1, train: 5, validation: 1)."
+    assert held_out["notes"][0] == said
+    everything = json.loads(run(home, "champion", fans, "--format", "json", "--gain-db", 0, "--all").stdout)
+    assert everything["slices"][0]["n"] == 16
+    assert everything["notes"][0].startswith("NOT HELD OUT")
+
+
+def test_a_dataset_that_the_model_knows_by_heart_is_refused(home: Path, fans: Path) -> None:
+    """There is nothing to say of it."""
+    trained(home, {entry.audio_hash: "train" for entry in index(fans).entries})
+    done = run(home, "champion", fans)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "belongs to the model's own training (train: 16)" in done.stderr
+
+
+def test_copies_count_once(home: Path, fans: Path, tmp_path: Path) -> None:
+    """The same sound twice is one recording."""
+    copies = tmp_path / "copies"
+    for label in ("normal", "abnormal"):
+        (copies / label).mkdir(parents=True)
+        content = (fans / "fan" / "id_00" / label / "00000000.wav").read_bytes()
+        for name in ("a.wav", "b.wav"):
+            (copies / label / name).write_bytes(content)
+    values = json.loads(run(home, "champion", copies, "--format", "json", "--gain-db", 0).stdout)
+    assert values["slices"][0]["n"] == 2
+    assert "2 exact copies of other recordings left out." in values["notes"]
+
+
+def test_an_unknown_model_is_one_sentence(home: Path, fans: Path) -> None:
+    """Before any recording is read."""
+    done = run(home, "nobody-0123456789", fans)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.strip().splitlines()
+    assert "nobody-0123456789" in line

@@ -1,0 +1,134 @@
+"""``signalml inspect``: what a person, a script and the original's notebook get to see."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ml.dataset import index
+from tests import sounds
+from tests.integration.servers import environment
+from tests.unit.datasets import write
+
+
+def inspect(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", "inspect", *map(str, arguments)],
+        env=environment(home=home),
+        cwd=home.parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def fans(tmp_path: Path) -> Path:
+    """A MIMII folder with a quiet fault, a broken file, a copy and a second sample rate."""
+    folder = tmp_path / "fans"
+    unit = "6_dB_fan/fan/id_00"
+    write(folder, *(f"{unit}/normal/{n:08}.wav" for n in range(8)))
+    for n in range(8):
+        file = folder / unit / "abnormal" / f"{n:08}.wav"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(sounds.recording(sounds.noise(8000, channels=2, seed=100 + n, level=0.01)))
+    (folder / unit / "abnormal" / "00000008.wav").write_bytes(
+        (folder / unit / "abnormal" / "00000000.wav").read_bytes()
+    )
+    (folder / unit / "abnormal" / "[red]broken.wav").write_bytes(b"RIFF")
+    return folder
+
+
+def test_a_person_sees_what_is_in_there(fans: Path, tmp_path: Path) -> None:
+    """Counts, shares, levels with a warning, refusals, copies and the split; exit status 0 all the same."""
+    done = inspect(tmp_path / "home", fans)
+    assert done.returncode == 0, done.stderr
+    for line in (
+        "fans: 17 recordings",
+        "layout: mimii",
+        "fan      id_00  6 dB  abnormal  -               9",
+        "channels     2         0.529           9",
+        "sample rate  8000 Hz   0.471           8",
+        "automatic split: by blocks",
+        "all recordings, level alone tells abnormal from normal with AUC 1.00",
+        "fan/id_00 at 6 dB",
+        "6_dB_fan/fan/id_00/abnormal/[red]broken.wav: ",
+        "abnormal/00000000.wav = 6_dB_fan/fan/id_00/abnormal/00000008.wav",
+    ):
+        assert line in done.stdout, f"{line!r} is missing in\n{done.stdout}"
+    assert "recordings: 18 of 18" in done.stderr
+
+
+def test_the_second_look_reads_nothing(fans: Path, tmp_path: Path) -> None:
+    """What was measured is kept in the home."""
+    first = inspect(tmp_path / "home", fans)
+    second = inspect(tmp_path / "home", fans)
+    assert (second.stdout, second.stderr) == (first.stdout, "")
+
+
+def test_the_metadata_table_is_a_manifest(fans: Path, tmp_path: Path) -> None:
+    """--csv has a row per recording; put beside the recordings it says what their folders said."""
+    done = inspect(tmp_path / "home", fans, "--csv")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert Counter((row["label"], row["channels"], row["sample_rate_hz"], row["bits"]) for row in rows) == {
+        ("normal", "1", "8000", "16"): 8,
+        ("abnormal", "2", "16000", "16"): 9,
+    }
+    (fans / "manifest.csv").write_text(done.stdout)
+    before = {entry.path: entry for entry in index(fans / "6_dB_fan").entries}
+    after = index(fans)
+    assert after.layout == "manifest"
+    for entry in after.entries:
+        folder = before[entry.path.removeprefix("6_dB_fan/")]
+        assert (entry.group, entry.snr_db, entry.audio_hash) == (folder.group, folder.snr_db, folder.audio_hash)
+
+
+def test_a_script_gets_everything_as_json(fans: Path, tmp_path: Path) -> None:
+    """--json is the summary that the data card of a report has."""
+    facts = json.loads(inspect(tmp_path / "home", fans, "--json", "--snr", "6").stdout)
+    assert facts["labels"] == {"normal": 8, "abnormal": 9}
+    assert facts["shares"]["bits"] == [{"value": 16, "share": 1.0, "recordings": 17}]
+    assert facts["levels"]["auc"] == 1.0
+    assert facts["levels"]["difference_db"] < -15
+    assert [refusal["code"] for refusal in facts["refusals"]] == ["audio_malformed"]
+    assert [same["contradicting"] for same in facts["duplicates"]] == [False]
+    assert facts["split"]["method"] == "blocks"
+    assert facts["split"]["left_out"] == 5
+
+
+def test_healthy_sound_and_a_single_recording_can_be_looked_at(tmp_path: Path) -> None:
+    """Without a fault there is no level difference; what cannot be split says so."""
+    done = inspect(tmp_path / "home", write(tmp_path / "one", "a.wav"))
+    assert done.returncode == 0
+    assert "No automatic split: Of 1 different recordings" in done.stdout
+    assert "level alone" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["absent"], "does not exist; a folder of recordings or a manifest"),
+        (["empty"], "holds no .wav or .flac file"),
+        (["fans", "--snr", "0"], "no recording at 0 dB; there are 6 dB"),
+    ],
+)
+def test_what_cannot_be_inspected_is_one_sentence(fans: Path, tmp_path: Path, arguments: list[str], words: str) -> None:
+    """On stderr, with exit status 1."""
+    (tmp_path / "empty").mkdir()
+    done = inspect(tmp_path / "home", *arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    assert words in line
+
+
+def test_help_has_an_example_and_one_format_is_asked_for(tmp_path: Path) -> None:
+    """--csv and --json exclude each other."""
+    assert "signalml inspect data/fans" in " ".join(inspect(tmp_path / "home", "--help").stdout.split())
+    assert inspect(tmp_path / "home", ".", "--csv", "--json").returncode == 2

@@ -1,0 +1,144 @@
+"""``signalml score``, as a person or a script uses it."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import sounds
+from tests.integration.servers import ROOT, environment
+
+COLUMNS = ["path", "anomaly", "message", "score", "threshold", "probabilities", "duration_s", "error"]
+
+
+def run(home: Path, *arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+    """One command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", "score", *map(os.fspath, map(_path, arguments))],
+        env=environment(home=home),
+        cwd=folder or home,
+        capture_output=True,
+        timeout=120,
+    )
+
+
+def _path(argument: object) -> str | bytes | Path:
+    return argument if isinstance(argument, str | bytes | Path) else str(argument)
+
+
+def rows_of(done: subprocess.CompletedProcess[bytes]) -> list[dict[str, str]]:
+    """The rows of a CSV answer."""
+    return list(csv.DictReader(io.StringIO(done.stdout.decode(), newline="")))
+
+
+@pytest.fixture(scope="module")
+def fans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three recordings, and a file that is none."""
+    folder = tmp_path_factory.mktemp("fans")
+    for number in range(3):
+        (folder / f"{number}.wav").write_bytes(sounds.recording(sounds.fan(1.0, seed=number)))
+    (folder / "broken.wav").write_bytes(b"RIFF")
+    return folder
+
+
+def test_csv_has_the_columns_as_promised(original_home: Path, fans: Path) -> None:
+    """Rows in the order of the files; one that cannot be judged has its error, and the exit status is 1."""
+    done = run(original_home, fans, "--format", "csv")
+    rows = rows_of(done)
+    assert done.stdout.decode().splitlines()[0] == ",".join(COLUMNS)
+    assert [Path(row["path"]).name for row in rows] == ["0.wav", "1.wav", "2.wav", "broken.wav"]
+    for row in rows[:3]:
+        assert row["anomaly"] in ("true", "false")
+        probabilities = [float(each) for each in row["probabilities"].split(";")]
+        assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+        fault = max(probabilities[1:])
+        assert float(row["score"]) == fault / (fault + probabilities[0])
+        assert (row["threshold"], row["duration_s"], row["error"]) == ("0.5", "1.0", "")
+    assert [rows[3][column] for column in COLUMNS[1:-1]] == [""] * 6
+    assert rows[3]["error"].startswith("audio_")
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_json_is_one_array_of_the_same(original_home: Path, fans: Path) -> None:
+    """The values of the CSV, with the probabilities by the names of the classes."""
+    rows = rows_of(run(original_home, fans, "--format", "csv"))
+    values = json.loads(run(original_home, fans, "--format", "json").stdout)
+    assert [list(value) for value in values] == [COLUMNS] * 4
+    assert [value["path"] for value in values] == [row["path"] for row in rows]
+    assert [repr(value["score"]) for value in values[:3]] == [row["score"] for row in rows[:3]]
+    assert list(values[0]["probabilities"]) == ["normal", "imbalance", "clogging", "voltage_change"]
+    assert (values[3]["score"], values[3]["error"]) == (None, rows[3]["error"])
+
+
+def test_the_table_is_aligned_and_counted(original_home: Path, fans: Path) -> None:
+    """A person sees every file on a line of its own, and how many there were."""
+    lines = run(original_home, fans).stdout.decode().splitlines()
+    at = lines[0].index("path")
+    assert [Path(line[at:].split(": ")[0]).name for line in lines[1:5]] == ["0.wav", "1.wav", "2.wav", "broken.wav"]
+    assert lines[4].startswith("error")
+    assert lines[-1].startswith("4 recordings: ")
+    assert "1 not judged" in lines[-1]
+
+
+def test_without_a_failure_the_exit_status_is_0(original_home: Path, fans: Path) -> None:
+    """An anomaly is an answer, not a failure."""
+    assert run(original_home, fans / "0.wav", fans / "1.wav").returncode == 0
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "table"])
+def test_any_name_a_file_can_have_is_written(original_home: Path, tmp_path: Path, form: str) -> None:
+    """Commas, quotes, line breaks and bytes that are no UTF-8 neither break a row nor stop the work."""
+    names = [b'a,"b".wav', b"c\nd.wav", b"caf\xe9.wav", "fän.wav".encode()]
+    for number, name in enumerate(names):
+        with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:  # noqa: PTH118, PTH123 - bytes
+            file.write(sounds.recording(sounds.fan(1.0, seed=number)))
+    done = run(original_home, *names, "--format", form, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    if form == "csv":
+        assert [row["path"] for row in rows_of(done)] == ['a,"b".wav', "c\nd.wav", r"caf\udce9.wav", "fän.wav"]
+    elif form == "json":
+        assert [os.fsencode(value["path"]) for value in json.loads(done.stdout)] == names
+    else:
+        lines = done.stdout.decode().splitlines()
+        at = lines[0].index("path")
+        assert [line[at:] for line in lines[1:5]] == ['a,"b".wav', r"c\nd.wav", r"caf\udce9.wav", "fän.wav"]
+
+
+def test_what_is_not_there_is_a_row(original_home: Path, fans: Path) -> None:
+    """The others are judged all the same."""
+    done = run(original_home, "none.wav", fans / "0.wav", "--format", "csv")
+    assert [bool(row["error"]) for row in rows_of(done)] == [True, False]
+    assert rows_of(done)[0]["error"].startswith("file_missing: ")
+    assert done.returncode == 1
+
+
+def test_an_empty_folder_is_one_sentence(original_home: Path, tmp_path: Path) -> None:
+    """Nothing is judged, and the folder is named."""
+    done = run(original_home, tmp_path)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.decode().startswith(f"error: {tmp_path} holds no .wav or .flac file")
+
+
+def test_a_home_without_a_champion_says_how_to_get_one(tmp_path: Path, fans: Path) -> None:
+    """As every command does."""
+    done = run(tmp_path, fans)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"signalml models import" in done.stderr
+
+
+def test_a_reader_that_leaves_ends_it_quietly(original_home: Path, fans: Path) -> None:
+    """As with  signalml score ... | head -1."""
+    program = [sys.executable, "-m", "cli.main", "score", *[str(fans / "0.wav")] * 40, "--format", "csv"]
+    with subprocess.Popen(
+        program, env=environment(home=original_home), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith(b"path,")
+        process.stdout.close()
+        assert process.stderr.read() == b""

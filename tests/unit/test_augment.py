@@ -1,0 +1,88 @@
+"""Augmentation: what a copy is, and that a stretch of frames is what a phase vocoder would do."""
+
+import librosa
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ml.augment import Augmentation, Draw
+from ml.errors import InvalidParameter
+from ml.features import FeatureExtractor, FeatureSpec
+
+HASH = "0123456789abcdef" * 2
+SPEC = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, n_fft=1024, hop_length=256, n_mels=64, clip_frames=300)
+
+
+def fan(seconds: float = 5.0) -> NDArray[np.float32]:
+    """Two steady tones in coloured noise, at 16 kHz."""
+    generator = np.random.Generator(np.random.PCG64(5))
+    time_s = np.arange(int(16_000 * seconds)) / 16_000
+    noise = np.convolve(generator.standard_normal(len(time_s)), np.ones(8) / 8, "same")
+    return np.asarray(0.1 * np.sin(600 * time_s) + 0.05 * np.sin(4200 * time_s) + 0.05 * noise, np.float32)
+
+
+@given(seed=st.integers(0, 2**40), copy=st.integers(1, 9))
+def test_a_copy_draws_the_same_again_and_within_its_ranges(seed: int, copy: int) -> None:
+    """Draws hang on seed, hash and copy alone."""
+    augmentation = Augmentation.everything(copies=9, seed=seed)
+    first, again = augmentation.draw(HASH, copy), augmentation.draw(HASH, copy)
+    assert np.array_equal(first.sound(fan(0.1)), again.sound(fan(0.1)))
+    for drawn, bounds in ((first.gain_db, augmentation.gain_db), (first.stretch, augmentation.stretch)):
+        assert drawn is not None
+        assert bounds is not None
+        assert bounds[0] <= drawn <= bounds[1]
+
+
+def test_copies_recordings_and_seeds_differ() -> None:
+    """No two copies of a recording are the same, nor the copies of two recordings."""
+    draws = [Augmentation.everything(seed=seed).draw(h, c) for seed in (0, 1) for h in (HASH, "1") for c in (1, 2)]
+    assert len({draw.gain_db for draw in draws}) == len(draws)
+
+
+def test_noise_has_the_power_that_was_drawn() -> None:
+    """The signal-to-noise ratio is against the recording's own power, after the gain."""
+    draw = Draw(6.0, 10.0, None, None, np.random.Generator(np.random.PCG64(0)))
+    louder = fan() * np.float32(10**0.3)
+    noise = draw.sound(fan()) - louder
+    assert 10 * np.log10(np.mean(louder**2) / np.mean(noise**2)) == pytest.approx(10.0, abs=0.1)
+
+
+def test_a_roll_keeps_every_sample() -> None:
+    """What is cut off at one end comes at the other; silence stays silence under noise."""
+    draw = Augmentation(copies=1, roll=True).draw(HASH, 1)
+    assert not np.array_equal(draw.sound(fan()), fan())
+    assert np.array_equal(np.sort(draw.sound(fan())), np.sort(fan()))
+    assert not Augmentation(copies=1, noise_snr_db=(0.0, 0.0)).draw(HASH, 1).sound(np.zeros(100, np.float32)).any()
+
+
+@pytest.mark.parametrize("rate", [0.9, 1.1])
+def test_a_stretch_of_frames_is_near_a_phase_vocoder(rate: float) -> None:
+    """Tones agree within 0.3 dB with librosa's time stretch. Noise keeps its level here, and loses 2 to 5 dB there."""
+    extractor = FeatureExtractor(SPEC)
+    ours = Draw(None, None, None, rate, np.random.Generator(np.random.PCG64(0))).frames(extractor.log_mel(fan()))
+    stretched = librosa.effects.time_stretch(fan(), rate=rate, n_fft=1024, hop_length=256)
+    theirs = extractor.log_mel(stretched.astype(np.float32))
+    assert abs(len(ours) - len(theirs)) <= 2
+    edge = slice(8, min(len(ours), len(theirs)) - 8)
+    difference = ours[edge].mean(axis=0) - theirs[edge].mean(axis=0)
+    tone = int(extractor.log_mel(fan()).mean(axis=0).argmax())
+    assert abs(difference[tone]) < 0.3
+    assert 2 < np.median(difference) < 5
+    assert np.abs(ours.mean(axis=0) - extractor.log_mel(fan()).mean(axis=0)).max() < 0.7
+
+
+@pytest.mark.parametrize("wrong", [{"copies": 0}, {"copies": 1, "gain_db": (1, -1)}, {"copies": 1, "stretch": (0, 1)}])
+def test_what_means_nothing_is_refused(wrong: dict[str, object]) -> None:
+    """Each with its sentence."""
+    with pytest.raises(InvalidParameter, match="Augmentation"):
+        Augmentation(**wrong)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_the_fingerprint_is_of_what_a_copy_is() -> None:
+    """It changes with the seed and every range, not with how many copies there are."""
+    prints = {Augmentation.everything(copies=c).fingerprint for c in (1, 2)}
+    assert len(prints) == 1
+    assert len(prints | {one.fingerprint for one in Augmentation.original()}) == 4
+    assert len(prints | {Augmentation.everything(seed=1).fingerprint}) == 2

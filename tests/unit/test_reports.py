@@ -1,0 +1,389 @@
+"""The report is one page with everything in it: offline, escaped, the same again, and whole whatever is missing."""
+
+import base64
+import dataclasses
+import io
+import re
+import subprocess
+import sys
+import wave
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from ml.bundle import Decision
+from ml.classifier.fitting import Epoch
+from ml.dataset import Entry
+from ml.errors import MissingExtra
+from ml.evaluation import Evaluation, Judged, evaluate
+from ml.faults import Agreement, FaultGroups, group_faults
+from ml.features import FeatureSpec
+from ml.labels import ClassLabel, Labels
+from ml.reports import Exemplar, ReportFacts, write_report
+from ml.reports.drawing import picture, plain
+from ml.reports.tables import flat
+from tests import sounds
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = "<script>alert('$1$ & \"x\"')</script>"
+MAX_BYTES = 8_000_000
+SECTIONS = ("notes", "evaluation", "fit", "groups", "exemplars", "data", "model")
+FIGURES = (
+    *("scores", "roc", "reliability", "slices", "training"),
+    *("variance", "elbow", "scatter", "regions", "distances", "space"),
+)
+
+
+class Page(HTMLParser):
+    """What a browser would see: elements, their attributes, and the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def attributes(self, name: str) -> list[str]:
+        """Every value of an attribute."""
+        return [value for _, attributes in self.elements if (value := attributes.get(name)) is not None]
+
+
+def judged(number: int, rng: np.random.Generator, name: str) -> Judged:
+    """A made-up verdict on one of two ids at one of two SNRs."""
+    abnormal = number % 2 == 1
+    score = float(np.clip(rng.normal(0.7 if abnormal else 0.3, 0.2), 0, 1))
+    entry = Entry(
+        path=f"{number}.wav",
+        label="abnormal" if abnormal else "normal",
+        machine="fan",
+        machine_id=f"id_{number // 2 % 2}",
+        snr_db=(0.0, 6.0)[number // 4 % 2],
+        fault=None,
+        group=f"s{number // 8}",
+        audio_hash=f"{number:032x}",
+        duration_s=10.0,
+        sample_rate_hz=16_000,
+        channels=1,
+        bits=16,
+        codec="pcm",
+        level_dbfs=float(rng.normal(-20, 2)) + 6 * abnormal,
+        peak_dbfs=-3.0,
+        clipped_share=0.0,
+        bytes=320_044,
+    )
+    classes = ("normal", name)
+    return Judged(entry, score, score > 0.5, (1 - score, score), classes[score > 0.5], classes[abnormal])
+
+
+def evaluation(name: str = "imbalance") -> Evaluation:
+    """Of 64 made-up verdicts."""
+    rng = np.random.default_rng(0)
+    verdicts = [judged(number, rng, name) for number in range(64)]
+    return evaluate(verdicts, gain_judged=verdicts, threshold=0.5, classes=("normal", name))
+
+
+def grouped(n: int = 60, **changes: object) -> FaultGroups:
+    """Groups of made-up recordings."""
+    vectors = np.random.default_rng(0).normal(size=(n, 6)) + 6 * np.eye(6)[np.arange(n) % 3]
+    return dataclasses.replace(group_faults(vectors), **changes)  # type: ignore[arg-type]  # whatever a test changes
+
+
+def nothing(figure: Figure) -> None:
+    """An empty figure with axes."""
+    figure.add_subplot()
+
+
+def bare(**changes: object) -> ReportFacts:
+    """What is known of a version at the least."""
+    spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8_000.0, clip_frames=64)
+    labels = Labels((ClassLabel("normal", "OK", False), ClassLabel("imbalance", "Out of balance", True)))
+    facts = ReportFacts(
+        version="fan-hall-3-0123456789",
+        card={"trained_on": "simulated fans", "limits": "One kind of fan."},
+        labels=labels,
+        decision=Decision(0.5, 0.05, "95th percentile of 120 healthy validation recordings."),
+        spec=spec,
+    )
+    return dataclasses.replace(facts, **changes)  # type: ignore[arg-type]  # whatever a test changes
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> ReportFacts:
+    """Everything known, with twelve recordings of six seconds, one of them broken, and one too many."""
+    folder = tmp_path_factory.mktemp("exemplars")
+    exemplars = []
+    for number in range(13):
+        path = folder / f"{number}.wav"
+        rate_hz = (16_000, 8_000, 44_100)[number % 3]
+        path.write_bytes(sounds.recording(sounds.fan(6.0, rate_hz, seed=number), rate_hz=rate_hz))
+        exemplars.append(Exemplar(f"group {number % 3 + 1}", path, f"{number}.wav, distance 0.{number}"))
+    exemplars[4].path.write_bytes(b"no sound at all")
+    rates = np.linspace(1, 0.2, 12).tolist()
+    return bare(
+        evaluation=evaluation(),
+        groups=grouped(),
+        agreement=Agreement(60, 0.61, 0.001, 0.04, 0.58, 0.05, 0.09),
+        history=tuple(
+            Epoch(epoch=i, loss=r, accuracy=1 - r, validation_loss=r + 0.1, validation_accuracy=0.9 - r, seconds=1.0)
+            for i, r in enumerate(rates, 1)
+        ),
+        best_epoch=9,
+        dataset_summary={"name": "fans", "recordings": 120, "kinds": [{"machine": "fan", "recordings": 120}]},
+        split_summary={"method": "group", "train": 80, "test": 40},
+        exemplars=tuple(exemplars),
+        notes=("A demonstration model from simulated sound.",),
+    )
+
+
+@pytest.fixture(scope="module")
+def page(whole: ReportFacts, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of all that is known."""
+    return written(tmp_path_factory.mktemp("report") / "report.html", whole)
+
+
+def written(target: Path, facts: ReportFacts) -> str:
+    """Write a report and read it back."""
+    write_report(target, facts)
+    return target.read_text("utf-8")
+
+
+# One page
+
+
+def test_every_section_and_every_figure_is_there(page: str) -> None:
+    """Sections, the original's six pictures of the groups and the five that it should have drawn, once each."""
+    ids = Page(page).attributes("id")
+    assert [name for name in (*SECTIONS, *FIGURES) if ids.count(name) != 1] == []
+
+
+def test_the_page_needs_no_network(page: str) -> None:
+    """No address, no imported style, no script; what is referred to lies in the page."""
+    assert not re.search(r"https?:|//[a-z]|@import|<script|<link", re.sub(r"base64,[\w+/=\n]*", "", page))
+    seen = Page(page)
+    references = seen.attributes("src") + seen.attributes("href") + re.findall(r"url\(([^)]*)", page)
+    assert references
+    assert all(reference.startswith(("#", "data:")) for reference in references)
+
+
+def test_ids_are_unique_and_references_lead_somewhere(page: str) -> None:
+    """A figure never borrows another's clip path or marker."""
+    seen = Page(page)
+    ids = seen.attributes("id")
+    assert len(ids) == len(set(ids))
+    used = [href[1:] for href in seen.attributes("href") if href.startswith("#")] + re.findall(r"url\(#([^)]*)", page)
+    assert set(used) <= set(ids)
+
+
+def test_every_figure_is_explained_and_spoken(page: str) -> None:
+    """Each has a caption, and each drawing a description; those of recordings say how many they are of."""
+    drawn = re.findall(r"<figure.*?</figure>", page, re.S)
+    assert len(drawn) == len(FIGURES) + 12
+    assert all(re.search(r"<figcaption>.{8,}</figcaption>", figure, re.S) for figure in drawn)
+    labels = [a.get("aria-label") for tag, a in Page(page).elements if tag == "svg"]
+    assert all(label and len(label) > 20 for label in labels)
+    for figure in drawn[: len(FIGURES)]:
+        assert re.search(r"n\u00a0=\u00a0\d+|n is beside", figure)
+
+
+def test_drawings_follow_the_pages_colours(page: str) -> None:
+    """Text and axes are in the page's own colour, which is another one in the dark; no ground is painted."""
+    assert "prefers-color-scheme: dark" in page
+    assert "#010203" not in page
+    assert page.count("currentColor") > 100
+    for drawing in re.findall(r"<svg.*?</svg>", page, re.S):
+        assert not re.search(r"(fill|stroke): (#000000|#ffffff|white|black)", drawing)
+
+
+def test_the_page_is_small_enough_to_send(page: str) -> None:
+    """Twelve players and all pictures in under 8 MB."""
+    assert len(page.encode()) < MAX_BYTES
+
+
+def test_the_same_facts_give_the_same_bytes(page: str, whole: ReportFacts, tmp_path: Path) -> None:
+    """Again here and in no other order: no date, no random id."""
+    assert written(tmp_path / "again.html", whole) == page
+
+
+def test_numbers_come_with_intervals_and_controls(page: str, whole: ReportFacts) -> None:
+    """AUC, its interval, under random gain, of level alone; counts; threshold, its basis and false-alarm rate."""
+    text = " ".join(Page(page).text.split())
+    assert whole.evaluation is not None
+    auc = whole.evaluation.pooled.auc
+    assert f"{auc.value:.3f} ({auc.low:.2f} to {auc.high:.2f})" in text
+    for expected in ("AUC, random gain", "AUC of level alone", "32 normal and 32 abnormal", "fan id_0 at 6 dB", "0.05"):
+        assert expected in text
+    assert whole.decision.basis in text
+    assert "adjusted Rand index 0.61 (chance 0.00" in text
+
+
+def test_what_must_be_known_first_stands_first(page: str) -> None:
+    """The caller's notes, and the report's own: level tells much, groups are few."""
+    notes = re.findall(r'<section class="notes".*?</section>', page, re.S)[0]
+    assert page.index(notes) < page.index('id="evaluation"')
+    assert "A demonstration model from simulated sound." in notes
+    assert "level alone has an AUC of" in notes
+    assert "come from 8 recording groups" in notes
+
+
+def test_nested_facts_become_rows_and_lists_of_records_tables(page: str) -> None:
+    """The data card shows the summary whatever its keys."""
+    assert re.search(r"<th scope=\"col\">machine</th>.*?<td>fan</td>", page, re.S)
+    assert dict(
+        flat({"a_b": {"c": "text", "rate_hz": 123456}, "durations_s": {"min": 1.23456, "max": None}, "e": [1, 2]})
+    ) == {
+        "a b \N{MIDDLE DOT} c": "text",
+        "a b \N{MIDDLE DOT} rate (Hz)": "123,456",
+        "durations (s)": "min 1.235, max \N{EN DASH}",
+        "e": "1, 2",
+    }
+
+
+# To hear
+
+
+def test_players_hold_the_sound_itself(page: str) -> None:
+    """Eleven readable exemplars: 16-bit mono WAV of at most 5 s at at most 16 kHz, neither silent nor clipped."""
+    players = [a["src"] or "" for tag, a in Page(page).elements if tag == "audio"]
+    assert len(players) == 11
+    for player in players:
+        with wave.open(io.BytesIO(base64.b64decode(player.removeprefix("data:audio/wav;base64,")))) as sound:
+            assert (sound.getnchannels(), sound.getsampwidth()) == (1, 2)
+            assert sound.getframerate() in (8_000, 16_000)
+            assert sound.getnframes() == 5 * sound.getframerate()
+            samples = np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
+            assert np.abs(samples.astype(int)).max() == pytest.approx(0.89 * 32_767, abs=1)
+
+
+def test_a_broken_recording_is_named_and_nothing_else_is_lost(page: str) -> None:
+    """One file is no sound: its reason stands where its picture would; and what was too many is counted."""
+    text = " ".join(Page(page).text.split())
+    assert "4.wav cannot be read: This is" in text
+    assert "1 more were chosen" in text
+
+
+def test_a_missing_or_silent_recording_does_not_lose_the_report(tmp_path: Path) -> None:
+    """A file that is gone, and one of digital silence."""
+    silent = tmp_path / "silent.wav"
+    silent.write_bytes(sounds.recording(np.zeros((16_000, 1))))
+    exemplars = (Exemplar("gone", tmp_path / "gone.wav", "gone"), Exemplar("silent", silent, "digital silence"))
+    text = written(tmp_path / "report.html", bare(exemplars=exemplars))
+    assert "gone.wav cannot be read: No such file" in text
+    assert str(tmp_path) not in text
+    assert text.count("<audio") == 1
+
+
+# Whatever is missing, whoever named it
+
+
+def test_what_is_not_known_is_left_out_and_said(tmp_path: Path) -> None:
+    """The least that is known makes a page that says what is not in it, and why."""
+    text = written(tmp_path / "report.html", bare())
+    ids = Page(text).attributes("id")
+    assert "model" in ids
+    assert not {"evaluation", "fit", "groups", "exemplars", "data", "notes"} & set(ids)
+    for missing in ("No evaluation:", "No training curves:", "No groups of faults:", "No recordings", "No data card:"):
+        assert missing in text
+
+
+@pytest.mark.parametrize("kept", ["normal", "abnormal"])
+def test_an_evaluation_of_one_kind_only(kept: str, tmp_path: Path) -> None:
+    """Nothing to draw a ROC from: the scores are drawn, the rest is left out or a dash."""
+    rng = np.random.default_rng(0)
+    some = [verdict for number in range(40) if (verdict := judged(number, rng, "imbalance")).entry.label == kept]
+    found = evaluate(some, threshold=0.5, classes=("normal", "imbalance"))
+    ids = Page(written(tmp_path / "report.html", bare(evaluation=found))).attributes("id")
+    assert "scores" in ids
+    assert "roc" not in ids
+
+
+@pytest.mark.parametrize("n", [3, 4, 2500])
+def test_groups_of_any_number_of_recordings(n: int, tmp_path: Path) -> None:
+    """Three recordings, and so many that they are drawn as pixels."""
+    text = written(tmp_path / "report.html", bare(groups=grouped(n)))
+    assert len(text) < 2_000_000
+    assert ("data:image/png" in re.findall(r'<figure id="scatter">.*?</figure>', text, re.S)[0]) == (n > 2000)
+
+
+def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
+    """A script, a formula, a line break or a broken surrogate in any name is shown as it is, or replaced."""
+    sound = tmp_path / "a.wav"
+    sound.write_bytes(sounds.recording(sounds.fan(0.5)))
+    awkward = f"{HOSTILE}\x00\n\udcff \u98a8\u6247"
+    facts = bare(
+        labels=Labels((ClassLabel("normal", HOSTILE, False), ClassLabel(awkward[:64], "message", True))),
+        evaluation=evaluation(awkward),
+        groups=grouped(),
+        group_names=(HOSTILE, awkward, "$\\frac{1}$"),
+        card={HOSTILE: awkward, "nested": {HOSTILE: [awkward, {"key": HOSTILE}]}},
+        dataset_summary={"refusals": [{"path": awkward, "reason": HOSTILE}]},
+        exemplars=(Exemplar(HOSTILE, sound, awkward), Exemplar("gone", tmp_path / "<b>.wav", HOSTILE)),
+        notes=(HOSTILE,),
+    )
+    text = written(tmp_path / "report.html", facts)
+    seen = Page(text)
+    assert "script" not in {tag for tag, _ in seen.elements}
+    assert "b" not in {tag for tag, _ in seen.elements}
+    assert HOSTILE in seen.text
+    assert "$\\frac{1}$" in seen.text
+
+
+def test_a_long_name_does_not_squeeze_a_figure() -> None:
+    """Figures cut names; what cannot be printed is replaced."""
+    assert plain("x" * 100) == "x" * 27 + "\N{HORIZONTAL ELLIPSIS}"
+    assert plain("a\nb") == "a\N{REPLACEMENT CHARACTER}b"
+
+
+# Manners
+
+
+def test_nothing_half_written_is_left(tmp_path: Path) -> None:
+    """A target that cannot be replaced: the error, and no other file."""
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(OSError, match=r"report\.html"):
+        write_report(tmp_path / "report.html", bare())
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_drawing_leaves_matplotlib_as_it_was() -> None:
+    """Neither its settings nor pyplot's list of figures is touched."""
+    code = (
+        "import matplotlib; before = dict(matplotlib.rcParams);"
+        "from ml.reports.drawing import picture; picture('a', 't', 'c', lambda figure: figure.add_subplot());"
+        "assert dict(matplotlib.rcParams) == before; from matplotlib import pyplot; assert not pyplot.get_fignums()"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_importing_the_room_imports_no_library() -> None:
+    """matplotlib, jinja2, scikit-learn and Keras wait until a report is written."""
+    code = "import sys, ml.reports; assert not {'matplotlib', 'jinja2', 'sklearn', 'keras'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize(("library", "what"), [("jinja2", "Writing a report"), ("matplotlib", "Drawing a report")])
+def test_a_missing_library_is_an_error_with_the_remedy(
+    library: str, what: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The sentence says which extra to install."""
+    for name in [name for name in sys.modules if name.split(".")[0] == library]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtra, match=rf"{what}.*signalml\[train\]"):
+        write_report(tmp_path / "report.html", bare(groups=grouped()))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_describes_itself() -> None:
+    """Title and caption are what is read out, and quotes in them break nothing."""
+    drawn = picture("name", 'A "title"', "How to read it; n = 3.", nothing)
+    label = Page(drawn.svg).elements[0][1]["aria-label"]
+    assert label == 'A "title". How to read it; n\u00a0=\u00a03.'

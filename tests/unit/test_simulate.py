@@ -1,0 +1,344 @@
+"""Simulated fans: the physics is in the sound, level is not, and a seed is a dataset."""
+
+import csv
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter, namedtuple
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.signal
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ml.audio import decode
+from ml.errors import Cancelled, InvalidParameter, StorageFull
+from ml.features import FeatureExtractor, FeatureSpec
+from ml.progress import Progress, cancellable, silent
+from ml.simulate import FAULTS, Plan, simulate
+from ml.simulate.fan import Condition, Day, Fan, condition
+from ml.simulate.signals import generator
+from ml.simulate.sound import fan_sound
+
+TINY = Plan(machines=1, sessions=1, recordings=2, snr_db=(6.0, -6.0), duration_s=1.0)
+# Enough sessions that 5 folds by session each hold out some of every class: n = 288 at each ratio.
+PLAN = Plan(machines=3, sessions=4, recordings=4, snr_db=(6.0, -6.0), duration_s=3.0)
+STEADY = Day(slip_factor=1, flow_db=0, blade_db=0, hum_db=0, bearing_db=0, tilt_db=np.zeros(17), severity=1)
+SAMPLES = 10 * 16_000
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "manifest.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of 24 files, for looking at its form."""
+    return simulate(tmp_path_factory.mktemp("tiny") / "fans", plan=TINY)
+
+
+# --- form
+
+
+def test_the_layout_is_mimiis_and_the_manifest_names_every_file(tiny: Path) -> None:
+    """Each row is a wav file of the plan's form at MIMII's path, and there is no file without a row."""
+    rows = rows_of(tiny)
+    assert {row["path"] for row in rows} == {p.relative_to(tiny).as_posix() for p in tiny.rglob("*.wav")}
+    assert len(rows) == TINY.files == 24
+    assert rows[0] == {
+        "path": "6_dB_fan/fan/id_00/normal/00000000.wav",
+        "label": "normal",
+        "machine": "fan",
+        "machine_id": "id_00",
+        "snr_db": "6",
+        "fault": "",
+        "group": "fan/id_00/s00",
+    }
+    recording = decode(tiny / rows[0]["path"])
+    assert (recording.sample_rate_hz, len(recording.samples)) == (16_000, TINY.samples)
+    assert Counter((row["label"], row["fault"]) for row in rows) == Counter(
+        {("normal", ""): 12} | {("abnormal", fault): 4 for fault in FAULTS}
+    )
+
+
+def test_the_ratios_hold_the_same_machine_under_other_noise(tiny: Path) -> None:
+    """A number means the same session and fault in each SNR folder, but not the same sound."""
+    seen: dict[str, set[tuple[str, str]]] = {}
+    for row in rows_of(tiny):
+        seen.setdefault(row["path"].split("/", 1)[1], set()).add((row["group"], row["fault"]))
+    assert all(len(facts) == 1 for facts in seen.values())
+    assert len(set(digests(tiny).values())) == TINY.files + 1
+
+
+def test_each_abnormal_session_has_one_fault(tiny: Path) -> None:
+    """So a split by session parts faults cleanly."""
+    faults: dict[str, set[str]] = {}
+    for row in rows_of(tiny):
+        faults.setdefault(row["group"], set()).add(row["fault"])
+    assert all(len(names) == 1 for names in faults.values())
+
+
+def test_eight_microphones_hear_eight_sounds(tmp_path: Path) -> None:
+    """Channels differ, as each has its own path through the room, and resemble each other."""
+    plan = replace(TINY, channels=8, snr_db=(6.0,))
+    folder = simulate(tmp_path / "fans", plan=plan)
+    path = folder / rows_of(folder)[0]["path"]
+    channels = np.array([decode(path, channel=channel).samples for channel in range(8)])
+    alike = np.corrcoef(channels)[np.triu_indices(8, 1)]
+    assert alike.max() < 0.999
+    assert alike.min() > 0.3
+    assert sum(path.stat().st_size for path in folder.rglob("*.wav")) == plan.bytes
+
+
+# --- a seed is a dataset
+
+
+def test_the_same_seed_is_the_same_bytes_in_any_number_of_processes(tiny: Path, tmp_path: Path) -> None:
+    """Neither order nor number of processes is in the sound; the seed is."""
+    assert digests(simulate(tmp_path / "two", plan=TINY, processes=2)) == digests(tiny)
+    other = digests(simulate(tmp_path / "other", plan=TINY, seed=1))
+    assert not set(other.values()) & set(digests(tiny).values()) - {digests(tiny)["manifest.csv"]}
+
+
+def test_a_ratio_does_not_depend_on_the_others(tiny: Path, tmp_path: Path) -> None:
+    """-6 dB alone is the -6 dB of the whole."""
+    alone = digests(simulate(tmp_path / "alone", plan=replace(TINY, snr_db=(-6.0,))))
+    whole = digests(tiny)
+    assert {p: d for p, d in alone.items() if p.endswith("wav")} == {p: d for p, d in whole.items() if p[:3] == "-6_"}
+
+
+# --- physics
+
+
+def spectrum(fan: Fan, fault: Condition, seed: int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
+    sound = fan_sound(fan, STEADY, fault, SAMPLES, generator(99, seed))
+    return scipy.signal.welch(sound, 16_000, nperseg=16_000)
+
+
+def peak_db(fan: Fan, fault: Condition, hz: float, seed: int = 0) -> float:
+    """The strongest power within 1.5 % of a frequency, dB."""
+    at, power = spectrum(fan, fault, seed)
+    return float(10 * np.log10(power[(at > hz * 0.985 - 1) & (at < hz * 1.015 + 1)].max()))
+
+
+@pytest.fixture(params=[0, 1, 2])
+def fan(request: pytest.FixtureRequest) -> Fan:
+    """Three of all fans there could be."""
+    return Fan.draw(generator(7, request.param), 50.0)
+
+
+def test_blades_sing_at_shaft_rate_times_their_number(fan: Fan) -> None:
+    """The blade-pass tone stands out of what lies beside it, where the shaft's speed puts it."""
+    blade_hz = fan.synchronous_hz * (1 - fan.slip) * fan.blades
+    loud = replace(fan, blade_db=fan.blade_db + 12)
+    assert peak_db(loud, Condition(), blade_hz) > peak_db(loud, Condition(), blade_hz * 1.07) + 6
+
+
+def test_imbalance_is_a_tone_at_the_shaft_rate_and_beats_there(fan: Fan) -> None:
+    """The first harmonic of the shaft rises by about 20 dB, and the high band's envelope beats at the shaft's rate."""
+    shaft_hz = fan.synchronous_hz * (1 - fan.slip)
+    assert peak_db(fan, condition("imbalance", 1.0), shaft_hz) > peak_db(fan, Condition(), shaft_hz) + 10
+
+    def beat(fault: Condition) -> float:
+        sound = fan_sound(fan, STEADY, fault, SAMPLES, generator(99))
+        band = scipy.signal.sosfilt(scipy.signal.butter(4, 1500, "highpass", fs=16_000, output="sos"), sound)
+        at, power = scipy.signal.welch(np.square(band), 16_000, nperseg=32_000)
+        return float(power[np.argmin(abs(at - shaft_hz))] / np.median(power[(at > 5) & (at < 100)]))
+
+    assert beat(condition("imbalance", 1.0)) > 5 * beat(Condition())
+
+
+def test_clogging_moves_flow_noise_down_and_weakens_the_blades(fan: Fan) -> None:
+    """More under 100 Hz, less over 3 kHz, a weaker blade-pass tone."""
+
+    def band_db(fault: Condition, low_hz: float, high_hz: float) -> float:
+        at, power = spectrum(fan, fault)
+        return float(10 * np.log10(np.median(power[(at >= low_hz) & (at < high_hz)])))
+
+    clogged = condition("clogging", 1.0)
+    assert band_db(clogged, 20, 100) > band_db(Condition(), 20, 100) + 3
+    assert band_db(clogged, 3000, 7000) < band_db(Condition(), 3000, 7000) - 1
+    assert clogged.blade_db < 0
+
+
+def test_low_voltage_slows_the_rotor_and_raises_the_hum(fan: Fan) -> None:
+    """The blade-pass tone is found at a lower frequency, by the slip; twice the line frequency is louder."""
+    low = condition("voltage_change", 1.0)
+    loud = replace(fan, blade_db=fan.blade_db + 20, unequal_db=fan.unequal_db - 40, slots_db=-80.0)
+
+    def blade_hz(fault: Condition) -> float:
+        nominal = fan.synchronous_hz * fan.blades
+        at, power = spectrum(loud, fault)
+        power = np.where((at > nominal * 0.7) & (at < nominal * 1.01), power, 0)
+        return float(at[power.argmax()])
+
+    assert blade_hz(Condition()) == pytest.approx(fan.synchronous_hz * fan.blades * (1 - fan.slip), rel=0.01)
+    expected = fan.synchronous_hz * fan.blades * (1 - fan.slip * low.slip_factor)
+    assert blade_hz(low) == pytest.approx(expected, rel=0.01)
+    assert expected < 0.95 * fan.synchronous_hz * fan.blades
+    assert peak_db(fan, low, 100) > peak_db(fan, Condition(), 100) + 3
+
+
+def test_a_session_is_continuous() -> None:
+    """Neighbouring recordings are made in a nearly equal state; sessions are not."""
+    moments = np.linspace(0, 1, 11)
+    days = [[Day.draw(generator(3, session), t, (0.3, 1.0)) for t in moments] for session in range(8)]
+    slips = np.array([[day.slip_factor for day in session] for session in days])
+    assert np.abs(np.diff(slips, axis=1)).mean() < 0.4 * slips[:, 0].std()
+    assert all(np.array_equal(day.tilt_db, session[0].tilt_db) for session in days for day in session)
+
+
+# --- level gives nothing away, and noise makes it harder
+
+Heard = namedtuple("Heard", "rows features levels")
+
+
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory: pytest.TempPathFactory) -> Heard:
+    """Mean log-mel spectrum, less its own mean, and level of 576 recordings."""
+    folder = simulate(tmp_path_factory.mktemp("fans") / "fans", plan=PLAN)
+    spec = FeatureSpec(
+        sample_rate_hz=16_000, clip_frames=PLAN.samples // 512, n_mels=64, fmax_hz=8000.0, level="clip_mean"
+    )
+    extractor, rows = FeatureExtractor(spec), rows_of(folder)
+    sounds = [decode(folder / row["path"]).samples for row in rows]
+    features = np.array([extractor.log_mel(sound).mean(axis=0) for sound in sounds])
+    return Heard(rows, features, np.array([np.std(sound) for sound in sounds]))
+
+
+def at_ratio(heard: Heard, snr_db: str) -> tuple[NDArray[Any], ...]:
+    """Features, levels, classes and groups of the recordings at one SNR."""
+    chosen = [i for i, row in enumerate(heard.rows) if row["snr_db"] == snr_db]
+    classes = np.array([heard.rows[i]["fault"] or "normal" for i in chosen])
+    groups = np.array([heard.rows[i]["group"] for i in chosen])
+    return heard.features[chosen], heard.levels[chosen], classes, groups
+
+
+@pytest.mark.parametrize("snr_db", ["6", "-6"])
+def test_level_alone_says_nothing(heard: Heard, snr_db: str) -> None:
+    """AUC of the level, for abnormal and for each fault, is 0.5 within 0.05 (n = 288, 144 of them normal)."""
+    _, levels, classes, _ = at_ratio(heard, snr_db)
+    assert roc_auc_score(classes != "normal", levels) == pytest.approx(0.5, abs=0.05)
+    for fault in FAULTS:
+        pair = np.isin(classes, ["normal", fault])
+        assert roc_auc_score(classes[pair] == fault, levels[pair]) == pytest.approx(0.5, abs=0.05)
+
+
+def test_noise_makes_it_harder_and_no_noise_level_makes_it_trivial(heard: Heard) -> None:
+    """Macro-F1 of a linear classifier on held-out sessions: high at +6 dB, clearly lower at -6 dB, above chance."""
+    figures = {}
+    for snr_db in ("6", "-6"):
+        features, _, classes, groups = at_ratio(heard, snr_db)
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
+        folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
+        predicted = cross_val_predict(model, features, classes, groups=groups, cv=folds)
+        figures[snr_db] = f1_score(classes, predicted, average="macro")
+    assert 0.8 < figures["6"] < 1
+    assert 0.35 < figures["-6"] < figures["6"] - 0.15
+
+
+# --- refusals, and nothing by halves
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("machines", 0),
+        ("machines", 100),
+        ("sessions", 0),
+        ("recordings", -1),
+        ("channels", 9),
+        ("duration_s", 0.5),
+        ("duration_s", float("nan")),
+        ("snr_db", ()),
+        ("snr_db", (6.0, 6.0)),
+        ("snr_db", (float("inf"),)),
+        ("severity", (0.5, 0.2)),
+        ("severity", (0.0, 1.0)),
+    ],
+)
+def test_a_plan_that_cannot_be_recorded_is_refused_in_a_sentence(field: str, value: object) -> None:
+    """The sentence names the field, and what was expected."""
+    with pytest.raises(InvalidParameter, match=rf"^Simulation: {field} is .*expected\.$"):
+        replace(Plan(), **{field: value})  # type: ignore[arg-type]  # wrong values are the point
+
+
+def test_a_negative_seed_is_refused(tmp_path: Path) -> None:
+    """Seeds start at 0."""
+    with pytest.raises(InvalidParameter, match="seed is -1"):
+        simulate(tmp_path / "fans", plan=TINY, seed=-1)
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
+    """Nothing is mixed into what is there; an empty folder is as good as none."""
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "mine.wav").write_bytes(b"")
+    with pytest.raises(InvalidParameter, match="exists and is not empty"):
+        simulate(tmp_path / "used", plan=TINY)
+    (tmp_path / "empty").mkdir()
+    assert len(rows_of(simulate(tmp_path / "empty", plan=TINY))) == TINY.files
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "used"]
+
+
+def test_a_disk_without_room_is_noticed_before_anything_is_written(tmp_path: Path) -> None:
+    """The sentence has both figures."""
+    plan = Plan(machines=99, sessions=1000, recordings=10_000)
+    with pytest.raises(StorageFull, match=r"needs [\d,]+ MB; [\d,]+ MB are free"):
+        simulate(tmp_path / "new" / "fans", plan=plan)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_cancelled_simulation_leaves_nothing(tmp_path: Path, processes: int) -> None:
+    """Not even a hidden folder."""
+    seen: list[Progress] = []
+    with pytest.raises(Cancelled):
+        simulate(
+            tmp_path / "fans", plan=TINY, processes=processes, report=cancellable(seen.append, lambda: len(seen) > 3)
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_simulation_leaves_no_dataset_and_the_next_one_clears_up(tmp_path: Path) -> None:
+    """``kill -9`` halfway: no target; the same command then makes it whole."""
+    target = tmp_path / "fans"
+    program = f"from pathlib import Path; from ml.simulate import *; simulate(Path({str(target)!r}), processes=1)"
+    with subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2]) as process:
+        for _ in until(lambda: len(list(tmp_path.rglob("*.wav"))) > 5):
+            pass
+        with pytest.raises(InvalidParameter, match="made by another process"):
+            simulate(target, plan=TINY)
+        os.kill(process.pid, signal.SIGKILL)
+    assert not target.exists()
+    simulate(target, plan=TINY, report=silent)
+    assert sum(1 for _ in target.rglob("*.wav")) == TINY.files
+    assert [path.name for path in tmp_path.iterdir()] == ["fans"]
+
+
+def until(condition: Any, seconds: float = 30) -> Iterator[None]:
+    """Wait for something, but not for ever."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        yield time.sleep(0.02)
