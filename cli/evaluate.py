@@ -83,7 +83,7 @@ def evaluate(
         csv.writer(sys.stdout, lineterminator="\n").writerows(_csv_rows(evaluation))
     else:
         typer.echo(f"{predictor.bundle.version} on {dataset.name}: {_counted(len(entries), 'recording')}\n")
-        _print_tables(evaluation)
+        print_tables(evaluation)
 
 
 def _evaluated(
@@ -152,7 +152,8 @@ def _csv_rows(evaluation: Evaluation) -> Iterator[list[Any]]:
         yield [*(getattr(each, name) for name in (*WHAT, *COUNTS)), *figures]
 
 
-def _print_tables(evaluation: Evaluation) -> None:
+def print_tables(evaluation: Evaluation) -> None:
+    """Everything that an evaluation found, for a person."""
     _print_slices(evaluation.slices)
     typer.echo()
     figures = Table("", "", box=None, show_header=False)

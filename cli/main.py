@@ -12,6 +12,7 @@ from cli.evaluate import evaluate
 from cli.inspect import inspect
 from cli.score import score
 from cli.simulate import simulate
+from cli.train import demo, train
 from ml.errors import SignalMLError
 
 app = typer.Typer(
@@ -28,6 +29,10 @@ app.command(epilog="Example:  `signalml simulate data/fans`,  then  `signalml in
 app.command(epilog="Example:  `signalml inspect data/fans`,  or  `signalml inspect data/fans --csv > sounds.csv`")(
     inspect
 )
+app.command(epilog="Example:  `signalml train data/fans --name fan-hall-3`,  then  `signalml models promote VERSION`")(
+    train
+)
+app.command()(demo)
 app.command(epilog="Example:  `signalml score recordings/`,  or  `signalml score *.wav --format csv > scores.csv`")(
     score
 )

@@ -1,11 +1,6 @@
 """``signalml models``: import, look at, promote and move models."""
 
 import json
-import os
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -16,35 +11,13 @@ from rich.table import Table
 from api.settings import Settings
 from cli.output import print_table
 from ml.bundle import NAME_PATTERN
-from ml.errors import ImportRefused, InvalidLabels, ModelError, SignalMLError
+from ml.errors import ImportRefused, InvalidLabels, ModelError
 from ml.importing import SUFFIXES, import_original
+from ml.native import notes_held_back
 from ml.registry import ALIASES, Registry
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 Reference = Annotated[str, typer.Argument(help="A version, or champion, challenger, previous.")]
-
-
-@contextmanager
-def _native_notes_held_back() -> Iterator[Console]:
-    """Keep what TensorFlow's C++ writes to stderr (notes on absent GPUs) from a reader, unless something breaks.
-
-    Yields:
-        A console that still reaches stderr.
-    """
-    sys.stderr.flush()
-    with os.fdopen(os.dup(2), "w") as terminal, tempfile.TemporaryFile() as notes:
-        os.dup2(notes.fileno(), 2)
-        try:
-            yield Console(file=terminal)
-        except SignalMLError:
-            raise
-        except BaseException:
-            notes.seek(0)
-            terminal.write(notes.read().decode(errors="replace"))
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(terminal.fileno(), 2)
 
 
 def _registry() -> Registry:
@@ -69,7 +42,8 @@ def import_(
     if file.suffix.lower() == ".zip":
         version = registry.add_archive(file)
     elif file.suffix.lower() in SUFFIXES:
-        with _native_notes_held_back() as say, say.status(f"Importing {file.name}: checking, converting, proving ..."):
+        doing = f"Importing {file.name}: checking, converting, proving ..."
+        with notes_held_back() as stderr, Console(file=stderr).status(doing):
             version = import_original(file, registry, name)
     else:
         raise ImportRefused(f"{file.name} ends in {file.suffix!r}; .hdf5, .h5 or .zip was expected.")

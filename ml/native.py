@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from ml.errors import SignalMLError
 
@@ -27,21 +28,23 @@ def reuse_memory() -> None:
 
 
 @contextmanager
-def notes_held_back() -> Iterator[None]:
-    """Keep what LiteRT writes to stderr while it loads (that it found a CPU) from a reader, unless something breaks."""
+def notes_held_back() -> Iterator[TextIO]:
+    """Keep what TensorFlow and LiteRT write to stderr (that they found a CPU) from a reader, unless something breaks.
+
+    Yields:
+        A stream that still reaches stderr.
+    """
     sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as notes:
+    with os.fdopen(os.dup(2), "w", buffering=1) as terminal, tempfile.TemporaryFile() as notes:
         os.dup2(notes.fileno(), 2)
         try:
-            yield
-        except SignalMLError:
+            yield terminal
+        except (SignalMLError, KeyboardInterrupt):
             raise
         except BaseException:
             notes.seek(0)
-            os.write(terminal, notes.read())
+            terminal.write(notes.read().decode(errors="replace"))
             raise
         finally:
             sys.stderr.flush()
-            os.dup2(terminal, 2)
-            os.close(terminal)
+            os.dup2(terminal.fileno(), 2)

@@ -1,7 +1,7 @@
 """What a network is made of and how it is fitted, as plain values: every choice that training has is here."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
 from ml.errors import InvalidParameter
@@ -94,8 +94,8 @@ class Recipe:
                 raise InvalidParameter(f"Recipe: {name} is {getattr(self, name)}; 1 or more was expected.")
         if self.batch > LARGEST_BATCH or self.settled > self.epochs:
             raise InvalidParameter(
-                f"Recipe: a batch of {self.batch} and epoch {self.settled} of {self.epochs} as the first that may be the "
-                f"best; at most {LARGEST_BATCH} and {self.epochs} were expected."
+                f"Recipe: a batch of {self.batch} and epoch {self.settled} of {self.epochs} as the first that may be "
+                f"the best; at most {LARGEST_BATCH} and {self.epochs} were expected."
             )
         if not 0 < self.learning_rate < 1:
             raise InvalidParameter(f"Recipe: a learning rate of {self.learning_rate}; 0 to 1 was expected.")
@@ -118,6 +118,10 @@ class Recipe:
             steps_at_least=50,
             seed=seed,
         )
+
+    def shortened(self, epochs: int) -> Self:
+        """The same with at most so many epochs."""
+        return replace(self, epochs=epochs, settled=min(self.settled, epochs))
 
     def passes(self, clips: int) -> int:
         """How many times an epoch goes through so many clips."""

@@ -8,6 +8,9 @@
     clips.py     recordings as windows that a network is fitted to
     deciding.py  the threshold, from healthy recordings that were held out
     records.py   what is kept of a training beside the bundle: split, evaluation, report
+    scene.py     what the steps share
+    card.py      what the bundle says of where it comes from
+    report.py    what the report shows
     run.py       the steps, in order
 """
 

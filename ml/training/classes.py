@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ml.dataset import Dataset, Entry, Split
 from ml.errors import InvalidParameter, OneClassOnly
-from ml.faults import Agreement, FaultGroups, agreement, group_faults, recording_vector
+from ml.faults import Agreement, FaultGroups, agreement, group_faults, recording_vector, relative_to_healthy
 from ml.feature_store import Features
 from ml.labels import MAX_NAME, ORIGINAL_LABELS, ClassLabel, Labels
-from ml.training.options import LabelsFrom, Options
+from ml.training.options import FEWEST_GROUPS, LabelsFrom, Options
 
 NORMAL, ABNORMAL = "normal", "abnormal"
 MESSAGES = {label.name: label.message for label in ORIGINAL_LABELS.classes}
@@ -62,29 +63,20 @@ def classes_for(dataset: Dataset, split: Split, features: Features, options: Opt
         InvalidParameter: named faults are asked for, and not every abnormal recording has one.
         TooFewRecordings: fewer abnormal recordings than groups asked for.
     """
-    entries = (*split.train, *split.validation, *split.test)
     source = _source(dataset, options.labels)
-    abnormal = tuple(entry for entry in split.train if entry.label == ABNORMAL)
-    groups = _groups(abnormal, features, options, needed=source == "groups")
-    agreed = None
-    if groups is not None and all(entry.fault for entry in abnormal):
-        agreed = agreement(groups.assignments, [str(entry.fault) for entry in abnormal], seed=options.seed)
+    groups = _groups(split, features, options, needed=source == "groups")
     if source == "groups" and groups is not None:
-        names = groups.names
-        others = [entry for entry in entries if entry.label == ABNORMAL]
-        assigned = groups.assign(np.stack([recording_vector(features.windows(entry)) for entry in others]))
-        of_fault = {entry.path: 1 + int(group) for entry, group in zip(others, assigned, strict=True)}
+        names, of = groups.names, _of_groups(split, features, groups)
+    elif source == "manifest":
+        names = tuple(sorted({str(entry.fault) for entry in split.train if entry.fault}))
+        of = {entry.path: 1 + names.index(str(entry.fault)) for _, entry in split.sides() if entry.fault in names}
     else:
-        names = tuple(sorted({str(e.fault) for e in split.train if e.fault})) if source == "manifest" else (ABNORMAL,)
-        of_fault = {
-            entry.path: 1 + (names.index(entry.fault) if source == "manifest" and entry.fault in names else 0)
-            for entry in entries
-            if entry.label == ABNORMAL and (source != "manifest" or entry.fault in names)
-        }
+        names, of = (ABNORMAL,), {entry.path: 1 for _, entry in split.sides() if entry.label == ABNORMAL}
+    of |= {entry.path: 0 for _, entry in split.sides() if entry.label == NORMAL}
     healthy = ClassLabel(NORMAL, MESSAGES[NORMAL], anomalous=False)
     labels = Labels((healthy, *(ClassLabel(name[:MAX_NAME], _message(name), anomalous=True) for name in names)))
-    of = {entry.path: 0 for entry in entries if entry.label == NORMAL} | of_fault
-    return Classes(labels, source, of, groups, agreed, abnormal)
+    grouped = _abnormal(split.train)
+    return Classes(labels, source, of, groups, _agreement(groups, grouped, options), grouped)
 
 
 def _source(dataset: Dataset, asked: LabelsFrom) -> Literal["manifest", "groups", "binary"]:
@@ -99,14 +91,50 @@ def _source(dataset: Dataset, asked: LabelsFrom) -> Literal["manifest", "groups"
     return asked
 
 
-def _groups(
-    abnormal: Sequence[Entry], features: Features, options: Options, *, needed: bool
-) -> FaultGroups | None:
-    enough = options.groups if options.groups != "auto" else 2
+def _abnormal(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    return tuple(entry for entry in entries if entry.label == ABNORMAL)
+
+
+def _groups(split: Split, features: Features, options: Options, *, needed: bool) -> FaultGroups | None:
+    """Groups of the abnormal training recordings, if the classes are made of them or there are enough to look at."""
+    abnormal = _abnormal(split.train)
+    enough = options.groups if options.groups != "auto" else FEWEST_GROUPS
     if not needed and len(abnormal) < RECORDINGS_PER_GROUP * enough:
         return None
-    vectors = np.stack([recording_vector(features.windows(entry)) for entry in abnormal])
-    return group_faults(vectors, k=options.groups, seed=options.seed)
+    return group_faults(
+        _vectors(abnormal, split, features),
+        k=options.groups,
+        sessions=[entry.group for entry in abnormal],
+        seed=options.seed,
+    )
+
+
+def _of_groups(split: Split, features: Features, groups: FaultGroups) -> dict[str, int]:
+    """The group of every abnormal recording; those of the other sides by the nearest centroid."""
+    abnormal = [entry for _, entry in split.sides() if entry.label == ABNORMAL]
+    assigned = groups.assign(_vectors(abnormal, split, features))
+    return {entry.path: 1 + int(group) for entry, group in zip(abnormal, assigned, strict=True)}
+
+
+def _vectors(entries: Sequence[Entry], split: Split, features: Features) -> NDArray[np.float64]:
+    """What is grouped: each recording relative to the same machine's healthy ones of the training side."""
+    healthy = [entry for entry in split.train if entry.label == NORMAL]
+    of, of_healthy = (
+        np.stack([recording_vector(features.windows(entry), features.spec) for entry in some])
+        for some in (entries, healthy)
+    )
+    return relative_to_healthy(of, [_machine(e) for e in entries], of_healthy, [_machine(e) for e in healthy])
+
+
+def _machine(entry: Entry) -> tuple[str | None, str | None, float | None]:
+    return entry.machine, entry.machine_id, entry.snr_db
+
+
+def _agreement(groups: FaultGroups | None, grouped: Sequence[Entry], options: Options) -> Agreement | None:
+    """How the groups agree with the faults, where every recording names one."""
+    if groups is None or not all(entry.fault for entry in grouped):
+        return None
+    return agreement(groups.assignments, [str(entry.fault) for entry in grouped], seed=options.seed)
 
 
 def _message(name: str) -> str:

@@ -25,12 +25,11 @@ def clips_of(entries: Sequence[Entry], classes: Mapping[str, int], features: Fea
     from ml.classifier.stream import Clips
 
     known = [entry for entry in entries if entry.path in classes]
-    where = [(entry, window) for entry in known for window in range(features.count(entry))]
+    where = [(entry, window) for entry in known for window in range(len(features.windows(entry)))]
     labels = np.array([classes[entry.path] for entry, _ in where], np.int32)
 
     def read(index: int, copy: int) -> NDArray[np.float32]:
         entry, window = where[index]
         return np.array(features.windows(entry, copy)[window])
 
-    copies = features.augmentation.copies if augmented and features.augmentation else 0
-    return Clips(read, labels, variants=1 + copies)
+    return Clips(read, labels, variants=1 + features.copies if augmented else 1)

@@ -9,7 +9,7 @@ from ml.bundle import Decision
 EVEN = 0.5
 
 
-def decide(healthy_scores: Sequence[float], false_alarm_rate: float) -> Decision:
+def threshold_from(healthy_scores: Sequence[float], false_alarm_rate: float) -> tuple[float, str]:
     """The lowest threshold, but never under even odds, that so few held-out healthy recordings are above.
 
     The score that the ``ceil((n + 1) (1 - rate))``-th of them has: another healthy recording of the same kind is above
@@ -21,7 +21,7 @@ def decide(healthy_scores: Sequence[float], false_alarm_rate: float) -> Decision
         false_alarm_rate: what is wanted, 0 to 1.
 
     Returns:
-        The decision. Its rate is the share of these recordings above the threshold.
+        The threshold, and in words where it comes from.
     """
     scores = sorted(healthy_scores)
     count = len(scores)
@@ -29,9 +29,14 @@ def decide(healthy_scores: Sequence[float], false_alarm_rate: float) -> Decision
     reached = scores[min(rank, count) - 1] if scores else EVEN
     threshold = max(EVEN, reached)
     above = sum(score > threshold for score in scores)
-    basis = f"even odds; {above} of {count} held-out healthy recordings are above it"
-    if reached > EVEN:
-        basis = f"{above} of {count} held-out healthy recordings are above it; {false_alarm_rate:.0%} were allowed"
-    if rank > count:
+    basis = "even odds" if threshold == EVEN else f"{false_alarm_rate:.0%} false alarms allowed"
+    basis += f"; above it were {above} of {count} healthy recordings of the validation side"
+    if threshold != EVEN and rank > count:
         basis += f", too few to show a rate of {false_alarm_rate:.0%}"
-    return Decision(threshold, above / count if count else None, basis)
+    return threshold, basis
+
+
+def measured(threshold: float, basis: str, healthy_scores: Sequence[float]) -> Decision:
+    """The threshold as a decision, with the false-alarm rate that healthy recordings of the test side show."""
+    above, count = sum(score > threshold for score in healthy_scores), len(healthy_scores)
+    return Decision(threshold, above / count if count else None, f"{basis}, and {above} of {count} of the test side")

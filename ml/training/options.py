@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ml.augment import Augmentation
 from ml.bundle import NAME_PATTERN
 from ml.classifier.recipe import Recipe
 from ml.dataset.splits import Method
@@ -69,6 +70,11 @@ class Options:
             raise InvalidParameter(f"{self.epochs} epochs; 1 or more were expected.")
         if self.seed < 0:
             raise InvalidParameter(f"A seed of {self.seed}; 0 or more was expected.")
+
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """What copies of the training recordings are."""
+        return Augmentation.everything(self.copies, self.seed) if self.copies else None
 
     @property
     def recipe(self) -> Recipe:

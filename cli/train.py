@@ -1,0 +1,123 @@
+"""``signalml train`` and ``signalml demo``: from recordings to a model."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from api.settings import Settings
+from cli.evaluate import print_tables
+from cli.progress import shown_progress
+from ml.dataset.splits import Method
+from ml.errors import InvalidParameter
+from ml.native import notes_held_back
+from ml.registry import Registry
+from ml.training.options import Kind, LabelsFrom, Options
+from ml.training.records import REPORT
+
+DEMO_NAME = "demo-fans"
+DEMO_NOTE = (
+    "A demonstration model: it was trained on simulated fans, made by this project's own simulator, and knows nothing "
+    "of any real machine. Train on recordings of yours, and promote that."
+)
+
+
+def train(
+    source: Annotated[Path, typer.Argument(help="A folder of recordings, or a manifest (.csv).")],
+    name: Annotated[str, typer.Option(help="What the version's name begins with.")],
+    snr: Annotated[float | None, typer.Option(help="Only the recordings at this signal-to-noise ratio, in dB.")] = None,
+    kind: Annotated[
+        Kind, typer.Option(help="spectrum: the native rate; original: the original project's MFCCs and CNN.")
+    ] = "spectrum",
+    labels: Annotated[
+        LabelsFrom, typer.Option(help="Classes from: faults in the manifest, groups found in the sound, or binary.")
+    ] = "auto",
+    groups: Annotated[str, typer.Option(help="How many groups of faults, 2 to 9, or auto.")] = "3",
+    copies: Annotated[int, typer.Option(min=0, help="Augmented copies of each training recording.")] = 0,
+    split: Annotated[
+        Method, typer.Option(help="What is held out: group, blocks, machine, or what fits the recordings.")
+    ] = "auto",
+    held_out: Annotated[str | None, typer.Option(help="The machine id that --split machine holds out.")] = None,
+    false_alarm_rate: Annotated[
+        float, typer.Option(help="Share of healthy recordings that may raise an alarm.")
+    ] = 0.05,
+    refit: Annotated[
+        bool, typer.Option(help="Once measured, fit once more, to all recordings, and serve that.")
+    ] = True,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
+    promote: Annotated[bool, typer.Option("--promote", help="Make it the champion: it then answers uploads.")] = False,
+) -> None:
+    """Train a model: index, split, features, groups, fit, threshold, evaluation, card, report; prints its version.
+
+    Interrupted, it goes on where it was when it is started again in the same way.
+    """
+    options = Options(
+        source=source,
+        name=name,
+        snr_db=snr,
+        kind=kind,
+        labels=labels,
+        groups=_groups(groups),
+        copies=copies,
+        split=split,
+        held_out=held_out,
+        false_alarm_rate=false_alarm_rate,
+        refit=refit,
+        epochs=epochs,
+        seed=seed,
+    )
+    version = _trained(options, Settings().home, processes)
+    if promote:
+        Registry(Settings().home).promote(version)
+    else:
+        typer.echo(f"To let it answer uploads:  signalml models promote {version}")
+    typer.echo(version)
+
+
+def demo() -> None:
+    """Make a demonstration model from simulated fans, if no model answers yet; it takes about a minute."""
+    home = Settings().home
+    registry = Registry(home)
+    if registry.aliases().get("champion"):
+        return
+    say = Console(stderr=True, highlight=False)
+    say.print("No model answers yet. Making a demonstration model from simulated fans, about a minute ...")
+    with made_up_fans(home) as fans:
+        version = _trained(Options(source=fans, name=DEMO_NAME), home, None, (DEMO_NOTE,))
+    registry.promote(version)
+    typer.echo(version)
+
+
+@contextmanager
+def made_up_fans(home: Path) -> Iterator[Path]:
+    """A small simulated dataset, which vanishes once something was learned from it."""
+    from ml.simulate import Plan, simulate
+
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home, prefix=".demo-") as folder, shown_progress() as report:
+        yield simulate(Path(folder) / DEMO_NAME, plan=Plan.demo(), report=report)
+
+
+def _trained(options: Options, home: Path, processes: int | None, notes: Sequence[str] = ()) -> str:
+    """Train, show how far it is, and print what it came to."""
+    from ml.training import run
+
+    with notes_held_back() as stderr, shown_progress(Console(file=stderr)) as report:
+        trained = run(options, home, notes=notes, processes=processes, report=report)
+    print_tables(trained.evaluation)
+    typer.echo(f"\nReport: {trained.records / REPORT}")
+    return trained.version
+
+
+def _groups(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal():
+        raise InvalidParameter(f"{text!r} groups; a number from 2 to 9, or auto, was expected.")
+    return int(text)

@@ -1,0 +1,214 @@
+"""From recordings to a candidate model, step by step: a version in the registry at the end, or nothing.
+
+What can be gone on with after a kill is kept on the way: the index, the features, and the fit's checkpoint in
+``<home>/training/.work-<key>``, where the key stands for these recordings and these options.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml.bundle import Bundle, Content, Decision, GoldenClip
+from ml.dataset import Dataset, index, split
+from ml.errors import MissingExtra
+from ml.evaluation import Evaluation, evaluate
+from ml.feature_store import FeatureStore
+from ml.files import locked
+from ml.golden import golden_clip
+from ml.predictor import Predictor
+from ml.progress import Progress, Report, cancellable, silent
+from ml.publishing import publish
+from ml.registry import Registry
+from ml.reports import write_report
+from ml.training import records
+from ml.training.card import card_of
+from ml.training.classes import NORMAL, classes_for, require_both
+from ml.training.deciding import EVEN, measured, threshold_from
+from ml.training.hearing import spec_for
+from ml.training.options import Options
+from ml.training.report import report_facts
+from ml.training.scene import Measured, Scene
+
+if TYPE_CHECKING:
+    from ml.classifier.fitting import Fitted
+
+# How far the gain of a recording is moved, either way, when it is asked whether loudness passes for skill.
+GAIN_DB = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What came of a training.
+
+    Attributes:
+        version: of the candidate, in the registry.
+        evaluation: of the recipe on the held-out side.
+        records: the folder with the split, the figures and the report.
+    """
+
+    version: str
+    evaluation: Evaluation
+    records: Path
+
+
+def run(
+    options: Options,
+    home: Path,
+    *,
+    notes: Sequence[str] = (),
+    processes: int | None = None,
+    report: Report = silent,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Trained:
+    """Train a model and add it to the registry; it answers nobody until it is promoted.
+
+    Args:
+        options: what to train on, and how.
+        home: where features, checkpoints, records and models are.
+        notes: what the card shall say besides (that the recordings are simulated, for one).
+        processes: for reading and features; None decides by cores and recordings.
+        report: told after every recording and every epoch.
+        cancelled: asked before each of those; True stops the work.
+
+    Raises:
+        DatasetError: the recordings cannot be learned from.
+        InvalidParameter: options that contradict the recordings.
+        StorageFull: no room for the features.
+        Cancelled: as was asked.
+        MissingExtra: TensorFlow or scikit-learn is not installed.
+    """
+    _require_training()
+    started, report = time.monotonic(), cancellable(report, cancelled)
+    (home / records.FOLDER).mkdir(parents=True, exist_ok=True)
+    cache = index_cache(home)
+    dataset = index(options.source, snr_db=options.snr_db, cache=cache, processes=processes, report=report)
+    require_both(dataset)
+    sides = split(dataset, method=options.split, held_out=options.held_out, seed=options.seed)
+    work = _work_folder(home, dataset, options)
+    with locked(work / "lock"):
+        features = FeatureStore(home / "features").extract(
+            dataset,
+            [entry for _, entry in sides.sides()],
+            spec_for(sides.train, options.kind),
+            options.augmentation,
+            processes=processes,
+            report=report,
+        )
+        classes = classes_for(dataset, sides, features, options)
+        scene = Scene(options, dataset, sides, features, classes, work, processes, report)
+        found = _measure(scene)
+        fitted = _served(scene, found)
+        card = card_of(scene, found, notes, time.monotonic() - started)
+        report(Progress("model", 0, 1))
+        version = publish(
+            fitted.model,
+            name=options.name,
+            spec=features.spec,
+            labels=classes.labels,
+            decision=found.decision,
+            card=card,
+            registry=Registry(home),
+        )
+        report(Progress("model", 1, 1, version))
+        folder = _keep(scene, found, version, card, home, notes)
+    shutil.rmtree(work)
+    return Trained(version, found.evaluation, folder)
+
+
+def index_cache(home: Path) -> Path:
+    """What is known of files that were read before, in this home."""
+    return home / "features" / "index.jsonl"
+
+
+def _require_training() -> None:
+    """Say what is missing before anything long is begun."""
+    try:
+        import jinja2
+        import matplotlib
+        import sklearn
+        import tensorflow
+    except ImportError as error:
+        raise MissingExtra("Training a model", "train") from error
+    del jinja2, matplotlib, sklearn, tensorflow
+
+
+def _work_folder(home: Path, dataset: Dataset, options: Options) -> Path:
+    """Where checkpoints of this training lie, and of no other."""
+    facts = json.dumps([dataset.fingerprint, options.to_dict()], sort_keys=True)
+    folder = home / records.FOLDER / f".work-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _measure(scene: Scene) -> Measured:
+    """Fit to the training side, decide by the validation side, and measure on the test side."""
+    from ml.classifier.fitting import fit
+
+    split, classes, options = scene.split, scene.classes, scene.options
+    fitted = fit(
+        options.recipe,
+        scene.clips(split.train, augmented=True),
+        scene.clips(split.validation, augmented=False),
+        len(classes.labels.classes),
+        scene.work / "fit.npz",
+        report=scene.report,
+    )
+    predictor = _candidate(scene, fitted, Decision(EVEN, None, ""))
+    validated = scene.judge(predictor, [entry for entry in split.validation if entry.label == NORMAL], 0.0)
+    threshold, basis = threshold_from([each.score for each in validated], options.false_alarm_rate)
+    predictor = _candidate(scene, fitted, Decision(threshold, None, basis))
+    judged, gained = (scene.judge(predictor, split.test, gain_db) for gain_db in (0.0, GAIN_DB))
+    evaluation = evaluate(
+        judged,
+        gain_judged=gained,
+        threshold=threshold,
+        classes=[label.name for label in classes.labels.classes],
+        seed=options.seed,
+    )
+    healthy = [each.score for each in judged if each.entry.label == NORMAL]
+    return Measured(fitted, measured(threshold, basis, healthy), evaluation, judged)
+
+
+def _candidate(scene: Scene, fitted: "Fitted", decision: Decision) -> Predictor:
+    """The network as it would serve, before it is a version."""
+    from ml.classifier.network import export
+
+    _, litert = export(fitted.model, scene.work, [])
+    golden = GoldenClip(golden_clip(), ())
+    content = Content(scene.features.spec, scene.classes.labels, decision, {}, litert, golden)
+    return Predictor(Bundle("candidate", "", content))
+
+
+def _served(scene: Scene, found: Measured) -> "Fitted":
+    """The network that goes into the bundle: the one that was measured, or one fitted once more to all recordings."""
+    from ml.classifier.fitting import refit
+
+    if not scene.options.refit:
+        return found.fitted
+    split = scene.split
+    return refit(
+        scene.options.recipe,
+        scene.clips((*split.train, *split.validation, *split.test), augmented=True),
+        len(scene.classes.labels.classes),
+        found.fitted.best_epoch,
+        found.fitted.temperature,
+        scene.work / "refit.npz",
+        report=scene.report,
+    )
+
+
+def _keep(scene: Scene, found: Measured, version: str, card: dict[str, Any], home: Path, notes: Sequence[str]) -> Path:
+    """The records, written aside and moved to their place."""
+    aside = scene.work / "records"
+    aside.mkdir(exist_ok=True)
+    records.write_split(aside, scene.split, refitted=scene.options.refit)
+    records.write_evaluation(aside, found.evaluation)
+    scene.report(Progress("report", 0, 1))
+    write_report(aside / records.REPORT, report_facts(scene, found, version, card, notes))
+    scene.report(Progress("report", 1, 1))
+    return records.keep(aside, home, version)

@@ -1,0 +1,76 @@
+"""What the steps of a training share, once the recordings are read and divided."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ml.bundle import Decision
+from ml.dataset import Dataset, Entry, Split
+from ml.evaluation import Evaluation, Judged, judge
+from ml.feature_store import Features
+from ml.predictor import Predictor
+from ml.progress import Report
+from ml.training.classes import Classes
+from ml.training.clips import clips_of
+from ml.training.options import Options
+
+if TYPE_CHECKING:
+    from ml.classifier.fitting import Fitted
+    from ml.classifier.stream import Clips
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A training under way.
+
+    Attributes:
+        options: what was asked for.
+        dataset, split: the recordings, and their sides.
+        features: of all of them.
+        classes: what is told apart.
+        work: a folder for checkpoints.
+        processes, report: for whatever takes long.
+    """
+
+    options: Options
+    dataset: Dataset
+    split: Split
+    features: Features
+    classes: Classes
+    work: Path
+    processes: int | None
+    report: Report
+
+    def clips(self, entries: Sequence[Entry], *, augmented: bool) -> "Clips":
+        """Windows of some recordings."""
+        return clips_of(entries, self.classes.of, self.features, augmented=augmented)
+
+    def judge(self, predictor: Predictor, entries: Sequence[Entry], gain_db: float) -> tuple[Judged, ...]:
+        """Verdicts on some recordings, each moved by a random gain if there is one."""
+        return judge(
+            predictor,
+            self.dataset,
+            entries,
+            gain_db=gain_db,
+            seed=self.options.seed,
+            processes=self.processes,
+            report=self.report,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A network, and what it is worth on recordings it has not learned from.
+
+    Attributes:
+        fitted: to the training side.
+        decision: its threshold.
+        evaluation: on the test side.
+        judged: the verdicts there.
+    """
+
+    fitted: "Fitted"
+    decision: Decision
+    evaluation: Evaluation
+    judged: tuple[Judged, ...]
