@@ -5,26 +5,32 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from api.settings import Settings
 from cli.inspect import index_cache
 from cli.output import print_table
 from cli.progress import shown_progress
-from ml.dataset import Dataset, Entry, index
+from ml.classifier.recipe import Recipe
+from ml.dataset import Dataset, Entry, index, split
 from ml.errors import DatasetEmpty
 from ml.evaluation import Estimate, Evaluation, Slice, judge
 from ml.evaluation import evaluate as weigh
 from ml.evaluation.fitted import Fitted
+from ml.feature_store import FeatureStore
+from ml.features import FeatureSpec
 from ml.native import notes_held_back, reuse_memory
 from ml.predictor import Predictor
 from ml.progress import Report
+from ml.protocols import Outcome
 from ml.registry import Registry
+from ml.training.records import evaluation_of
 
 FIGURES = ("auc", "pauc", "detection_rate", "false_alarm_rate", "auc_gain_randomised", "auc_level_only")
 COUNTS = ("n", "normal", "abnormal", "groups", "normal_groups", "abnormal_groups")
@@ -56,19 +62,27 @@ def evaluate(
     all_: Annotated[
         bool, typer.Option("--all", help="Count the recordings that the model was fitted on, too: a test of memory.")
     ] = False,
+    protocol: Annotated[
+        Literal["held-out", "original"],
+        typer.Option(help="original: also fit the same network anew, measured as the original did, and honestly."),
+    ] = "held-out",
     seed: Annotated[int, typer.Option(help="Of the random gains and of the intervals.")] = 0,
     processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
 ) -> None:
     """Judge a dataset's recordings, but for those that the model was fitted on, and say how well that went."""
-    # --protocol original belongs here: the retraining is in ml.protocols.
     reuse_memory()
     home = Settings().home
     with notes_held_back():
         predictor = Registry(home).predictor(model)
-    with shown_progress() as report:
+    with notes_held_back() as stderr, shown_progress(Console(file=stderr)) as report:
         dataset = index(source, snr_db=snr, cache=index_cache(), processes=processes, report=report)
-        entries, said = _held_out(dataset, Fitted.of(home, predictor.bundle.version), all_)
-        evaluation = _evaluated(predictor, dataset, entries, gain_db, seed, processes, report)
+        kept = evaluation_of(home, predictor.bundle.version)
+        entries, said = _held_out(dataset, Fitted.of(home, predictor.bundle.version), all_, kept is not None)
+        if entries or kept is None:
+            evaluation = _evaluated(predictor, dataset, entries, gain_db, seed, processes, report)
+        else:
+            evaluation = kept
+        outcomes = _both_ways(predictor, dataset, home, seed, processes, report) if protocol == "original" else ()
     evaluation = replace(evaluation, notes=(*said, *evaluation.notes))
     if form == "json":
         facts = {
@@ -78,12 +92,46 @@ def evaluate(
             "gain_db": gain_db,
             "seed": seed,
         }
+        if outcomes:
+            facts["protocols"] = [asdict(outcome) for outcome in outcomes]
         typer.echo(json.dumps(facts | evaluation.to_dict(), indent=2, allow_nan=False))
+    elif form == "csv" and outcomes:
+        csv.writer(sys.stdout, lineterminator="\n").writerows(
+            [list(asdict(outcomes[0])), *(asdict(outcome).values() for outcome in outcomes)]
+        )
     elif form == "csv":
         csv.writer(sys.stdout, lineterminator="\n").writerows(_csv_rows(evaluation))
     else:
         typer.echo(f"{predictor.bundle.version} on {dataset.name}: {_counted(len(entries), 'recording')}\n")
         print_tables(evaluation)
+        _print_protocols(outcomes)
+
+
+def _both_ways(
+    predictor: Predictor, dataset: Dataset, home: Path, seed: int, processes: int | None, report: Report
+) -> tuple[Outcome, ...]:
+    """The network of this model's kind, fitted and measured twice on the dataset."""
+    from ml.protocols import compare
+
+    spec = predictor.bundle.content.spec
+    recipe = Recipe.original(seed) if spec == FeatureSpec.original() else Recipe.spectrum(seed)
+    sides = split(dataset, seed=seed)
+    return compare(dataset, sides, spec, recipe, FeatureStore(home / "features"), processes=processes, report=report)
+
+
+def _print_protocols(outcomes: Sequence[Outcome]) -> None:
+    if not outcomes:
+        return
+    typer.echo("\nThe same network, fitted anew on these recordings and measured in two ways:")
+    heads = ("windows", "near-copies learned from", "accuracy", "always normal", "macro-F1", "AUC")
+    table = Table("protocol", *heads, box=None)
+    for each in outcomes:
+        figures = (each.near_copies, each.accuracy, each.always_normal, each.macro_f1, each.auc)
+        shown = (f"{each.near_copies:.0%}", *(f"{figure:.3f}" for figure in figures[1:]))
+        table.add_row(each.protocol, str(each.n), *shown)
+    print_table(table, "")
+    for each in outcomes:
+        typer.echo(f"- {each.protocol}: {each.says}.")
 
 
 def _evaluated(
@@ -108,7 +156,7 @@ def _evaluated(
     )
 
 
-def _held_out(dataset: Dataset, fitted: Fitted | None, all_: bool) -> tuple[tuple[Entry, ...], list[str]]:
+def _held_out(dataset: Dataset, fitted: Fitted | None, all_: bool, kept: bool) -> tuple[tuple[Entry, ...], list[str]]:
     """The recordings that count, each once, and what is to be said of the others.
 
     Raises:
@@ -136,7 +184,12 @@ def _held_out(dataset: Dataset, fitted: Fitted | None, all_: bool) -> tuple[tupl
         return entries, said
     said.append(f"{total} of the model's own training left out ({shown}).")
     entries = tuple(entry for entry in entries if fitted.side(entry) in ("test", None))
-    if not entries:
+    if not entries and kept:
+        said = [
+            f"Every recording of {dataset.name} belongs to the model's own training. These figures were measured then, "
+            "on the side that was held out, before the served network was fitted to all."
+        ]
+    elif not entries:
         raise DatasetEmpty(
             f"Every recording of {dataset.name} belongs to the model's own training ({shown}); others are needed to "
             "say what it is worth, or --all, which says how well it remembers."

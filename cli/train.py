@@ -44,7 +44,7 @@ def train(
     held_out: Annotated[str | None, typer.Option(help="The machine id that --split machine holds out.")] = None,
     false_alarm_rate: Annotated[
         float, typer.Option(help="Share of healthy recordings that may raise an alarm.")
-    ] = 0.05,
+    ] = 0.01,
     refit: Annotated[
         bool, typer.Option(help="Once measured, fit once more, to all recordings, and serve that.")
     ] = True,

@@ -30,8 +30,12 @@ class Augmentation:
         noise_snr_db: white noise, so far below the recording's own power, from and to; None for none.
         roll: whether the recording begins at another moment, its beginning put behind its end.
         stretch: rate of time, from and to, its pitch kept; over 1 is faster; None for none. Linear interpolation of
-            the spectrum's frames, in dB: a phase vocoder interpolates their magnitudes. On tones the two agree; where
-            there is noise the vocoder's frames do not add up in phase and it loses about 3 dB, which this keeps.
+            the spectrum's frames, in dB, which keeps a steady sound's mean spectrum. librosa's phase vocoder loses
+            level where there is noise: measured at rates of 0.9 to 1.1 on recordings of machines, its mean spectrum
+            was 3.4 to 3.6 dB below this one's, and most bands between 2.7 and 4.2. Bands of clean tones differed by
+            less than 0.1 dB at 1.05 and 1.1, by 0.8 at 0.9 and 0.95. Interpolating
+            magnitudes or power instead was no nearer.
+        seed: of every draw.
         seed: of every draw.
     """
 

@@ -34,7 +34,9 @@
     │   ├── OneClassOnly
     │   ├── TooFewRecordings
     │   ├── SplitImpossible
-    │   └── LeakingSplit
+    │   ├── LeakingSplit
+    │   ├── RecordingChanged
+    │   └── FeaturesMissing
     ├── InvalidParameter           a number or a choice that this work cannot be done with
     ├── StorageFull                the disk has no room for what is to be written
     ├── DownloadError              an archive cannot be had
@@ -246,6 +248,18 @@ class LeakingSplit(DatasetError):
     """A split with the same recording, block or session on two sides."""
 
     code = "split_leaks"
+
+
+class RecordingChanged(DatasetError):
+    """A recording that is no longer what the index says."""
+
+    code = "recording_changed"
+
+
+class FeaturesMissing(DatasetError):
+    """Features that were not extracted, or not written whole."""
+
+    code = "features_missing"
 
 
 class InvalidParameter(SignalMLError):

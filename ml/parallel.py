@@ -20,6 +20,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 # Enough waiting work that no process idles between two reports; few enough that results do not pile up.
 WAITING_PER_PROCESS = 8
+# Read by a BLAS when it is loaded: OpenBLAS, MKL, and those built with OpenMP.
+BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 # Below this, starting processes (a second, most of it importing scipy) takes longer than they save.
 WORTH_A_PROCESS = 32
 
@@ -61,7 +63,10 @@ def ordered_map(
 
 
 def _here(function: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result, None, None]:
-    """One after another, with one BLAS thread as in a pool's process: the same numbers, to the bit."""
+    """One after another, with one BLAS thread as in a pool's process: the same numbers, to the bit.
+
+    A BLAS that ``function`` loads only while it runs keeps its own number of threads.
+    """
     threads = ThreadpoolController()
     for item in items:
         # Between items the caller works, with as many threads as it likes.
@@ -94,12 +99,13 @@ def _alone(function: Callable[[Item], Result], item: Item) -> Result:
 
 @cache
 def _loaded_threads() -> ThreadpoolController:
-    """Of the libraries that the function brought along: before it was unpickled, there was no BLAS to be limited."""
+    """Of what was loaded before :func:`_begin`, such as by the parent's main module; the rest has its environment."""
     return ThreadpoolController()
 
 
 def _begin() -> None:
-    """Memory is kept for the next item, and the process ends with its parent."""
+    """One thread for every BLAS still to be loaded, memory kept for the next item, and an end with the parent's."""
+    os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))
     reuse_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -132,6 +132,11 @@ def refit(
     return work.done(epochs, cooled, report)
 
 
+def answers(model: keras.Model, clips: Clips, batch: int) -> NDArray[np.float32]:
+    """Probabilities of the classes for each window, as recorded: ``(windows, classes)``."""
+    return _answers(_answer(model), in_order(clips, batch))
+
+
 class _Work:
     """A network being fitted."""
 
@@ -162,8 +167,7 @@ class _Work:
 
     def logits(self, batches: tf.data.Dataset) -> NDArray[np.float32]:
         """Logarithms of the probabilities, ``(windows, classes)``; they differ from logits by a constant per window."""
-        answers = np.concatenate([self._answer(features).numpy() for features, _, _ in batches])
-        return np.asarray(np.log(np.maximum(answers, SMALLEST)), np.float32)
+        return np.asarray(np.log(np.maximum(_answers(self._answer, batches), SMALLEST)), np.float32)
 
     def done(self, best_epoch: int, cooled: float, report: Report) -> Fitted:
         report(Progress("fitted", 1, 1, f"best epoch {best_epoch}, temperature {cooled:.2f}"))
@@ -257,6 +261,10 @@ def _answer(model: keras.Model) -> Any:
         return model(features, training=False)
 
     return answer
+
+
+def _answers(answer: Any, batches: tf.data.Dataset) -> NDArray[np.float32]:
+    return np.concatenate([answer(features).numpy() for features, _, _ in batches])
 
 
 def _accuracy(labels: tf.Tensor, answers: tf.Tensor) -> tf.Tensor:

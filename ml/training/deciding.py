@@ -10,11 +10,13 @@ EVEN = 0.5
 
 
 def threshold_from(healthy_scores: Sequence[float], false_alarm_rate: float) -> tuple[float, str]:
-    """The lowest threshold, but never under even odds, that so few held-out healthy recordings are above.
+    """Even odds; or, where too many healthy recordings are above those, what so few of them reach.
 
-    The score that the ``ceil((n + 1) (1 - rate))``-th of them has: another healthy recording of the same kind is above
-    it with at most that probability (split conformal prediction: V. Vovk et al., "Algorithmic learning in a random
-    world", 2005). Too few recordings for that rate give their highest score, and the basis says so.
+    That is the ``ceil((n + 1) (1 - rate))``-th of their scores, which another healthy recording of the same kind is
+    above with at most the probability ``rate``, or the highest where they are too few for that rate (split conformal
+    prediction: V. Vovk et al., "Algorithmic learning in a random world", 2005). Never less than even odds, however far
+    below them these recordings stay: they are of few sessions, and the next session's may stay less far. Measured on
+    pc_fan: their 99 % prediction limit, 0.14, was below 93 % of the healthy recordings of another session.
 
     Args:
         healthy_scores: of recordings of the validation side.
@@ -24,16 +26,11 @@ def threshold_from(healthy_scores: Sequence[float], false_alarm_rate: float) -> 
         The threshold, and in words where it comes from.
     """
     scores = sorted(healthy_scores)
-    count = len(scores)
-    rank = math.ceil((count + 1) * (1 - false_alarm_rate))
-    reached = scores[min(rank, count) - 1] if scores else EVEN
-    threshold = max(EVEN, reached)
+    rank = min(math.ceil((len(scores) + 1) * (1 - false_alarm_rate)), len(scores))
+    threshold = max(EVEN, scores[rank - 1]) if scores else EVEN
     above = sum(score > threshold for score in scores)
-    basis = "even odds" if threshold == EVEN else f"{false_alarm_rate:.0%} false alarms allowed"
-    basis += f"; above it were {above} of {count} healthy recordings of the validation side"
-    if threshold != EVEN and rank > count:
-        basis += f", too few to show a rate of {false_alarm_rate:.0%}"
-    return threshold, basis
+    basis = "even odds" if threshold == EVEN else "what healthy recordings reach, at more than even odds"
+    return threshold, f"{basis}; above it were {above} of {len(scores)} healthy recordings of the validation side"
 
 
 def measured(threshold: float, basis: str, healthy_scores: Sequence[float]) -> Decision:

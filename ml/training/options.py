@@ -48,7 +48,7 @@ class Options:
     copies: int = 0
     split: Method = "auto"
     held_out: str | None = None
-    false_alarm_rate: float = 0.05
+    false_alarm_rate: float = 0.01
     refit: bool = True
     epochs: int | None = None
     seed: int = 0

@@ -58,19 +58,25 @@ def test_a_roll_keeps_every_sample() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.9, 1.1])
-def test_a_stretch_of_frames_is_near_a_phase_vocoder(rate: float) -> None:
-    """Tones agree within 0.3 dB with librosa's time stretch. Noise keeps its level here, and loses 2 to 5 dB there."""
+def test_a_stretch_keeps_the_spectrum_where_a_phase_vocoder_loses_noise(rate: float) -> None:
+    """As many frames as librosa's time stretch gives, the bands of noise 2.5 to 4.5 dB above its, none changed here."""
     extractor = FeatureExtractor(SPEC)
-    ours = Draw(None, None, None, rate, np.random.Generator(np.random.PCG64(0))).frames(extractor.log_mel(fan()))
+    recorded = extractor.log_mel(fan())
+    ours = Draw(None, None, None, rate, np.random.Generator(np.random.PCG64(0))).frames(recorded)
     stretched = librosa.effects.time_stretch(fan(), rate=rate, n_fft=1024, hop_length=256)
     theirs = extractor.log_mel(stretched.astype(np.float32))
     assert abs(len(ours) - len(theirs)) <= 2
     edge = slice(8, min(len(ours), len(theirs)) - 8)
-    difference = ours[edge].mean(axis=0) - theirs[edge].mean(axis=0)
-    tone = int(extractor.log_mel(fan()).mean(axis=0).argmax())
-    assert abs(difference[tone]) < 0.3
-    assert 2 < np.median(difference) < 5
-    assert np.abs(ours.mean(axis=0) - extractor.log_mel(fan()).mean(axis=0)).max() < 0.7
+    assert 2.5 < np.median(ours[edge].mean(axis=0) - theirs[edge].mean(axis=0)) < 4.5
+    assert np.abs(ours.mean(axis=0) - recorded.mean(axis=0)).max() < 0.7
+
+
+def test_a_stretch_moves_what_happens_in_time() -> None:
+    """A click at half the recording is at half of the stretched one; its frames are fewer by the rate."""
+    frames = np.zeros((101, 2), np.float32)
+    frames[50] = 10.0
+    draw = Draw(None, None, None, 1.25, np.random.Generator(np.random.PCG64(0)))
+    assert (len(draw.frames(frames)), int(draw.frames(frames)[:, 0].argmax())) == (80, 40)
 
 
 @pytest.mark.parametrize("wrong", [{"copies": 0}, {"copies": 1, "gain_db": (1, -1)}, {"copies": 1, "stretch": (0, 1)}])

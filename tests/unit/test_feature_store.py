@@ -16,8 +16,8 @@ import soundfile
 
 from ml.augment import Augmentation
 from ml.dataset import Dataset, index
-from ml.errors import Cancelled, StorageFull
-from ml.feature_store import Features, FeaturesMissing, FeatureStore, RecordingChanged
+from ml.errors import Cancelled, FeaturesMissing, RecordingChanged, StorageFull
+from ml.feature_store import Features, FeatureStore
 from ml.features import FeatureExtractor, FeatureSpec
 from ml.progress import Progress, cancellable, silent
 
@@ -88,10 +88,11 @@ def test_a_stored_recording_is_what_the_extractor_says(dataset: Dataset, tmp_pat
 
 def test_one_process_and_two_write_the_same_bytes(dataset: Dataset, tmp_path: Path) -> None:
     """Neither the number of processes nor the order of the recordings changes a bit."""
-    for spec in (SPEC, FeatureSpec.original()):
+    at_8_khz = FeatureSpec.from_dict(SPEC.to_dict() | {"sample_rate_hz": 8000, "fmax_hz": 4000.0})
+    for spec in (SPEC, FeatureSpec.original(), at_8_khz):
         FeatureStore(tmp_path / "a").extract(dataset, dataset.entries, spec, AUGMENTATION, processes=1)
         FeatureStore(tmp_path / "b").extract(dataset, dataset.entries[::-1], spec, AUGMENTATION, processes=2)
-    assert len(contents(tmp_path / "a")) == 36
+    assert len(contents(tmp_path / "a")) == 54
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
