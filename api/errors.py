@@ -101,6 +101,7 @@ STATUS: Mapping[type[SignalMLError], int] = {
     errors.RecordingTooLong: 413,
     errors.UnpackedTooLarge: 413,
     errors.ModelNotFound: 404,
+    errors.ReportNotFound: 404,
     errors.AliasNotSet: 404,
     errors.InvalidLabels: 422,
     # What is stored is not fit to serve, and the request was: the conflict is with the state of the server.

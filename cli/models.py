@@ -12,9 +12,11 @@ from api.settings import Settings
 from cli.output import print_table
 from ml.bundle import NAME_PATTERN
 from ml.errors import ImportRefused, InvalidLabels, ModelError
+from ml.files import write_whole
 from ml.importing import SUFFIXES, import_original
 from ml.native import notes_held_back
 from ml.registry import ALIASES, Registry
+from ml.training.records import report_of
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 Reference = Annotated[str, typer.Argument(help="A version, or champion, challenger, previous.")]
@@ -99,6 +101,19 @@ def show(reference: Reference = "champion") -> None:
         "card": content.card,
     }
     typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+
+
+@app.command(epilog="Example:  `signalml models report champion --output fan-hall-3.html`")
+def report(
+    reference: Reference = "champion",
+    output: Annotated[Path | None, typer.Option(dir_okay=False, help="Copy it to this file.")] = None,
+) -> None:
+    """Say where the report of a version's training is: one HTML page that opens offline."""
+    home = Settings().home
+    page = report_of(home, _registry().resolve(reference))
+    if output is not None:
+        write_whole(output, page.read_bytes())
+    typer.echo(f"{output or page}")
 
 
 @app.command()

@@ -23,6 +23,7 @@
     │   ├── BundleForeign
     │   ├── GoldenClipFailed
     │   ├── ModelNotFound
+    │   ├── ReportNotFound
     │   ├── AliasNotSet
     │   ├── AliasReserved
     │   └── InvalidLabels
@@ -176,6 +177,12 @@ class ModelNotFound(ModelError):
     """No such version in the registry."""
 
     code = "model_not_found"
+
+
+class ReportNotFound(ModelError):
+    """The version has no report: it was not trained in this home."""
+
+    code = "model_report_not_found"
 
 
 class AliasNotSet(ModelError):

@@ -4,6 +4,7 @@ import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
+from fastapi.responses import HTMLResponse
 
 from api.dependencies import ServicesDep
 from api.errors import BodyTimeout, BodyTooLarge, InvalidRequest, MissingKey, ScopeMissing
@@ -20,6 +21,7 @@ from api.schemas import (
     ThresholdFacts,
 )
 from api.security import requires
+from api.services import Services
 from ml import errors
 from ml.registry import Alias, Registry
 
@@ -29,6 +31,11 @@ CanChange = Depends(requires("admin"))
 KEY_ERRORS = (MissingKey, ScopeMissing)
 BODY_ERRORS = (BodyTooLarge, BodyTimeout, InvalidRequest)
 STORED = (errors.BundleForeign, errors.BundleDamaged)
+# The report holds styles, drawings and sounds, and nothing that runs: a browser is told to hold it to that.
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
+)
 Reference = Annotated[str, Path(description="A version, or an alias.", examples=["original-47a1c71740", "champion"])]
 
 
@@ -47,6 +54,22 @@ async def list_models(services: ServicesDep) -> ModelList:
 async def show_model(version: Reference, services: ServicesDep) -> ModelDetails:
     """Features, classes with every revision of their names, threshold, and the card."""
     return await asyncio.to_thread(_details, services.registry, version)
+
+
+@router.get(
+    "/{version}/report",
+    summary="The report of its training",
+    dependencies=[CanRead],
+    response_class=HTMLResponse,
+    responses=documented(
+        *KEY_ERRORS, InvalidRequest, errors.ModelNotFound, errors.AliasNotSet, errors.ReportNotFound, *STORED
+    )
+    | {200: {"content": {"text/html": {"example": "<!doctype html><title>fan-hall-3-47a1c71740</title>"}}}},
+)
+async def show_report(version: Reference, services: ServicesDep) -> HTMLResponse:
+    """One page to look at and to keep: it needs no other file and runs nothing. Only versions trained here have one."""
+    page = await asyncio.to_thread(_report, services, version)
+    return HTMLResponse(page, headers={"Content-Security-Policy": REPORT_POLICY, "X-Content-Type-Options": "nosniff"})
 
 
 @router.put(
@@ -121,6 +144,13 @@ def _details(registry: Registry, reference: str) -> ModelDetails:
         labels=[LabelsRevision.of(revision) for revision in registry.labels(bundle.version, bundle)],
         card=content.card,
     )
+
+
+def _report(services: Services, reference: str) -> bytes:
+    # Late: whoever never asks for a report does without the rooms of training, 4 MB.
+    from ml.training.records import report_of
+
+    return report_of(services.settings.home, services.registry.resolve(reference)).read_bytes()
 
 
 def _aliases_of(version: str, aliases: dict[Alias, str]) -> list[Alias]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ml.dataset import Split
+from ml.errors import ReportNotFound
 from ml.evaluation import Evaluation
 from ml.files import sync_folder, to_json, write_whole
 
@@ -33,6 +34,21 @@ def evaluation_of(home: Path, version: str) -> Evaluation | None:
     """The figures of a version's training on its held-out side; None where none were kept."""
     file = folder_of(home, version) / EVALUATION
     return Evaluation.from_dict(json.loads(file.read_bytes())) if file.is_file() else None
+
+
+def report_of(home: Path, version: str) -> Path:
+    """The report of a version's training.
+
+    Raises:
+        ReportNotFound: there is none.
+    """
+    file = folder_of(home, version) / REPORT
+    if not file.is_file():
+        raise ReportNotFound(
+            f"There is no report of {version}: signalml train writes one, beside the home's models; versions that were "
+            "imported have none."
+        )
+    return file
 
 
 def write_split(folder: Path, split: Split, *, refitted: bool) -> None:
