@@ -1,6 +1,8 @@
 """``signalml train`` and ``signalml demo``: from recordings to a model."""
 
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,8 @@ from ml.registry import Registry
 from ml.training.options import Kind, LabelsFrom, Options
 from ml.training.records import REPORT
 
-DEMO_NAME = "demo-fans"
+DEMO_NAME, DEMO_FOLDER = "demo-fans", ".demo-"
+LEFT_BEHIND_S = 3600  # by a run that was killed
 DEMO_NOTE = (
     "A demonstration model: it was trained on simulated fans, made by this project's own simulator, and knows nothing "
     "of any real machine. Train on recordings of yours, and promote that."
@@ -100,7 +103,10 @@ def made_up_fans(home: Path) -> Iterator[Path]:
     from ml.simulate import Plan, simulate
 
     home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home, prefix=".demo-") as folder, shown_progress() as report:
+    for left_behind in home.glob(f"{DEMO_FOLDER}*"):
+        if time.time() - left_behind.stat().st_mtime > LEFT_BEHIND_S:
+            shutil.rmtree(left_behind, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=home, prefix=DEMO_FOLDER) as folder, shown_progress() as report:
         yield simulate(Path(folder) / DEMO_NAME, plan=Plan.demo(), report=report)
 
 

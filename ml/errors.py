@@ -39,6 +39,7 @@
     │   ├── RecordingChanged
     │   └── FeaturesMissing
     ├── InvalidParameter           a number or a choice that this work cannot be done with
+    ├── ProcessLost                a process that shared the work was killed
     ├── StorageFull                the disk has no room for what is to be written
     ├── DownloadError              an archive cannot be had
     │   ├── DownloadFailed
@@ -273,6 +274,12 @@ class InvalidParameter(SignalMLError):
     """A number or a choice that this work cannot be done with."""
 
     code = "parameter_invalid"
+
+
+class ProcessLost(SignalMLError):
+    """A process that shared the work was killed from outside, most likely for want of memory."""
+
+    code = "process_lost"
 
 
 class StorageFull(SignalMLError):

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from functools import cache
 from itertools import islice
@@ -14,6 +15,7 @@ from typing import TypeVar
 from threadpoolctl import ThreadpoolController
 
 from ml.native import reuse_memory
+from ml.errors import ProcessLost
 from ml.progress import Progress, Report, silent
 
 Item = TypeVar("Item")
@@ -51,6 +53,7 @@ def ordered_map(
         report: told after each item.
 
     Raises:
+        ProcessLost: a process was killed from outside.
         Whatever ``function`` raises, at its item; work not yet begun is dropped.
     """
     count = processes_for(len(items), processes)
@@ -84,7 +87,12 @@ def _spread(function: Callable[[Item], Result], items: Sequence[Item], count: in
     )
     try:
         while waiting:
-            result = waiting.popleft().result()
+            try:
+                result = waiting.popleft().result()
+            except BrokenProcessPool as error:
+                raise ProcessLost(
+                    f"One of {count} processes was killed, perhaps for want of memory: try again, or with fewer processes."
+                ) from error
             waiting.extend(pool.submit(_alone, function, item) for item in islice(remaining, 1))
             yield result
     finally:

@@ -1,6 +1,7 @@
 """A network and all that belongs to it -> a version in the registry, proved on the way, or nothing at all."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,10 +9,11 @@ from numpy.typing import NDArray
 
 from ml import bundle
 from ml.audio import decode
-from ml.bundle import Content, Decision, GoldenClip
+from ml.bundle import Bundle, Content, Decision, GoldenClip
 from ml.features import FeatureExtractor, FeatureSpec
 from ml.golden import golden_clip
 from ml.labels import Labels
+from ml.predictor import Predictor
 from ml.registry import Registry
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ def publish(
     decision: Decision,
     card: dict[str, Any],
     registry: Registry,
-    probes: Sequence[NDArray[np.float32]] = (),
+    before_add: Callable[[str], None] = lambda _: None,
 ) -> str:
     """Export a network, show that both of its forms agree, write its bundle aside, prove that, and add it.
 
@@ -39,7 +41,7 @@ def publish(
         decision: its threshold.
         card: where it comes from and what it was measured on.
         registry: where it goes.
-        probes: inputs on which both forms must agree, besides the golden clip and noise.
+        before_add: told the version when all else is done; where it raises, nothing is added.
 
     Returns:
         The version. The same network under the same names has the same version.
@@ -51,20 +53,26 @@ def publish(
     from ml.classifier import network
 
     golden = golden_clip()
-    extractor = FeatureExtractor(spec)
-    recording = decode(golden)
-    probe = extractor(extractor.resample(recording.samples, recording.sample_rate_hz))[None, :, :, None]
+    heard = _windows(golden, spec)
     noise = np.random.default_rng(0).normal(0, 50, (3, *spec.input_shape)).astype(np.float32)
     with registry.incoming() as folder:
-        keras_file, litert = network.export(model, folder, [probe, *noise, *probes])
-        answer = model(probe, training=False).numpy()[0]
-        content = Content(
-            spec=spec,
-            labels=labels,
-            decision=decision,
-            card=card,
-            litert=litert,
-            golden=GoldenClip(golden, tuple(float(p) for p in answer)),
-        )
-        bundle.write(folder, name, content, keras_file)
+        keras_file, litert = network.export(model, folder, [*heard, *noise])
+        content = Content(spec, labels, decision, card, litert, GoldenClip(golden, ()))
+        answer = model(heard[_worst(content)], training=False).numpy()[0]
+        content = replace(content, golden=GoldenClip(golden, tuple(float(p) for p in answer)))
+        before_add(bundle.write(folder, name, content, keras_file))
         return registry.add(folder)
+
+
+def _windows(recording: bytes, spec: FeatureSpec) -> list[NDArray[np.float32]]:
+    """Inputs of the network, one for each window of a recording: several where its clips are shorter than that."""
+    extractor, decoded = FeatureExtractor(spec), decode(recording, channel=spec.channel)
+    samples = extractor.resample(decoded.samples, decoded.sample_rate_hz)
+    return [extractor(samples[start:stop])[None, :, :, None] for start, stop in spec.windows(len(samples))]
+
+
+def _worst(content: Content) -> int:
+    """Which window of the golden clip speaks for it."""
+    predictor = Predictor(Bundle("candidate", "", content))
+    verdict = predictor.predict(predictor.decode(content.golden.wav))
+    return verdict.timeline.index(verdict.worst)

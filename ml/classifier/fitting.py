@@ -1,7 +1,7 @@
-"""Fitting a network: epoch by epoch, with a checkpoint after each, so that a killed fit goes on where it was.
+"""Fitting a network: epoch by epoch, with a checkpoint every two seconds, so that a killed fit goes on where it was.
 
-The state after an epoch depends on recipe, data and that epoch's number alone: order, variants and dropout are drawn
-from (seed, epoch). So a fit that was killed and resumed ends with the same weights as one that was not.
+The state after an epoch depends on recipe, data and that epoch's number alone: order and variants are drawn from (seed,
+pass), dropout from (seed, epoch). So a fit that was killed and resumed ends with the same weights as one that was not.
 """
 
 import hashlib
@@ -31,8 +31,11 @@ from ml.progress import Progress, Report, silent
 # An epoch of a small dataset is over sooner than its state is on disk.
 SAVED_EVERY_S = 2.0
 SMALLEST = 1e-30
+DROPOUTS_AT_MOST = 1000
 # Enough windows for two numbers that are close: their mean and deviation.
 SCALED_BY = 512
+# Windows whose activations are held at once: 256 of the original's network (40 x 433) take about 2 GB.
+AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ def fit(
         OneClassOnly: a class without a window in ``train``.
     """
     work = _Work(recipe, train, classes, checkpoint, _identity(recipe, train, validation))
-    held_out = in_order(validation, recipe.batch)
+    held_out = in_order(validation, AT_ONCE)
 
     def evaluate() -> tuple[float, float]:
         logits = work.logits(held_out)
@@ -243,14 +246,24 @@ def _note(last: Epoch) -> str:
 
 
 def _training_step(model: keras.Model, optimizer: keras.Optimizer) -> Any:
+    """One batch, of which AT_ONCE windows are in memory at a time: the gradient of a mean is the mean of gradients."""
+    variables = model.trainable_variables
+
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow ships no types
     def step(features: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            answers = model(features, training=True)
-            losses = keras.losses.sparse_categorical_crossentropy(labels, answers)
-            loss = tf.reduce_mean(losses * weights)
-        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
-        return loss, _accuracy(labels, answers), tf.shape(labels)[0]
+        windows = tf.shape(labels)[0]
+        gradients, loss, right = [tf.zeros_like(variable) for variable in variables], 0.0, 0.0
+        for start in tf.range(0, windows, AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            with tf.GradientTape() as tape:
+                answers = model(features[part], training=True)
+                losses = keras.losses.sparse_categorical_crossentropy(labels[part], answers)
+                share = tf.reduce_sum(losses * weights[part]) / tf.cast(windows, tf.float32)
+            parts = tape.gradient(share, variables)
+            gradients = [total + one for total, one in zip(gradients, parts, strict=True)]
+            loss, right = loss + share, right + _right(labels[part], answers)
+        optimizer.apply(gradients, variables)
+        return loss, right / tf.cast(windows, tf.float32), windows
 
     return step
 
@@ -267,9 +280,10 @@ def _answers(answer: Any, batches: tf.data.Dataset) -> NDArray[np.float32]:
     return np.concatenate([answer(features).numpy() for features, _, _ in batches])
 
 
-def _accuracy(labels: tf.Tensor, answers: tf.Tensor) -> tf.Tensor:
+def _right(labels: tf.Tensor, answers: tf.Tensor) -> tf.Tensor:
+    """How many answers are right."""
     right = tf.equal(tf.argmax(answers, axis=1, output_type=tf.int32), tf.cast(labels, tf.int32))
-    return tf.reduce_mean(tf.cast(right, tf.float32))
+    return tf.reduce_sum(tf.cast(right, tf.float32))
 
 
 def _mean(results: Iterator[tuple[Any, Any, Any]]) -> tuple[float, float]:
@@ -291,7 +305,7 @@ def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
     """Let each epoch draw the same dropout, whether or not the ones before it ran in this process."""
     for number, layer in enumerate(model.layers):
         if isinstance(layer, keras.layers.Dropout) and layer.rate:
-            layer.seed_generator.state.assign([seed * 1000 + number, epoch * 1_000_000])
+            layer.seed_generator.state.assign([seed, epoch * DROPOUTS_AT_MOST + number])
 
 
 def _fold(model: keras.Model, cooled: float) -> None:

@@ -31,7 +31,11 @@ def card_of(scene: Scene, found: Measured, notes: Sequence[str], seconds: float)
             "hours": round(sum(entry.duration_s for entry in dataset.entries) / 3600, 3),
         },
         "split": split_summary(scene),
-        "classes": {"from": scene.classes.source, "names": [label.name for label in scene.classes.labels.classes]},
+        "classes": {
+            "from": scene.classes.source,
+            "names": [label.name for label in scene.classes.labels.classes],
+            "not_learned": dict(Counter(str(entry.fault) for entry in scene.classes.unlearned)),
+        },
         "groups": groups_summary(scene),
         "recipe": scene.options.recipe.to_dict(),
         "fit": {

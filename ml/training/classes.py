@@ -31,6 +31,7 @@ class Classes:
         groups: what was found in the abnormal training recordings, for the report and, where asked for, the classes.
         agreement: of the groups with the true faults, where those are known.
         grouped: the recordings that the groups were found in, in their order.
+        unlearned: recordings of faults that the training side has none of: they are in no class.
     """
 
     labels: Labels
@@ -39,6 +40,7 @@ class Classes:
     groups: FaultGroups | None
     agreement: Agreement | None
     grouped: tuple[Entry, ...]
+    unlearned: tuple[Entry, ...]
 
 
 def require_both(dataset: Dataset) -> None:
@@ -76,7 +78,8 @@ def classes_for(dataset: Dataset, split: Split, features: Features, options: Opt
     healthy = ClassLabel(NORMAL, MESSAGES[NORMAL], anomalous=False)
     labels = Labels((healthy, *(ClassLabel(name[:MAX_NAME], _message(name), anomalous=True) for name in names)))
     grouped = _abnormal(split.train)
-    return Classes(labels, source, of, groups, _agreement(groups, grouped, options), grouped)
+    unlearned = tuple(entry for _, entry in split.sides() if entry.path not in of)
+    return Classes(labels, source, of, groups, _agreement(groups, grouped, options), grouped, unlearned)
 
 
 def _source(dataset: Dataset, asked: LabelsFrom) -> Literal["manifest", "groups", "binary"]:

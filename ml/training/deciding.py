@@ -12,9 +12,10 @@ EVEN = 0.5
 def threshold_from(healthy_scores: Sequence[float], false_alarm_rate: float) -> tuple[float, str]:
     """Even odds; or, where too many healthy recordings are above those, what so few of them reach.
 
-    That is the ``ceil((n + 1) (1 - rate))``-th of their scores, which another healthy recording of the same kind is
-    above with at most the probability ``rate``, or the highest where they are too few for that rate (split conformal
-    prediction: V. Vovk et al., "Algorithmic learning in a random world", 2005). Never less than even odds, however far
+    That is the ``ceil((n + 1) (1 - rate))``-th of their scores, or the highest where they are too few for that rate
+    (split conformal prediction: V. Vovk et al., "Algorithmic learning in a random world", 2005). It promises no rate:
+    these recordings chose the epoch and the temperature too, and a network that is fitted once more is another one. The
+    test side says what came of it. Never less than even odds, however far
     below them these recordings stay: they are of few sessions, and the next session's may stay less far. Measured on
     pc_fan: their 99 % prediction limit, 0.14, was below 93 % of the healthy recordings of another session.
 

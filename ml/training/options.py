@@ -12,6 +12,7 @@ from ml.errors import InvalidName, InvalidParameter
 
 Kind = Literal["spectrum", "original"]
 LabelsFrom = Literal["auto", "manifest", "groups", "binary"]
+LARGEST_SEED = 2**31 - 1  # what every library takes
 FEWEST_GROUPS, MOST_GROUPS = 2, 9
 
 
@@ -68,8 +69,8 @@ class Options:
             raise InvalidParameter(f"A false-alarm rate of {self.false_alarm_rate}; 0 to 1 was expected.")
         if self.epochs is not None and self.epochs < 1:
             raise InvalidParameter(f"{self.epochs} epochs; 1 or more were expected.")
-        if self.seed < 0:
-            raise InvalidParameter(f"A seed of {self.seed}; 0 or more was expected.")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise InvalidParameter(f"A seed of {self.seed}; 0 to {LARGEST_SEED} was expected.")
 
     @property
     def augmentation(self) -> Augmentation | None:

@@ -68,7 +68,10 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
 def keep(aside: Path, home: Path, version: str) -> Path:
     """Move a folder of records to its place; those of an earlier training that made the same version give way."""
     target = folder_of(home, version)
-    shutil.rmtree(target, ignore_errors=True)
+    if target.exists():
+        earlier = aside.with_name("earlier")
+        shutil.rmtree(earlier, ignore_errors=True)
+        target.rename(earlier)
     aside.rename(target)
     sync_folder(target.parent)
     return target

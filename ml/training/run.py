@@ -8,16 +8,18 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.bundle import Bundle, Content, Decision, GoldenClip
-from ml.dataset import Dataset, index, split
+from ml.dataset import Dataset, Split, index, split
 from ml.errors import MissingExtra
 from ml.evaluation import Evaluation, evaluate
-from ml.feature_store import FeatureStore
+from ml.feature_store import Features, FeatureStore
+from ml.features import FeatureSpec
 from ml.files import locked
 from ml.golden import golden_clip
 from ml.predictor import Predictor
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 # How far the gain of a recording is moved, either way, when it is asked whether loudness passes for skill.
 GAIN_DB = 6.0
+RECORDS = "records"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,34 +92,27 @@ def run(
     dataset = index(options.source, snr_db=options.snr_db, cache=cache, processes=processes, report=report)
     require_both(dataset)
     sides = split(dataset, method=options.split, held_out=options.held_out, seed=options.seed)
-    work = _work_folder(home, dataset, options)
-    with locked(work / "lock"):
-        features = FeatureStore(home / "features").extract(
-            dataset,
-            [entry for _, entry in sides.sides()],
-            spec_for(sides.train, options.kind),
-            options.augmentation,
-            processes=processes,
-            report=report,
-        )
+    spec = spec_for(sides.train, options.kind)
+    with _work_folder(home, dataset, spec, options) as work:
+        features = _features(dataset, sides, spec, options, home, processes, report)
         classes = classes_for(dataset, sides, features, options)
         scene = Scene(options, dataset, sides, features, classes, work, processes, report)
         found = _measure(scene)
         fitted = _served(scene, found)
         card = card_of(scene, found, notes, time.monotonic() - started)
-        report(Progress("model", 0, 1))
+        report(Progress("model and report", 0, 1))
+        # Whatever may fail or be cancelled comes before the version is there; only a rename comes after.
         version = publish(
             fitted.model,
             name=options.name,
-            spec=features.spec,
+            spec=spec,
             labels=classes.labels,
             decision=found.decision,
             card=card,
             registry=Registry(home),
+            before_add=lambda version: _write_records(scene, found, version, card, notes),
         )
-        report(Progress("model", 1, 1, version))
-        folder = _keep(scene, found, version, card, home, notes)
-    shutil.rmtree(work)
+        folder = records.keep(work / RECORDS, home, version)
     return Trained(version, found.evaluation, folder)
 
 
@@ -137,12 +133,35 @@ def _require_training() -> None:
     del jinja2, matplotlib, sklearn, tensorflow
 
 
-def _work_folder(home: Path, dataset: Dataset, options: Options) -> Path:
-    """Where checkpoints of this training lie, and of no other."""
-    facts = json.dumps([dataset.fingerprint, options.to_dict()], sort_keys=True)
+@contextmanager
+def _work_folder(home: Path, dataset: Dataset, spec: FeatureSpec, options: Options) -> Iterator[Path]:
+    """Where checkpoints of this training lie, and of no other; one process at a time, and gone once all went well."""
+    facts = json.dumps([dataset.fingerprint, spec.fingerprint, options.to_dict()], sort_keys=True)
     folder = home / records.FOLDER / f".work-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
-    folder.mkdir(exist_ok=True)
-    return folder
+    lock = folder.with_suffix(".lock")
+    with locked(lock):
+        folder.mkdir(exist_ok=True)
+        yield folder
+        shutil.rmtree(folder)
+        lock.unlink()
+
+
+def _features(
+    dataset: Dataset,
+    sides: Split,
+    spec: FeatureSpec,
+    options: Options,
+    home: Path,
+    processes: int | None,
+    report: Report,
+) -> Features:
+    """Features of every side, and augmented copies of those that are learned from."""
+    store = FeatureStore(home / "features")
+    every = [entry for _, entry in sides.sides()]
+    if options.augmentation is not None and not options.refit:
+        store.extract(dataset, every, spec, processes=processes, report=report)
+        every = list(sides.train)
+    return store.extract(dataset, every, spec, options.augmentation, processes=processes, report=report)
 
 
 def _measure(scene: Scene) -> Measured:
@@ -202,13 +221,11 @@ def _served(scene: Scene, found: Measured) -> "Fitted":
     )
 
 
-def _keep(scene: Scene, found: Measured, version: str, card: dict[str, Any], home: Path, notes: Sequence[str]) -> Path:
-    """The records, written aside and moved to their place."""
-    aside = scene.work / "records"
+def _write_records(scene: Scene, found: Measured, version: str, card: dict[str, Any], notes: Sequence[str]) -> None:
+    """Split, figures and report, aside."""
+    aside = scene.work / RECORDS
     aside.mkdir(exist_ok=True)
     records.write_split(aside, scene.split, refitted=scene.options.refit)
     records.write_evaluation(aside, found.evaluation)
-    scene.report(Progress("report", 0, 1))
     write_report(aside / records.REPORT, report_facts(scene, found, version, card, notes))
-    scene.report(Progress("report", 1, 1))
-    return records.keep(aside, home, version)
+    scene.report(Progress("model and report", 1, 1, version))

@@ -88,6 +88,17 @@ def test_an_original_file_is_imported_promoted_and_rolled_back(home: Path, tmp_p
     assert Registry(home).aliases() == {"champion": before, "previous": version}
 
 
+def test_the_report_of_a_training_is_found_and_copied(home: Path, tmp_path: Path) -> None:
+    """models report prints where it is, or copies it; a version that was imported has none."""
+    is_one_sentence(signalml(home, "models", "report"), "no report", Registry(home).resolve("champion"))
+    page = home / "training" / Registry(home).resolve("champion") / "report.html"
+    page.parent.mkdir(parents=True)
+    page.write_bytes(b"<!doctype html>")
+    assert succeeds(home, "models", "report", "champion") == str(page)
+    assert succeeds(home, "models", "report", "--output", tmp_path / "copy.html") == str(tmp_path / "copy.html")
+    assert (tmp_path / "copy.html").read_bytes() == page.read_bytes()
+
+
 def test_models_are_listed_shown_and_verified(home: Path) -> None:
     """list names version and alias; show is JSON; verify says that each version answers its golden clip."""
     version = Registry(home).resolve("champion")

@@ -63,6 +63,38 @@ def test_a_model_is_shown_whole_by_version_and_by_alias(server: Server, two_mode
     ]
 
 
+def keep_report(home: Path, version: str, page: bytes) -> None:
+    """What a training leaves beside the models."""
+    folder = home / "training" / version
+    folder.mkdir(parents=True)
+    (folder / "report.html").write_bytes(page)
+
+
+def test_the_report_of_a_training_is_served_and_may_run_nothing(changing: Server, two_models: TwoModels) -> None:
+    """By version and by alias, byte for byte; a policy allows its styles, pictures and sounds, and not one script."""
+    page = "<!doctype html><title>Trained</title><p>fan – 1.0</p>".encode()
+    keep_report(changing.home, two_models[1], page)
+    for reference in (two_models[1], "champion"):
+        answer = changing.client.get(f"/v1/models/{reference}/report")
+        assert (answer.status_code, answer.content) == (200, page)
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        rules = dict(rule.strip().partition(" ")[::2] for rule in answer.headers["content-security-policy"].split(";"))
+        assert (rules["default-src"], rules["style-src"]) == ("'none'", "'unsafe-inline'")
+        assert (rules["img-src"], rules["media-src"], rules["sandbox"]) == ("data:", "data:", "")
+        assert "script-src" not in rules
+
+
+def test_a_model_without_a_report_says_so(changing: Server, two_models: TwoModels) -> None:
+    """A version that was imported has none: 404 with a code of its own; a version that is not there has another."""
+    _, first, second = two_models
+    keep_report(changing.home, "nobody-0123456789", b"of a version that is gone")
+    is_problem(changing.client.get(f"/v1/models/{first}/report"), 404, "model_report_not_found")
+    is_problem(changing.client.get(f"/v1/models/{second}/report"), 404, "model_report_not_found")
+    is_problem(changing.client.get("/v1/models/nobody-0123456789/report"), 404, "model_not_found")
+    is_problem(changing.client.get("/v1/models/challenger/report"), 404, "model_alias_not_set")
+
+
 @pytest.mark.parametrize("version", ["nobody-0123456789", "x", "..%2f..%2fetc", "%00", "a" * 500, "challenger"])
 def test_a_model_that_is_not_there_is_not_found(server: Server, version: str) -> None:
     """Neither an unknown version nor an alias that points nowhere nor an attempt at a path shows anything."""
@@ -220,6 +252,7 @@ def create_key(home: Path, name: str, scope: str) -> str:
 def locked(two_models: TwoModels, serve_for_all: Serve, tmp_path_factory: pytest.TempPathFactory) -> Server:
     """A server that requires keys."""
     home = Path(shutil.copytree(two_models[0], tmp_path_factory.mktemp("locked") / "home"))
+    keep_report(home, two_models[1], b"<!doctype html>")
     return serve_for_all(home, require_api_key=True)
 
 
@@ -235,6 +268,7 @@ REQUESTS = {
     "batch": ("POST", "/v1/predict/batch", "predict"),
     "list": ("GET", "/v1/models", "predict"),
     "show": ("GET", "/v1/models/champion", "predict"),
+    "report": ("GET", "/v1/models/champion/report", "predict"),
     "promote": ("PUT", "/v1/models/aliases/champion", "admin"),
     "label": ("PATCH", "/v1/models/champion/labels", "admin"),
 }
