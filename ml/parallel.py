@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
 
-from ml.native import reuse_memory
 from ml.errors import ProcessLost
+from ml.native import reuse_memory
 from ml.progress import Progress, Report, silent
 
 Item = TypeVar("Item")
@@ -91,7 +91,7 @@ def _spread(function: Callable[[Item], Result], items: Sequence[Item], count: in
                 result = waiting.popleft().result()
             except BrokenProcessPool as error:
                 raise ProcessLost(
-                    f"One of {count} processes was killed, perhaps for want of memory: try again, or with fewer processes."
+                    f"One of {count} processes was killed, perhaps for want of memory: try again with fewer of them."
                 ) from error
             waiting.extend(pool.submit(_alone, function, item) for item in islice(remaining, 1))
             yield result

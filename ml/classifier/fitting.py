@@ -31,7 +31,8 @@ from ml.progress import Progress, Report, silent
 # An epoch of a small dataset is over sooner than its state is on disk.
 SAVED_EVERY_S = 2.0
 SMALLEST = 1e-30
-DROPOUTS_AT_MOST = 1000
+# Of a network, and of an epoch: Keras counts its draws up by one from where an epoch begins.
+DROPOUTS_AT_MOST, DRAWS_AT_MOST = 1000, 1_000_000
 # Enough windows for two numbers that are close: their mean and deviation.
 SCALED_BY = 512
 # Windows whose activations are held at once: 256 of the original's network (40 x 433) take about 2 GB.
@@ -305,7 +306,7 @@ def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
     """Let each epoch draw the same dropout, whether or not the ones before it ran in this process."""
     for number, layer in enumerate(model.layers):
         if isinstance(layer, keras.layers.Dropout) and layer.rate:
-            layer.seed_generator.state.assign([seed, epoch * DROPOUTS_AT_MOST + number])
+            layer.seed_generator.state.assign([(seed * DROPOUTS_AT_MOST + number) % 2**32, epoch * DRAWS_AT_MOST])
 
 
 def _fold(model: keras.Model, cooled: float) -> None:

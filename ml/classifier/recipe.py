@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from ml.errors import InvalidParameter
 
 Average = Literal["all", "frames"]
-LARGEST_BATCH = 4096
+LARGEST_BATCH, MOST_EPOCHS = 4096, 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +92,8 @@ class Recipe:
         for name in ("epochs", "patience", "batch", "settled", "steps_at_least"):
             if getattr(self, name) < 1:
                 raise InvalidParameter(f"Recipe: {name} is {getattr(self, name)}; 1 or more was expected.")
+        if self.epochs > MOST_EPOCHS:
+            raise InvalidParameter(f"Recipe: {self.epochs} epochs; at most {MOST_EPOCHS} were expected.")
         if self.batch > LARGEST_BATCH or self.settled > self.epochs:
             raise InvalidParameter(
                 f"Recipe: a batch of {self.batch} and epoch {self.settled} of {self.epochs} as the first that may be "

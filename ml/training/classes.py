@@ -58,6 +58,20 @@ def require_both(dataset: Dataset) -> None:
         )
 
 
+def require_names(dataset: Dataset) -> None:
+    """Refuse names of faults that cannot be names of classes.
+
+    Raises:
+        InvalidParameter: a fault called as the healthy class or as all faults are, or by a name that is too long.
+    """
+    for entry in dataset.entries:
+        if entry.fault is not None and (entry.fault in (NORMAL, ABNORMAL) or len(entry.fault) > MAX_NAME):
+            raise InvalidParameter(
+                f"{entry.path} has the fault {entry.fault[:MAX_NAME]!r}; a name of at most {MAX_NAME} characters other "
+                f"than {NORMAL} and {ABNORMAL} was expected."
+            )
+
+
 def classes_for(dataset: Dataset, split: Split, features: Features, options: Options) -> Classes:
     """Decide on the classes, and find groups in the abnormal recordings of the training side, never augmented.
 
@@ -76,7 +90,7 @@ def classes_for(dataset: Dataset, split: Split, features: Features, options: Opt
         names, of = (ABNORMAL,), {entry.path: 1 for _, entry in split.sides() if entry.label == ABNORMAL}
     of |= {entry.path: 0 for _, entry in split.sides() if entry.label == NORMAL}
     healthy = ClassLabel(NORMAL, MESSAGES[NORMAL], anomalous=False)
-    labels = Labels((healthy, *(ClassLabel(name[:MAX_NAME], _message(name), anomalous=True) for name in names)))
+    labels = Labels((healthy, *(ClassLabel(name, _message(name), anomalous=True) for name in names)))
     grouped = _abnormal(split.train)
     unlearned = tuple(entry for _, entry in split.sides() if entry.path not in of)
     return Classes(labels, source, of, groups, _agreement(groups, grouped, options), grouped, unlearned)

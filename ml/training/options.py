@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from ml.augment import Augmentation
 from ml.bundle import NAME_PATTERN
-from ml.classifier.recipe import Recipe
+from ml.classifier.recipe import MOST_EPOCHS, Recipe
 from ml.dataset.splits import Method
 from ml.errors import InvalidName, InvalidParameter
 
@@ -67,8 +67,8 @@ class Options:
             raise InvalidParameter(f"{self.groups} groups; {FEWEST_GROUPS} to {MOST_GROUPS}, or auto, were expected.")
         if not 0 < self.false_alarm_rate < 1:
             raise InvalidParameter(f"A false-alarm rate of {self.false_alarm_rate}; 0 to 1 was expected.")
-        if self.epochs is not None and self.epochs < 1:
-            raise InvalidParameter(f"{self.epochs} epochs; 1 or more were expected.")
+        if self.epochs is not None and not 1 <= self.epochs <= MOST_EPOCHS:
+            raise InvalidParameter(f"{self.epochs} epochs; 1 to {MOST_EPOCHS} were expected.")
         if not 0 <= self.seed <= LARGEST_SEED:
             raise InvalidParameter(f"A seed of {self.seed}; 0 to {LARGEST_SEED} was expected.")
 

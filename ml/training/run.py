@@ -29,7 +29,7 @@ from ml.registry import Registry
 from ml.reports import write_report
 from ml.training import records
 from ml.training.card import card_of
-from ml.training.classes import NORMAL, classes_for, require_both
+from ml.training.classes import NORMAL, classes_for, require_both, require_names
 from ml.training.deciding import EVEN, measured, threshold_from
 from ml.training.hearing import spec_for
 from ml.training.options import Options
@@ -91,6 +91,7 @@ def run(
     cache = index_cache(home)
     dataset = index(options.source, snr_db=options.snr_db, cache=cache, processes=processes, report=report)
     require_both(dataset)
+    require_names(dataset)
     sides = split(dataset, method=options.split, held_out=options.held_out, seed=options.seed)
     spec = spec_for(sides.train, options.kind)
     with _work_folder(home, dataset, spec, options) as work:
@@ -138,12 +139,13 @@ def _work_folder(home: Path, dataset: Dataset, spec: FeatureSpec, options: Optio
     """Where checkpoints of this training lie, and of no other; one process at a time, and gone once all went well."""
     facts = json.dumps([dataset.fingerprint, spec.fingerprint, options.to_dict()], sort_keys=True)
     folder = home / records.FOLDER / f".work-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
-    lock = folder.with_suffix(".lock")
+    # Its lock stays: one that was removed while another process waits for it would let in a third.
+    lock = folder.parent / ".locks" / folder.name
+    lock.parent.mkdir(exist_ok=True)
     with locked(lock):
         folder.mkdir(exist_ok=True)
         yield folder
         shutil.rmtree(folder)
-        lock.unlink()
 
 
 def _features(

