@@ -152,7 +152,7 @@ def _outcome(
     train, validation, test = sides
     with tempfile.TemporaryDirectory() as folder:
         fitted = fit(recipe, train, validation, classes, Path(folder) / "fit.npz", report=report)
-    probabilities, truth = answers(fitted.model, test, recipe.batch), test.labels
+    probabilities, truth = answers(fitted.model, test), test.labels
     odds = probabilities[:, 1:].max(axis=1) / np.maximum(probabilities[:, 0], np.finfo(np.float32).tiny)
     weights = np.ones((1, len(truth)))
     accuracy, _, macro_f1 = class_figures(truth.astype(np.int64), probabilities.argmax(axis=1), classes, weights)[0]

@@ -136,7 +136,7 @@ def refit(
     return work.done(epochs, cooled, report)
 
 
-def answers(model: keras.Model, clips: Clips, batch: int) -> NDArray[np.float32]:
+def answers(model: keras.Model, clips: Clips, batch: int = AT_ONCE) -> NDArray[np.float32]:
     """Probabilities of the classes for each window, as recorded: ``(windows, classes)``."""
     return _answers(_answer(model), in_order(clips, batch))
 

@@ -72,7 +72,7 @@ def keep_report(home: Path, version: str, page: bytes) -> None:
 
 def test_the_report_of_a_training_is_served_and_may_run_nothing(changing: Server, two_models: TwoModels) -> None:
     """By version and by alias, byte for byte; a policy allows its styles, pictures and sounds, and not one script."""
-    page = "<!doctype html><title>Trained</title><p>fan – 1.0</p>".encode()
+    page = "<!doctype html><title>Trained</title><p>fan, 1.0 ± 0</p>".encode()
     keep_report(changing.home, two_models[1], page)
     for reference in (two_models[1], "champion"):
         answer = changing.client.get(f"/v1/models/{reference}/report")

@@ -141,7 +141,6 @@ def test_fitting_stops_where_patience_ends(tmp_path):
     assert len(found.history) == found.best_epoch + 3 < 40
     settled = found.history[5:]
     assert found.best_epoch == min(settled, key=lambda past: past.validation_loss).epoch
-    assert min(found.history, key=lambda past: past.validation_loss).epoch < 6, "an earlier one was better by chance"
 
 
 def test_what_can_be_learned_is_learned(tmp_path):
