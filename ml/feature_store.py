@@ -207,7 +207,7 @@ def _numbered(augmentations: Augmentations) -> tuple[tuple[Augmentation, int], .
 
 @lru_cache(maxsize=8)
 def _fingerprint(spec: FeatureSpec) -> str:
-    """Made once, and not for each file: it was an eighth of the time that reading a window takes."""
+    """Made once, and not for each file."""
     return spec.fingerprint
 
 
