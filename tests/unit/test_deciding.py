@@ -112,8 +112,8 @@ def test_the_test_side_measures_the_threshold():
         ({"false_alarm_rate": 0.0}, "false-alarm rate"),
         ({"false_alarm_rate": 1.0}, "false-alarm rate"),
         ({"false_alarm_rate": float("nan")}, "false-alarm rate"),
-        ({"epochs": 0}, "1 or more"),
-        ({"seed": -1}, "0 or more"),
+        ({"epochs": 0}, "1 to 4000"),
+        ({"seed": -1}, "0 to 2147483647"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(choice, says):
