@@ -36,7 +36,6 @@ class Augmentation:
             less than 0.1 dB at 1.05 and 1.1, by 0.8 at 0.9 and 0.95. Interpolating
             magnitudes or power instead was no nearer.
         seed: of every draw.
-        seed: of every draw.
     """
 
     copies: int

@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ml.aside import full_disk_named
 from ml.bundle import Bundle, Content, Decision, GoldenClip
 from ml.dataset import Dataset, Split, index, split
 from ml.errors import MissingExtra
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 # How far the gain of a recording is moved, either way, when it is asked whether loudness passes for skill.
 GAIN_DB = 6.0
 RECORDS = "records"
+# Of the extra "train", as they are imported later.
+PACKAGES = ("jinja2", "matplotlib", "sklearn", "tensorflow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +91,14 @@ def run(
     """
     _require_training()
     started, report = time.monotonic(), cancellable(report, cancelled)
-    (home / records.FOLDER).mkdir(parents=True, exist_ok=True)
     cache = index_cache(home)
     dataset = index(options.source, snr_db=options.snr_db, cache=cache, processes=processes, report=report)
     require_both(dataset)
     require_names(dataset)
     sides = split(dataset, method=options.split, held_out=options.held_out, seed=options.seed)
     spec = spec_for(sides.train, options.kind)
-    with _work_folder(home, dataset, spec, options) as work:
+    kept = "no model was made, and the next run goes on from what is there"
+    with full_disk_named(home, kept), _work_folder(home, dataset, spec, options) as work:
         features = _features(dataset, sides, spec, options, home, processes, report)
         classes = classes_for(dataset, sides, features, options)
         scene = Scene(options, dataset, sides, features, classes, work, processes, report)
@@ -124,14 +128,8 @@ def index_cache(home: Path) -> Path:
 
 def _require_training() -> None:
     """Say what is missing before anything long is begun."""
-    try:
-        import jinja2
-        import matplotlib
-        import sklearn
-        import tensorflow
-    except ImportError as error:
-        raise MissingExtra("Training a model", "train") from error
-    del jinja2, matplotlib, sklearn, tensorflow
+    if not all(find_spec(package) for package in PACKAGES):
+        raise MissingExtra("Training a model", "train")
 
 
 @contextmanager
@@ -141,7 +139,7 @@ def _work_folder(home: Path, dataset: Dataset, spec: FeatureSpec, options: Optio
     folder = home / records.FOLDER / f".work-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
     # Its lock stays: one that was removed while another process waits for it would let in a third.
     lock = folder.parent / ".locks" / folder.name
-    lock.parent.mkdir(exist_ok=True)
+    lock.parent.mkdir(parents=True, exist_ok=True)
     with locked(lock):
         folder.mkdir(exist_ok=True)
         yield folder
