@@ -318,4 +318,6 @@ class MissingExtra(SignalMLError):
     code = "extra_missing"
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs packages that are not installed: run  pip install 'signalml[{extra}]'")
+        super().__init__(
+            f"{what} needs packages (TensorFlow and others) that are not installed: run  pip install 'signalml[{extra}]'"
+        )
