@@ -319,5 +319,5 @@ class MissingExtra(SignalMLError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(
-            f"{what} needs packages (TensorFlow and others) that are not installed: run  pip install 'signalml[{extra}]'"
+            f"{what} needs TensorFlow or another missing package: run  pip install 'signalml[{extra}]'"
         )
