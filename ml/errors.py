@@ -318,6 +318,4 @@ class MissingExtra(SignalMLError):
     code = "extra_missing"
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(
-            f"{what} needs TensorFlow or another missing package: run  pip install 'signalml[{extra}]'"
-        )
+        super().__init__(f"{what} needs TensorFlow or another missing package: run  pip install 'signalml[{extra}]'")
