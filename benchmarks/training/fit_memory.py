@@ -54,7 +54,7 @@ def original(count: int, epochs: int, _: Path) -> Watched:
         features = np.array(lists)[..., None]
         labels = keras.utils.to_categorical(np.arange(count) % CLASSES, CLASSES)
         model = network.build(Recipe.original().network, SHAPE, CLASSES)
-        model.compile(keras.optimizers.Adam(0.01), "categorical_crossentropy", ["accuracy"])
+        model.compile(keras.optimizers.Adam(0.01), "categorical_crossentropy", metrics=["accuracy"])
         model.fit(features, labels, batch_size=256, epochs=epochs, verbose=0)
     return watched
 
