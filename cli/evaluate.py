@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from api.settings import Settings
-from cli.inspect import index_cache
 from cli.output import print_table
 from cli.progress import shown_progress
 from ml.classifier.recipe import Recipe
 from ml.dataset import Dataset, Entry, index, split
+from ml.dataset.names import features_folder, index_cache
 from ml.errors import DatasetEmpty
 from ml.evaluation import Estimate, Evaluation, Slice, judge
 from ml.evaluation import evaluate as weigh
@@ -75,7 +75,7 @@ def evaluate(
     with notes_held_back():
         predictor = Registry(home).predictor(model)
     with notes_held_back() as stderr, shown_progress(Console(file=stderr)) as report:
-        dataset = index(source, snr_db=snr, cache=index_cache(), processes=processes, report=report)
+        dataset = index(source, snr_db=snr, cache=index_cache(home), processes=processes, report=report)
         kept = evaluation_of(home, predictor.bundle.version)
         entries, said = _held_out(dataset, Fitted.of(home, predictor.bundle.version), all_, kept is not None)
         if entries or kept is None:
@@ -116,7 +116,9 @@ def _both_ways(
     spec = predictor.bundle.content.spec
     recipe = Recipe.original(seed) if spec == FeatureSpec.original() else Recipe.spectrum(seed)
     sides = split(dataset, seed=seed)
-    return compare(dataset, sides, spec, recipe, FeatureStore(home / "features"), processes=processes, report=report)
+    return compare(
+        dataset, sides, spec, recipe, FeatureStore(features_folder(home)), processes=processes, report=report
+    )
 
 
 def _print_protocols(outcomes: Sequence[Outcome]) -> None:

@@ -31,23 +31,19 @@ def inspect(
 ) -> None:
     """Show what a dataset holds: counts, sound characteristics, levels, refusals, copies, and how it would be split."""
     from ml.dataset import index, summary
+    from ml.dataset.names import index_cache
     from ml.dataset.summary import metadata
 
     if as_csv and as_json:
         raise typer.BadParameter("--csv and --json were given; one of them was expected")
     with shown_progress() as report:
-        dataset = index(source, snr_db=snr, cache=index_cache(), processes=processes, report=report)
+        dataset = index(source, snr_db=snr, cache=index_cache(Settings().home), processes=processes, report=report)
     if as_csv:
         _print_csv([metadata(entry) for entry in dataset.entries])
     elif as_json:
         typer.echo(json.dumps(summary(dataset), indent=2, ensure_ascii=False))
     else:
         _print_summary(summary(dataset))
-
-
-def index_cache() -> Path:
-    """Where what was measured of recordings is kept, for every command that indexes."""
-    return Settings().home / "features" / "index.jsonl"
 
 
 def _print_csv(rows: list[dict[str, Any]]) -> None:

@@ -41,7 +41,7 @@ def made_aside(target: Path) -> Iterator[Path]:
             _clear(aside)
             yield aside
             aside.rename(target)
-        except BaseException:
+        except BaseException:  # a kill by Ctrl-C leaves nothing either
             shutil.rmtree(aside, ignore_errors=True)
             raise
     sync_folder(target.parent)

@@ -311,7 +311,7 @@ def _write(target: Path, windows: NDArray[np.float32], aside: Path) -> None:
         with half.open("xb") as file:
             np.save(file, windows, allow_pickle=False)
         half.replace(target)
-    except BaseException as error:
+    except BaseException as error:  # Ctrl-C too: never half a file
         half.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(f"The disk filled up while features were written below {aside.parent}.") from error

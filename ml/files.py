@@ -22,7 +22,7 @@ def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: never half a file
         aside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)

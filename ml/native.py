@@ -41,7 +41,7 @@ def notes_held_back() -> Iterator[TextIO]:
             yield terminal
         except (SignalMLError, KeyboardInterrupt):
             raise
-        except BaseException:
+        except BaseException:  # whatever it is, the notes may say why; raised again
             notes.seek(0)
             terminal.write(notes.read().decode(errors="replace"))
             raise

@@ -47,7 +47,7 @@ def index(
         DatasetEmpty: it holds no recording that can be read; the first reasons are in the sentence.
     """
     # Links are not resolved: what their names say would be lost.
-    source = Path(os.path.abspath(source))  # noqa: PTH100
+    source = Path(os.path.abspath(source))  # noqa: PTH100 - resolving links would lose what their names say
     listing = _listed(source)
     recordings = sorted(with_groups(_at(snr_db, listing)), key=lambda recording: natural(recording.path))
     files = [listing.root / recording.path for recording in recordings]

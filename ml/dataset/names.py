@@ -1,4 +1,4 @@
-"""Names of datasets below ``SIGNALML_HOME``: one folder each, and never a way out of there."""
+"""Where datasets, and what was computed from them, lie below ``SIGNALML_HOME``; never a way out of there."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,16 @@ from pathlib import Path
 from ml.errors import InvalidName
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def features_folder(home: Path) -> Path:
+    """Where features are kept."""
+    return home / "features"
+
+
+def index_cache(home: Path) -> Path:
+    """Where what was measured of recordings is kept, for everything that indexes in this home."""
+    return features_folder(home) / "index.jsonl"
 
 
 def dataset_folder(home: Path, name: str) -> Path:

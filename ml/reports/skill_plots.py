@@ -106,7 +106,7 @@ def _scores(figure: "Figure", normal: NDArray[np.float64], abnormal: NDArray[np.
             above.hist(
                 scores, SCORE_BINS, weights=share, histtype="stepfilled", facecolor=f"{colour}55", edgecolor=colour,
                 label=name,
-            )  # fmt: skip
+            )  # fmt: skip  # one line for each thing drawn
             pixels = as_pixels(len(scores))
             height = row + jitter(len(scores), 0.3)
             below.scatter(scores, height, s=8, color=colour, alpha=0.7, linewidths=0, rasterized=pixels)
@@ -126,7 +126,7 @@ def _roc(figure: "Figure", evaluation: "Evaluation") -> None:
     axes.fill_between(
         [*false_alarms[inside], PARTIAL], [*detected[inside], edge], color=COLOURS[0], alpha=0.2, linewidth=0,
         label=f"pAUC {_short(evaluation.pooled.pauc)}",
-    )  # fmt: skip
+    )  # fmt: skip  # one line for each thing drawn
     axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=":")
     axes.plot(false_alarms, detected, color=COLOURS[0], linewidth=1.8, label=f"AUC {_short(evaluation.pooled.auc)}")
     alarm, detection = evaluation.pooled.false_alarm_rate.value, evaluation.pooled.detection_rate.value

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ml.aside import full_disk_named
 from ml.bundle import Bundle, Content, Decision, GoldenClip
 from ml.dataset import Dataset, Split, index, split
+from ml.dataset.names import features_folder, index_cache
 from ml.errors import MissingExtra
 from ml.evaluation import Evaluation, evaluate
 from ml.feature_store import Features, FeatureStore
@@ -121,11 +122,6 @@ def run(
     return Trained(version, found.evaluation, folder)
 
 
-def index_cache(home: Path) -> Path:
-    """What is known of files that were read before, in this home."""
-    return home / "features" / "index.jsonl"
-
-
 def _require_training() -> None:
     """Say what is missing before anything long is begun."""
     if not all(find_spec(package) for package in PACKAGES):
@@ -156,7 +152,7 @@ def _features(
     report: Report,
 ) -> Features:
     """Features of every side, and augmented copies of those that are learned from."""
-    store = FeatureStore(home / "features")
+    store = FeatureStore(features_folder(home))
     every = [entry for _, entry in sides.sides()]
     if options.augmentation is not None and not options.refit:
         store.extract(dataset, every, spec, processes=processes, report=report)

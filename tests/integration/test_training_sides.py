@@ -53,7 +53,7 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(source: Path, home: Path, **choices: object) -> Trained:
     """A short training in this process."""
     options = {"source": source, "name": NAME, "epochs": EPOCHS} | choices
-    return run(Options(**options), home, processes=1)  # type: ignore[arg-type]
+    return run(Options(**options), home, processes=1)  # type: ignore[arg-type]  # whatever a test chooses
 
 
 def network(home: Path, found: Trained) -> bytes:

@@ -25,7 +25,7 @@ def entry(path: str, label: Label = "normal", group: str = "g", **facts: object)
         "clipped_share": 0.0,
         "bytes": 320_044,
     }
-    return Entry(path=path, label=label, group=group, **(known | facts))  # type: ignore[arg-type]
+    return Entry(path=path, label=label, group=group, **(known | facts))  # type: ignore[arg-type]  # whatever a test sets
 
 
 def dataset(entries: Iterable[Entry], *, explicit_groups: bool = False) -> Dataset:

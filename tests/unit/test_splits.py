@@ -128,7 +128,7 @@ def test_no_split_of_any_dataset_leaks(
 ) -> None:
     """Every recording is in exactly one place, none is known from elsewhere, and the order they come in is nothing."""
     try:
-        result = split(dataset(entries, explicit_groups=explicit), method=method, seed=seed, guard=guard)  # type: ignore[arg-type]
+        result = split(dataset(entries, explicit_groups=explicit), method=method, seed=seed, guard=guard)  # type: ignore[arg-type]  # drawn
     except (SplitImpossible, TooFewRecordings) as refused:
         event(type(refused).__name__)
         return
@@ -137,7 +137,7 @@ def test_no_split_of_any_dataset_leaks(
     assert sorted(e.path for e in placed) == sorted(e.path for e in entries)
     assert leaks(result) is None
     shuffled = random.Random(seed).sample(entries, len(entries))
-    assert split(dataset(shuffled, explicit_groups=explicit), method=method, seed=seed, guard=guard) == result  # type: ignore[arg-type]
+    assert split(dataset(shuffled, explicit_groups=explicit), method=method, seed=seed, guard=guard) == result  # type: ignore[arg-type]  # drawn
 
 
 @pytest.mark.parametrize("entries", [fans(), fans(snrs=(0.0, 6.0)), days(), days(2, 2), days(4, 2), fans(12, count=30)])
@@ -377,7 +377,7 @@ def whole(source: Dataset) -> None:
     for method in METHODS:
         for seed in range(3):
             try:
-                split(source, method=method, seed=seed)  # type: ignore[arg-type]
+                split(source, method=method, seed=seed)  # type: ignore[arg-type]  # drawn
             except (SplitImpossible, TooFewRecordings):
                 continue
 
