@@ -7,6 +7,7 @@
     intervals.py  the bootstrap over recording groups that the weights come from
     results.py    Estimate, Slice, Evaluation: what is kept and reported
     evaluating.py Judged -> Evaluation
+    comparison.py Judged, twice -> by how much one model is better than another
     fitted.py     which recordings a training has used
     notes.py      what a reader must know beside the numbers
 

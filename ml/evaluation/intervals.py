@@ -9,7 +9,8 @@ interval is then too narrow, and a note says so.
 
 **All draws alike.** An AUC or a rate of exactly 1 is 1 in every draw, and the percentiles would claim certainty.
 Wilson's interval of a proportion (E. B. Wilson, J. Am. Stat. Assoc. 22, 1927) takes their place, with as many trials as
-there are groups (or recordings) of the smaller class that the figure rests on.
+there are groups (or recordings) of the smaller class that the figure rests on. A difference of two figures that is the
+same in every draw may be off by as much as a share that was 0 in so many trials.
 """
 
 import math
@@ -32,6 +33,8 @@ DECIMALS = 12  # sums of shares miss 1 by some 1e-16; perfect shall read as 1
 
 Statistic = Callable[[Floats], Floats]
 """From weights ``(draws, recordings)`` to figures ``(draws, figures)``."""
+Alike = Callable[[float, int], tuple[float, float]]
+"""From a figure that all draws agree on, and the number of units that it rests on, to its interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,35 +92,42 @@ def _times_drawn(rng: np.random.Generator, draws: int, units: int) -> NDArray[np
     return np.bincount(drawn.ravel(), minlength=draws * units).reshape(draws, units)
 
 
-def estimates(statistic: Statistic, plan: Plan, units: Sequence[int]) -> tuple[Estimate, ...]:
-    """Figures with their intervals.
-
-    Args:
-        statistic: what they are.
-        plan: how recordings are drawn.
-        units: for each figure, the number of units that it rests on: of the smaller class, where it rests on two.
-    """
-    if plan.size == 0:
-        return (UNDEFINED,) * len(units)
-    values = statistic(np.ones((1, plan.size)))[0]
-    draws = np.concatenate([statistic(weights) for weights in plan.weights()])
-    return tuple(
-        UNDEFINED if math.isnan(value) else _interval(float(value), column, count)
-        for value, column, count in zip(values, draws.T, units, strict=True)
-    )
-
-
-def _interval(value: float, draws: Floats, units: int) -> Estimate:
-    draws = draws[~np.isnan(draws)]
-    low, high = np.percentile(draws, [2.5, 97.5])
-    if high - low < SAME:
-        low, high = wilson(value, units)
-    return Estimate(*(round(float(figure), DECIMALS) for figure in (value, low, high)))
-
-
 def wilson(share: float, trials: int) -> tuple[float, float]:
     """The 95 % interval of a proportion that was seen in so many trials."""
     shrink = 1 + Z95**2 / trials
     centre = (share + Z95**2 / (2 * trials)) / shrink
     half = Z95 * math.sqrt(max(0.0, share * (1 - share)) / trials + Z95**2 / (4 * trials**2)) / shrink
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+
+
+def wilson_difference(difference: float, trials: int) -> tuple[float, float]:
+    """The 95 % interval, -1 to 1, of a difference of two paired figures that was the same in so many trials."""
+    _, most = wilson(0.0, trials)
+    return max(-1.0, difference - most), min(1.0, difference + most)
+
+
+def estimates(statistic: Statistic, plan: Plan, units: Sequence[int], alike: Alike = wilson) -> tuple[Estimate, ...]:
+    """Figures with their intervals.
+
+    Args:
+        statistic: what they are.
+        plan: how recordings are drawn.
+        units: for each figure, the number of units that it rests on: of the smaller class, where it rests on two.
+        alike: the interval of a figure that is the same in all draws.
+    """
+    if plan.size == 0:
+        return (UNDEFINED,) * len(units)
+    values = statistic(np.ones((1, plan.size)))[0]
+    draws = np.concatenate([statistic(weights) for weights in plan.weights()])
+    return tuple(
+        UNDEFINED if math.isnan(value) else _interval(float(value), column, count, alike)
+        for value, column, count in zip(values, draws.T, units, strict=True)
+    )
+
+
+def _interval(value: float, draws: Floats, units: int, alike: Alike) -> Estimate:
+    draws = draws[~np.isnan(draws)]
+    low, high = np.percentile(draws, [2.5, 97.5])
+    if high - low < SAME:
+        low, high = alike(value, units)
+    return Estimate(*(round(float(figure), DECIMALS) for figure in (value, low, high)))

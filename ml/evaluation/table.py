@@ -25,8 +25,8 @@ class Table:
     group: NDArray[np.int64]
 
     @classmethod
-    def of(cls, judged: Sequence[Judged], gain_judged: Sequence[Judged] | None, threshold: float) -> Self:
-        """Digital silence, which has no level, is softer than any sound."""
+    def of(cls, judged: Sequence[Judged], gain_judged: Sequence[Judged] | None, threshold: float | None) -> Self:
+        """Alarms are above the threshold; None: as the model raised them. Digital silence is softer than any sound."""
         score = np.array([j.score for j in judged])
         levels = [j.entry.level_dbfs for j in judged]
         return cls(
@@ -34,7 +34,7 @@ class Table:
             gain_score=None if gain_judged is None else np.array([j.score for j in gain_judged]),
             level_dbfs=np.array([-np.inf if level is None else level for level in levels]),
             abnormal=np.array([j.entry.label == "abnormal" for j in judged]),
-            alarm=score > threshold,
+            alarm=np.array([j.anomaly for j in judged]) if threshold is None else score > threshold,
             group=np.unique([j.entry.group for j in judged], return_inverse=True)[1],
         )
 
