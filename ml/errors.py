@@ -26,6 +26,7 @@
     │   ├── ReportNotFound
     │   ├── AliasNotSet
     │   ├── AliasReserved
+    │   ├── ChampionChanged
     │   └── InvalidLabels
     ├── DatasetError               recordings cannot be learned from as they lie
     │   ├── DatasetNotFound
@@ -196,6 +197,12 @@ class AliasReserved(ModelError):
     """The alias is kept by the registry and cannot be set."""
 
     code = "model_alias_reserved"
+
+
+class ChampionChanged(ModelError):
+    """Another model became champion while one was compared with the champion before."""
+
+    code = "model_champion_changed"
 
 
 class InvalidLabels(ModelError):

@@ -14,7 +14,7 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -23,7 +23,15 @@ from typing import Any, Literal, get_args
 
 from ml import bundle
 from ml.bundle import Bundle
-from ml.errors import AliasNotSet, AliasReserved, BundleDamaged, BundleForeign, ModelError, ModelNotFound
+from ml.errors import (
+    AliasNotSet,
+    AliasReserved,
+    BundleDamaged,
+    BundleForeign,
+    ChampionChanged,
+    ModelError,
+    ModelNotFound,
+)
 from ml.files import locked, sync_folder, to_json, write_whole
 from ml.labels import Labels
 from ml.predictor import Predictor
@@ -34,6 +42,8 @@ HINTS = {
     "champion": " Import one with  signalml models import FILE --promote",
     "previous": " There is nothing to roll back to: no champion has been replaced yet.",
 }
+# What is promoted replaces whichever version the alias points to; no version has such a name.
+WHICHEVER = "*"
 HISTORY_KEPT = 200
 INCOMING = ".incoming-"
 INCOMING_KEPT_S = 24 * 3600
@@ -201,14 +211,28 @@ class Registry:
         renamed = self._labels_file(version)
         bundle.pack(self.folder / version, target, renamed.read_bytes() if renamed.exists() else None)
 
-    def promote(self, reference: str, alias: Alias = "champion") -> str:
+    def promote(
+        self,
+        reference: str,
+        alias: Alias = "champion",
+        *,
+        replacing: str | None = WHICHEVER,
+        still_wanted: Callable[[], None] = lambda: None,
+    ) -> str:
         """Point ``alias`` to a version that loads and answers its golden clip; the champion before becomes previous.
+
+        Args:
+            reference: the version, or an alias of it. Where it has ``alias`` already, nothing is done.
+            alias: what it shall be.
+            replacing: the version that must have ``alias`` until now; None where none may.
+            still_wanted: called under the lock, right before the alias is written; what it raises stops that.
 
         Returns:
             The version.
 
         Raises:
             AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged, GoldenClipFailed, AliasReserved
+            ChampionChanged: the alias points to another version than ``replacing``.
         """
         if alias == "previous":
             raise AliasReserved("The alias previous is kept by the registry: promote another champion, or roll back.")
@@ -220,6 +244,11 @@ class Registry:
             before = pointed.get(alias)
             if before == version:
                 return version
+            if replacing not in (WHICHEVER, before):
+                raise ChampionChanged(
+                    f"{before or 'No model'} is {alias} by now; {version} was to replace {replacing or 'none'}."
+                )
+            still_wanted()
             if alias == "champion":
                 if before is not None:
                     pointed["previous"] = before

@@ -1,5 +1,6 @@
 """Versions do not change, aliases switch whole, and what is damaged never takes the champion's place."""
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -20,6 +21,8 @@ from ml.errors import (
     AliasNotSet,
     BundleDamaged,
     BundleForeign,
+    Cancelled,
+    ChampionChanged,
     GoldenClipFailed,
     InvalidLabels,
     ModelError,
@@ -122,6 +125,47 @@ def test_promoting_the_champion_again_changes_nothing(registry: Registry, first:
     before = (registry.aliases(), registry.history())
     registry.promote(second)
     assert (registry.aliases(), registry.history()) == before
+
+
+def test_a_champion_is_replaced_only_if_it_is_the_one_that_was_meant(
+    registry: Registry, first: str, second: str
+) -> None:
+    """Whoever compared with another champion, or with none, is refused by name; nothing changes."""
+    third = bundles.further(registry, 0.75)
+    for meant in (None, third):
+        with pytest.raises(ChampionChanged, match=f"{first} is champion by now"):
+            registry.promote(second, replacing=meant)
+    assert registry.aliases() == {"champion": first}
+    registry.promote(second, replacing=first)
+    assert registry.aliases() == {"champion": second, "previous": first}
+
+
+def test_the_first_champion_replaces_none(registry: Registry, first: str) -> None:
+    """And not one that is not there."""
+    (registry.folder / "aliases.json").unlink()
+    with pytest.raises(ChampionChanged, match="No model is champion by now"):
+        registry.promote(first, replacing="fan-0123456789")
+    assert registry.promote(first, replacing=None) == first
+    assert registry.aliases() == {"champion": first}
+
+
+def test_promoting_again_what_was_promoted_is_no_conflict(registry: Registry, first: str, second: str) -> None:
+    """A promotion that was repeated after a kill finds its work done."""
+    registry.promote(second, replacing=first)
+    assert registry.promote(second, replacing=first) == second
+
+
+def test_what_is_no_longer_wanted_is_not_promoted(registry: Registry, first: str, second: str) -> None:
+    """It is asked under the lock, so that nothing can come between the answer and the alias."""
+
+    def unwanted() -> None:
+        with pytest.raises(BlockingIOError), (registry.folder / ".lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        raise Cancelled("The job was cancelled.")
+
+    with pytest.raises(Cancelled):
+        registry.promote(second, still_wanted=unwanted)
+    assert registry.aliases() == {"champion": first}
 
 
 def test_previous_is_kept_by_the_registry_alone(registry: Registry, first: str, second: str) -> None:
