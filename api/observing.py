@@ -1,17 +1,11 @@
-"""One id from request to log line, structured logs on stderr, and the Prometheus metrics."""
+"""One id from request to log line, and the Prometheus metrics."""
 
-import json
 import logging
 import os
 import re
-import secrets
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from datetime import UTC, datetime
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -21,53 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.processes import METRICS_VARIABLE
 from api.serving import LiveModel
+from ml.logs import new_request_id
 
 logger = logging.getLogger("signalml.access")
 REQUEST_ID_HEADER = b"x-request-id"
 ACCEPTED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
-_request_id: ContextVar[str] = ContextVar("request_id", default="-")
-
-
-@contextmanager
-def new_request_id(proposed: str | None = None) -> Iterator[str]:
-    """Everything inside belongs to one request, under the id that its client proposed or a new one."""
-    request_id = proposed or secrets.token_hex(8)
-    token = _request_id.set(request_id)
-    try:
-        yield request_id
-    finally:
-        _request_id.reset(token)
-
-
-def current_request_id() -> str:
-    """The id of the request that is being answered, '-' outside of one."""
-    return _request_id.get()
-
-
-class JsonLines(logging.Formatter):
-    """One JSON object per line: time, level, logger, message, request id, and whatever was passed as ``facts``."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Format one record."""
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            "request_id": current_request_id(),
-            **getattr(record, "facts", {}),
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
-
-
-def configure_logging(level: str) -> None:
-    """Send every log line of this process to stderr, as JSON."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
 class Metrics:

@@ -13,10 +13,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import InvalidRequest, status_of
-from api.observing import current_request_id
 from api.schemas import Problem
 from api.services import services_of
 from ml.errors import SignalMLError
+from ml.logs import current_request_id
 
 logger = logging.getLogger("signalml.problems")
 PROBLEM_JSON = "application/problem+json"

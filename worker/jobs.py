@@ -1,0 +1,278 @@
+"""The contract: what can be asked for, what comes of it, and the states in between.
+
+One definition for the API, its OpenAPI schema, the workers and the command line. Parameters carry names and ids, never
+paths or audio: a worker finds both in its own ``SIGNALML_HOME``.
+"""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ml.errors import SignalMLError
+
+Kind = Literal["feature-extraction", "scoring", "retraining", "diagnostic"]
+State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
+Queue = Literal["extraction", "scoring", "training"]
+KINDS: tuple[Kind, ...] = ("feature-extraction", "scoring", "retraining", "diagnostic")
+STATES: tuple[State, ...] = ("queued", "running", "cancelling", "succeeded", "failed", "cancelled")
+ENDED: tuple[State, ...] = ("succeeded", "failed", "cancelled")
+QUEUES: tuple[Queue, ...] = ("extraction", "scoring", "training")
+MAX_ATTEMPTS = 3
+
+Time = Annotated[str, Field(description="ISO 8601, UTC.", examples=["2026-11-24T21:46:09.123+00:00"])]
+DatasetName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$",
+        description="A dataset: one that recordings were put into, or a folder below `datasets/`.",
+        examples=["hall-3"],
+    ),
+]
+ModelReference = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$",
+        description="A version, or an alias; an alias is resolved when the work begins.",
+        examples=["champion"],
+    ),
+]
+
+
+class Contract(BaseModel):
+    """Base of everything that a job takes and gives."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Parameters(Contract):
+    """Base of the parameters of each kind."""
+
+    kind: ClassVar[Kind]
+
+    @property
+    def queue(self) -> Queue:
+        """Where the work waits."""
+        return QUEUE_OF[self.kind]
+
+    @property
+    def exclusive(self) -> str | None:
+        """Of what only one may be under way; None for no such thing."""
+        return None
+
+
+class ExtractionParameters(Parameters):
+    """Compute and keep the features of every recording of a dataset, so that trainings find them."""
+
+    kind = "feature-extraction"
+    dataset: DatasetName
+    features: Literal["spectrum", "original"] = Field(default="spectrum", examples=["spectrum"])
+    """What a training of that kind hears: log-mel bands at the recordings' own rate, or the original project's MFCCs."""
+
+
+class ScoringParameters(Parameters):
+    """Judge every recording of a dataset, labelled or not."""
+
+    kind = "scoring"
+    dataset: DatasetName
+    model: ModelReference = "champion"
+
+
+class RetrainingParameters(Parameters):
+    """Train a candidate on a dataset, hold it against the champion on recordings that neither has learned from."""
+
+    kind = "retraining"
+    dataset: DatasetName
+    promote: Literal["always", "if-better", "never"] = Field(default="if-better", examples=["if-better"])
+    """Whether the candidate becomes the champion, which answers uploads."""
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,47}$")] | None = Field(default=None, examples=["fan-3"])
+    """What the version's name begins with; the dataset's name if left out."""
+    training_kind: Literal["spectrum", "original"] = Field(default="spectrum", examples=["spectrum"])
+    """What the network hears: see `features` of an extraction."""
+    labels: Literal["auto", "manifest", "groups", "binary"] = Field(default="auto", examples=["auto"])
+    """Classes from: faults that were named, groups found in the sound, or normal and abnormal alone."""
+    groups: Annotated[int, Field(ge=2, le=9)] | Literal["auto"] = Field(default=3, examples=[3])
+    """How many groups of faults."""
+    copies: int = Field(default=0, ge=0, le=20, examples=[0])
+    """Augmented copies of each training recording."""
+    split: Literal["auto", "group", "blocks", "machine"] = Field(default="auto", examples=["auto"])
+    """What is held out to measure on."""
+    held_out: str | None = Field(default=None, max_length=64, examples=[None])
+    """The machine id that the split `machine` holds out."""
+    snr_db: float | None = Field(default=None, ge=-100, le=100, examples=[None])
+    """Only the recordings at this signal-to-noise ratio, in dB."""
+    false_alarm_rate: float = Field(default=0.01, gt=0, lt=1, examples=[0.01])
+    """Share of healthy recordings that may raise an alarm."""
+    refit: bool = Field(default=True, examples=[True])
+    """Once measured, fit once more, to all recordings, and serve that."""
+    epochs: int | None = Field(default=None, ge=1, le=1000, examples=[None])
+    """At most so many; the recipe's if left out."""
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, examples=[0])
+    """Of everything that is drawn."""
+
+    @property
+    def exclusive(self) -> str | None:
+        """One retraining of a dataset at a time."""
+        return f"retraining:{self.dataset}"
+
+
+class DiagnosticParameters(Parameters):
+    """Do nothing, by way of a queue and a worker: shows that the way from request to result is whole."""
+
+    kind = "diagnostic"
+    through: Queue = Field(default="scoring", examples=["scoring"])
+    """The queue whose workers are to show that they work."""
+    seconds: float = Field(default=0.0, ge=0, le=3600, examples=[0.0])
+    """How long to do nothing."""
+
+    @property
+    def queue(self) -> Queue:
+        """The one that is looked at."""
+        return self.through
+
+
+PARAMETERS: dict[Kind, type[Parameters]] = {
+    each.kind: each for each in (ExtractionParameters, ScoringParameters, RetrainingParameters, DiagnosticParameters)
+}
+QUEUE_OF: dict[Kind, Queue] = {
+    "feature-extraction": "extraction",
+    "scoring": "scoring",
+    "retraining": "training",
+    "diagnostic": "scoring",
+}
+
+
+class JobError(Contract):
+    """Why a job failed."""
+
+    code: str = Field(examples=["dataset_one_class"])
+    """Never changes once released: a code of the error list, or `worker_lost`, `time_limit`, `internal_error`."""
+    detail: str = Field(examples=["All 12 recordings in hall-3 are normal; a classifier learns from both."])
+
+
+class JobProgress(Contract):
+    """How far a job is."""
+
+    step: str = Field(examples=["recordings"])
+    """What is being done."""
+    done: int = Field(ge=0, examples=[120])
+    """How much of that step is behind us."""
+    total: int = Field(ge=0, examples=[1000])
+    """How much there is; 0 while that is not known."""
+    eta_s: float | None = Field(examples=[42.5])
+    """Seconds until this step is done, if it goes on like this; null while that cannot be said."""
+    message: str = Field(examples=["loss 0.213, accuracy 93%"])
+
+
+class Job(Contract):
+    """One piece of long work, as its record says."""
+
+    id: str = Field(examples=["019ac7d2f1e84c7b9a3e51d0"])
+    kind: Kind = Field(examples=["scoring"])
+    state: State = Field(examples=["running"])
+    attempt: int = Field(ge=0, le=MAX_ATTEMPTS, examples=[1])
+    """How often its work, or the part that was begun most often, has been begun; 0 while it waits."""
+    parameters: dict[str, Any] = Field(examples=[{"dataset": "hall-3", "model": "champion"}])
+    progress: JobProgress | None
+    """Null before the first report."""
+    created: Time
+    started: Time | None
+    ended: Time | None
+    request_id: str = Field(examples=["0b3c5d4e1f2a4b6c"])
+    """The X-Request-ID that caused it; it is in the log lines of API and workers."""
+    dataset_version: str | None = Field(examples=["42"])
+    """The state of the dataset that the work is pinned to; null until it begins."""
+    model_version: str | None = Field(examples=["fan-3-47a1c71740"])
+    """Of a scoring: the model that judges. Of a retraining: the candidate. Null until that is known."""
+    summary: dict[str, Any] | None = Field(examples=[{"recordings": 1000, "anomalies": 12, "errors": 1}])
+    """What came of it, in short; null until it succeeded."""
+    error: JobError | None
+    """Null unless it failed."""
+    revision: int = Field(ge=1, examples=[17])
+    """Counts every change of this record; the ETag."""
+
+    @property
+    def ended_for_good(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.state in ENDED
+
+
+class JobPage(Contract):
+    """Jobs, the newest first."""
+
+    jobs: list[Job]
+    next: str | None = Field(examples=["019ac7d2f1e84c7b9a3e51d0"])
+    """The cursor of the next page; null where there is none."""
+
+
+class ExtractionRow(Contract):
+    """What was done with one recording."""
+
+    recording: str
+    """The SHA-256 of its samples, 32 digits."""
+    name: str
+    """The file's name, as it was put in."""
+    windows: int | None
+    """How many clips it was cut into."""
+    error: str | None
+    """A code and a sentence; null where all went well."""
+
+
+class ScoringRow(Contract):
+    """What was heard in one recording, or why it was not judged."""
+
+    recording: str
+    name: str
+    machine: str | None
+    machine_id: str | None
+    label: str | None
+    """What a person says of it; null where nobody has."""
+    anomaly: bool | None
+    message: str | None
+    score: float | None
+    threshold: float | None
+    probabilities: list[float] | None
+    duration_s: float | None
+    error: str | None
+    """A code and a sentence; null where it was judged."""
+
+
+class JobRefused(SignalMLError):
+    """Work that is not taken on, or a job that is not there."""
+
+    code = "job_refused"
+
+
+class JobNotFound(JobRefused):
+    """There is no such job, or its record was forgotten with age."""
+
+    code = "job_not_found"
+
+
+class JobConflict(JobRefused):
+    """Another job, asked for in other words, holds what this one needs."""
+
+    code = "job_conflict"
+
+
+class IdempotencyConflict(JobRefused):
+    """The Idempotency-Key was used before, for another request."""
+
+    code = "idempotency_conflict"
+
+
+class ResultNotReady(JobRefused):
+    """The job has no result: it has not succeeded, or not yet."""
+
+    code = "job_result_not_ready"
+
+
+class QueueUnavailable(JobRefused):
+    """The job queue cannot be reached, or is not configured; everything else goes on."""
+
+    code = "queue_unavailable"
+
+
+class QueueFull(JobRefused):
+    """As much work waits as is taken on."""
+
+    code = "queue_full"

@@ -1,0 +1,485 @@
+"""The records of all jobs, in Redis. Every change is one script there (``transitions.lua``): whole, or not made."""
+
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import redis
+
+from worker.jobs import (
+    ENDED,
+    KINDS,
+    MAX_ATTEMPTS,
+    PARAMETERS,
+    QUEUES,
+    STATES,
+    IdempotencyConflict,
+    Job,
+    JobConflict,
+    JobError,
+    JobNotFound,
+    JobPage,
+    JobProgress,
+    Kind,
+    Parameters,
+    Queue,
+    QueueFull,
+    State,
+)
+
+SCRIPT = (Path(__file__).parent / "transitions.lua").read_text()
+PREFIX = "signalml:"
+# Celery's own keys; its list of a queue's messages is at the queue's name behind it.
+CELERY_PREFIX = PREFIX + "celery:"
+# A worker renews its leases every BEAT_S. One that is not heard of for LEASE_S is given up; with a sweep every SWEEP_S
+# its work goes on elsewhere within 15 s.
+LEASE_S, BEAT_S, SWEEP_S = 12.0, 1.0, 1.0
+# Where nobody has swept for so long, nobody could renew either: leases then get another LEASE_S.
+GAP_S = 6.0
+# A running job whose worker does not say that it stopped is ended without its word.
+CANCEL_PATIENCE_S = 3.0
+IDEMPOTENCY_S = 24 * 3600
+MOST_WAITING = 20_000
+FORGOTTEN_AT_ONCE = 100
+WORKER_SEEN_S = 10.0
+# A frozen server accepts connections and never answers.
+TIMEOUT_S = 1.0
+
+Hold = Literal["held", "cancelling", "lost"]
+
+
+class Fenced(Exception):
+    """The lease is another's now, or the job has ended: whatever this attempt has made counts for nothing."""
+
+
+class Submitted(NamedTuple):
+    """A job, and whether it is new: the same request again is answered with the job that there is."""
+
+    job: Job
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A unit of a job's work, and the right to do it.
+
+    Attributes:
+        job, unit: which.
+        token: proves the lease; grows with every lease there is.
+        attempt: how often this unit has been begun, this time included.
+        at, stop: of a part, the items still to do.
+        kind, parameters, request_id: of the job.
+        dataset_version, model_version, plan: what an earlier unit, or an attempt before this one, has pinned.
+    """
+
+    job: str
+    unit: str
+    token: int
+    attempt: int
+    at: int
+    stop: int
+    kind: Kind
+    parameters: Parameters
+    request_id: str
+    dataset_version: str | None
+    model_version: str | None
+    plan: str | None
+
+
+class Nudges(NamedTuple):
+    """How many messages a queue is owed."""
+
+    queue: Queue
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSeen:
+    """A worker, as it last said of itself."""
+
+    name: str
+    queues: tuple[Queue, ...]
+    children: int
+    version: str
+    seconds_ago: float
+
+    @property
+    def alive(self) -> bool:
+        """Whether it was heard of lately."""
+        return self.seconds_ago <= WORKER_SEEN_S
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What there is, counted.
+
+    Attributes:
+        jobs: by kind and state.
+        waiting: units of work by queue.
+        oldest_s: how long the one that waits longest has waited, by queue; 0 where none waits.
+        workers: every worker that was heard of within the last hour.
+        seconds: histograms of waiting and running times: (what, kind) -> upper bound, ``sum`` or ``count`` -> value.
+    """
+
+    jobs: Mapping[tuple[Kind, State], int]
+    waiting: Mapping[Queue, int]
+    oldest_s: Mapping[Queue, float]
+    workers: tuple[WorkerSeen, ...]
+    seconds: Mapping[tuple[str, Kind], Mapping[str, float]]
+
+
+def connect(url: str, *, timeout_s: float = TIMEOUT_S) -> redis.Redis:
+    """A client that never waits long, and never tries twice: whoever can wait says so.
+
+    Raises:
+        ValueError: ``url`` is no address of a Redis server.
+    """
+    return redis.Redis.from_url(
+        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None, decode_responses=True
+    )
+
+
+def new_id() -> str:
+    """24 hexadecimal digits that sort by time: milliseconds, then chance."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
+
+
+class JobStore:
+    """The records. Any number of processes and threads may use one.
+
+    Every method raises ``redis.RedisError`` where the server cannot be asked.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._script = client.register_script(SCRIPT)
+
+    def _call(self, operation: str, **arguments: Any) -> Any:
+        return json.loads(self._script(args=[operation, json.dumps(arguments)]))
+
+    # Asked by clients
+
+    def submit(self, parameters: Parameters, *, request_id: str, idempotency_key: str = "") -> Submitted:
+        """Write the record of a job, unless the same request made one before.
+
+        Raises:
+            IdempotencyConflict: the key was used for another request.
+            JobConflict: a job under way, asked for in other words, excludes this one.
+            QueueFull
+        """
+        written = parameters.model_dump_json()
+        answer = self._call(
+            "submit",
+            job=new_id(),
+            kind=parameters.kind,
+            queue=parameters.queue,
+            queues=QUEUES,
+            most_waiting=MOST_WAITING,
+            parameters=written,
+            request_id=request_id,
+            exclusive=parameters.exclusive or "",
+            dataset=getattr(parameters, "dataset", ""),
+            idempotency=idempotency_key,
+            idempotency_s=IDEMPOTENCY_S,
+            digest=hashlib.sha256(f"{parameters.kind} {written}".encode()).hexdigest(),
+        )
+        if conflict := answer.get("conflict"):
+            raise _refusal(conflict, answer, parameters)
+        return Submitted(self.get(answer["job"]), answer["created"])
+
+    def get(self, job: str) -> Job:
+        """The record.
+
+        Raises:
+            JobNotFound
+        """
+        record = self._client.hgetall(f"{PREFIX}job:{job}")
+        if not record:
+            raise JobNotFound(f"There is no job {job!r}; records of jobs that ended are kept for a while only.")
+        return _job(record)
+
+    def page(
+        self,
+        *,
+        kinds: Sequence[Kind] = KINDS,
+        states: Sequence[State] = STATES,
+        dataset: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> JobPage:
+        """Jobs of some kinds and states, the newest first, from the one before ``cursor`` on."""
+        found: list[Job] = []
+        while len(found) <= limit:
+            ids = self._ids(kinds, states, dataset, cursor, limit + 1)
+            jobs = self._records(ids)
+            found += [job for job in jobs if job.kind in kinds and job.state in states]
+            if len(ids) <= limit:
+                break
+            cursor = ids[-1]
+        more = len(found) > limit
+        return JobPage(jobs=found[:limit], next=found[limit - 1].id if more else None)
+
+    def _ids(
+        self, kinds: Sequence[Kind], states: Sequence[State], dataset: str | None, cursor: str | None, count: int
+    ) -> list[str]:
+        keys = [f"{PREFIX}index:{kind}:{state}" for kind in kinds for state in states]
+        if dataset is not None:
+            keys = [f"{PREFIX}dataset:{dataset}"]
+        newest = f"({cursor}" if cursor else "+"
+        with self._client.pipeline(transaction=False) as asked:
+            for key in keys:
+                asked.zrange(key, newest, "-", desc=True, bylex=True, offset=0, num=count)
+            answers = asked.execute()
+        return sorted((job for ids in answers for job in ids), reverse=True)[:count]
+
+    def _records(self, ids: Sequence[str]) -> list[Job]:
+        with self._client.pipeline(transaction=False) as asked:
+            for job in ids:
+                asked.hgetall(f"{PREFIX}job:{job}")
+            return [_job(record) for record in asked.execute() if record]
+
+    def cancel(self, job: str) -> Job:
+        """Ask for the end of a job: at once if nobody works on it, otherwise within seconds. An ended one stays so.
+
+        Raises:
+            JobNotFound
+        """
+        self._call("cancel", job=job, patience_ms=_ms(CANCEL_PATIENCE_S))
+        return self.get(job)
+
+    def result_file(self, job: str) -> str | None:
+        """Name of the file in the job's folder that holds its rows; None while there is none."""
+        return self._client.hget(f"{PREFIX}job:{job}", "result")
+
+    # Asked by workers
+
+    def take(self, queue: Queue, worker: str) -> Taken | None:
+        """The unit of work whose turn it is, under a lease; None if nothing waits."""
+        answer = self._call("take", queue=queue, worker=worker, lease_ms=_ms(LEASE_S))
+        if not answer:
+            return None
+        record, unit = dict(zip(answer["record"][::2], answer["record"][1::2], strict=True)), answer["unit_record"]
+        kind: Kind = record["kind"]
+        return Taken(
+            job=answer["job"],
+            unit=answer["unit"],
+            token=unit["token"],
+            attempt=unit["attempt"],
+            at=unit["at"],
+            stop=unit["stop"],
+            kind=kind,
+            parameters=PARAMETERS[kind].model_validate_json(record["parameters"]),
+            request_id=record["request_id"],
+            dataset_version=record.get("dataset_version"),
+            model_version=record.get("model_version"),
+            plan=record.get("plan"),
+        )
+
+    def renew(self, taken: Taken) -> Hold:
+        """Keep the lease for another while, if it is still ours."""
+        return self._held("renew", taken, lease_ms=_ms(LEASE_S))["hold"]
+
+    def progress(self, taken: Taken, step: str, done: int, total: int, message: str) -> None:
+        """Say how far it is; lost with the lease, since nobody needs it then."""
+        self._held("progress", taken, step=step, done=done, total=total, message=message)
+
+    def log(self, taken: Taken, message: str) -> None:
+        """Tell whoever watches; lost with the lease."""
+        self._held("log", taken, message=message)
+
+    def pin(self, taken: Taken, **fields: str) -> None:
+        """Note facts that later attempts must find as they are now.
+
+        Raises:
+            Fenced
+        """
+        self._mine("pin", taken, fields=fields)
+
+    def fan_out(self, taken: Taken, stops: Sequence[int], step: str) -> Nudges | None:
+        """Put parts in the place of this unit: each of so many items.
+
+        Raises:
+            Fenced
+        """
+        return _nudges(self._mine("fan_out", taken, stops=stops, step=step, total=sum(stops)))
+
+    def advance(self, taken: Taken, at: int, part: str) -> Nudges | None:
+        """Note that the items before ``at`` are done, and which file holds what came of those since the last time.
+
+        Raises:
+            Fenced
+        """
+        return _nudges(self._mine("advance", taken, at=at, part=part))
+
+    def parts(self, taken: Taken) -> list[str]:
+        """The files of all parts, in order.
+
+        Raises:
+            Fenced
+        """
+        return list(self._mine("parts", taken)["files"])
+
+    def succeed(self, taken: Taken, summary: Mapping[str, Any], result: str) -> None:
+        """End the job: all is done.
+
+        Raises:
+            Fenced
+        """
+        self._mine("succeed", taken, summary=json.dumps(summary), result=result)
+
+    def fail(self, taken: Taken, error: JobError) -> None:
+        """End the job: it cannot be done.
+
+        Raises:
+            Fenced
+        """
+        self._mine("fail", taken, error=error.model_dump_json())
+
+    def release(self, taken: Taken) -> Nudges | None:
+        """Hand the unit back undone; of a job that is being cancelled, let it go.
+
+        Raises:
+            Fenced
+        """
+        return _nudges(self._mine("release", taken))
+
+    def _held(self, operation: str, taken: Taken, **arguments: Any) -> Any:
+        return self._call(operation, job=taken.job, unit=taken.unit, token=taken.token, **arguments)
+
+    def _mine(self, operation: str, taken: Taken, **arguments: Any) -> Any:
+        answer = self._held(operation, taken, **arguments)
+        if answer["hold"] == "lost":
+            raise Fenced(f"{taken.job}/{taken.unit} is no longer leased under the token {taken.token}.")
+        return answer
+
+    # Asked by whoever keeps house
+
+    def sweep(self) -> list[Nudges]:
+        """Give up workers that were not heard of; returns the messages that each queue lacks."""
+        answer = self._call(
+            "sweep",
+            interval_ms=_ms(SWEEP_S) // 2,
+            gap_ms=_ms(GAP_S),
+            lease_ms=_ms(LEASE_S),
+            most_attempts=MAX_ATTEMPTS,
+            lists={queue: CELERY_PREFIX + queue for queue in QUEUES},
+        )
+        return [Nudges(queue, answer["nudges"][queue]) for queue in QUEUES if answer["nudges"].get(queue)]
+
+    def prune(self, kept_s: float) -> list[str]:
+        """Forget some of the jobs that ended longer ago than this; returns their ids."""
+        return list(self._call("prune", kinds=KINDS, most=FORGOTTEN_AT_ONCE, kept_ms=_ms(kept_s))["forgotten"])
+
+    def beat(self, name: str, queues: Sequence[Queue], children: int, version: str) -> None:
+        """Say that a worker is alive."""
+        said = {"queues": queues, "children": children, "version": version, "at": self._now_s()}
+        self._client.hset(f"{PREFIX}workers", name, json.dumps(said))
+
+    def leave(self, name: str) -> None:
+        """Say that a worker has stopped."""
+        self._client.hdel(f"{PREFIX}workers", name)
+
+    def workers(self, within_s: float = 3600) -> tuple[WorkerSeen, ...]:
+        """Workers that were heard of, the latest first; those of longer ago are forgotten."""
+        now = self._now_s()
+        found = []
+        for name, text in self._client.hgetall(f"{PREFIX}workers").items():
+            said = json.loads(text)
+            ago = max(0.0, now - said["at"])
+            if ago > within_s:
+                self.leave(name)
+            else:
+                found.append(WorkerSeen(name, tuple(said["queues"]), said["children"], said["version"], ago))
+        return tuple(sorted(found, key=lambda worker: worker.seconds_ago))
+
+    def figures(self) -> Figures:
+        """Count everything; takes the same time however many jobs there are."""
+        pairs = [(kind, state) for kind in KINDS for state in STATES]
+        timed = [(what, kind) for what in ("wait", "run") for kind in KINDS]
+        with self._client.pipeline(transaction=False) as asked:
+            for kind, state in pairs:
+                asked.zcard(f"{PREFIX}index:{kind}:{state}")
+            for queue in QUEUES:
+                asked.zcard(f"{PREFIX}ready:{queue}")
+                asked.zrange(f"{PREFIX}ready:{queue}", 0, 0, withscores=True)
+            for what, of in timed:
+                asked.hgetall(f"{PREFIX}seconds:{what}:{of}")
+            answers = iter(asked.execute())
+        now_ms = self._now_s() * 1000
+        jobs = {pair: next(answers) for pair in pairs}
+        waiting, oldest = {}, {}
+        for queue in QUEUES:
+            waiting[queue] = next(answers)
+            oldest[queue] = max((max(0.0, now_ms - score) / 1000 for _, score in next(answers)), default=0.0)
+        seconds = {pair: {name: float(value) for name, value in next(answers).items()} for pair in timed}
+        return Figures(jobs, waiting, oldest, self.workers(), seconds)
+
+    def _now_s(self) -> float:
+        seconds, microseconds = self._client.time()
+        return float(seconds) + microseconds / 1e6
+
+
+def _refusal(conflict: str, answer: Mapping[str, Any], parameters: Parameters) -> Exception:
+    if conflict == "idempotency":
+        return IdempotencyConflict(
+            f"This Idempotency-Key was used for another request, which made the job {answer['job']}: use a new key."
+        )
+    if conflict == "full":
+        return QueueFull(f"{answer['waiting']} pieces of work wait already; at most {MOST_WAITING} are taken on.")
+    return JobConflict(
+        f"The job {answer['job']} is under way on the same dataset with other parameters, and only one "
+        f"{parameters.kind} of a dataset runs at a time: wait for it, or cancel it."
+    )
+
+
+def _job(record: Mapping[str, str]) -> Job:
+    return Job.model_validate(
+        {
+            "id": record["id"],
+            "kind": record["kind"],
+            "state": record["state"],
+            "attempt": record["attempt"],
+            "parameters": json.loads(record["parameters"]),
+            "progress": _progress(record),
+            "created": _time(record["created_ms"]),
+            "started": _time(record["started_ms"]),
+            "ended": _time(record["ended_ms"]),
+            "request_id": record["request_id"],
+            "dataset_version": record.get("dataset_version"),
+            "model_version": record.get("model_version"),
+            "summary": json.loads(record["summary"]) if "summary" in record else None,
+            "error": json.loads(record["error"]) if "error" in record else None,
+            "revision": record["revision"],
+        }
+    )
+
+
+def _progress(record: Mapping[str, str]) -> JobProgress | None:
+    if "step" not in record:
+        return None
+    done, total = int(record["done"]), int(record["total"])
+    eta_s = None
+    if 0 < done <= total and record["state"] not in ENDED:
+        spent_s = (int(record["updated_ms"]) - int(record["step_ms"])) / 1000
+        eta_s = round(spent_s / done * (total - done), 1)
+    return JobProgress(step=record["step"], done=done, total=total, eta_s=eta_s, message=record["message"])
+
+
+def _time(milliseconds: str) -> str | None:
+    if not milliseconds:
+        return None
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def _nudges(answer: Mapping[str, Any]) -> Nudges | None:
+    return Nudges(answer["queue"], answer["nudges"]) if "nudges" in answer else None
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -1,0 +1,383 @@
+-- Every change of a job's record, each atomic. Called as  EVALSHA sha 0 operation arguments-as-JSON ; answers JSON.
+--
+--   signalml:job:<id>             the record: a hash
+--   signalml:job:<id>:units       what its work is made of: unit -> {queue, state, attempt, token, worker, at, stop, parts}
+--   signalml:job:<id>:events      what a watcher is told: a stream
+--   signalml:index:<kind>:<state> ids, in the order of their creation
+--   signalml:dataset:<name>       likewise, of the jobs that name a dataset
+--   signalml:ready:<queue>        units that wait, by when their turn comes
+--   signalml:leases               units that are being worked on, by when their worker is given up
+--   signalml:cancelling           jobs that are being cancelled, by when they are ended without their workers' word
+--   signalml:exclusive:<key>      the one job that holds this key
+--   signalml:idempotency:<key>    the job that was made under this key, and what was asked for
+--   signalml:seconds:<what>:<kind>  histograms of waiting and running times
+--
+-- The clock is the server's: no two machines need agree on theirs. A unit is `ready`, `leased` or `done`. Whoever takes
+-- one gets a token, which grows with every lease of all units; only the bearer of a unit's present token changes it.
+
+local P = 'signalml:'
+local STATES = {'queued', 'running', 'cancelling', 'succeeded', 'failed', 'cancelled'}
+local ENDED = {succeeded = true, failed = true, cancelled = true}
+local BUCKETS = {0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800, 7200}
+local EVENTS_KEPT = 5000
+-- Parts of one job take turns with other jobs: each waits this much longer than the one before it.
+local TURN_MS = 100
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function job_key(id) return P .. 'job:' .. id end
+local function units_key(id) return P .. 'job:' .. id .. ':units' end
+local function events_key(id) return P .. 'job:' .. id .. ':events' end
+local function ready_key(queue) return P .. 'ready:' .. queue end
+local function member(id, unit) return id .. '/' .. unit end
+local function field(id, name) return redis.call('HGET', job_key(id), name) end
+
+local function set(id, fields)
+  for name, value in pairs(fields) do redis.call('HSET', job_key(id), name, value) end
+  redis.call('HINCRBY', job_key(id), 'revision', 1)
+end
+
+local function tell(id, what, data)
+  redis.call('XADD', events_key(id), 'MAXLEN', '~', EVENTS_KEPT, '*', 'event', what, 'data', cjson.encode(data))
+end
+
+local function note(id, sentence) tell(id, 'log', {message = sentence, at_ms = now}) end
+
+local function observe(what, kind, milliseconds)
+  local key, seconds = P .. 'seconds:' .. what .. ':' .. kind, milliseconds / 1000
+  redis.call('HINCRBYFLOAT', key, 'sum', seconds)
+  redis.call('HINCRBY', key, 'count', 1)
+  for _, bound in ipairs(BUCKETS) do
+    if seconds <= bound then redis.call('HINCRBY', key, tostring(bound), 1) end
+  end
+end
+
+local function move(id, state)
+  local kind, before = field(id, 'kind'), field(id, 'state')
+  if before then redis.call('ZREM', P .. 'index:' .. kind .. ':' .. before, id) end
+  redis.call('ZADD', P .. 'index:' .. kind .. ':' .. state, 0, id)
+  set(id, {state = state})
+  if not ENDED[state] then tell(id, 'state', {state = state, attempt = tonumber(field(id, 'attempt'))}) end
+end
+
+local function unit_of(id, name)
+  local found = redis.call('HGET', units_key(id), name)
+  return found and cjson.decode(found)
+end
+
+local function keep(id, name, unit) redis.call('HSET', units_key(id), name, cjson.encode(unit)) end
+
+local function make_ready(id, name, unit, turn)
+  unit.state, unit.worker = 'ready', ''
+  keep(id, name, unit)
+  redis.call('ZREM', P .. 'leases', member(id, name))
+  redis.call('ZADD', ready_key(unit.queue), now + (turn or 0) * TURN_MS, member(id, name))
+end
+
+local function fresh(queue, at, stop)
+  return {queue = queue, state = 'ready', attempt = 0, token = 0, worker = '', at = at, stop = stop, parts = {}}
+end
+
+-- The unit that a token is for, if it still is; else what became of the lease.
+local function held(a)
+  local state = field(a.job, 'state')
+  local unit = state and unit_of(a.job, a.unit)
+  if not unit or unit.state ~= 'leased' or unit.token ~= a.token then return nil, 'lost' end
+  return unit, state == 'cancelling' and 'cancelling' or 'held'
+end
+
+local function each_unit(id, visit)
+  local found = redis.call('HGETALL', units_key(id))
+  for i = 1, #found, 2 do visit(found[i], cjson.decode(found[i + 1])) end
+end
+
+local function finish(id, state, fields)
+  each_unit(id, function(name, unit)
+    redis.call('ZREM', P .. 'leases', member(id, name))
+    redis.call('ZREM', ready_key(unit.queue), member(id, name))
+  end)
+  redis.call('DEL', units_key(id))
+  redis.call('ZREM', P .. 'cancelling', id)
+  local exclusive = field(id, 'exclusive')
+  if exclusive ~= '' and redis.call('GET', P .. 'exclusive:' .. exclusive) == id then
+    redis.call('DEL', P .. 'exclusive:' .. exclusive)
+  end
+  fields.ended_ms = now
+  set(id, fields)
+  move(id, state)
+  local started = field(id, 'started_ms')
+  if started ~= '' then observe('run', field(id, 'kind'), now - started) end
+  tell(id, 'end', {state = state, attempt = tonumber(field(id, 'attempt'))})
+end
+
+local function leased_units(id)
+  local count = 0
+  each_unit(id, function(_, unit) if unit.state == 'leased' then count = count + 1 end end)
+  return count
+end
+
+-- A unit of a job that is being cancelled has been let go: the last one ends the job.
+local function let_go(id, name)
+  redis.call('HDEL', units_key(id), name)
+  redis.call('ZREM', P .. 'leases', member(id, name))
+  if leased_units(id) == 0 then finish(id, 'cancelled', {}) end
+end
+
+local call = {}
+
+function call.submit(a)
+  if a.idempotency ~= '' then
+    local known = redis.call('GET', P .. 'idempotency:' .. a.idempotency)
+    if known then
+      local before = cjson.decode(known)
+      if before.digest ~= a.digest then return {conflict = 'idempotency', job = before.job} end
+      if redis.call('EXISTS', job_key(before.job)) == 1 then return {job = before.job, created = false} end
+    end
+  end
+  local other = a.exclusive ~= '' and redis.call('GET', P .. 'exclusive:' .. a.exclusive)
+  if other then
+    if field(other, 'parameters') ~= a.parameters then return {conflict = 'exclusive', job = other} end
+  else
+    local waiting = 0
+    for _, queue in ipairs(a.queues) do waiting = waiting + redis.call('ZCARD', ready_key(queue)) end
+    if waiting >= a.most_waiting then return {conflict = 'full', waiting = waiting} end
+  end
+  if a.idempotency ~= '' then
+    local value = cjson.encode({job = other or a.job, digest = a.digest})
+    redis.call('SET', P .. 'idempotency:' .. a.idempotency, value, 'EX', a.idempotency_s)
+  end
+  if other then return {job = other, created = false} end
+  if a.exclusive ~= '' then redis.call('SET', P .. 'exclusive:' .. a.exclusive, a.job) end
+  redis.call('HSET', job_key(a.job),
+    'id', a.job, 'kind', a.kind, 'attempt', 0, 'parameters', a.parameters, 'created_ms', now, 'started_ms', '',
+    'ended_ms', '', 'request_id', a.request_id, 'exclusive', a.exclusive, 'dataset', a.dataset, 'revision', 0)
+  if a.dataset ~= '' then redis.call('ZADD', P .. 'dataset:' .. a.dataset, 0, a.job) end
+  move(a.job, 'queued')
+  make_ready(a.job, 'begin', fresh(a.queue, 0, 1))
+  return {job = a.job, created = true}
+end
+
+function call.take(a)
+  while true do
+    local popped = redis.call('ZPOPMIN', ready_key(a.queue))
+    if #popped == 0 then return {} end
+    local id, name = popped[1]:match('^(.-)/(.+)$')
+    local state, unit = field(id, 'state'), unit_of(id, name)
+    if unit and unit.state == 'ready' and (state == 'queued' or state == 'running') then
+      unit.attempt, unit.token = unit.attempt + 1, redis.call('INCR', P .. 'fence')
+      unit.state, unit.worker = 'leased', a.worker
+      keep(id, name, unit)
+      redis.call('ZADD', P .. 'leases', now + a.lease_ms, member(id, name))
+      if unit.attempt > tonumber(field(id, 'attempt')) then set(id, {attempt = unit.attempt}) end
+      if state == 'queued' then
+        if field(id, 'started_ms') == '' then
+          set(id, {started_ms = now})
+          observe('wait', field(id, 'kind'), now - field(id, 'created_ms'))
+        end
+        move(id, 'running')
+      end
+      local record = redis.call('HGETALL', job_key(id))
+      return {job = id, unit = name, unit_record = unit, record = record}
+    end
+  end
+end
+
+function call.renew(a)
+  local unit, hold = held(a)
+  if unit then redis.call('ZADD', P .. 'leases', now + a.lease_ms, member(a.job, a.unit)) end
+  return {hold = hold}
+end
+
+function call.progress(a)
+  local unit, hold = held(a)
+  if not unit then return {hold = hold} end
+  local fields = {step = a.step, done = a.done, total = a.total, message = a.message, updated_ms = now}
+  if field(a.job, 'step') ~= a.step then fields.step_ms = now end
+  set(a.job, fields)
+  tell(a.job, 'progress', {step = a.step, done = a.done, total = a.total, message = a.message})
+  return {hold = hold}
+end
+
+function call.log(a)
+  local unit, hold = held(a)
+  if unit then note(a.job, a.message) end
+  return {hold = hold}
+end
+
+-- Facts that later attempts must find as they were, such as the version of the dataset.
+function call.pin(a)
+  local unit, hold = held(a)
+  if unit then set(a.job, a.fields) end
+  return {hold = hold}
+end
+
+function call.fan_out(a)
+  local unit, hold = held(a)
+  if not unit then return {hold = hold} end
+  unit.state = 'done'
+  keep(a.job, a.unit, unit)
+  redis.call('ZREM', P .. 'leases', member(a.job, a.unit))
+  set(a.job, {open = #a.stops, step = a.step, step_ms = now, updated_ms = now, done = 0, total = a.total, message = ''})
+  if hold == 'cancelling' then
+    let_go(a.job, a.unit)
+    return {hold = hold}
+  end
+  tell(a.job, 'progress', {step = a.step, done = 0, total = a.total, message = ''})
+  for i, stop in ipairs(a.stops) do
+    make_ready(a.job, string.format('part-%05d', i - 1), fresh(unit.queue, 0, stop), i - 1)
+  end
+  if #a.stops == 0 then make_ready(a.job, 'gather', fresh(unit.queue, 0, 1)) end
+  return {hold = hold, nudges = math.max(#a.stops, 1), queue = unit.queue}
+end
+
+-- What was done of a part so far lies in one more file; nothing before `at` is done again.
+function call.advance(a)
+  local unit, hold = held(a)
+  if not unit then return {hold = hold} end
+  local behind = a.at - unit.at
+  unit.at = a.at
+  table.insert(unit.parts, a.part)
+  set(a.job, {done = field(a.job, 'done') + behind, updated_ms = now})
+  tell(a.job, 'progress', {step = field(a.job, 'step'), done = tonumber(field(a.job, 'done')),
+    total = tonumber(field(a.job, 'total')), message = ''})
+  if unit.at < unit.stop then
+    keep(a.job, a.unit, unit)
+    return {hold = hold}
+  end
+  unit.state = 'done'
+  keep(a.job, a.unit, unit)
+  redis.call('ZREM', P .. 'leases', member(a.job, a.unit))
+  local open = redis.call('HINCRBY', job_key(a.job), 'open', -1)
+  if hold == 'cancelling' then
+    if leased_units(a.job) == 0 then finish(a.job, 'cancelled', {}) end
+  elseif open == 0 then
+    make_ready(a.job, 'gather', fresh(unit.queue, 0, 1))
+    return {hold = hold, nudges = 1, queue = unit.queue}
+  end
+  return {hold = hold}
+end
+
+-- The files of all parts, in order.
+function call.parts(a)
+  local unit, hold = held(a)
+  local names, files = {}, {}
+  if not unit then return {hold = hold} end
+  each_unit(a.job, function(name, part)
+    if name:sub(1, 5) == 'part-' then table.insert(names, {name, part.parts}) end
+  end)
+  table.sort(names, function(one, other) return one[1] < other[1] end)
+  for _, pair in ipairs(names) do for _, file in ipairs(pair[2]) do table.insert(files, file) end end
+  return {hold = hold, files = files}
+end
+
+-- Work that is complete is a success even where somebody has just asked for its end: what it did has been done.
+function call.succeed(a)
+  local unit, hold = held(a)
+  if unit then finish(a.job, 'succeeded', {summary = a.summary, result = a.result}) end
+  return {hold = hold}
+end
+
+function call.fail(a)
+  local unit, hold = held(a)
+  if not unit then return {hold = hold} end
+  if hold == 'cancelling' then let_go(a.job, a.unit) else finish(a.job, 'failed', {error = a.error}) end
+  return {hold = hold}
+end
+
+-- Handed back by a worker that is told to stop: the attempt does not count.
+function call.release(a)
+  local unit, hold = held(a)
+  if not unit then return {hold = hold} end
+  if hold == 'cancelling' then
+    let_go(a.job, a.unit)
+    return {hold = hold}
+  end
+  unit.attempt = unit.attempt - 1
+  make_ready(a.job, a.unit, unit)
+  note(a.job, 'Handed back by a worker that stops; the next one goes on.')
+  return {hold = hold, nudges = 1, queue = unit.queue}
+end
+
+function call.cancel(a)
+  local state = field(a.job, 'state')
+  if not state or ENDED[state] then return {state = state} end
+  local leased = leased_units(a.job)
+  if leased == 0 then
+    finish(a.job, 'cancelled', {})
+    return {state = 'cancelled'}
+  end
+  if state ~= 'cancelling' then
+    each_unit(a.job, function(name, unit)
+      if unit.state == 'ready' then
+        redis.call('ZREM', ready_key(unit.queue), member(a.job, name))
+        redis.call('HDEL', units_key(a.job), name)
+      end
+    end)
+    move(a.job, 'cancelling')
+    redis.call('ZADD', P .. 'cancelling', now + a.patience_ms, a.job)
+  end
+  return {state = 'cancelling'}
+end
+
+local function lapse(id, name, most)
+  local unit = unit_of(id, name)
+  if not unit or unit.state ~= 'leased' then
+    redis.call('ZREM', P .. 'leases', member(id, name))
+  elseif field(id, 'state') == 'cancelling' then
+    let_go(id, name)
+  elseif unit.attempt >= most then
+    local detail = string.format(
+      'The process that worked on it was lost %d times (last: %s), killed or for want of memory.', unit.attempt, unit.worker)
+    finish(id, 'failed', {error = cjson.encode({code = 'worker_lost', detail = detail})})
+  else
+    note(id, string.format('Attempt %d was lost with its worker (%s); it is begun again.', unit.attempt, unit.worker))
+    make_ready(id, name, unit)
+    return true
+  end
+  return false
+end
+
+-- Give up workers that have not been heard of, end what nobody ends, and count the nudges that are missing.
+function call.sweep(a)
+  local before = tonumber(redis.call('GET', P .. 'swept') or now)
+  if now - before < a.interval_ms and now > before then return {nudges = {}} end
+  redis.call('SET', P .. 'swept', now)
+  local lapsed = 0
+  if now - before > a.gap_ms then
+    -- Nobody has swept for a while, so nobody could renew either: the server was away, and the workers may live.
+    for _, each in ipairs(redis.call('ZRANGE', P .. 'leases', 0, -1)) do
+      redis.call('ZADD', P .. 'leases', 'GT', now + a.lease_ms, each)
+    end
+  end
+  for _, each in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, 1000)) do
+    local id, name = each:match('^(.-)/(.+)$')
+    if lapse(id, name, a.most_attempts) then lapsed = lapsed + 1 end
+  end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'cancelling', '-inf', now)) do finish(id, 'cancelled', {}) end
+  local nudges = {}
+  for queue, list in pairs(a.lists) do
+    nudges[queue] = math.max(0, redis.call('ZCARD', ready_key(queue)) - redis.call('LLEN', list))
+  end
+  return {lapsed = lapsed, nudges = nudges}
+end
+
+-- Forget jobs that ended long ago; answers with their ids, so that their folders can go too.
+function call.prune(a)
+  local forgotten = {}
+  for _, kind in ipairs(a.kinds) do
+    for state, _ in pairs(ENDED) do
+      for _, id in ipairs(redis.call('ZRANGE', P .. 'index:' .. kind .. ':' .. state, 0, a.most - 1)) do
+        if tonumber(field(id, 'ended_ms') or 0) > now - a.kept_ms then break end
+        local dataset = field(id, 'dataset')
+        if dataset and dataset ~= '' then redis.call('ZREM', P .. 'dataset:' .. dataset, id) end
+        redis.call('ZREM', P .. 'index:' .. kind .. ':' .. state, id)
+        redis.call('DEL', job_key(id), units_key(id), events_key(id))
+        table.insert(forgotten, id)
+      end
+    end
+  end
+  return {forgotten = forgotten}
+end
+
+return cjson.encode(call[ARGV[1]](cjson.decode(ARGV[2])))
