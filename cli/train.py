@@ -14,11 +14,16 @@ from rich.console import Console
 from api.settings import Settings
 from cli.evaluate import print_tables
 from cli.progress import shown_progress
+from ml.dataset import Dataset, index
+from ml.dataset.names import index_cache
 from ml.dataset.splits import Method
 from ml.errors import InvalidParameter
 from ml.native import notes_held_back
 from ml.registry import Registry
+from ml.training import Trained, require_packages, run
 from ml.training.options import Kind, LabelsFrom, Options
+from ml.training.promoting import Promotion, compare_with_champion
+from ml.training.promoting import promote as promote_by
 from ml.training.records import REPORT
 
 DEMO_NAME, DEMO_FOLDER = "demo-fans", ".demo-"
@@ -55,11 +60,16 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
     processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
     promote: Annotated[bool, typer.Option("--promote", help="Make it the champion: it then answers uploads.")] = False,
+    if_better: Annotated[
+        bool, typer.Option("--if-better", help="Make it the champion if it beats the one there is, and say why.")
+    ] = False,
 ) -> None:
     """Train a model: index, split, features, groups, fit, threshold, evaluation, card, report; prints its version.
 
     Interrupted, it goes on where it was when it is started again in the same way.
     """
+    if promote and if_better:
+        raise InvalidParameter("--promote and --if-better were given; one of them was expected.")
     options = Options(
         source=source,
         name=name,
@@ -75,10 +85,16 @@ def train(
         epochs=epochs,
         seed=seed,
     )
-    version = _trained(options, Settings().home, processes)
+    home = Settings().home
+    trained, dataset = _trained(options, home, processes)
+    version, promoted = trained.version, promote
     if promote:
-        Registry(Settings().home).promote(version)
-    else:
+        Registry(home).promote(version)
+    elif if_better:
+        decided = _decided(trained, options, dataset, home, processes)
+        typer.echo(("Promoted: " if decided.promoted else "Not promoted: ") + decided.reason)
+        promoted = decided.promoted
+    if not promoted:
         typer.echo(f"To let it answer uploads:  signalml models promote {version}")
     typer.echo(version)
 
@@ -92,9 +108,9 @@ def demo() -> None:
     say = Console(stderr=True, highlight=False)
     say.print("No model answers yet. Making a demonstration model from simulated fans, about a minute ...")
     with made_up_fans(home) as fans:
-        version = _trained(Options(source=fans, name=DEMO_NAME), home, None, (DEMO_NOTE,))
-    registry.promote(version)
-    typer.echo(version)
+        trained, _ = _trained(Options(source=fans, name=DEMO_NAME), home, None, (DEMO_NOTE,))
+    registry.promote(trained.version)
+    typer.echo(trained.version)
 
 
 @contextmanager
@@ -110,15 +126,23 @@ def made_up_fans(home: Path) -> Iterator[Path]:
         yield simulate(Path(folder) / DEMO_NAME, plan=Plan.demo(), report=report)
 
 
-def _trained(options: Options, home: Path, processes: int | None, notes: Sequence[str] = ()) -> str:
+def _trained(options: Options, home: Path, processes: int | None, notes: Sequence[str] = ()) -> tuple[Trained, Dataset]:
     """Train, show how far it is, and print what it came to."""
-    from ml.training import run
-
+    require_packages()
     with notes_held_back() as stderr, shown_progress(Console(file=stderr)) as report:
-        trained = run(options, home, notes=notes, processes=processes, report=report)
+        cache = index_cache(home)
+        dataset = index(options.source, snr_db=options.snr_db, cache=cache, processes=processes, report=report)
+        trained = run(options, home, dataset=dataset, notes=notes, processes=processes, report=report)
     print_tables(trained.evaluation)
     typer.echo(f"\nReport: {trained.records / REPORT}")
-    return trained.version
+    return trained, dataset
+
+
+def _decided(trained: Trained, options: Options, dataset: Dataset, home: Path, processes: int | None) -> Promotion:
+    """Hold it against the champion, and promote it if it is better."""
+    with notes_held_back() as stderr, shown_progress(Console(file=stderr)) as report:
+        compared = compare_with_champion(trained, options, dataset, home, processes=processes, report=report)
+    return promote_by(trained.version, compared, "if-better", home)
 
 
 def _groups(text: str) -> int | Literal["auto"]:

@@ -8,10 +8,17 @@ from typing import Self
 
 from ml.dataset import Entry
 
+TEST = "test"
+# The side of what the recipe was measured on, and the served network then fitted to.
+MEASURED_THEN_FITTED = "test, then fitted"
+
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """The sides of a training's split: ``train``, ``validation``, ``test`` or ``left out``, by audio hash."""
+    """The sides of a training's split: ``train``, ``validation``, ``test`` or ``left out``, by audio hash.
+
+    After a final fit to all sides the test side is called ``test, then fitted``.
+    """
 
     sides: Mapping[str, str]
 
@@ -27,3 +34,11 @@ class Fitted:
     def side(self, entry: Entry) -> str | None:
         """On which side a recording was; None for one that the training has not seen."""
         return self.sides.get(entry.audio_hash)
+
+    def served_knows(self, entry: Entry) -> bool:
+        """Whether the network that serves was fitted, or chosen, by this recording; or it lay beside one that was."""
+        return self.side(entry) not in (TEST, None)
+
+    def measured_knows(self, entry: Entry) -> bool:
+        """The same of the network that was measured, which no test side was ever shown to."""
+        return self.side(entry) not in (TEST, MEASURED_THEN_FITTED, None)

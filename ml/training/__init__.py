@@ -8,13 +8,18 @@
     clips.py     recordings as windows that a network is fitted to
     deciding.py  the threshold, from healthy recordings that were held out
     records.py   what is kept of a training beside the bundle: split, evaluation, report
+    verdicts.py  what was said of the test side, one of those records
     scene.py     what the steps share
     card.py      what the bundle says of where it comes from
     report.py    what the report shows
+    trained.py   what came of it, and how it is found again
     run.py       the steps, in order
+    comparing.py the candidate beside the champion
+    promoting.py whether the candidate takes the champion's place
 """
 
 from ml.training.options import Options
-from ml.training.run import Trained, run
+from ml.training.run import require_packages, run
+from ml.training.trained import Trained
 
-__all__ = ["Options", "Trained", "run"]
+__all__ = ["Options", "Trained", "require_packages", "run"]

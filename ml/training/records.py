@@ -3,26 +3,30 @@
 ::
 
     split.csv         audio_hash, side, path: on which side each recording was
+    verdicts.csv      what the measured network said of each recording of the test side, see verdicts.py
     evaluation.json   the figures on the held-out side
+    training.json     what it was made from: all that decides what a training comes to
     report.html       everything, to look at
+    comparison.json   how it stood beside the champion, where it was compared with one
 """
 
 import csv
 import io
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ml.dataset import Split
 from ml.errors import ReportNotFound
 from ml.evaluation import Evaluation
+from ml.evaluation.fitted import MEASURED_THEN_FITTED
 from ml.files import sync_folder, to_json, write_whole
 
 FOLDER, SPLIT, EVALUATION, REPORT = "training", "split.csv", "evaluation.json", "report.html"
+MADE_FROM, COMPARISON = "training.json", "comparison.json"
 COLUMNS = ("audio_hash", "side", "path")
-# The side of what the recipe was measured on, and the served network then fitted to.
-MEASURED_THEN_FITTED = "test, then fitted"
 
 
 def folder_of(home: Path, version: str) -> Path:
@@ -53,16 +57,37 @@ def report_of(home: Path, version: str) -> Path:
 
 def write_split(folder: Path, split: Split, *, refitted: bool) -> None:
     """The split, as a table."""
+    write_table(folder / SPLIT, COLUMNS, _rows(split, refitted=refitted))
+
+
+def write_table(file: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table, as CSV; a path's bytes that are no UTF-8 are written as they are."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
-    table.writerows(_rows(split, refitted=refitted))
-    write_whole(folder / SPLIT, text.getvalue().encode("utf-8", "surrogateescape"))
+    table.writerow(columns)
+    table.writerows(rows)
+    write_whole(file, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     """The figures, as JSON."""
     write_whole(folder / EVALUATION, to_json(evaluation.to_dict()))
+
+
+def write_made_from(folder: Path, made_from: Mapping[str, Any]) -> None:
+    """What a training was made from, as JSON."""
+    write_whole(folder / MADE_FROM, to_json(made_from))
+
+
+def was_made_from(home: Path, version: str, made_from: Mapping[str, Any]) -> bool:
+    """Whether a version's training was made from just this."""
+    file = folder_of(home, version) / MADE_FROM
+    return file.is_file() and file.read_bytes() == to_json(made_from)
+
+
+def write_comparison(home: Path, version: str, comparison: Mapping[str, Any]) -> None:
+    """How a version stood beside the champion, as JSON, beside the other records of its training."""
+    write_whole(folder_of(home, version) / COMPARISON, to_json(comparison))
 
 
 def keep(aside: Path, home: Path, version: str) -> Path:

@@ -1,16 +1,15 @@
 """From recordings to a candidate model, step by step: a version in the registry at the end, or nothing.
 
-What can be gone on with after a kill is kept on the way: the index, the features, and the fit's checkpoint in
-``<home>/training/.work-<key>``, where the key stands for these recordings and these options.
+What can be gone on with after a kill is kept on the way: the index, the features, and the fits' checkpoints in
+``<home>/training/.work-<key>``, where the key stands for these recordings and these options. They go when the version
+and its records are there, and from then on the same training is not done again: it is found.
 """
 
 import hashlib
-import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +19,10 @@ from ml.bundle import Bundle, Content, Decision, GoldenClip
 from ml.dataset import Dataset, Split, index, split
 from ml.dataset.names import features_folder, index_cache
 from ml.errors import MissingExtra
-from ml.evaluation import Evaluation, evaluate
+from ml.evaluation import evaluate
 from ml.feature_store import Features, FeatureStore
 from ml.features import FeatureSpec
-from ml.files import locked
+from ml.files import locked, to_json
 from ml.golden import golden_clip
 from ml.predictor import Predictor
 from ml.progress import Progress, Report, cancellable, silent
@@ -38,36 +37,24 @@ from ml.training.hearing import spec_for
 from ml.training.options import Options
 from ml.training.report import report_facts
 from ml.training.scene import Measured, Scene
+from ml.training.trained import Trained, found_again, made_from
+from ml.training.verdicts import write_verdicts
 
 if TYPE_CHECKING:
     from ml.classifier.fitting import Fitted
 
 # How far the gain of a recording is moved, either way, when it is asked whether loudness passes for skill.
 GAIN_DB = 6.0
-RECORDS = "records"
+RECORDS, LAST_STEP = "records", "model and report"
 # Of the extra "train", as they are imported later.
 PACKAGES = ("jinja2", "matplotlib", "sklearn", "tensorflow")
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What came of a training.
-
-    Attributes:
-        version: of the candidate, in the registry.
-        evaluation: of the recipe on the held-out side.
-        records: the folder with the split, the figures and the report.
-    """
-
-    version: str
-    evaluation: Evaluation
-    records: Path
 
 
 def run(
     options: Options,
     home: Path,
     *,
+    dataset: Dataset | None = None,
     notes: Sequence[str] = (),
     processes: int | None = None,
     report: Report = silent,
@@ -75,9 +62,13 @@ def run(
 ) -> Trained:
     """Train a model and add it to the registry; it answers nobody until it is promoted.
 
+    What was trained in this home from the same recordings in the same way is found again, and nothing is fitted.
+
     Args:
         options: what to train on, and how.
         home: where features, checkpoints, records and models are.
+        dataset: the recordings, where they are indexed already: ``options.source`` then only names them, and
+            ``options.snr_db`` says what was taken. None indexes the source.
         notes: what the card shall say besides (that the recordings are simulated, for one).
         processes: for reading and features; None decides by cores and recordings.
         report: told after every recording and every epoch.
@@ -90,49 +81,44 @@ def run(
         Cancelled: as was asked.
         MissingExtra: TensorFlow or scikit-learn is not installed.
     """
-    _require_training()
+    require_packages()
     started, report = time.monotonic(), cancellable(report, cancelled)
-    cache = index_cache(home)
-    dataset = index(options.source, snr_db=options.snr_db, cache=cache, processes=processes, report=report)
+    if dataset is None:
+        cache = index_cache(home)
+        dataset = index(options.source, snr_db=options.snr_db, cache=cache, processes=processes, report=report)
     require_both(dataset)
     require_names(dataset)
     sides = split(dataset, method=options.split, held_out=options.held_out, seed=options.seed)
     spec = spec_for(sides.train, options.kind)
+    facts = made_from(dataset, spec, options)
     kept = "no model was made, and the next run goes on from what is there"
-    with full_disk_named(home, kept), _work_folder(home, dataset, spec, options) as work:
+    with full_disk_named(home, kept), _work_folder(home, facts) as work:
+        if (before := found_again(home, facts, sides)) is not None:
+            report(Progress(LAST_STEP, 1, 1, f"{before.version}, trained before"))
+            return before
         features = _features(dataset, sides, spec, options, home, processes, report)
         classes = classes_for(dataset, sides, features, options)
         scene = Scene(options, dataset, sides, features, classes, work, processes, report)
         found = _measure(scene)
-        fitted = _served(scene, found)
-        card = card_of(scene, found, notes, time.monotonic() - started)
-        report(Progress("model and report", 0, 1))
-        # Whatever may fail or be cancelled comes before the version is there; only a rename comes after.
-        version = publish(
-            fitted.model,
-            name=options.name,
-            spec=spec,
-            labels=classes.labels,
-            decision=found.decision,
-            card=card,
-            registry=Registry(home),
-            before_add=lambda version: _write_records(scene, found, version, card, notes),
-        )
+        version = _published(scene, found, facts, home, notes, started)
         folder = records.keep(work / RECORDS, home, version)
-    return Trained(version, found.evaluation, folder)
+    return Trained(version, found.evaluation, folder, sides, found.judged, found.gain_judged)
 
 
-def _require_training() -> None:
-    """Say what is missing before anything long is begun."""
+def require_packages() -> None:
+    """Say what is missing before anything long is begun.
+
+    Raises:
+        MissingExtra: TensorFlow or another package that training needs is not installed.
+    """
     if not all(find_spec(package) for package in PACKAGES):
         raise MissingExtra("Training a model", "train")
 
 
 @contextmanager
-def _work_folder(home: Path, dataset: Dataset, spec: FeatureSpec, options: Options) -> Iterator[Path]:
+def _work_folder(home: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
     """Where checkpoints of this training lie, and of no other; one process at a time, and gone once all went well."""
-    facts = json.dumps([dataset.fingerprint, spec.fingerprint, options.to_dict()], sort_keys=True)
-    folder = home / records.FOLDER / f".work-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
+    folder = home / records.FOLDER / f".work-{hashlib.sha256(to_json(facts)).hexdigest()[:16]}"
     # Its lock stays: one that was removed while another process waits for it would let in a third.
     lock = folder.parent / ".locks" / folder.name
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -186,7 +172,7 @@ def _measure(scene: Scene) -> Measured:
         seed=options.seed,
     )
     healthy = [each.score for each in judged if each.entry.label == NORMAL]
-    return Measured(fitted, measured(threshold, basis, healthy), evaluation, judged)
+    return Measured(fitted, measured(threshold, basis, healthy), evaluation, judged, gained)
 
 
 def _candidate(scene: Scene, fitted: "Fitted", decision: Decision) -> Predictor:
@@ -217,11 +203,32 @@ def _served(scene: Scene, found: Measured) -> "Fitted":
     )
 
 
-def _write_records(scene: Scene, found: Measured, version: str, card: dict[str, Any], notes: Sequence[str]) -> None:
-    """Split, figures and report, aside."""
-    aside = scene.work / RECORDS
-    aside.mkdir(exist_ok=True)
-    records.write_split(aside, scene.split, refitted=scene.options.refit)
-    records.write_evaluation(aside, found.evaluation)
-    write_report(aside / records.REPORT, report_facts(scene, found, version, card, notes))
-    scene.report(Progress("model and report", 1, 1, version))
+def _published(
+    scene: Scene, found: Measured, facts: Mapping[str, Any], home: Path, notes: Sequence[str], started: float
+) -> str:
+    """The version, in the registry; its records lie ready in the work folder."""
+    fitted = _served(scene, found)
+    card = card_of(scene, found, notes, time.monotonic() - started)
+    scene.report(Progress(LAST_STEP, 0, 1))
+
+    def write_records(version: str) -> None:
+        """Whatever may fail or be cancelled comes before the version is there; only renames come after."""
+        aside = scene.work / RECORDS
+        aside.mkdir(exist_ok=True)
+        records.write_split(aside, scene.split, refitted=scene.options.refit)
+        records.write_evaluation(aside, found.evaluation)
+        records.write_made_from(aside, facts)
+        write_verdicts(aside, found.judged, found.gain_judged)
+        write_report(aside / records.REPORT, report_facts(scene, found, version, card, notes))
+        scene.report(Progress(LAST_STEP, 1, 1, version))
+
+    return publish(
+        fitted.model,
+        name=scene.options.name,
+        spec=scene.features.spec,
+        labels=scene.classes.labels,
+        decision=found.decision,
+        card=card,
+        registry=Registry(home),
+        before_add=write_records,
+    )

@@ -68,9 +68,11 @@ class Measured:
         decision: its threshold.
         evaluation: on the test side.
         judged: the verdicts there.
+        gain_judged: the same with a random gain on each recording.
     """
 
     fitted: "Fitted"
     decision: Decision
     evaluation: Evaluation
     judged: tuple[Judged, ...]
+    gain_judged: tuple[Judged, ...]

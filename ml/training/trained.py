@@ -1,0 +1,68 @@
+"""What came of a training, what that hangs on, and how one that came to its end already is found again."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ml.dataset import Dataset, Split
+from ml.errors import ModelError
+from ml.evaluation import Evaluation, Judged
+from ml.features import FeatureSpec
+from ml.registry import Registry
+from ml.training import records
+from ml.training.card import LIBRARIES
+from ml.training.options import Options
+from ml.training.verdicts import verdicts_of
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What came of a training.
+
+    Attributes:
+        version: of the candidate, in the registry.
+        evaluation: of the recipe on the held-out side.
+        records: the folder with the split, the figures and the report.
+        split: the sides.
+        judged: what the network that was measured said of the test side; not the one that was fitted once more.
+        gain_judged: the same with a random gain on each recording.
+    """
+
+    version: str
+    evaluation: Evaluation
+    records: Path
+    split: Split
+    judged: tuple[Judged, ...]
+    gain_judged: tuple[Judged, ...]
+
+
+def made_from(dataset: Dataset, spec: FeatureSpec, options: Options) -> dict[str, Any]:
+    """All that decides what a training comes to, as plain values: the same again makes the same version."""
+    recordings = json.dumps([asdict(entry) for entry in dataset.entries])
+    return {
+        "recordings": hashlib.sha256(recordings.encode()).hexdigest(),
+        "spec": spec.fingerprint,
+        "options": options.to_dict(),
+        "recipe": options.recipe.to_dict(),
+        "libraries": {name: version(name) for name in ("signalml", *LIBRARIES)},
+    }
+
+
+def found_again(home: Path, facts: Mapping[str, Any], split: Split) -> Trained | None:
+    """The training that was made from these facts, where its version and its records are whole; None to train anew."""
+    registry = Registry(home)
+    for candidate in registry.versions():
+        if not records.was_made_from(home, candidate, facts):
+            continue
+        evaluation = records.evaluation_of(home, candidate)
+        judged, gained = (verdicts_of(home, candidate, split.test, gain) for gain in ("none", "random"))
+        if evaluation is not None and len(judged) == len(gained) == len(split.test):
+            with suppress(ModelError):  # a damaged version is replaced by training it anew
+                registry.read(candidate)
+                return Trained(candidate, evaluation, records.folder_of(home, candidate), split, judged, gained)
+    return None
