@@ -1,0 +1,183 @@
+"""Who becomes champion: the better one, the one that was wanted, and nobody behind anybody's back."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ml.errors import Cancelled, InvalidParameter
+from ml.evaluation import Estimate
+from ml.evaluation.comparison import Paired
+from ml.registry import Registry
+from ml.training.promoting import Comparison, promote
+from tests.unit import bundles
+
+ROUGHLY = 0.1
+
+
+def figure(value: float, less: float = ROUGHLY) -> Estimate:
+    """With an interval that reaches so far down, and as far up."""
+    return Estimate(value, value - less, value + less)
+
+
+EQUAL = Paired(
+    n=114,
+    normal=57,
+    abnormal=57,
+    groups=19,
+    normal_groups=10,
+    abnormal_groups=9,
+    candidate_auc=figure(0.94),
+    champion_auc=figure(0.94),
+    auc_difference=figure(0.0),
+    candidate_balanced_accuracy=figure(0.9),
+    champion_balanced_accuracy=figure(0.9),
+    balanced_accuracy_difference=figure(0.0),
+)
+BETTER = replace(EQUAL, candidate_auc=figure(0.962), champion_auc=figure(0.941), auc_difference=figure(0.021, 0.03))
+
+
+@pytest.fixture
+def registry(home: Path) -> Registry:
+    """One version, the champion."""
+    return Registry(home)
+
+
+@pytest.fixture
+def first(registry: Registry) -> str:
+    """The champion."""
+    return registry.resolve("champion")
+
+
+@pytest.fixture
+def second(registry: Registry, first: str) -> str:
+    """The candidate."""
+    return bundles.further(registry)
+
+
+@pytest.fixture
+def better(first: str, second: str) -> Comparison:
+    """The candidate wins."""
+    return Comparison(second, first, "judged by both", "It has not learned from these sessions.", BETTER)
+
+
+def never() -> None:
+    """What must not be asked."""
+    raise AssertionError("nothing was to be promoted")
+
+
+def test_the_better_one_is_promoted(registry: Registry, home: Path, better: Comparison, second: str) -> None:
+    """And the reason has the figures, on how many recordings they are, and what those were."""
+    found = promote(second, better, "if-better", home)
+    assert registry.resolve("champion") == second
+    assert (found.version, found.promoted) == (second, True)
+    assert found.reason == (
+        "AUC 0.962 against 0.941 on the same 114 recordings of 19 groups, a difference of +0.021 [-0.009, +0.051]: "
+        "better. It has not learned from these sessions."
+    )
+
+
+@pytest.mark.parametrize(
+    ("paired", "says"),
+    [
+        pytest.param(replace(BETTER, auc_difference=figure(-0.01, 0.2)), "-0.010 [-0.210, +0.190]: worse", id="worse"),
+        pytest.param(
+            replace(BETTER, auc_difference=figure(0.02, 0.08)), "it may as well be worse by more than 0.05", id="unsure"
+        ),
+        pytest.param(EQUAL, "balanced accuracy 0.900 against 0.900", id="as good"),
+        pytest.param(
+            replace(EQUAL, balanced_accuracy_difference=figure(-0.1)), "-0.100 [-0.200, +0.000]: worse", id="tie, worse"
+        ),
+    ],
+)
+def test_what_is_not_better_is_kept_out(
+    registry: Registry, home: Path, first: str, second: str, paired: Paired, says: str
+) -> None:
+    """Worse, perhaps much worse, or merely as good: the champion stays, and the reason says which."""
+    compared = Comparison(second, first, "judged by both", "", paired)
+    found = promote(second, compared, "if-better", home, still_wanted=never)
+    assert registry.resolve("champion") == first
+    assert not found.promoted
+    assert says in found.reason
+
+
+def test_equal_aucs_are_decided_by_the_threshold(registry: Registry, home: Path, first: str, second: str) -> None:
+    """Two that order the recordings alike are told apart by what their alarms are worth."""
+    paired = replace(
+        EQUAL, candidate_balanced_accuracy=figure(0.95), balanced_accuracy_difference=figure(0.05, less=0.05)
+    )
+    found = promote(second, Comparison(second, first, "judged by both", "", paired), "if-better", home)
+    assert registry.resolve("champion") == second
+    assert found.reason.startswith("AUC equal, balanced accuracy 0.950 against 0.900")
+
+
+def test_few_sessions_are_said(home: Path, second: str, better: Comparison) -> None:
+    """An interval from two sessions of a class is not left to look like one from ten."""
+    thin = replace(better, paired=replace(BETTER, abnormal_groups=2))
+    assert "makes that interval too narrow" in promote(second, thin, "if-better", home).reason
+
+
+def test_without_a_champion_there_is_nothing_to_beat(tmp_path: Path, home: Path, first: str) -> None:
+    """The first candidate is promoted."""
+    (home / "models" / "aliases.json").unlink()
+    found = promote(first, Comparison(first, None, "no champion", "No model is champion."), "if-better", home)
+    assert (found.promoted, found.reason) == (True, "No model is champion.")
+    assert Registry(home).resolve("champion") == first
+
+
+def test_what_cannot_be_compared_is_not_promoted(registry: Registry, home: Path, first: str, second: str) -> None:
+    """For want of evidence; the reason is the comparison's."""
+    compared = Comparison(second, first, "none", "There is no honest comparison.")
+    found = promote(second, compared, "if-better", home, still_wanted=never)
+    assert (found.promoted, found.reason) == (False, "There is no honest comparison.")
+    assert registry.resolve("champion") == first
+
+
+def test_the_champion_itself_stays_it(registry: Registry, home: Path, first: str) -> None:
+    """A job that was started again after its promotion finds it made; nothing is written."""
+    before = registry.history()
+    found = promote(first, Comparison(first, first, "itself", "It is champion already."), "if-better", home)
+    assert found.promoted
+    assert registry.history() == before
+
+
+def test_a_champion_that_came_meanwhile_stays(
+    registry: Registry, home: Path, better: Comparison, first: str, second: str
+) -> None:
+    """Nobody compared the candidate with it; that is said, with both names, and nothing is asked or written."""
+    third = bundles.further(registry, 0.75)
+    registry.promote(third)
+    found = promote(second, better, "if-better", home, still_wanted=never)
+    assert not found.promoted
+    assert f"{third} is champion by now; {second} was to replace {first}" in found.reason
+    assert registry.aliases() == {"champion": third, "previous": first}
+
+
+def test_always_and_never_look_at_nothing(registry: Registry, home: Path, first: str, second: str) -> None:
+    """A worse candidate is promoted where that was asked for, and a better one is not."""
+    worse = Comparison(second, first, "judged by both", "", replace(BETTER, auc_difference=figure(-0.3)))
+    assert not promote(second, None, "never", home, still_wanted=never).promoted
+    assert registry.resolve("champion") == first
+    assert promote(second, worse, "always", home).promoted
+    assert registry.resolve("champion") == second
+
+
+@pytest.mark.parametrize("policy", ["always", "if-better"])
+def test_what_is_no_longer_wanted_stops_at_the_switch(
+    registry: Registry, home: Path, better: Comparison, first: str, second: str, policy: str
+) -> None:
+    """A job that was cancelled, or taken over by another worker, changes no champion."""
+
+    def unwanted() -> None:
+        raise Cancelled("The job was cancelled.")
+
+    with pytest.raises(Cancelled):
+        promote(second, better, policy, home, still_wanted=unwanted)  # type: ignore[arg-type]  # one of the policies
+    assert registry.resolve("champion") == first
+
+
+def test_if_better_needs_a_comparison_of_this_very_version(home: Path, first: str, better: Comparison) -> None:
+    """Another's figures promote nobody."""
+    for compared in (None, better):
+        with pytest.raises(InvalidParameter, match=first):
+            promote(first, compared, "if-better", home)
