@@ -66,7 +66,7 @@ class ExtractionParameters(Parameters):
     kind = "feature-extraction"
     dataset: DatasetName
     features: Literal["spectrum", "original"] = Field(default="spectrum", examples=["spectrum"])
-    """What a training of that kind hears: log-mel bands at the recordings' own rate, or the original project's MFCCs."""
+    """What a training of that kind hears: log-mel bands at the recordings' own rate, or the original's MFCCs."""
 
 
 class ScoringParameters(Parameters):

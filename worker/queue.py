@@ -106,11 +106,11 @@ class JobQueue:
         soft = SOFT_LIMIT_S[owed.queue]
         options: dict[str, Any] = {"queue": owed.queue, "retry": False, "ignore_result": True}
         try:
-            for _ in range(owed.count):
+            for _ in range(owed.owed):
                 celery_app(self.url).send_task(
                     task_name(owed.queue), soft_time_limit=soft, time_limit=soft + HARD_AFTER_S, **options
                 )
-        except Exception as error:  # kombu's errors are many, and none of them loses anything
+        except Exception as error:  # noqa: BLE001 - kombu's errors are many, and none of them loses anything
             logger.warning("no message could be sent to %s: %s", owed.queue, error)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast, cast
 
 import redis
 
@@ -96,7 +96,7 @@ class Nudges(NamedTuple):
     """How many messages a queue is owed."""
 
     queue: Queue
-    count: int
+    owed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ class JobStore:
         Raises:
             JobNotFound
         """
-        record = self._client.hgetall(f"{PREFIX}job:{job}")
+        record = cast("dict[str, str]", self._client.hgetall(f"{PREFIX}job:{job}"))
         if not record:
             raise JobNotFound(f"There is no job {job!r}; records of jobs that ended are kept for a while only.")
         return _job(record)
@@ -255,7 +255,7 @@ class JobStore:
 
     def result_file(self, job: str) -> str | None:
         """Name of the file in the job's folder that holds its rows; None while there is none."""
-        return self._client.hget(f"{PREFIX}job:{job}", "result")
+        return cast("str | None", self._client.hget(f"{PREFIX}job:{job}", "result"))
 
     # Asked by workers
 
@@ -283,7 +283,8 @@ class JobStore:
 
     def renew(self, taken: Taken) -> Hold:
         """Keep the lease for another while, if it is still ours."""
-        return self._held("renew", taken, lease_ms=_ms(LEASE_S))["hold"]
+        hold: Hold = self._held("renew", taken, lease_ms=_ms(LEASE_S))["hold"]
+        return hold
 
     def progress(self, taken: Taken, step: str, done: int, total: int, message: str) -> None:
         """Say how far it is; lost with the lease, since nobody needs it then."""
@@ -389,7 +390,7 @@ class JobStore:
         """Workers that were heard of, the latest first; those of longer ago are forgotten."""
         now = self._now_s()
         found = []
-        for name, text in self._client.hgetall(f"{PREFIX}workers").items():
+        for name, text in cast("dict[str, str]", self._client.hgetall(f"{PREFIX}workers")).items():
             said = json.loads(text)
             ago = max(0.0, now - said["at"])
             if ago > within_s:

@@ -1,0 +1,148 @@
+"""What comes of a job, on disk in ``<home>/jobs/<id>/``.
+
+::
+
+    plan-<token>/part-00007.json    the items of a part, as they were when the job began
+    part-00007-<at>-<token>.ndjson  rows of a part from one item on
+    rows-<token>.ndjson             all rows, in order; its name in the record makes it the result
+
+Every name holds the token of the lease under which it was written, and the record names the files that count: an
+attempt that was given up and comes back can write, and changes nothing.
+"""
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml.aside import full_disk_named, made_aside
+from ml.files import sync_folder, to_json, write_whole
+
+FOLDER = "jobs"
+Row = Mapping[str, Any]
+NOTHING_KEPT = "what was done before is kept, and the job can be asked for again"
+
+
+class JobFolder:
+    """The files of one job.
+
+    Args:
+        home: SIGNALML_HOME.
+        job: its id.
+    """
+
+    def __init__(self, home: Path, job: str) -> None:
+        self.path = home / FOLDER / job
+
+    def write_plan(self, parts: Sequence[Sequence[Row]], token: int) -> str:
+        """Keep the items of each part; returns the plan's name.
+
+        Raises:
+            StorageFull
+        """
+        name = f"plan-{token}"
+        with made_aside(self.path / name) as folder:
+            for number, items in enumerate(parts):
+                write_whole(folder / f"part-{number:05d}.json", to_json(list(items)))
+        return name
+
+    def items(self, plan: str, part: str) -> list[dict[str, Any]]:
+        """The items of a part."""
+        found: list[dict[str, Any]] = json.loads((self.path / plan / f"{part}.json").read_bytes())
+        return found
+
+    def write_part(self, part: str, at: int, token: int, rows: Iterable[Row]) -> str:
+        """Keep rows of a part, from its item ``at`` on; returns the file's name.
+
+        Raises:
+            StorageFull
+        """
+        name = f"{part}-{at:06d}-{token}.ndjson"
+        with full_disk_named(self.path / name, NOTHING_KEPT):
+            write_whole(self.path / name, b"".join(_line(row) for row in rows))
+        return name
+
+    def gather(self, files: Sequence[str], token: int) -> str:
+        """Put the rows of all parts into one file; returns its name.
+
+        Raises:
+            StorageFull
+        """
+        name = f"rows-{token}.ndjson"
+        aside = self.path / f".{name}"
+        self.path.mkdir(parents=True, exist_ok=True)
+        with full_disk_named(self.path / name, NOTHING_KEPT):
+            try:
+                with aside.open("wb") as out:
+                    for file in files:
+                        with (self.path / file).open("rb") as part:
+                            shutil.copyfileobj(part, out)
+                    out.flush()
+                    os.fsync(out.fileno())
+                aside.replace(self.path / name)
+            finally:
+                aside.unlink(missing_ok=True)
+        sync_folder(self.path)
+        return name
+
+    def rows(self, name: str) -> Iterator[dict[str, Any]]:
+        """The rows of a result, one after another."""
+        with (self.path / name).open("rb") as lines:
+            for line in lines:
+                yield json.loads(line)
+
+    def keep_only(self, name: str) -> None:
+        """Clear away what the result was made of."""
+        for each in self.path.iterdir():
+            if each.name == name:
+                continue
+            if each.is_dir():
+                shutil.rmtree(each, ignore_errors=True)
+            else:
+                each.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Remove everything."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def as_csv(rows: Iterable[Row]) -> Iterator[bytes]:
+    """A header and a line per row. Probabilities and the like are joined by ``;``."""
+    for number, row in enumerate(rows):
+        if number == 0:
+            yield _cells(row.keys())
+        yield _cells(map(_cell, row.values()))
+
+
+def as_json(rows: Iterable[Row]) -> Iterator[bytes]:
+    """One array, an object a line."""
+    before = b"[\n"
+    for row in rows:
+        yield before + _line(row).rstrip(b"\n")
+        before = b",\n"
+    yield b"[]\n" if before == b"[\n" else b"\n]\n"
+
+
+def as_ndjson(rows: Iterable[Row]) -> Iterator[bytes]:
+    """An object a line."""
+    return map(_line, rows)
+
+
+def _line(row: Row) -> bytes:
+    return json.dumps(row, allow_nan=False).encode() + b"\n"
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, list):
+        return ";".join(map(repr, value))
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _cells(values: Iterable[object]) -> bytes:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue().encode()
