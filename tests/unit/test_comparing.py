@@ -1,0 +1,218 @@
+"""What a candidate and a champion are compared on: what neither has learned from, or a sentence that says why not."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from ml.dataset import Dataset, Entry, Split, index
+from ml.evaluation import Judged, evaluate, judge
+from ml.evaluation.comparison import compare
+from ml.registry import Registry
+from ml.training import Options, Trained, records
+from ml.training.comparing import Comparison, compare_with_champion
+from ml.training.run import GAIN_DB
+from ml.training.verdicts import verdicts_of, write_verdicts
+from tests import sounds
+from tests.unit.judgements import CLASSES, verdict
+
+CANDIDATE = "fan-0123456789"
+SESSIONS, PER_SESSION = 6, 2
+# Of both classes, and so many that a quarter of them is still enough.
+RECORDINGS = 2 * SESSIONS * PER_SESSION
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Six sessions of two recordings of each class, on three machines."""
+    folder = tmp_path_factory.mktemp("fans")
+    rows = []
+    for label, blade_hz in (("normal", 120.0), ("abnormal", 90.0)):
+        for number in range(SESSIONS * PER_SESSION):
+            path, session = f"{label}-{number:02d}.wav", number // PER_SESSION
+            samples = sounds.fan(0.5, seed=number + int(blade_hz), blade_hz=blade_hz)
+            (folder / path).write_bytes(sounds.recording(samples))
+            rows.append((path, label, f"{label} {session}", "fan", f"id_0{session // 2}"))
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label", "group", "machine", "machine_id"), *rows])
+    return index(folder, processes=1)
+
+
+@dataclass
+class Match:
+    """A candidate whose held-out side is all of a dataset, and a champion whose past a test writes."""
+
+    home: Path
+    dataset: Dataset
+    method: str = "group"
+
+    @property
+    def champion(self) -> str:
+        return Registry(self.home).resolve("champion")
+
+    @property
+    def candidate(self) -> Trained:
+        """It orders all but one of its held-out recordings as it should."""
+        gained = tuple(verdict(e, 0.9 if e.label == "abnormal" else 0.1) for e in self.dataset.entries)
+        gained = (replace(gained[0], score=0.95), *gained[1:])
+        folder = self.home / "training" / CANDIDATE
+        folder.mkdir(parents=True, exist_ok=True)
+        split = Split(self.method, 0, (), (), self.dataset.entries, ())
+        figures = evaluate(gained, threshold=0.5, classes=CLASSES)
+        return Trained(CANDIDATE, figures, folder, split, gained, gained)
+
+    def learned(self, train: Sequence[Entry], test: Sequence[Entry] = (), *, refitted: bool = True) -> Path:
+        """Let the champion have been trained in this home."""
+        folder = self.home / "training" / self.champion
+        folder.mkdir(parents=True)
+        records.write_split(folder, Split("group", 0, tuple(train), (), tuple(test), ()), refitted=refitted)
+        return folder
+
+    def compared(self) -> Comparison:
+        """The comparison."""
+        options = Options(source=self.dataset.root, name="fan")
+        return compare_with_champion(self.candidate, options, self.dataset, self.home, processes=1)
+
+    @property
+    def kept(self) -> dict[str, object]:
+        """What is on record of it."""
+        found: dict[str, object] = json.loads((self.home / "training" / CANDIDATE / "comparison.json").read_bytes())
+        return found
+
+
+@pytest.fixture
+def match(home: Path, dataset: Dataset) -> Match:
+    """Against the imported champion, of whose past nothing is known."""
+    return Match(home, dataset)
+
+
+def of_session(dataset: Dataset, *sessions: int) -> list[Entry]:
+    """The recordings of both classes in these sessions."""
+    return [entry for entry in dataset.entries if int(entry.group[-1]) in sessions]
+
+
+def test_without_a_champion_nothing_is_compared(match: Match) -> None:
+    """It is said, and kept."""
+    candidate = match.candidate
+    (match.home / "models" / "aliases.json").unlink()
+    found = compare_with_champion(candidate, Options(source=Path(), name="fan"), match.dataset, match.home)
+    assert (found.basis, found.champion, found.paired) == ("no champion", None, None)
+    assert match.kept == found.to_dict()
+
+
+def test_the_champion_is_not_compared_with_itself(match: Match) -> None:
+    """And the comparison that made it champion stays on record."""
+    match.compared()
+    before = match.kept
+    options = Options(source=Path(), name="fan")
+    candidate = replace(match.candidate, version=match.champion)
+    assert compare_with_champion(candidate, options, match.dataset, match.home).basis == "itself"
+    assert match.kept == before
+
+
+def test_a_champion_of_unknown_past_judges_them_all(match: Match) -> None:
+    """Under the same gains as the candidate; that it may know some is said; and all of it is kept as JSON."""
+    found = match.compared()
+    predictor = Registry(match.home).predictor("champion")
+    theirs = judge(predictor, match.dataset, match.dataset.entries, gain_db=GAIN_DB, seed=0, processes=1)
+    assert (found.basis, found.candidate, found.champion) == ("judged by both", CANDIDATE, match.champion)
+    assert found.paired == compare(match.candidate.gain_judged, theirs)
+    assert "it may know some" in found.says
+    assert match.kept == json.loads(json.dumps(found.to_dict(), allow_nan=False))
+
+
+def test_what_the_champion_learned_from_does_not_count(match: Match) -> None:
+    """Nor does the rest of a session of which it has learned one recording: it knows that session."""
+    match.learned([of_session(match.dataset, 0)[0], *of_session(match.dataset, 1)])
+    found = match.compared()
+    assert found.basis == "judged by both"
+    assert found.paired is not None
+    assert (found.paired.n, found.paired.groups) == (RECORDINGS - 3 * PER_SESSION, 2 * SESSIONS - 3)
+    assert "has not learned from these sessions" in found.says
+
+
+@pytest.mark.parametrize(("method", "left"), [("blocks", RECORDINGS - 1), ("machine", RECORDINGS * 2 // 3)])
+def test_kin_is_what_the_candidates_split_keeps_together(match: Match, method: str, left: int) -> None:
+    """Blocks of one session are on all sides, so only the recording itself is known; of a machine, all of it."""
+    match.method = method
+    match.learned(match.dataset.entries[:1])
+    found = match.compared()
+    assert found.paired is not None
+    assert found.paired.n == left
+
+
+def test_a_champions_own_test_side_is_strange_to_it(match: Match) -> None:
+    """Where it was not fitted once more, it has only ever been measured on that."""
+    match.learned(of_session(match.dataset, 0, 1), of_session(match.dataset, 2, 3, 4, 5), refitted=False)
+    found = match.compared()
+    assert found.paired is not None
+    assert (found.basis, found.paired.n) == ("judged by both", RECORDINGS * 2 // 3)
+
+
+def past_verdicts(folder: Path, entries: Sequence[Entry]) -> list[Judged]:
+    """What a champion's measured network said: nothing that its served one would say."""
+    said = [verdict(entry, 0.5 + 0.001 * number) for number, entry in enumerate(entries)]
+    write_verdicts(folder, [replace(each, score=0.0) for each in said], said)
+    return said
+
+
+def test_what_was_held_out_of_both_is_compared_as_it_was_measured_then(match: Match) -> None:
+    """The served network knows it by now; the one that was measured did not, and its verdicts with gain are kept."""
+    held_out = of_session(match.dataset, 2, 3)
+    said = past_verdicts(match.learned(of_session(match.dataset, 0, 1, 4, 5), held_out), held_out)
+    found = match.compared()
+    assert found.basis == "held out of both"
+    mine = [each for each in match.candidate.gain_judged if each.entry in held_out]
+    assert found.paired == compare(mine, said)
+    assert "before its final fit" in found.says
+
+
+def test_a_champion_that_has_seen_everything_is_not_compared(match: Match) -> None:
+    """With the counts of what is left, and of what was expected; a few recordings are not enough."""
+    held_out = of_session(match.dataset, 2)
+    past_verdicts(match.learned(of_session(match.dataset, 0, 1, 3, 4), held_out), held_out)
+    found = match.compared()
+    assert (found.basis, found.paired) == ("none", None)
+    assert "2 normal and 2 abnormal are of sessions that it has not learned from" in found.says
+    assert "2 normal and 2 abnormal were held out of its own training too; at least 4 of each" in found.says
+    assert match.kept == found.to_dict()
+
+
+def test_a_recording_that_the_champion_refuses_is_a_reason(match: Match, tmp_path: Path) -> None:
+    """It is named, and nothing breaks."""
+    refused = match.dataset.entries[3].path
+    for entry in match.dataset.entries:
+        source = match.dataset.file(entry).read_bytes()
+        (tmp_path / entry.path).write_bytes(b"no sound" if entry.path == refused else source)
+    found = replace_root(match, tmp_path).compared()
+    assert (found.basis, found.paired) == ("none", None)
+    assert refused in found.says
+
+
+def replace_root(match: Match, root: Path) -> Match:
+    """The same recordings, elsewhere."""
+    return Match(match.home, replace(match.dataset, root=root))
+
+
+def test_a_damaged_champion_is_a_reason(match: Match) -> None:
+    """What is wrong with it is said."""
+    network = match.home / "models" / match.champion / "network.tflite"
+    network.write_bytes(network.read_bytes()[:-1])
+    found = match.compared()
+    assert (found.basis, found.paired) == ("none", None)
+    assert "network.tflite" in found.says
+
+
+def test_verdicts_are_read_back_as_they_were(match: Match) -> None:
+    """To the bit, with and without gain, of those recordings that were there; of a training without them, none."""
+    judged = [replace(j, score=1 / (i + 3), truth=None) for i, j in enumerate(match.candidate.gain_judged)]
+    gained = [replace(j, probabilities=(0.1, 1 / 3, 1e-9), anomaly=not j.anomaly) for j in judged]
+    folder = match.home / "training" / CANDIDATE
+    write_verdicts(folder, judged[:8], gained[:8])
+    entries = match.dataset.entries
+    assert list(verdicts_of(match.home, CANDIDATE, entries, "none")) == judged[:8]
+    assert list(verdicts_of(match.home, CANDIDATE, entries[::-1], "random")) == gained[7::-1]
+    assert verdicts_of(match.home, "fan-9876543210", entries, "none") == ()
