@@ -37,7 +37,7 @@ from tests.integration.trainings import (
 )
 
 DEMO_WITHIN_S, NOTHING_WITHIN_S = 90, 5
-RECORDS = {"evaluation.json", "report.html", "split.csv"}
+RECORDS = {"evaluation.json", "report.html", "split.csv", "training.json", "verdicts.csv"}
 
 
 @pytest.fixture(scope="session")
