@@ -111,13 +111,14 @@ def score(
     Yields:
         A row for each file, in their order. A file that cannot be judged is a row too.
     """
-    judge = partial(_row, Portable(predictor))
+    judge = partial(row_of, Portable(predictor))
     # BLAS sums in another order with more threads: the same bits, and sooner, whatever the number of processes.
     with threadpool_limits(1):
         yield from ordered_map(judge, files, step="recordings", processes=processes, report=report)
 
 
-def _row(model: Portable, path: Path) -> Row:
+def row_of(model: Portable, path: Path) -> Row:
+    """Judge one file; why it cannot be judged is a row too."""
     try:
         if not path.is_file():
             return _refused(path)

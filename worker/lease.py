@@ -21,7 +21,7 @@ from ml.errors import Cancelled
 from ml.progress import Progress
 from worker.jobs import JobError
 from worker.queue import SOFT_LIMIT_S, JobQueue
-from worker.store import BEAT_S, Fenced, Taken
+from worker.store import BEAT_S, Fenced, Nudges, Taken
 
 logger = logging.getLogger("signalml.lease")
 Verdict = Literal["cancelling", "lost", "stopping", "too long"]
@@ -58,6 +58,7 @@ class Lease:
 
     def __init__(self, queue: JobQueue, taken: Taken, stopping: StopFlag) -> None:
         self.taken = taken
+        self.store = queue.store
         self._queue = queue
         self._stopping = stopping
         self._verdict: Verdict | None = None
@@ -84,6 +85,21 @@ class Lease:
         if self._verdict is not None:
             raise Cancelled(f"{self.taken.job}/{self.taken.unit}: {self._verdict}.")
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the work ends only because its worker does: what is done of it can be kept."""
+        return self._verdict == "stopping"
+
+    def assure(self) -> None:
+        """Ask once more, right before something is done that cannot be taken back.
+
+        Raises:
+            Cancelled: the job is being cancelled, or is another's now.
+        """
+        hold = self.surely(lambda: self.store.renew(self.taken))
+        if hold != "held":
+            raise Cancelled(f"{self.taken.job}/{self.taken.unit}: {hold}.")
+
     def report(self, progress: Progress) -> None:
         """Say how far it is, a few times a second at most; first and last reports of a step are never left out.
 
@@ -97,7 +113,7 @@ class Lease:
             return
         self._told = (progress.step, time.monotonic())
         try:
-            self._queue.store.progress(self.taken, progress.step, progress.done, progress.total, progress.note)
+            self.store.progress(self.taken, progress.step, progress.done, progress.total, progress.note)
         except redis.RedisError as error:
             logger.info("no progress could be told: %s", error)  # the next report tells it
 
@@ -105,7 +121,7 @@ class Lease:
         """Tell whoever watches the job, and the log."""
         logger.info(message)
         try:
-            self._queue.store.log(self.taken, message)
+            self.store.log(self.taken, message)
         except redis.RedisError:
             logger.info("it could not be told to those who watch")
 
@@ -125,15 +141,19 @@ class Lease:
                     raise Cancelled(f"{self.taken.job}/{self.taken.unit}: stopping.") from error
                 time.sleep(RETRY_EVERY_S)
 
+    def nudging(self, change: Callable[[], Nudges | None]) -> None:
+        """Change the record, as :meth:`surely` does, and call for whoever does what is to be done next."""
+        self._queue.nudge(self.surely(change))
+
     def let_go(self) -> None:
         """Put the record right after the work was ended early."""
         verdict = self._verdict or "stopping"
         logger.info("ended early: %s", verdict)
         try:
             if verdict == "too long":
-                self._queue.store.fail(self.taken, too_long(self.taken))
+                self.store.fail(self.taken, too_long(self.taken))
             elif verdict != "lost":
-                self._queue.nudge(self._queue.store.release(self.taken))
+                self._queue.nudge(self.store.release(self.taken))
         except (redis.RedisError, Fenced) as error:
             logger.warning("the record says otherwise, or cannot be reached: the sweep will see to it: %s", error)
 
@@ -156,7 +176,7 @@ class Lease:
 
     def _renewed(self) -> Literal["held", "cancelling", "lost"]:
         try:
-            return self._queue.store.renew(self.taken)
+            return self.store.renew(self.taken)
         except redis.RedisError as error:
             logger.info("the lease could not be renewed: %s", error)
             return "held"  # nobody else can have it while its server is away

@@ -38,22 +38,21 @@ class JobFolder:
     def __init__(self, home: Path, job: str) -> None:
         self.path = home / FOLDER / job
 
-    def write_plan(self, parts: Sequence[Sequence[Row]], token: int) -> str:
-        """Keep the items of each part; returns the plan's name.
+    def write_plan(self, parts: Sequence[Any], token: int) -> str:
+        """Keep what each part is to work on, as plain values; returns the plan's name.
 
         Raises:
             StorageFull
         """
         name = f"plan-{token}"
         with made_aside(self.path / name) as folder:
-            for number, items in enumerate(parts):
-                write_whole(folder / f"part-{number:05d}.json", to_json(list(items)))
+            for number, work in enumerate(parts):
+                write_whole(folder / f"part-{number:05d}.json", to_json(work))
         return name
 
-    def items(self, plan: str, part: str) -> list[dict[str, Any]]:
-        """The items of a part."""
-        found: list[dict[str, Any]] = json.loads((self.path / plan / f"{part}.json").read_bytes())
-        return found
+    def planned(self, plan: str, part: str) -> Any:
+        """What a part is to work on."""
+        return json.loads((self.path / plan / f"{part}.json").read_bytes())
 
     def write_part(self, part: str, at: int, token: int, rows: Iterable[Row]) -> str:
         """Keep rows of a part, from its item ``at`` on; returns the file's name.

@@ -236,6 +236,7 @@ function call.advance(a)
   local unit, hold = held(a)
   if not unit then return {hold = hold} end
   local behind = a.at - unit.at
+  if behind <= 0 then return {hold = hold} end -- said twice, since the answer to the first time was lost
   unit.at = a.at
   table.insert(unit.parts, a.part)
   set(a.job, {done = field(a.job, 'done') + behind, updated_ms = now})

@@ -1,0 +1,112 @@
+"""A feature extraction: what a training of a dataset hears, computed before it is asked for."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ml.dataset import Dataset, Entry, split
+from ml.dataset.named import dataset_of, version_of
+from ml.dataset.names import features_folder
+from ml.errors import DatasetError
+from ml.feature_store import Features, FeatureStore
+from ml.features import FeatureSpec
+from ml.training.hearing import spec_for
+from worker.fanning import do_part, gather, in_parts
+from worker.jobs import ExtractionParameters, ExtractionRow
+from worker.lease import Lease
+from worker.results import JobFolder, Row
+
+Planned = dict[str, Any]
+
+
+def begin(lease: Lease, home: Path, asked: ExtractionParameters) -> None:
+    """Pin the dataset, decide on the features, and hand out the recordings."""
+    taken = lease.taken
+    version = taken.dataset_version or version_of(home, asked.dataset, processes=1, report=lease.report)
+    lease.surely(lambda: lease.store.pin(taken, dataset_version=version))
+    dataset = dataset_of(home, asked.dataset, version, processes=1, report=lease.report)
+    spec = _spec(dataset, asked)
+    parts = in_parts(list(_planned(dataset, home)))
+    plan = [{"spec": spec.to_dict(), "recordings": list(part)} for part in parts]
+    name = JobFolder(home, taken.job).write_plan(plan, taken.token)
+    lease.surely(lambda: lease.store.pin(taken, plan=name))
+    lease.log(f"Features {spec.fingerprint} of {asked.dataset} (version {version}).")
+    lease.nudging(lambda: lease.store.fan_out(taken, [len(part) for part in parts], "features"))
+
+
+def part(lease: Lease, home: Path, _: ExtractionParameters) -> None:
+    """Compute the features of some recordings. What is on disk already is not computed again."""
+    taken, folder = lease.taken, JobFolder(home, lease.taken.job)
+    planned = folder.planned(taken.plan or "", taken.unit)
+    entries = [Entry(**each["entry"]) for each in planned["recordings"] if "entry" in each]
+    dataset = Dataset("job", home, "planned", tuple(entries), (), explicit_groups=True)
+    store, spec = FeatureStore(features_folder(home)), FeatureSpec.from_dict(planned["spec"])
+    together = _all_together(store, dataset, entries, spec, lease)
+
+    def extract(each: Planned) -> Row:
+        if "entry" not in each:
+            return _row(each, None, each["error"])
+        entry = Entry(**each["entry"])
+        try:
+            features = together or store.extract(dataset, [entry], spec, processes=1)
+            return _row(each, features.shape(entry)[0], None)
+        except DatasetError as error:
+            return _row(each, None, f"{error.code}: {error}")
+
+    do_part(lease, folder, planned["recordings"], extract)
+
+
+def end(lease: Lease, home: Path, _: ExtractionParameters) -> None:
+    """Gather what was done."""
+    gather(lease, home, summary)
+
+
+def summary(rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """Recordings and windows counted, and reasons why some have no features."""
+    errors: Counter[str] = Counter()
+    recordings = windows = 0
+    for row in rows:
+        recordings += 1
+        windows += row["windows"] or 0
+        if row["error"]:
+            errors[row["error"].partition(":")[0]] += 1
+    return {
+        "recordings": recordings,
+        "windows": windows,
+        "errors": errors.total(),
+        "errors_by_code": dict(errors),
+    }
+
+
+def _spec(dataset: Dataset, asked: ExtractionParameters) -> FeatureSpec:
+    """What a training would hear: decided on its training side or, where nothing can be split, on all recordings."""
+    try:
+        entries: Sequence[Entry] = split(dataset).train
+    except DatasetError:
+        entries = dataset.entries
+    return spec_for(entries, asked.features)
+
+
+def _planned(dataset: Dataset, home: Path) -> Iterator[Planned]:
+    """Every recording by its place below the home, which every worker finds; what cannot be read, with its error."""
+    for entry in dataset.entries:
+        file = dataset.file(entry).resolve().relative_to(home.resolve())
+        yield {"name": entry.path, "recording": entry.audio_hash, "entry": asdict(replace(entry, path=str(file)))}
+    for refusal in dataset.refusals:
+        yield {"name": refusal.path, "recording": "", "error": f"{refusal.code}: {refusal.reason}"}
+
+
+def _all_together(
+    store: FeatureStore, dataset: Dataset, entries: Sequence[Entry], spec: FeatureSpec, lease: Lease
+) -> Features | None:
+    """All at once, which is how nearly every part goes; None where a recording stands in the way."""
+    try:
+        return store.extract(dataset, entries, spec, processes=1, report=lambda _: lease.check())
+    except DatasetError:
+        return None
+
+
+def _row(each: Planned, windows: int | None, error: str | None) -> Row:
+    return ExtractionRow(recording=each["recording"], name=each["name"], windows=windows, error=error).model_dump()

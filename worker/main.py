@@ -1,0 +1,123 @@
+"""A worker: Celery's prefork pool, with everything that this project does not leave to its defaults."""
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from celery import signals
+
+from ml.logs import configure_logging
+from ml.native import reuse_memory
+from worker.jobs import Queue
+from worker.lease import StopFlag
+from worker.queue import JobQueue, celery_app
+from worker.recovery import Recovery, step_for
+from worker.tasks import register
+
+logger = logging.getLogger("signalml.worker")
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# Uploads are answered first: a process of this niceness gets a 68th of a core that a normal one wants
+# (sched_prio_to_weight in the Linux kernel), and all of a core that nobody wants.
+NICENESS = 19
+FORKED_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a worker is run.
+
+    Attributes:
+        url: of the broker.
+        home: SIGNALML_HOME.
+        queues: whose work it does.
+        children: processes that work at once.
+        niceness: of those processes, 0 to 19; 19 leaves the cores to whoever wants them.
+        kept_s: how long jobs that ended are remembered.
+        log_level: least severe line that is logged.
+        alive: a file to touch while all is well.
+    """
+
+    url: str
+    home: Path
+    queues: tuple[Queue, ...]
+    children: int
+    niceness: int = NICENESS
+    kept_s: float
+    log_level: str = "info"
+    alive: Path | None = None
+
+
+def run(options: Options) -> int:
+    """Work until told to stop; returns the exit status.
+
+    SIGTERM and SIGINT hand back what is under way, so that another worker goes on with it, and then end this one.
+    """
+    configure_logging(options.log_level)
+    # Celery's own lines of each message say less than the work's.
+    for name in ("celery", "kombu"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(options.log_level.upper())))
+    stopping = StopFlag()
+    app = celery_app(options.url)
+    register(app, options.url, options.home, stopping)
+    recovery = Recovery(
+        JobQueue(options.url), options.home, options.queues, options.children, options.kept_s, options.alive
+    )
+    app.steps["consumer"].add(step_for(recovery))
+    app.conf.worker_proc_alive_timeout = FORKED_WITHIN_S
+    parent = os.getpid()
+
+    def on_fork(**_: Any) -> None:
+        _begin_child(parent, options.niceness)
+
+    def on_stop(**_: Any) -> None:
+        stopping.set()
+        recovery.leave()
+
+    def keep_logging(**_: Any) -> None:
+        """Celery leaves logging alone once somebody listens to this."""
+
+    signals.setup_logging.connect(keep_logging)
+    signals.worker_process_init.connect(on_fork)
+    signals.worker_shutting_down.connect(on_stop)
+    _load_what_children_share()
+    logger.info("starting", extra={"facts": {"queues": options.queues, "children": options.children}})
+    worker = app.Worker(
+        queues=",".join(options.queues),
+        concurrency=options.children,
+        pool="prefork",
+        # A process that has trained holds TensorFlow and its memory: the next training gets a new one.
+        max_tasks_per_child=1 if "training" in options.queues else None,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    worker.start()
+    logger.info("stopped")
+    return int(worker.exitcode or 0)
+
+
+def _begin_child(parent: int, niceness: int) -> None:
+    """In a process that was just forked."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+    # Celery marks its processes as daemons, which may have no children; a training reads with processes of its own, and
+    # those end with it (ml.parallel).
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # no public way
+    os.nice(niceness)
+    reuse_memory()
+
+
+def _load_what_children_share() -> None:
+    """Import before forking: what is loaded once is shared. TensorFlow is not: whoever has used it cannot be forked."""
+    import ml.evaluation
+    import ml.scoring
+    import ml.training  # noqa: F401 - loaded for the children

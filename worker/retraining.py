@@ -1,0 +1,59 @@
+"""A retraining: a dataset as it is now -> a candidate -> perhaps the next champion."""
+
+from pathlib import Path
+
+from ml.dataset import dataset_folder
+from ml.dataset.named import dataset_of, version_of
+from ml.native import notes_held_back
+from ml.training import Options, run
+from ml.training.promoting import compare_with_champion, promote
+from worker.jobs import RetrainingParameters
+from worker.lease import Lease
+
+
+def begin(lease: Lease, home: Path, asked: RetrainingParameters) -> None:
+    """All of it, in one process. Begun again, it goes on from the features and the checkpoint that it finds."""
+    taken = lease.taken
+    pinned = taken.dataset_version or version_of(home, asked.dataset, report=lease.report)
+    lease.surely(lambda: lease.store.pin(taken, dataset_version=pinned))
+    dataset = dataset_of(home, asked.dataset, pinned, snr_db=asked.snr_db, report=lease.report)
+    lease.log(f"{len(dataset.entries)} labelled recordings of {asked.dataset} (version {pinned}).")
+    options = options_of(asked, home)
+    with notes_held_back():
+        trained = run(options, home, dataset=dataset, report=lease.report)
+        lease.surely(lambda: lease.store.pin(taken, model_version=trained.version))
+        comparison = compare_with_champion(trained, options, dataset, home, report=lease.report)
+    promotion = promote(trained.version, comparison, asked.promote, home, still_wanted=lease.assure)
+    lease.log(promotion.reason)
+    pooled = trained.evaluation.pooled
+    summary = {
+        "version": trained.version,
+        "promoted": promotion.promoted,
+        "reason": promotion.reason,
+        "auc": pooled.auc.value,
+        "auc_low": pooled.auc.low,
+        "auc_high": pooled.auc.high,
+        "held_out_recordings": pooled.n,
+        "held_out_groups": pooled.groups,
+        "report": f"/v1/models/{trained.version}/report",
+    }
+    lease.surely(lambda: lease.store.succeed(taken, summary, ""))
+
+
+def options_of(asked: RetrainingParameters, home: Path) -> Options:
+    """The training that is asked for."""
+    return Options(
+        source=dataset_folder(home, asked.dataset),
+        name=asked.name or asked.dataset[:48],
+        snr_db=asked.snr_db,
+        kind=asked.training_kind,
+        labels=asked.labels,
+        groups=asked.groups,
+        copies=asked.copies,
+        split=asked.split,
+        held_out=asked.held_out,
+        false_alarm_rate=asked.false_alarm_rate,
+        refit=asked.refit,
+        epochs=asked.epochs,
+        seed=asked.seed,
+    )

@@ -1,0 +1,102 @@
+"""A scoring: every recording of a dataset, judged by one version of a model."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import ml.scoring
+from ml.dataset.named import Item, file_of, items_of, version_of
+from ml.native import notes_held_back
+from ml.predictor import Predictor
+from ml.registry import Registry
+from ml.scoring import Portable, row_of
+from worker.fanning import do_part, gather, in_parts
+from worker.jobs import ScoringParameters, ScoringRow
+from worker.lease import Lease
+from worker.results import JobFolder, Row
+
+logger = logging.getLogger("signalml.scoring")
+
+
+def begin(lease: Lease, home: Path, asked: ScoringParameters) -> None:
+    """Pin dataset and model, list the recordings, and hand them out."""
+    taken = lease.taken
+    dataset = taken.dataset_version or version_of(home, asked.dataset, processes=1, report=lease.report)
+    model = taken.model_version or Registry(home).resolve(asked.model)
+    lease.surely(lambda: lease.store.pin(taken, dataset_version=dataset, model_version=model))
+    items = items_of(home, asked.dataset, dataset, processes=1, report=lease.report)
+    parts = in_parts(items)
+    plan = JobFolder(home, taken.job).write_plan([[item.to_dict() for item in part] for part in parts], taken.token)
+    lease.surely(lambda: lease.store.pin(taken, plan=plan))
+    lease.log(f"{len(items)} recordings of {asked.dataset} (version {dataset}) are judged by {model}.")
+    lease.nudging(lambda: lease.store.fan_out(taken, [len(part) for part in parts], "recordings"))
+
+
+def part(lease: Lease, home: Path, asked: ScoringParameters) -> None:
+    """Judge some recordings."""
+    taken, folder = lease.taken, JobFolder(home, lease.taken.job)
+    items = [Item.from_dict(values) for values in folder.planned(taken.plan or "", taken.unit)]
+    model = _model(home, taken.model_version or "")
+
+    def judge(item: Item) -> Row:
+        logger.debug("scoring", extra={"facts": {"path": item.path}})
+        return _row(item, model, None if item.error else file_of(home, asked.dataset, item.path))
+
+    do_part(lease, folder, items, judge)
+
+
+def end(lease: Lease, home: Path, _: ScoringParameters) -> None:
+    """Gather the verdicts."""
+    gather(lease, home, summary)
+
+
+def summary(rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """Verdicts counted, and reasons why there is none."""
+    tally: Counter[str] = Counter()
+    errors: Counter[str] = Counter()
+    for row in rows:
+        tally["error" if row["error"] else "anomaly" if row["anomaly"] else "healthy"] += 1
+        if row["error"]:
+            errors[row["error"].partition(":")[0]] += 1
+    return {
+        "recordings": tally.total(),
+        "anomalies": tally["anomaly"],
+        "healthy": tally["healthy"],
+        "errors": tally["error"],
+        "errors_by_code": dict(errors),
+    }
+
+
+def _row(item: Item, model: Portable, file: Path | None) -> Row:
+    judged = row_of(model, file) if file else ml.scoring.Row(path=Path(item.path), error=item.error)
+    probabilities = None if judged.probabilities is None else list(judged.probabilities)
+    return ScoringRow(
+        recording=item.id or "",
+        name=item.name,
+        machine=item.machine,
+        machine_id=item.machine_id,
+        label=item.label,
+        anomaly=judged.anomaly,
+        message=judged.message,
+        score=judged.score,
+        threshold=judged.threshold,
+        probabilities=probabilities,
+        duration_s=item.duration_s,
+        error=judged.error,
+    ).model_dump()
+
+
+def _model(home: Path, version: str) -> Portable:
+    """The model, loaded once in each process and anew when its classes are renamed."""
+    registry = Registry(home)
+    return _loaded(home, version, len(registry.labels(version)))
+
+
+@lru_cache(maxsize=2)
+def _loaded(home: Path, version: str, _labels_revision: int) -> Portable:
+    with notes_held_back():
+        predictor: Predictor = Registry(home).predictor(version)
+    return Portable(predictor)

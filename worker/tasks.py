@@ -1,0 +1,96 @@
+"""What a worker does with a message: takes the unit whose turn it is, has it done, and says what became of it."""
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from ml.errors import Cancelled, SignalMLError
+from ml.logs import doing
+from worker import diagnostic, extraction, retraining, scoring
+from worker.jobs import QUEUES, JobError, Kind, Queue
+from worker.lease import Lease, StopFlag, too_long
+from worker.queue import JobQueue, task_name
+from worker.store import Fenced, Taken
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+logger = logging.getLogger("signalml.work")
+# What is done with a unit, by the kind of its job and by its name, as far as a hyphen.
+WORK: Mapping[Kind, Mapping[str, Callable[[Lease, Path, Any], None]]] = {
+    "feature-extraction": {"begin": extraction.begin, "part": extraction.part, "gather": extraction.end},
+    "scoring": {"begin": scoring.begin, "part": scoring.part, "gather": scoring.end},
+    "retraining": {"begin": retraining.begin},
+    "diagnostic": {"begin": diagnostic.begin},
+}
+
+
+def register(app: "Celery", url: str, home: Path, stopping: StopFlag) -> None:
+    """Give the application a task for each queue."""
+    for queue in QUEUES:
+
+        def task(queue: Queue = queue) -> None:
+            work(_jobs(url), queue, home, stopping)
+
+        app.task(task, name=task_name(queue), ignore_result=True)
+
+
+@cache
+def _jobs(url: str) -> JobQueue:
+    """The connections of this process, made once it has been forked."""
+    return JobQueue(url)
+
+
+def work(jobs: JobQueue, queue: Queue, home: Path, stopping: StopFlag) -> None:
+    """Do one unit, if one waits and this worker is not about to stop."""
+    if stopping:
+        return
+    try:
+        taken = jobs.store.take(queue, f"{socket.gethostname()}/{os.getpid()}")
+    except redis.RedisError as error:
+        logger.warning("nothing could be taken: %s", error)  # the sweep sends another message
+        return
+    if taken is None:
+        return
+    with doing(taken.request_id, job=taken.job, unit=taken.unit, attempt=taken.attempt):
+        logger.info("begun", extra={"facts": {"kind": taken.kind}})
+        with Lease(jobs, taken, stopping) as lease:
+            _do(lease, taken, home)
+
+
+def _do(lease: Lease, taken: Taken, home: Path) -> None:
+    from celery.exceptions import SoftTimeLimitExceeded
+
+    try:
+        WORK[taken.kind][taken.unit.partition("-")[0]](lease, home, taken.parameters)
+        logger.info("done")
+    except Cancelled:
+        lease.let_go()
+    except Fenced as fenced:
+        logger.warning("fenced: %s", fenced)
+    except SoftTimeLimitExceeded:
+        _fail(lease, too_long(taken))
+    except SignalMLError as error:
+        _fail(lease, JobError(code=error.code, detail=str(error)))
+    except Exception:  # whatever it is, somebody waits for the job's end, and the log has the cause
+        logger.exception("unforeseen")
+        detail = (
+            f"Something went wrong in {taken.unit}; the workers' log has it under request_id {taken.request_id}."
+        )
+        _fail(lease, JobError(code="internal_error", detail=detail))
+
+
+def _fail(lease: Lease, error: JobError) -> None:
+    logger.warning("failed: %s", error.detail, extra={"facts": {"code": error.code}})
+    try:
+        lease.surely(lambda: lease.store.fail(lease.taken, error))
+    except Cancelled:
+        lease.let_go()
+    except Fenced as fenced:
+        logger.warning("fenced: %s", fenced)
