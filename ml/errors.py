@@ -31,6 +31,11 @@
     ├── DatasetError               recordings cannot be learned from as they lie
     │   ├── DatasetNotFound
     │   ├── DatasetEmpty
+    │   ├── DatasetExists
+    │   ├── DatasetReadOnly
+    │   ├── DatasetVersionNotFound
+    │   ├── RecordingNotFound
+    │   ├── RecordingLabelsInvalid
     │   ├── ManifestInvalid
     │   ├── InvalidName
     │   ├── OneClassOnly
@@ -227,6 +232,36 @@ class DatasetEmpty(DatasetError):
     """There is no readable recording in it."""
 
     code = "dataset_empty"
+
+
+class DatasetExists(DatasetError):
+    """There is a dataset of that name already."""
+
+    code = "dataset_exists"
+
+
+class DatasetReadOnly(DatasetError):
+    """A folder that was laid there by hand: jobs read it, its recordings are not managed here."""
+
+    code = "dataset_read_only"
+
+
+class DatasetVersionNotFound(DatasetError):
+    """The dataset has not had that version."""
+
+    code = "dataset_version_not_found"
+
+
+class RecordingNotFound(DatasetError):
+    """There is no such recording in the dataset."""
+
+    code = "recording_not_found"
+
+
+class RecordingLabelsInvalid(DatasetError):
+    """Labels of a recording that mean nothing, or contradict each other."""
+
+    code = "recording_labels_invalid"
 
 
 class ManifestInvalid(DatasetError):

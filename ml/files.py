@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 
-def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
+def write_whole(path: Path, content: bytes | bytearray, mode: int = 0o666) -> None:
     """Write aside, flush to disk, rename: a reader or a power cut sees the old file or the new one.
 
     ``mode`` is what the file may at most be, under the umask.

@@ -16,6 +16,7 @@ from ml.errors import ChannelNotFound, EmptyAudio, NotAudio
 
 # One block of 8 channels is 256 KiB as float32: it stays in a core's L2 cache between conversion and mixing.
 SAMPLES_PER_BLOCK = 65_536
+Source = bytes | bytearray | memoryview | str | os.PathLike[str]
 KNOWN_FILES = (
     (0, b"\x89PNG", "a PNG image"),
     (0, b"\xff\xd8\xff", "a JPEG image"),
@@ -32,7 +33,7 @@ KNOWN_FILES = (
 
 
 def decode(
-    source: bytes | bytearray | memoryview | str | os.PathLike[str],
+    source: Source,
     *,
     channel: Channel = "mean",
     limits: AudioLimits = DEFAULT_LIMITS,
@@ -51,8 +52,7 @@ def decode(
         AudioError: one of its subclasses, with what was found and what was expected.
         OSError: the path cannot be read.
     """
-    data = mapped(source) if isinstance(source, (str, os.PathLike)) else memoryview(source)
-    header, blocks = opened(data, limits)
+    header, blocks = opened(viewed(source), limits)
     if channel != "mean" and not 0 <= channel < header.channels:
         raise ChannelNotFound(
             f"The model listens to channel {channel} (counted from 0); the recording has {header.channels}."
@@ -60,7 +60,17 @@ def decode(
     return _mix(blocks, header, channel)
 
 
-def mapped(path: str | os.PathLike[str]) -> memoryview:
+def viewed(source: Source) -> memoryview:
+    """A recording's bytes: those of a path without reading them yet, others as they are.
+
+    Raises:
+        EmptyAudio: the file has none.
+        OSError: the path cannot be read.
+    """
+    return _mapped(source) if isinstance(source, (str, os.PathLike)) else memoryview(source)
+
+
+def _mapped(path: str | os.PathLike[str]) -> memoryview:
     """A file's bytes, without reading them yet.
 
     Raises:

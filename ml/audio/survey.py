@@ -1,12 +1,11 @@
 """A recording read once, block by block, for what an index of recordings holds of it."""
 
 import hashlib
-import os
 from dataclasses import dataclass
 
 import numpy as np
 
-from ml.audio.decode import mapped, opened
+from ml.audio.decode import Source, opened, viewed
 from ml.audio.limits import DEFAULT_LIMITS, AudioLimits, Header
 from ml.audio.meter import Meter
 
@@ -40,14 +39,18 @@ class Survey:
     bytes: int
 
 
-def survey(path: str | os.PathLike[str], limits: AudioLimits = DEFAULT_LIMITS) -> Survey:
-    """Read a whole file once; no more than a block of it is held.
+def survey(source: Source, limits: AudioLimits = DEFAULT_LIMITS) -> Survey:
+    """Read a whole recording once; no more than a block of its samples is held.
+
+    Args:
+        source: the file's bytes, or its path.
+        limits: bounds, as :func:`~ml.audio.decode.decode` has them.
 
     Raises:
         AudioError: whatever :func:`~ml.audio.decode.decode` would refuse, in the same words.
         OSError: the path cannot be read.
     """
-    data = mapped(path)
+    data = viewed(source)
     header, blocks = opened(data, limits)
     meter = Meter(header)
     digest = hashlib.sha256(f"{header.sample_rate_hz} Hz, {header.channels} channels".encode())

@@ -1,4 +1,4 @@
-"""A folder or a manifest of recordings -> one index, and its sides for training and testing."""
+"""A folder, a collection or a manifest of recordings -> one index, and its sides for training and testing."""
 
 from ml.dataset.checks import check
 from ml.dataset.entries import Dataset, Entry, Label, Refusal

@@ -66,10 +66,10 @@ class Dataset:
     Attributes:
         name: of the folder or the manifest.
         root: the folder that the paths are relative to.
-        layout: ``mimii``, ``folder per class``, ``flat`` or ``manifest``.
+        layout: ``mimii``, ``folder per class``, ``flat``, ``manifest`` or ``collection``.
         entries: in natural order of their paths, which is the order they were recorded in.
         refusals: files that could not be read.
-        explicit_groups: whether a manifest names the groups; otherwise they are guessed from the layout.
+        explicit_groups: whether a manifest or a collection names the groups; otherwise they are guessed.
     """
 
     name: str

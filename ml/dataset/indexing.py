@@ -1,14 +1,16 @@
-"""From a folder or a manifest to a :class:`~ml.dataset.entries.Dataset`: list, group, read."""
+"""From a folder, a collection or a manifest to a :class:`~ml.dataset.entries.Dataset`: list, group, read."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from ml.audio import Survey, survey
 from ml.dataset import cache as cached
 from ml.dataset.cache import Found, Key
-from ml.dataset.entries import Dataset, Entry, Refusal
+from ml.dataset.collected import is_collection
+from ml.dataset.collection_listing import list_collection
+from ml.dataset.entries import Dataset, Entry, Label, Refusal
 from ml.dataset.layouts import list_folder
 from ml.dataset.listing import Listed, Listing, natural
 from ml.dataset.manifest import NAME, is_manifest, list_manifest
@@ -18,7 +20,7 @@ from ml.parallel import ordered_map
 from ml.progress import Report, silent
 
 REASONS_SHOWN = 3
-UNREADABLE = "file_unreadable"
+UNREADABLE, UNLABELLED = "file_unreadable", "label_missing"
 
 
 def index(
@@ -32,7 +34,8 @@ def index(
     """Index a dataset: every recording is read once, and refused by name where it cannot be.
 
     Args:
-        source: a folder in one of the layouts of :mod:`ml.dataset.layouts`, one with a ``manifest.csv``, or a manifest.
+        source: a folder in one of the layouts of :mod:`ml.dataset.layouts`, a collection (whose facts its journal has),
+            a folder with a ``manifest.csv``, or a manifest.
         snr_db: take the recordings of this signal-to-noise ratio alone, in decibels.
         cache: a file that keeps what was measured; a second index then reads only files that have changed.
         processes: how many to read with; None decides by cores and recordings.
@@ -48,17 +51,36 @@ def index(
     """
     # Links are not resolved: what their names say would be lost.
     source = Path(os.path.abspath(source))  # noqa: PTH100 - resolving links would lose what their names say
-    listing = _listed(source)
-    recordings = sorted(with_groups(_at(snr_db, listing)), key=lambda recording: natural(recording.path))
-    files = [listing.root / recording.path for recording in recordings]
-    found = _surveyed(files, listing.root, cache, processes, report)
+    return index_listing(listed(source), source, snr_db=snr_db, cache=cache, processes=processes, report=report)
+
+
+def index_listing(
+    listing: Listing,
+    source: Path,
+    *,
+    snr_db: float | None = None,
+    cache: Path | None = None,
+    processes: int | None = None,
+    report: Report = silent,
+) -> Dataset:
+    """Index what was listed at ``source``; see :func:`index`.
+
+    Raises:
+        DatasetEmpty
+    """
+    recordings = in_order(_at(snr_db, listing))
+    unread = [listing.root / recording.path for recording in recordings if recording.path not in listing.surveys]
+    read = iter(surveyed(unread, listing.root, cache, processes, report))
+    found = [listing.surveys.get(recording.path) or next(read) for recording in recordings]
     entries: list[Entry] = []
     refusals = list(listing.refusals)
     for recording, facts in zip(recordings, found, strict=True):
         if isinstance(facts, Refusal):
             refusals.append(Refusal(recording.path, facts.code, facts.reason))
+        elif recording.label is None:
+            refusals.append(Refusal(recording.path, UNLABELLED, "Nobody has labelled it yet: normal or abnormal."))
         else:
-            entries.append(_entry(recording, facts))
+            entries.append(_entry(recording, recording.label, facts))
     if not entries:
         raise DatasetEmpty(_nothing_readable(source, refusals))
     return Dataset(
@@ -71,8 +93,20 @@ def index(
     )
 
 
-def _listed(source: Path) -> Listing:
+def in_order(recordings: Iterable[Listed]) -> list[Listed]:
+    """The recordings in natural order of their paths, each with a group."""
+    return sorted(with_groups(recordings), key=lambda recording: natural(recording.path))
+
+
+def listed(source: Path) -> Listing:
+    """What a folder, a collection or a manifest says of its recordings, before any of them is read.
+
+    Raises:
+        DatasetNotFound, ManifestInvalid, DatasetEmpty
+    """
     if source.is_dir():
+        if is_collection(source):
+            return list_collection(source)
         manifest = source / NAME
         return list_manifest(manifest) if is_manifest(manifest) else list_folder(source)
     if source.is_file() and source.suffix.lower() == ".csv":
@@ -92,10 +126,12 @@ def _at(snr_db: float | None, listing: Listing) -> list[Listed]:
     return chosen
 
 
-def _surveyed(
+def surveyed(
     files: Sequence[Path], root: Path, cache: Path | None, processes: int | None, report: Report
 ) -> list[Found]:
     """What is known of each file, reading those of which nothing is."""
+    if not files:
+        return []
     known, keys = cached.read(cache), [_key(file) for file in files]
     unread = [file for file, key in zip(files, keys, strict=True) if key not in known]
     fresh: list[Found] = []
@@ -131,10 +167,10 @@ def _survey(file: Path) -> Found:
         return Refusal(str(file), UNREADABLE, f"It cannot be read: {error.strerror or error}.")
 
 
-def _entry(recording: Listed, facts: Survey) -> Entry:
+def _entry(recording: Listed, label: Label, facts: Survey) -> Entry:
     return Entry(
         path=recording.path,
-        label=recording.label,
+        label=label,
         machine=recording.machine,
         machine_id=recording.machine_id,
         snr_db=recording.snr_db,

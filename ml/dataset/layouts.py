@@ -19,6 +19,7 @@ from ml.dataset.listing import Listed, Listing, files_below, machine_name
 from ml.errors import DatasetEmpty
 
 NORMAL, ABNORMAL = "normal", "abnormal"
+CLASS_UNKNOWN = "class_unknown"
 MACHINE_ID = re.compile(r"id_?\d+", re.IGNORECASE)
 # The archives' top folders: 6_dB_fan, 0_dB_pump, -6_dB_valve.
 SNR_FOLDER = re.compile(r"([+-]?\d+(?:\.\d+)?)_?dB(?:_(?P<machine>.+))?", re.IGNORECASE)
@@ -54,7 +55,7 @@ def list_folder(root: Path) -> Listing:
         prefix = next((parent for parent in file.parent.parents if parent in units), None)
         if prefix is None:
             reason = "It lies in no folder that tells its class: normal, abnormal or a fault's name beside normal."
-            listing.refusals.append(Refusal(str(file), "class_unknown", reason))
+            listing.refusals.append(Refusal(str(file), CLASS_UNKNOWN, reason))
         else:
             listing.recordings.append(_classified(file, prefix, units[prefix]))
     return listing
@@ -128,5 +129,5 @@ def _flat(root: Path, files: list[PurePosixPath]) -> Listing:
             listing.recordings.append(Listed(path=str(file), label=label))
         else:
             reason = "It lies in a sub folder of a flat folder of recordings; none is named normal or abnormal."
-            listing.refusals.append(Refusal(str(file), "class_unknown", reason))
+            listing.refusals.append(Refusal(str(file), CLASS_UNKNOWN, reason))
     return listing

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from ml.audio import Survey
 from ml.dataset.entries import Label, Refusal
 
 SUFFIXES = (".wav", ".flac")
@@ -16,28 +17,34 @@ SUFFIXES = (".wav", ".flac")
 class Listed:
     """A recording by what its place, or its row, says of it; for the fields see :class:`~ml.dataset.entries.Entry`.
 
-    ``group`` is None where it has still to be guessed, then from the recordings of the same ``unit``.
+    ``label`` is None where nobody has said it yet. ``group`` is None where it has still to be guessed, then from the
+    recordings of the same ``unit``, by the name that the recorder gave: ``file_name`` or, where that is None, the path.
     """
 
     path: str
-    label: Label
+    label: Label | None
     machine: str | None = None
     machine_id: str | None = None
     snr_db: float | None = None
     fault: str | None = None
     group: str | None = None
     unit: str = ""
+    file_name: str | None = None
 
 
 @dataclass(slots=True)
 class Listing:
-    """Recordings and refusals of one folder or manifest, in no particular order."""
+    """Recordings and refusals of one folder or manifest, in no particular order.
+
+    ``surveys`` are the facts of those files, by path, that need not be read again.
+    """
 
     root: Path
     layout: str
     recordings: list[Listed] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     explicit_groups: bool = False
+    surveys: dict[str, Survey] = field(default_factory=dict)
 
 
 def natural(path: str) -> tuple[list[str | int], str]:

@@ -18,6 +18,11 @@ def index_cache(home: Path) -> Path:
     return features_folder(home) / "index.jsonl"
 
 
+def datasets_folder(home: Path) -> Path:
+    """Where the datasets of a home lie."""
+    return home / "datasets"
+
+
 def dataset_folder(home: Path, name: str) -> Path:
     """Where the dataset ``name`` of a home lies, whether or not there is one.
 
@@ -29,4 +34,4 @@ def dataset_folder(home: Path, name: str) -> Path:
             f"{name!r} is no name for a dataset: 1 to 64 lower-case letters, digits, dots, hyphens and underscores "
             "were expected, the first one a letter or a digit."
         )
-    return home / "datasets" / name
+    return datasets_folder(home) / name

@@ -32,14 +32,14 @@ def with_groups(recordings: Iterable[Listed]) -> list[Listed]:
 
 def session_of(path: str) -> str:
     """The name without what counts at its end; empty for ``00000012.wav``."""
-    name = PurePosixPath(path).stem
+    name = PurePosixPath(path.replace("\\", "/")).stem
     while counter := COUNTERS.search(name):
         name = name[: counter.start()]
     return name
 
 
 def _guessed(unit: Sequence[Listed]) -> list[Listed]:
-    sessions = [session_of(recording.path) for recording in unit]
+    sessions = [session_of(recording.file_name or recording.path) for recording in unit]
     distinct = set(sessions)
     tell = "" not in distinct and len(distinct) > 1 and len(unit) >= FILES_PER_SESSION * len(distinct)
     return [
