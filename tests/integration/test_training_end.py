@@ -166,7 +166,7 @@ def test_what_is_not_whole_any_more_is_not_found(
 
 
 def test_other_recordings_are_another_training(short: Path, whole: tuple[Path, Trained], tmp_path: Path) -> None:
-    """One less is enough; and a dataset that was indexed before is what is trained on, whatever the source is called."""
+    """One less is enough; and what was indexed before is what is trained on, wherever the source is said to be."""
     home = Path(shutil.copytree(whole[0], tmp_path / "home"))
     dataset = index(short, processes=1)
     elsewhere = Options(source=tmp_path / "not there", name=NAME, epochs=EPOCHS)
