@@ -22,9 +22,9 @@ $(READY): $(LOCK) pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-run: install ## serve on port 5000 (SIGNALML_PORT), data in ./var (SIGNALML_HOME); the first time with a demonstration model
+run: install ## the service on port 5000 (SIGNALML_PORT), data in ./var (SIGNALML_HOME); the first time with a demonstration model
 	$(BIN)/signalml demo
-	$(BIN)/signalml serve
+	exec $(BIN)/signalml run
 
 test: install ## every test
 	$(BIN)/python -m pytest

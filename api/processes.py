@@ -5,7 +5,6 @@ hold 106 MB each; forked ones are ready after 0.8 s and share half of 83 MB. Sev
 one hold each other up at Python's lock, some two hundred times per recording.
 """
 
-import ctypes
 import gc
 import logging
 import os
@@ -19,13 +18,13 @@ from contextlib import suppress
 from types import FrameType
 
 from api.settings import Settings
+from ml.native import end_with
 
 # prometheus_client looks at it when it is imported; then each process counts into files there, and answers for all.
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 # A process that ends sooner than this after its start is not started again at once.
 SHORT_LIFE_S = 1.0
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 logger = logging.getLogger("signalml.processes")
 
 
@@ -108,7 +107,7 @@ class Forked:
             signal.signal(signal.SIGTERM, _leave)
             os.setpgid(0, 0)  # a terminal's Ctrl-C goes to the parent alone, which passes on SIGTERM
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
-            _end_with(parent)
+            end_with(parent, signal.SIGTERM)
             self._work()
             status = 0
         except SystemExit as left:
@@ -129,11 +128,3 @@ class Forked:
 def _leave(_number: int, _frame: FrameType | None) -> None:
     """Being told to stop is no failure; uvicorn shuts down in good order and then raises the signal again."""
     sys.exit(0)
-
-
-def _end_with(parent: int) -> None:
-    """Have this process told to stop when its parent is killed (Linux only: elsewhere it would stay)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            sys.exit(0)

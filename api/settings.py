@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     )
 
     home: Path = Path("var")
-    """Folder of models, API keys and, in time, datasets and jobs. Made when it is first written to."""
+    """Folder of models, datasets, jobs and API keys. Made when it is first written to."""
     host: str = "127.0.0.1"
     """Address to listen on. 0.0.0.0 answers other machines: then think of SIGNALML_REQUIRE_API_KEY."""
     port: int = Field(default=5000, ge=0, le=65535)
@@ -65,7 +65,18 @@ class Settings(BaseSettings):
     require_api_key: bool = False
     """Answer only clients with an API key (`signalml keys create`); health, metrics and documentation stay open."""
     redis_url: str | None = None
-    """Redis-compatible server of the job queue, redis://[:password@]host:port/db. /readyz reports its state."""
+    """Redis-compatible server of the job queue, redis://[:password@]host:port/db. Without it there are no jobs, unless
+    `signalml run` starts a server of its own; /readyz reports its state."""
+    worker_processes: int = Field(default_factory=lambda: CORES, ge=1, le=256)
+    """Recordings worked on at once by one `signalml worker`; a training is always one at a time."""
+    worker_niceness: int = Field(default=19, ge=0, le=19)
+    """How far workers give way to others on the same machine; 19 leaves each core to whoever answers uploads."""
+    worker_alive_file: Path | None = None
+    """A file that a worker touches every few seconds while it can reach its queue, for whoever restarts it."""
+    jobs_kept_days: float = Field(default=30, gt=0)
+    """Days that the record and the result of a job are kept after its end."""
+    event_streams: int = Field(default=100, ge=0, le=10_000)
+    """Clients that may watch jobs at once, in one process; beyond it the answer is 503."""
     poll_interval_s: float = Field(default=0.5, gt=0, le=2)
     """Seconds between two looks at which model is champion."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -13,6 +13,7 @@ from cli.inspect import inspect
 from cli.score import score
 from cli.simulate import simulate
 from cli.train import demo, train
+from cli.work import run, worker
 from ml.errors import SignalMLError
 
 app = typer.Typer(
@@ -37,6 +38,10 @@ app.command(epilog="Example:  `signalml score recordings/`,  or  `signalml score
     score
 )
 app.command(epilog="Example:  `signalml evaluate champion data/fans --format json > evaluation.json`")(evaluate)
+app.command(epilog="Example:  `SIGNALML_PORT=8080 signalml run`,  data in ./var or SIGNALML_HOME")(run)
+app.command(
+    epilog="Example:  `SIGNALML_REDIS_URL=redis://:secret@queue:6379/0 signalml worker --queues extraction,scoring`"
+)(worker)
 
 
 @app.command(epilog="Example:  `SIGNALML_PORT=8080 signalml serve`,  or  `signalml serve --port 8080 --processes 2`")
@@ -48,14 +53,14 @@ def serve(
     ] = None,
 ) -> None:
     """Answer uploads over HTTP."""
-    from api.processes import serve as run
+    from api.processes import serve as listen
     from api.settings import Settings
 
     given: dict[str, Any] = {"host": host, "port": port, "processes": processes}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
     shown = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0") else settings.host  # noqa: S104 - compared only
     banner = f"Signal Machine Learning on http://{shown}:{settings.port}  (docs: /docs, home: {settings.home})"
-    run(settings, lambda: typer.echo(banner, err=True))
+    listen(settings, lambda: typer.echo(banner, err=True))
 
 
 @app.command()

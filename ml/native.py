@@ -2,16 +2,20 @@
 
 import ctypes
 import os
+import signal
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from functools import partial
+from typing import Any, TextIO
 
 from ml.errors import SignalMLError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 KEPT_BYTES = 256 * 2**20
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def reuse_memory() -> None:
@@ -25,6 +29,31 @@ def reuse_memory() -> None:
     if mallopt is not None:
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
         mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+
+
+def end_with(parent: int, number: signal.Signals) -> None:
+    """Have this process sent a signal when its parent is gone, however that ended (Linux only: elsewhere it stays).
+
+    Args:
+        parent: the process id of the parent; where that is another by now, this process ends at once.
+        number: which signal.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), number)
+
+
+def in_own_session(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
+    """Start a command that a terminal's Ctrl-C does not reach, and that is told to stop when this process is gone.
+
+    Args:
+        command: what to start; never anything that a client has sent.
+        options: of ``subprocess.Popen``.
+    """
+    # Only the process that was forked runs this; a thread that held a lock here would be needed for it to hang.
+    tied = partial(end_with, os.getpid(), signal.SIGTERM)
+    return subprocess.Popen(command, start_new_session=True, preexec_fn=tied, **options)  # noqa: S603 - see above
 
 
 @contextmanager

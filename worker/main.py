@@ -1,19 +1,19 @@
 """A worker: Celery's prefork pool, with everything that this project does not leave to its defaults."""
 
-import ctypes
 import logging
 import multiprocessing
 import os
 import signal
-import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from celery import signals
+from celery.exceptions import SecurityWarning
 
 from ml.logs import configure_logging
-from ml.native import reuse_memory
+from ml.native import end_with, reuse_memory
 from worker.jobs import Queue
 from worker.lease import StopFlag
 from worker.queue import JobQueue, celery_app
@@ -21,7 +21,6 @@ from worker.recovery import Recovery, step_for
 from worker.tasks import register
 
 logger = logging.getLogger("signalml.worker")
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # Uploads are answered first: a process of this niceness gets a 68th of a core that a normal one wants
 # (sched_prio_to_weight in the Linux kernel), and all of a core that nobody wants.
 NICENESS = 19
@@ -59,6 +58,8 @@ def run(options: Options) -> int:
     SIGTERM and SIGINT hand back what is under way, so that another worker goes on with it, and then end this one.
     """
     configure_logging(options.log_level)
+    # It warns of the superuser because of pickled messages, of which none is accepted here.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     # Celery's own lines of each message say less than the work's.
     for name in ("celery", "kombu"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(options.log_level.upper())))
@@ -105,10 +106,7 @@ def run(options: Options) -> int:
 
 def _begin_child(parent: int, niceness: int) -> None:
     """In a process that was just forked."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
+    end_with(parent, signal.SIGKILL)
     # Celery marks its processes as daemons, which may have no children; a training reads with processes of its own, and
     # those end with it (ml.parallel).
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # no public way

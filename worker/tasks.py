@@ -80,9 +80,7 @@ def _do(lease: Lease, taken: Taken, home: Path) -> None:
         _fail(lease, JobError(code=error.code, detail=str(error)))
     except Exception:  # whatever it is, somebody waits for the job's end, and the log has the cause
         logger.exception("unforeseen")
-        detail = (
-            f"Something went wrong in {taken.unit}; the workers' log has it under request_id {taken.request_id}."
-        )
+        detail = f"Something went wrong in {taken.unit}; the workers' log has it under request_id {taken.request_id}."
         _fail(lease, JobError(code="internal_error", detail=detail))
 
 

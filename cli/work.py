@@ -1,0 +1,90 @@
+"""``signalml worker`` and ``signalml run``: whoever does the long work, alone or with all the rest."""
+
+import os
+import subprocess
+import sys
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from api.settings import Settings
+from worker.broker import Broker, address_of
+from worker.jobs import QUEUES, QueueUnavailable
+
+WORKERS = {"worker": "extraction,scoring", "trainer": "training"}
+SECONDS_A_DAY = 24 * 3600
+
+
+def worker(
+    queues: Annotated[
+        str, typer.Option(help="Whose work it does: extraction, scoring, training, with commas between.")
+    ] = ",".join(QUEUES),
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Recordings worked on at once; else SIGNALML_WORKER_PROCESSES, or the cores."),
+    ] = None,
+) -> None:
+    """Do the long work that waits in the queue, until told to stop; what is under way is then handed back."""
+    from worker.main import Options, run
+
+    settings = Settings()
+    chosen = tuple(queue for queue in QUEUES if queue in queues.split(","))
+    unknown = set(queues.split(",")) - set(QUEUES)
+    if unknown or not chosen:
+        raise typer.BadParameter(f"{queues!r}: some of {', '.join(QUEUES)} were expected", param_hint="--queues")
+    # Trainings are one at a time: each uses all the cores that it finds.
+    children = 1 if chosen == ("training",) else processes or settings.worker_processes
+    options = Options(
+        url=queue_url(settings),
+        home=settings.home.absolute(),
+        queues=chosen,
+        children=children,
+        niceness=settings.worker_niceness,
+        kept_s=settings.jobs_kept_days * SECONDS_A_DAY,
+        log_level=settings.log_level,
+        alive=settings.worker_alive_file,
+    )
+    raise typer.Exit(run(options))
+
+
+def run() -> None:
+    """Run everything on this machine: the API, a worker, a trainer and, unless SIGNALML_REDIS_URL is set, a queue."""
+    from cli.together import Part, Together
+    from ml.logs import configure_logging
+    from ml.native import in_own_session
+
+    settings = Settings()
+    configure_logging(settings.log_level)
+    url = settings.redis_url
+    broker = Broker(settings.home) if url is None else None
+
+    def command(*words: str) -> subprocess.Popen[bytes]:
+        environment = os.environ | {"SIGNALML_REDIS_URL": url or queue_url(settings)}
+        return in_own_session([sys.executable, "-m", "cli.main", *words], env=environment)
+
+    parts = [
+        Part("api", partial(command, "serve")),
+        *(Part(name, partial(command, "worker", "--queues", queues)) for name, queues in WORKERS.items()),
+    ]
+    if broker is None:
+        Together(parts).run()
+        return
+    try:
+        Together([Part("queue", broker.start), *parts]).run()
+    finally:
+        broker.forget()
+
+
+def queue_url(settings: Settings) -> str:
+    """Where the queue is: as set, or the one that ``signalml run`` keeps in this home.
+
+    Raises:
+        QueueUnavailable: neither.
+    """
+    url = settings.redis_url or address_of(settings.home)
+    if url is None:
+        raise QueueUnavailable(
+            f"No job queue: SIGNALML_REDIS_URL is not set, and no  signalml run  is under way in {settings.home}."
+        )
+    return url
