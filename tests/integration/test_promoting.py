@@ -1,0 +1,185 @@
+"""Real candidates beside real champions: the better one answers, the worse one is kept out, and it is said why."""
+
+import csv
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from ml.dataset import index
+from ml.registry import Registry
+from ml.simulate import simulate
+from ml.training import Options, Trained, run
+from ml.training.comparing import Comparison, compare_with_champion
+from ml.training.promoting import promote
+from tests.integration.trainings import TINY, signalml
+
+EPOCHS = 20
+ONE, OTHER = "id_00", "id_02"
+SIDE = TINY.files // 2
+
+
+@pytest.fixture(scope="module")
+def fans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One fan's sessions as if they were of two, in two manifests: in ``swapped.csv`` the first one's labels are."""
+    folder = simulate(tmp_path_factory.mktemp("simulated") / "fans", plan=TINY, processes=1)
+    with (folder / "manifest.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    other = {"normal": "abnormal", "abnormal": "normal"}
+    for name in ("right", "swapped"):
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(("path", "label", "group", "machine", "machine_id"))
+            for row in rows:
+                machine_id = (ONE, OTHER)[int(row["group"][-2:]) % 2]
+                label = other[row["label"]] if (name, machine_id) == ("swapped", ONE) else row["label"]
+                table.writerow((row["path"], label, row["group"], "fan", machine_id))
+    return folder
+
+
+def options(source: Path, *, held_out: str = OTHER, refit: bool = True, seed: int = 0) -> Options:
+    """Learned from one machine, measured on the other."""
+    return Options(
+        source=source, name=source.stem, split="machine", held_out=held_out, epochs=EPOCHS, refit=refit, seed=seed
+    )
+
+
+def commanded(home: Path, source: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """The same, as a user asks for it, and to be promoted if it is better."""
+    choices = ("--name", source.stem, "--split", "machine", "--held-out", OTHER, "--epochs", EPOCHS)
+    done = signalml(home, "train", source, *choices, "--processes", 1, "--if-better", *more)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+Homed = tuple[Path, Trained]
+
+
+def champion_of(home: Path, chosen: Options) -> Homed:
+    """A home with this champion."""
+    trained = run(chosen, home, processes=1)
+    Registry(home).promote(trained.version)
+    return home, trained
+
+
+@pytest.fixture(scope="module")
+def good(fans: Path, tmp_path_factory: pytest.TempPathFactory) -> Homed:
+    """A champion that hears well, and has learned from all there is."""
+    return champion_of(tmp_path_factory.mktemp("good"), options(fans / "right.csv"))
+
+
+@pytest.fixture(scope="module")
+def bad(fans: Path, tmp_path_factory: pytest.TempPathFactory) -> Homed:
+    """A champion that was taught the opposite, and never heard the other machine."""
+    return champion_of(tmp_path_factory.mktemp("bad"), options(fans / "swapped.csv", refit=False))
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Callable[[Homed], Path]:
+    """A home to change."""
+    return lambda homed: Path(shutil.copytree(homed[0], tmp_path / "home"))
+
+
+def kept(home: Path, version: str) -> dict[str, object]:
+    """The comparison that is on record."""
+    found: dict[str, object] = json.loads((home / "training" / version / "comparison.json").read_bytes())
+    return found
+
+
+def last(lines: Sequence[str]) -> str:
+    """The version that a command prints."""
+    return lines[-1]
+
+
+def test_the_first_candidate_is_promoted(fans: Path, tmp_path: Path) -> None:
+    """There is nothing to beat, which is printed; asked again, it is champion already, and nothing is fitted."""
+    done = commanded(tmp_path, fans / "right.csv")
+    version = last(done.stdout.splitlines())
+    assert "Promoted: No model is champion: there is nothing to beat." in done.stdout
+    assert "signalml models promote" not in done.stdout
+    assert Registry(tmp_path).resolve("champion") == version
+    assert kept(tmp_path, version)["basis"] == "no champion"
+    done = commanded(tmp_path, fans / "right.csv")
+    assert f"Promoted: {version} is the champion already." in done.stdout
+    assert "epochs" not in done.stderr
+    assert kept(tmp_path, version)["basis"] == "no champion"
+
+
+def test_a_better_candidate_is_promoted(fans: Path, bad: Homed, copied: Callable[[Homed], Path]) -> None:
+    """Both judged the machine that neither has learned from; the champion before is one step back."""
+    home = copied(bad)
+    done = commanded(home, fans / "right.csv")
+    version = last(done.stdout.splitlines())
+    registry = Registry(home)
+    assert registry.aliases() == {"champion": version, "previous": bad[1].version}
+    found = kept(home, version)
+    assert (found["basis"], found["paired"]["n"]) == ("judged by both", SIDE)  # type: ignore[index]  # JSON
+    assert f"on the same {SIDE} recordings of 12 groups" in done.stdout
+    assert ": better." in done.stdout
+
+
+def test_a_worse_candidate_is_kept_out(fans: Path, good: Homed, copied: Callable[[Homed], Path]) -> None:
+    """The champion knows all recordings by now; what it was measured on before that is what counts."""
+    home = copied(good)
+    done = commanded(home, fans / "swapped.csv")
+    version = last(done.stdout.splitlines())
+    assert Registry(home).aliases() == {"champion": good[1].version}
+    assert kept(home, version)["basis"] == "held out of both"
+    assert "Not promoted: AUC " in done.stdout
+    assert ": worse." in done.stdout
+    assert f"signalml models promote {version}" in done.stdout
+
+
+def compared(trained: Trained, chosen: Options, home: Path) -> Comparison:
+    """A candidate of this process beside the champion."""
+    return compare_with_champion(trained, chosen, index(chosen.source, processes=1), home, processes=1)
+
+
+def test_figures_of_then_are_those_of_the_networks_that_were_measured(
+    fans: Path, good: Homed, copied: Callable[[Homed], Path]
+) -> None:
+    """Neither those of the champion that has learned from the recordings, nor of the candidate that has."""
+    home = copied(good)
+    chosen = options(fans / "right.csv", seed=1)
+    trained = run(chosen, home, processes=1)
+    found = compared(trained, chosen, home)
+    assert found.paired is not None
+    assert found.paired.candidate_auc.value == trained.evaluation.auc_gain_randomised.value
+    assert found.paired.champion_auc.value == good[1].evaluation.auc_gain_randomised.value
+
+
+def test_a_champion_that_has_seen_everything_stays(fans: Path, good: Homed, copied: Callable[[Homed], Path]) -> None:
+    """It was fitted to all, and measured on the other machine: nothing is left that says who is better."""
+    home = copied(good)
+    chosen = options(fans / "right.csv", held_out=ONE)
+    trained = run(chosen, home, processes=1)
+    found = compared(trained, chosen, home)
+    assert found.basis == "none"
+    assert "0 normal and 0 abnormal are of machines that it has not learned from" in found.says
+    decided = promote(trained.version, found, "if-better", home)
+    assert (decided.promoted, decided.reason) == (False, found.says)
+    assert Registry(home).aliases() == {"champion": good[1].version}
+
+
+def test_a_champion_that_came_meanwhile_stays(fans: Path, bad: Homed, copied: Callable[[Homed], Path]) -> None:
+    """The candidate beat the one before; nobody knows whether it beats this one."""
+    home = copied(bad)
+    chosen = options(fans / "right.csv", refit=False)
+    trained = run(chosen, home, processes=1)
+    found = compared(trained, chosen, home)
+    meanwhile = run(options(fans / "right.csv", seed=1), home, processes=1).version
+    Registry(home).promote(meanwhile)
+    decided = promote(trained.version, found, "if-better", home)
+    assert not decided.promoted
+    assert f"{meanwhile} is champion by now" in decided.reason
+    assert Registry(home).resolve("champion") == meanwhile
+
+
+def test_promoting_twice_over_is_refused(tmp_path: Path) -> None:
+    """Before anything is read."""
+    done = signalml(tmp_path, "train", tmp_path, "--name", "fan", "--promote", "--if-better")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "--promote and --if-better were given; one of them was expected." in done.stderr
