@@ -3,12 +3,16 @@
 All of these are coroutines, because FastAPI would send a plain function through a thread of its own.
 """
 
+import asyncio
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 
 from api.services import Services, services_of
-from api.uploads import Upload, read_form, read_one
+from api.uploads import Form, Upload, read_form, read_one
+from ml.dataset.collection import Collection
+from ml.dataset.labelling import FIELDS
+from ml.dataset.names import NAME_PATTERN
 
 
 async def services(request: Request) -> Services:
@@ -47,9 +51,43 @@ async def any_upload(request: Request, services: PlaceDep) -> Upload:
 async def batch_upload(request: Request, services: PlaceDep) -> list[Upload]:
     """All files of a multipart form."""
     with services.metrics.stage("receive"):
-        return await read_form(request, most=services.settings.max_batch_files)
+        return (await read_form(request, most=services.settings.max_batch_files)).files
+
+
+DatasetName = Annotated[
+    str,
+    Path(
+        description="1 to 64 lower-case letters, digits, dots, hyphens and underscores.",
+        json_schema_extra={"pattern": f"^{NAME_PATTERN.pattern}$"},
+        examples=["hall-3"],
+    ),
+]
+
+
+async def collection(name: DatasetName, services: ServicesDep) -> Collection:
+    """The dataset that a path names, whether or not it is there.
+
+    Raises:
+        InvalidName
+    """
+    return services.collection(name)
+
+
+CollectionDep = Annotated[Collection, Depends(collection)]
+
+
+async def recordings_form(request: Request, collection: CollectionDep, services: PlaceDep) -> Form:
+    """Recordings and what is said of them; the dataset is looked at first, which may spare both sides the upload.
+
+    Raises:
+        DatasetReadOnly
+    """
+    await asyncio.to_thread(collection.require_writable)
+    with services.metrics.stage("receive"):
+        return await read_form(request, most=services.settings.max_batch_files, fields=FIELDS)
 
 
 MultipartUpload = Annotated[Upload, Depends(multipart_upload)]
 AnyUpload = Annotated[Upload, Depends(any_upload)]
 BatchUpload = Annotated[list[Upload], Depends(batch_upload)]
+RecordingsForm = Annotated[Form, Depends(recordings_form)]

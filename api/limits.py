@@ -1,7 +1,7 @@
 """How much a client may send, how long it may take, and how much is held for all clients at once."""
 
 import asyncio
-from collections.abc import Collection
+import re
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,21 +19,21 @@ class BodyGuard:
     A Content-Length over the limit is answered before anything is read; a body without one, or with a false one, is
     counted as it comes. The bytes count against the sum until the answer is sent.
 
-    ``upload_paths`` take ``max_body_bytes``; all others take :data:`SMALL_BODY_BYTES`.
+    Paths that ``uploads`` matches as a whole take ``max_body_bytes``; all others take :data:`SMALL_BODY_BYTES`.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         metrics: Metrics,
-        upload_paths: Collection[str],
+        uploads: re.Pattern[str],
         max_body_bytes: int,
         max_buffered_bytes: int,
         timeout_s: float,
     ) -> None:
         self._app = app
         self._metrics = metrics
-        self._upload_paths = upload_paths
+        self._uploads = uploads
         self._max_body_bytes = max_body_bytes
         self._max_buffered_bytes = max_buffered_bytes
         self._timeout_s = timeout_s
@@ -44,7 +44,7 @@ class BodyGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._max_body_bytes if scope["path"] in self._upload_paths else SMALL_BODY_BYTES
+        limit = self._max_body_bytes if self._uploads.fullmatch(scope["path"]) else SMALL_BODY_BYTES
         announced = _content_length(scope)
         if announced is not None and announced > limit:
             self._metrics.refused(BodyTooLarge.code)

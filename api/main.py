@@ -1,6 +1,7 @@
 """The application: :func:`create_app` puts the rooms together."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from api import problems
 from api.limits import BodyGuard
 from api.observing import RequestObserver
-from api.routers import health, inference, models
+from api.routers import datasets, health, inference, models
 from api.services import Services
 from api.settings import Settings
 
@@ -48,12 +49,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.services = services
     app.include_router(inference.router)
     app.include_router(models.router)
+    app.include_router(datasets.router)
     app.include_router(health.router)
     problems.install(app)
     app.add_middleware(
         BodyGuard,
         metrics=services.metrics,
-        upload_paths=inference.UPLOAD_PATHS,
+        uploads=re.compile("|".join((*map(re.escape, inference.UPLOAD_PATHS), datasets.UPLOAD_PATH))),
         max_body_bytes=settings.max_body_bytes,
         max_buffered_bytes=settings.max_buffered_bytes,
         timeout_s=settings.body_timeout_s,

@@ -1,6 +1,8 @@
 """What one application is made of, and where a request finds it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Self
 
 from starlette.requests import HTTPConnection
@@ -11,7 +13,11 @@ from api.queue_watch import QueueWatch
 from api.serving import InferenceExecutor, LiveModel
 from api.settings import Settings
 from ml.audio import AudioLimits
+from ml.dataset.collection import Collection
 from ml.registry import Registry
+
+# Datasets whose journal is held as it was read last; a thousand recordings take about 1.5 MB.
+COLLECTIONS_KEPT = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,7 @@ class Services:
     metrics: Metrics
     keys: KeyStore
     queue: QueueWatch
+    collection: Callable[[str], Collection]
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -41,6 +48,7 @@ class Services:
             metrics=Metrics(live),
             keys=KeyStore(settings.home),
             queue=QueueWatch(settings.redis_url),
+            collection=lru_cache(COLLECTIONS_KEPT)(partial(Collection, settings.home)),
         )
 
 

@@ -4,6 +4,7 @@ The form is parsed by python-multipart. Starlette's wrapper around it would put 
 be full, and copies each byte twice more.
 """
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastapi import Request
@@ -11,7 +12,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from api.errors import MalformedMultipart, MissingPart, TooManyParts, UnsupportedMediaType
+from api.errors import InvalidRequest, MalformedMultipart, MissingPart, TooManyParts, UnsupportedMediaType
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -25,6 +26,8 @@ MAX_PART_HEADER_BYTES = 8192
 # Parts are parsed on the event loop: 32 MiB of empty ones would hold it for ten seconds.
 MAX_OTHER_PARTS = 100
 NAMES_TOLD = 10  # of other parts, in the sentence that says which were there
+MAX_FIELD_BYTES = 4096  # of one part that is text
+MAX_NAME_TOLD = 64
 
 
 class Upload(NamedTuple):
@@ -32,6 +35,13 @@ class Upload(NamedTuple):
 
     name: str
     content: bytearray
+
+
+class Form(NamedTuple):
+    """The files of a multipart form, and the parts of it that are text, by their names."""
+
+    files: list[Upload]
+    fields: dict[str, str]
 
 
 async def read_one(request: Request, raw: bool) -> Upload:
@@ -45,15 +55,23 @@ async def read_one(request: Request, raw: bool) -> Upload:
         async for chunk in request.stream():
             content += chunk
         return Upload("body", content)
-    (upload,) = await read_form(request, most=1, also=RAW_TYPES if raw else ())
-    return upload
+    form = await read_form(request, most=1, also=RAW_TYPES if raw else ())
+    return form.files[0]
 
 
-async def read_form(request: Request, most: int, also: tuple[str, ...] = ()) -> list[Upload]:
-    """The files called ``file`` of a multipart form: at least one, at most ``most``. Other parts are passed over.
+async def read_form(request: Request, most: int, also: tuple[str, ...] = (), fields: Collection[str] = ()) -> Form:
+    """The files called ``file`` of a multipart form, and what it says beside them.
+
+    Args:
+        request: whose body it is.
+        most: files; there must be one at least.
+        also: types of body that the route takes beside a form.
+        fields: names of the parts that are text. Where there are some, a part of any other name is refused, because it
+            may be one of them mistyped; where there are none, other parts are passed over.
 
     Raises:
         UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts
+        InvalidRequest: a part that is not known, is there twice, is too long or is no text.
     """
     kind = _media_type(request)
     if kind != MULTIPART:
@@ -61,7 +79,7 @@ async def read_form(request: Request, most: int, also: tuple[str, ...] = ()) -> 
     boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary")
     if not boundary:
         raise MalformedMultipart("The Content-Type names no boundary between the parts of the form.")
-    form = _Form(most)
+    form = _Form(most, fields)
     try:
         parser = MultipartParser(boundary, form.callbacks())
         async for chunk in request.stream():
@@ -69,15 +87,17 @@ async def read_form(request: Request, most: int, also: tuple[str, ...] = ()) -> 
         parser.finalize()
     except FormParserError as error:
         raise MalformedMultipart(f"The multipart form cannot be read: {error}") from error
-    return form.uploads()
+    return form.whole()
 
 
 class _Form:
     """Collects the parts as the parser comes upon them."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, fields: Collection[str]) -> None:
         self._most = most
+        self._known_fields = fields
         self._uploads: list[Upload] = []
+        self._fields: dict[str, bytearray] = {}
         self._others: set[str] = set()
         self._passed_over = 0
         self._open = False
@@ -97,15 +117,15 @@ class _Form:
             "on_part_end": self._on_part_end,
         }
 
-    def uploads(self) -> list[Upload]:
-        """The files, once the whole form is read."""
+    def whole(self) -> Form:
+        """What was in it, once all of it is read."""
         if self._open:
             raise MalformedMultipart("The multipart form ends inside a part: its closing boundary is missing.")
         if not self._uploads:
             hint = " It came without a file name: send it as a file." if PART in self._others else ""
             names = sorted(self._others)[:NAMES_TOLD]
             raise MissingPart(f"The form has the parts {names}; a file in a part called {PART!r} was expected.{hint}")
-        return self._uploads
+        return Form(self._uploads, {name: _text(name, content) for name, content in self._fields.items()})
 
     def _on_part_begin(self) -> None:
         self._open = True
@@ -135,7 +155,11 @@ class _Form:
             raise MalformedMultipart("A part of the form has no name in its Content-Disposition.")
         name = options[b"name"].decode("utf-8", "replace")
         file_name = options.get(b"filename", b"").decode("utf-8", "replace")
+        if name in self._known_fields:
+            self._begin_field(name)
+            return
         if name != PART or not file_name:
+            self._refuse_if_mistyped(name)
             self._content = None
             self._passed_over += 1
             if self._passed_over > MAX_OTHER_PARTS:
@@ -148,12 +172,34 @@ class _Form:
         self._content = bytearray()
         self._uploads.append(Upload(file_name, self._content))
 
+    def _begin_field(self, name: str) -> None:
+        if name in self._fields:
+            raise InvalidRequest(f"The form has the part {name!r} twice; it holds for every file, so one was expected.")
+        self._content = self._fields[name] = bytearray()
+
+    def _refuse_if_mistyped(self, name: str) -> None:
+        if self._known_fields and name != PART:
+            known = ", ".join((PART, *self._known_fields))
+            raise InvalidRequest(f"The form has a part {name[:MAX_NAME_TOLD]!r}; {known} are known.")
+
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._content is not None:
             self._content += memoryview(data)[start:end]
+            self._check_field(self._content)
+
+    def _check_field(self, content: bytearray) -> None:
+        if len(content) > MAX_FIELD_BYTES and any(content is field for field in self._fields.values()):
+            raise InvalidRequest(f"A part of the form that is text is longer than {MAX_FIELD_BYTES} bytes.")
 
     def _on_part_end(self) -> None:
         self._open = False
+
+
+def _text(name: str, content: bytearray) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"The part {name!r} of the form is no text in UTF-8: {error.reason}.") from error
 
 
 def _media_type(request: Request) -> str:

@@ -223,7 +223,7 @@ class DatasetError(SignalMLError):
 
 
 class DatasetNotFound(DatasetError):
-    """There is no such folder or manifest."""
+    """There is no such dataset, folder or manifest."""
 
     code = "dataset_not_found"
 

@@ -27,7 +27,8 @@ def writing(folder: Path) -> Iterator[None]:
     Raises:
         StorageFull: the disk filled up meanwhile.
     """
-    with full_disk_named(folder, "nothing of it was kept"):
+    # By its name alone: the sentence goes to clients, whom the server's folders do not concern.
+    with full_disk_named(Path(folder.name), "nothing of it was kept"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Beside the folder, so that whoever waits for it while the folder is removed holds the lock of the next one.
         with locked(folder.with_name(f".{folder.name}.lock")):

@@ -1,7 +1,7 @@
 """What people say of a recording: its labels, checked, and one revision of them for each time they were changed."""
 
 import math
-import unicodedata
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import get_args
@@ -10,8 +10,8 @@ from ml.dataset.entries import Label
 from ml.errors import RecordingLabelsInvalid
 
 MAX_TEXT = 64
-# Unicode's control, format and surrogate characters, and its line and paragraph separators.
-UNPRINTED = ("Cc", "Cf", "Cs", "Zl", "Zp")
+# No control character, and no line or paragraph separator; as a regular expression that JSON Schema knows too.
+TEXT_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
 Given = Mapping[str, str | float | None]
 
 
@@ -91,8 +91,7 @@ def checked(given: Given) -> dict[str, str | float | None]:
     Raises:
         RecordingLabelsInvalid: with the field and what was expected of it.
     """
-    stripped = {name: value.strip() if isinstance(value, str) else value for name, value in given.items()}
-    return {name: _checked(name, value) for name, value in stripped.items() if value != ""}
+    return {name: _checked(name, value) for name, value in given.items() if value is None or str(value).strip()}
 
 
 def _checked(name: str, value: str | float | None) -> str | float | None:
@@ -120,9 +119,9 @@ def _decibels(value: str | float) -> float:
 def _text(name: str, value: str | float) -> str:
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         raise RecordingLabelsInvalid(f"{name} is {_shown(value)}; at most {MAX_TEXT} characters were expected.")
-    if any(unicodedata.category(character) in UNPRINTED for character in value):
+    if not re.fullmatch(TEXT_PATTERN, value):
         raise RecordingLabelsInvalid(f"{name} is {_shown(value)}; a text without control characters was expected.")
-    return value
+    return value.strip()
 
 
 def _shown(value: str | float) -> str:

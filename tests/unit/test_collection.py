@@ -140,7 +140,8 @@ def test_the_history_of_labels_is_kept(hall: Collection) -> None:
         ({"machine": "x" * 65}, "64 characters"),
         ({"machine_id": "a\nb"}, "control characters"),
         ({"group": "a\0b"}, "control characters"),
-        ({"group": "a\u202eb"}, "control characters"),
+        ({"group": "a\u2028b"}, "control characters"),
+        ({"group": "a\n"}, "control characters"),
         ({"colour": "red"}, "machine_id"),
     ],
 )

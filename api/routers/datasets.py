@@ -1,0 +1,315 @@
+"""Datasets that grow: recordings in, labels by people, and what is there. Redis is never touched."""
+
+import asyncio
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path as FilePath
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi.responses import FileResponse
+
+from api.dataset_schemas import (
+    UNLABELLED,
+    DatasetList,
+    DatasetNew,
+    DatasetSummary,
+    LabelsChange,
+    RecordingDetails,
+    RecordingPage,
+    RecordingSummary,
+    UploadResponse,
+    UploadResult,
+)
+from api.dependencies import CollectionDep, RecordingsForm, ServicesDep
+from api.errors import (
+    BodyTimeout,
+    BodyTooLarge,
+    Busy,
+    InvalidRequest,
+    MalformedMultipart,
+    MissingKey,
+    MissingPart,
+    ScopeMissing,
+    TooManyParts,
+    UnsupportedMediaType,
+)
+from api.problems import documented, problem_of
+from api.routers.inference import AUDIO_ERRORS, FILE
+from api.security import requires
+from api.services import Services
+from api.uploads import MULTIPART, PART, Upload
+from ml import errors
+from ml.audio import survey
+from ml.dataset.collected import Recording, is_collection
+from ml.dataset.collection import Added, Collection
+from ml.dataset.labelling import MAX_TEXT, TEXT_PATTERN, Given, checked
+from ml.dataset.named import names
+from ml.errors import SignalMLError
+from ml.logs import current_request_id
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+# A regular expression, because the path names the dataset.
+UPLOAD_PATH = f"{router.prefix}/[^/]+/recordings"
+CanRead = Depends(requires("predict"))
+CanChange = Depends(requires("admin"))
+KEY_ERRORS = (MissingKey, ScopeMissing)
+BODY_ERRORS = (BodyTooLarge, BodyTimeout, InvalidRequest)
+NAMED = (*KEY_ERRORS, errors.InvalidName, errors.DatasetNotFound)
+OF_COLLECTION = (*NAMED, errors.DatasetReadOnly)
+OF_RECORDING = (*OF_COLLECTION, errors.RecordingNotFound)
+FORM_ERRORS = (UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts, Busy)
+UPLOAD_ERRORS = (
+    *KEY_ERRORS,
+    *BODY_ERRORS,
+    *FORM_ERRORS,
+    # The service listens to all channels here: none can be missing.
+    *(kind for kind in AUDIO_ERRORS if kind is not errors.ChannelNotFound),
+    errors.InvalidName,
+    errors.DatasetReadOnly,
+    errors.RecordingLabelsInvalid,
+    errors.StorageFull,
+)
+MAX_PAGE = 1000
+TEXT: dict[str, Any] = {"type": "string", "maxLength": MAX_TEXT, "pattern": TEXT_PATTERN}
+FORM: dict[str, Any] = {
+    "schema": {
+        "type": "object",
+        "properties": {
+            PART: {"type": "array", "items": FILE, "minItems": 1},
+            "label": {"type": "string", "enum": ["normal", "abnormal", ""]},
+            "machine": TEXT,
+            "machine_id": TEXT,
+            "snr_db": {"type": "number", "description": "In decibels."},
+            "fault": TEXT | {"description": "Goes with the label `abnormal`."},
+            "group": TEXT | {"description": "The recording session."},
+        },
+        "required": [PART],
+        "additionalProperties": False,
+    }
+}
+AUDIO = {
+    kind: {"schema": {"type": "string", "format": "binary"}, "example": magic}
+    for kind, magic in (("audio/wav", "RIFF..."), ("audio/flac", "fLaC..."))
+}
+RecordingId = Annotated[str, Path(description="Of its sound.", examples=["2c26b46b68ffc68ff99b453c1d304134"])]
+
+
+@router.get("", summary="All datasets", dependencies=[CanRead], responses=documented(*KEY_ERRORS))
+async def list_datasets(services: ServicesDep) -> DatasetList:
+    """Collections, with what is in them, and folders that were laid there by hand."""
+    return await asyncio.to_thread(_list, services)
+
+
+@router.post(
+    "",
+    summary="Make a dataset",
+    status_code=201,
+    dependencies=[CanChange],
+    responses=documented(*KEY_ERRORS, *BODY_ERRORS, errors.InvalidName, errors.DatasetExists, errors.StorageFull),
+)
+async def create_dataset(new: DatasetNew, services: ServicesDep, response: Response) -> DatasetSummary:
+    """An empty one; an upload makes the one that it names too. `Location` is where it is shown."""
+    collection = services.collection(new.name)
+    await asyncio.to_thread(collection.create, current_request_id())
+    response.headers["Location"] = f"{router.prefix}/{new.name}"
+    return await asyncio.to_thread(_summary, collection)
+
+
+@router.get("/{name}", summary="One dataset", dependencies=[CanRead], responses=documented(*NAMED))
+async def show_dataset(collection: CollectionDep) -> DatasetSummary:
+    """How many recordings of which label, and the version that a job would begin with."""
+    return await asyncio.to_thread(_summary, collection)
+
+
+@router.delete(
+    "/{name}",
+    summary="Remove a dataset",
+    status_code=204,
+    dependencies=[CanChange],
+    responses=documented(*OF_COLLECTION, errors.StorageFull),
+)
+async def remove_dataset(collection: CollectionDep) -> None:
+    """With all its recordings, from one moment to the next. A folder that was laid there by hand is not touched."""
+    await asyncio.to_thread(collection.delete)
+
+
+@router.post(
+    "/{name}/recordings",
+    summary="Put recordings in",
+    status_code=201,
+    dependencies=[CanChange],
+    openapi_extra={"requestBody": {"required": True, "content": {MULTIPART: FORM}}},
+    responses=documented(*UPLOAD_ERRORS)
+    | {200: {"model": UploadResponse, "description": "Every sound was there already, or was refused."}},
+)
+async def put_recordings(
+    collection: CollectionDep, form: RecordingsForm, services: ServicesDep, response: Response
+) -> UploadResponse:
+    """Takes one or many parts `file`, and labels that hold for all of them; the dataset is made if it is not there.
+
+    A sound that is there already is kept once, whatever file it comes in: labels that are given and differ then count
+    as a correction. What is acknowledged is on the disk. A single file that is refused is answered with its problem;
+    of several, none fails the others.
+    """
+    services.executor.refuse_if_full()
+    given, taking = checked(form.fields), _Taking(services, collection)
+    if len(form.files) == 1:
+        results = [_result(form.files[0], await taking(form.files[0], given))]
+    else:
+        results = [await taking.or_error(upload, given) for upload in form.files]
+    if not any(result.added for result in results):
+        response.status_code = 200
+    return UploadResponse(results=results)
+
+
+@router.get(
+    "/{name}/recordings",
+    summary="What is in a dataset",
+    dependencies=[CanRead],
+    responses=documented(*OF_COLLECTION, InvalidRequest),
+)
+async def list_recordings(
+    collection: CollectionDep,
+    label: Annotated[
+        Literal["normal", "abnormal", "unlabelled"] | None, Query(description="Only those with this label.")
+    ] = None,
+    machine_id: Annotated[str | None, Query(description="Only those of this machine.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Recordings on a page.")] = 100,
+    cursor: Annotated[int, Query(ge=0, description="`next_cursor` of the page before.")] = 0,
+) -> RecordingPage:
+    """A page of recordings in the order of their upload; what is put in meanwhile comes on the last page."""
+    return await asyncio.to_thread(_page, collection, label, machine_id, limit, cursor)
+
+
+@router.get(
+    "/{name}/recordings/{recording}",
+    summary="One recording",
+    dependencies=[CanRead],
+    responses=documented(*OF_RECORDING),
+)
+async def show_recording(collection: CollectionDep, recording: RecordingId) -> RecordingDetails:
+    """With every revision of its labels: what they were, since when, and by which request."""
+    return RecordingDetails.of(await asyncio.to_thread(collection.recording, recording))
+
+
+@router.get(
+    "/{name}/recordings/{recording}/audio",
+    summary="Listen to a recording",
+    dependencies=[CanRead],
+    response_class=FileResponse,
+    responses=documented(*OF_RECORDING) | {200: {"content": AUDIO}},
+)
+async def listen(collection: CollectionDep, recording: RecordingId) -> FileResponse:
+    """The file as it was uploaded."""
+    known, file = await asyncio.to_thread(_file, collection, recording)
+    return FileResponse(
+        file,
+        media_type="audio/flac" if file.suffix == ".flac" else "audio/wav",
+        filename=known.file_name,
+        content_disposition_type="inline",
+        headers={"X-Content-Type-Options": "nosniff"},
+    )
+
+
+@router.patch(
+    "/{name}/recordings/{recording}",
+    summary="Label a recording",
+    dependencies=[CanChange],
+    responses=documented(*OF_RECORDING, *BODY_ERRORS, errors.RecordingLabelsInvalid, errors.StorageFull),
+)
+async def label_recording(collection: CollectionDep, recording: RecordingId, change: LabelsChange) -> RecordingDetails:
+    """A person's correction, as a new revision; the earlier ones are kept."""
+    relabelling = partial(collection.relabel, recording, change.given(), current_request_id())
+    return RecordingDetails.of(await asyncio.to_thread(relabelling))
+
+
+@router.delete(
+    "/{name}/recordings/{recording}",
+    summary="Remove a recording",
+    status_code=204,
+    dependencies=[CanChange],
+    responses=documented(*OF_RECORDING, errors.StorageFull),
+)
+async def remove_recording(collection: CollectionDep, recording: RecordingId) -> None:
+    """With its file; jobs that are pinned to a version that had it go on without it."""
+    await asyncio.to_thread(collection.remove, recording, current_request_id())
+
+
+def _list(services: Services) -> DatasetList:
+    return DatasetList(datasets=list(_summaries(services)))
+
+
+def _summaries(services: Services) -> Iterator[DatasetSummary]:
+    for name in names(services.settings.home):
+        try:
+            yield _summary(services.collection(name))
+        except errors.DatasetNotFound:
+            continue  # removed since it was listed
+
+
+def _summary(collection: Collection) -> DatasetSummary:
+    if collection.folder.is_dir() and not is_collection(collection.folder):
+        return DatasetSummary.of_folder(collection.name)
+    return DatasetSummary.of(collection.name, collection.now())
+
+
+def _page(collection: Collection, label: str | None, machine_id: str | None, limit: int, cursor: int) -> RecordingPage:
+    matching = (
+        recording
+        for recording in collection.recordings()
+        if recording.number > cursor
+        and (label is None or (recording.labels.label or UNLABELLED) == label)
+        and (machine_id is None or recording.labels.machine_id == machine_id)
+    )
+    found = list(islice(matching, limit + 1))
+    return RecordingPage(
+        recordings=[RecordingSummary.of(recording) for recording in found[:limit]],
+        next_cursor=found[limit - 1].number if len(found) > limit else None,
+    )
+
+
+def _file(collection: Collection, recording_id: str) -> tuple[Recording, FilePath]:
+    return collection.recording(recording_id), collection.file(recording_id)
+
+
+class _Taking:
+    """Uploads on their way into one dataset, in the name of one request that has been let in."""
+
+    def __init__(self, services: Services, collection: Collection) -> None:
+        self._services = services
+        self._collection = collection
+
+    async def __call__(self, upload: Upload, given: Given) -> Added:
+        """The sound is read where inference is, the disk is written elsewhere: a slow one holds no place."""
+        reading = partial(survey, upload.content, self._services.limits)
+        facts = await self._services.executor.run(reading, admitted=True)
+        adding = partial(self._collection.add, upload.content, facts, upload.name, given, current_request_id())
+        return await asyncio.to_thread(adding)
+
+    async def or_error(self, upload: Upload, given: Given) -> UploadResult:
+        """One of several: its error is its own."""
+        try:
+            return _result(upload, await self(upload, given))
+        except SignalMLError as error:
+            self._services.metrics.refused(error.code)
+            return UploadResult(
+                file_name=upload.name,
+                id=None,
+                added=False,
+                relabelled=False,
+                recording=None,
+                error=problem_of(error),
+            )
+
+
+def _result(upload: Upload, done: Added) -> UploadResult:
+    return UploadResult(
+        file_name=upload.name,
+        id=done.recording.id,
+        added=done.added,
+        relabelled=done.relabelled,
+        recording=RecordingSummary.of(done.recording),
+        error=None,
+    )
