@@ -76,17 +76,18 @@ class Metrics:
         """Count one stage of an inference that was timed elsewhere."""
         self._stages.labels(name).observe(seconds)
 
-    def exposition(self) -> bytes:
-        """All metrics in Prometheus's text format."""
+    def exposition(self, *more: Collector) -> bytes:
+        """All metrics in Prometheus's text format, and what else is collected for this scrape alone."""
         scrape = CollectorRegistry()
         if self._several:
             MultiProcessCollector(scrape)  # type: ignore[no-untyped-call]  # the library has no types here
             counted = generate_latest(scrape)
         else:
             counted = generate_latest(self._registry)
-        models = CollectorRegistry()
-        models.register(_ModelInfo(self._live))
-        return counted + generate_latest(models)
+        present = CollectorRegistry()
+        for collector in (_ModelInfo(self._live), *more):
+            present.register(collector)
+        return counted + generate_latest(present)
 
 
 class _ModelInfo(Collector):

@@ -191,4 +191,7 @@ def run(listening: socket.socket) -> None:
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    server = uvicorn.Server(config)
+    # Streams of events go on for as long as a job does: they are told when the server stops.
+    application().state.services.jobs.closing = lambda: server.should_exit
+    server.run(sockets=[listening])

@@ -6,6 +6,7 @@ import os
 import signal
 import warnings
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from worker.lease import StopFlag
 from worker.queue import JobQueue, celery_app
 from worker.recovery import Recovery, step_for
 from worker.tasks import register
+from worker.transport import use_for_redis
 
 logger = logging.getLogger("signalml.worker")
 # Uploads are answered first: a process of this niceness gets a 68th of a core that a normal one wants
@@ -57,13 +59,15 @@ def run(options: Options) -> int:
 
     SIGTERM and SIGINT hand back what is under way, so that another worker goes on with it, and then end this one.
     """
-    configure_logging(options.log_level)
+    # On a descriptor of its own: what a training holds back of TensorFlow's notes (ml.native) is not this.
+    configure_logging(options.log_level, os.fdopen(os.dup(2), "w", buffering=1))
     # It warns of the superuser because of pickled messages, of which none is accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     # Celery's own lines of each message say less than the work's.
     for name in ("celery", "kombu"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(options.log_level.upper())))
     stopping = StopFlag()
+    use_for_redis()
     app = celery_app(options.url)
     register(app, options.url, options.home, stopping)
     recovery = Recovery(
@@ -71,10 +75,10 @@ def run(options: Options) -> int:
     )
     app.steps["consumer"].add(step_for(recovery))
     app.conf.worker_proc_alive_timeout = FORKED_WITHIN_S
-    parent = os.getpid()
+    parent, standard = os.getpid(), multiprocessing.current_process()
 
     def on_fork(**_: Any) -> None:
-        _begin_child(parent, options.niceness)
+        _begin_child(parent, standard, options.niceness)
 
     def on_stop(**_: Any) -> None:
         stopping.set()
@@ -104,12 +108,12 @@ def run(options: Options) -> int:
     return int(worker.exitcode or 0)
 
 
-def _begin_child(parent: int, niceness: int) -> None:
+def _begin_child(parent: int, standard: BaseProcess, niceness: int) -> None:
     """In a process that was just forked."""
     end_with(parent, signal.SIGKILL)
-    # Celery marks its processes as daemons, which may have no children; a training reads with processes of its own, and
-    # those end with it (ml.parallel).
-    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # no public way
+    # Celery passes its own process off as the standard library's: a daemon, which may have no children, with a key that
+    # cannot be handed on. A training reads with processes of its own, and those end with it (ml.parallel).
+    multiprocessing.process._current_process = standard  # type: ignore[attr-defined]  # there is no public way
     os.nice(niceness)
     reuse_memory()
 

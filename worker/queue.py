@@ -79,14 +79,15 @@ class JobQueue:
 
     Args:
         url: of the broker, whose server holds the records too.
+        timeout_s: of one answer.
 
     Raises:
         ValueError: it is no address of a Redis server.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
         self.url = url
-        self.store = JobStore(connect(url))
+        self.store = JobStore(connect(url, timeout_s=timeout_s))
 
     def submit(self, parameters: Parameters, *, request_id: str, idempotency_key: str = "") -> Submitted:
         """Write the record, then nudge a worker; what the store raises is raised."""

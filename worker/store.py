@@ -145,6 +145,11 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S) -> redis.Redis:
     )
 
 
+def events_key(job: str) -> str:
+    """The stream of a job's events."""
+    return f"{PREFIX}job:{job}:events"
+
+
 def new_id() -> str:
     """24 hexadecimal digits that sort by time: milliseconds, then chance."""
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"

@@ -108,7 +108,8 @@ local function finish(id, state, fields)
   move(id, state)
   local started = field(id, 'started_ms')
   if started ~= '' then observe('run', field(id, 'kind'), now - started) end
-  tell(id, 'end', {state = state, attempt = tonumber(field(id, 'attempt'))})
+  tell(id, 'end', {state = state, attempt = tonumber(field(id, 'attempt')),
+    error = fields.error and cjson.decode(fields.error), summary = fields.summary and cjson.decode(fields.summary)})
 end
 
 local function leased_units(id)

@@ -2,14 +2,20 @@
 
 import asyncio
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_1_0_0
 
 from api.dependencies import ServicesDep
+from api.job_metrics import JobMetrics
+from api.job_queue import Jobs
 from api.schemas import AnsweringModel, Live, Ready
+from worker.jobs import QueueUnavailable
+
+if TYPE_CHECKING:
+    from worker.store import Figures
 
 router = APIRouter(tags=["health"])
 CONSOLE = Path(__file__).parent.parent / "console" / "index.html"
@@ -64,5 +70,14 @@ async def readyz(services: ServicesDep) -> Response:
     responses={200: {"content": {"text/plain": {"example": 'signalml_requests_total{method="POST"} 1.0'}}}},
 )
 async def metrics(services: ServicesDep) -> Response:
-    """Requests, stages of inference in seconds, refusals by code, the model that answers."""
-    return Response(await asyncio.to_thread(services.metrics.exposition), media_type=CONTENT_TYPE_PLAIN_1_0_0)
+    """Requests, stages of inference in seconds, refusals by code, the model that answers; jobs, queues and workers."""
+    more = [JobMetrics(await _figures(services.jobs))] if services.jobs.configured else []
+    shown = await asyncio.to_thread(services.metrics.exposition, *more)
+    return Response(shown, media_type=CONTENT_TYPE_PLAIN_1_0_0)
+
+
+async def _figures(jobs: Jobs) -> "Figures | None":
+    try:
+        return await jobs.ask(lambda queue: queue.store.figures())
+    except QueueUnavailable:
+        return None

@@ -1,0 +1,148 @@
+"""The job queue, as routes reach it: in threads of its own, within two seconds, or not at all.
+
+Inference and models never wait for it: its calls have other threads than theirs, a few of them, and once its server has
+not answered it is left alone for a second, so that a frozen one holds up one request and not all.
+"""
+
+import asyncio
+import contextvars
+import time
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from api.errors import Busy
+from worker.jobs import QueueUnavailable
+
+if TYPE_CHECKING:
+    from worker.queue import JobQueue
+
+THREADS = 4
+# Of one answer; a call takes one or two.
+TIMEOUT_S = 0.7
+LEFT_ALONE_S = 1.0
+# How long a stream of events waits for the next before it says that it is still there.
+EVENTS_WAIT_MS = 1000
+EVENTS_AT_ONCE = 500
+NOT_CONFIGURED = "No job queue is configured: set SIGNALML_REDIS_URL, or start the service with  signalml run"
+T = TypeVar("T")
+
+
+class Event(NamedTuple):
+    """One event of a job: its id in the stream, its kind, and its data as JSON."""
+
+    id: str
+    kind: str
+    data: str
+
+
+class Jobs:
+    """The queue of one application; connected to when it is first asked.
+
+    Args:
+        url: of its server; None where there is none.
+        most_streams: clients that may watch at once.
+    """
+
+    def __init__(self, url: str | None, most_streams: int) -> None:
+        self._url = url
+        self._queue: JobQueue | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._left_alone_until = 0.0
+        self._problem = ""
+        self._streams, self._most_streams = 0, most_streams
+        self.closing: Callable[[], bool] = lambda: False
+        """Whether the server is about to stop: streams then end, and their clients come back."""
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is a queue at all."""
+        return self._url is not None
+
+    async def ask(self, call: "Callable[[JobQueue], T]") -> T:
+        """Have something done with the queue.
+
+        Raises:
+            QueueUnavailable: there is none, or it does not answer; within two seconds.
+            Whatever the call raises.
+        """
+        self._refuse_if_left_alone()
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="jobs")
+        context = contextvars.copy_context()
+        return await asyncio.wrap_future(self._pool.submit(context.run, self._asked, call))
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def events(self, job: str, after: str) -> AsyncGenerator[Event | None]:
+        """The events of a job after one of them, as they come, until the last; None now and then where none comes.
+
+        While the server is away this waits for it, and goes on where it was.
+
+        Raises:
+            Busy: as many clients watch already as may.
+        """
+        if self._streams >= self._most_streams:
+            raise Busy(f"{self._streams} clients watch jobs already; try again in a moment.")
+        import redis
+        import redis.asyncio
+
+        self._streams += 1
+        client = redis.asyncio.Redis.from_url(
+            self._url or "", decode_responses=True, socket_timeout=EVENTS_WAIT_MS / 1000 + TIMEOUT_S, retry=None
+        )
+        try:
+            while not self.closing():
+                try:
+                    found = await _read(client, job, after)
+                except (redis.RedisError, OSError):
+                    await asyncio.sleep(LEFT_ALONE_S)
+                    found = []
+                for event in found:
+                    after = event.id
+                    yield event
+                    if event.kind == "end":
+                        return
+                if not found:
+                    yield None
+        finally:
+            self._streams -= 1
+            await client.aclose()
+
+    def _asked(self, call: "Callable[[JobQueue], T]") -> T:
+        import redis
+
+        self._refuse_if_left_alone()
+        try:
+            return call(self._connected())
+        except redis.RedisError as error:
+            self._problem = f"The job queue does not answer ({type(error).__name__}: {error}); try again in a moment."
+            self._left_alone_until = time.monotonic() + LEFT_ALONE_S
+            raise QueueUnavailable(self._problem) from error
+
+    def _connected(self) -> "JobQueue":
+        # Late: a service without a queue spares itself redis-py, and one that is never asked for jobs Celery.
+        from worker.queue import JobQueue
+
+        if self._queue is None:
+            try:
+                self._queue = JobQueue(self._url or "", timeout_s=TIMEOUT_S)
+            except ValueError:
+                raise QueueUnavailable("SIGNALML_REDIS_URL is no redis:// address.") from None
+        return self._queue
+
+    def _refuse_if_left_alone(self) -> None:
+        if self._url is None:
+            raise QueueUnavailable(NOT_CONFIGURED)
+        if time.monotonic() < self._left_alone_until:
+            raise QueueUnavailable(self._problem)
+
+
+async def _read(client: Any, job: str, after: str) -> list[Event]:
+    from worker.store import events_key
+
+    answer = await client.xread({events_key(job): after}, count=EVENTS_AT_ONCE, block=EVENTS_WAIT_MS)
+    return [Event(entry, fields["event"], fields["data"]) for _, entries in answer for entry, fields in entries]

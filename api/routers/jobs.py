@@ -1,0 +1,270 @@
+"""Long work: asked for, watched, ended, and what came of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from api.dependencies import ServicesDep
+from api.errors import BodyTimeout, BodyTooLarge, Busy, InvalidRequest, MissingKey, ScopeMissing
+from api.job_queue import Event
+from api.problems import documented
+from api.schemas import JobRows
+from api.security import requires
+from api.services import Services
+from ml.logs import current_request_id
+from worker.jobs import (
+    KINDS,
+    STATES,
+    DiagnosticParameters,
+    ExtractionParameters,
+    IdempotencyConflict,
+    Job,
+    JobConflict,
+    JobNotFound,
+    JobPage,
+    Kind,
+    Parameters,
+    QueueFull,
+    QueueUnavailable,
+    ResultNotReady,
+    RetrainingParameters,
+    ScoringParameters,
+    State,
+)
+from worker.results import JobFolder, as_csv, as_json, as_ndjson
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+CanRead = Depends(requires("predict"))
+CanAsk = Depends(requires("admin"))
+KEY_ERRORS = (MissingKey, ScopeMissing)
+SUBMIT_ERRORS = (
+    *KEY_ERRORS,
+    BodyTooLarge,
+    BodyTimeout,
+    InvalidRequest,
+    IdempotencyConflict,
+    JobConflict,
+    QueueFull,
+    QueueUnavailable,
+)
+RETRY_AFTER_S = 1
+EVENT_STREAM = "text/event-stream"
+# A stream's client that lost its connection waits this long before it comes back.
+RECONNECT_MS = 1000
+ROWS_AT_ONCE = 500
+
+JobId = Annotated[str, Path(pattern="^[0-9a-f]{24}$", examples=["019ac7d2f1e84c7b9a3e51d0"])]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]{1,128}$",
+        description="The same request with the same key is answered with the same job, for a day.",
+    ),
+]
+Format = Literal["json", "ndjson", "csv"]
+FORMATS: dict[Format, tuple[str, Callable[[Iterator[dict[str, Any]]], Iterator[bytes]]]] = {
+    "json": ("application/json", as_json),
+    "ndjson": ("application/x-ndjson", as_ndjson),
+    "csv": ("text/csv; charset=utf-8", as_csv),
+}
+SUBMITTED: dict[int | str, dict[str, Any]] = {
+    202: {
+        "description": "Taken on, or under way already; `Location` is where to look.",
+        "headers": {
+            "Location": {"schema": {"type": "string"}, "description": "Of the job."},
+            "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds until a look is worth it."},
+        },
+    }
+}
+EVENTS: dict[str, Any] = {
+    "description": "`state`, `progress` and `log` events as they come, and `end` as the last. Their ids serve as "
+    "`Last-Event-ID`: a stream that is taken up again misses none and repeats none.",
+    "content": {
+        EVENT_STREAM: {
+            "schema": {"type": "string"},
+            "example": 'id: 1764000000000-0\nevent: progress\ndata: {"step":"recordings","done":32,"total":1000}\n\n',
+        }
+    },
+}
+
+
+@router.post(
+    "/feature-extraction", status_code=202, dependencies=[CanAsk], responses=SUBMITTED | documented(*SUBMIT_ERRORS)
+)
+async def extract_features(
+    asked: ExtractionParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None
+) -> Job:
+    """Compute the features of a dataset's labelled recordings, so that trainings find them."""
+    return await _submitted(services, asked, idempotency_key)
+
+
+@router.post("/scoring", status_code=202, dependencies=[CanAsk], responses=SUBMITTED | documented(*SUBMIT_ERRORS))
+async def score(asked: ScoringParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> Job:
+    """Judge every recording of a dataset, labelled or not. One that cannot be judged is a row with its error."""
+    return await _submitted(services, asked, idempotency_key)
+
+
+@router.post("/retraining", status_code=202, dependencies=[CanAsk], responses=SUBMITTED | documented(*SUBMIT_ERRORS))
+async def retrain(asked: RetrainingParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> Job:
+    """Train a candidate on a dataset and, if asked, let it answer uploads. One at a time for each dataset."""
+    return await _submitted(services, asked, idempotency_key)
+
+
+@router.post("/diagnostic", status_code=202, dependencies=[CanAsk], responses=SUBMITTED | documented(*SUBMIT_ERRORS))
+async def diagnose(asked: DiagnosticParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> Job:
+    """Do nothing, by way of a queue and a worker: whether that way is whole."""
+    return await _submitted(services, asked, idempotency_key)
+
+
+@router.get("", dependencies=[CanRead], responses=documented(*KEY_ERRORS, InvalidRequest, QueueUnavailable))
+async def list_jobs(
+    services: ServicesDep,
+    kind: Annotated[list[Kind] | None, Query(description="Only of these kinds.")] = None,
+    state: Annotated[list[State] | None, Query(description="Only in these states.")] = None,
+    dataset: Annotated[str | None, Query(max_length=64, description="Only of this dataset.")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: Annotated[str | None, Query(pattern="^[0-9a-f]{24}$", description="`next` of the page before.")] = None,
+) -> JobPage:
+    """Jobs, the newest first."""
+    return await services.jobs.ask(
+        lambda queue: queue.store.page(
+            kinds=kind or KINDS, states=state or STATES, dataset=dataset, cursor=cursor, limit=limit
+        )
+    )
+
+
+@router.get(
+    "/{job}",
+    dependencies=[CanRead],
+    responses=documented(*KEY_ERRORS, InvalidRequest, JobNotFound, QueueUnavailable)
+    | {304: {"description": "It is as it was."}},
+)
+async def show_job(
+    job: JobId,
+    services: ServicesDep,
+    response: Response,
+    if_none_match: Annotated[str | None, Header(description="The ETag that is known.")] = None,
+) -> Job:
+    """One job, with an ETag that changes with anything in it."""
+    found = await services.jobs.ask(lambda queue: queue.store.get(job))
+    response.headers["ETag"] = tag = f'"{found.id}-{found.revision}"'
+    if if_none_match is not None and tag in (each.strip().removeprefix("W/") for each in if_none_match.split(",")):
+        return Response(status_code=304, headers={"ETag": tag})  # type: ignore[return-value]  # FastAPI sends it as it is
+    if not found.ended_for_good:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return found
+
+
+@router.delete(
+    "/{job}",
+    status_code=202,
+    dependencies=[CanAsk],
+    responses=documented(*KEY_ERRORS, InvalidRequest, JobNotFound, QueueUnavailable),
+)
+async def cancel_job(job: JobId, services: ServicesDep) -> Job:
+    """Asks for its end: what waits ends at once, what is under way within seconds; what has ended stays as it is."""
+    return await services.jobs.ask(lambda queue: queue.cancel(job))
+
+
+@router.get(
+    "/{job}/events",
+    dependencies=[CanRead],
+    response_class=StreamingResponse,
+    responses=documented(*KEY_ERRORS, InvalidRequest, JobNotFound, QueueUnavailable, Busy)
+    | {200: EVENTS, 204: {"description": "Everything was told: the last event was `Last-Event-ID`."}},
+)
+async def watch_job(
+    job: JobId,
+    services: ServicesDep,
+    last_event_id: Annotated[
+        str | None, Header(pattern=r"^\d{1,20}-\d{1,20}$", description="The id of the last event that was received.")
+    ] = None,
+) -> Response:
+    """What happens to a job, as server-sent events, from its beginning or from after `Last-Event-ID`."""
+    found = await services.jobs.ask(lambda queue: queue.store.get(job))
+    told = services.jobs.events(job, last_event_id or "0")
+    if found.ended_for_good and last_event_id is not None:
+        first = await anext(told, None)
+        await told.aclose()
+        if first is None:
+            return Response(status_code=204)
+        told = services.jobs.events(job, last_event_id)
+    return StreamingResponse(_as_sent(told), media_type=EVENT_STREAM, headers={"Cache-Control": "no-cache"})
+
+
+@router.get(
+    "/{job}/result",
+    dependencies=[CanRead],
+    response_model=JobRows,
+    responses=documented(*KEY_ERRORS, InvalidRequest, JobNotFound, ResultNotReady, QueueUnavailable)
+    | {
+        200: {
+            "description": "All rows, in the order of the recordings: an array, an object a line, or a table.",
+            "content": {
+                "application/x-ndjson": {"schema": {"type": "string"}},
+                "text/csv": {"schema": {"type": "string"}},
+            },
+        }
+    },
+)
+async def show_result(
+    job: JobId,
+    request: Request,
+    services: ServicesDep,
+    format_: Annotated[Format | None, Query(alias="format", description="Else as `Accept` says, else json.")] = None,
+) -> Response:
+    """What came of a job that succeeded: a row for each recording or, of a retraining, one row."""
+    found, file = await services.jobs.ask(lambda queue: (queue.store.get(job), queue.store.result_file(job)))
+    if found.state != "succeeded":
+        raise ResultNotReady(f"The job {job} is {found.state}; a job that succeeded was expected.")
+    media_type, written = FORMATS[format_ or _accepted(request.headers.get("accept", ""))]
+    rows = await asyncio.to_thread(_rows, services, found, file or "")
+    return StreamingResponse(_in_blocks(written(rows)), media_type=media_type)
+
+
+async def _submitted(services: Services, asked: Parameters, idempotency_key: str | None) -> Job:
+    request_id = current_request_id()
+    submitted = await services.jobs.ask(
+        lambda queue: queue.submit(asked, request_id=request_id, idempotency_key=idempotency_key or "")
+    )
+    job = submitted.job
+    headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": str(RETRY_AFTER_S)}
+    return JSONResponse(job.model_dump(), 202, headers)  # type: ignore[return-value]  # FastAPI sends it as it is
+
+
+async def _as_sent(events: AsyncIterator[Event | None]) -> AsyncIterator[bytes]:
+    """Events in the form of the HTML standard (9.2.5); a comment now and then keeps proxies from hanging up."""
+    yield f"retry: {RECONNECT_MS}\n\n".encode()
+    async for event in events:
+        yield f"id: {event.id}\nevent: {event.kind}\ndata: {event.data}\n\n".encode() if event else b": waiting\n\n"
+
+
+def _accepted(accept: str) -> Format:
+    for name, (media_type, _) in FORMATS.items():
+        if media_type.partition(";")[0] in accept:
+            return name
+    return "json"
+
+
+def _rows(services: Services, job: Job, file: str) -> Iterator[dict[str, Any]]:
+    if not file:
+        return iter([job.summary or {}])
+    folder = JobFolder(services.settings.home, job.id)
+    if not (folder.path / file).is_file():
+        raise ResultNotReady(f"The result of {job.id} is not on disk here: {file} in its folder was expected.")
+    return folder.rows(file)
+
+
+def _in_blocks(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """Many lines at a time: each block is a hop between threads."""
+    block: list[bytes] = []
+    for line in lines:
+        block.append(line)
+        if len(block) == ROWS_AT_ONCE:
+            yield b"".join(block)
+            block.clear()
+    yield b"".join(block)

@@ -1,0 +1,67 @@
+"""What a worker takes out of the broker: the messages that :mod:`worker.queue` sends, and nothing else.
+
+Celery is told to refuse what is not JSON, and refuses it; but a message without the fields that it expects ends its
+worker, and comes back to the next one. So whatever is not exactly a nudge is thrown away here, before Celery sees it.
+"""
+
+import json
+import logging
+from base64 import b64decode
+from queue import Empty
+from typing import Any, cast
+
+from kombu.transport import TRANSPORT_ALIASES, redis  # type: ignore[import-untyped]  # kombu ships no types
+
+from worker.jobs import Queue
+from worker.queue import HARD_AFTER_S, SOFT_LIMIT_S, task_name
+
+logger = logging.getLogger("signalml.transport")
+# No arguments, and nothing to be done afterwards.
+NOTHING = [[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
+
+
+class NotANudge(ValueError):
+    """A message that nobody here has sent."""
+
+
+class Transport(redis.Transport):
+    """Kombu's way to Redis, which hands on nudges alone."""
+
+    class Channel(redis.Channel):
+        """Goes on with the next message after one that cannot be read, or is none."""
+
+        def _brpop_read(self, **options: Any) -> Any:
+            try:
+                return super()._brpop_read(**options)  # type: ignore[no-untyped-call]  # kombu ships no types
+            except ValueError as error:  # the codec's errors are of this kind too
+                logger.warning("a message was thrown away: %s", error)
+                raise Empty from error
+
+    def _deliver(self, message: Any, queue: str) -> None:
+        if not _is_nudge(message, cast("Queue", queue)):
+            raise NotANudge(f"It is none that is sent to {queue}: {str(message)[:200]!r}.")
+        super()._deliver(message, queue)  # type: ignore[no-untyped-call]  # kombu ships no types
+
+
+def use_for_redis() -> None:
+    """From now on this process reaches its broker like this."""
+    name = f"{__name__}:{Transport.__name__}"
+    TRANSPORT_ALIASES.update({"redis": name, "rediss": name})
+
+
+def _is_nudge(message: Any, queue: Queue) -> bool:
+    """Whether it is what is sent to this queue, but for its ids."""
+    try:
+        headers, properties = message["headers"], message["properties"]
+        return (
+            headers["task"] == task_name(queue)
+            and json.loads(b64decode(message["body"])) == NOTHING
+            and (message["content-type"], message["content-encoding"]) == ("application/json", "utf-8")
+            and headers["timelimit"] == [SOFT_LIMIT_S[queue] + HARD_AFTER_S, SOFT_LIMIT_S[queue]]
+            and (headers["eta"], headers["expires"], headers["retries"]) == (None, None, 0)
+            and properties["delivery_info"] == {"exchange": "", "routing_key": queue}
+            and isinstance(headers["id"], str)
+            and isinstance(properties["delivery_tag"], str)
+        )
+    except (KeyError, TypeError, ValueError):
+        return False
