@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from ml import errors
 from ml.errors import SignalMLError
+from worker import jobs
 
 INTRODUCTION = """\
 # Errors
@@ -116,6 +117,11 @@ STATUS: Mapping[type[SignalMLError], int] = {
     errors.StorageFull: 507,
     errors.DownloadError: 502,
     errors.Cancelled: 409,
+    jobs.JobNotFound: 404,
+    jobs.JobRefused: 409,
+    jobs.IdempotencyConflict: 422,
+    jobs.QueueUnavailable: 503,
+    jobs.QueueFull: 503,
     RequestError: 400,
     InvalidRequest: 422,
     BodyTooLarge: 413,

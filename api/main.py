@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from api import problems
 from api.limits import BodyGuard
 from api.observing import RequestObserver
-from api.routers import datasets, health, inference, models
+from api.routers import datasets, health, inference, jobs, models
 from api.services import Services
 from api.settings import Settings
 
@@ -50,6 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(inference.router)
     app.include_router(models.router)
     app.include_router(datasets.router)
+    app.include_router(jobs.router)
     app.include_router(health.router)
     problems.install(app)
     app.add_middleware(
@@ -82,3 +83,4 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             follower.cancel()
         await asyncio.gather(*followers, return_exceptions=True)
         await asyncio.to_thread(services.executor.close)
+        services.jobs.close()

@@ -1,8 +1,8 @@
 """What goes over the wire: names, units, ranges and examples."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from ml.audio import Quality
 from ml.bundle import Decision
@@ -320,6 +320,14 @@ class LabelsPatch(Wire):
     """New names and messages, one for each class, in the order of the classes."""
 
     classes: list[ClassName] = Field(min_length=2, max_length=1000)
+
+
+class JobRows(RootModel[list[dict[str, Any]]]):
+    """The rows of a result, whose columns depend on the kind of the job."""
+
+    root: list[dict[str, Any]] = Field(
+        examples=[[{"recording": "5f0c", "name": "a.wav", "anomaly": True, "score": 0.93, "error": None}]]
+    )
 
 
 class Live(Wire):

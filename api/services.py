@@ -7,6 +7,7 @@ from typing import Self
 
 from starlette.requests import HTTPConnection
 
+from api.job_queue import Jobs
 from api.keys import KeyStore
 from api.observing import Metrics
 from api.queue_watch import QueueWatch
@@ -32,6 +33,7 @@ class Services:
     metrics: Metrics
     keys: KeyStore
     queue: QueueWatch
+    jobs: Jobs
     collection: Callable[[str], Collection]
 
     @classmethod
@@ -48,6 +50,7 @@ class Services:
             metrics=Metrics(live),
             keys=KeyStore(settings.home),
             queue=QueueWatch(settings.redis_url),
+            jobs=Jobs(settings.redis_url, settings.event_streams),
             collection=lru_cache(COLLECTIONS_KEPT)(partial(Collection, settings.home)),
         )
 
