@@ -1,0 +1,48 @@
+"""What makes a training the same as another: everything that decides what it comes to, and nothing else."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ml.dataset import Dataset, Entry
+from ml.features import FeatureSpec
+from ml.training import Options, trained
+from ml.training.hearing import spec_for
+from ml.training.trained import made_from
+from tests.unit.datasets import dataset, session
+
+ENTRIES = [*session("a", 3), *session("b", 3, "abnormal", fault="imbalance", machine_id="id_00", machine="fan")]
+FANS, OPTIONS, SPEC = dataset(ENTRIES), Options(source=Path("fans"), name="fan"), spec_for(ENTRIES, "spectrum")
+
+
+def changed(**facts: object) -> Dataset:
+    """The same recordings, but for the last one."""
+    last: Entry = replace(ENTRIES[-1], **facts)  # type: ignore[arg-type]  # whatever a test sets
+    return dataset([*ENTRIES[:-1], last])
+
+
+@pytest.mark.parametrize(
+    "fans", [changed(fault="clogging"), changed(machine_id="id_02"), changed(audio_hash="0"), dataset(ENTRIES[:-1])]
+)
+def test_other_recordings_make_another_training(fans: Dataset) -> None:
+    """One that is called otherwise, is of another machine, sounds otherwise, or is not there."""
+    assert made_from(fans, SPEC, OPTIONS) != made_from(FANS, SPEC, OPTIONS)
+
+
+def test_other_choices_make_another_training() -> None:
+    """Whatever a person chose, and what the network hears."""
+    same = made_from(FANS, SPEC, OPTIONS)
+    assert made_from(FANS, SPEC, replace(OPTIONS, seed=1)) != same
+    assert made_from(FANS, SPEC, replace(OPTIONS, refit=False)) != same
+    assert made_from(FANS, FeatureSpec.original(), OPTIONS) != same
+    assert made_from(dataset(ENTRIES), SPEC, replace(OPTIONS, source=Path("elsewhere/fans"))) == same
+
+
+def test_another_version_of_a_library_makes_another_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may compute another network: what was fitted by the one before is neither gone on with nor found."""
+    same = made_from(FANS, SPEC, OPTIONS)
+    installed: Callable[[str], str] = trained.version
+    monkeypatch.setattr(trained, "version", lambda name: "99" if name == "keras" else installed(name))
+    assert made_from(FANS, SPEC, OPTIONS) != same
