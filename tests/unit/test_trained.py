@@ -40,9 +40,9 @@ def test_other_choices_make_another_training() -> None:
     assert made_from(dataset(ENTRIES), SPEC, replace(OPTIONS, source=Path("elsewhere/fans"))) == same
 
 
-def test_another_version_of_a_library_makes_another_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_of_this_project_makes_another_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may compute another network: what was fitted by the one before is neither gone on with nor found."""
     same = made_from(FANS, SPEC, OPTIONS)
     installed: Callable[[str], str] = trained.version
-    monkeypatch.setattr(trained, "version", lambda name: "99" if name == "keras" else installed(name))
+    monkeypatch.setattr(trained, "version", lambda name: "99" if name == "signalml" else installed(name))
     assert made_from(FANS, SPEC, OPTIONS) != same
