@@ -23,7 +23,6 @@ TIMEOUT_S = 0.7
 LEFT_ALONE_S = 1.0
 # How long a stream of events waits for the next before it says that it is still there.
 EVENTS_WAIT_MS = 1000
-EVENTS_AT_ONCE = 500
 NOT_CONFIGURED = "No job queue is configured: set SIGNALML_REDIS_URL, or start the service with  signalml run"
 T = TypeVar("T")
 
@@ -142,7 +141,7 @@ class Jobs:
 
 
 async def _read(client: Any, job: str, after: str) -> list[Event]:
-    from worker.store import events_key
+    from worker.store import EVENTS_AT_ONCE, events_key
 
     answer = await client.xread({events_key(job): after}, count=EVENTS_AT_ONCE, block=EVENTS_WAIT_MS)
     return [Event(entry, fields["event"], fields["data"]) for _, entries in answer for entry, fields in entries]

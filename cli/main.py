@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from cli import download, keys, models
+from cli import download, jobs, keys, models
+from cli.doctor import doctor
 from cli.evaluate import evaluate
 from cli.inspect import inspect
 from cli.score import score
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models", help="Import models, and say which of them answers.")
 app.add_typer(keys.app, name="keys", help="API keys, for a service that requires them.")
+app.add_typer(jobs.app, name="jobs", help="Long work: asked for, watched, ended, and what came of it.")
 app.add_typer(download.app, name="download", help="Public recordings, fetched, checked and unpacked.")
 app.command(epilog="Example:  `signalml simulate data/fans`,  then  `signalml inspect data/fans`")(simulate)
 app.command(epilog="Example:  `signalml inspect data/fans`,  or  `signalml inspect data/fans --csv > sounds.csv`")(
@@ -38,6 +40,7 @@ app.command(epilog="Example:  `signalml score recordings/`,  or  `signalml score
     score
 )
 app.command(epilog="Example:  `signalml evaluate champion data/fans --format json > evaluation.json`")(evaluate)
+app.command(epilog="Example:  `signalml doctor`,  or  `signalml doctor --json` for a script")(doctor)
 app.command(epilog="Example:  `SIGNALML_PORT=8080 signalml run`,  data in ./var or SIGNALML_HOME")(run)
 app.command(
     epilog="Example:  `SIGNALML_REDIS_URL=redis://:secret@queue:6379/0 signalml worker --queues extraction,scoring`"

@@ -50,6 +50,7 @@ FORGOTTEN_AT_ONCE = 100
 WORKER_SEEN_S = 10.0
 # A frozen server accepts connections and never answers.
 TIMEOUT_S = 1.0
+EVENTS_WAIT_MS, EVENTS_AT_ONCE = 500, 500
 
 Hold = Literal["held", "cancelling", "lost"]
 
@@ -261,6 +262,11 @@ class JobStore:
     def result_file(self, job: str) -> str | None:
         """Name of the file in the job's folder that holds its rows; None while there is none."""
         return cast("str | None", self._client.hget(f"{PREFIX}job:{job}", "result"))
+
+    def events(self, job: str, after: str) -> list[tuple[str, str, dict[str, Any]]]:
+        """What happened to a job after an event: id, kind and data of each; waits a moment where there is none."""
+        answer: Any = self._client.xread({events_key(job): after}, count=EVENTS_AT_ONCE, block=EVENTS_WAIT_MS)
+        return [(entry, f["event"], json.loads(f["data"])) for _, entries in answer for entry, f in entries]
 
     # Asked by workers
 

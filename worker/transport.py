@@ -10,7 +10,7 @@ from base64 import b64decode
 from queue import Empty
 from typing import Any, cast
 
-from kombu.transport import TRANSPORT_ALIASES, redis  # type: ignore[import-untyped]  # kombu ships no types
+from kombu.transport import TRANSPORT_ALIASES, redis
 
 from worker.jobs import Queue
 from worker.queue import HARD_AFTER_S, SOFT_LIMIT_S, task_name
@@ -32,7 +32,7 @@ class Transport(redis.Transport):
 
         def _brpop_read(self, **options: Any) -> Any:
             try:
-                return super()._brpop_read(**options)  # type: ignore[no-untyped-call]  # kombu ships no types
+                return super()._brpop_read(**options)  # type: ignore[no-untyped-call]  # kombu is half typed
             except ValueError as error:  # the codec's errors are of this kind too
                 logger.warning("a message was thrown away: %s", error)
                 raise Empty from error
@@ -40,7 +40,7 @@ class Transport(redis.Transport):
     def _deliver(self, message: Any, queue: str) -> None:
         if not _is_nudge(message, cast("Queue", queue)):
             raise NotANudge(f"It is none that is sent to {queue}: {str(message)[:200]!r}.")
-        super()._deliver(message, queue)  # type: ignore[no-untyped-call]  # kombu ships no types
+        super()._deliver(message, queue)  # type: ignore[no-untyped-call]  # kombu is half typed
 
 
 def use_for_redis() -> None:

@@ -1,0 +1,175 @@
+"""``signalml doctor``: what is wrong with an installation, in plain words, and what to do about it."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Annotated, Literal, NamedTuple
+
+import redis
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from api.settings import Settings
+from cli.output import PIPE_WIDTH
+from cli.work import queue_url
+from ml.dataset.collected import is_collection
+from ml.dataset.collection import Collection
+from ml.dataset.named import names
+from ml.dataset.names import dataset_folder
+from ml.errors import ModelError
+from ml.native import notes_held_back
+from ml.registry import Registry
+from worker.jobs import QUEUES, QueueUnavailable
+from worker.store import JobStore, connect
+
+NEARLY_FULL, MEMORY_NEARLY_FULL = 0.05, 0.9
+WAITING_TOO_LONG_S = 60.0
+Grade = Literal["ok", "warning", "wrong"]
+COLOURS: dict[Grade, str] = {"ok": "green", "warning": "yellow", "wrong": "red"}
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at.
+
+    Attributes:
+        what: which.
+        grade: how it is.
+        says: in a sentence.
+        do: what to do; empty where nothing is to be done.
+    """
+
+    what: str
+    grade: Grade
+    says: str
+    do: str = ""
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON instead.")] = False,
+) -> None:
+    """Look at home, models, datasets, queue and workers; the exit status is 1 if anything is wrong."""
+    settings = Settings()
+    with notes_held_back():
+        found = [finding for look in LOOKS for finding in look(settings)]
+    if as_json:
+        typer.echo(json.dumps([finding._asdict() for finding in found], indent=2))
+    else:
+        _print(found)
+    raise typer.Exit(int(any(finding.grade == "wrong" for finding in found)))
+
+
+def _print(found: list[Finding]) -> None:
+    table = Table("", "what", "how it is", box=None)
+    for each in found:
+        says = f"{each.says}\n-> {each.do}" if each.do else each.says
+        table.add_row(f"[{COLOURS[each.grade]}]{each.grade}[/]", each.what, says.replace("[", r"\["))
+    out = Console(highlight=False)
+    if not out.is_terminal:
+        out.width = PIPE_WIDTH
+    out.print(table)
+
+
+def _home(settings: Settings) -> Iterator[Finding]:
+    home = settings.home
+    if not home.is_dir():
+        yield Finding("home", "warning", f"{home.absolute()} is not there yet.", "it is made when it is first needed")
+        return
+    usage = shutil.disk_usage(home)
+    free = f"{usage.free / 1e9:.1f} of {usage.total / 1e9:.1f} GB are free on its disk"
+    if usage.free < NEARLY_FULL * usage.total:
+        yield Finding("disk", "wrong", f"{home.absolute()}: only {free}.", "make room; features/ may be deleted")
+    else:
+        yield Finding("disk", "ok", f"{home.absolute()}: {free}.")
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    registry = Registry(settings.home)
+    try:
+        versions, aliases = registry.versions(), registry.aliases()
+    except ModelError as error:
+        yield Finding("models", "wrong", str(error))
+        return
+    if "champion" not in aliases:
+        do = "signalml models promote VERSION, or signalml train ... --promote"
+        yield Finding("models", "wrong", "No model is champion, so no upload is answered.", do)
+    for version in versions:
+        serving = [alias for alias, pointed in aliases.items() if pointed == version]
+        try:
+            registry.predictor(version)
+        except ModelError as error:
+            do = "signalml models rollback, then import it again" if "champion" in serving else "import it again"
+            yield Finding(f"model {version}", "wrong" if serving else "warning", str(error), do)
+        else:
+            if "champion" in serving:
+                yield Finding(f"model {version}", "ok", "The champion is whole and answers its golden clip.")
+
+
+def _datasets(settings: Settings) -> Iterator[Finding]:
+    for name in names(settings.home):
+        if is_collection(dataset_folder(settings.home, name)):
+            damaged = Collection(settings.home, name).damaged
+            if damaged:
+                says = f"{damaged} lines of its journal cannot be read; the recordings that they told of are left out."
+                yield Finding(f"dataset {name}", "wrong", says, "restore journal.jsonl from a backup, or upload again")
+
+
+def _queue(settings: Settings) -> Iterator[Finding]:
+    try:
+        url = queue_url(settings)
+    except QueueUnavailable as error:
+        yield Finding("queue", "warning", f"{error} Uploads are answered without one.", "signalml run, for jobs")
+        return
+    try:
+        client = connect(url)
+        client.ping()
+    except ValueError:
+        yield Finding("queue", "wrong", "SIGNALML_REDIS_URL is no address.", "redis://[:password@]host:port/db")
+        return
+    except redis.AuthenticationError as error:
+        yield Finding("queue", "wrong", f"The server refuses the password: {error}.", "mend it in SIGNALML_REDIS_URL")
+        return
+    except (redis.RedisError, OSError) as error:
+        yield Finding("queue", "wrong", f"The server cannot be reached: {error}.", "start it, or mend the address")
+        return
+    yield Finding("queue", "ok", "The server answers.")
+    try:
+        yield from _server(client)
+        yield from _workers(JobStore(client))
+    except redis.RedisError as error:
+        yield Finding("queue", "wrong", f"The server went away while it was looked at: {error}.", "look again")
+
+
+def _server(client: redis.Redis) -> Iterator[Finding]:
+    info: dict[str, object] = dict(client.info())
+    policy = info.get("maxmemory_policy")
+    if policy != "noeviction":
+        says = f"Its maxmemory-policy is {policy}: when memory runs out, it throws records of jobs away."
+        yield Finding("eviction", "wrong", says, "set maxmemory-policy noeviction")
+    if not info.get("aof_enabled"):
+        says = "It keeps no append-only file: a restart forgets what was asked for since its last snapshot."
+        yield Finding("durability", "wrong", says, "set appendonly yes")
+    most, used = int(str(info.get("maxmemory", 0))), int(str(info.get("used_memory", 0)))
+    if most and used > MEMORY_NEARLY_FULL * most:
+        says = f"It uses {used / 1e6:.0f} of {most / 1e6:.0f} MB; once they are full, no job is taken on."
+        yield Finding("memory", "wrong", says, "raise maxmemory, or lower SIGNALML_JOBS_KEPT_DAYS")
+
+
+def _workers(store: JobStore) -> Iterator[Finding]:
+    figures = store.figures()
+    for queue in QUEUES:
+        alive = [worker for worker in figures.workers if worker.alive and queue in worker.queues]
+        waits, oldest_s = figures.waiting[queue], figures.oldest_s[queue]
+        waiting = f"{waits} pieces of work wait, the first for {oldest_s:.0f} s"
+        if not alive:
+            grade: Grade = "wrong" if waits else "warning"
+            do = f"signalml worker --queues {queue}"
+            yield Finding(f"workers of {queue}", grade, f"None was heard of in the last seconds; {waiting}.", do)
+        elif oldest_s > WAITING_TOO_LONG_S:
+            do = "more workers, or SIGNALML_WORKER_PROCESSES"
+            yield Finding(f"workers of {queue}", "warning", f"{len(alive)}, and {waiting}.", do)
+        else:
+            yield Finding(f"workers of {queue}", "ok", ", ".join(worker.name for worker in alive))
+
+
+LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_home, _models, _datasets, _queue)
