@@ -150,13 +150,14 @@ async def put_recordings(
     """Takes one or many parts `file`, and labels that hold for all of them; the dataset is made if it is not there.
 
     A sound that is there already is kept once, whatever file it comes in: labels that are given and differ then count
-    as a correction. What is acknowledged is on the disk. A single file that is refused is answered with its problem;
-    of several, none fails the others.
+    as a correction. What is acknowledged is on the disk. `Location` is where a single file is shown; if it is refused,
+    the answer is its problem. Of several, none fails the others.
     """
     services.executor.refuse_if_full()
     given, taking = checked(form.fields), _Taking(services, collection)
     if len(form.files) == 1:
         results = [_result(form.files[0], await taking(form.files[0], given))]
+        response.headers["Location"] = f"{router.prefix}/{collection.name}/recordings/{results[0].id}"
     else:
         results = [await taking.or_error(upload, given) for upload in form.files]
     if not any(result.added for result in results):
