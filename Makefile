@@ -49,7 +49,8 @@ docs: install ## write the frozen schema and the reference pages anew, after a w
 lock: ## choose versions anew (needs uv)
 	$(COMPILE) --extra train --extra local --group dev --output-file requirements/dev.lock pyproject.toml requirements/build.in
 	$(COMPILE) --constraint requirements/dev.lock --output-file requirements/serve.lock pyproject.toml
-	$(COMPILE) --constraint requirements/dev.lock --extra train --output-file requirements/train.lock pyproject.toml
+	$(COMPILE) --constraint requirements/dev.lock --extra train --override requirements/train.overrides \
+		--output-file requirements/train.lock pyproject.toml requirements/train.in
 	$(COMPILE) --constraint requirements/dev.lock --output-file requirements/build.lock requirements/build.in
 
 clean: ## remove what was built, not what was learned

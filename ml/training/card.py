@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ml.dataset import Entry
 from ml.evaluation import Estimate
 from ml.training.scene import Measured, Scene
 
-LIBRARIES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn")
+LIBRARIES = ("keras", "numpy", "scipy", "scikit-learn")
 LIMITS = (
     "It knows the machines and the faults that it was shown. Another machine, another microphone place or a fault of "
     "another kind may be answered wrongly and with confidence."
@@ -48,9 +48,18 @@ def card_of(scene: Scene, found: Measured, notes: Sequence[str], seconds: float)
             "seconds": round(seconds, 1),
         },
         "metrics": _metrics(found),
-        "libraries": {name: version(name) for name in LIBRARIES},
+        "libraries": library_versions(),
         "limits": LIMITS,
     }
+
+
+def library_versions() -> dict[str, str]:
+    """What a training was made with; TensorFlow may be installed without its kernels for GPUs, as tensorflow-cpu."""
+    try:
+        tensorflow = version("tensorflow")
+    except PackageNotFoundError:
+        tensorflow = version("tensorflow-cpu")
+    return {"tensorflow": tensorflow, **{name: version(name) for name in LIBRARIES}}
 
 
 def split_summary(scene: Scene) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ml.evaluation import Evaluation, Judged
 from ml.features import FeatureSpec
 from ml.registry import Registry
 from ml.training import records
-from ml.training.card import LIBRARIES
+from ml.training.card import library_versions
 from ml.training.options import Options
 from ml.training.verdicts import verdicts_of
 
@@ -49,7 +49,7 @@ def made_from(dataset: Dataset, spec: FeatureSpec, options: Options) -> dict[str
         "spec": spec.fingerprint,
         "options": options.to_dict(),
         "recipe": options.recipe.to_dict(),
-        "libraries": {name: version(name) for name in ("signalml", *LIBRARIES)},
+        "libraries": {"signalml": version("signalml"), **library_versions()},
     }
 
 
