@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import InvalidRequest, status_of
@@ -21,6 +22,7 @@ from ml.logs import current_request_id
 logger = logging.getLogger("signalml.problems")
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 1
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 # RFC 9110's names, where Python before 3.13 still has older ones: an answer does not depend on the interpreter.
 RENAMED_STATUSES = {413: "Content Too Large", 422: "Unprocessable Content"}
 FRAMEWORK_CODES = {
@@ -107,7 +109,19 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
         405: f"{request.method} is not allowed at {request.url.path}.",
     }
     services_of(request).metrics.refused(code)
-    return answer(problem(error.status_code, code, details.get(error.status_code, str(error.detail))), error.headers)
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(_allowed(request))
+    return answer(problem(error.status_code, code, details.get(error.status_code, str(error.detail))), headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that are there at the request's path: the framework names those of its first route alone."""
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:

@@ -378,6 +378,14 @@ def test_a_folder_laid_by_hand_is_listed_and_not_touched(growing: Server, home: 
     assert len(list((home / "datasets" / "hall-3").rglob("*.wav"))) == 2
 
 
+def test_a_method_that_is_not_there_is_told_those_that_are(shared: Server) -> None:
+    """All of one path, though each is a route of its own."""
+    for path, allowed in (("/v1/datasets", "GET, POST"), (f"{RECORDINGS}/x", "GET, PATCH, DELETE"), ("/livez", "GET")):
+        answer = shared.client.put(path, json={})
+        is_problem(answer, 405, "method_not_allowed")
+        assert answer.headers["allow"] == allowed
+
+
 def test_two_servers_share_what_they_are_sent(home: Path, serve: Serve) -> None:
     """Of the same sounds sent to both at once, each is kept once, and both list the same."""
     servers = [serve(home, wait_for="/livez") for _ in range(2)]
