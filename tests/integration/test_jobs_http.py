@@ -1,0 +1,346 @@
+"""Long work over HTTP: real server, real workers, real broker; what a client sees, also when half of it is gone."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ml.registry import Registry
+from ml.simulate import simulate
+from tests import sounds
+from tests.integration.jobs import Jobs, jobs_of
+from tests.integration.servers import Serve, Server, eventually, is_problem
+from tests.integration.trainings import TINY
+
+JSON = {"content-type": "application/json"}
+AWAY_WITHIN_S = 2.0
+RECORDINGS = 40
+
+
+class Client:
+    """A server with jobs, asked as any client would.
+
+    Args:
+        server: where.
+        jobs: its queue and workers, for what no client does.
+    """
+
+    def __init__(self, server: Server, jobs: Jobs) -> None:
+        self.server, self.jobs = server, jobs
+        self.http = server.client
+
+    def submit(self, kind: str, **parameters: object) -> str:
+        """Ask for a job; its id."""
+        answer = self.http.post(f"/v1/jobs/{kind}", json=parameters)
+        assert answer.status_code == 202, answer.text
+        assert answer.headers["location"] == f"/v1/jobs/{answer.json()['id']}"
+        return str(answer.json()["id"])
+
+    def ends(self, job: str, within_s: float = 60.0) -> dict[str, Any]:
+        """The job once it has ended."""
+
+        def there() -> dict[str, Any] | None:
+            found: dict[str, Any] = self.http.get(f"/v1/jobs/{job}").json()
+            return found if found["ended"] else None
+
+        ended: dict[str, Any] = eventually(there, within_s)
+        return ended
+
+
+def put_in(http: httpx.Client, name: str, count: int) -> None:
+    """Recordings of a fan into a dataset, a third of them with another hum; all different, one unlabelled."""
+    for label, blade_hz in (("normal", 120.0), ("abnormal", 90.0), (None, 120.0)):
+        some = 1 if label is None else count if label == "normal" else count // 2
+        files = [
+            ("file", (f"{label}-{i}.wav", sounds.recording(sounds.fan(1.0, seed=int(blade_hz) * 1000 + i + some))))
+            for i in range(some)
+        ]
+        form = {"machine_id": "fan-3"} | ({"label": label} if label else {})
+        answer = http.post(f"/v1/datasets/{name}/recordings", files=files, data=form)
+        assert answer.status_code == 201, answer.text
+
+
+@pytest.fixture(scope="module")
+def client(original_home: Path, tmp_path_factory: pytest.TempPathFactory, serve_for_all: Serve) -> Iterator[Client]:
+    """A server of two processes, a worker and a trainer, with a champion and two datasets."""
+    root = tmp_path_factory.mktemp("jobs-http")
+    home = Path(shutil.copytree(original_home, root / "home"))
+    with jobs_of(root, home) as jobs:
+        server = serve_for_all(home, redis_url=jobs.broker.url, processes=2)
+        jobs.work(children=2)
+        jobs.work(queues=("training",), children=1)
+        put_in(server.client, "hall-3", RECORDINGS)
+        simulate(home / "datasets" / "tiny", plan=TINY, processes=1)
+        yield Client(server, jobs)
+        server.stop()
+
+
+def test_a_session_from_upload_to_rows(client: Client) -> None:
+    """Recordings in, features, verdicts: 202 with Location and Retry-After, then success, and a row per recording."""
+    answer = client.http.post("/v1/jobs/feature-extraction", json={"dataset": "hall-3"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (202, "1")
+    extracted = client.ends(answer.json()["id"])
+    assert extracted["state"] == "succeeded"
+    assert extracted["summary"]["recordings"] == RECORDINGS + RECORDINGS // 2 + 1
+    assert extracted["summary"]["errors_by_code"] == {"label_missing": 1}
+    scored = client.ends(client.submit("scoring", dataset="hall-3"))
+    assert scored["summary"]["recordings"] == RECORDINGS + RECORDINGS // 2 + 1
+    assert scored["summary"]["errors"] == 0
+    assert scored["model_version"] == Registry(client.jobs.home).resolve("champion")
+    assert scored["dataset_version"].isdigit()
+
+
+def test_a_result_is_the_same_in_three_forms(client: Client) -> None:
+    """JSON, NDJSON and CSV hold the same rows, by parameter or by Accept; of one file they are what /v1/predict says."""
+    job = client.submit("scoring", dataset="hall-3")
+    client.ends(job)
+    rows = client.http.get(f"/v1/jobs/{job}/result").json()
+    lines = client.http.get(f"/v1/jobs/{job}/result", headers={"accept": "application/x-ndjson"})
+    assert lines.headers["content-type"] == "application/x-ndjson"
+    assert [json.loads(line) for line in lines.text.splitlines()] == rows
+    table = client.http.get(f"/v1/jobs/{job}/result?format=csv")
+    assert table.headers["content-type"] == "text/csv; charset=utf-8"
+    read = list(csv.DictReader(io.StringIO(table.text)))
+    assert [(row["name"], float(row["score"])) for row in read] == [(row["name"], row["score"]) for row in rows]
+    audio = client.http.get(f"/v1/datasets/hall-3/recordings/{rows[0]['recording']}/audio").content
+    said = client.http.post("/v1/predict", content=audio, headers={"content-type": "audio/wav"}).json()
+    assert rows[0]["score"] == pytest.approx(said["score"], abs=1e-6)
+
+
+def test_a_job_has_an_etag(client: Client) -> None:
+    """What has not changed is 304 without a body; an ended job never changes."""
+    job = client.submit("diagnostic")
+    client.ends(job)
+    first = client.http.get(f"/v1/jobs/{job}")
+    again = client.http.get(f"/v1/jobs/{job}", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
+    other = client.http.get(f"/v1/jobs/{job}", headers={"if-none-match": '"other"'})
+    assert other.json() == first.json()
+
+
+def test_jobs_are_listed_by_pages_and_filters(client: Client) -> None:
+    """The newest first, each once, over pages; filters by kind, state and dataset."""
+    made = [client.submit("diagnostic") for _ in range(7)]
+    for job in made:
+        client.ends(job)
+    seen, cursor = [], None
+    while len(seen) < len(made):
+        page = client.http.get(
+            "/v1/jobs", params={"kind": "diagnostic", "limit": 3} | ({"cursor": cursor} if cursor else {})
+        )
+        seen += [job["id"] for job in page.json()["jobs"]]
+        cursor = page.json()["next"]
+    assert seen[: len(made)] == made[::-1]
+    scorings = client.http.get("/v1/jobs?dataset=hall-3&kind=scoring&state=succeeded").json()["jobs"]
+    assert {(job["kind"], job["state"], job["parameters"]["dataset"]) for job in scorings} == {
+        ("scoring", "succeeded", "hall-3")
+    }
+    assert client.http.get("/v1/jobs?state=failed&dataset=hall-3").json() == {"jobs": [], "next": None}
+
+
+def events_of(response: httpx.Response) -> Iterator[dict[str, str]]:
+    """The events of a stream, comments left out."""
+    event: dict[str, str] = {}
+    for line in response.iter_lines():
+        if line:
+            name, _, value = line.partition(": ")
+            event[name] = value
+        else:
+            if "id" in event:
+                yield event
+            event = {}
+
+
+def test_a_stream_taken_up_again_misses_nothing_and_repeats_nothing(client: Client) -> None:
+    """Dropped after every few events and taken up with Last-Event-ID, until the end; then there is nothing (204)."""
+    job = client.submit("diagnostic", seconds=3)
+    seen: list[dict[str, str]] = []
+    while not seen or seen[-1]["event"] != "end":
+        headers = {"last-event-id": seen[-1]["id"]} if seen else {}
+        with client.http.stream("GET", f"/v1/jobs/{job}/events", headers=headers) as stream:
+            assert stream.headers["content-type"].startswith("text/event-stream")
+            for count, event in enumerate(events_of(stream), 1):
+                seen.append(event)
+                if count == 3 or event["event"] == "end":
+                    break
+    told = [(at, event, data) for at, event, data in client.jobs.events(job)]
+    assert [(each["id"], each["event"], json.loads(each["data"])) for each in seen] == told
+    assert len(seen) > 6
+    over = client.http.get(f"/v1/jobs/{job}/events", headers={"last-event-id": seen[-1]["id"]})
+    assert (over.status_code, over.content) == (204, b"")
+
+
+def test_a_request_id_leads_from_the_answer_to_the_workers_lines(client: Client) -> None:
+    """The id that a client sends is in the record, and in the lines of the worker that did the job."""
+    answer = client.http.post("/v1/jobs/diagnostic", json={}, headers={"x-request-id": "line-3.0001"})
+    job = answer.json()["id"]
+    assert client.ends(job)["request_id"] == "line-3.0001"
+    lines = [line for worker in client.jobs._workers for line in worker.lines() if line.get("job") == job]
+    assert {line["request_id"] for line in lines} == {"line-3.0001"}
+    assert [line["message"] for line in lines] == ["begun", "done"]
+
+
+def test_cancelled_while_it_runs_it_ends_within_five_seconds(client: Client) -> None:
+    """DELETE answers 202; the job is cancelled, has no result, and a second DELETE changes nothing."""
+    job = client.submit("diagnostic", seconds=60)
+    eventually(lambda: client.http.get(f"/v1/jobs/{job}").json()["state"] == "running", 5)
+    began = time.monotonic()
+    assert client.http.delete(f"/v1/jobs/{job}").json()["state"] == "cancelling"
+    assert client.ends(job)["state"] == "cancelled"
+    assert time.monotonic() - began < 5
+    assert client.http.delete(f"/v1/jobs/{job}").json()["state"] == "cancelled"
+    is_problem(client.http.get(f"/v1/jobs/{job}/result"), 409, "job_result_not_ready")
+
+
+def test_the_same_key_is_the_same_job(client: Client) -> None:
+    """Twenty at once with one Idempotency-Key are one job; another body under that key is refused."""
+    headers = {"idempotency-key": "shift-2/0001"}
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: client.http.post("/v1/jobs/diagnostic", json={}, headers=headers), range(20)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    other = client.http.post("/v1/jobs/diagnostic", json={"seconds": 1}, headers=headers)
+    is_problem(other, 422, "idempotency_conflict")
+
+
+def test_two_hundred_at_once_all_succeed(client: Client) -> None:
+    """Submitted from many connections, each is done, once."""
+    with ThreadPoolExecutor(16) as pool:
+        made = list(pool.map(lambda _: client.submit("diagnostic"), range(200)))
+    assert {client.ends(job)["state"] for job in made} == {"succeeded"}
+    assert all(client.jobs.endings(job) == [("succeeded", 1)] for job in made)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "code"),
+    [
+        ("scoring", {}, "request_invalid"),
+        ("scoring", {"dataset": "../etc"}, "request_invalid"),
+        ("scoring", {"dataset": "hall-3", "path": "/etc/passwd"}, "request_invalid"),
+        ("retraining", {"dataset": "hall-3", "promote": "perhaps"}, "request_invalid"),
+        ("diagnostic", {"seconds": -1}, "request_invalid"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused(client: Client, kind: str, body: dict[str, Any], code: str) -> None:
+    """422, with the field that is wrong; nothing is queued."""
+    is_problem(client.http.post(f"/v1/jobs/{kind}", json=body), 422, code)
+
+
+def test_a_job_that_cannot_be_done_fails_by_name(client: Client) -> None:
+    """No such dataset, no such model: the code and the sentence are in the record."""
+    gone = client.ends(client.submit("scoring", dataset="nowhere"))
+    assert (gone["state"], gone["error"]["code"]) == ("failed", "dataset_not_found")
+    other = client.ends(client.submit("scoring", dataset="hall-3", model="fan-0123456789"))
+    assert other["error"]["code"] == "model_not_found"
+    is_problem(client.http.get("/v1/jobs/" + "0" * 24), 404, "job_not_found")
+
+
+def test_a_retraining_is_live_in_every_process_within_two_seconds(client: Client) -> None:
+    """Trained, promoted, answering in both API processes; the report is served; five at once were one job."""
+    asked = {"dataset": "tiny", "promote": "always", "epochs": 4, "refit": False}
+    with ThreadPoolExecutor(5) as pool:
+        made = set(pool.map(lambda _: client.submit("retraining", **asked), range(5)))
+    (job,) = made
+    is_problem(client.http.post("/v1/jobs/retraining", json=asked | {"epochs": 5}), 409, "job_conflict")
+    ended = client.ends(job, within_s=120)
+    finished = time.monotonic()
+    assert ended["state"] == "succeeded", ended
+    version = ended["summary"]["version"]
+    assert ended["summary"]["promoted"] is True
+
+    def everywhere() -> bool:
+        # Each on a connection of its own, so that both processes are asked.
+        asked = [httpx.get(f"{client.server.base_url}/readyz", trust_env=False).json() for _ in range(8)]
+        return {ready["model"]["version"] for ready in asked} == {version}
+
+    eventually(everywhere, 2)
+    assert time.monotonic() - finished < 3
+    report = client.http.get(f"/v1/models/{version}/report")
+    assert (report.status_code, "</html>" in report.text) == (200, True)
+    (row,) = client.http.get(f"/v1/jobs/{job}/result").json()
+    assert row["version"] == version
+    lines = [line for worker in client.jobs._workers for line in worker.log().splitlines() if not line.startswith("{")]
+    assert [line for line in lines if "tensorflow" in line.lower()] == []
+
+
+def test_metrics_tell_of_jobs_queues_and_workers(client: Client) -> None:
+    """Jobs by kind and state, what waits, times, and who was heard of; the same whichever process is asked."""
+    text = client.http.get("/metrics").text
+    assert "signalml_queue_up 1.0" in text
+    assert 'signalml_jobs{kind="diagnostic",state="succeeded"}' in text
+    assert 'signalml_queue_waiting{queue="training"} 0.0' in text
+    assert 'signalml_workers{queue="scoring"} 1.0' in text
+    assert 'signalml_job_run_seconds_count{kind="diagnostic"}' in text
+
+
+def test_without_its_queue_jobs_are_refused_and_uploads_answered(
+    serve: Serve, original_home: Path, wav: bytes, tmp_path: Path
+) -> None:
+    """Frozen, then gone: job routes answer 503 with a reason within 2 s; inference, models and datasets go on."""
+    home = Path(shutil.copytree(original_home, tmp_path / "home"))
+    with jobs_of(tmp_path, home) as jobs:
+        server = serve(home, redis_url=jobs.broker.url)
+        assert server.client.post("/v1/jobs/diagnostic", json={}).status_code == 202
+
+        def refused() -> None:
+            for method, path in (("POST", "/v1/jobs/diagnostic"), ("GET", "/v1/jobs"), ("GET", "/v1/jobs/" + "0" * 24)):
+                began = time.monotonic()
+                body = {"json": {}} if method == "POST" else {}
+                answer = server.client.request(method, path, **body)
+                problem = is_problem(answer, 503, "queue_unavailable")
+                assert "does not answer" in problem["detail"]
+                assert answer.headers["retry-after"] == "1"
+                assert time.monotonic() - began < AWAY_WITHIN_S
+
+        def all_at_once() -> None:
+            with ThreadPoolExecutor(12) as pool:
+                list(pool.map(lambda _: refused(), range(12)))
+
+        def others_go_on() -> None:
+            began = time.monotonic()
+            headers = {"content-type": "audio/wav"}
+            assert server.client.post("/v1/predict", content=wav, headers=headers).is_success
+            assert server.client.get("/v1/models").is_success
+            assert server.client.get("/v1/datasets").is_success
+            assert server.client.get("/metrics").text.count("signalml_queue_up 0.0") == 1
+            assert time.monotonic() - began < AWAY_WITHIN_S + 1
+
+        jobs.broker.freeze()
+        try:
+            busy = threading.Thread(target=all_at_once)
+            busy.start()
+            others_go_on()
+            busy.join()
+        finally:
+            jobs.broker.thaw()
+        eventually(lambda: server.client.get("/v1/jobs").status_code == 200, 5)
+        jobs.broker.kill()
+        refused()
+        others_go_on()
+        jobs.broker.start()
+        eventually(lambda: server.client.get("/v1/jobs").status_code == 200, 5)
+        assert server.client.get("/v1/jobs").json()["jobs"][0]["kind"] == "diagnostic"
+
+
+def test_a_service_without_a_queue_says_so(server: Server) -> None:
+    """503 with what to set; nothing else minds."""
+    problem = is_problem(server.client.post("/v1/jobs/diagnostic", json={}), 503, "queue_unavailable")
+    assert "SIGNALML_REDIS_URL" in problem["detail"]
+
+
+def test_the_api_holds_no_tensorflow_after_all_this(client: Client) -> None:
+    """No process of the server has mapped it; nor has the workers' parent."""
+    parents = [worker.pid for worker in client.jobs._workers]
+    for pid in [*(process.pid for process in client.server.processes()), *parents]:
+        assert "tensorflow" not in Path(f"/proc/{pid}/maps").read_text()
+    assert os.path.exists(f"/proc/{parents[0]}")  # noqa: PTH110 - of a process
