@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ml.dataset import dataset_folder
 from ml.dataset.named import dataset_of, version_of
-from ml.native import notes_held_back
+from ml.native import notes_held_back, yield_cores
 from ml.training import Options, run
 from ml.training.promoting import compare_with_champion, promote
 from worker.jobs import RetrainingParameters
@@ -13,6 +13,8 @@ from worker.lease import Lease
 
 def begin(lease: Lease, home: Path, asked: RetrainingParameters) -> None:
     """All of it, in one process. Begun again, it goes on from the features and the checkpoint that it finds."""
+    # The lease's own thread has begun and is not meant: it must not be starved.
+    yield_cores()
     taken = lease.taken
     pinned = taken.dataset_version or version_of(home, asked.dataset, report=lease.report)
     lease.surely(lambda: lease.store.pin(taken, dataset_version=pinned))
