@@ -1,8 +1,8 @@
 """How long an upload waits while a model is being trained beside it: ``python -m benchmarks.jobs.yielding``.
 
 The whole service as ``signalml run`` starts it, on one machine; one client that posts real recordings of 10 s and 8
-channels to ``/v1/predict``, one after another. Rounds in turn: nothing else, then a retraining on simulated fans. What is
-compared is the 99th percentile of the answers' times, as a ratio within each round.
+channels to ``/v1/predict``, one after another. Rounds in turn: nothing else, then a retraining on simulated fans. What
+is compared is the 99th percentile of the answers' times, as a ratio within each round.
 """
 
 import argparse
