@@ -165,20 +165,28 @@ class Worker:
         return foreign + own
 
     def stop(self) -> None:
-        """Tell it to stop: it must end in good order."""
-        status = self._end(signal.SIGTERM)
+        """Tell it to stop, and see it end in good order."""
+        self.tell_to_stop()
+        self.ends_well()
+
+    def tell_to_stop(self) -> None:
+        """Send SIGTERM."""
+        os.kill(self.pid, signal.SIGTERM)
+
+    def ends_well(self) -> None:
+        """Wait for its end, which must be in good order."""
+        status = self._end()
         assert status == 0, f"exit status {status}, after: {self.log()[-2000:]}"
 
     def kill(self) -> None:
         """End it, children and all, as the kernel would; stopped processes too."""
         if self._process is not None:
             os.killpg(self.pid, signal.SIGKILL)
-            self._end(signal.SIGKILL)
+            self._end()
 
-    def _end(self, number: signal.Signals) -> int:
+    def _end(self) -> int:
         process, self._process = self._process, None
         assert process is not None
-        process.send_signal(number)
         try:
             return process.wait(STOP_S)
         except subprocess.TimeoutExpired:

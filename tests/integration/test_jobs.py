@@ -29,12 +29,13 @@ from worker.jobs import (
     ExtractionParameters,
     IdempotencyConflict,
     JobConflict,
+    JobError,
     JobNotFound,
     RetrainingParameters,
     ScoringParameters,
 )
 from worker.queue import JobQueue
-from worker.store import CELERY_PREFIX, PREFIX, Submitted
+from worker.store import CELERY_PREFIX, PREFIX, Fenced, Submitted, Taken, connect
 
 MANY, FEW = 800, 3
 RESUMED_WITHIN_S = 30.0
@@ -269,7 +270,11 @@ def test_a_worker_that_is_told_to_stop_loses_nothing(jobs: Jobs) -> None:
     first = jobs.work(log_level="debug")
     job = jobs.submit(SCORING)
     jobs.at_least(job, 64)
-    first.stop()  # in good order
+    pid = caught(jobs, job, "part-")
+    first.tell_to_stop()
+    time.sleep(0.5)  # whoever was caught hears of it in the middle of its part
+    os.kill(pid, signal.SIGCONT)
+    first.ends_well()
     assert not jobs.store.get(job).ended_for_good
     assert 0 < judged(first).total() < MANY
     second = jobs.work(log_level="debug")
@@ -349,6 +354,53 @@ def test_what_cannot_be_read_is_a_row_and_events_have_no_gap(jobs: Jobs) -> None
     done = [data["done"] for _, event, data in pieces[planned:] if event == "progress"]
     assert (done[0], done[-1]) == (0, FEW + 1)
     assert done == sorted(done)
+
+
+def test_a_lease_that_lapsed_gives_no_right(records: JobQueue) -> None:
+    """While another works on the unit, whatever its first holder says is refused, and changes nothing."""
+    store = records.store
+    job = store.submit(ExtractionParameters(dataset="hall-3"), request_id="test").job.id
+    first = taken(records)
+    connect(records.url).zadd(f"{PREFIX}leases", {f"{job}/{first.unit}": 1})
+    second = taken(records)
+    assert (second.attempt, second.unit, second.token > first.token) == (2, first.unit, True)
+    before = everything(records, job)
+    for change in (
+        lambda: store.pin(first, plan="theirs"),
+        lambda: store.fan_out(first, [1], "features"),
+        lambda: store.advance(first, 1, "part"),
+        lambda: store.parts(first),
+        lambda: store.succeed(first, {}, "rows"),
+        lambda: store.fail(first, JobError(code="worker_lost", detail="It was not.")),
+        lambda: store.release(first),
+    ):
+        with pytest.raises(Fenced):
+            change()
+    store.progress(first, "features", 1, 1, "")
+    store.log(first, "Still here.")
+    assert store.renew(first) == "lost"
+    assert everything(records, job) == before
+    assert store.renew(second) == "held"
+    store.succeed(second, {}, "rows")
+    assert store.get(job).state == "succeeded"
+
+
+def taken(records: JobQueue) -> Taken:
+    """The unit of an extraction whose turn it is, once there is one; lapsed ones are given up meanwhile."""
+
+    def there() -> Taken | None:
+        records.store.sweep()
+        return records.store.take("extraction", "somebody/1")
+
+    found: Taken = eventually(there, within_s=5, every_s=0.1)
+    return found
+
+
+def everything(records: JobQueue, job: str) -> list[Any]:
+    """All that the server holds of a job."""
+    client = connect(records.url)
+    key = f"{PREFIX}job:{job}"
+    return [client.hgetall(key), client.hgetall(f"{key}:units"), client.xrange(f"{key}:events")]
 
 
 def at_once(count: int, ask: Callable[[int], Submitted]) -> list[Submitted]:
