@@ -148,7 +148,7 @@ def _parameters(kind: Kind, dataset: str | None, pairs: list[str]) -> Parameters
             raise InvalidParameter(f"--set {pair}: NAME=VALUE was expected.")
         values[name] = value
     try:
-        return PARAMETERS[kind].model_validate(values)
+        return PARAMETERS[kind].model_validate(values, strict=False)
     except ValidationError as error:
         sentences = [f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors()]
         raise InvalidParameter(f"{kind}: {'; '.join(sentences)}.") from error

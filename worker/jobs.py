@@ -45,7 +45,9 @@ class Contract(BaseModel):
 
 
 class Parameters(Contract):
-    """Base of the parameters of each kind."""
+    """Base of the parameters of each kind. True is no number, and no text is; a command line asks for less."""
+
+    model_config = ConfigDict(strict=True)
 
     kind: ClassVar[Kind]
 

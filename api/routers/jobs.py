@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.convertors import Convertor, register_url_convertor
 
 from api.dependencies import ServicesDep
 from api.errors import BodyTimeout, BodyTooLarge, Busy, InvalidRequest, MissingKey, ScopeMissing
@@ -56,7 +57,22 @@ EVENT_STREAM = "text/event-stream"
 RECONNECT_MS = 1000
 ROWS_AT_ONCE = 500
 
-JobId = Annotated[str, Path(pattern="^[0-9a-f]{24}$", examples=["019ac7d2f1e84c7b9a3e51d0"])]
+class JobIds(Convertor[str]):
+    """In a path, what can be a job's id, so that it is never taken for a kind of job."""
+
+    regex = "[0-9a-f]{24}"
+
+    def convert(self, value: str) -> str:
+        """As it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """As it is."""
+        return value
+
+
+register_url_convertor("job", JobIds())
+JobId = Annotated[str, Path(pattern=f"^{JobIds.regex}$", examples=["019ac7d2f1e84c7b9a3e51d0"])]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -138,7 +154,7 @@ async def list_jobs(
 
 
 @router.get(
-    "/{job}",
+    "/{job:job}",
     dependencies=[CanRead],
     responses=documented(*KEY_ERRORS, InvalidRequest, JobNotFound, QueueUnavailable)
     | {304: {"description": "It is as it was."}},
@@ -160,7 +176,7 @@ async def show_job(
 
 
 @router.delete(
-    "/{job}",
+    "/{job:job}",
     status_code=202,
     dependencies=[CanAsk],
     responses=documented(*KEY_ERRORS, InvalidRequest, JobNotFound, QueueUnavailable),
@@ -171,7 +187,7 @@ async def cancel_job(job: JobId, services: ServicesDep) -> Job:
 
 
 @router.get(
-    "/{job}/events",
+    "/{job:job}/events",
     dependencies=[CanRead],
     response_class=StreamingResponse,
     responses=documented(*KEY_ERRORS, InvalidRequest, JobNotFound, QueueUnavailable, Busy)
@@ -181,13 +197,13 @@ async def watch_job(
     job: JobId,
     services: ServicesDep,
     last_event_id: Annotated[
-        str | None, Header(pattern=r"^\d{1,20}-\d{1,20}$", description="The id of the last event that was received.")
-    ] = None,
+        str, Header(pattern=r"^(\d{1,19}-\d{1,19})?$", description="The id of the last event that was received.")
+    ] = "",
 ) -> Response:
     """What happens to a job, as server-sent events, from its beginning or from after `Last-Event-ID`."""
     found = await services.jobs.ask(lambda queue: queue.store.get(job))
     told = services.jobs.events(job, last_event_id or "0")
-    if found.ended_for_good and last_event_id is not None:
+    if found.ended_for_good and last_event_id:
         first = await anext(told, None)
         await told.aclose()
         if first is None:
@@ -197,7 +213,7 @@ async def watch_job(
 
 
 @router.get(
-    "/{job}/result",
+    "/{job:job}/result",
     dependencies=[CanRead],
     response_model=JobRows,
     responses=documented(*KEY_ERRORS, InvalidRequest, JobNotFound, ResultNotReady, QueueUnavailable)
