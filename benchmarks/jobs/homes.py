@@ -1,0 +1,29 @@
+"""Homes to work in. Broker and workers are those of the tests: see :mod:`tests.integration.jobs`."""
+
+from pathlib import Path
+
+from benchmarks.training import clips
+from ml.dataset.names import dataset_folder
+from ml.native import notes_held_back
+from ml.registry import Registry
+
+DATASET = "clips"
+
+
+def with_clips(home: Path, count: int, seconds: float = 1.0) -> Path:
+    """A home with a dataset of so many recordings of one channel at 16 kHz."""
+    clips.write(dataset_folder(home, DATASET), count, seconds=seconds, channels=1)
+    return home
+
+
+def with_model(home: Path) -> Path:
+    """The same home, with a network of the original's form and random weights as its champion."""
+    home.mkdir(parents=True, exist_ok=True)
+    registry = Registry(home)
+    with notes_held_back():
+        # Late: whoever needs no model does without TensorFlow.
+        from ml.importing import import_original
+        from tests.unit import keras2
+
+        registry.promote(import_original(keras2.write(home / "original.hdf5"), registry))
+    return home
