@@ -16,7 +16,7 @@ from api.keys import KeyStore
 from ml.audio import survey
 from ml.dataset.collection import Collection
 from tests import sounds
-from tests.integration.servers import Serve, Server, is_problem
+from tests.integration.servers import MULTIPART_TYPE, Serve, Server, is_problem, request
 from tests.integration.trainings import signalml
 from tests.unit import datasets
 
@@ -200,6 +200,13 @@ def test_a_form_that_contradicts_itself_is_refused(shared: Server) -> None:
     is_problem(shared.client.post(RECORDINGS, json={"label": "normal"}), 415, "media_type_unsupported")
 
 
+def test_an_upload_is_held_to_the_limits_of_the_service(home: Path, serve: Serve) -> None:
+    """A recording that is too long to be judged is too long to be put in."""
+    server = serve(home, wait_for="/livez", max_duration_s=1)
+    is_problem(put(server, sound(1, seconds=1.5)), 413, "audio_too_long")
+    assert put(server, sound(1, seconds=0.9)).status_code == 201
+
+
 def test_an_upload_may_be_as_large_as_one_to_be_judged(growing: Server) -> None:
     """Megabytes are taken at this path, and 413 is the answer beyond the limit."""
     long = sounds.recording(sounds.noise(8000 * 200, seed=5), rate_hz=8000)
@@ -330,6 +337,7 @@ def test_pages_hold_every_recording_once(growing: Server) -> None:
     assert seen[:6] == ids[:3] + ids[4:]
     assert (len(seen), len(set(seen))) == (9, 9)
     assert [r["id"] for r in listed(growing, label="normal")] == ids[1:3] + ids[4:]
+    assert growing.client.get(RECORDINGS, params={"limit": 8}).json()["next_cursor"] is None
     assert len(listed(growing, label="unlabelled")) == 3
     assert len(listed(growing, label="abnormal")) == 0
     assert len(listed(growing, machine_id="fan-3")) == 2
@@ -375,6 +383,8 @@ def test_a_folder_laid_by_hand_is_listed_and_not_touched(growing: Server, home: 
     ):
         assert "laid there by hand" in is_problem(answer, 409, "dataset_read_only")["detail"]
     is_problem(growing.client.post("/v1/datasets", json={"name": "hall-3"}), 409, "dataset_exists")
+    announced = request("POST", RECORDINGS, [MULTIPART_TYPE, ("content-length", "1000000")])
+    is_problem(growing.exchange(announced), 409, "dataset_read_only")  # before the body is sent
     assert len(list((home / "datasets" / "hall-3").rglob("*.wav"))) == 2
 
 
