@@ -17,7 +17,7 @@ from ml.audio import AudioLimits
 from ml.dataset.collection import Collection
 from ml.registry import Registry
 
-# Datasets whose journal is held as it was read last; a thousand recordings take about 1.5 MB.
+# Datasets whose journal is held as it was read last; ten thousand recordings take 10 MB.
 COLLECTIONS_KEPT = 16
 
 
