@@ -11,6 +11,7 @@ import typer
 from api.settings import Settings
 from worker.broker import Broker, address_of
 from worker.jobs import QUEUES, QueueUnavailable
+from worker.queue import broker_problem
 
 WORKERS = {"worker": "extraction,scoring", "trainer": "training"}
 SECONDS_A_DAY = 24 * 3600
@@ -57,7 +58,7 @@ def run() -> None:
     settings = Settings()
     configure_logging(settings.log_level)
     url = settings.redis_url
-    broker = Broker(settings.home) if url is None else None
+    broker = _own_broker(settings) if url is None else None
 
     def command(*words: str) -> subprocess.Popen[bytes]:
         environment = os.environ | {"SIGNALML_REDIS_URL": url or queue_url(settings)}
@@ -88,3 +89,13 @@ def queue_url(settings: Settings) -> str:
             f"No job queue: SIGNALML_REDIS_URL is not set, and no  signalml run  is under way in {settings.home}."
         )
     return url
+
+
+def _own_broker(settings: Settings) -> Broker:
+    """A queue for this home, which must be the only one: two servers would write one append-only file."""
+    there = address_of(settings.home)
+    if there is not None and broker_problem(there) is None:
+        raise QueueUnavailable(
+            f"Another  signalml run  is under way in {settings.home}: stop it, or set SIGNALML_HOME."
+        )
+    return Broker(settings.home)

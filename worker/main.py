@@ -19,13 +19,11 @@ from worker.jobs import Queue
 from worker.lease import StopFlag
 from worker.queue import JobQueue, celery_app
 from worker.recovery import Recovery, step_for
+from worker.retraining import NICENESS
 from worker.tasks import register
 from worker.transport import use_for_redis
 
 logger = logging.getLogger("signalml.worker")
-# Uploads are answered first: a process of this niceness gets a 68th of a core that a normal one wants
-# (sched_prio_to_weight in the Linux kernel), and all of a core that nobody wants.
-NICENESS = 19
 FORKED_WITHIN_S = 60.0
 
 

@@ -24,7 +24,7 @@ from ml.files import sync_folder, to_json, write_whole
 
 FOLDER = "jobs"
 Row = Mapping[str, Any]
-NOTHING_KEPT = "what was done before is kept, and the job can be asked for again"
+NOTHING_LOST = "what was done before is kept, and the job can be asked for again"
 
 
 class JobFolder:
@@ -61,7 +61,7 @@ class JobFolder:
             StorageFull
         """
         name = f"{part}-{at:06d}-{token}.ndjson"
-        with full_disk_named(self.path / name, NOTHING_KEPT):
+        with full_disk_named(self.path / name, NOTHING_LOST):
             write_whole(self.path / name, b"".join(_line(row) for row in rows))
         return name
 
@@ -74,7 +74,7 @@ class JobFolder:
         name = f"rows-{token}.ndjson"
         aside = self.path / f".{name}"
         self.path.mkdir(parents=True, exist_ok=True)
-        with full_disk_named(self.path / name, NOTHING_KEPT):
+        with full_disk_named(self.path / name, NOTHING_LOST):
             try:
                 with aside.open("wb") as out:
                     for file in files:

@@ -1,5 +1,6 @@
 """A retraining: a dataset as it is now -> a candidate -> perhaps the next champion."""
 
+import os
 from pathlib import Path
 
 from ml.dataset import dataset_folder
@@ -10,11 +11,16 @@ from ml.training.promoting import compare_with_champion, promote
 from worker.jobs import RetrainingParameters
 from worker.lease import Lease
 
+# The most that a worker can be told to give way to whoever answers uploads. A process of this niceness gets a 68th of a
+# core that a normal one wants (sched_prio_to_weight in the Linux kernel); a training then gives way altogether.
+NICENESS = 19
+
 
 def begin(lease: Lease, home: Path, asked: RetrainingParameters) -> None:
     """All of it, in one process. Begun again, it goes on from the features and the checkpoint that it finds."""
-    # The lease's own thread has begun and is not meant: it must not be starved.
-    yield_cores()
+    if os.nice(0) == NICENESS:
+        # The lease's own thread has begun and is not meant: it must not be starved.
+        yield_cores()
     taken = lease.taken
     pinned = taken.dataset_version or version_of(home, asked.dataset, report=lease.report)
     lease.surely(lambda: lease.store.pin(taken, dataset_version=pinned))

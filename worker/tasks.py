@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
+from ml.aside import full_disk_named
 from ml.errors import Cancelled, SignalMLError
 from ml.logs import doing
 from worker import diagnostic, extraction, retraining, scoring
 from worker.jobs import QUEUES, JobError, Kind, Queue
 from worker.lease import Lease, StopFlag, too_long
 from worker.queue import JobQueue, task_name
+from worker.results import NOTHING_LOST
 from worker.store import Fenced, Taken
 
 if TYPE_CHECKING:
@@ -68,7 +70,8 @@ def _do(lease: Lease, taken: Taken, home: Path) -> None:
     from celery.exceptions import SoftTimeLimitExceeded
 
     try:
-        WORK[taken.kind][taken.unit.partition("-")[0]](lease, home, taken.parameters)
+        with full_disk_named(home, NOTHING_LOST):
+            WORK[taken.kind][taken.unit.partition("-")[0]](lease, home, taken.parameters)
         logger.info("done")
     except Cancelled:
         lease.let_go()

@@ -1,0 +1,152 @@
+"""A retraining as a job, killed, stopped, cancelled, out of room: it goes on, or ends by name; nothing is half."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ml.registry import Registry
+from ml.simulate import simulate
+from tests.integration.jobs import Jobs, jobs_of
+from tests.integration.servers import eventually
+from tests.integration.trainings import TINY, kept, versions
+from worker import lease, tasks
+from worker.jobs import DiagnosticParameters, ExtractionParameters, Job, RetrainingParameters
+from worker.lease import StopFlag
+
+TRAINER = {"queues": ("training",), "children": 1}
+EPOCHS = 30  # some seconds of work
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Iterator[Jobs]:
+    """A home with 48 simulated recordings, and a broker; no worker yet."""
+    home = tmp_path / "home"
+    simulate(home / "datasets" / "tiny", plan=TINY, processes=1)
+    with jobs_of(tmp_path, home) as made:
+        yield made
+
+
+def asked(jobs: Jobs, **options: object) -> str:
+    """A retraining of them."""
+    return jobs.submit(
+        RetrainingParameters.model_validate({"dataset": "tiny", "epochs": EPOCHS, "refit": False} | options)
+    )
+
+
+def at_step(jobs: Jobs, job: str, step: str, within_s: float = 60.0) -> Job:
+    """The job once it is at a step."""
+
+    def there() -> Job | None:
+        found = jobs.store.get(job)
+        assert not found.ended_for_good, found
+        return found if found.progress and found.progress.step == step and found.progress.done else None
+
+    found: Job = eventually(there, within_s)
+    return found
+
+
+def nothing_half(home: Path) -> bool:
+    """No bundle on its way, and no records without a version."""
+    return not list((home / "models").glob(".incoming-*")) and kept(home) == versions(home)
+
+
+def test_killed_while_it_fits_it_is_begun_again_and_ends_as_one(jobs: Jobs) -> None:
+    """kill -9 of the process during the fit: attempt 2, within 30 s, one version, one end, promoted; nothing half."""
+    worker = jobs.work(**TRAINER)
+    job = asked(jobs)
+    at_step(jobs, job, "epochs")
+    os.kill(jobs.busy(job), signal.SIGKILL)
+    killed = time.monotonic()
+    eventually(lambda: jobs.store.get(job).attempt == 2, 30)
+    assert time.monotonic() - killed < 30
+    ended = jobs.ends(job, within_s=90)
+    assert (ended.state, ended.attempt) == ("succeeded", 2), ended
+    assert versions(jobs.home) == [ended.model_version]
+    assert Registry(jobs.home).resolve("champion") == ended.model_version
+    assert jobs.endings(job) == [("succeeded", 2)]
+    assert nothing_half(jobs.home)
+    worker.stop()
+
+
+def test_a_trainer_that_is_told_to_stop_hands_its_training_back(jobs: Jobs) -> None:
+    """SIGTERM during the fit: it ends within 15 s, the job waits again, its attempt not counted; another ends it."""
+    worker = jobs.work(**TRAINER)
+    job = asked(jobs)
+    at_step(jobs, job, "epochs")
+    told = time.monotonic()
+    worker.stop()
+    assert time.monotonic() - told < 15
+    assert not jobs.store.get(job).ended_for_good
+    assert jobs.holders(job) == []
+    jobs.work(**TRAINER)
+    ended = jobs.ends(job, within_s=90)
+    assert (ended.state, ended.attempt) == ("succeeded", 1)
+    assert versions(jobs.home) == [ended.model_version]
+
+
+def test_cancelled_while_it_fits_it_leaves_no_version(jobs: Jobs) -> None:
+    """Within 5 s, and no model was made; the dataset may be trained on again at once."""
+    jobs.work(**TRAINER)
+    job = asked(jobs)
+    at_step(jobs, job, "epochs")
+    told = time.monotonic()
+    assert jobs.queue.cancel(job).state == "cancelling"
+    assert jobs.ends(job).state == "cancelled"
+    assert time.monotonic() - told < 5
+    assert versions(jobs.home) == []
+    again = asked(jobs, epochs=2)
+    assert again != job
+    assert jobs.ends(again, within_s=90).state == "succeeded"
+
+
+def test_a_candidate_that_is_not_better_is_kept_out(jobs: Jobs) -> None:
+    """The second of two: a version, not the champion, with the figures in the reason."""
+    jobs.work(**TRAINER)
+    first = jobs.ends(asked(jobs, epochs=8), within_s=90)
+    assert first.summary is not None
+    assert first.summary["promoted"] is True
+    second = jobs.ends(asked(jobs, epochs=1, seed=1), within_s=90)
+    assert second.summary is not None
+    assert second.summary["promoted"] is False
+    assert "." in second.summary["reason"]
+    assert Registry(jobs.home).resolve("champion") == first.model_version
+    assert len(versions(jobs.home)) == 2
+
+
+def test_work_that_takes_too_long_fails_by_name(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A unit beyond its limit: failed, ``time_limit``; here with a limit of one second."""
+    monkeypatch.setitem(lease.SOFT_LIMIT_S, "scoring", 1)
+    job = jobs.submit(DiagnosticParameters(seconds=30))
+    tasks.work(jobs.queue, "scoring", jobs.home, StopFlag())
+    ended = jobs.store.get(job)
+    assert ended.state == "failed"
+    assert ended.error is not None
+    assert ended.error.code == "time_limit"
+
+
+def test_a_full_disk_fails_the_job_by_name(tmp_path: Path) -> None:
+    """A real one: ``storage_full``, only whole features are there, and with more room the same job succeeds."""
+    home = tmp_path / "small"
+    home.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(home)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no tmpfs can be mounted here: that takes root and CAP_SYS_ADMIN")
+    try:
+        simulate(home / "datasets" / "tiny", plan=TINY, processes=1)
+        with jobs_of(tmp_path, home) as jobs:
+            jobs.work(queues=("extraction",))
+            ended = jobs.ends(jobs.submit(ExtractionParameters(dataset="tiny", features="original")))
+            assert ended.error is not None, ended
+            assert ended.error.code == "storage_full"
+            assert not list((home / "features").rglob(".incomplete/*"))
+            subprocess.run(["mount", "-o", "remount,size=64m", str(home)], check=True)
+            again = jobs.ends(jobs.submit(ExtractionParameters(dataset="tiny", features="original")))
+            assert again.state == "succeeded"
+    finally:
+        subprocess.run(["umount", "-l", str(home)], check=True)
