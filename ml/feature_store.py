@@ -308,8 +308,11 @@ def _write(target: Path, windows: NDArray[np.float32], aside: Path) -> None:
     half = aside / f"{target.stem}.{uuid.uuid4().hex}.npy"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        # By way of memory: where numpy writes to a file itself, a full disk is an error without a number.
+        content = io.BytesIO()
+        np.save(content, windows, allow_pickle=False)
         with half.open("xb") as file:
-            np.save(file, windows, allow_pickle=False)
+            file.write(content.getbuffer())
         half.replace(target)
     except BaseException as error:  # Ctrl-C too: never half a file
         half.unlink(missing_ok=True)
