@@ -23,7 +23,7 @@ from rich.table import Table
 
 from benchmarks.inference import machine, samples
 from benchmarks.jobs.homes import DATASET, with_clips, with_model
-from tests.integration.jobs import Jobs, free_port, jobs_of
+from tests.integration.jobs import Broker, Jobs, free_port, jobs_of
 from tests.integration.servers import environment, eventually
 from worker.jobs import Job, ScoringParameters
 
@@ -44,11 +44,11 @@ class Outcome:
     Attributes:
         fault: what was done to it.
         away_s: for how long nothing could be done.
-        resumed_s: from the end of the fault until the job was a step further.
+        resumed_s: from the end of the fault until the next that was told of the job.
         state, attempt: at its end.
         rows, expected: of its result.
         twice: recordings that were judged more than once; None where nobody counted.
-        status: of the processes that were told to stop; None where none was.
+        status: of the service that was told to stop; None where none was.
     """
 
     fault: str
@@ -76,44 +76,38 @@ class Outcome:
 
 def broker_killed(home: Path, root: Path, recordings: int, away_s: float) -> Outcome:
     """Redis killed and started again later from its append-only file; the workers are left alone."""
-
-    def fault(jobs: Jobs) -> None:
-        jobs.broker.kill()
-        time.sleep(away_s)
-        jobs.broker.start()
-
-    return _through(fault, f"Redis killed for {away_s:g} s", home, root, recordings, away_s)
+    return _through(f"Redis killed for {away_s:g} s", Broker.kill, Broker.start, home, root, recordings, away_s)
 
 
 def broker_frozen(home: Path, root: Path, recordings: int, away_s: float) -> Outcome:
     """Redis accepts connections and answers nothing, then goes on."""
-
-    def fault(jobs: Jobs) -> None:
-        jobs.broker.freeze()
-        time.sleep(away_s)
-        jobs.broker.thaw()
-
-    return _through(fault, f"Redis frozen for {away_s:g} s", home, root, recordings, away_s)
+    return _through(f"Redis frozen for {away_s:g} s", Broker.freeze, Broker.thaw, home, root, recordings, away_s)
 
 
 def _through(
-    fault: Callable[[Jobs], None], name: str, home: Path, root: Path, recordings: int, away_s: float
+    name: str,
+    begin: Callable[[Broker], object],
+    end: Callable[[Broker], object],
+    home: Path,
+    root: Path,
+    recordings: int,
+    away_s: float,
 ) -> Outcome:
     with jobs_of(root, home) as jobs:
         worker = jobs.work(queues=("scoring",), log_level="debug")
         job = jobs.submit(ScoringParameters(dataset=DATASET))
         jobs.at_least(job, UNDER_WAY)
         children = set(worker.children())
-        fault(jobs)
-        over, before = time.monotonic(), _done(jobs.store.get(job))
-        eventually(lambda: _further(jobs.seen(job), before), ENDED_WITHIN_S)
-        resumed_s = time.monotonic() - over
+        begin(jobs.broker)
+        time.sleep(away_s)
+        over_s = time.time()
+        end(jobs.broker)
         ended = jobs.ends(job, within_s=ENDED_WITHIN_S)
         assert set(worker.children()) == children, "A process was started anew."
         return Outcome(
             fault=name,
             away_s=away_s,
-            resumed_s=resumed_s,
+            resumed_s=_first_event_after(jobs, job, over_s) - over_s,
             state=ended.state,
             attempt=ended.attempt,
             rows=len({row["name"] for row in jobs.rows(job)}),
@@ -122,8 +116,10 @@ def _through(
         )
 
 
-def _further(job: Job | None, than: int) -> bool:
-    return job is not None and (job.ended_for_good or _done(job) > than)
+def _first_event_after(jobs: Jobs, job: str, moment_s: float) -> float:
+    """When something was next told of the job, on the same clock: an event's id begins with its milliseconds."""
+    times_s = (int(at.partition("-")[0]) / 1000 for at, _, _ in jobs.events(job))
+    return next(at for at in times_s if at >= moment_s)
 
 
 def _done(job: Job) -> int:
@@ -145,7 +141,7 @@ class Service:
 
     def __init__(self, home: Path, log: Path) -> None:
         self._log = log
-        settings = environment(home=home, port=free_port(), worker_processes=2, worker_niceness=0, log_level="debug")
+        settings = environment(home=home, port=free_port(), worker_processes=1, worker_niceness=0, log_level="debug")
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{settings['SIGNALML_PORT']}", trust_env=False)
         with log.open("wb") as lines:
             command = [sys.executable, "-m", "cli.main", "run"]
