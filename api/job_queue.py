@@ -75,8 +75,9 @@ class Jobs:
         """Let go of the threads."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
 
-    async def events(self, job: str, after: str) -> AsyncGenerator[Event | None]:
+    def events(self, job: str, after: str) -> AsyncGenerator[Event | None]:
         """The events of a job after one of them, as they come, until the last; None now and then where none comes.
 
         While the server is away this waits for it, and goes on where it was.
@@ -86,6 +87,9 @@ class Jobs:
         """
         if self._streams >= self._most_streams:
             raise Busy(f"{self._streams} clients watch jobs already; try again in a moment.")
+        return self._events(job, after)
+
+    async def _events(self, job: str, after: str) -> AsyncGenerator[Event | None]:
         import redis
         import redis.asyncio
 

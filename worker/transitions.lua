@@ -20,6 +20,8 @@ local STATES = {'queued', 'running', 'cancelling', 'succeeded', 'failed', 'cance
 local ENDED = {succeeded = true, failed = true, cancelled = true}
 local BUCKETS = {0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800, 7200}
 local EVENTS_KEPT = 5000
+-- Every part counts, and a watcher is not told of each: the stream would forget the beginning of a long job.
+local TOLD_EVERY_MS = 500
 -- Parts of one job take turns with other jobs: each waits this much longer than the one before it.
 local TURN_MS = 100
 
@@ -240,9 +242,12 @@ function call.advance(a)
   if behind <= 0 then return {hold = hold} end -- said twice, since the answer to the first time was lost
   unit.at = a.at
   table.insert(unit.parts, a.part)
-  set(a.job, {done = field(a.job, 'done') + behind, updated_ms = now})
-  tell(a.job, 'progress', {step = field(a.job, 'step'), done = tonumber(field(a.job, 'done')),
-    total = tonumber(field(a.job, 'total')), message = ''})
+  local done, total = field(a.job, 'done') + behind, tonumber(field(a.job, 'total'))
+  set(a.job, {done = done, updated_ms = now})
+  if done == total or now - (field(a.job, 'told_ms') or 0) >= TOLD_EVERY_MS then
+    set(a.job, {told_ms = now})
+    tell(a.job, 'progress', {step = field(a.job, 'step'), done = done, total = total, message = ''})
+  end
   if unit.at < unit.stop then
     keep(a.job, a.unit, unit)
     return {hold = hold}

@@ -57,6 +57,7 @@ EVENT_STREAM = "text/event-stream"
 RECONNECT_MS = 1000
 ROWS_AT_ONCE = 500
 
+
 class JobIds(Convertor[str]):
     """In a path, what can be a job's id, so that it is never taken for a kind of job."""
 

@@ -101,7 +101,7 @@ def test_a_session_from_upload_to_rows(client: Client) -> None:
 
 
 def test_a_result_is_the_same_in_three_forms(client: Client) -> None:
-    """JSON, NDJSON and CSV hold the same rows, by parameter or by Accept; of one file they are what /v1/predict says."""
+    """JSON, NDJSON and CSV hold the same rows, by parameter or by Accept; they are what /v1/predict says."""
     job = client.submit("scoring", dataset="hall-3")
     client.ends(job)
     rows = client.http.get(f"/v1/jobs/{job}/result").json()
@@ -178,6 +178,24 @@ def test_a_stream_taken_up_again_misses_nothing_and_repeats_nothing(client: Clie
     assert len(seen) > 6
     over = client.http.get(f"/v1/jobs/{job}/events", headers={"last-event-id": seen[-1]["id"]})
     assert (over.status_code, over.content) == (204, b"")
+
+
+def test_only_so_many_may_watch(client: Client, serve: Serve) -> None:
+    """One more is told to come back, with 503; once one has gone, there is room again."""
+    server = serve(client.jobs.home, redis_url=client.jobs.broker.url, event_streams=1)
+    job = client.submit("diagnostic", seconds=20)
+    path = f"/v1/jobs/{job}/events"
+    with server.client.stream("GET", path) as first:
+        told = events_of(first)  # kept, for what is thrown away hangs up
+        next(told)
+        is_problem(httpx.get(server.base_url + path, trust_env=False), 503, "busy")
+
+    def is_there_room() -> bool:
+        with httpx.stream("GET", server.base_url + path, trust_env=False) as second:
+            return second.status_code == 200
+
+    assert eventually(is_there_room, 5)
+    client.http.delete(f"/v1/jobs/{job}")
 
 
 def test_a_request_id_leads_from_the_answer_to_the_workers_lines(client: Client) -> None:
