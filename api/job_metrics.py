@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from worker.jobs import QUEUES
 
 if TYPE_CHECKING:
-    from worker.store import Figures
+    from worker.records import Figures
 
 NOT_BUCKETS = ("sum", "count")
 TIMES = {

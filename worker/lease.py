@@ -21,7 +21,8 @@ from ml.errors import Cancelled
 from ml.progress import Progress
 from worker.jobs import JobError
 from worker.queue import SOFT_LIMIT_S, JobQueue
-from worker.store import BEAT_S, Fenced, Nudges, Taken
+from worker.records import Fenced, Nudges, Taken
+from worker.store import BEAT_S
 
 logger = logging.getLogger("signalml.lease")
 Verdict = Literal["cancelling", "lost", "stopping", "too long"]

@@ -9,7 +9,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from worker.jobs import QUEUES, Job, Parameters, Queue
-from worker.store import CELERY_PREFIX, TIMEOUT_S, JobStore, Nudges, Submitted, connect
+from worker.records import Nudges, Submitted
+from worker.store import CELERY_PREFIX, TIMEOUT_S, JobStore, connect
 
 if TYPE_CHECKING:
     from celery import Celery

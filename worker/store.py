@@ -5,15 +5,12 @@ import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, cast
 
 import redis
 
 from worker.jobs import (
-    ENDED,
     KINDS,
     MAX_ATTEMPTS,
     PARAMETERS,
@@ -25,13 +22,13 @@ from worker.jobs import (
     JobError,
     JobNotFound,
     JobPage,
-    JobProgress,
     Kind,
     Parameters,
     Queue,
     QueueFull,
     State,
 )
+from worker.records import Fenced, Figures, Hold, Nudges, Submitted, Taken, WorkerSeen, job_of
 
 SCRIPT = (Path(__file__).parent / "transitions.lua").read_text()
 PREFIX = "signalml:"
@@ -47,93 +44,9 @@ CANCEL_PATIENCE_S = 3.0
 IDEMPOTENCY_S = 24 * 3600
 MOST_WAITING = 20_000
 FORGOTTEN_AT_ONCE = 100
-WORKER_SEEN_S = 10.0
 # A frozen server accepts connections and never answers.
 TIMEOUT_S = 1.0
 EVENTS_WAIT_MS, EVENTS_AT_ONCE = 500, 500
-
-Hold = Literal["held", "cancelling", "lost"]
-
-
-class Fenced(Exception):
-    """The lease is another's now, or the job has ended: whatever this attempt has made counts for nothing."""
-
-
-class Submitted(NamedTuple):
-    """A job, and whether it is new: the same request again is answered with the job that there is."""
-
-    job: Job
-    created: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A unit of a job's work, and the right to do it.
-
-    Attributes:
-        job, unit: which.
-        token: proves the lease; grows with every lease there is.
-        attempt: how often this unit has been begun, this time included.
-        at, stop: of a part, the items still to do.
-        kind, parameters, request_id: of the job.
-        dataset_version, model_version, plan: what an earlier unit, or an attempt before this one, has pinned.
-    """
-
-    job: str
-    unit: str
-    token: int
-    attempt: int
-    at: int
-    stop: int
-    kind: Kind
-    parameters: Parameters
-    request_id: str
-    dataset_version: str | None
-    model_version: str | None
-    plan: str | None
-
-
-class Nudges(NamedTuple):
-    """How many messages a queue is owed."""
-
-    queue: Queue
-    owed: int
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerSeen:
-    """A worker, as it last said of itself."""
-
-    name: str
-    queues: tuple[Queue, ...]
-    children: int
-    version: str
-    seconds_ago: float
-
-    @property
-    def alive(self) -> bool:
-        """Whether it was heard of lately."""
-        return self.seconds_ago <= WORKER_SEEN_S
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What there is, counted.
-
-    Attributes:
-        jobs: by kind and state.
-        waiting: units of work by queue.
-        oldest_s: how long the one that waits longest has waited, by queue; 0 where none waits.
-        workers: every worker that was heard of within the last hour.
-        seconds: histograms of waiting and running times: (what, kind) -> upper bound, ``sum`` or ``count`` -> value.
-    """
-
-    jobs: Mapping[tuple[Kind, State], int]
-    waiting: Mapping[Queue, int]
-    oldest_s: Mapping[Queue, float]
-    workers: tuple[WorkerSeen, ...]
-    seconds: Mapping[tuple[str, Kind], Mapping[str, float]]
-
 
 def connect(url: str, *, timeout_s: float = TIMEOUT_S) -> redis.Redis:
     """A client that never waits long, and never tries twice: whoever can wait says so.
@@ -208,7 +121,7 @@ class JobStore:
         record = cast("dict[str, str]", self._client.hgetall(f"{PREFIX}job:{job}"))
         if not record:
             raise JobNotFound(f"There is no job {job!r}; records of jobs that ended are kept for a while only.")
-        return _job(record)
+        return job_of(record)
 
     def page(
         self,
@@ -248,7 +161,7 @@ class JobStore:
         with self._client.pipeline(transaction=False) as asked:
             for job in ids:
                 asked.hgetall(f"{PREFIX}job:{job}")
-            return [_job(record) for record in asked.execute() if record]
+            return [job_of(record) for record in asked.execute() if record]
 
     def cancel(self, job: str) -> Job:
         """Ask for the end of a job: at once if nobody works on it, otherwise within seconds. An ended one stays so.
@@ -448,45 +361,6 @@ def _refusal(conflict: str, answer: Mapping[str, Any], parameters: Parameters) -
         f"The job {answer['job']} is under way on the same dataset with other parameters, and only one "
         f"{parameters.kind} of a dataset runs at a time: wait for it, or cancel it."
     )
-
-
-def _job(record: Mapping[str, str]) -> Job:
-    return Job.model_validate(
-        {
-            "id": record["id"],
-            "kind": record["kind"],
-            "state": record["state"],
-            "attempt": record["attempt"],
-            "parameters": json.loads(record["parameters"]),
-            "progress": _progress(record),
-            "created": _time(record["created_ms"]),
-            "started": _time(record["started_ms"]),
-            "ended": _time(record["ended_ms"]),
-            "request_id": record["request_id"],
-            "dataset_version": record.get("dataset_version"),
-            "model_version": record.get("model_version"),
-            "summary": json.loads(record["summary"]) if "summary" in record else None,
-            "error": json.loads(record["error"]) if "error" in record else None,
-            "revision": record["revision"],
-        }
-    )
-
-
-def _progress(record: Mapping[str, str]) -> JobProgress | None:
-    if "step" not in record:
-        return None
-    done, total = int(record["done"]), int(record["total"])
-    eta_s = None
-    if 0 < done <= total and record["state"] not in ENDED:
-        spent_s = (int(record["updated_ms"]) - int(record["step_ms"])) / 1000
-        eta_s = round(spent_s / done * (total - done), 1)
-    return JobProgress(step=record["step"], done=done, total=total, eta_s=eta_s, message=record["message"])
-
-
-def _time(milliseconds: str) -> str | None:
-    if not milliseconds:
-        return None
-    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def _nudges(answer: Mapping[str, Any]) -> Nudges | None:

@@ -17,8 +17,8 @@ from worker import diagnostic, extraction, retraining, scoring
 from worker.jobs import QUEUES, JobError, Kind, Queue
 from worker.lease import Lease, StopFlag, too_long
 from worker.queue import JobQueue, task_name
+from worker.records import Fenced, Taken
 from worker.results import NOTHING_LOST
-from worker.store import Fenced, Taken
 
 if TYPE_CHECKING:
     from celery import Celery

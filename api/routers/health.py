@@ -15,7 +15,7 @@ from api.schemas import AnsweringModel, Live, Ready
 from worker.jobs import QueueUnavailable
 
 if TYPE_CHECKING:
-    from worker.store import Figures
+    from worker.records import Figures
 
 router = APIRouter(tags=["health"])
 CONSOLE = Path(__file__).parent.parent / "console" / "index.html"

@@ -138,7 +138,8 @@ def _print(rounds: list[dict[str, Any]], ratios: list[float]) -> None:
             table.add_row(str(number), name, str(found["n"]), *times, str(found.get("epochs", "")), last)
     Console().print(table)
     print(
-        f"p99 during a retraining, median of the rounds: {statistics.median(ratios):.2f} of its idle value (promised: {PROMISED})"
+        f"p99 during a retraining, median of the rounds: {statistics.median(ratios):.2f} of its idle value "
+        f"(promised: {PROMISED})"
     )
 
 

@@ -35,7 +35,8 @@ from worker.jobs import (
     ScoringParameters,
 )
 from worker.queue import JobQueue
-from worker.store import CELERY_PREFIX, PREFIX, Fenced, Submitted, Taken, connect
+from worker.records import Fenced, Submitted, Taken
+from worker.store import CELERY_PREFIX, PREFIX, connect
 
 MANY, FEW = 800, 3
 RESUMED_WITHIN_S = 30.0

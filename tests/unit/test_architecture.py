@@ -14,7 +14,7 @@ ROOMS = ("ml", "worker", "api", "cli")
 ALLOWED = {
     "ml": set(),
     "worker": {"ml"},
-    "api": {"ml", "worker.jobs", "worker.store", "worker.queue", "worker.results"},
+    "api": {"ml", "worker.jobs", "worker.store", "worker.queue", "worker.records", "worker.results"},
     "cli": {"ml", "worker", "api"},
 }
 TRAINING_LIBRARIES = {"keras", "tensorflow", "h5py"}
