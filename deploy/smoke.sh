@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The whole service in containers, tried as its users would, in about five minutes: build, first start without a model,
-# recordings in, features, training (with a SIGTERM in its midst), scoring by two workers, uploads, down and up again.
-# Says what it measures and ends with 1 at the first thing that is not as promised. Needs bash, curl and python3.
+# The whole service in containers, tried as its users would: build, first start without a model, recordings in, features,
+# training (with a SIGTERM in its midst), scoring by two workers, uploads, down and up again. Takes two minutes and a
+# build. Says what it measures and ends with 1 at the first thing that is not as promised. Needs bash, curl and python3.
 #
 #   deploy/smoke.sh                 with Docker
 #   deploy/smoke.sh --no-build      with the images that are there
@@ -32,7 +32,8 @@ print(functools.reduce(step, sys.argv[1].split("."), json.load(sys.stdin)))' "$1
 }
 get() { curl -sS --fail "$URL$1"; }
 containers() {
-    $ENGINE ps -q --filter label=com.docker.compose.project=signalml-smoke --filter "label=com.docker.compose.service=$1"
+    $ENGINE ps -q --filter label=com.docker.compose.project=signalml-smoke \
+        --filter "label=com.docker.compose.service=$1"
 }
 seconds() { echo $(($(date +%s) - $1)) s; }
 eventually() { # WITHIN_S COMMAND...: until it succeeds
@@ -66,7 +67,7 @@ all_healthy() {
         for each in $(containers "$service"); do eventually 60 healthy "$each"; done
     done
 }
-workers_are() { [ "$(containers worker | wc -l)" = "$1" ] && get /metrics | grep -q "^signalml_workers.*queue=\"scoring\".* $1"; }
+workers_are() { get /metrics | grep -q "^signalml_workers{queue=\"scoring\"} $1"; }
 clean() {
     local status=$?
     [ "$status" = 0 ] || $COMPOSE logs --tail 20 >&2 || true
@@ -102,12 +103,14 @@ say "nobody is root, nobody writes beside the volumes" yes
 
 # Recordings in, over HTTP
 $COMPOSE exec -T worker sh -c \
-    'signalml simulate /tmp/fans --machines 2 --sessions 4 --recordings 4 --snr 6 --duration 4 >&2 && tar -C /tmp -c fans && rm -r /tmp/fans' \
+    'signalml simulate /tmp/fans --machines 2 --sessions 4 --recordings 4 --snr 6 --duration 4 >&2
+     tar -C /tmp -c fans && rm -r /tmp/fans' \
     2>/dev/null | tar -x -C "$WORK"
 began=$(date +%s)
 while IFS=, read -r path label machine machine_id snr_db fault group; do
     curl -sS --fail -o /dev/null -F "file=@$WORK/fans/$path" -F "label=$label" -F "machine=$machine" \
-        -F "machine_id=$machine_id" -F "snr_db=$snr_db" -F "fault=$fault" -F "group=$group" "$URL/v1/datasets/fans/recordings"
+        -F "machine_id=$machine_id" -F "snr_db=$snr_db" -F "fault=$fault" -F "group=$group" \
+        "$URL/v1/datasets/fans/recordings"
 done < <(tail -n +2 "$WORK/fans/manifest.csv" | tr -d '\r')
 is "recordings" "$(get /v1/datasets/fans | field recordings)" "$RECORDINGS"
 say "$RECORDINGS recordings uploaded" "$(seconds "$began")"
