@@ -210,9 +210,9 @@ class ExtractionRow(Contract):
     """What was done with one recording."""
 
     recording: str
-    """The SHA-256 of its samples, 32 digits."""
+    """The SHA-256 of its samples, 32 digits; empty where it cannot be read."""
     name: str
-    """The file's name, as it was put in."""
+    """Its path in the dataset."""
     windows: int | None
     """How many clips it was cut into."""
     error: str | None
@@ -223,7 +223,9 @@ class ScoringRow(Contract):
     """What was heard in one recording, or why it was not judged."""
 
     recording: str
+    """The SHA-256 of its samples, 32 digits; empty where it cannot be read."""
     name: str
+    """The file's name, as it was put in, or its path in a folder."""
     machine: str | None
     machine_id: str | None
     label: str | None
