@@ -131,10 +131,7 @@ class Jobs:
         from worker.queue import JobQueue
 
         if self._queue is None:
-            try:
-                self._queue = JobQueue(self._url or "", timeout_s=TIMEOUT_S)
-            except ValueError:
-                raise QueueUnavailable("SIGNALML_REDIS_URL is no redis:// address.") from None
+            self._queue = JobQueue(self._url or "", timeout_s=TIMEOUT_S)
         return self._queue
 
     def _refuse_if_left_alone(self) -> None:

@@ -123,8 +123,8 @@ def _queue(settings: Settings) -> Iterator[Finding]:
     try:
         client = connect(url)
         client.ping()
-    except ValueError:
-        yield Finding("queue", "wrong", "SIGNALML_REDIS_URL is no address.", "redis://[:password@]host:port/db")
+    except QueueUnavailable as error:
+        yield Finding("queue", "wrong", str(error), "mend SIGNALML_REDIS_URL")
         return
     except redis.AuthenticationError as error:
         yield Finding("queue", "wrong", f"The server refuses the password: {error}.", "mend it in SIGNALML_REDIS_URL")
@@ -137,7 +137,7 @@ def _queue(settings: Settings) -> Iterator[Finding]:
         yield from _server(client)
         yield from _workers(JobStore(client))
     except redis.RedisError as error:
-        yield Finding("queue", "wrong", f"The server went away while it was looked at: {error}.", "look again")
+        yield Finding("queue", "wrong", f"The server does not let itself be looked at: {error}.", "look again")
 
 
 def _server(client: redis.Redis) -> Iterator[Finding]:

@@ -127,10 +127,7 @@ def _some(asked: list[str] | None, there: tuple[Any, ...], option: str) -> tuple
 
 
 def _queue() -> JobQueue:
-    try:
-        return JobQueue(queue_url(Settings()))
-    except ValueError:
-        raise QueueUnavailable("SIGNALML_REDIS_URL is no redis:// address.") from None
+    return JobQueue(queue_url(Settings()))
 
 
 def _asked(call: Any) -> Any:

@@ -62,7 +62,11 @@ class Together:
         # What ended soon waits out its time, while the others are looked after.
         if time.monotonic() - started >= SHORT_LIFE_S:
             logger.error("%s ended with %d: starting it again", part.name, status)
-            self._start(part)
+            try:
+                self._start(part)
+            except OSError as error:  # the others go on, and it is tried again
+                logger.error("%s does not start: %s", part.name, error)
+                self._running[part.name] = process, time.monotonic()
 
     def _end(self, part: Part) -> None:
         if part.name not in self._running:

@@ -11,7 +11,6 @@ import typer
 from api.settings import Settings
 from worker.broker import Broker, address_of
 from worker.jobs import QUEUES, QueueUnavailable
-from worker.queue import broker_problem
 
 WORKERS = {"worker": "extraction,scoring", "trainer": "training"}
 SECONDS_A_DAY = 24 * 3600
@@ -19,8 +18,8 @@ SECONDS_A_DAY = 24 * 3600
 
 def worker(
     queues: Annotated[
-        str, typer.Option(help="Whose work it does: extraction, scoring, training, with commas between.")
-    ] = ",".join(QUEUES),
+        str, typer.Option(help="Whose work it does: extraction,scoring or, with a worker of its own, training.")
+    ] = WORKERS["worker"],
     processes: Annotated[
         int | None,
         typer.Option(min=1, help="Recordings worked on at once; else SIGNALML_WORKER_PROCESSES, or the cores."),
@@ -34,8 +33,10 @@ def worker(
     unknown = set(queues.split(",")) - set(QUEUES)
     if unknown or not chosen:
         raise typer.BadParameter(f"{queues!r}: some of {', '.join(QUEUES)} were expected", param_hint="--queues")
-    # Trainings are one at a time: each uses all the cores that it finds.
-    children = 1 if chosen == ("training",) else processes or settings.worker_processes
+    if "training" in chosen and len(chosen) > 1:
+        # Each in a process of its own, one at a time: it uses all the cores that it finds.
+        raise typer.BadParameter("a training has a worker of its own: --queues training", param_hint="--queues")
+    children = 1 if "training" in chosen else processes or settings.worker_processes
     options = Options(
         url=queue_url(settings),
         home=settings.home.absolute(),
@@ -58,7 +59,7 @@ def run() -> None:
     settings = Settings()
     configure_logging(settings.log_level)
     url = settings.redis_url
-    broker = _own_broker(settings) if url is None else None
+    broker = Broker(settings.home) if url is None else None
 
     def command(*words: str) -> subprocess.Popen[bytes]:
         environment = os.environ | {"SIGNALML_REDIS_URL": url or queue_url(settings)}
@@ -71,10 +72,8 @@ def run() -> None:
     if broker is None:
         Together(parts).run()
         return
-    try:
+    with broker.held():
         Together([Part("queue", broker.start), *parts]).run()
-    finally:
-        broker.forget()
 
 
 def queue_url(settings: Settings) -> str:
@@ -89,13 +88,3 @@ def queue_url(settings: Settings) -> str:
             f"No job queue: SIGNALML_REDIS_URL is not set, and no  signalml run  is under way in {settings.home}."
         )
     return url
-
-
-def _own_broker(settings: Settings) -> Broker:
-    """A queue for this home, which must be the only one: two servers would write one append-only file."""
-    there = address_of(settings.home)
-    if there is not None and broker_problem(there) is None:
-        raise QueueUnavailable(
-            f"Another  signalml run  is under way in {settings.home}: stop it, or set SIGNALML_HOME."
-        )
-    return Broker(settings.home)

@@ -3,21 +3,27 @@
 Its data, its password and its address are in ``<home>/broker``, so that a command in the same home finds it.
 """
 
+import fcntl
 import secrets
 import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ml.errors import SignalMLError
 from ml.files import write_whole
 from ml.native import in_own_session
+from worker.jobs import QueueUnavailable
 from worker.queue import broker_problem
 
-FOLDER, ADDRESS = "broker", "address"
+FOLDER, ADDRESS, LOG, LOCK = "broker", "address", "server.log", ".lock"
 SERVERS = ("valkey-server", "redis-server")
 START_S = 15.0
+# A server that reads its file, which may take minutes, has started.
+LOADING = "BusyLoadingError"
 LOOPBACK = "127.0.0.1"
 
 
@@ -56,6 +62,26 @@ class Broker:
         """Its address, password included: for this machine's eyes."""
         return f"redis://:{self._password}@{LOOPBACK}:{self._port}/0"
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Be the only one in this home: two servers would write one append-only file.
+
+        Raises:
+            QueueUnavailable: another is.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / LOCK).open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise QueueUnavailable(
+                    f"Another  signalml run  is under way in {self.folder.parent}: stop it, or set SIGNALML_HOME."
+                ) from None
+            try:
+                yield
+            finally:
+                (self.folder / ADDRESS).unlink(missing_ok=True)
+
     def start(self) -> subprocess.Popen[bytes]:
         """Start it in a session of its own, which a terminal's Ctrl-C does not reach, and wait until it answers.
 
@@ -69,17 +95,14 @@ class Broker:
         settings = self.folder / "server.conf"
         write_whole(settings, self._settings().encode(), mode=0o600)
         write_whole(self.folder / ADDRESS, self.url.encode(), mode=0o600)
-        process = in_own_session([self._program, str(settings.absolute())], cwd=self.folder, stdout=subprocess.DEVNULL)
+        with (self.folder / LOG).open("ab") as log:
+            process = in_own_session([self._program, settings.name], cwd=self.folder, stdout=log, stderr=log)
         self._wait_for(process)
         return process
 
-    def forget(self) -> None:
-        """Say that it listens no more."""
-        (self.folder / ADDRESS).unlink(missing_ok=True)
-
     def _wait_for(self, process: subprocess.Popen[bytes]) -> None:
         give_up = time.monotonic() + START_S
-        while (problem := broker_problem(self.url)) is not None:
+        while (problem := broker_problem(self.url)) is not None and not problem.startswith(LOADING):
             if process.poll() is not None or time.monotonic() > give_up:
                 raise OSError(f"The queue's own server does not start ({problem}). It said:\n{self._last_words()}")
             time.sleep(0.05)
@@ -88,11 +111,11 @@ class Broker:
         return (
             f"bind {LOOPBACK}\nport {self._port}\nrequirepass {self._password}\n"
             'appendonly yes\nappendfsync everysec\nsave ""\nmaxmemory-policy noeviction\n'
-            f"dir {self.folder.absolute()}\nlogfile server.log\nloglevel notice\n"
+            "dir .\nloglevel notice\n"
         )
 
     def _last_words(self) -> str:
-        log = self.folder / "server.log"
+        log = self.folder / LOG
         return "\n".join(log.read_text(errors="replace").splitlines()[-5:]) if log.exists() else "nothing"
 
 

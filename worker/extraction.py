@@ -1,5 +1,6 @@
 """A feature extraction: what a training of a dataset hears, computed before it is asked for."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -92,7 +93,8 @@ def _spec(dataset: Dataset, asked: ExtractionParameters) -> FeatureSpec:
 def _planned(dataset: Dataset, home: Path) -> Iterator[Planned]:
     """Every recording by its place below the home, which every worker finds; what cannot be read, with its error."""
     for entry in dataset.entries:
-        file = dataset.file(entry).resolve().relative_to(home.resolve())
+        # Links are not followed: a dataset may be one.
+        file = Path(os.path.abspath(dataset.file(entry))).relative_to(os.path.abspath(home))  # noqa: PTH100 - see above
         yield {"name": entry.path, "recording": entry.audio_hash, "entry": asdict(replace(entry, path=str(file)))}
     for refusal in dataset.refusals:
         yield {"name": refusal.path, "recording": "", "error": f"{refusal.code}: {refusal.reason}"}

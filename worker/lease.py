@@ -92,12 +92,13 @@ class Lease:
         return self._verdict == "stopping"
 
     def assure(self) -> None:
-        """Ask once more, right before something is done that cannot be taken back.
+        """Ask once more, right before something is done that cannot be taken back; others may wait for it meanwhile.
 
         Raises:
             Cancelled: the job is being cancelled, or is another's now.
+            RedisError: nobody can say; :meth:`surely` tries the whole again.
         """
-        hold = self.surely(lambda: self.store.renew(self.taken))
+        hold = self.store.renew(self.taken)
         if hold != "held":
             raise Cancelled(f"{self.taken.job}/{self.taken.unit}: {hold}.")
 
@@ -137,6 +138,8 @@ class Lease:
             try:
                 return change()
             except redis.RedisError as error:
+                if type(error) is redis.ResponseError:
+                    raise  # it was reached, and refuses: asking again changes nothing
                 logger.warning("the record cannot be reached, trying again: %s", error)
                 if self._stopping:
                     raise Cancelled(f"{self.taken.job}/{self.taken.unit}: stopping.") from error

@@ -8,7 +8,7 @@ import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from worker.jobs import QUEUES, Job, Parameters, Queue
+from worker.jobs import QUEUES, Job, Parameters, Queue, QueueUnavailable
 from worker.records import Nudges, Submitted
 from worker.store import CELERY_PREFIX, TIMEOUT_S, JobStore, connect
 
@@ -83,7 +83,7 @@ class JobQueue:
         timeout_s: of one answer.
 
     Raises:
-        ValueError: it is no address of a Redis server.
+        QueueUnavailable: it is no address of a Redis server.
     """
 
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
@@ -132,6 +132,6 @@ def broker_problem(url: str) -> str | None:
             connection.ping()
     except (redis.RedisError, OSError) as error:
         return f"{type(error).__name__}: {error}"
-    except ValueError:
-        return "SIGNALML_REDIS_URL is not a redis:// address"
+    except QueueUnavailable as error:
+        return str(error)
     return None

@@ -31,7 +31,9 @@ def begin(lease: Lease, home: Path, asked: RetrainingParameters) -> None:
         trained = run(options, home, dataset=dataset, report=lease.report)
         lease.surely(lambda: lease.store.pin(taken, model_version=trained.version))
         comparison = compare_with_champion(trained, options, dataset, home, report=lease.report)
-    promotion = promote(trained.version, comparison, asked.promote, home, still_wanted=lease.assure)
+    promotion = lease.surely(
+        lambda: promote(trained.version, comparison, asked.promote, home, still_wanted=lease.assure)
+    )
     lease.log(promotion.reason)
     pooled = trained.evaluation.pooled
     summary = {

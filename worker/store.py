@@ -26,6 +26,7 @@ from worker.jobs import (
     Parameters,
     Queue,
     QueueFull,
+    QueueUnavailable,
     State,
 )
 from worker.records import Fenced, Figures, Hold, Nudges, Submitted, Taken, WorkerSeen, job_of
@@ -35,8 +36,10 @@ PREFIX = "signalml:"
 # Celery's own keys; its list of a queue's messages is at the queue's name behind it.
 CELERY_PREFIX = PREFIX + "celery:"
 # A worker renews its leases every BEAT_S. One that is not heard of for LEASE_S is given up; with a sweep every SWEEP_S
-# its work goes on elsewhere within 15 s.
+# its work goes on elsewhere within 15 s. A training, which runs where nobody wants the core, may be silent for longer:
+# measured on one core beside six busy loops, for 20 s.
 LEASE_S, BEAT_S, SWEEP_S = 12.0, 1.0, 1.0
+TRAINING_PATIENCE = 2
 # Where nobody has swept for so long, nobody could renew either: leases then get another LEASE_S.
 GAP_S = 6.0
 # A running job whose worker does not say that it stopped is ended without its word.
@@ -44,19 +47,27 @@ CANCEL_PATIENCE_S = 3.0
 IDEMPOTENCY_S = 24 * 3600
 MOST_WAITING = 20_000
 FORGOTTEN_AT_ONCE = 100
+# A page looks at so many records at a time, and so often at most; where few of them fit, it is short, and has a next.
+LOOKED_AT_ONCE, LOOKS_A_PAGE = 100, 20
 # A frozen server accepts connections and never answers.
 TIMEOUT_S = 1.0
 EVENTS_WAIT_MS, EVENTS_AT_ONCE = 500, 500
+
 
 def connect(url: str, *, timeout_s: float = TIMEOUT_S) -> redis.Redis:
     """A client that never waits long, and never tries twice: whoever can wait says so.
 
     Raises:
-        ValueError: ``url`` is no address of a Redis server.
+        QueueUnavailable: ``url`` is no address of a Redis server.
     """
-    return redis.Redis.from_url(
-        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None, decode_responses=True
-    )
+    try:
+        return redis.Redis.from_url(
+            url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None, decode_responses=True
+        )
+    except ValueError:  # its own sentence holds pieces of the password
+        raise QueueUnavailable(
+            "SIGNALML_REDIS_URL is no address: redis://[:password@]host:port/db was expected."
+        ) from None
 
 
 def events_key(job: str) -> str:
@@ -134,15 +145,14 @@ class JobStore:
     ) -> JobPage:
         """Jobs of some kinds and states, the newest first, from the one before ``cursor`` on."""
         found: list[Job] = []
-        while len(found) <= limit:
-            ids = self._ids(kinds, states, dataset, cursor, limit + 1)
-            jobs = self._records(ids)
-            found += [job for job in jobs if job.kind in kinds and job.state in states]
-            if len(ids) <= limit:
+        for _ in range(LOOKS_A_PAGE):
+            ids = self._ids(kinds, states, dataset, cursor, max(limit + 1, LOOKED_AT_ONCE))
+            found += [job for job in self._records(ids) if job.kind in kinds and job.state in states]
+            cursor = ids[-1] if len(ids) >= LOOKED_AT_ONCE else None
+            if cursor is None or len(found) > limit:
                 break
-            cursor = ids[-1]
         more = len(found) > limit
-        return JobPage(jobs=found[:limit], next=found[limit - 1].id if more else None)
+        return JobPage(jobs=found[:limit], next=found[limit - 1].id if more else cursor)
 
     def _ids(
         self, kinds: Sequence[Kind], states: Sequence[State], dataset: str | None, cursor: str | None, count: int
@@ -176,16 +186,24 @@ class JobStore:
         """Name of the file in the job's folder that holds its rows; None while there is none."""
         return cast("str | None", self._client.hget(f"{PREFIX}job:{job}", "result"))
 
-    def events(self, job: str, after: str) -> list[tuple[str, str, dict[str, Any]]]:
+    def events(
+        self, job: str, after: str, wait_ms: int | None = EVENTS_WAIT_MS
+    ) -> list[tuple[str, str, dict[str, Any]]]:
         """What happened to a job after an event: id, kind and data of each; waits a moment where there is none."""
-        answer: Any = self._client.xread({events_key(job): after}, count=EVENTS_AT_ONCE, block=EVENTS_WAIT_MS)
+        answer: Any = self._client.xread({events_key(job): after}, count=EVENTS_AT_ONCE, block=wait_ms)
         return [(entry, f["event"], json.loads(f["data"])) for _, entries in answer for entry, f in entries]
 
     # Asked by workers
 
-    def take(self, queue: Queue, worker: str) -> Taken | None:
-        """The unit of work whose turn it is, under a lease; None if nothing waits."""
-        answer = self._call("take", queue=queue, worker=worker, lease_ms=_ms(LEASE_S))
+    def take(self, queue: Queue, worker: str, call: str) -> Taken | None:
+        """The unit of work whose turn it is, under a lease; None if nothing waits.
+
+        Args:
+            queue: whose.
+            worker: who takes it, for the log.
+            call: another for each unit; the same again, where no answer came, so that no unit is given to nobody.
+        """
+        answer = self._call("take", queue=queue, worker=worker, call=call, lease_ms=_lease_ms(queue))
         if not answer:
             return None
         record, unit = dict(zip(answer["record"][::2], answer["record"][1::2], strict=True)), answer["unit_record"]
@@ -207,7 +225,7 @@ class JobStore:
 
     def renew(self, taken: Taken) -> Hold:
         """Keep the lease for another while, if it is still ours."""
-        hold: Hold = self._held("renew", taken, lease_ms=_ms(LEASE_S))["hold"]
+        hold: Hold = self._held("renew", taken, lease_ms=_lease_ms(taken.parameters.queue))["hold"]
         return hold
 
     def progress(self, taken: Taken, step: str, done: int, total: int, message: str) -> None:
@@ -256,7 +274,7 @@ class JobStore:
         Raises:
             Fenced
         """
-        self._mine("succeed", taken, summary=json.dumps(summary), result=result)
+        self._mine("succeed", taken, summary=json.dumps(summary, allow_nan=False), result=result)
 
     def fail(self, taken: Taken, error: JobError) -> None:
         """End the job: it cannot be done.
@@ -291,7 +309,7 @@ class JobStore:
             "sweep",
             interval_ms=_ms(SWEEP_S) // 2,
             gap_ms=_ms(GAP_S),
-            lease_ms=_ms(LEASE_S),
+            lease_ms=_lease_ms("training"),
             most_attempts=MAX_ATTEMPTS,
             lists={queue: CELERY_PREFIX + queue for queue in QUEUES},
         )
@@ -355,6 +373,8 @@ def _refusal(conflict: str, answer: Mapping[str, Any], parameters: Parameters) -
         return IdempotencyConflict(
             f"This Idempotency-Key was used for another request, which made the job {answer['job']}: use a new key."
         )
+    if conflict == "cancelling":
+        return JobConflict(f"The job {answer['job']} is being cancelled on the same dataset: ask again in a moment.")
     if conflict == "full":
         return QueueFull(f"{answer['waiting']} pieces of work wait already; at most {MOST_WAITING} are taken on.")
     return JobConflict(
@@ -365,6 +385,10 @@ def _refusal(conflict: str, answer: Mapping[str, Any], parameters: Parameters) -
 
 def _nudges(answer: Mapping[str, Any]) -> Nudges | None:
     return Nudges(answer["queue"], answer["nudges"]) if "nudges" in answer else None
+
+
+def _lease_ms(queue: Queue) -> int:
+    return _ms(LEASE_S * (TRAINING_PATIENCE if queue == "training" else 1))
 
 
 def _ms(seconds: float) -> int:

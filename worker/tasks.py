@@ -2,7 +2,9 @@
 
 import logging
 import os
+import secrets
 import socket
+import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -15,7 +17,7 @@ from ml.errors import Cancelled, SignalMLError
 from ml.logs import doing
 from worker import diagnostic, extraction, retraining, scoring
 from worker.jobs import QUEUES, JobError, Kind, Queue
-from worker.lease import Lease, StopFlag, too_long
+from worker.lease import RETRY_EVERY_S, Lease, StopFlag, too_long
 from worker.queue import JobQueue, task_name
 from worker.records import Fenced, Taken
 from worker.results import NOTHING_LOST
@@ -53,17 +55,25 @@ def work(jobs: JobQueue, queue: Queue, home: Path, stopping: StopFlag) -> None:
     """Do one unit, if one waits and this worker is not about to stop."""
     if stopping:
         return
-    try:
-        taken = jobs.store.take(queue, f"{socket.gethostname()}/{os.getpid()}")
-    except redis.RedisError as error:
-        logger.warning("nothing could be taken: %s", error)  # the sweep sends another message
-        return
+    taken = _taken(jobs, queue, stopping)
     if taken is None:
         return
     with doing(taken.request_id, job=taken.job, unit=taken.unit, attempt=taken.attempt):
         logger.info("begun", extra={"facts": {"kind": taken.kind}})
         with Lease(jobs, taken, stopping) as lease:
             _do(lease, taken, home)
+
+
+def _taken(jobs: JobQueue, queue: Queue, stopping: StopFlag) -> Taken | None:
+    """Ask until there is an answer: a unit that was given while the answer was lost would wait for its lease to end."""
+    call = secrets.token_hex(8)
+    while not stopping:
+        try:
+            return jobs.store.take(queue, f"{socket.gethostname()}/{os.getpid()}", call)
+        except redis.RedisError as error:
+            logger.warning("nothing could be taken, trying again: %s", error)
+            time.sleep(RETRY_EVERY_S)
+    return None
 
 
 def _do(lease: Lease, taken: Taken, home: Path) -> None:

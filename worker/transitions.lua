@@ -7,6 +7,7 @@
 --   signalml:dataset:<name>       likewise, of the jobs that name a dataset
 --   signalml:ready:<queue>        units that wait, by when their turn comes
 --   signalml:leases               units that are being worked on, by when their worker is given up
+--   signalml:take:<call>          what a call was given, for as long as it may be repeated
 --   signalml:cancelling           jobs that are being cancelled, by when they are ended without their workers' word
 --   signalml:exclusive:<key>      the one job that holds this key
 --   signalml:idempotency:<key>    the job that was made under this key, and what was asked for
@@ -20,6 +21,10 @@ local STATES = {'queued', 'running', 'cancelling', 'succeeded', 'failed', 'cance
 local ENDED = {succeeded = true, failed = true, cancelled = true}
 local BUCKETS = {0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800, 7200}
 local EVENTS_KEPT = 5000
+-- How long a worker may ask again what it was given.
+local ANSWERED_S = 600
+-- Messages that one sweep sends to a queue at most: more than there are idle processes are of no use at once.
+local NUDGES_AT_ONCE = 200
 -- Every part counts, and a watcher is not told of each: the stream would forget the beginning of a long job.
 local TOLD_EVERY_MS = 500
 -- Parts of one job take turns with other jobs: each waits this much longer than the one before it.
@@ -51,7 +56,7 @@ local function observe(what, kind, milliseconds)
   redis.call('HINCRBYFLOAT', key, 'sum', seconds)
   redis.call('HINCRBY', key, 'count', 1)
   for _, bound in ipairs(BUCKETS) do
-    if seconds <= bound then redis.call('HINCRBY', key, tostring(bound), 1) end
+    redis.call('HINCRBY', key, tostring(bound), seconds <= bound and 1 or 0)
   end
 end
 
@@ -95,6 +100,9 @@ local function each_unit(id, visit)
 end
 
 local function finish(id, state, fields)
+  -- Read before anything is written: what cannot be read changes nothing.
+  local told = {state = state, attempt = tonumber(field(id, 'attempt')),
+    error = fields.error and cjson.decode(fields.error), summary = fields.summary and cjson.decode(fields.summary)}
   each_unit(id, function(name, unit)
     redis.call('ZREM', P .. 'leases', member(id, name))
     redis.call('ZREM', ready_key(unit.queue), member(id, name))
@@ -110,8 +118,7 @@ local function finish(id, state, fields)
   move(id, state)
   local started = field(id, 'started_ms')
   if started ~= '' then observe('run', field(id, 'kind'), now - started) end
-  tell(id, 'end', {state = state, attempt = tonumber(field(id, 'attempt')),
-    error = fields.error and cjson.decode(fields.error), summary = fields.summary and cjson.decode(fields.summary)})
+  tell(id, 'end', told)
 end
 
 local function leased_units(id)
@@ -140,6 +147,7 @@ function call.submit(a)
   end
   local other = a.exclusive ~= '' and redis.call('GET', P .. 'exclusive:' .. a.exclusive)
   if other then
+    if field(other, 'state') == 'cancelling' then return {conflict = 'cancelling', job = other} end
     if field(other, 'parameters') ~= a.parameters then return {conflict = 'exclusive', job = other} end
   else
     local waiting = 0
@@ -161,7 +169,17 @@ function call.submit(a)
   return {job = a.job, created = true}
 end
 
+-- The same call again, after its answer was lost, is answered with the same unit.
 function call.take(a)
+  local answered = redis.call('GET', P .. 'take:' .. a.call)
+  if answered then
+    local id, name = answered:match('^(.-)/(.+)$')
+    local unit = unit_of(id, name)
+    if unit and unit.state == 'leased' and unit.call == a.call then
+      redis.call('ZADD', P .. 'leases', now + a.lease_ms, answered)
+      return {job = id, unit = name, unit_record = unit, record = redis.call('HGETALL', job_key(id))}
+    end
+  end
   while true do
     local popped = redis.call('ZPOPMIN', ready_key(a.queue))
     if #popped == 0 then return {} end
@@ -169,7 +187,8 @@ function call.take(a)
     local state, unit = field(id, 'state'), unit_of(id, name)
     if unit and unit.state == 'ready' and (state == 'queued' or state == 'running') then
       unit.attempt, unit.token = unit.attempt + 1, redis.call('INCR', P .. 'fence')
-      unit.state, unit.worker = 'leased', a.worker
+      unit.state, unit.worker, unit.call = 'leased', a.worker, a.call
+      redis.call('SET', P .. 'take:' .. a.call, member(id, name), 'EX', ANSWERED_S)
       keep(id, name, unit)
       redis.call('ZADD', P .. 'leases', now + a.lease_ms, member(id, name))
       if unit.attempt > tonumber(field(id, 'attempt')) then set(id, {attempt = unit.attempt}) end
@@ -340,9 +359,7 @@ local function lapse(id, name, most)
   else
     note(id, string.format('Attempt %d was lost with its worker (%s); it is begun again.', unit.attempt, unit.worker))
     make_ready(id, name, unit)
-    return true
   end
-  return false
 end
 
 -- Give up workers that have not been heard of, end what nobody ends, and count the nudges that are missing.
@@ -350,7 +367,6 @@ function call.sweep(a)
   local before = tonumber(redis.call('GET', P .. 'swept') or now)
   if now - before < a.interval_ms and now > before then return {nudges = {}} end
   redis.call('SET', P .. 'swept', now)
-  local lapsed = 0
   if now - before > a.gap_ms then
     -- Nobody has swept for a while, so nobody could renew either: the server was away, and the workers may live.
     for _, each in ipairs(redis.call('ZRANGE', P .. 'leases', 0, -1)) do
@@ -359,14 +375,15 @@ function call.sweep(a)
   end
   for _, each in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, 1000)) do
     local id, name = each:match('^(.-)/(.+)$')
-    if lapse(id, name, a.most_attempts) then lapsed = lapsed + 1 end
+    lapse(id, name, a.most_attempts)
   end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'cancelling', '-inf', now)) do finish(id, 'cancelled', {}) end
   local nudges = {}
   for queue, list in pairs(a.lists) do
-    nudges[queue] = math.max(0, redis.call('ZCARD', ready_key(queue)) - redis.call('LLEN', list))
+    local missing = redis.call('ZCARD', ready_key(queue)) - redis.call('LLEN', list)
+    nudges[queue] = math.max(0, math.min(missing, NUDGES_AT_ONCE))
   end
-  return {lapsed = lapsed, nudges = nudges}
+  return {nudges = nudges}
 end
 
 -- Forget jobs that ended long ago; answers with their ids, so that their folders can go too.

@@ -59,7 +59,8 @@ def _is_nudge(message: Any, queue: Queue) -> bool:
             and (message["content-type"], message["content-encoding"]) == ("application/json", "utf-8")
             and headers["timelimit"] == [SOFT_LIMIT_S[queue] + HARD_AFTER_S, SOFT_LIMIT_S[queue]]
             and (headers["eta"], headers["expires"], headers["retries"]) == (None, None, 0)
-            and properties["delivery_info"] == {"exchange": "", "routing_key": queue}
+            and properties["delivery_info"] | {"redelivered": True}
+            == {"redelivered": True, "exchange": "", "routing_key": queue}
             and isinstance(headers["id"], str)
             and isinstance(properties["delivery_tag"], str)
         )

@@ -9,6 +9,7 @@ import random
 import shutil
 import signal
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -391,7 +392,7 @@ def taken(records: JobQueue) -> Taken:
 
     def there() -> Taken | None:
         records.store.sweep()
-        return records.store.take("extraction", "somebody/1")
+        return records.store.take("extraction", "somebody/1", uuid.uuid4().hex)
 
     found: Taken = eventually(there, within_s=5, every_s=0.1)
     return found
@@ -466,3 +467,27 @@ def test_ten_thousand_jobs_are_listed_and_forgotten_fast(records: JobQueue, reco
         store.get(ids[0])
     assert store.get(ids[150]).state == "queued"
     assert store.prune(kept_s=-1) == []
+
+
+def test_a_unit_whose_answer_was_lost_is_given_again(records: JobQueue) -> None:
+    """The same call gets the same unit under the same token, and no attempt is counted for it; another call does not."""
+    records.submit(ExtractionParameters(dataset="any"), request_id="test")
+    first, again = (records.store.take("extraction", "somebody/1", "one call") for _ in range(2))
+    assert first is not None
+    assert again == first
+    assert records.store.take("extraction", "somebody/2", "another call") != first
+
+
+def test_while_a_retraining_is_being_cancelled_another_has_to_wait(records: JobQueue) -> None:
+    """It is not answered with the job that is about to end; once that has ended there is a new one."""
+    asked = RetrainingParameters(dataset="cancelled-and-asked-for")
+    first = records.submit(asked, request_id="test").job.id
+    # Other tests have left work in this queue.
+    calls = iter(range(100))
+    taken = next(t for i in calls if (t := records.store.take("training", "somebody/1", str(i))) and t.job == first)
+    assert records.cancel(first).state == "cancelling"
+    with pytest.raises(JobConflict, match="being cancelled"):
+        records.submit(asked, request_id="test")
+    records.store.release(taken)
+    assert records.store.get(first).state == "cancelled"
+    assert records.submit(asked, request_id="test").created
