@@ -470,7 +470,7 @@ def test_ten_thousand_jobs_are_listed_and_forgotten_fast(records: JobQueue, reco
 
 
 def test_a_unit_whose_answer_was_lost_is_given_again(records: JobQueue) -> None:
-    """The same call gets the same unit under the same token, and no attempt is counted for it; another call does not."""
+    """The same call gets the same unit under the same token, and no attempt is counted; another call does not."""
     records.submit(ExtractionParameters(dataset="any"), request_id="test")
     first, again = (records.store.take("extraction", "somebody/1", "one call") for _ in range(2))
     assert first is not None
