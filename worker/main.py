@@ -65,8 +65,8 @@ def run(options: Options) -> int:
     for name in ("celery", "kombu"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(options.log_level.upper())))
     stopping = StopFlag()
-    use_for_redis()
     app = celery_app(options.url)
+    use_for_redis(app)
     register(app, options.url, options.home, stopping)
     recovery = Recovery(
         JobQueue(options.url), options.home, options.queues, options.children, options.kept_s, options.alive

@@ -158,9 +158,22 @@ def test_a_broker_that_is_away_for_four_seconds_costs_nothing_but_time(jobs: Job
     jobs.broker.start()
     jobs.becomes(job, "succeeded")
     is_whole(jobs, job, attempt=1)
-    assert jobs.ends(jobs.submit(NOTHING)).state == "succeeded"
-    assert len(worker.children()) == 2
+    two = [jobs.submit(FOR_LONG), jobs.submit(FOR_LONG)]
+    assert {jobs.busy(job) for job in two} == set(worker.children())
     worker.stop()
+
+
+def test_a_broker_that_stumbles_costs_no_process(jobs: Jobs) -> None:
+    """Killed and started at once, again and again between short jobs: the one process there is does all of them."""
+    waiting = [jobs.submit(NOTHING) for _ in range(200)]
+    assert jobs.broker.client().waitaof(1, 0, 5000)[0] == 1
+    jobs.work(children=1)
+    for job in waiting[::40]:
+        jobs.ends(job)
+        jobs.broker.kill()
+        jobs.broker.start()
+    assert {jobs.ends(job).state for job in waiting} == {"succeeded"}
+    assert {len(jobs.endings(job)) for job in waiting} == {1}
 
 
 def test_fifty_waiting_jobs_outlive_the_broker(jobs: Jobs) -> None:
