@@ -20,9 +20,6 @@ logger = logging.getLogger("signalml.queue")
 # the job fails by name; a process that does not even notice is killed at the hard one.
 SOFT_LIMIT_S: dict[Queue, int] = {"extraction": 1800, "scoring": 1800, "training": 24 * 3600}
 HARD_AFTER_S = 60
-# Only a worker's own machine, killed between its taking a message and its work, leaves one behind; that message is one
-# too many when it comes back.
-VISIBILITY_S = 3600
 
 
 def task_name(queue: Queue) -> str:
@@ -44,7 +41,6 @@ def celery_app(url: str) -> "Celery":
     app.conf.update(
         broker_transport_options={
             "global_keyprefix": CELERY_PREFIX,
-            "visibility_timeout": VISIBILITY_S,
             "socket_timeout": TIMEOUT_S,
             "socket_connect_timeout": TIMEOUT_S,
             "retry_on_timeout": False,
@@ -58,6 +54,7 @@ def celery_app(url: str) -> "Celery":
         result_backend=None,
         task_ignore_result=True,
         task_store_errors_even_if_ignored=False,
+        # Workers acknowledge nothing (worker.transport); what is late is the record, which ends with the work.
         task_acks_late=True,
         # What killed its process is begun again by the store, which counts.
         task_reject_on_worker_lost=False,

@@ -17,7 +17,7 @@ from ml.training.comparing import Comparison, compare_with_champion
 from ml.training.promoting import promote
 from tests.integration.trainings import TINY, signalml
 
-EPOCHS = 20
+EPOCHS = 10
 ONE, OTHER = "id_00", "id_02"
 SIDE = TINY.files // 2
 
