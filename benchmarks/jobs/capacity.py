@@ -7,6 +7,7 @@ Beside that estimate stands the most that could be driven through it: the same t
 import json
 import multiprocessing
 import time
+import uuid
 from collections.abc import Callable
 from datetime import datetime
 from multiprocessing.synchronize import Barrier
@@ -20,7 +21,7 @@ from tests.integration.jobs import Broker, Jobs, jobs_of
 from tests.integration.servers import eventually
 from worker.fanning import RECORDINGS_PER_PART
 from worker.jobs import DiagnosticParameters, ExtractionParameters
-from worker.store import LEASE_S, PREFIX, JobStore, connect
+from worker.store import PREFIX, JobStore, connect
 
 IDLE_S, BUSY_S = 5.0, 5.0
 PARTS = 64
@@ -148,15 +149,11 @@ class _InFlight(JobStore):
 
     def _call(self, operation: str, **arguments: Any) -> Any:
         self._script(args=[operation, json.dumps(arguments)], client=self._waiting)
-        return {"job": arguments["job"], "created": True} if operation == "submit" else {"hold": "held"}
+        return {"submit": {"job": arguments.get("job"), "created": True}, "take": {}}.get(operation, {"hold": "held"})
 
     def get(self, job: str) -> Any:
         """As :meth:`JobStore.submit` asks after each record."""
         self._waiting.hgetall(f"{PREFIX}job:{job}")
-
-    def take_one(self) -> None:
-        """As :meth:`JobStore.take` does, whose answer is not there yet."""
-        self._call("take", queue="scoring", worker="driver/1", lease_ms=1000 * LEASE_S)
 
     def sent(self) -> list[Any]:
         """The answers."""
@@ -172,7 +169,7 @@ def _drive(url: str, rounds: int, ready: Barrier) -> None:
             store.submit(DiagnosticParameters(), request_id="driven")
         store.sent()
         for _ in range(IN_FLIGHT):
-            store.take_one()
+            store.take("scoring", "driver/1", uuid.uuid4().hex)
         for answer in map(json.loads, store.sent()):
             unit = {"job": answer["job"], "unit": answer["unit"], "token": answer["unit_record"]["token"]}
             store._call("succeed", **unit, summary="{}", result="")
@@ -192,6 +189,7 @@ def _driven(root: Path, drivers: int, count: int) -> dict[str, float]:
         before, started = _server(broker.client()), time.perf_counter()
         for process in processes:
             process.join()
+            assert process.exitcode == 0, "A driver failed: see above."
         seconds, after = time.perf_counter() - started, _server(broker.client())
     finally:
         broker.kill()

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,13 @@ from rich.table import Table
 
 from benchmarks.inference import machine, samples
 from benchmarks.jobs.homes import DATASET, with_clips, with_model
-from tests.integration.jobs import Broker, Jobs, free_port, jobs_of
+from tests.integration.jobs import Broker, Worker, free_port, jobs_of
 from tests.integration.servers import environment, eventually
 from worker.jobs import Job, ScoringParameters
 
 OUTPUT = samples.REPOSITORY / "benchmarks" / "results" / "jobs-faults.json"
 RESUMED_WITHIN_S = 30.0
+CLIP_S = 10.0
 ENDED_WITHIN_S, STARTED_WITHIN_S, STOPPED_WITHIN_S = 300.0, 60.0, 60.0
 UNDER_WAY = 100
 EXAMPLES = """examples:
@@ -44,7 +46,7 @@ class Outcome:
     Attributes:
         fault: what was done to it.
         away_s: for how long nothing could be done.
-        resumed_s: from the end of the fault until the next that was told of the job.
+        resumed_s: from the end of the fault until every process had begun something new.
         state, attempt: at its end.
         rows, expected: of its result.
         twice: recordings that were judged more than once; None where nobody counted.
@@ -100,14 +102,14 @@ def _through(
         children = set(worker.children())
         begin(jobs.broker)
         time.sleep(away_s)
-        over_s = time.time()
+        over = datetime.now(UTC)
         end(jobs.broker)
         ended = jobs.ends(job, within_s=ENDED_WITHIN_S)
         assert set(worker.children()) == children, "A process was started anew."
         return Outcome(
             fault=name,
             away_s=away_s,
-            resumed_s=_first_event_after(jobs, job, over_s) - over_s,
+            resumed_s=_all_busy_after(worker, over),
             state=ended.state,
             attempt=ended.attempt,
             rows=len({row["name"] for row in jobs.rows(job)}),
@@ -116,10 +118,10 @@ def _through(
         )
 
 
-def _first_event_after(jobs: Jobs, job: str, moment_s: float) -> float:
-    """When something was next told of the job, on the same clock: an event's id begins with its milliseconds."""
-    times_s = (int(at.partition("-")[0]) / 1000 for at, _, _ in jobs.events(job))
-    return next(at for at in times_s if at >= moment_s)
+def _all_busy_after(worker: Worker, moment: datetime) -> float:
+    """Seconds until as many parts were begun as there are processes."""
+    begun = (datetime.fromisoformat(line["time"]) for line in worker.lines() if line["message"] == "begun")
+    return sorted((at - moment).total_seconds() for at in begun if at >= moment)[len(worker.children()) - 1]
 
 
 def _done(job: Job) -> int:
@@ -185,6 +187,7 @@ def all_stopped(home: Path, root: Path, recordings: int, _: float) -> Outcome:
     finally:
         first.kill()
     before, started = len(_judged(first)), time.monotonic()
+    assert before < recordings, "All was done before everything had stopped: try more --recordings."
     second = Service(home, root / "second.log")
     try:
         eventually(lambda: _judged(second) or second.job(asked).ended_for_good, ENDED_WITHIN_S)
@@ -234,7 +237,7 @@ def _options() -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--recordings", type=int, default=1000, help="of 1 s, to be judged (default: 1000)")
+    parser.add_argument("--recordings", type=int, default=1000, help="of 10 s, to be judged (default: 1000)")
     parser.add_argument("--killed", type=float, default=60.0, help="seconds without Redis (default: 60)")
     parser.add_argument("--frozen", type=float, default=30.0, help="seconds with a frozen Redis (default: 30)")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="the results")
@@ -247,7 +250,7 @@ def main() -> int:
     faults = ((broker_killed, options.killed), (broker_frozen, options.frozen), (all_stopped, 0.0))
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="signalml-faults-") as folder:
-        home = with_clips(with_model(Path(folder) / "home"), options.recordings)
+        home = with_clips(with_model(Path(folder) / "home"), options.recordings, CLIP_S)
         for inflict, seconds in faults:
             console.print((inflict.__doc__ or "").partition("\n")[0])
             outcomes.append(inflict(home, Path(folder) / inflict.__name__, options.recordings, seconds))
