@@ -6,9 +6,11 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -80,7 +82,7 @@ class Metrics:
         """All metrics in Prometheus's text format, and what else is collected for this scrape alone."""
         scrape = CollectorRegistry()
         if self._several:
-            MultiProcessCollector(scrape)  # type: ignore[no-untyped-call]  # the library has no types here
+            scrape.register(_AllProcesses())
             counted = generate_latest(scrape)
         else:
             counted = generate_latest(self._registry)
@@ -88,6 +90,21 @@ class Metrics:
         for collector in (_ModelInfo(self._live), *more):
             present.register(collector)
         return counted + generate_latest(present)
+
+
+class _AllProcesses(MultiProcessCollector):
+    """What all processes of the service have counted.
+
+    A process opens the file of a kind of counter before it gives it a size, so another may meet it empty: nothing has
+    been counted there yet, and the library, which reads the file's length first, would fail the scrape.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(None)  # type: ignore[no-untyped-call]  # the library has no types here
+
+    def collect(self) -> list[Metric]:
+        counted = [str(path) for path in Path(self._path).glob("*.db") if path.stat().st_size]
+        return list(self.merge(counted))  # type: ignore[no-untyped-call]  # the library has no types here
 
 
 class _ModelInfo(Collector):

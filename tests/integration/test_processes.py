@@ -56,6 +56,20 @@ def test_told_to_stop_it_answers_first_what_it_has_begun(serve: Serve, original_
     assert list(server.folder.glob("signalml-metrics-*")) == []
 
 
+def test_counters_are_shown_while_a_process_is_about_to_count_for_the_first_time(
+    serve: Serve, original_home: Path
+) -> None:
+    """Its file of counters is there but has no size yet: the others' are shown, and its own follow."""
+    server = serve(original_home, processes=2)
+    server.client.get("/health/live")
+    (counters,) = server.folder.glob("signalml-metrics-*")
+    (counters / "counter_999999.db").touch()
+    for _ in range(4):
+        shown = server.client.get("/metrics")
+        assert shown.status_code == 200
+        assert "signalml_requests_total{" in shown.text
+
+
 def test_told_to_stop_it_does_not_wait_for_idle_connections(serve: Serve, original_home: Path) -> None:
     """Clients that hold connections open, answered or silent, do not keep the service from ending soon."""
     server = serve(original_home)
