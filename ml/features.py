@@ -246,13 +246,19 @@ class FeatureExtractor:
         Returns:
             float32, shape ``(frames, n_mels)``.
         """
+        return self.log_mel_and_power(clip)[0]
+
+    def log_mel_and_power(self, clip: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """:meth:`log_mel`, and the mean power of each bin of the spectrum over the frames: ``(1 + n_fft // 2,)``."""
         frames = _frames(clip, self.spec)
         mel = np.empty((len(frames), self.spec.n_mels), np.float32)
+        total = np.zeros(1 + self.spec.n_fft // 2, np.float32)
         for start in range(0, len(frames), FRAMES_PER_BLOCK):
             block = slice(start, start + FRAMES_PER_BLOCK)
             spectrum = scipy.fft.rfft(frames[block] * self._window, overwrite_x=True)
             power = np.square(spectrum.real)
             power += np.square(spectrum.imag)
+            total += power.sum(axis=0)
             for bands, bins, weights in self._band_groups:
                 np.matmul(power[:, bins], weights, out=mel[block, bands])
         np.maximum(mel, POWER_FLOOR, out=mel)
@@ -262,7 +268,7 @@ class FeatureExtractor:
             np.maximum(mel, mel.max() - self.spec.dynamic_range_db, out=mel)
         if self.spec.level == "clip_mean":
             mel -= mel.mean()
-        return mel
+        return mel, total / np.float32(len(frames))
 
     def coefficients(self, log_mel: NDArray[np.float32]) -> NDArray[np.float32]:
         """From ``(frames, n_mels)`` to ``(rows, frames)``: the cepstrum, or the bands as they are."""

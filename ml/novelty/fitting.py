@@ -1,0 +1,151 @@
+"""Healthy recordings -> a detector, its scales and its calibration, every score of a recording not learned from."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.errors import TooFewRecordings
+from ml.features import FeatureSpec
+from ml.novelty.detector import Calibration, Detector, measured_by
+from ml.novelty.engine import Engine, State
+from ml.novelty.heard import Heard
+
+Measures = NDArray[np.float64]
+"""Distances of a recording: ``(windows, engines, machines)``."""
+FOLDS = 5
+FEWEST = 3  # recordings of healthy sound: one is left out at a time, and two show how recordings differ
+
+
+@dataclass(frozen=True, slots=True)
+class Healthy:
+    """A recording of healthy sound.
+
+    Attributes:
+        clips: the spectra of its windows, in time order.
+        machine: the name of the machine, empty where none is named.
+        session: when it was recorded, by any name.
+    """
+
+    clips: tuple[Heard, ...]
+    machine: str
+    session: str
+
+
+def fit(
+    spec: FeatureSpec,
+    engines: Sequence[Engine],
+    recordings: Sequence[Healthy],
+    done: Callable[[int, int], None] = lambda _number, _total: None,
+) -> Detector:
+    """Fit engines to healthy recordings.
+
+    Args:
+        spec: what the clips were heard by.
+        engines: which.
+        recordings: in the order they were made in: neighbours in time are left out together.
+        done: told after each fit which one of how many it was.
+
+    Raises:
+        TooFewRecordings: fewer than three.
+    """
+    if len(recordings) < FEWEST:
+        raise TooFewRecordings(
+            f"{len(recordings)} healthy recordings; a detector learns from {FEWEST} at least, and from a few dozen of "
+            "each machine well."
+        )
+    machines = tuple(sorted({recording.machine for recording in recordings}))
+    work = _Work(engines, recordings, machines, done)
+    blocks, sessions = work.blocks(), work.sessions()
+    work.fits = 1 + int(blocks.max()) + 1 + (0 if sessions is None else int(sessions.max()) + 1)
+    within = work.left_out(blocks)
+    # How much a healthy machine differs from one session to the next is part of what is normal, where it can be known.
+    scales = _scales(within if sessions is None else work.left_out(sessions), work.of, len(machines))
+    states = work.fit(np.ones(len(recordings), bool))
+    return Detector(spec, tuple(engines), states, machines, scales, _calibration(within, work, scales))
+
+
+class _Work:
+    """Recordings, and fits to some of them."""
+
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        recordings: Sequence[Healthy],
+        machines: Sequence[str],
+        done: Callable[[int, int], None],
+    ) -> None:
+        self._engines, self._recordings, self._done = engines, recordings, done
+        self.of = np.array([machines.index(recording.machine) for recording in recordings])
+        names = list(dict.fromkeys((recording.machine, recording.session) for recording in recordings))
+        self.session = np.array([names.index((recording.machine, recording.session)) for recording in recordings])
+        self.fits = self._fitted = 0
+
+    def fit(self, chosen: NDArray[np.bool_]) -> tuple[State, ...]:
+        """Fit every engine to the chosen recordings."""
+        some = [(r, of) for r, of, take in zip(self._recordings, self.of, chosen, strict=True) if take]
+        clips = [clip for recording, _ in some for clip in recording.clips]
+        of = np.array([machine for recording, machine in some for _ in recording.clips])
+        states = tuple(engine.fit(clips, of) for engine in self._engines)
+        self._fitted += 1
+        self._done(self._fitted, self.fits)
+        return states
+
+    def left_out(self, fold: NDArray[np.int64]) -> list[Measures | None]:
+        """What is measured of each recording by engines that have not learned from its fold."""
+        found: list[Measures | None] = [None] * len(self._recordings)
+        for number in range(int(fold.max()) + 1):
+            states = self.fit(fold != number)
+            for index in np.flatnonzero(fold == number):
+                clips = self._recordings[int(index)].clips
+                found[index] = np.stack([measured_by(self._engines, states, clip) for clip in clips])
+        return found
+
+    def blocks(self) -> NDArray[np.int64]:
+        """The fold that leaves each recording out: contiguous in time within each machine, so that no neighbour helps.
+
+        A machine's only recording is never left out (-1): nothing would be known of the machine.
+        """
+        fold = np.full(len(self.of), -1)
+        for machine in np.unique(self.of):
+            mine = np.flatnonzero(self.of == machine)
+            if len(mine) > 1:
+                fold[mine] = np.arange(len(mine)) * min(FOLDS, len(mine)) // len(mine)
+        return fold
+
+    def sessions(self) -> NDArray[np.int64] | None:
+        """The same by whole sessions, for machines that have several; None where none has."""
+        fold, several = self.blocks(), False
+        for machine in np.unique(self.of):
+            mine = np.flatnonzero(self.of == machine)
+            names, place = np.unique(self.session[mine], return_inverse=True)
+            if len(names) > 1:
+                several, fold[mine] = True, place * min(FOLDS, len(names)) // len(names)
+        return fold if several else None
+
+
+def _scales(found: Sequence[Measures | None], of: NDArray[np.int64], machines: int) -> NDArray[np.float64]:
+    """What each engine measures on a healthy recording of each machine, half its own and half that of all."""
+    own: list[list[NDArray[np.float64]]] = [[] for _ in range(machines)]
+    for measures, machine in zip(found, of, strict=True):
+        if measures is not None:
+            own[machine].append(measures[:, :, machine].mean(axis=0))
+    pooled = np.concatenate([each for each in own if each]).mean(axis=0)
+    scales = np.stack([np.sqrt(np.mean(each, axis=0) * pooled) if each else pooled for each in own], axis=1)
+    # Recordings that are all alike measure nothing; what differs from them at all is then infinitely far.
+    return np.asarray(np.maximum(scales, np.finfo(np.float32).tiny))
+
+
+def _calibration(found: Sequence[Measures | None], work: _Work, scales: NDArray[np.float64]) -> Calibration:
+    """The worst window's score of each recording, as the detector will give it."""
+    named, unnamed, session = [], [], []
+    for measures, machine, number in zip(found, work.of, work.session, strict=True):
+        if measures is None:
+            continue
+        times = (measures / scales).max(axis=1)  # (windows, machines)
+        named.append(times[:, machine].max())
+        unnamed.append(times.min(axis=1).max())
+        session.append(number)
+    by_name, by_likeness = (np.array(values) / (1 + np.array(values)) for values in (named, unnamed))
+    return Calibration(by_name, by_likeness, np.array(session))
