@@ -27,7 +27,8 @@
     │   ├── AliasNotSet
     │   ├── AliasReserved
     │   ├── ChampionChanged
-    │   └── InvalidLabels
+    │   ├── InvalidLabels
+    │   └── ModelNotCalibrated
     ├── DatasetError               recordings cannot be learned from as they lie
     │   ├── DatasetNotFound
     │   ├── DatasetEmpty
@@ -214,6 +215,12 @@ class InvalidLabels(ModelError):
     """Labels that do not fit the network they are meant for."""
 
     code = "model_labels_invalid"
+
+
+class ModelNotCalibrated(ModelError):
+    """A threshold was asked for by a false-alarm rate, of a model without scores of healthy recordings."""
+
+    code = "model_not_calibrated"
 
 
 class DatasetError(SignalMLError):

@@ -1,0 +1,276 @@
+"""From the scores of healthy recordings to a threshold at a stated false-alarm rate.
+
+**p-value.** How often a healthy recording scores as high as this one or higher, this one counted in:
+``(1 + #{scores >= score}) / (n + 1)``. A healthy recording has a p-value of at most ``p`` with a probability of at most
+``p`` (split conformal prediction: V. Vovk et al., "Algorithmic learning in a random world", 2005).
+
+**Threshold.** The ``ceil((n + 1) (1 - rate))``-th of the scores: one more healthy recording is above it with a
+probability of at most ``rate``. So many scores bear out no rate below ``1 / (n + 1)``; for less, the highest of them is
+the threshold, and a note says so.
+
+**What that rests on.** That the next recording could as well have been one of those: exact for scores of recordings
+that were held out, nearly so for cross-fitted ones, whose engines have learned from a little less than the one in use.
+And recordings of one session resemble each other: the interval draws sessions, and is as wide as they are few.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.bundle import Content, Decision
+from ml.errors import InvalidParameter, ModelNotCalibrated
+from ml.novelty import Calibration
+
+if TYPE_CHECKING:
+    from ml.evaluation.results import Estimate
+
+Scores = NDArray[np.float64]
+Sensitivity = Literal["low", "medium", "high"]
+SENSITIVITIES: Mapping[Sensitivity, float] = {"low": 0.001, "medium": 0.01, "high": 0.05}
+"""The named false-alarm rates."""
+DIGITS = 9  # rates are decimal: (n + 1) (1 - rate) misses a whole number by some 1e-16
+SEED = 0
+BY_HAND = "set by hand"
+
+
+@dataclass(frozen=True, slots=True)
+class Operating:
+    """A threshold, and what healthy recordings say of it.
+
+    Attributes:
+        threshold: a score above it is anomalous.
+        false_alarm_rate: what was asked for; None where the threshold itself was.
+        sensitivity: the name that it was asked for by; None without one.
+        expected: share of further healthy recordings above it, and its 95 % interval, which draws sessions.
+        n: how many healthy recordings say so.
+        smallest_rate: the smallest rate that so many bear out.
+        basis: in words, where the threshold comes from.
+        notes: what a reader must know of the figures, in sentences.
+    """
+
+    threshold: float
+    false_alarm_rate: float | None
+    sensitivity: Sensitivity | None
+    expected: "Estimate"
+    n: int
+    smallest_rate: float
+    basis: str
+    notes: tuple[str, ...]
+
+    @property
+    def decision(self) -> Decision:
+        """As a bundle and a predictor have it; the rate is the expected one, which may be above what was asked for."""
+        return Decision(self.threshold, self.expected.value, self.basis)
+
+
+def p_value(scores: Scores, score: float) -> float:
+    """How often a healthy recording scores as high as ``score`` or higher: above 0, at most 1.
+
+    Args:
+        scores: of healthy recordings, ``(n,)``: ``Calibration.named`` where the machine is known, else ``unnamed``.
+        score: of the recording in hand.
+    """
+    return (1 + int(np.count_nonzero(scores >= score))) / (len(scores) + 1)
+
+
+def smallest_rate(n: int) -> float:
+    """The smallest false-alarm rate that ``n`` healthy recordings bear out."""
+    return 1 / (n + 1)
+
+
+def threshold_at(scores: Scores, rate: float) -> float:
+    """The score above which a further healthy recording is with a probability of at most ``rate``.
+
+    Args:
+        scores: of healthy recordings, ``(n,)``, at least one.
+        rate: above 0, below 1; below :func:`smallest_rate` the highest score is returned.
+
+    Raises:
+        InvalidParameter: a rate that is none.
+    """
+    if not 0 < rate < 1:
+        raise InvalidParameter(f"A false-alarm rate of {rate}; a number above 0 and below 1 was expected.")
+    rank = math.ceil(round((len(scores) + 1) * (1 - rate), DIGITS))
+    return float(np.sort(scores)[min(max(rank, 1), len(scores)) - 1])
+
+
+def at_rate(calibration: Calibration, rate: float, sensitivity: Sensitivity | None = None) -> Operating:
+    """The threshold at a false-alarm rate.
+
+    Args:
+        calibration: scores of healthy recordings.
+        rate: the share of healthy recordings that may be above the threshold.
+        sensitivity: the name of that rate, where it was asked for by name.
+
+    Raises:
+        InvalidParameter: a rate that is none.
+    """
+    n = len(calibration.named)
+    threshold = threshold_at(calibration.named, rate)
+    if rate < smallest_rate(n):
+        basis = f"for {_percent(rate)} false alarms the highest score of too few"
+        notes: tuple[str, ...] = (
+            f"{n} healthy recordings bear out no false-alarm rate below {_percent(smallest_rate(n))}; "
+            f"{_percent(rate)} was asked for, and the threshold is the highest of their scores.",
+        )
+    else:
+        basis, notes = f"for {_percent(rate)} false alarms", ()
+    return _operating(calibration, threshold, rate, sensitivity, basis, notes)
+
+
+def at_sensitivity(calibration: Calibration, sensitivity: Sensitivity) -> Operating:
+    """The threshold at a named rate.
+
+    Raises:
+        InvalidParameter: a name that no rate has.
+    """
+    if sensitivity not in SENSITIVITIES:
+        raise InvalidParameter(f"A sensitivity of {sensitivity!r}; {', '.join(SENSITIVITIES)} were expected.")
+    return at_rate(calibration, SENSITIVITIES[sensitivity], sensitivity)
+
+
+def at_threshold(calibration: Calibration, threshold: float) -> Operating:
+    """What is known of a threshold that was set as a score, 0 to 1.
+
+    Raises:
+        InvalidParameter: a score that is none.
+    """
+    return _operating(calibration, _checked(threshold), None, None, BY_HAND, ())
+
+
+def _checked(threshold: float) -> float:
+    if not 0 <= threshold <= 1:
+        raise InvalidParameter(f"A threshold of {threshold}; a score from 0 to 1 was expected.")
+    return threshold
+
+
+def _operating(
+    calibration: Calibration,
+    threshold: float,
+    rate: float | None,
+    sensitivity: Sensitivity | None,
+    basis: str,
+    notes: tuple[str, ...],
+) -> Operating:
+    n, above = len(calibration.named), int(np.count_nonzero(calibration.named > threshold))
+    return Operating(
+        threshold=threshold,
+        false_alarm_rate=rate,
+        sensitivity=sensitivity,
+        expected=expected_rate(calibration, threshold),
+        n=n,
+        smallest_rate=smallest_rate(n),
+        basis=f"{basis}; above it were {above} of {n} healthy recordings that had not been learned from",
+        notes=(*notes, *_said_of_sessions(calibration)),
+    )
+
+
+def expected_rate(calibration: Calibration, threshold: float) -> "Estimate":
+    """The share of further healthy recordings above ``threshold``: the p-value of one that is just above it.
+
+    Its 95 % interval draws sessions with replacement, as an evaluation does: how far it would move if other sessions
+    had been recorded.
+    """
+    # Late: the rooms of evaluation know the predictor, which asks here for p-values.
+    from ml.evaluation import metrics
+    from ml.evaluation.intervals import Plan, estimates
+
+    n, above = len(calibration.named), calibration.named > threshold
+    plan = Plan.of(np.zeros(n, np.int64), calibration.session, SEED)
+
+    def rates(weights: Scores) -> Scores:
+        return ((1 + n * metrics.share(above, np.ones(n, bool), weights)) / (n + 1))[:, None]
+
+    (found,) = estimates(rates, plan, [plan.units(0)])
+    return found
+
+
+def _said_of_sessions(calibration: Calibration) -> tuple[str, ...]:
+    from ml.evaluation.intervals import FEWEST_GROUPS  # late, as above
+    from ml.evaluation.notes import FEW_GROUPS
+
+    sessions = len(np.unique(calibration.session))
+    if sessions < FEWEST_GROUPS:
+        of = "one session" if sessions == 1 else f"{sessions} sessions"
+        return (
+            f"The healthy recordings are of {of}: the interval was drawn recording by recording, and as recordings of "
+            "one session resemble each other, it is too narrow.",
+        )
+    if sessions < FEW_GROUPS:
+        return (f"The interval was drawn from {sessions} sessions and is rough.",)
+    return ()
+
+
+def _percent(rate: float) -> str:
+    return f"{100 * rate:.3g} %"
+
+
+# Of a model
+
+
+def calibration_of(content: Content) -> Calibration | None:
+    """The scores of healthy recordings that a model came with; None where there are none, as with a classifier."""
+    detector = content.detector
+    return None if detector is None or not len(detector.calibration.named) else detector.calibration
+
+
+def sensitivities(content: Content) -> tuple[Operating, ...]:
+    """What each sensitivity would mean for a model; none where it has no scores of healthy recordings."""
+    calibration = calibration_of(content)
+    return () if calibration is None else tuple(at_sensitivity(calibration, name) for name in SENSITIVITIES)
+
+
+def decide(
+    content: Content,
+    *,
+    threshold: float | None = None,
+    false_alarm_rate: float | None = None,
+    sensitivity: Sensitivity | None = None,
+    reset: bool = False,
+) -> Decision:
+    """Where a model's threshold is to be: exactly one of the four says so.
+
+    Args:
+        content: the model.
+        threshold: the score itself, 0 to 1.
+        false_alarm_rate: the share of healthy recordings that may be above it.
+        sensitivity: that share by its name.
+        reset: where it was when the model was written.
+
+    Raises:
+        InvalidParameter: none or several were given, or what is no score, rate or name of one.
+        ModelNotCalibrated: a rate or a sensitivity, of a model that has no scores of healthy recordings.
+    """
+    given = (threshold is not None, false_alarm_rate is not None, sensitivity is not None, reset)
+    if sum(given) != 1:
+        raise InvalidParameter(
+            f"{sum(given)} of threshold, false-alarm rate, sensitivity and reset were given; exactly one was expected."
+        )
+    if threshold is not None:
+        return _by_hand(content, threshold)
+    if false_alarm_rate is not None:
+        return at_rate(_required(content), false_alarm_rate).decision
+    if sensitivity is not None:
+        return at_sensitivity(_required(content), sensitivity).decision
+    return content.decision
+
+
+def _by_hand(content: Content, threshold: float) -> Decision:
+    calibration = calibration_of(content)
+    if calibration is None:
+        return Decision(_checked(threshold), None, f"{BY_HAND}; its false-alarm rate was never measured")
+    return at_threshold(calibration, threshold).decision
+
+
+def _required(content: Content) -> Calibration:
+    calibration = calibration_of(content)
+    if calibration is None:
+        raise ModelNotCalibrated(
+            "A rate or a sensitivity needs scores of healthy recordings, which come with a detector, and the model has "
+            "none: a threshold was expected, as a score from 0 to 1."
+        )
+    return calibration
