@@ -5,11 +5,16 @@
     manifest.json    format, version, and size and SHA-256 of each other file
     spec.json        how a sound becomes the network's input (FeatureSpec)
     labels.json      the classes, their messages, and which of them are anomalies
-    decision.json    the threshold on the score, and what is known of its false-alarm rate
+    decision.json    the threshold on the score, and what is known of its false-alarm rate; with a detector beside it
+                     also the classifier's own
     card.json        where the model comes from and what it was measured on
     network.tflite   the network as it is served
     network.keras    the same network, for training on
-    golden.wav       a clip, and in golden.json the probabilities that it must give
+    detector.json    what a detector of novelty is made of
+    detector.npz     what its engines have learned, as plain arrays
+    golden.wav       a clip, and in golden.json what it must be answered with
+
+The network or the detector may be missing, not both.
 
 Nothing is executed to read one: JSON, a flatbuffer, and a Keras archive of which only the list of layers is read.
 """
@@ -30,18 +35,25 @@ from ml.errors import BundleDamaged, BundleForeign, InvalidLabels, SpecError
 from ml.features import FeatureSpec
 from ml.files import sync_folder, to_json, write_whole
 from ml.labels import Labels
+from ml.novelty import Detector
 
-FORMAT, FORMAT_VERSION = "signalml-bundle", 1
+FORMAT = "signalml-bundle"
+# 2 is that of a bundle with a detector; one without is written as it always was, and older services read it.
+CLASSIFIER_FORMAT, DETECTOR_FORMAT = 1, 2
 MANIFEST, SPEC, LABELS, DECISION, CARD = "manifest.json", "spec.json", "labels.json", "decision.json", "card.json"
 LITERT, KERAS, GOLDEN_CLIP, GOLDEN_ANSWER = "network.tflite", "network.keras", "golden.wav", "golden.json"
+DETECTOR_FACTS, DETECTOR_ARRAYS = "detector.json", "detector.npz"
 RENAMED = "renamed.json"  # in archives only: labels change, and a version does not
-REQUIRED = frozenset({SPEC, LABELS, DECISION, CARD, LITERT, KERAS, GOLDEN_CLIP, GOLDEN_ANSWER})
+REQUIRED = frozenset({SPEC, LABELS, DECISION, CARD, GOLDEN_CLIP, GOLDEN_ANSWER})
+CLASSIFIER, DETECTOR = frozenset({LITERT, KERAS}), frozenset({DETECTOR_FACTS, DETECTOR_ARRAYS})
+KNOWN = REQUIRED | CLASSIFIER | DETECTOR
 # What a version's name digests: all that decides an answer. Not the Keras archive and the card, which carry times.
-DECIDING = (SPEC, LABELS, DECISION, LITERT, GOLDEN_CLIP, GOLDEN_ANSWER)
+DECIDING = (SPEC, LABELS, DECISION, LITERT, GOLDEN_CLIP, GOLDEN_ANSWER, DETECTOR_FACTS, DETECTOR_ARRAYS)
 VERSION_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}-[0-9a-f]{10}")
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
 # What zipfile raises for an archive that is damaged, encrypted or packed in a way it does not know.
 UNREADABLE_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+NAMING, NOVELTY = "naming", "novelty"  # keys of decision.json and golden.json
 MAX_FILE_BYTES = 512 * 2**20
 MAX_KERAS_CONFIG_BYTES = 2**20
 # LiteRT agrees with Keras to 1e-6 on one machine; this leaves room for another processor's arithmetic.
@@ -98,22 +110,48 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class GoldenClip:
-    """A recording, and the probabilities that the model must give for it wherever it runs."""
+    """A recording, and what the model must answer it with wherever it runs.
+
+    Attributes:
+        wav: the recording.
+        probabilities: of the classifier; none where there is no classifier.
+        novelty: the detector's score, 0 to 1; None where there is no detector.
+    """
 
     wav: bytes
     probabilities: tuple[float, ...]
+    novelty: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a bundle holds."""
+    """What a bundle holds.
+
+    Attributes:
+        spec: how a sound becomes the classifier's input, and how it is cut into windows.
+        labels: the classes; of a detector alone, ``normal`` and ``unknown_fault``.
+        decision: the threshold on the score: the detector's where there is one, else the classifier's.
+        card: where the model comes from.
+        litert: the network, None without a classifier.
+        golden: the golden clip.
+        detector: what hears novelty, None without one.
+        naming: beside a detector, the classifier's own threshold: what it takes to name a known fault.
+    """
 
     spec: FeatureSpec
     labels: Labels
     decision: Decision
     card: dict[str, Any]
-    litert: bytes
+    litert: bytes | None
     golden: GoldenClip
+    detector: Detector | None = None
+    naming: Decision | None = None
+
+    def __post_init__(self) -> None:
+        if self.litert is None and self.detector is None:
+            raise BundleDamaged("Bundle: there is neither a network nor a detector; one of them was expected.")
+        if (self.naming is None) != (self.litert is None or self.detector is None):
+            raise BundleDamaged("Bundle: a classifier's own threshold belongs where there is a detector beside it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +171,22 @@ class Bundle:
         """
         manifest = verify(folder)
         try:
-            golden = _json(folder / GOLDEN_ANSWER)
+            golden, decisions = _json(folder / GOLDEN_ANSWER), _json(folder / DECISION)
+            naming = decisions.pop(NAMING, None)
+            there = manifest["files"]
             content = Content(
                 spec=FeatureSpec.from_dict(_json(folder / SPEC)),
                 labels=Labels.from_list(_json(folder / LABELS)),
-                decision=Decision(**_json(folder / DECISION)),
+                decision=Decision(**decisions),
                 card=_json(folder / CARD),
-                litert=(folder / LITERT).read_bytes(),
-                golden=GoldenClip((folder / GOLDEN_CLIP).read_bytes(), tuple(map(float, golden["probabilities"]))),
+                litert=(folder / LITERT).read_bytes() if LITERT in there else None,
+                golden=GoldenClip(
+                    (folder / GOLDEN_CLIP).read_bytes(),
+                    tuple(map(float, golden["probabilities"])),
+                    float(golden[NOVELTY]) if NOVELTY in golden else None,
+                ),
+                detector=_detector(folder) if DETECTOR_FACTS in there else None,
+                naming=None if naming is None else Decision(**naming),
             )
             if not isinstance(content.card, dict):
                 raise TypeError("the card is no mapping")
@@ -149,14 +195,14 @@ class Bundle:
         return cls(version=manifest["version"], created=manifest["created"], content=content)
 
 
-def write(folder: Path, name: str, content: Content, keras_file: Path) -> str:
+def write(folder: Path, name: str, content: Content, keras_file: Path | None) -> str:
     """Write a bundle into an empty ``folder``, its manifest last.
 
     Args:
         folder: an empty folder that exists.
         name: what the version's name begins with; lower-case letters, digits, dot, dash, underscore.
         content: what to write.
-        keras_file: the ``.keras`` archive, which is moved into the folder.
+        keras_file: the ``.keras`` archive, which is moved into the folder; None without a classifier.
 
     Returns:
         The version: ``name`` and a digest of all that decides an answer. The same model has the same version.
@@ -168,19 +214,29 @@ def write(folder: Path, name: str, content: Content, keras_file: Path) -> str:
         raise ValueError(f"{name!r} is no name for a model: lower-case letters, digits, '.', '_' and '-', at most 48.")
     write_whole(folder / SPEC, to_json(content.spec.to_dict()))
     write_whole(folder / LABELS, to_json(content.labels.to_list()))
-    write_whole(folder / DECISION, to_json(asdict(content.decision)))
+    naming = {} if content.naming is None else {NAMING: asdict(content.naming)}
+    write_whole(folder / DECISION, to_json(asdict(content.decision) | naming))
     write_whole(folder / CARD, to_json(content.card))
-    write_whole(folder / LITERT, content.litert)
     write_whole(folder / GOLDEN_CLIP, content.golden.wav)
-    write_whole(folder / GOLDEN_ANSWER, to_json({"probabilities": list(content.golden.probabilities)}))
-    shutil.move(keras_file, folder / KERAS)
+    novelty = {} if content.golden.novelty is None else {NOVELTY: content.golden.novelty}
+    write_whole(folder / GOLDEN_ANSWER, to_json({"probabilities": list(content.golden.probabilities)} | novelty))
+    files = set(REQUIRED)
+    if content.litert is not None and keras_file is not None:
+        write_whole(folder / LITERT, content.litert)
+        shutil.move(keras_file, folder / KERAS)
+        files |= CLASSIFIER
+    if content.detector is not None:
+        facts, arrays = content.detector.to_bytes()
+        write_whole(folder / DETECTOR_FACTS, facts)
+        write_whole(folder / DETECTOR_ARRAYS, arrays)
+        files |= DETECTOR
     version = f"{name}-{_digest(folder)}"
     manifest = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": CLASSIFIER_FORMAT if content.detector is None else DETECTOR_FORMAT,
         "version": version,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "files": {file: _facts(folder / file) for file in sorted(REQUIRED)},
+        "files": {file: _facts(folder / file) for file in sorted(files)},
     }
     write_whole(folder / MANIFEST, to_json(manifest))
     sync_folder(folder)
@@ -201,10 +257,11 @@ def verify(folder: Path) -> dict[str, Any]:
     manifest = _manifest(folder)
     listed: Mapping[str, Mapping[str, Any]] = manifest["files"]
     there = {path.name for path in folder.iterdir()} - {MANIFEST}
-    for file in sorted(REQUIRED | set(listed) | there):
+    expected = _expected(manifest)
+    for file in sorted(expected | set(listed) | there):
         if file not in there:
             raise BundleDamaged(f"Bundle {folder.name}: the file {file} is missing.")
-        if file not in listed or file not in REQUIRED or (folder / file).is_symlink() or not (folder / file).is_file():
+        if file not in listed or file not in expected or (folder / file).is_symlink() or not (folder / file).is_file():
             raise BundleDamaged(f"Bundle {folder.name}: the file {file} does not belong to it.")
         facts = _facts(folder / file)
         if facts["bytes"] != listed[file].get("bytes"):
@@ -215,17 +272,18 @@ def verify(folder: Path) -> dict[str, Any]:
             raise BundleDamaged(f"Bundle {folder.name}: {file} was changed: its SHA-256 is not the manifest's.")
     if not manifest["version"].endswith(f"-{_digest(folder)}"):
         raise BundleDamaged(f"Bundle {folder.name}: its content is not that of the version {manifest['version']}.")
-    _check_keras_archive(folder / KERAS)
+    if KERAS in listed:
+        _check_keras_archive(folder / KERAS)
     return manifest
 
 
 def pack(folder: Path, target: Path, renamed: bytes | None = None) -> None:
     """Put a bundle into one zip archive, for a machine without a network, and what its classes were renamed to."""
-    verify(folder)
+    files = sorted(verify(folder)["files"])
     aside = target.with_name(f".{target.name}.part")
     try:
         with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in (MANIFEST, *sorted(REQUIRED)):
+            for file in (MANIFEST, *files):
                 archive.write(folder / file, file)
             if renamed is not None:
                 archive.writestr(RENAMED, renamed)
@@ -244,7 +302,7 @@ def unpack(archive_file: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(archive_file) as archive:
             names = {info.filename: info for info in archive.infolist()}
-            if MANIFEST not in names or not set(names) <= REQUIRED | {MANIFEST, RENAMED}:
+            if MANIFEST not in names or not set(names) <= KNOWN | {MANIFEST, RENAMED}:
                 raise BundleForeign(
                     f"{archive_file.name} is no exported model: it holds {sorted(names)[:5]}; "
                     f"a {MANIFEST} and its files were expected."
@@ -267,9 +325,11 @@ def _manifest(folder: Path) -> dict[str, Any]:
     manifest = _json(path)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BundleForeign(f"{folder.name} is no bundle: its {MANIFEST} is not of the format {FORMAT}.")
-    if repr(manifest.get("format_version")) != repr(FORMAT_VERSION):  # JSON's true equals 1
+    # By its text: JSON's true equals 1.
+    if repr(manifest.get("format_version")) not in map(repr, (CLASSIFIER_FORMAT, DETECTOR_FORMAT)):
         raise BundleForeign(
-            f"Bundle {folder.name} has format {manifest.get('format_version')}; this version reads {FORMAT_VERSION}."
+            f"Bundle {folder.name} has format {manifest.get('format_version')}; this version reads "
+            f"{CLASSIFIER_FORMAT} and {DETECTOR_FORMAT}."
         )
     version, files = manifest.get("version"), manifest.get("files")
     named = isinstance(version, str) and VERSION_PATTERN.fullmatch(version)
@@ -277,6 +337,17 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if not named or not listed or not isinstance(manifest.get("created"), str):
         raise BundleDamaged(f"Bundle {folder.name}: its {MANIFEST} lacks a version, a date or a list of files.")
     return manifest
+
+
+def _expected(manifest: Mapping[str, Any]) -> frozenset[str]:
+    """The files that a bundle of this format has; one with a detector may do without a classifier."""
+    if manifest["format_version"] == CLASSIFIER_FORMAT:
+        return REQUIRED | CLASSIFIER
+    return REQUIRED | DETECTOR | (CLASSIFIER if CLASSIFIER & set(manifest["files"]) else frozenset())
+
+
+def _detector(folder: Path) -> Detector:
+    return Detector.from_bytes((folder / DETECTOR_FACTS).read_bytes(), (folder / DETECTOR_ARRAYS).read_bytes())
 
 
 def _json(path: Path) -> Any:
@@ -299,7 +370,8 @@ def _check_compression(info: zipfile.ZipInfo) -> None:
 
 def _digest(folder: Path) -> str:
     """Ten hexadecimal digits of all that decides an answer: what a version's name ends in."""
-    parts = b"".join(hashlib.sha256((folder / file).read_bytes()).digest() for file in DECIDING)
+    there = [folder / file for file in DECIDING if (folder / file).exists()]
+    parts = b"".join(hashlib.sha256(file.read_bytes()).digest() for file in there)
     return hashlib.sha256(parts).hexdigest()[:10]
 
 

@@ -93,6 +93,11 @@ class Labels:
             raise InvalidLabels(f"Labels: not a list of name, message and anomalous ({error}).") from error
 
 
+UNKNOWN_FAULT = ClassLabel("unknown_fault", "Unknown fault", anomalous=True)
+"""What is said of a sound that is far from healthy and of no known fault."""
+DETECTOR_LABELS = Labels((ClassLabel("normal", "Component OK", anomalous=False), UNKNOWN_FAULT))
+"""All that a detector can tell apart."""
+
 ORIGINAL_LABELS = Labels(
     (
         ClassLabel("normal", "Component OK", anomalous=False),

@@ -2,12 +2,28 @@
 
 **Windows.** As :meth:`ml.features.FeatureSpec.windows` cuts them: every moment is heard.
 
-**Score.** Of the most probable fault ``f`` and the most probable healthy class ``h``: ``p(f) / (p(f) + p(h))``, 0 to 1,
-higher is more anomalous. At the threshold of 0.5 this is the original's rule, the most probable class; unlike that rule
-it has a threshold that can be moved.
+**Score of a classifier.** Of the most probable fault ``f`` and the most probable healthy class ``h``:
+``p(f) / (p(f) + p(h))``, 0 to 1, higher is more anomalous. At the threshold of 0.5 this is the original's rule, the
+most probable class; unlike that rule it has a threshold that can be moved.
 
-**Verdict.** The most anomalous window speaks for the recording: its score, its probabilities, its message. Above the
-threshold the message is that of its most probable fault, otherwise that of its most probable healthy class.
+**Score of a detector.** :attr:`ml.novelty.Novelty.score`, 0 to 1: how far from healthy, whatever the fault.
+
+**Two minds.** With a classifier alone, a window is anomalous above the threshold on its score. With a detector, the
+score and the threshold are the detector's, and a classifier beside it names what it knows:
+
+========================  ===================================  ====================================
+the detector's score      the classifier's score               verdict
+========================  ===================================  ====================================
+at most its threshold     at most its own threshold            normal
+above                     at most its own threshold            anomalous, ``unknown_fault``
+either                    above its own threshold              anomalous, its most probable fault
+========================  ===================================  ====================================
+
+So a sound that is like no machine is no healthy one, however sure the classifier is; and a fault that was learned is
+found even where it is not far from healthy. A detector without a classifier knows ``unknown_fault`` alone.
+
+**Verdict.** The most anomalous window speaks for the recording: the anomalous one of the highest score, or else the
+one of the highest score.
 """
 
 import math
@@ -19,16 +35,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.audio import DEFAULT_LIMITS, AudioLimits, Quality, Recording, decode
-from ml.bundle import GOLDEN_TOLERANCE, Bundle
+from ml.bundle import GOLDEN_TOLERANCE, Bundle, Decision
 from ml.errors import AudioError, BundleDamaged, GoldenClipFailed
 from ml.features import FeatureExtractor
-from ml.labels import ClassLabel, Labels
+from ml.labels import UNKNOWN_FAULT, ClassLabel, Labels
 from ml.network import Network
+from ml.novelty import Novelty
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One clip's worth of the recording. Times in seconds from its start; probabilities in the order of the classes."""
+    """One clip's worth of the recording.
+
+    Attributes:
+        start_s, end_s: in seconds from the recording's start.
+        score: 0 to 1, higher is more anomalous: the detector's where there is one, else the classifier's.
+        anomaly, label: what it was taken for.
+        probabilities: in the order of the classes; none without a classifier.
+        fault_score: the classifier's own score; None without a classifier.
+        novelty: what the detector measured; None without one.
+    """
 
     start_s: float
     end_s: float
@@ -36,6 +62,8 @@ class Window:
     anomaly: bool
     label: ClassLabel
     probabilities: tuple[float, ...]
+    fault_score: float | None = None
+    novelty: Novelty | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +76,8 @@ class Verdict:
         threshold: the score above which a window is anomalous.
         false_alarm_rate: share of healthy recordings above that threshold; None where nobody has measured it.
         quality: of the recording.
-        classes: what the probabilities belong to.
-        version: the model that answered, and ``labels_revision`` of its labels.
+        classes: what the probabilities belong to; none without a classifier.
+        version: the model that answered, ``labels_revision`` of its labels and ``decision_revision`` of its threshold.
     """
 
     timeline: tuple[Window, ...]
@@ -60,6 +88,7 @@ class Verdict:
     classes: tuple[ClassLabel, ...]
     version: str
     labels_revision: int
+    decision_revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,96 +107,160 @@ class Predictor:
         bundle: a verified bundle.
         labels: what its classes are called now, where somebody has renamed them.
         labels_revision: of those labels; 1 is what the bundle was written with.
+        decision: the threshold, where somebody has moved it.
+        decision_revision: of that; 1 is what the bundle was written with.
 
     Raises:
-        BundleDamaged: network, spec and labels do not fit each other.
+        BundleDamaged: network, detector, spec and labels do not fit each other.
     """
 
-    def __init__(self, bundle: Bundle, labels: Labels | None = None, labels_revision: int = 1) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        labels: Labels | None = None,
+        labels_revision: int = 1,
+        decision: Decision | None = None,
+        decision_revision: int = 1,
+    ) -> None:
         content = bundle.content
         self.bundle = bundle
         self.labels = labels or content.labels
         self.labels_revision = labels_revision
+        self.decision = decision or content.decision
+        self.decision_revision = decision_revision
         self._extractor = FeatureExtractor(content.spec)
-        self._network = Network(content.litert)
-        if self._network.input_shape != content.spec.input_shape:
+        self._detector = content.detector
+        if self._detector is not None and self._detector.spec.sample_rate_hz != content.spec.sample_rate_hz:
             raise BundleDamaged(
-                f"Bundle {bundle.version}: the network takes {self._network.input_shape}; "
-                f"its spec makes {content.spec.input_shape}."
+                f"Bundle {bundle.version}: the detector listens at {self._detector.spec.sample_rate_hz} Hz; "
+                f"its windows are cut at {content.spec.sample_rate_hz} Hz."
             )
-        if self._network.classes != len(self.labels.classes):
+        self._network = None if content.litert is None else self._fitting_network(content.litert)
+
+    def _fitting_network(self, litert: bytes) -> Network:
+        network, bundle, spec = Network(litert), self.bundle, self.bundle.content.spec
+        if network.input_shape != spec.input_shape:
             raise BundleDamaged(
-                f"Bundle {bundle.version}: the network has {self._network.classes} outputs; "
+                f"Bundle {bundle.version}: the network takes {network.input_shape}; its spec makes {spec.input_shape}."
+            )
+        if network.classes != len(self.labels.classes):
+            raise BundleDamaged(
+                f"Bundle {bundle.version}: the network has {network.classes} outputs; "
                 f"there are {len(self.labels.classes)} labels."
             )
+        return network
 
     @classmethod
-    def load(cls, bundle: Bundle, labels: Labels | None = None, labels_revision: int = 1) -> Self:
+    def load(
+        cls,
+        bundle: Bundle,
+        labels: Labels | None = None,
+        labels_revision: int = 1,
+        decision: Decision | None = None,
+        decision_revision: int = 1,
+    ) -> Self:
         """Build a predictor that has answered its golden clip.
 
         Raises:
             BundleDamaged: network, spec and labels do not fit each other.
             GoldenClipFailed: the answer is not the one the model was written with.
         """
-        predictor = cls(bundle, labels, labels_revision)
+        predictor = cls(bundle, labels, labels_revision, decision, decision_revision)
         golden = bundle.content.golden
+        expected = _answer(golden.probabilities, golden.novelty)
         try:
-            answer = predictor.predict(predictor.decode(golden.wav)).worst.probabilities
+            # No threshold decides which window speaks: it may have been moved since.
+            answer = predictor.golden_answer(predictor.decode(golden.wav))
         except AudioError as error:
             raise GoldenClipFailed(f"Bundle {bundle.version} has no recording for a golden clip: {error}") from error
         # Written so that a NaN fails too.
-        close = len(answer) == len(golden.probabilities) and all(
-            abs(heard - expected) <= GOLDEN_TOLERANCE
-            for heard, expected in zip(answer, golden.probabilities, strict=True)
+        close = len(answer) == len(expected) and all(
+            abs(heard - written) <= GOLDEN_TOLERANCE for heard, written in zip(answer, expected, strict=True)
         )
         if not close:
             raise GoldenClipFailed(
                 f"Bundle {bundle.version} answers its golden clip with {_rounded(answer)}; "
-                f"it was written with {_rounded(golden.probabilities)}."
+                f"it was written with {_rounded(expected)}."
             )
         return predictor
+
+    def golden_answer(self, recording: Recording) -> tuple[float, ...]:
+        """What a golden clip is answered with, whatever the thresholds: probabilities, then the novelty."""
+        timeline = self._timeline(recording, None)
+        probabilities = max(timeline, key=lambda window: window.fault_score or 0.0).probabilities
+        novelty = [window.novelty.score for window in timeline if window.novelty is not None]
+        return _answer(probabilities, max(novelty, default=None))
 
     def decode(self, source: bytes | bytearray | memoryview, limits: AudioLimits = DEFAULT_LIMITS) -> Recording:
         """Decode a recording, listening to the channel that the model listens to."""
         return decode(source, channel=self.bundle.content.spec.channel, limits=limits)
 
-    def predict(self, recording: Recording) -> Verdict:
-        """Judge a recording. The same recording always gets the same verdict, to the bit."""
-        rate_hz = self.bundle.content.spec.sample_rate_hz
-        samples = self._extractor.resample(recording.samples, recording.sample_rate_hz)
-        timeline = tuple(
-            self._judge(start / rate_hz, min(stop / rate_hz, recording.quality.duration_s), samples[start:stop])
-            for start, stop in self.bundle.content.spec.windows(len(samples))
-        )
-        decision = self.bundle.content.decision
+    def predict(self, recording: Recording, machine: str | None = None) -> Verdict:
+        """Judge a recording. The same recording always gets the same verdict, to the bit.
+
+        Args:
+            recording: decoded as this model listens.
+            machine: which machine it is of, ``fan/id_00`` or ``id_00``; a detector then compares it with that machine.
+        """
+        timeline = self._timeline(recording, machine)
         return Verdict(
             timeline=timeline,
-            worst=max(timeline, key=lambda window: window.score),
-            threshold=decision.threshold,
-            false_alarm_rate=decision.false_alarm_rate,
+            worst=max(timeline, key=lambda window: (window.anomaly, window.score)),
+            threshold=self.decision.threshold,
+            false_alarm_rate=self.decision.false_alarm_rate,
             quality=recording.quality,
-            classes=self.labels.classes,
+            classes=() if self._network is None else self.labels.classes,
             version=self.bundle.version,
             labels_revision=self.labels_revision,
+            decision_revision=self.decision_revision,
         )
 
-    def _judge(self, start_s: float, end_s: float, clip: NDArray[np.float32]) -> Window:
-        probabilities = self._probabilities(self._extractor.log_mel(clip))
-        score = self._score(probabilities)
-        anomaly = score > self.bundle.content.decision.threshold
-        heard = max(self.labels.faults if anomaly else self.labels.normal, key=lambda i: probabilities[i])
+    def _timeline(self, recording: Recording, machine: str | None) -> tuple[Window, ...]:
+        spec = self.bundle.content.spec
+        samples = self._extractor.resample(recording.samples, recording.sample_rate_hz)
+        rate_hz, until_s = spec.sample_rate_hz, recording.quality.duration_s
+        return tuple(
+            self._judge(start / rate_hz, min(stop / rate_hz, until_s), samples[start:stop], machine)
+            for start, stop in spec.windows(len(samples))
+        )
+
+    def _judge(self, start_s: float, end_s: float, clip: NDArray[np.float32], machine: str | None) -> Window:
+        probabilities: tuple[float, ...] = ()
+        fault_score = novelty = None
+        if self._network is not None:
+            probabilities = self._probabilities(self._network, self._extractor.log_mel(clip))
+            fault_score = self._score(probabilities)
+        if self._detector is not None:
+            novelty = self._detector.measure(self._detector.hear(clip), machine)
+        anomaly, label = self._taken_for(probabilities, fault_score, novelty)
         return Window(
             start_s=start_s,
             end_s=end_s,
-            score=score,
+            score=novelty.score if novelty is not None else fault_score or 0.0,
             anomaly=anomaly,
-            label=self.labels.classes[heard],
+            label=label,
             probabilities=probabilities,
+            fault_score=fault_score,
+            novelty=novelty,
         )
 
-    def _probabilities(self, log_mel: NDArray[np.float32]) -> tuple[float, ...]:
+    def _taken_for(
+        self, probabilities: tuple[float, ...], fault_score: float | None, novelty: Novelty | None
+    ) -> tuple[bool, ClassLabel]:
+        """The rule of two minds: whether a window is anomalous, and what it is taken for."""
+        naming = self.bundle.content.naming or self.decision
+        if fault_score is not None and fault_score > naming.threshold:
+            return True, self._most_probable(self.labels.faults, probabilities)
+        if novelty is not None and novelty.score > self.decision.threshold:
+            return True, UNKNOWN_FAULT if probabilities else self.labels.classes[self.labels.faults[0]]
+        return False, self._most_probable(self.labels.normal, probabilities)
+
+    def _most_probable(self, among: tuple[int, ...], probabilities: tuple[float, ...]) -> ClassLabel:
+        return self.labels.classes[max(among, key=lambda i: probabilities[i]) if probabilities else among[0]]
+
+    def _probabilities(self, network: Network, log_mel: NDArray[np.float32]) -> tuple[float, ...]:
         features = self._extractor.fit(self._extractor.coefficients(log_mel))
-        return tuple(float(p) for p in self._network(features[None, :, :, None]))
+        return tuple(float(p) for p in network(features[None, :, :, None]))
 
     def _score(self, probabilities: tuple[float, ...]) -> float:
         fault = max(probabilities[i] for i in self.labels.faults)
@@ -184,8 +277,11 @@ class Predictor:
         saturated score may hang on no single band.
 
         Returns:
-            The bands, the one that spoke loudest for an anomaly first. Costs as much as ``count`` networks.
+            The bands, the one that spoke loudest for an anomaly first; none without a classifier. Costs as much as
+            ``count`` networks.
         """
+        if self._network is None or window.fault_score is None:
+            return ()
         rate_hz = self.bundle.content.spec.sample_rate_hz
         samples = self._extractor.resample(recording.samples, recording.sample_rate_hz)
         clip = samples[round(window.start_s * rate_hz) : round(window.end_s * rate_hz)]
@@ -199,7 +295,7 @@ class Predictor:
                 continue
             occluded = log_mel.copy()
             occluded[:, low:high] = _bridge(log_mel, int(low), int(high))
-            drop = window.score - self._score(self._probabilities(occluded))
+            drop = window.fault_score - self._score(self._probabilities(self._network, occluded))
             bands.append(Band(float(edges_hz[low]), float(edges_hz[high + 1]), drop))
         return tuple(sorted(bands, key=lambda band: -band.score_drop))
 
@@ -211,6 +307,11 @@ def _bridge(log_mel: NDArray[np.float32], low: int, high: int) -> NDArray[np.flo
     right = log_mel[:, [high if high <= last else max(low - 1, 0)]]
     position = np.linspace(0, 1, high - low + 2, dtype=np.float32)[1:-1]
     return np.asarray(left + (right - left) * position, np.float32)
+
+
+def _answer(probabilities: tuple[float, ...], novelty: float | None) -> tuple[float, ...]:
+    """What a golden clip is held against, in one row."""
+    return probabilities if novelty is None else (*probabilities, novelty)
 
 
 def _rounded(probabilities: tuple[float, ...]) -> list[float | None]:

@@ -24,7 +24,7 @@ from ml.predictor import Predictor
 from ml.registry import Registry
 from tests.unit import bundles
 
-FILES = sorted(bundle.REQUIRED)
+FILES = sorted(bundle.REQUIRED | bundle.CLASSIFIER)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +54,7 @@ def test_what_is_written_is_what_is_read(champion: Path, tmp_path: Path) -> None
     found = Bundle.read(tmp_path)
     assert found.content == content
     assert found.version == version
-    assert {path.name for path in tmp_path.iterdir()} == bundle.REQUIRED | {bundle.MANIFEST}
+    assert {path.name for path in tmp_path.iterdir()} == bundle.REQUIRED | bundle.CLASSIFIER | {bundle.MANIFEST}
 
 
 def test_the_same_content_has_the_same_version(champion: Path, tmp_path: Path) -> None:
@@ -180,7 +180,8 @@ def test_a_listed_stranger_is_refused_too(folder: Path) -> None:
     [
         (lambda m: m.clear(), BundleForeign, "not of the format"),
         (lambda m: m.update(format="mlflow"), BundleForeign, "not of the format"),
-        (lambda m: m.update(format_version=2), BundleForeign, "format 2; this version reads 1"),
+        (lambda m: m.update(format_version=3), BundleForeign, "format 3; this version reads 1 and 2"),
+        (lambda m: m.update(format_version=2), BundleDamaged, "detector.json is missing"),
         (lambda m: m.update(format_version="1"), BundleForeign, "format 1"),
         (lambda m: m.pop("format_version"), BundleForeign, "format None"),
         (lambda m: m.pop("version"), BundleDamaged, "lacks a version"),

@@ -237,7 +237,7 @@ DAMAGE: dict[str, tuple[bundles.Change, bool, type[ModelError]]] = {
     "missing": (lambda f: (f / "labels.json").unlink(), False, BundleDamaged),
     "extra": (lambda f: (f / "extra").touch(), False, BundleDamaged),
     "no-manifest": (lambda f: (f / "manifest.json").unlink(), False, BundleForeign),
-    "future-format": (bundles.edit_json("manifest.json", lambda m: m.update(format_version=2)), False, BundleForeign),
+    "future-format": (bundles.edit_json("manifest.json", lambda m: m.update(format_version=3)), False, BundleForeign),
     "other-version": (
         bundles.edit_json("manifest.json", lambda m: m.update(version="other-0123456789")),
         False,
