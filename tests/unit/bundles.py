@@ -43,7 +43,8 @@ def redo_hashes(folder: Path) -> None:
     for file in manifest["files"]:
         content = (folder / file).read_bytes()
         manifest["files"][file] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    parts = b"".join(hashlib.sha256((folder / file).read_bytes()).digest() for file in bundle.DECIDING if (folder / file).exists())
+    there = [folder / file for file in bundle.DECIDING if (folder / file).exists()]
+    parts = b"".join(hashlib.sha256(file.read_bytes()).digest() for file in there)
     name, _, _ = manifest["version"].rpartition("-")
     manifest["version"] = f"{name}-{hashlib.sha256(parts).hexdigest()[:10]}"
     (folder / bundle.MANIFEST).write_text(json.dumps(manifest))
