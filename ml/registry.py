@@ -2,10 +2,11 @@
 
 ::
 
-    <home>/models/<version>/            a bundle, never changed once it is there
-    <home>/models/labels/<version>.json what its classes were renamed to, every revision of it
-    <home>/models/aliases.json          champion, challenger, previous, and how they came about
-    <home>/models/.incoming-*/          a bundle on its way in; one left behind is swept up a day later
+    <home>/models/<version>/                 a bundle, never changed once it is there
+    <home>/models/labels/<version>.json      what its classes were renamed to, every revision of it
+    <home>/models/thresholds/<version>.json  where its threshold was moved to, every revision of it
+    <home>/models/aliases.json               champion, challenger, previous, and how they came about
+    <home>/models/.incoming-*/               a bundle on its way in; one left behind is swept up a day later
 
 Writers hold a lock between processes; readers need none, because every file is replaced whole.
 """
@@ -17,7 +18,6 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -33,8 +33,10 @@ from ml.errors import (
     ModelNotFound,
 )
 from ml.files import locked, sync_folder, to_json, write_whole
-from ml.labels import Labels
 from ml.predictor import Predictor
+from ml.revisions import LabelRevision as LabelRevision
+from ml.revisions import Revisions, ThresholdRevision, now, unpacked
+from ml.thresholds import Wanted, decide
 
 Alias = Literal["champion", "challenger", "previous"]
 ALIASES: tuple[Alias, ...] = get_args(Alias)
@@ -47,15 +49,6 @@ WHICHEVER = "*"
 HISTORY_KEPT = 200
 INCOMING = ".incoming-"
 INCOMING_KEPT_S = 24 * 3600
-
-
-@dataclass(frozen=True, slots=True)
-class LabelRevision:
-    """Labels at one time. Revision 1 is what the bundle was written with."""
-
-    revision: int
-    created: str
-    labels: Labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +71,7 @@ class Registry:
     def __init__(self, home: Path) -> None:
         self.folder = home / "models"
         self._aliases_file = self.folder / "aliases.json"
+        self._revisions = Revisions(self.folder)
 
     # Reading
 
@@ -102,7 +96,7 @@ class Registry:
         return [AliasChange(**entry) for entry in self._aliases()["history"]]
 
     def resolve(self, reference: str) -> str:
-        """The version that a version or an alias means.
+        """The version that a version, an alias, or a model's name means: of a name, the newest.
 
         Raises:
             AliasNotSet, ModelNotFound
@@ -112,13 +106,17 @@ class Registry:
             if version is None:
                 raise AliasNotSet(f"No model is {reference} in {self.folder}.{HINTS.get(reference, '')}")
             return version
-        if not bundle.VERSION_PATTERN.fullmatch(reference) or not (self.folder / reference).is_dir():
-            there = ", ".join(self.versions()[:5]) or "none"
-            raise ModelNotFound(f"There is no model {reference!r}; the newest are: {there}.")
-        return reference
+        if bundle.VERSION_PATTERN.fullmatch(reference) and (self.folder / reference).is_dir():
+            return reference
+        versions = self.versions()
+        for version in versions:
+            if version.rpartition("-")[0] == reference:
+                return version
+        there = ", ".join(versions[:5]) or "none"
+        raise ModelNotFound(f"There is no model {reference!r}; the newest are: {there}.")
 
     def path(self, reference: str) -> Path:
-        """The folder of a version or an alias."""
+        """The folder of a version, an alias or a name."""
         return self.folder / self.resolve(reference)
 
     def read(self, reference: str) -> Bundle:
@@ -136,25 +134,31 @@ class Registry:
         return found
 
     def predictor(self, reference: str) -> Predictor:
-        """Load a version under its current labels; it has answered its golden clip.
+        """Load a version with its current labels and threshold; it has answered its golden clip.
 
         Raises:
             AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged, GoldenClipFailed
         """
         found = self.read(reference)
-        current = self.labels(found.version, found)[-1]
-        return Predictor.load(found, current.labels, current.revision)
+        names, line = self._revisions.labels(found)[-1], self._revisions.thresholds(found)[-1]
+        return Predictor.load(found, names.labels, names.revision, line.decision, line.revision)
 
     def labels(self, reference: str, found: Bundle | None = None) -> list[LabelRevision]:
         """Every revision of a version's labels, the current one last."""
-        found = found or self.read(reference)
-        first = LabelRevision(1, found.created, found.content.labels)
-        return [first, *self._renamed(found.version)]
+        return self._revisions.labels(found or self.read(reference))
+
+    def thresholds(self, reference: str, found: Bundle | None = None) -> list[ThresholdRevision]:
+        """Every revision of a version's threshold, the current one last."""
+        return self._revisions.thresholds(found or self.read(reference))
 
     def state(self) -> tuple[object, ...]:
-        """Changes whenever the champion, or what its classes are called, may have changed; cheap enough to poll."""
+        """Changes whenever the champion, its labels or its threshold may have changed; cheap enough to poll."""
         champion = self.aliases().get("champion")
-        return (champion, self._stamp(self._aliases_file), champion and self._stamp(self._labels_file(champion)))
+        return (champion, self._stamp(self._aliases_file), champion and self.stamp(champion))
+
+    def stamp(self, version: str) -> tuple[object, ...]:
+        """Changes whenever the labels or the threshold of a version may have changed."""
+        return tuple(map(self._stamp, self._revisions.files(version)))
 
     # Writing
 
@@ -196,20 +200,18 @@ class Registry:
         """
         with self.incoming() as folder:
             bundle.unpack(archive, folder)
-            renamed = folder / bundle.RENAMED
-            revisions = _revisions(renamed) if renamed.exists() else []
-            renamed.unlink(missing_ok=True)
+            packed = folder / bundle.RENAMED
+            taken = unpacked(packed)
+            packed.unlink(missing_ok=True)
             version = self.add(folder)
         with self._writing():
-            if revisions and not self._labels_file(version).exists():
-                self._write_revisions(version, revisions)
+            self._revisions.adopt(version, taken)
         return version
 
     def export(self, reference: str, target: Path) -> None:
-        """Pack a version into one archive, with what its classes were renamed to."""
+        """Pack a version into one archive, with all revisions of its labels and its threshold."""
         version = self.resolve(reference)
-        renamed = self._labels_file(version)
-        bundle.pack(self.folder / version, target, renamed.read_bytes() if renamed.exists() else None)
+        bundle.pack(self.folder / version, target, self._revisions.packed(version))
 
     def promote(
         self,
@@ -255,7 +257,7 @@ class Registry:
                 if pointed.get("challenger") == version:
                     del pointed["challenger"]
             pointed[alias] = version
-            change = AliasChange(_now(), alias, version, before)
+            change = AliasChange(now(), alias, version, before)
             state["history"] = [*state["history"], asdict(change)][-HISTORY_KEPT:]
             write_whole(self._aliases_file, to_json(state))
         return version
@@ -279,15 +281,21 @@ class Registry:
             InvalidLabels, AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged
         """
         with self._writing():
+            return self._revisions.rename(self.read(reference), names)
+
+    def set_threshold(self, reference: str, wanted: Wanted) -> ThresholdRevision:
+        """Move a version's threshold, as a new revision; the old ones are kept, and nothing is trained anew.
+
+        Args:
+            reference: version, alias or name.
+            wanted: where to.
+
+        Raises:
+            InvalidParameter, ModelNotCalibrated, AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged
+        """
+        with self._writing():
             found = self.read(reference)
-            revisions = self.labels(found.version, found)
-            current = revisions[-1]
-            renamed = current.labels.renamed(names)
-            if renamed == current.labels:
-                return current
-            added = LabelRevision(current.revision + 1, _now(), renamed)
-            self._write_revisions(found.version, [*revisions[1:], added])
-        return added
+            return self._revisions.move(found, decide(found.content, wanted), wanted.sensitivity)
 
     # Files
 
@@ -306,18 +314,6 @@ class Registry:
                 f"{self._aliases_file.name} is damaged ({error}): remove it and promote again."
             ) from error
         return dict(state)
-
-    def _renamed(self, version: str) -> list[LabelRevision]:
-        path = self._labels_file(version)
-        return _revisions(path) if path.exists() else []
-
-    def _write_revisions(self, version: str, revisions: Sequence[LabelRevision]) -> None:
-        entries = [{"revision": r.revision, "created": r.created, "labels": r.labels.to_list()} for r in revisions]
-        self._labels_file(version).parent.mkdir(exist_ok=True)
-        write_whole(self._labels_file(version), to_json(entries))
-
-    def _labels_file(self, version: str) -> Path:
-        return self.folder / "labels" / f"{version}.json"
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -340,23 +336,9 @@ class Registry:
         return (found.st_ino, found.st_mtime_ns)
 
 
-def _revisions(path: Path) -> list[LabelRevision]:
-    try:
-        return [
-            LabelRevision(int(entry["revision"]), str(entry["created"]), Labels.from_list(entry["labels"]))
-            for entry in json.loads(path.read_bytes())
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise BundleDamaged(f"The renamed labels in {path.name} are damaged ({error}): remove the file.") from error
-
-
 def _whole(folder: Path) -> bool:
     try:
         bundle.verify(folder)
     except ModelError:
         return False
     return True
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -224,46 +224,63 @@ def sensitivities(content: Content) -> tuple[Operating, ...]:
     return () if calibration is None else tuple(at_sensitivity(calibration, name) for name in SENSITIVITIES)
 
 
-def decide(
-    content: Content,
-    *,
-    threshold: float | None = None,
-    false_alarm_rate: float | None = None,
-    sensitivity: Sensitivity | None = None,
-    reset: bool = False,
-) -> Decision:
-    """Where a model's threshold is to be: exactly one of the four says so.
+def in_force(content: Content, threshold: float) -> Operating | None:
+    """What is known of a model's threshold; None where it has no scores of healthy recordings."""
+    calibration = calibration_of(content)
+    return None if calibration is None else at_threshold(calibration, threshold)
 
-    Args:
-        content: the model.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Where a threshold is to be: exactly one of the four says so.
+
+    Attributes:
         threshold: the score itself, 0 to 1.
         false_alarm_rate: the share of healthy recordings that may be above it.
         sensitivity: that share by its name.
         reset: where it was when the model was written.
 
     Raises:
-        InvalidParameter: none or several were given, or what is no score, rate or name of one.
+        InvalidParameter: none or several of them.
+    """
+
+    threshold: float | None = None
+    false_alarm_rate: float | None = None
+    sensitivity: Sensitivity | None = None
+    reset: bool = False
+
+    def __post_init__(self) -> None:
+        numbers = (self.threshold, self.false_alarm_rate, self.sensitivity)
+        given = sum(each is not None for each in numbers) + self.reset
+        if given != 1:
+            raise InvalidParameter(
+                f"{given} of threshold, false-alarm rate, sensitivity and reset were given; exactly one was expected."
+            )
+
+
+def decide(content: Content, wanted: Wanted) -> Decision:
+    """The threshold of a model where it is wanted.
+
+    Raises:
+        InvalidParameter: what is no score, no rate, or no name of one.
         ModelNotCalibrated: a rate or a sensitivity, of a model that has no scores of healthy recordings.
     """
-    given = (threshold is not None, false_alarm_rate is not None, sensitivity is not None, reset)
-    if sum(given) != 1:
-        raise InvalidParameter(
-            f"{sum(given)} of threshold, false-alarm rate, sensitivity and reset were given; exactly one was expected."
-        )
-    if threshold is not None:
-        return _by_hand(content, threshold)
-    if false_alarm_rate is not None:
-        return at_rate(_required(content), false_alarm_rate).decision
-    if sensitivity is not None:
-        return at_sensitivity(_required(content), sensitivity).decision
+    if wanted.threshold is not None:
+        return _by_hand(content, wanted.threshold)
+    if wanted.false_alarm_rate is not None:
+        return at_rate(_required(content), wanted.false_alarm_rate).decision
+    if wanted.sensitivity is not None:
+        return at_sensitivity(_required(content), wanted.sensitivity).decision
     return content.decision
 
 
 def _by_hand(content: Content, threshold: float) -> Decision:
-    calibration = calibration_of(content)
-    if calibration is None:
-        return Decision(_checked(threshold), None, f"{BY_HAND}; its false-alarm rate was never measured")
-    return at_threshold(calibration, threshold).decision
+    found = in_force(content, _checked(threshold))
+    return (
+        Decision(threshold, None, f"{BY_HAND}; its false-alarm rate was never measured")
+        if found is None
+        else found.decision
+    )
 
 
 def _required(content: Content) -> Calibration:

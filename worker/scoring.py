@@ -90,13 +90,12 @@ def _row(item: Item, model: Portable, file: Path | None) -> Row:
 
 
 def _model(home: Path, version: str) -> Portable:
-    """The model, loaded once in each process and anew when its classes are renamed."""
-    registry = Registry(home)
-    return _loaded(home, version, len(registry.labels(version)))
+    """The model, loaded once in each process and anew when its classes are renamed or its threshold is moved."""
+    return _loaded(home, version, Registry(home).stamp(version))
 
 
 @lru_cache(maxsize=2)
-def _loaded(home: Path, version: str, _labels_revision: int) -> Portable:
+def _loaded(home: Path, version: str, _stamp: tuple[object, ...]) -> Portable:
     with notes_held_back():
         predictor: Predictor = Registry(home).predictor(version)
     return Portable(predictor)

@@ -21,7 +21,8 @@ from ml.thresholds import (
 )
 
 # Few values, so that there are ties.
-SCORES = st.lists(st.integers(0, 40).map(lambda i: i / 40), min_size=1, max_size=60).map(np.array)
+SCORE = st.integers(0, 40).map(lambda i: i / 40)
+SCORES = st.lists(SCORE, min_size=1, max_size=60).map(np.array)
 RATES = st.integers(1, 999).map(lambda i: Fraction(i, 1000))
 
 
@@ -38,7 +39,7 @@ def rng(seed=0):
 # p-values
 
 
-@given(SCORES, st.floats(0, 1))
+@given(SCORES, SCORE)
 def test_a_p_value_counts_those_as_high_and_the_recording_itself(scores, score):
     """Counted one by one."""
     as_high = 1
@@ -70,7 +71,7 @@ def test_the_threshold_is_the_lowest_score_that_keeps_the_rate(scores, rate):
     assert threshold_at(scores, float(rate)) == min(keeping, default=max(scores))
 
 
-@given(SCORES, RATES, st.floats(0, 1))
+@given(SCORES, RATES, SCORE)
 def test_above_the_threshold_is_a_p_value_of_at_most_the_rate(scores, rate, score):
     """The two ways to say it agree, wherever so many scores bear out the rate."""
     if rate >= Fraction(1, len(scores) + 1):
@@ -151,7 +152,7 @@ def test_a_name_that_no_rate_has_is_refused():
 # What is known of one
 
 
-@given(SCORES, st.integers(0, 40).map(lambda i: i / 40))
+@given(SCORES, SCORE)
 def test_the_expected_rate_is_that_of_one_recording_more(scores, threshold):
     """The p-value of a score just above the threshold; it is within its interval."""
     expected = expected_rate(calibration(scores), threshold)

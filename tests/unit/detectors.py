@@ -1,0 +1,54 @@
+"""A model that has learned from healthy sound alone, and scores of healthy recordings to set its threshold by."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+
+from ml import bundle
+from ml.bundle import Bundle, Content, Decision, GoldenClip
+from ml.features import FeatureExtractor, FeatureSpec
+from ml.golden import golden_clip
+from ml.labels import DETECTOR_LABELS
+from ml.novelty import Calibration, Detector, Healthy, by_name, fit, hear
+from ml.predictor import Predictor
+from ml.registry import Registry
+from tests import sounds
+
+RATE_HZ = 16_000
+SPEC = FeatureSpec(
+    sample_rate_hz=RATE_HZ,
+    clip_frames=60,
+    n_fft=1024,
+    hop_length=512,
+    n_mels=64,
+    fmax_hz=RATE_HZ / 2,
+    padding="none",
+    dynamic_range_db=None,
+)
+DECISION = Decision(0.5, 0.4, "chosen by a test")
+
+
+def calibration(n: int = 199, sessions: int = 5, highest: float = 0.9) -> Calibration:
+    """Scores of ``n`` healthy recordings, evenly from 0 to ``highest``, of so many sessions in turn."""
+    scores = np.linspace(0, highest, n)
+    return Calibration(scores, scores, np.arange(n) % sessions)
+
+
+@cache
+def detector() -> Detector:
+    """Fitted to six recordings of a fan, with made-up scores of many more."""
+    extractor = FeatureExtractor(SPEC)
+    samples = [sounds.fan(2.0, seed=seed)[: SPEC.clip_samples, 0].astype(np.float32) for seed in range(6)]
+    healthy = [Healthy((hear(extractor, clip),), "fan/id_00", "one") for clip in samples]
+    return replace(fit(SPEC, [by_name("spectrum-gaussian")], healthy), calibration=calibration())
+
+
+def add(registry: Registry, name: str = "hall-3", decision: Decision = DECISION) -> str:
+    """Add a model that is this detector and nothing else; returns its version."""
+    content = Content(SPEC, DETECTOR_LABELS, decision, {}, None, GoldenClip(golden_clip(), ()), detector())
+    predictor = Predictor(Bundle("candidate", "", content))
+    (novelty,) = predictor.golden_answer(predictor.decode(content.golden.wav))
+    with registry.incoming() as folder:
+        bundle.write(folder, name, replace(content, golden=GoldenClip(golden_clip(), (), novelty)), None)
+        return registry.add(folder)
