@@ -1,5 +1,6 @@
 """``signalml train`` and ``signalml demo``: from recordings to a model."""
 
+import re
 import shutil
 import tempfile
 import time
@@ -19,6 +20,7 @@ from ml.dataset.names import index_cache
 from ml.dataset.splits import Method
 from ml.errors import InvalidParameter
 from ml.native import notes_held_back
+from ml.novelty import DEFAULT, ENGINES
 from ml.registry import Registry
 from ml.training import Trained, require_packages, run
 from ml.training.options import Kind, LabelsFrom, Options
@@ -26,6 +28,7 @@ from ml.training.promoting import Promotion, compare_with_champion
 from ml.training.promoting import promote as promote_by
 from ml.training.records import REPORT
 
+LONGEST_NAME = 48  # of a model, as ml.bundle.NAME_PATTERN has it
 DEMO_NAME, DEMO_FOLDER = "demo-fans", ".demo-"
 LEFT_BEHIND_S = 3600  # by a run that was killed
 DEMO_NOTE = (
@@ -36,7 +39,19 @@ DEMO_NOTE = (
 
 def train(
     source: Annotated[Path, typer.Argument(help="A folder of recordings, or a manifest (.csv).")],
-    name: Annotated[str, typer.Option(help="What the version's name begins with.")],
+    name: Annotated[
+        str | None, typer.Option(help="What the version's name begins with; else the name of the source.")
+    ] = None,
+    detector: Annotated[
+        bool,
+        typer.Option("--detector", help="Learn from healthy recordings alone; abnormal ones, if any, only evaluate."),
+    ] = False,
+    both: Annotated[
+        bool, typer.Option("--both", help="A classifier of known faults and a detector of unknown ones, in one model.")
+    ] = False,
+    engine: Annotated[
+        list[str] | None, typer.Option(help=f"What the detector is made of, again for each: {', '.join(ENGINES)}.")
+    ] = None,
     snr: Annotated[float | None, typer.Option(help="Only the recordings at this signal-to-noise ratio, in dB.")] = None,
     kind: Annotated[
         Kind, typer.Option(help="spectrum: the native rate; original: the original project's MFCCs and CNN.")
@@ -68,12 +83,16 @@ def train(
 
     Interrupted, it goes on where it was when it is started again in the same way.
     """
+    if detector and both:
+        raise InvalidParameter("--detector and --both were given; one of them was expected.")
     if promote and if_better:
         raise InvalidParameter("--promote and --if-better were given; one of them was expected.")
     options = Options(
         source=source,
-        name=name,
+        name=name or _name_of(source),
         snr_db=snr,
+        learn="detector" if detector else "both" if both else "classifier",
+        engines=tuple(engine or DEFAULT),
         kind=kind,
         labels=labels,
         groups=_groups(groups),
@@ -143,6 +162,11 @@ def _decided(trained: Trained, options: Options, dataset: Dataset, home: Path, p
     with notes_held_back() as stderr, shown_progress(Console(file=stderr)) as report:
         compared = compare_with_champion(trained, options, dataset, home, processes=processes, report=report)
     return promote_by(trained.version, compared, "if-better", home)
+
+
+def _name_of(source: Path) -> str:
+    """The source's name as a model may be called."""
+    return re.sub(r"[^a-z0-9._-]+", "-", source.resolve().stem.lower()).strip("-._")[:LONGEST_NAME] or "model"
 
 
 def _groups(text: str) -> int | Literal["auto"]:

@@ -187,9 +187,18 @@ class Predictor:
     def golden_answer(self, recording: Recording) -> tuple[float, ...]:
         """What a golden clip is answered with, whatever the thresholds: probabilities, then the novelty."""
         timeline = self._timeline(recording, None)
-        probabilities = max(timeline, key=lambda window: window.fault_score or 0.0).probabilities
-        novelty = [window.novelty.score for window in timeline if window.novelty is not None]
-        return _answer(probabilities, max(novelty, default=None))
+        speaks, novelty = _golden(timeline)
+        return _answer(timeline[speaks].probabilities, novelty)
+
+    def golden_window(self, recording: Recording) -> tuple[int, float | None]:
+        """Which window of a golden clip speaks for the classifier, and the detector's highest score."""
+        return _golden(self._timeline(recording, None))
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Names of all that a recording may be taken for, in the order of the classes."""
+        names = tuple(label.name for label in self.labels.classes)
+        return names if self._network is None or self._detector is None else (*names, UNKNOWN_FAULT.name)
 
     def decode(self, source: bytes | bytearray | memoryview, limits: AudioLimits = DEFAULT_LIMITS) -> Recording:
         """Decode a recording, listening to the channel that the model listens to."""
@@ -307,6 +316,11 @@ def _bridge(log_mel: NDArray[np.float32], low: int, high: int) -> NDArray[np.flo
     right = log_mel[:, [high if high <= last else max(low - 1, 0)]]
     position = np.linspace(0, 1, high - low + 2, dtype=np.float32)[1:-1]
     return np.asarray(left + (right - left) * position, np.float32)
+
+
+def _golden(timeline: tuple[Window, ...]) -> tuple[int, float | None]:
+    speaks = max(range(len(timeline)), key=lambda i: timeline[i].fault_score or 0.0)
+    return speaks, max((window.novelty.score for window in timeline if window.novelty is not None), default=None)
 
 
 def _answer(probabilities: tuple[float, ...], novelty: float | None) -> tuple[float, ...]:

@@ -1,7 +1,8 @@
-"""A network and all that belongs to it -> a version in the registry, proved on the way, or nothing at all."""
+"""A network, a detector or both, and what belongs to them -> a version, proved on the way, or nothing at all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ml.bundle import Bundle, Content, Decision, GoldenClip
 from ml.features import FeatureExtractor, FeatureSpec
 from ml.golden import golden_clip
 from ml.labels import Labels
+from ml.novelty import Detector
 from ml.predictor import Predictor
 from ml.registry import Registry
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def publish(
-    model: "keras.Model",
+    model: "keras.Model | None",
     *,
     name: str,
     spec: FeatureSpec,
@@ -29,18 +31,22 @@ def publish(
     decision: Decision,
     card: dict[str, Any],
     registry: Registry,
+    detector: Detector | None = None,
+    naming: Decision | None = None,
     before_add: Callable[[str], None] = lambda _: None,
 ) -> str:
     """Export a network, show that both of its forms agree, write its bundle aside, prove that, and add it.
 
     Args:
-        model: a Keras network of the spec's input shape.
+        model: a Keras network of the spec's input shape; None for a detector alone.
         name: what the version's name begins with.
         spec: how a sound becomes its input.
         labels: its classes.
         decision: its threshold.
         card: where it comes from and what it was measured on.
         registry: where it goes.
+        detector: what hears novelty, if there is one.
+        naming: with both, the classifier's own threshold.
         before_add: told the version when all else is done; where it raises, nothing is added.
 
     Returns:
@@ -50,18 +56,26 @@ def publish(
         ModelError: the two forms of the network differ.
         InvalidName: an unusable name.
     """
-    from ml.classifier import network
-
-    golden = golden_clip()
-    heard = _windows(golden, spec)
-    noise = np.random.default_rng(0).normal(0, 50, (3, *spec.input_shape)).astype(np.float32)
+    wav = golden_clip()
+    heard = _windows(wav, spec)
     with registry.incoming() as folder:
-        keras_file, litert = network.export(model, folder, [*heard, *noise])
-        content = Content(spec, labels, decision, card, litert, GoldenClip(golden, ()))
-        answer = model(heard[_worst(content)], training=False).numpy()[0]
-        content = replace(content, golden=GoldenClip(golden, tuple(float(p) for p in answer)))
+        keras_file, litert = (None, None) if model is None else _exported(model, heard, spec, folder)
+        content = Content(spec, labels, decision, card, litert, GoldenClip(wav, ()), detector, naming)
+        speaks, novelty = _golden(content)
+        answer = () if model is None else model(heard[speaks], training=False).numpy()[0]
+        content = replace(content, golden=GoldenClip(wav, tuple(float(p) for p in answer), novelty))
         before_add(bundle.write(folder, name, content, keras_file))
         return registry.add(folder)
+
+
+def _exported(
+    model: "keras.Model", heard: Sequence[NDArray[np.float32]], spec: FeatureSpec, folder: Path
+) -> tuple[Path, bytes]:
+    """Both forms of a network, which agree on the golden clip and on noise."""
+    from ml.classifier import network
+
+    noise = np.random.default_rng(0).normal(0, 50, (3, *spec.input_shape)).astype(np.float32)
+    return network.export(model, folder, [*heard, *noise])
 
 
 def _windows(recording: bytes, spec: FeatureSpec) -> list[NDArray[np.float32]]:
@@ -71,8 +85,7 @@ def _windows(recording: bytes, spec: FeatureSpec) -> list[NDArray[np.float32]]:
     return [extractor(samples[start:stop])[None, :, :, None] for start, stop in spec.windows(len(samples))]
 
 
-def _worst(content: Content) -> int:
-    """Which window of the golden clip speaks for it."""
+def _golden(content: Content) -> tuple[int, float | None]:
+    """Which window of the golden clip speaks for a classifier, and what a detector makes of the clip."""
     predictor = Predictor(Bundle("candidate", "", content))
-    verdict = predictor.predict(predictor.decode(content.golden.wav))
-    return verdict.timeline.index(verdict.worst)
+    return predictor.golden_window(predictor.decode(content.golden.wav))

@@ -10,6 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ml.dataset import Dataset, Entry
+from ml.dataset.listing import machine_name
 from ml.errors import AudioError
 from ml.labels import Labels
 from ml.parallel import ordered_map
@@ -76,7 +77,13 @@ def judge(
     """
     truth = truth or default_truth(predictor)
     works = [
-        _Work(dataset.file(entry), entry.path, gain_of(entry, gain_db, seed) if gain_db else 0.0) for entry in entries
+        _Work(
+            dataset.file(entry),
+            entry.path,
+            machine_name(entry.machine, entry.machine_id) or None,
+            gain_of(entry, gain_db, seed) if gain_db else 0.0,
+        )
+        for entry in entries
     ]
     hear = partial(_heard, Portable(predictor))
     # BLAS sums in another order with more threads: the same bits, and sooner, whatever the number of processes.
@@ -89,10 +96,11 @@ def judge(
 
 
 class _Work(NamedTuple):
-    """One recording to judge: its file, how an error names it, and its gain."""
+    """One recording to judge: its file, how an error names it, the machine it is of, and its gain."""
 
     file: Path
     name: str
+    machine: str | None
     gain_db: float
 
 
@@ -103,7 +111,7 @@ def _heard(model: Portable, work: _Work) -> Window:
         raise type(error)(f"{work.name}: {error}") from error
     if work.gain_db:
         recording = replace(recording, samples=recording.samples * np.float32(10 ** (work.gain_db / 20)))
-    return model.predictor.predict(recording).worst
+    return model.predictor.predict(recording, work.machine).worst
 
 
 def gain_of(entry: Entry, most_db: float, seed: int) -> float:

@@ -6,8 +6,9 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from ml.dataset import Entry
-from ml.evaluation import Estimate
+from ml.dataset import Dataset, Entry, Split
+from ml.evaluation import Estimate, Evaluation
+from ml.novelty import Detector
 from ml.training.scene import Measured, Scene
 
 LIBRARIES = ("keras", "numpy", "scipy", "scikit-learn")
@@ -19,18 +20,11 @@ LIMITS = (
 
 def card_of(scene: Scene, found: Measured, notes: Sequence[str], seconds: float) -> dict[str, Any]:
     """The card, as plain values."""
-    dataset, fitted = scene.dataset, found.fitted
+    fitted = found.fitted
     return {
         "source": {"kind": "trained here", "options": scene.options.to_dict(), "notes": list(notes)},
-        "dataset": {
-            "name": dataset.name,
-            "layout": dataset.layout,
-            "fingerprint": dataset.fingerprint,
-            "recordings": len(dataset.entries),
-            "refused": len(dataset.refusals),
-            "hours": round(sum(entry.duration_s for entry in dataset.entries) / 3600, 3),
-        },
-        "split": split_summary(scene),
+        "dataset": dataset_facts(scene.dataset),
+        "split": split_summary(scene.split),
         "classes": {
             "from": scene.classes.source,
             "names": [label.name for label in scene.classes.labels.classes],
@@ -47,9 +41,31 @@ def card_of(scene: Scene, found: Measured, notes: Sequence[str], seconds: float)
             else "the network that was measured",
             "seconds": round(seconds, 1),
         },
-        "metrics": _metrics(found),
+        "detector": None if found.detector is None else detector_facts(found.detector),
+        "metrics": figures_in_short(found.evaluation),
         "libraries": library_versions(),
         "limits": LIMITS,
+    }
+
+
+def dataset_facts(dataset: Dataset) -> dict[str, Any]:
+    """Which recordings it was trained on."""
+    return {
+        "name": dataset.name,
+        "layout": dataset.layout,
+        "fingerprint": dataset.fingerprint,
+        "recordings": len(dataset.entries),
+        "refused": len(dataset.refusals),
+        "hours": round(sum(entry.duration_s for entry in dataset.entries) / 3600, 3),
+    }
+
+
+def detector_facts(detector: Detector) -> dict[str, Any]:
+    """What a detector is made of."""
+    return {
+        "engines": [engine.name for engine in detector.engines],
+        "machines": list(detector.machines),
+        "calibrated_on": len(detector.calibration.named),
     }
 
 
@@ -62,13 +78,12 @@ def library_versions() -> dict[str, str]:
     return {"tensorflow": tensorflow, **{name: version(name) for name in LIBRARIES}}
 
 
-def split_summary(scene: Scene) -> dict[str, Any]:
+def split_summary(split: Split) -> dict[str, Any]:
     """How the recordings were divided."""
-    split = scene.split
     return {
         "method": split.method,
         "seed": split.seed,
-        **{side: _counts(entries) for side, entries in _sides(scene)},
+        **{side: _counts(entries) for side, entries in _sides(split)},
         "left_out": dict(Counter(reason for _, reason in split.left_out)),
     }
 
@@ -81,8 +96,8 @@ def groups_summary(scene: Scene) -> dict[str, Any] | None:
     return {"k": groups.k, "chosen_by": groups.chosen_by, "agreement": None if agreed is None else asdict(agreed)}
 
 
-def _sides(scene: Scene) -> tuple[tuple[str, tuple[Entry, ...]], ...]:
-    return (("train", scene.split.train), ("validation", scene.split.validation), ("test", scene.split.test))
+def _sides(split: Split) -> tuple[tuple[str, tuple[Entry, ...]], ...]:
+    return (("train", split.train), ("validation", split.validation), ("test", split.test))
 
 
 def _counts(entries: Sequence[Entry]) -> dict[str, int]:
@@ -90,9 +105,9 @@ def _counts(entries: Sequence[Entry]) -> dict[str, int]:
     return {"normal": labels["normal"], "abnormal": labels["abnormal"], "groups": len({e.group for e in entries})}
 
 
-def _metrics(found: Measured) -> dict[str, Any]:
+def figures_in_short(evaluation: Evaluation) -> dict[str, Any]:
     """The figures in short, on the held-out side; each with its 95 % interval."""
-    evaluation, pooled = found.evaluation, found.evaluation.pooled
+    pooled = evaluation.pooled
     return {
         "n": pooled.n,
         "normal": pooled.normal,

@@ -24,8 +24,7 @@ from ml.predictor import Predictor
 from ml.progress import Report, silent
 from ml.registry import Registry
 from ml.training import records
-from ml.training.options import Options
-from ml.training.run import GAIN_DB
+from ml.training.options import GAIN_DB, Options
 from ml.training.trained import Trained
 from ml.training.verdicts import verdicts_of
 

@@ -1,8 +1,9 @@
-"""The feature spec that fits the recordings: their own rate, their own length."""
+"""The feature specs that fit the recordings: their own rate, their own length."""
 
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ml.dataset import Entry
 from ml.features import FeatureSpec
@@ -27,8 +28,7 @@ def spec_for(entries: Sequence[Entry], kind: Kind) -> FeatureSpec:
     rate_hz = statistics.mode(entry.sample_rate_hz for entry in entries)
     clip_s = statistics.median(entry.duration_s for entry in entries)
     clip_s = min(max(clip_s, SHORTEST_CLIP_S), LONGEST_CLIP_S)
-    n_fft = 2 ** round(math.log2(FRAME_S * rate_hz))
-    hop = n_fft // 2
+    n_fft, hop = _frame(rate_hz)
     return FeatureSpec(
         sample_rate_hz=rate_hz,
         clip_frames=1 + int(clip_s * rate_hz) // hop,
@@ -38,3 +38,29 @@ def spec_for(entries: Sequence[Entry], kind: Kind) -> FeatureSpec:
         fmax_hz=rate_hz / 2,
         level="clip_mean",
     )
+
+
+def detector_spec(spec: FeatureSpec) -> FeatureSpec:
+    """What a detector hears of the clips that ``spec`` cuts: the same clips, level and quiet parts kept."""
+    n_fft, hop = _frame(spec.sample_rate_hz)
+    return replace(
+        spec,
+        n_fft=n_fft,
+        hop_length=hop,
+        clip_frames=max(2, 1 + (spec.clip_samples - n_fft) // hop),
+        window="hann",
+        padding="none",
+        n_mels=N_MELS,
+        fmin_hz=0.0,
+        fmax_hz=spec.sample_rate_hz / 2,
+        n_mfcc=None,
+        dynamic_range_db=None,
+        level="as_recorded",
+        silent_frames=0,
+    )
+
+
+def _frame(rate_hz: int) -> tuple[int, int]:
+    """Samples in a frame, and from one to the next."""
+    n_fft = 2 ** round(math.log2(FRAME_S * rate_hz))
+    return n_fft, n_fft // 2

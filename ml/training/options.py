@@ -9,9 +9,13 @@ from ml.bundle import NAME_PATTERN
 from ml.classifier.recipe import MOST_EPOCHS, Recipe
 from ml.dataset.splits import Method
 from ml.errors import InvalidName, InvalidParameter
+from ml.novelty import DEFAULT, by_name
 
 Kind = Literal["spectrum", "original"]
+Learn = Literal["classifier", "detector", "both"]
 LabelsFrom = Literal["auto", "manifest", "groups", "binary"]
+# How far the gain of a recording is moved, either way, when it is asked whether loudness passes for skill.
+GAIN_DB = 6.0
 LARGEST_SEED = 2**31 - 1  # what every library takes
 FEWEST_GROUPS, MOST_GROUPS = 2, 9
 
@@ -24,6 +28,9 @@ class Options:
         source: a folder of recordings or a manifest.
         name: what the version's name begins with.
         snr_db: only recordings of this signal-to-noise ratio; None for all.
+        learn: ``classifier``: known faults, from recordings of them. ``detector``: what is far from healthy, from
+            healthy recordings alone; abnormal ones only evaluate. ``both`` in one model.
+        engines: what the detector is made of, names of :data:`ml.novelty.ENGINES`.
         kind: ``spectrum`` for the native rate and the network that the evidence chose, ``original`` for the original
             project's 22 050 Hz MFCCs and CNN.
         labels: what the classes are. ``manifest``: the faults that the recordings are labelled with. ``groups``: those
@@ -43,6 +50,8 @@ class Options:
     source: Path
     name: str
     snr_db: float | None = None
+    learn: Learn = "classifier"
+    engines: tuple[str, ...] = DEFAULT
     kind: Kind = "spectrum"
     labels: LabelsFrom = "auto"
     groups: int | Literal["auto"] = 3
@@ -60,13 +69,17 @@ class Options:
                 f"{self.name!r} is no name for a model: lower-case letters, digits, '.', '_' and '-', at most 48, the "
                 "first a letter or a digit."
             )
-        for value, choices in ((self.kind, Kind), (self.labels, LabelsFrom), (self.split, Method)):
+        for value, choices in ((self.learn, Learn), (self.kind, Kind), (self.labels, LabelsFrom), (self.split, Method)):
             if value not in get_args(choices):
                 raise InvalidParameter(f"{value!r} is none of {', '.join(get_args(choices))}.")
         if self.groups != "auto" and not FEWEST_GROUPS <= self.groups <= MOST_GROUPS:
             raise InvalidParameter(f"{self.groups} groups; {FEWEST_GROUPS} to {MOST_GROUPS}, or auto, were expected.")
         if not 0 < self.false_alarm_rate < 1:
             raise InvalidParameter(f"A false-alarm rate of {self.false_alarm_rate}; 0 to 1 was expected.")
+        if not self.engines or len(set(self.engines)) < len(self.engines):
+            raise InvalidParameter(f"The engines are {self.engines}; one or more, each once, were expected.")
+        for engine in self.engines:
+            by_name(engine)
         if self.epochs is not None and not 1 <= self.epochs <= MOST_EPOCHS:
             raise InvalidParameter(f"{self.epochs} epochs; 1 to {MOST_EPOCHS} were expected.")
         if not 0 <= self.seed <= LARGEST_SEED:
@@ -85,4 +98,4 @@ class Options:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the card; the source by its name alone."""
-        return asdict(self) | {"source": self.source.name}
+        return asdict(self) | {"source": self.source.name, "engines": list(self.engines)}

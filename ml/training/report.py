@@ -34,7 +34,7 @@ def report_facts(
         history=found.fitted.history,
         best_epoch=found.fitted.best_epoch,
         dataset_summary=summary(scene.dataset),
-        split_summary=split_summary(scene),
+        split_summary=split_summary(scene.split),
         exemplars=tuple(_exemplars(scene, found)),
         notes=(*notes, *((REFITTED,) if scene.options.refit else ())),
     )

@@ -5,11 +5,8 @@ What can be gone on with after a kill is kept on the way: the index, the feature
 and its records are there, and from then on the same training is not done again: it is found.
 """
 
-import hashlib
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,30 +19,29 @@ from ml.errors import MissingExtra
 from ml.evaluation import evaluate
 from ml.feature_store import Features, FeatureStore
 from ml.features import FeatureSpec
-from ml.files import locked, to_json
 from ml.golden import golden_clip
+from ml.novelty import Detector
 from ml.predictor import Predictor
 from ml.progress import Progress, Report, cancellable, silent
 from ml.publishing import publish
 from ml.registry import Registry
 from ml.reports import write_report
+from ml.thresholds import at_rate
 from ml.training import records
 from ml.training.card import card_of
 from ml.training.classes import NORMAL, classes_for, require_both, require_names
 from ml.training.deciding import EVEN, measured, threshold_from
+from ml.training.detector_run import run_detector
 from ml.training.hearing import spec_for
-from ml.training.options import Options
+from ml.training.options import GAIN_DB, Options
 from ml.training.report import report_facts
 from ml.training.scene import Measured, Scene
-from ml.training.trained import Trained, found_again, made_from
+from ml.training.trained import KEPT, LAST_STEP, RECORDS, Trained, found_again, made_from, work_folder
 from ml.training.verdicts import write_verdicts
 
 if TYPE_CHECKING:
     from ml.classifier.fitting import Fitted
 
-# How far the gain of a recording is moved, either way, when it is asked whether loudness passes for skill.
-GAIN_DB = 6.0
-RECORDS, LAST_STEP = "records", "model and report"
 # Of the extra "train", as they are imported later.
 PACKAGES = ("jinja2", "matplotlib", "sklearn", "tensorflow")
 
@@ -86,13 +82,14 @@ def run(
     if dataset is None:
         cache = index_cache(home)
         dataset = index(options.source, snr_db=options.snr_db, cache=cache, processes=processes, report=report)
+    if options.learn == "detector":
+        return run_detector(options, home, dataset, notes, processes, report)
     require_both(dataset)
     require_names(dataset)
     sides = split(dataset, method=options.split, held_out=options.held_out, seed=options.seed)
     spec = spec_for(sides.train, options.kind)
     facts = made_from(dataset, spec, options)
-    kept = "no model was made, and the next run goes on from what is there"
-    with full_disk_named(home, kept), _work_folder(home, facts) as work:
+    with full_disk_named(home, KEPT), work_folder(home, facts) as work:
         if (before := found_again(home, facts, sides)) is not None:
             report(Progress(LAST_STEP, 1, 1, f"{before.version}, trained before"))
             return before
@@ -113,19 +110,6 @@ def require_packages() -> None:
     """
     if not all(find_spec(package) for package in PACKAGES):
         raise MissingExtra("Training a model", "train")
-
-
-@contextmanager
-def _work_folder(home: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
-    """Where checkpoints of this training lie, and of no other; one process at a time, and gone once all went well."""
-    folder = home / records.FOLDER / f".work-{hashlib.sha256(to_json(facts)).hexdigest()[:16]}"
-    # Its lock stays: one that was removed while another process waits for it would let in a third.
-    lock = folder.parent / ".locks" / folder.name
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with locked(lock):
-        folder.mkdir(exist_ok=True)
-        yield folder
-        shutil.rmtree(folder)
 
 
 def _features(
@@ -162,26 +146,37 @@ def _measure(scene: Scene) -> Measured:
     predictor = _candidate(scene, fitted, Decision(EVEN, None, ""))
     validated = scene.judge(predictor, [entry for entry in split.validation if entry.label == NORMAL], 0.0)
     threshold, basis = threshold_from([each.score for each in validated], options.false_alarm_rate)
-    predictor = _candidate(scene, fitted, Decision(threshold, None, basis))
+    naming, detector = Decision(threshold, None, basis), scene.detector((*split.train, *split.validation))
+    predictor = _candidate(scene, fitted, naming, detector)
     judged, gained = (scene.judge(predictor, split.test, gain_db) for gain_db in (0.0, GAIN_DB))
     evaluation = evaluate(
         judged,
         gain_judged=gained,
-        threshold=threshold,
-        classes=[label.name for label in classes.labels.classes],
+        threshold=predictor.decision.threshold,
+        classes=predictor.answers,
         seed=options.seed,
     )
     healthy = [each.score for each in judged if each.entry.label == NORMAL]
-    return Measured(fitted, measured(threshold, basis, healthy), evaluation, judged, gained)
+    # Beside a detector these scores are the detector's, and say nothing of the classifier's threshold.
+    decision = measured(threshold, basis, healthy) if detector is None else naming
+    return Measured(fitted, decision, evaluation, judged, gained, detector)
 
 
-def _candidate(scene: Scene, fitted: "Fitted", decision: Decision) -> Predictor:
-    """The network as it would serve, before it is a version."""
+def _decisions(scene: Scene, naming: Decision, detector: Detector | None) -> tuple[Decision, Decision | None]:
+    """The threshold on the score, and beside a detector the classifier's own."""
+    if detector is None:
+        return naming, None
+    return at_rate(detector.calibration, scene.options.false_alarm_rate).decision, naming
+
+
+def _candidate(scene: Scene, fitted: "Fitted", naming: Decision, detector: Detector | None = None) -> Predictor:
+    """The model as it would serve, before it is a version."""
     from ml.classifier.network import export
 
     _, litert = export(fitted.model, scene.work, [])
     golden = GoldenClip(golden_clip(), ())
-    content = Content(scene.features.spec, scene.classes.labels, decision, {}, litert, golden)
+    decision, own = _decisions(scene, naming, detector)
+    content = Content(scene.features.spec, scene.classes.labels, decision, {}, litert, golden, detector, own)
     return Predictor(Bundle("candidate", "", content))
 
 
@@ -208,6 +203,11 @@ def _published(
 ) -> str:
     """The version, in the registry; its records lie ready in the work folder."""
     fitted = _served(scene, found)
+    split = scene.split
+    detector = found.detector
+    if scene.options.refit:
+        detector = scene.detector((*split.train, *split.validation, *split.test))
+    decision, naming = _decisions(scene, found.decision, detector)
     card = card_of(scene, found, notes, time.monotonic() - started)
     scene.report(Progress(LAST_STEP, 0, 1))
 
@@ -227,8 +227,10 @@ def _published(
         name=scene.options.name,
         spec=scene.features.spec,
         labels=scene.classes.labels,
-        decision=found.decision,
+        decision=decision,
         card=card,
         registry=Registry(home),
+        detector=detector,
+        naming=naming,
         before_add=write_records,
     )

@@ -9,10 +9,12 @@ from ml.bundle import Decision
 from ml.dataset import Dataset, Entry, Split
 from ml.evaluation import Evaluation, Judged, judge
 from ml.feature_store import Features
+from ml.novelty import Detector
 from ml.predictor import Predictor
 from ml.progress import Report
 from ml.training.classes import Classes
 from ml.training.clips import clips_of
+from ml.training.detecting import Detecting
 from ml.training.options import Options
 
 if TYPE_CHECKING:
@@ -46,6 +48,12 @@ class Scene:
         """Windows of some recordings."""
         return clips_of(entries, self.classes.of, self.features, augmented=augmented)
 
+    def detector(self, entries: Sequence[Entry]) -> Detector | None:
+        """A detector of the healthy ones of some recordings, if one was asked for."""
+        if self.options.learn != "both":
+            return None
+        return Detecting(self.dataset, self.features.spec, self.options, self.processes, self.report).detector(entries)
+
     def judge(self, predictor: Predictor, entries: Sequence[Entry], gain_db: float) -> tuple[Judged, ...]:
         """Verdicts on some recordings, each moved by a random gain if there is one."""
         return judge(
@@ -69,6 +77,8 @@ class Measured:
         evaluation: on the test side.
         judged: the verdicts there.
         gain_judged: the same with a random gain on each recording.
+        detector: of the healthy recordings of the training and validation sides, where one was asked for; then
+            ``decision`` is the classifier's own.
     """
 
     fitted: "Fitted"
@@ -76,3 +86,4 @@ class Measured:
     evaluation: Evaluation
     judged: tuple[Judged, ...]
     gain_judged: tuple[Judged, ...]
+    detector: Detector | None

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,11 +14,15 @@ from ml.dataset import Dataset, Split
 from ml.errors import ModelError
 from ml.evaluation import Evaluation, Judged
 from ml.features import FeatureSpec
+from ml.files import locked, to_json
 from ml.registry import Registry
 from ml.training import records
 from ml.training.card import library_versions
 from ml.training.options import Options
 from ml.training.verdicts import verdicts_of
+
+RECORDS, LAST_STEP = "records", "model and report"
+KEPT = "no model was made, and the next run goes on from what is there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +71,16 @@ def found_again(home: Path, facts: Mapping[str, Any], split: Split) -> Trained |
                 registry.read(candidate)
                 return Trained(candidate, evaluation, records.folder_of(home, candidate), split, judged, gained)
     return None
+
+
+@contextmanager
+def work_folder(home: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
+    """Where checkpoints of this training lie, and of no other; one process at a time, and gone once all went well."""
+    folder = home / records.FOLDER / f".work-{hashlib.sha256(to_json(facts)).hexdigest()[:16]}"
+    # Its lock stays: one that was removed while another process waits for it would let in a third.
+    lock = folder.parent / ".locks" / folder.name
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with locked(lock):
+        folder.mkdir(exist_ok=True)
+        yield folder
+        shutil.rmtree(folder)

@@ -57,7 +57,7 @@ def _judged(entry: Entry, row: Mapping[str, str]) -> Judged:
         entry=entry,
         score=float(row["score"]),
         anomaly=row["anomaly"] == "true",
-        probabilities=tuple(map(float, row["probabilities"].split(";"))),
+        probabilities=tuple(map(float, filter(None, row["probabilities"].split(";")))),
         predicted=row["predicted"],
         truth=row["truth"] or None,
     )

@@ -1,0 +1,117 @@
+"""Healthy recordings -> a detector, measured on recordings that it has not learned from."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+from threadpoolctl import threadpool_limits
+
+from ml.audio import decode
+from ml.dataset import Dataset, Entry, Split, split
+from ml.dataset.copies import without_copies
+from ml.dataset.listing import machine_name, natural
+from ml.errors import AudioError, OneClassOnly
+from ml.features import FeatureExtractor, FeatureSpec
+from ml.novelty import Detector, Healthy, Heard, by_name, fit, hear
+from ml.parallel import ordered_map
+from ml.progress import Progress, Report
+from ml.training.classes import ABNORMAL, NORMAL
+from ml.training.hearing import detector_spec
+from ml.training.options import Options
+
+HEARING, FITTING = "healthy sound", "detector"
+
+
+@dataclass(frozen=True, slots=True)
+class Detecting:
+    """What a detector is made of: the recordings, and how they are heard.
+
+    Attributes:
+        dataset: the recordings.
+        spec: what cuts them into windows: the bundle's.
+        options: what was asked for.
+        processes, report: for whatever takes long.
+    """
+
+    dataset: Dataset
+    spec: FeatureSpec
+    options: Options
+    processes: int | None
+    report: Report
+
+    def detector(self, entries: Sequence[Entry]) -> Detector:
+        """A detector of the healthy ones of some recordings.
+
+        Raises:
+            TooFewRecordings: fewer than three healthy ones.
+            AudioError: a recording cannot be decoded any more, with its path.
+        """
+        # In the order they were recorded in: neighbours in time are left out together.
+        healthy = sorted((e for e in entries if e.label == NORMAL), key=lambda entry: natural(entry.path))
+        works = [_Work(self.dataset.file(entry), entry.path) for entry in healthy]
+        heard = partial(_heard, self.spec)
+        with threadpool_limits(1):
+            clips = list(ordered_map(heard, works, step=HEARING, processes=self.processes, report=self.report))
+        recordings = [
+            Healthy(windows, machine_name(entry.machine, entry.machine_id), entry.group)
+            for entry, windows in zip(healthy, clips, strict=True)
+        ]
+        engines = [by_name(name) for name in self.options.engines]
+
+        def told(done: int, fits: int) -> None:
+            self.report(Progress(FITTING, done, fits))
+
+        return fit(detector_spec(self.spec), engines, recordings, told)
+
+
+def split_healthy(dataset: Dataset, options: Options) -> Split:
+    """Divide the healthy recordings; every abnormal one is on the test side, since none is learned from.
+
+    An abnormal recording may be of a session that healthy ones are learned from: it is still a sound that was not.
+
+    Raises:
+        OneClassOnly: no healthy recording.
+        TooFewRecordings, SplitImpossible: see :func:`ml.dataset.split`.
+    """
+    healthy = tuple(entry for entry in dataset.entries if entry.label == NORMAL)
+    if not healthy:
+        raise OneClassOnly(
+            f"All {len(dataset.entries)} recordings in {dataset.name} are abnormal; a detector learns from healthy "
+            "ones. Add a folder or rows of them."
+        )
+    sides = split(replace(dataset, entries=healthy), method=options.split, held_out=options.held_out, seed=options.seed)
+    abnormal, copies = without_copies([entry for entry in dataset.entries if entry.label == ABNORMAL])
+    test = sorted((*sides.test, *abnormal), key=lambda entry: natural(entry.path))
+    return replace(sides, test=tuple(test), left_out=(*sides.left_out, *copies))
+
+
+def counted(entries: Sequence[Entry]) -> dict[str, int]:
+    """How many recordings of each machine, for the card."""
+    names = (machine_name(entry.machine, entry.machine_id) or "unnamed" for entry in entries if entry.label == NORMAL)
+    return dict(Counter(names))
+
+
+class _Work(NamedTuple):
+    """One recording to be heard: its file, and how an error names it."""
+
+    file: Path
+    name: str
+
+
+@lru_cache(maxsize=1)
+def _extractor(spec: FeatureSpec) -> FeatureExtractor:
+    return FeatureExtractor(spec)
+
+
+def _heard(spec: FeatureSpec, work: _Work) -> tuple[Heard, ...]:
+    """The spectra of each window of a recording."""
+    try:
+        recording = decode(work.file, channel=spec.channel)
+    except AudioError as error:
+        raise type(error)(f"{work.name}: {error}") from error
+    extractor = _extractor(detector_spec(spec))
+    samples = extractor.resample(recording.samples, recording.sample_rate_hz)
+    return tuple(hear(extractor, samples[start:stop]) for start, stop in spec.windows(len(samples)))

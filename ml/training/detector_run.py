@@ -1,0 +1,164 @@
+"""From healthy recordings to a candidate that holds a detector alone, step by step, as :mod:`ml.training.run`."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml.aside import full_disk_named
+from ml.bundle import Bundle, Content, GoldenClip
+from ml.dataset import Dataset, Split, summary
+from ml.evaluation import Evaluation, Judged, evaluate, judge
+from ml.golden import golden_clip
+from ml.labels import DETECTOR_LABELS
+from ml.novelty import Detector
+from ml.predictor import Predictor
+from ml.progress import Progress, Report
+from ml.publishing import publish
+from ml.registry import Registry
+from ml.reports import ReportFacts, write_report
+from ml.thresholds import at_rate
+from ml.training import records
+from ml.training.card import dataset_facts, detector_facts, figures_in_short, library_versions, split_summary
+from ml.training.detecting import Detecting, counted, split_healthy
+from ml.training.hearing import spec_for
+from ml.training.options import GAIN_DB, Options
+from ml.training.trained import KEPT, LAST_STEP, RECORDS, Trained, found_again, made_from, work_folder
+from ml.training.verdicts import write_verdicts
+
+LIMITS = (
+    "It knows how its machines sound when they are healthy, as they were when it learned them. A machine that was "
+    "repaired, moved or set to run otherwise is novel too. What it finds has no name."
+)
+REFITTED = (
+    "The figures are those of a detector that never heard the held-out side. The one that is served learned from all "
+    "healthy recordings, and its threshold from scores of recordings that were left out in turn."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A detector, and what it is worth on recordings it has not learned from."""
+
+    detector: Detector
+    evaluation: Evaluation
+    judged: tuple[Judged, ...]
+    gain_judged: tuple[Judged, ...]
+
+
+def run_detector(
+    options: Options, home: Path, dataset: Dataset, notes: Sequence[str], processes: int | None, report: Report
+) -> Trained:
+    """Train a detector and add it to the registry; the arguments and errors are those of :func:`ml.training.run`."""
+    started = time.monotonic()
+    sides = split_healthy(dataset, options)
+    spec = spec_for(sides.train, options.kind)
+    facts = made_from(dataset, spec, options)
+    making = Detecting(dataset, spec, options, processes, report)
+    with full_disk_named(home, KEPT), work_folder(home, facts) as work:
+        if (before := found_again(home, facts, sides)) is not None:
+            report(Progress(LAST_STEP, 1, 1, f"{before.version}, trained before"))
+            return before
+        found = _measure(making, sides)
+        version = _published(making, sides, found, facts, work, home, notes, started)
+        folder = records.keep(work / RECORDS, home, version)
+    return Trained(version, found.evaluation, folder, sides, found.judged, found.gain_judged)
+
+
+def _measure(making: Detecting, sides: Split) -> _Measured:
+    """Learn from the healthy recordings that are not on the test side, and judge that."""
+    options = making.options
+    detector = making.detector((*sides.train, *sides.validation))
+    decision = at_rate(detector.calibration, options.false_alarm_rate).decision
+    content = Content(making.spec, DETECTOR_LABELS, decision, {}, None, GoldenClip(golden_clip(), ()), detector)
+    predictor = Predictor(Bundle("candidate", "", content))
+    judged, gained = (
+        judge(
+            predictor,
+            making.dataset,
+            sides.test,
+            gain_db=gain_db,
+            seed=options.seed,
+            processes=making.processes,
+            report=making.report,
+        )
+        for gain_db in (0.0, GAIN_DB)
+    )
+    evaluation = evaluate(
+        judged,
+        gain_judged=gained,
+        threshold=decision.threshold,
+        classes=[label.name for label in DETECTOR_LABELS.classes],
+        seed=options.seed,
+    )
+    return _Measured(detector, evaluation, judged, gained)
+
+
+def _published(
+    making: Detecting,
+    sides: Split,
+    found: _Measured,
+    facts: dict[str, Any],
+    work: Path,
+    home: Path,
+    notes: Sequence[str],
+    started: float,
+) -> str:
+    """The version, in the registry; its records lie ready in the work folder."""
+    options = making.options
+    every = [entry for _, entry in sides.sides()]
+    detector = making.detector(every) if options.refit else found.detector
+    decision = at_rate(detector.calibration, options.false_alarm_rate).decision
+    card = _card(making, sides, found, detector, notes, time.monotonic() - started)
+    making.report(Progress(LAST_STEP, 0, 1))
+
+    def write_records(version: str) -> None:
+        """Whatever may fail or be cancelled comes before the version is there; only renames come after."""
+        aside = work / RECORDS
+        aside.mkdir(exist_ok=True)
+        records.write_split(aside, sides, refitted=options.refit)
+        records.write_evaluation(aside, found.evaluation)
+        records.write_made_from(aside, facts)
+        write_verdicts(aside, found.judged, found.gain_judged)
+        shown = ReportFacts(
+            version=version,
+            card=card,
+            labels=DETECTOR_LABELS,
+            decision=decision,
+            spec=detector.spec,
+            evaluation=found.evaluation,
+            dataset_summary=summary(making.dataset),
+            split_summary=card["split"],
+            notes=(*notes, *((REFITTED,) if options.refit else ())),
+        )
+        write_report(aside / records.REPORT, shown)
+        making.report(Progress(LAST_STEP, 1, 1, version))
+
+    return publish(
+        None,
+        name=options.name,
+        spec=making.spec,
+        labels=DETECTOR_LABELS,
+        decision=decision,
+        card=card,
+        registry=Registry(home),
+        detector=detector,
+        before_add=write_records,
+    )
+
+
+def _card(
+    making: Detecting, sides: Split, found: _Measured, detector: Detector, notes: Sequence[str], seconds: float
+) -> dict[str, Any]:
+    """The card, as plain values."""
+    return {
+        "source": {"kind": "trained here", "options": making.options.to_dict(), "notes": list(notes)},
+        "dataset": dataset_facts(making.dataset),
+        "split": split_summary(sides),
+        "detector": detector_facts(detector)
+        | {"healthy": counted([entry for _, entry in sides.sides()]), "seconds": round(seconds, 1)},
+        "metrics": figures_in_short(found.evaluation),
+        "libraries": library_versions(),
+        "limits": LIMITS,
+    }
