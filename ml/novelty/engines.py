@@ -1,6 +1,8 @@
 """Every engine by its name, and those that a detector has unless it is told otherwise."""
 
 from ml.errors import InvalidParameter
+from ml.novelty.autoencoder import Autoencoder
+from ml.novelty.baseline import Baseline
 from ml.novelty.distance import Distance
 from ml.novelty.engine import Engine
 from ml.novelty.fluctuation import Fluctuation
@@ -9,7 +11,11 @@ from ml.novelty.neighbours import Neighbours
 from ml.novelty.subspace import Subspace
 
 ENGINES: dict[str, Engine] = {
-    engine.name: engine for engine in (SpectrumGaussian(), Distance(), Neighbours(), Subspace(), Fluctuation())
+    engine.name: engine
+    for engine in (
+        *(SpectrumGaussian(), Distance(), Neighbours(), Subspace(), Fluctuation()),
+        *(Autoencoder(), Baseline()),  # these need Keras to be fitted, and none to be asked
+    )
 }
 # One hears what whitening brings out, the other what it hides: see decision 14 for the table.
 DEFAULT = (SpectrumGaussian.name, Distance.name)

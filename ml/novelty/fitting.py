@@ -48,12 +48,12 @@ def fit(
         done: told after each fit which one of how many it was.
 
     Raises:
-        TooFewRecordings: fewer than three.
+        TooFewRecordings: fewer than three, or one of each machine.
     """
-    if len(recordings) < FEWEST:
+    if not enough([recording.machine for recording in recordings]):
         raise TooFewRecordings(
-            f"{len(recordings)} healthy recordings; a detector learns from {FEWEST} at least, and from a few dozen of "
-            "each machine well."
+            f"{len(recordings)} healthy recordings; a detector learns from {FEWEST} at least, two of them of one "
+            "machine, and from a few dozen of each machine well."
         )
     machines = tuple(sorted({recording.machine for recording in recordings}))
     work = _Work(engines, recordings, machines, done)
@@ -64,6 +64,11 @@ def fit(
     scales = _scales(within if sessions is None else work.left_out(sessions), work.of, len(machines))
     states = work.fit(np.ones(len(recordings), bool))
     return Detector(spec, tuple(engines), states, machines, scales, _calibration(within, work, scales))
+
+
+def enough(machines: Sequence[str]) -> bool:
+    """Whether recordings of these machines can be learned from: with one left out its machine must still be known."""
+    return len(machines) >= FEWEST and len(set(machines)) < len(machines)
 
 
 class _Work:

@@ -1,0 +1,154 @@
+"""Autoencoders: fitted with Keras, asked without it, and the bar is what was published."""
+
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ml.features import FeatureExtractor, FeatureSpec
+from ml.novelty import Detector, Healthy, Heard, by_name, fit, hear
+from ml.novelty.baseline import EPOCHS, HIDDEN, as_published
+from ml.novelty.dense import Layer, forward, in_context, packed, stacked, unpacked
+from ml.novelty.dense_fitting import BATCH, LEARNING_RATE, autoencoder, fitted
+from tests import sounds
+
+ROOT = Path(__file__).parents[2]
+SPEC = FeatureSpec(
+    sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32, n_fft=1024, hop_length=512, n_mels=128, dynamic_range_db=None
+)
+TOLERANCE = 1e-5
+
+
+def clip(spec: FeatureSpec, seed: int, blade_hz: float = 120.0, gain: float = 1.0) -> Heard:
+    """One second of a fan."""
+    sound = gain * sounds.fan(1.0, seed=seed, blade_hz=blade_hz)[:, 0]
+    return hear(FeatureExtractor(spec), sound.astype(np.float32))
+
+
+@cache
+def detector_of(name: str) -> Detector:
+    """A detector with that engine alone, of :func:`healthy` fans."""
+    spec = as_published(SPEC) if name == "baseline" else SPEC
+    return fit(spec, [by_name(name)], healthy(spec))
+
+
+def random_vectors(count: int, width: int, seed: int = 0) -> NDArray[np.float32]:
+    """Vectors of a few hidden causes: something that a narrow network can learn."""
+    rng = np.random.default_rng(seed)
+    return (rng.normal(size=(count, 4)) @ rng.normal(size=(4, width))).astype(np.float32)
+
+
+def healthy(spec: FeatureSpec) -> list[Healthy]:
+    """Two fans of different speeds, four recordings of each."""
+    return [
+        Healthy((clip(spec, seed=10 * number + each, blade_hz=blade_hz),), machine, machine)
+        for number, (machine, blade_hz) in enumerate((("fan/id_00", 120.0), ("fan/id_02", 95.0)))
+        for each in range(4)
+    ]
+
+
+def test_the_forward_pass_is_that_of_keras() -> None:
+    """What numpy makes of a network's weights is what Keras makes of them, to 1e-5 of an output of about 1."""
+    model = autoencoder(40, HIDDEN, seed=3)
+    vectors = random_vectors(50, 40)
+    layers = [Layer(*layer.get_weights()) for layer in model.layers]
+    assert np.abs(forward(layers, vectors) - model(vectors, training=False).numpy()).max() < TOLERANCE
+
+
+def test_several_networks_are_asked_at_once() -> None:
+    """Stacked, packed and unpacked, each network answers as it does alone."""
+    networks = fitted([random_vectors(60, 10, 1), random_vectors(60, 10, 2)], (8, 2, 8), epochs=2)
+    vectors = random_vectors(5, 10, 3)
+    together = forward(unpacked(packed(stacked(networks))), vectors)
+    assert together.shape == (2, 5, 10)
+    for network, answer in zip(networks, together, strict=True):
+        np.testing.assert_allclose(answer, forward(network, vectors), atol=TOLERANCE)
+
+
+def test_fitting_lowers_the_error_and_is_the_same_again() -> None:
+    """A fit is better than the weights that it began with, and the same vectors give the same network, to the bit."""
+    vectors = random_vectors(600, 20)
+    (first,), (again,) = (fitted([vectors], (16, 4, 16), epochs=200) for _ in range(2))
+    untrained = [Layer(*layer.get_weights()) for layer in autoencoder(20, (16, 4, 16), 0).layers]
+    errors = [np.square(forward(layers, vectors) - vectors).mean() for layers in (first, untrained)]
+    assert errors[0] < errors[1] / 2
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.kernel, other.kernel)
+
+
+def test_frames_in_context_are_neighbours_in_time_order() -> None:
+    """A vector is five frames one after the other; a clip of fewer frames is prolonged by its last."""
+    frames = np.arange(21, dtype=np.float32).reshape(7, 3)
+    vectors = in_context(frames)
+    assert vectors.shape == (3, 15)
+    np.testing.assert_array_equal(vectors[1], np.arange(3, 18))
+    np.testing.assert_array_equal(in_context(frames[:2]), [[0, 1, 2, *[3, 4, 5] * 4]])
+
+
+def test_the_baseline_is_what_was_published() -> None:
+    """320 inputs, 64-64-8-64-64, 50 760 parameters, 50 epochs of batches of 512 under Adam 1e-3; 64 bands, 1024/512."""
+    spec = as_published(SPEC)
+    model = autoencoder(5 * spec.n_mels, HIDDEN, seed=0)
+    assert model.input_shape == model.output_shape == (None, 320)
+    assert [layer.units for layer in model.layers] == [64, 64, 8, 64, 64, 320]
+    assert [layer.activation.__name__ for layer in model.layers] == [*["relu"] * 5, "linear"]
+    assert model.count_params() == 50_760
+    assert (EPOCHS, BATCH, LEARNING_RATE) == (50, 512, 1e-3)
+    assert (spec.n_fft, spec.hop_length, spec.fmin_hz, spec.fmax_hz) == (1024, 512, 0.0, 8000.0)
+    assert (spec.level, spec.dynamic_range_db, spec.n_mfcc) == ("as_recorded", None, None)
+    assert spec.clip_samples == pytest.approx(SPEC.clip_samples, abs=512)
+
+
+def test_the_baseline_has_a_network_for_each_machine() -> None:
+    """Weights lie along the first axis, and a clip's score is the mean squared error over all of its vectors."""
+    spec = as_published(SPEC)
+    clips = [recording.clips[0] for recording in healthy(spec)]
+    baseline = by_name("baseline")
+    state = baseline.fit(clips, np.repeat([0, 1], 4))
+    assert state["kernel0"].shape == (2, 320, 64)
+    assert state["bias5"].shape == (2, 320)
+    alone = [Layer(layer.kernel[1], layer.bias[1]) for layer in unpacked(state)]
+    vectors = in_context(clips[0].log_mel)
+    expected = np.square(forward(alone, vectors) - vectors).mean()
+    assert baseline.score(state, clips[0])[1] == pytest.approx(expected, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "baseline"])
+def test_a_detector_with_it_is_read_back_as_it_was(name: str) -> None:
+    """Arrays survive the file: the detector that is read back measures the same, and knows both machines."""
+    detector = detector_of(name)
+    again = Detector.from_bytes(*detector.to_bytes())
+    assert again.machines == ("fan/id_00", "fan/id_02")
+    heard = clip(detector.spec, seed=99, blade_hz=95.0)
+    for machine in (None, *again.machines):
+        assert again.measure(heard, machine) == detector.measure(heard, machine)
+
+
+def test_the_autoencoder_hears_another_speed_whatever_the_level() -> None:
+    """A fan at another speed is farther out than a healthy one, and a gain of 20 dB changes neither."""
+    detector = detector_of("autoencoder")
+    known, other = (
+        [detector.measure(clip(SPEC, 99, blade_hz, gain), "fan/id_00").score for gain in (1.0, 10.0)]
+        for blade_hz in (120.0, 150.0)
+    )
+    assert min(other) > max(known)
+    for scores in (known, other):
+        assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+
+
+def test_neither_is_asked_through_keras() -> None:
+    """A process that reads and asks a detector of autoencoders loads no TensorFlow."""
+    facts, arrays = (part.hex() for part in detector_of("baseline").to_bytes())
+    code = (
+        "import sys\n"
+        "from ml.novelty import Detector\n"
+        "facts, arrays = map(bytes.fromhex, sys.stdin.read().split())\n"
+        "Detector.from_bytes(facts, arrays)\n"
+        "assert not {'keras', 'tensorflow'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=f"{facts} {arrays}", text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0
