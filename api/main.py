@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from api import problems
 from api.limits import BodyGuard
 from api.observing import RequestObserver
-from api.routers import datasets, health, inference, jobs, models
+from api.routers import datasets, health, inference, jobs, models, thresholds
 from api.services import Services
 from api.settings import Settings
 
@@ -49,6 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.services = services
     app.include_router(inference.router)
     app.include_router(models.router)
+    app.include_router(thresholds.router)
     app.include_router(datasets.router)
     app.include_router(jobs.router)
     app.include_router(health.router)

@@ -36,7 +36,13 @@ REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
 )
-Reference = Annotated[str, Path(description="A version, or an alias.", examples=["original-47a1c71740", "champion"])]
+Reference = Annotated[
+    str,
+    Path(
+        description="A version, an alias, or the name that versions begin with: the newest of them.",
+        examples=["original-47a1c71740", "champion", "original"],
+    ),
+]
 
 
 @router.get("", summary="All versions", dependencies=[CanRead], responses=documented(*KEY_ERRORS, *STORED))
@@ -52,7 +58,7 @@ async def list_models(services: ServicesDep) -> ModelList:
     responses=documented(*KEY_ERRORS, InvalidRequest, errors.ModelNotFound, errors.AliasNotSet, *STORED),
 )
 async def show_model(version: Reference, services: ServicesDep) -> ModelDetails:
-    """Features, classes with every revision of their names, threshold, and the card."""
+    """Features, classes with every revision of their names, the threshold in force, and the card."""
     return await asyncio.to_thread(_details, services.registry, version)
 
 
@@ -140,7 +146,7 @@ def _details(registry: Registry, reference: str) -> ModelDetails:
         created=bundle.created,
         features=content.spec.to_dict(),
         features_fingerprint=content.spec.fingerprint,
-        decision=ThresholdFacts.of(content.decision),
+        decision=ThresholdFacts.of(registry.thresholds(bundle.version, bundle)[-1].decision),
         labels=[LabelsRevision.of(revision) for revision in registry.labels(bundle.version, bundle)],
         card=content.card,
     )

@@ -124,6 +124,8 @@ def test_every_route_of_the_issue_is_there(schema: Json) -> None:
         "GET /v1/models/{version}/report",
         "PUT /v1/models/aliases/{alias}",
         "PATCH /v1/models/{version}/labels",
+        "GET /v1/models/{version}/threshold",
+        "PATCH /v1/models/{version}/threshold",
         "GET /v1/datasets",
         "POST /v1/datasets",
         "GET /v1/datasets/{name}",
@@ -190,6 +192,9 @@ CODES = {
     "PUT /v1/models/aliases/{alias}": STORED
     + " request_invalid model_alias_reserved model_golden_clip_failed body_too_large body_timeout",
     "PATCH /v1/models/{version}/labels": STORED + " request_invalid model_labels_invalid body_too_large body_timeout",
+    "GET /v1/models/{version}/threshold": STORED,
+    "PATCH /v1/models/{version}/threshold": STORED
+    + " request_invalid parameter_invalid model_not_calibrated body_too_large body_timeout",
     "GET /v1/datasets": KEYS,
     "POST /v1/datasets": KEYS + "name_invalid dataset_exists request_invalid storage_full",
     "GET /v1/datasets/{name}": KEYS + "name_invalid dataset_not_found",
