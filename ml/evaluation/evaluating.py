@@ -31,7 +31,7 @@ def evaluate(
     Args:
         judged: from :func:`ml.evaluation.judge`.
         gain_judged: the same recordings in the same order, each with a random gain; None leaves that control out.
-        threshold: the score above which a recording counts as anomalous, 0 to 1.
+        threshold: the score above which the model raises an alarm, 0 to 1; with two minds it raises others too.
         classes: names of the model's classes, in the order of its outputs.
         seed: of the bootstrap.
 
@@ -43,7 +43,7 @@ def evaluate(
         raise DatasetEmpty("There is no judged recording to evaluate; at least one was expected.")
     if gain_judged is not None and [j.entry for j in gain_judged] != [j.entry for j in judged]:
         raise InvalidParameter("gain_judged holds other recordings than judged; the same in the same order are needed.")
-    table = Table.of(judged, gain_judged, threshold)
+    table = Table.of(judged, gain_judged, None)
     slices = tuple(_slice(table, each, seed) for each in members(judged))
     named = _Named.of(judged, classes)
     accuracy, balanced_accuracy, macro_f1 = _class_figures(named, table, len(classes), seed)
