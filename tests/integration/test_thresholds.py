@@ -1,0 +1,213 @@
+"""A threshold is moved over HTTP while clients ask: nobody is refused, and every answer is by one threshold."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ml.registry import Registry
+from ml.thresholds import SENSITIVITIES, threshold_at
+from tests import sounds
+from tests.integration.servers import Serve, Server, eventually, is_problem
+from tests.integration.test_models import create_key
+from tests.integration.test_swaps import LIVE_WITHIN_S, WAV_TYPE, Body, clients, judged
+from tests.unit import detectors
+
+MOVES = 60
+
+
+@pytest.fixture
+def classifying(serve: Serve, home: Path) -> Server:
+    """A server whose champion is a classifier, to be changed."""
+    return serve(home)
+
+
+@pytest.fixture
+def detecting(serve: Serve, tmp_path: Path) -> Server:
+    """A server whose champion is a detector with scores of 199 healthy recordings, to be changed."""
+    registry = Registry(tmp_path / "home")
+    registry.promote(detectors.add(registry))
+    return serve(tmp_path / "home")
+
+
+def state(server: Server, reference: str = "champion") -> Body:
+    """What GET says."""
+    found: Body = server.client.get(f"/v1/models/{reference}/threshold").raise_for_status().json()
+    return found
+
+
+def move(server: Server, reference: str = "champion", **wanted: Any) -> httpx.Response:
+    """PATCH, on a connection of its own."""
+    url = f"{server.base_url}/v1/models/{reference}/threshold"
+    return httpx.patch(url, json=wanted, timeout=30, trust_env=False)
+
+
+# What is said of it
+
+
+def test_a_detectors_threshold_is_shown_with_what_it_rests_on(detecting: Server) -> None:
+    """In force, with the expected rate, its interval and its n; and what each sensitivity would mean."""
+    shown = state(detecting)
+    assert (shown["version"], shown["current"]["revision"]) == (detecting_version(detecting), 1)
+    assert (shown["current"]["threshold"], shown["current"]["basis"]) == (0.5, "chosen by a test")
+    evidence = shown["evidence"]
+    assert evidence["expected"]["low"] < evidence["expected"]["value"] < evidence["expected"]["high"]
+    assert (evidence["n"], evidence["smallest_rate"]) == (199, 1 / 200)
+    assert "5 sessions" in evidence["notes"][0]
+    points = shown["sensitivities"]
+    assert {point["sensitivity"]: point["false_alarm_rate"] for point in points} == SENSITIVITIES
+    scores = detectors.calibration().named
+    assert [point["threshold"] for point in points] == [threshold_at(scores, rate) for rate in SENSITIVITIES.values()]
+    assert "bear out no false-alarm rate below 0.5 %" in points[0]["evidence"]["notes"][0]
+
+
+def detecting_version(server: Server) -> str:
+    """The version of its champion."""
+    return Registry(server.home).resolve("champion")
+
+
+def test_a_classifiers_threshold_is_shown_without_any(server: Server) -> None:
+    """Nobody has measured it, and no sensitivity would mean anything."""
+    shown = state(server)
+    assert shown["current"]["false_alarm_rate"] is None
+    assert (shown["evidence"], shown["sensitivities"], len(shown["history"])) == (None, [], 1)
+
+
+def test_a_version_an_alias_and_a_name_are_one(detecting: Server) -> None:
+    """The name that a version begins with means the newest of that name."""
+    assert state(detecting) == state(detecting, "hall-3") == state(detecting, detecting_version(detecting))
+
+
+# Moving it
+
+
+@pytest.mark.parametrize("wanted", [{"sensitivity": "high"}, {"false_alarm_rate": 0.05}, {"threshold": 0.85}])
+def test_a_moved_threshold_is_in_the_very_next_answer(detecting: Server, wav: bytes, wanted: Body) -> None:
+    """Whichever way it is asked for, and in what shows the model; the earlier ones are kept."""
+    before = judged(detecting.client, wav)
+    answer = move(detecting, **wanted)
+    assert answer.status_code == 200
+    moved = answer.json()
+    assert moved == state(detecting)
+    assert [place["revision"] for place in moved["history"]] == [1, 2]
+    assert moved["current"]["sensitivity"] == wanted.get("sensitivity")
+    assert moved["current"]["threshold"] == wanted.get("threshold", threshold_at(detectors.calibration().named, 0.05))
+    after = judged(detecting.client, wav)
+    assert (before["threshold"], after["threshold"]) == (0.5, moved["current"]["threshold"])
+    assert after["false_alarm_rate"] == moved["current"]["false_alarm_rate"] == moved["evidence"]["expected"]["value"]
+    assert after["score"] == before["score"]
+    decision = detecting.client.get("/v1/models/champion").json()["decision"]
+    assert decision["threshold"] == moved["current"]["threshold"]
+
+
+def test_reset_brings_the_first_one_back(classifying: Server, wav: bytes) -> None:
+    """As a revision of its own, and the answers of before."""
+    before = judged(classifying.client, wav)
+    opposite = 0.0 if before["verdict"] == "normal" else 1.0
+    assert move(classifying, threshold=opposite).status_code == 200
+    assert judged(classifying.client, wav)["verdict"] != before["verdict"]
+    back = move(classifying, reset=True).json()
+    assert [place["threshold"] for place in back["history"]] == [0.5, opposite, 0.5]
+    after = judged(classifying.client, wav)
+    assert {**after, "model": None} == {**before, "model": None}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({}, 422, "parameter_invalid"),
+        ({"reset": False}, 422, "parameter_invalid"),
+        ({"threshold": 0.5, "sensitivity": "high"}, 422, "parameter_invalid"),
+        ({"threshold": 1.5}, 422, "request_invalid"),
+        ({"threshold": "0.5"}, 422, "request_invalid"),
+        ({"false_alarm_rate": 0}, 422, "request_invalid"),
+        ({"sensitivity": "higher"}, 422, "request_invalid"),
+        ({"treshold": 0.5}, 422, "request_invalid"),
+        ({"sensitivity": "high"}, 409, "model_not_calibrated"),
+        ({"false_alarm_rate": 0.01}, 409, "model_not_calibrated"),
+    ],
+    ids=str,
+)
+def test_a_threshold_that_cannot_be_is_refused(server: Server, body: Body, status: int, code: str) -> None:
+    """By name, and nothing changes."""
+    before = state(server)
+    is_problem(server.client.patch("/v1/models/champion/threshold", json=body), status, code)
+    assert state(server) == before
+
+
+def test_a_model_that_is_not_there_has_no_threshold(server: Server) -> None:
+    """An unknown version, and an alias that points nowhere."""
+    is_problem(server.client.get("/v1/models/nobody/threshold"), 404, "model_not_found")
+    is_problem(move(server, "nobody-0123456789", threshold=0.5), 404, "model_not_found")
+    is_problem(move(server, "challenger", threshold=0.5), 404, "model_alias_not_set")
+
+
+def test_it_is_seen_by_whoever_may_ask_and_moved_by_an_admin(serve: Serve, home: Path) -> None:
+    """As the names of classes are."""
+    locked = serve(home, require_api_key=True)
+    keys = {scope: {"x-api-key": create_key(home, scope, scope)} for scope in ("predict", "admin")}
+    url = "/v1/models/champion/threshold"
+    is_problem(locked.client.get(url), 401, "api_key_missing")
+    assert locked.client.get(url, headers=keys["predict"]).status_code == 200
+    is_problem(locked.client.patch(url, json={"threshold": 0.4}), 401, "api_key_missing")
+    is_problem(locked.client.patch(url, json={"threshold": 0.4}, headers=keys["predict"]), 403, "api_key_scope_missing")
+    assert locked.client.patch(url, json={"threshold": 0.4}, headers=keys["admin"]).status_code == 200
+
+
+# Under load
+
+
+def test_a_threshold_that_moves_fails_nobody_and_mixes_nothing(classifying: Server, wav: bytes) -> None:
+    """60 moves, 8 clients: only 200, and each answer's verdict is what its own threshold says, to the last window."""
+    expected = {}
+    for threshold in (0.0, 1.0):
+        assert move(classifying, threshold=threshold).status_code == 200
+        expected[threshold] = without_revision(judged(classifying.client, wav))
+    assert [expected[threshold]["verdict"] for threshold in (0.0, 1.0)] == ["anomalous", "normal"]
+    ask = "/v1/predict"
+    with clients(classifying, lambda client: client.post(ask, content=wav, headers=WAV_TYPE)) as answers:
+        statuses = [move(classifying, threshold=float(i % 2)).status_code for i in range(MOVES)]
+    assert statuses == [200] * MOVES
+    assert Counter(answer.status_code for answer in answers) == {200: len(answers)}
+    bodies = [without_revision(answer.json()) for answer in answers]
+    assert all(body == expected[body["threshold"]] for body in bodies)
+    assert {body["threshold"] for body in bodies} == {0.0, 1.0}
+    assert len(bodies) > MOVES
+    assert [place["revision"] for place in state(classifying)["history"]] == list(range(1, MOVES + 4))
+
+
+def without_revision(body: Body) -> Body:
+    """An answer but for the number of the threshold's revision, which grows with each move."""
+    return {**body, "model": {"version": body["model"]["version"]}}
+
+
+def test_a_batch_is_judged_by_one_threshold(classifying: Server, wav: bytes) -> None:
+    """All files of one request, whatever happens meanwhile."""
+    parts = [("file", (f"{i}.wav", wav)) for i in range(3)]
+    with clients(classifying, lambda client: client.post("/v1/predict/batch", files=parts)) as answers:
+        for i in range(10):
+            assert move(classifying, threshold=float(i % 2)).status_code == 200
+    batches = [[result["prediction"] for result in answer.json()["results"]] for answer in answers]
+    assert all(len({each["threshold"] for each in batch}) == 1 for batch in batches)
+    assert {each["threshold"] for batch in batches for each in batch} >= {0.0, 1.0}
+
+
+def test_a_moved_threshold_is_live_in_every_process_within_2_s(serve: Serve, home: Path) -> None:
+    """Moved in one process of two, it decides in the other within two seconds."""
+    server = serve(home, processes=2, inference_threads=1)
+    wav = sounds.recording(sounds.fan(1.0))
+    assert move(server, threshold=0.875).status_code == 200
+
+    def thresholds() -> set[float]:
+        headers = {**WAV_TYPE, "connection": "close"}
+        return {judged_afresh(server, wav, headers) for _ in range(12)}
+
+    eventually(lambda: thresholds() == {0.875}, within_s=LIVE_WITHIN_S)
+
+
+def judged_afresh(server: Server, wav: bytes, headers: dict[str, str]) -> float:
+    """The threshold that a fresh connection is answered by."""
+    answer = httpx.post(f"{server.base_url}/v1/predict", content=wav, headers=headers, trust_env=False, timeout=30)
+    return float(answer.json()["threshold"])
