@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ml.errors import SignalMLError
+from ml.novelty.engines import EngineName
 
 Kind = Literal["feature-extraction", "scoring", "retraining", "diagnostic"]
 State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
@@ -88,6 +89,10 @@ class RetrainingParameters(Parameters):
     """Whether the candidate becomes the champion, which answers uploads."""
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,47}$")] | None = Field(default=None, examples=["fan-3"])
     """What the version's name begins with; the dataset's name if left out."""
+    learn: Literal["classifier", "detector", "both"] = Field(default="classifier", examples=["detector"])
+    """A classifier of known faults, a detector that learns from healthy recordings alone, or both in one model."""
+    engines: Annotated[list[EngineName], Field(min_length=1)] | None = Field(default=None, examples=[None])
+    """What a detector is made of; what the evidence chose if left out."""
     training_kind: Literal["spectrum", "original"] = Field(default="spectrum", examples=["spectrum"])
     """What the network hears: see `features` of an extraction."""
     labels: Literal["auto", "manifest", "groups", "binary"] = Field(default="auto", examples=["auto"])

@@ -6,6 +6,7 @@ from pathlib import Path
 from ml.dataset import dataset_folder
 from ml.dataset.named import dataset_of, version_of
 from ml.native import notes_held_back, yield_cores
+from ml.novelty import DEFAULT
 from ml.training import Options, run
 from ml.training.promoting import compare_with_champion, promote
 from worker.jobs import RetrainingParameters
@@ -56,6 +57,8 @@ def options_of(asked: RetrainingParameters, home: Path) -> Options:
         source=dataset_folder(home, asked.dataset),
         name=asked.name or asked.dataset[:48],
         snr_db=asked.snr_db,
+        learn=asked.learn,
+        engines=tuple(asked.engines or DEFAULT),
         kind=asked.training_kind,
         labels=asked.labels,
         groups=asked.groups,

@@ -1,5 +1,7 @@
 """Every engine by its name, and those that a detector has unless it is told otherwise."""
 
+from typing import Literal
+
 from ml.errors import InvalidParameter
 from ml.novelty.autoencoder import Autoencoder
 from ml.novelty.baseline import Baseline
@@ -10,6 +12,9 @@ from ml.novelty.gaussian import SpectrumGaussian
 from ml.novelty.neighbours import Neighbours
 from ml.novelty.subspace import Subspace
 
+EngineName = Literal[
+    "spectrum-gaussian", "distance", "neighbours", "subspace", "fluctuation", "autoencoder", "baseline"
+]
 ENGINES: dict[str, Engine] = {
     engine.name: engine
     for engine in (
