@@ -1,6 +1,6 @@
 """The page: facts into the template, and the whole of it onto the disk at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,11 +54,15 @@ def write_report(target: Path, facts: ReportFacts) -> None:
         MissingExtra: matplotlib or jinja2 is not installed.
         OSError: the file cannot be written.
     """
-    # Names of files may hold bytes that are no text; they are shown as question marks.
-    write_whole(target, _render(facts).encode("utf-8", "replace"))
+    write_whole(target, rendered(TEMPLATE, _context(facts)))
 
 
-def _render(facts: ReportFacts) -> str:
+def rendered(template: str, context: Mapping[str, Any]) -> bytes:
+    """A template of this folder as a page.
+
+    Raises:
+        MissingExtra: jinja2 is not installed.
+    """
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ModuleNotFoundError as error:
@@ -73,7 +77,8 @@ def _render(facts: ReportFacts) -> str:
     environment.filters.update(
         figure=tables.figure, interval=tables.interval, estimated=tables.estimated, two=tables.two
     )
-    return environment.get_template(TEMPLATE).render(_context(facts))
+    # Names of files may hold bytes that are no text; they are shown as question marks.
+    return environment.get_template(template).render(context).encode("utf-8", "replace")
 
 
 def _context(facts: ReportFacts) -> dict[str, Any]:

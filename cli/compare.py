@@ -1,0 +1,126 @@
+"""``signalml compare``: detectors that learn from healthy sound alone, side by side on a dataset."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from api.settings import Settings
+from cli.output import print_table
+from cli.progress import shown_progress
+from ml.dataset import index
+from ml.dataset.names import index_cache
+from ml.errors import InvalidParameter
+from ml.evaluation import Estimate
+from ml.files import to_json, write_whole
+from ml.native import notes_held_back
+from ml.novelty.engines import ENGINES
+from ml.training import require_packages
+
+if TYPE_CHECKING:
+    from ml.novelty.comparison import Comparison, Rejection, Row
+
+
+def compare(
+    source: Annotated[
+        Path, typer.Argument(metavar="DATASET", help="A folder of recordings, or a manifest (.csv): healthy ones.")
+    ],
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Only these, again for each, A+B for two together: {', '.join(ENGINES)}."),
+    ] = None,
+    snr: Annotated[float | None, typer.Option(help="Only the recordings at this signal-to-noise ratio, in dB.")] = None,
+    out_of_domain: Annotated[
+        Path | None, typer.Option(help="A folder of sounds that are no machine: how many are rejected?")
+    ] = None,
+    gain_db: Annotated[
+        float, typer.Option(min=0, max=60, help="A random gain of up to so many dB on each recording that is tried.")
+    ] = 6.0,
+    report_file: Annotated[Path | None, typer.Option("--report", help="Also write a report here, as HTML.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write all figures here, as JSON.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random gains and of the intervals.")] = 0,
+    processes: Annotated[int | None, typer.Option(min=1, help="Processes that listen; else one per core.")] = None,
+) -> None:
+    """Try every detector on a dataset, each on recordings that it has not learned from, beside MIMII's own baseline.
+
+    Detectors learn from healthy recordings alone; abnormal ones, if there are any, only test them.
+    """
+    from ml.novelty.comparing import compare as tried
+
+    require_packages()
+    for file in (report_file, json_file):
+        _refuse_unless_writable(file)
+    with notes_held_back() as stderr, shown_progress(Console(file=stderr)) as report:
+        cache = index_cache(Settings().home)
+        dataset = index(source, snr_db=snr, cache=cache, processes=processes, report=report)
+        comparison = tried(
+            dataset,
+            tuple(engine or ENGINES),
+            out_of_domain=out_of_domain,
+            gain_db=gain_db,
+            seed=seed,
+            processes=processes,
+            report=report,
+        )
+    if json_file is not None:
+        write_whole(json_file, to_json(comparison.to_dict()))
+    if report_file is not None:
+        from ml.reports.comparison import write_comparison
+
+        write_comparison(report_file, comparison)
+    _print(comparison)
+
+
+def _refuse_unless_writable(file: Path | None) -> None:
+    """Said before the work and not after it."""
+    if file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):
+        raise InvalidParameter(f"{file} cannot be written: a file in a folder that exists was expected.")
+
+
+def _print(comparison: "Comparison") -> None:
+    for rows in comparison.slices:
+        first = rows[0]
+        typer.echo(
+            f"{first.name}: {first.normal} normal recordings ({first.normal_sessions} sessions), "
+            f"{first.abnormal} abnormal ({first.abnormal_sessions})"
+        )
+        print_table(_table(rows), "")
+        typer.echo()
+    if comparison.rejections:
+        typer.echo("Sounds that are no machine, and the share of them that raises an alarm:")
+        print_table(_rejections(comparison.rejections), "")
+        typer.echo()
+    typer.echo(
+        f"- {comparison.contenders[0]} is the default, {comparison.bar} the bar that the others are held against."
+    )
+    for note in comparison.notes:
+        typer.echo(f"- {note}")
+
+
+def _table(rows: "Sequence[Row]") -> Table:
+    from ml.novelty.comparison import STATED
+
+    rates = [head for rate in STATED for head in (f"detected at {rate:.0%}", f"false alarms at {rate:.0%}")]
+    table = Table("engines", "AUC", "pAUC", *rates, "AUC less the bar's", box=None)
+    for row in rows:
+        of_rates = (estimate for pair in row.rates for estimate in pair)
+        table.add_row(row.contender, *map(_shown, (row.auc, row.pauc, *of_rates, row.auc_difference)))
+    return table
+
+
+def _rejections(rejections: "Sequence[Rejection]") -> Table:
+    from ml.novelty.comparison import STATED
+
+    table = Table("learned from", "engines", "sounds", *(f"rejected at {rate:.0%}" for rate in STATED), box=None)
+    for each in rejections:
+        table.add_row(each.bench, each.contender, str(each.n), *map(_shown, each.rejected))
+    return table
+
+
+def _shown(estimate: Estimate) -> str:
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return "-"
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"

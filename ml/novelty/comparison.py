@@ -1,0 +1,250 @@
+"""What detectors were tried on, and what came of it: figures with intervals, each beside the bar's."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.dataset.entries import Entry
+from ml.evaluation import Estimate, metrics
+from ml.evaluation.evaluating import ABNORMAL, NORMAL
+from ml.evaluation.intervals import FEWEST_GROUPS, Plan, estimates, wilson_difference
+from ml.evaluation.metrics import Floats, Ranking
+from ml.evaluation.results import UNDEFINED
+from ml.novelty.holding_out import name_of
+
+# False-alarm rates that thresholds are stated for.
+STATED = (0.05, 0.01)
+RowKind = Literal["all", "kind", "id"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A recording, and what a detector that has not learned from it says of it.
+
+    Attributes:
+        entry: the recording.
+        bench: the name of the recordings that it is compared with.
+        score: 0 to 1, higher is farther from healthy.
+        thresholds: of that detector, one for each of :data:`STATED`.
+        calibrated_on: how many healthy recordings they rest on.
+    """
+
+    entry: Entry
+    bench: str
+    score: float
+    thresholds: tuple[float, ...]
+    calibrated_on: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A contender on some of the recordings.
+
+    Attributes:
+        contender: its engines.
+        name: which recordings, as a reader is shown it: ``all``, ``fan at 0 dB``, ``fan/id_00 at 0 dB``.
+        kind: all of them, those of a kind of machine at an SNR, or those of one machine at an SNR.
+        normal, abnormal: how many recordings; an abnormal one is tried by each fold's detector and counted once.
+        normal_sessions, abnormal_sessions: how many sessions they are of.
+        auc, pauc: of the scores, over all folds at once; see :class:`ml.evaluation.Slice`.
+        auc_difference: its AUC less that of the bar, both under the same draws; undefined for the bar itself.
+        detected: share of abnormal recordings above the threshold, for each of :data:`STATED`.
+        false_alarms: share of normal ones above it: what should be the stated rate.
+    """
+
+    contender: str
+    name: str
+    kind: RowKind
+    normal: int
+    abnormal: int
+    normal_sessions: int
+    abnormal_sessions: int
+    auc: Estimate
+    pauc: Estimate
+    auc_difference: Estimate
+    detected: tuple[Estimate, ...]
+    false_alarms: tuple[Estimate, ...]
+
+    @property
+    def rates(self) -> tuple[tuple[Estimate, Estimate], ...]:
+        """Detection and false alarms at each stated rate."""
+        return tuple(zip(self.detected, self.false_alarms, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """What a contender says of sounds that are no machine.
+
+    Attributes:
+        contender: its engines.
+        bench: what its detectors had learned to know.
+        n: how many sounds; each is tried by each fold's detector and counted once.
+        rejected: share of them above the threshold, for each of :data:`STATED`, no machine being named.
+    """
+
+    contender: str
+    bench: str
+    n: int
+    rejected: tuple[Estimate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spectrum:
+    """The mean spectrum of a machine without its level, healthy and not.
+
+    Attributes:
+        name: the machine, and its SNR.
+        centres_hz: of the mel bands, ``(bands,)``.
+        mean_db, deviation_db: over the recordings, ``(bands,)``, by label; a label without recordings is not there.
+        n: how many recordings, by label.
+    """
+
+    name: str
+    centres_hz: NDArray[np.float64]
+    mean_db: Mapping[str, NDArray[np.float64]]
+    deviation_db: Mapping[str, NDArray[np.float64]]
+    n: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Contenders side by side.
+
+    Attributes:
+        dataset, fingerprint: on what.
+        gain_db: each recording that was tried was made louder or softer by up to so much.
+        seed: of gains and intervals.
+        contenders: names, as the rows have them; the first is the default.
+        bar: which of them is the bar.
+        rows: for each slice of the recordings a row for each contender.
+        rejections: for sounds that are no machine, where there were some.
+        spectra: of each machine.
+        tried: every score, by contender.
+        notes: what a reader must know beside the figures, in sentences.
+    """
+
+    dataset: str
+    fingerprint: str
+    gain_db: float
+    seed: int
+    contenders: tuple[str, ...]
+    bar: str
+    rows: tuple[Row, ...]
+    rejections: tuple[Rejection, ...]
+    spectra: tuple[Spectrum, ...]
+    tried: Mapping[str, tuple[Tried, ...]]
+    notes: tuple[str, ...]
+
+    @property
+    def slices(self) -> tuple[tuple[Row, ...], ...]:
+        """The rows, those of the same recordings together."""
+        names = dict.fromkeys(row.name for row in self.rows)
+        return tuple(tuple(row for row in self.rows if row.name == name) for name in names)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Facts and figures as plain values; neither single scores nor spectra."""
+        facts = {name: getattr(self, name) for name in ("dataset", "fingerprint", "gain_db", "seed", "bar")}
+        lists = {name: list(getattr(self, name)) for name in ("contenders", "notes")}
+        tables = {name: [asdict(row) for row in getattr(self, name)] for name in ("rows", "rejections")}
+        return facts | lists | {"stated": list(STATED)} | tables
+
+
+def rows(tried: Mapping[str, Sequence[Tried]], bar: str, seed: int) -> Iterator[Row]:
+    """The figures of each slice of the recordings, contender by contender.
+
+    Args:
+        tried: by contender, each of the same recordings in the same order.
+        bar: the contender that the others are held against.
+        seed: of the bootstrap.
+    """
+    for name, kind, which in _slices(tried[bar]):
+        of_bar = [tried[bar][i] for i in which]
+        for contender, every in tried.items():
+            yield _row(contender, name, kind, [every[i] for i in which], of_bar, seed)
+
+
+def _slices(tried: Sequence[Tried]) -> Iterator[tuple[str, RowKind, list[int]]]:
+    """All, where there are several kinds; each kind; each machine, where a kind has several."""
+    every = list(range(len(tried)))
+    benches = list(dict.fromkeys(each.bench for each in tried))
+    if len(benches) > 1:
+        yield "all", "all", every
+    for bench in benches:
+        mine = [i for i in every if tried[i].bench == bench]
+        yield bench, "kind", mine
+        machines = sorted({name_of(tried[i].entry) for i in mine})
+        for machine in machines if len(machines) > 1 else ():
+            of_machine = [i for i in mine if name_of(tried[i].entry) == machine]
+            yield machine_at(tried[of_machine[0]].entry), "id", of_machine
+
+
+def machine_at(entry: Entry) -> str:
+    """The machine and its SNR, as a reader is shown them."""
+    return (name_of(entry) or "recordings") + ("" if entry.snr_db is None else f" at {entry.snr_db:g} dB")
+
+
+def _row(contender: str, name: str, kind: RowKind, mine: Sequence[Tried], bar: Sequence[Tried], seed: int) -> Row:
+    abnormal = np.array([each.entry.label == "abnormal" for each in mine])
+    plan = Plan.of(abnormal.astype(np.int64), _units(mine), seed)
+    rankings = [Ranking(np.array([each.score for each in some]), abnormal) for some in (mine, bar)]
+    alarms = np.array([[each.score > threshold for threshold in each.thresholds] for each in mine])
+
+    def figures(weights: Floats) -> Floats:
+        curve = rankings[0].roc(weights)
+        rates = [metrics.share(alarm, among, weights) for among in (abnormal, ~abnormal) for alarm in alarms.T]
+        return np.stack([metrics.auc(*curve), metrics.partial_auc(*curve), *rates], axis=1)
+
+    def difference(weights: Floats) -> Floats:
+        own, other = (metrics.auc(*ranking.roc(weights)) for ranking in rankings)
+        return (own - other)[:, None]
+
+    both, count = plan.units(NORMAL, ABNORMAL), len(STATED)
+    of_classes = [plan.units(ABNORMAL)] * count + [plan.units(NORMAL)] * count
+    auc, pauc, *rates = estimates(figures, plan, [both, both, *of_classes])
+    (auc_difference,) = (UNDEFINED,) if mine == bar else estimates(difference, plan, [both], wilson_difference)
+    return Row(
+        contender=contender,
+        name=name,
+        kind=kind,
+        normal=_distinct(mine, "normal", "audio_hash"),
+        abnormal=_distinct(mine, "abnormal", "audio_hash"),
+        normal_sessions=_distinct(mine, "normal", "group"),
+        abnormal_sessions=_distinct(mine, "abnormal", "group"),
+        auc=auc,
+        pauc=pauc,
+        auc_difference=auc_difference,
+        detected=tuple(rates[:count]),
+        false_alarms=tuple(rates[count:]),
+    )
+
+
+def _units(tried: Sequence[Tried]) -> NDArray[np.int64]:
+    """What is drawn within each class: sessions, or recordings where the class is of too few of them."""
+    few = [label for label in ("normal", "abnormal") if _distinct(tried, label, "group") < FEWEST_GROUPS]
+    names = [each.entry.audio_hash if each.entry.label in few else each.entry.group for each in tried]
+    return np.unique(names, return_inverse=True)[1]
+
+
+def _distinct(tried: Sequence[Tried], label: str, what: str) -> int:
+    return len({getattr(each.entry, what) for each in tried if each.entry.label == label})
+
+
+def rejection(
+    contender: str, bench: str, scores: NDArray[np.float64], thresholds: NDArray[np.float64], seed: int
+) -> Rejection:
+    """The share of sounds above the thresholds.
+
+    Args:
+        contender: whose scores they are.
+        bench: what it had learned to know.
+        scores: ``(detectors, sounds)``.
+        thresholds: of each detector, ``(detectors, stated)``.
+        seed: of the bootstrap, which draws sounds.
+    """
+    above = (scores[:, :, None] > thresholds[:, None]).mean(axis=0)  # (sounds, stated)
+    plan = Plan.of(np.zeros(len(above), np.int64), np.arange(len(above)), seed)
+    shares = estimates(lambda weights: weights @ above / weights.sum(axis=1)[:, None], plan, [len(above)] * len(STATED))
+    return Rejection(contender=contender, bench=bench, n=len(above), rejected=shares)
