@@ -290,7 +290,7 @@ class FeatureExtractor:
     @cached_property
     def band_edges_hz(self) -> NDArray[np.float64]:
         """Corner frequencies of the mel bands, ``n_mels + 2`` of them; band ``i`` reaches from ``i`` to ``i + 2``."""
-        return _mel_edges(self.spec)
+        return mel_edges(self.spec)
 
 
 def mel_filters(spec: FeatureSpec) -> NDArray[np.float32]:
@@ -299,7 +299,7 @@ def mel_filters(spec: FeatureSpec) -> NDArray[np.float32]:
     Returns:
         float32, shape ``(n_mels, 1 + n_fft // 2)``.
     """
-    edges = _mel_edges(spec)
+    edges = mel_edges(spec)
     bins = np.fft.rfftfreq(spec.n_fft, 1 / spec.sample_rate_hz)
     widths = np.diff(edges)
     slopes = edges[:, None] - bins
@@ -309,7 +309,8 @@ def mel_filters(spec: FeatureSpec) -> NDArray[np.float32]:
     return (triangles * (2 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32)
 
 
-def _mel_edges(spec: FeatureSpec) -> NDArray[np.float64]:
+def mel_edges(spec: FeatureSpec) -> NDArray[np.float64]:
+    """Corner frequencies of the mel bands in Hz, ``n_mels + 2`` of them; band ``i`` reaches from ``i`` to ``i + 2``."""
     low, high = _hz_to_mel(spec.fmin_hz), _hz_to_mel(spec.fmax_hz)
     return _mel_to_hz(np.linspace(low, high, spec.n_mels + 2))
 

@@ -29,7 +29,7 @@ one of the highest score.
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,8 @@ from ml.errors import AudioError, BundleDamaged, GoldenClipFailed
 from ml.features import FeatureExtractor
 from ml.labels import UNKNOWN_FAULT, ClassLabel, Labels
 from ml.network import Network
-from ml.novelty import Novelty
+from ml.novelty import Heard, Novelty, Reasons, Unusable
+from ml.thresholds import p_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ class Verdict:
     """What was heard.
 
     Attributes:
+        unusable: why the recording cannot be judged; None where it can. Only a detector says so: it knows what healthy
+            recordings are like.
         timeline: every window, in time order.
         worst: the most anomalous of them, which speaks for the recording.
         threshold: the score above which a window is anomalous.
@@ -80,6 +83,7 @@ class Verdict:
         version: the model that answered, ``labels_revision`` of its labels and ``decision_revision`` of its threshold.
     """
 
+    unusable: Unusable | None
     timeline: tuple[Window, ...]
     worst: Window
     threshold: float
@@ -90,6 +94,18 @@ class Verdict:
     labels_revision: int
     decision_revision: int
 
+    @property
+    def word(self) -> Literal["normal", "anomalous", "unusable"]:
+        """The verdict in a word."""
+        if self.unusable is not None:
+            return "unusable"
+        return "anomalous" if self.worst.anomaly else "normal"
+
+    @property
+    def message(self) -> str:
+        """What to tell a person."""
+        return self.worst.label.message if self.unusable is None else f"Not judged: {self.unusable.says}"
+
 
 @dataclass(frozen=True, slots=True)
 class Band:
@@ -98,6 +114,15 @@ class Band:
     low_hz: float
     high_hz: float
     score_drop: float
+
+
+class _Clip(NamedTuple):
+    """A window of a recording: its times in seconds, its samples, and what a detector hears in it."""
+
+    start_s: float
+    end_s: float
+    samples: NDArray[np.float32]
+    heard: Heard | None
 
 
 class Predictor:
@@ -186,13 +211,13 @@ class Predictor:
 
     def golden_answer(self, recording: Recording) -> tuple[float, ...]:
         """What a golden clip is answered with, whatever the thresholds: probabilities, then the novelty."""
-        timeline = self._timeline(recording, None)
+        timeline = tuple(self._judge(clip, None) for clip in self._clips(recording))
         speaks, novelty = _golden(timeline)
         return _answer(timeline[speaks].probabilities, novelty)
 
     def golden_window(self, recording: Recording) -> tuple[int, float | None]:
         """Which window of a golden clip speaks for the classifier, and the detector's highest score."""
-        return _golden(self._timeline(recording, None))
+        return _golden(tuple(self._judge(clip, None) for clip in self._clips(recording)))
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -211,8 +236,11 @@ class Predictor:
             recording: decoded as this model listens.
             machine: which machine it is of, ``fan/id_00`` or ``id_00``; a detector then compares it with that machine.
         """
-        timeline = self._timeline(recording, machine)
+        clips = self._clips(recording)
+        timeline = tuple(self._judge(clip, machine) for clip in clips)
+        heard = [clip.heard for clip in clips if clip.heard is not None]
         return Verdict(
+            unusable=None if self._detector is None else self._detector.unusable(recording.quality, heard),
             timeline=timeline,
             worst=max(timeline, key=lambda window: (window.anomaly, window.score)),
             threshold=self.decision.threshold,
@@ -224,27 +252,33 @@ class Predictor:
             decision_revision=self.decision_revision,
         )
 
-    def _timeline(self, recording: Recording, machine: str | None) -> tuple[Window, ...]:
+    def _clips(self, recording: Recording) -> list[_Clip]:
+        """The windows of a recording, as the detector hears them where there is one."""
         spec = self.bundle.content.spec
         samples = self._extractor.resample(recording.samples, recording.sample_rate_hz)
         rate_hz, until_s = spec.sample_rate_hz, recording.quality.duration_s
-        return tuple(
-            self._judge(start / rate_hz, min(stop / rate_hz, until_s), samples[start:stop], machine)
+        return [
+            _Clip(
+                start / rate_hz,
+                min(stop / rate_hz, until_s),
+                samples[start:stop],
+                None if self._detector is None else self._detector.hear(samples[start:stop]),
+            )
             for start, stop in spec.windows(len(samples))
-        )
+        ]
 
-    def _judge(self, start_s: float, end_s: float, clip: NDArray[np.float32], machine: str | None) -> Window:
+    def _judge(self, clip: _Clip, machine: str | None) -> Window:
         probabilities: tuple[float, ...] = ()
         fault_score = novelty = None
         if self._network is not None:
-            probabilities = self._probabilities(self._network, self._extractor.log_mel(clip))
+            probabilities = self._probabilities(self._network, self._extractor.log_mel(clip.samples))
             fault_score = self._score(probabilities)
-        if self._detector is not None:
-            novelty = self._detector.measure(self._detector.hear(clip), machine)
+        if self._detector is not None and clip.heard is not None:
+            novelty = self._detector.measure(clip.heard, machine)
         anomaly, label = self._taken_for(probabilities, fault_score, novelty)
         return Window(
-            start_s=start_s,
-            end_s=end_s,
+            start_s=clip.start_s,
+            end_s=clip.end_s,
             score=novelty.score if novelty is not None else fault_score or 0.0,
             anomaly=anomaly,
             label=label,
@@ -277,6 +311,26 @@ class Predictor:
         # Both can round to 0 in float32 only if a third class has everything, and every class is one of the two.
         return fault / (fault + healthy)
 
+    def reasons(self, recording: Recording, window: Window) -> Reasons | None:
+        """Why the detector judged a window as it did; None without a detector."""
+        if self._detector is None or window.novelty is None:
+            return None
+        heard = self._detector.hear(self._cut(recording, window))
+        return self._detector.reasons(heard, window.novelty, recording.quality.level_dbfs)
+
+    def _cut(self, recording: Recording, window: Window) -> NDArray[np.float32]:
+        rate_hz = self.bundle.content.spec.sample_rate_hz
+        samples = self._extractor.resample(recording.samples, recording.sample_rate_hz)
+        return samples[round(window.start_s * rate_hz) : round(window.end_s * rate_hz)]
+
+    def p_value(self, window: Window, machine: str | None = None) -> float | None:
+        """How often a healthy recording is as far from healthy as a window; None without a detector."""
+        if self._detector is None or window.novelty is None:
+            return None
+        calibration = self._detector.calibration
+        scores = calibration.unnamed if self._detector.knows(machine) is None else calibration.named
+        return p_value(scores, window.novelty.score)
+
     def bands(self, recording: Recording, window: Window, count: int = 8) -> tuple[Band, ...]:
         """Which frequencies the score of ``window`` hangs on, found by occlusion (Zeiler and Fergus, ECCV 2014).
 
@@ -291,10 +345,7 @@ class Predictor:
         """
         if self._network is None or window.fault_score is None:
             return ()
-        rate_hz = self.bundle.content.spec.sample_rate_hz
-        samples = self._extractor.resample(recording.samples, recording.sample_rate_hz)
-        clip = samples[round(window.start_s * rate_hz) : round(window.end_s * rate_hz)]
-        log_mel = self._extractor.log_mel(clip)
+        log_mel = self._extractor.log_mel(self._cut(recording, window))
         edges_hz = np.minimum(self._extractor.band_edges_hz, recording.sample_rate_hz / 2)
         borders = np.linspace(0, log_mel.shape[1], count + 1).astype(int)
         bands = []

@@ -22,11 +22,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.audio import Quality
 from ml.errors import BundleDamaged, SpecError
 from ml.features import FeatureExtractor, FeatureSpec
 from ml.novelty.engine import Engine, State
 from ml.novelty.engines import by_name
 from ml.novelty.heard import Heard, hear
+from ml.novelty.reference import Reasons, Reference
+from ml.novelty.usable import Unusable, unusable
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Detector:
         machines: names of the machines, ``fan/id_00``; one empty name where the recordings name none.
         scales: ``(engines, machines)``, what each measures on a healthy recording.
         calibration: scores of healthy recordings.
+        reference: what healthy recordings sounded like.
     """
 
     spec: FeatureSpec
@@ -83,6 +87,7 @@ class Detector:
     machines: tuple[str, ...]
     scales: NDArray[np.float64]
     calibration: Calibration
+    reference: Reference
 
     @cached_property
     def extractor(self) -> FeatureExtractor:
@@ -115,6 +120,14 @@ class Detector:
         engine = self.engines[int(times[:, index].argmax())]
         return Novelty(float(farthest[index]), engine.name, self.machines[index])
 
+    def reasons(self, heard: Heard, novelty: Novelty, level_dbfs: float | None) -> Reasons:
+        """Why a clip was judged as it was: held against the machine that it was compared with."""
+        return self.reference.reasons(self.spec, heard, self.machines.index(novelty.machine), level_dbfs)
+
+    def unusable(self, quality: Quality, clips: Sequence[Heard]) -> Unusable | None:
+        """Why a recording cannot be judged; None where it can."""
+        return unusable(quality, clips, self.reference, self.spec)
+
     # Files
 
     def to_bytes(self) -> tuple[bytes, bytes]:
@@ -123,6 +136,7 @@ class Detector:
             "spec": self.spec.to_dict(),
             "engines": [engine.name for engine in self.engines],
             "machines": list(self.machines),
+            "recordings": list(self.reference.names),
         }
         arrays: dict[str, NDArray[Any]] = {
             f"{engine.name}/{name}": array
@@ -131,6 +145,7 @@ class Detector:
         }
         arrays |= {"scales": self.scales}
         arrays |= {f"calibration/{name}": getattr(self.calibration, name) for name in CALIBRATION_ARRAYS}
+        arrays |= {f"reference/{name}": array for name, array in self.reference.to_arrays().items()}
         archive = io.BytesIO()
         np.savez_compressed(archive, allow_pickle=False, **arrays)
         return json.dumps(facts, indent=2).encode() + b"\n", archive.getvalue()
@@ -151,15 +166,18 @@ class Detector:
             detector = cls(
                 spec=FeatureSpec.from_dict(described["spec"]),
                 engines=engines,
-                states=tuple(_state(engine, held) for engine in engines),
+                states=tuple(_below(engine.name, held) for engine in engines),
                 machines=tuple(map(str, described["machines"])),
                 scales=held["scales"],
                 calibration=Calibration(*(held[f"calibration/{name}"] for name in CALIBRATION_ARRAYS)),
+                reference=Reference.from_arrays(described["recordings"], _below("reference", held)),
             )
             if detector.scales.shape != (len(engines), len(detector.machines)) or not (detector.scales > 0).all():
                 raise ValueError(f"its scales have the shape {detector.scales.shape}, or are not above 0")
-            silent = np.zeros(detector.spec.clip_samples, np.float32)
-            detector.measure(detector.hear(silent))
+            if int(detector.reference.machine.max()) >= len(detector.machines):
+                raise ValueError("its reference names a machine that is not there")
+            silent = detector.hear(np.zeros(detector.spec.clip_samples, np.float32))
+            detector.reasons(silent, detector.measure(silent), None)
         except (ValueError, KeyError, TypeError, IndexError, OSError, SpecError, zipfile.BadZipFile) as error:
             raise BundleDamaged(f"The detector cannot be read: {error}") from error
         return detector
@@ -168,8 +186,8 @@ class Detector:
 CALIBRATION_ARRAYS = ("named", "unnamed", "session")
 
 
-def _state(engine: Engine, held: Mapping[str, NDArray[Any]]) -> State:
-    prefix = f"{engine.name}/"
+def _below(folder: str, held: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    prefix = f"{folder}/"
     return {name.removeprefix(prefix): array for name, array in held.items() if name.startswith(prefix)}
 
 

@@ -1,7 +1,6 @@
 """Healthy recordings -> a detector, its scales and its calibration, every score of a recording not learned from."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,27 +9,12 @@ from ml.errors import TooFewRecordings
 from ml.features import FeatureSpec
 from ml.novelty.detector import Calibration, Detector, measured_by
 from ml.novelty.engine import Engine, State
-from ml.novelty.heard import Heard
+from ml.novelty.reference import Healthy, Reference
 
 Measures = NDArray[np.float64]
 """Distances of a recording: ``(windows, engines, machines)``."""
 FOLDS = 5
 FEWEST = 3  # recordings of healthy sound: one is left out at a time, and two show how recordings differ
-
-
-@dataclass(frozen=True, slots=True)
-class Healthy:
-    """A recording of healthy sound.
-
-    Attributes:
-        clips: the spectra of its windows, in time order.
-        machine: the name of the machine, empty where none is named.
-        session: when it was recorded, by any name.
-    """
-
-    clips: tuple[Heard, ...]
-    machine: str
-    session: str
 
 
 def fit(
@@ -63,7 +47,8 @@ def fit(
     # How much a healthy machine differs from one session to the next is part of what is normal, where it can be known.
     scales = _scales(within if sessions is None else work.left_out(sessions), work.of, len(machines))
     states = work.fit(np.ones(len(recordings), bool))
-    return Detector(spec, tuple(engines), states, machines, scales, _calibration(within, work, scales))
+    calibration = _calibration(within, work, scales)
+    return Detector(spec, tuple(engines), states, machines, scales, calibration, Reference.of(recordings, machines))
 
 
 def enough(machines: Sequence[str]) -> bool:

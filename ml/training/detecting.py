@@ -56,7 +56,14 @@ class Detecting:
         with threadpool_limits(1):
             clips = list(ordered_map(heard, works, step=HEARING, processes=self.processes, report=self.report))
         recordings = [
-            Healthy(windows, machine_name(entry.machine, entry.machine_id), entry.group)
+            Healthy(
+                clips=windows,
+                machine=machine_name(entry.machine, entry.machine_id),
+                session=entry.group,
+                name=entry.path,
+                level_dbfs=entry.level_dbfs,
+                clipped_share=entry.clipped_share,
+            )
             for entry, windows in zip(healthy, clips, strict=True)
         ]
         engines = [by_name(name) for name in self.options.engines]
