@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from api.schemas import Share, Time, Version, Wire
 from ml.revisions import ThresholdRevision
-from ml.thresholds import Operating, Sensitivity, Wanted
+from ml.thresholds import SENSITIVITIES, Operating, Sensitivity, Wanted
 
 
 class ExpectedRate(Wire):
@@ -49,15 +49,13 @@ class SensitivityPoint(Wire):
     evidence: ThresholdEvidence
 
     @classmethod
-    def of(cls, operating: Operating) -> "SensitivityPoint":
+    def of(cls, sensitivity: Sensitivity, operating: Operating) -> "SensitivityPoint":
         """An operating point as it is sent."""
-        return cls.model_validate(
-            {
-                "sensitivity": operating.sensitivity,
-                "false_alarm_rate": operating.false_alarm_rate,
-                "threshold": operating.threshold,
-                "evidence": ThresholdEvidence.of(operating),
-            }
+        return cls(
+            sensitivity=sensitivity,
+            false_alarm_rate=SENSITIVITIES[sensitivity],
+            threshold=operating.threshold,
+            evidence=ThresholdEvidence.of(operating),
         )
 
 

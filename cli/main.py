@@ -8,11 +8,13 @@ import typer
 from pydantic import ValidationError
 
 from cli import download, jobs, keys, models
+from cli.compare import compare
 from cli.doctor import doctor
 from cli.evaluate import evaluate
 from cli.inspect import inspect
 from cli.score import score
 from cli.simulate import simulate
+from cli.thresholds import thresholds
 from cli.train import demo, train
 from cli.work import run, worker
 from ml.errors import SignalMLError
@@ -40,6 +42,14 @@ app.command(epilog="Example:  `signalml score recordings/`,  or  `signalml score
     score
 )
 app.command(epilog="Example:  `signalml evaluate champion data/fans --format json > evaluation.json`")(evaluate)
+app.command(
+    epilog="Example:  `signalml compare data/fans --report detectors.html`,  or  "
+    "`signalml compare data/fans --snr 0 --engine distance --engine distance+fluctuation`"
+)(compare)
+app.command(
+    epilog="Examples:  `signalml thresholds champion`,  `signalml thresholds fan-hall-3 --sensitivity high`,  "
+    "`signalml thresholds champion --false-alarm-rate 0.02`,  `signalml thresholds champion --reset`"
+)(thresholds)
 app.command(epilog="Example:  `signalml doctor`,  or  `signalml doctor --json` for a script")(doctor)
 app.command(epilog="Example:  `SIGNALML_PORT=8080 signalml run`,  data in ./var or SIGNALML_HOME")(run)
 app.command(

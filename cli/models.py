@@ -1,6 +1,7 @@
 """``signalml models``: import, look at, promote and move models."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,9 @@ from ml.registry import ALIASES, Registry
 from ml.training.records import report_of
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-Reference = Annotated[str, typer.Argument(help="A version, or champion, challenger, previous.")]
+Reference = Annotated[
+    str, typer.Argument(help="A version, a name that versions begin with, or champion, challenger, previous.")
+]
 
 
 def _registry() -> Registry:
@@ -89,11 +92,7 @@ def show(reference: Reference = "champion") -> None:
         "created": bundle.created,
         "aliases": [alias for alias, version in registry.aliases().items() if version == bundle.version],
         "features": content.spec.to_dict() | {"fingerprint": content.spec.fingerprint, "clip_s": content.spec.clip_s},
-        "decision": {
-            "threshold": content.decision.threshold,
-            "false_alarm_rate": content.decision.false_alarm_rate,
-            "basis": content.decision.basis,
-        },
+        "decision": asdict(registry.thresholds(bundle.version, bundle)[-1].decision),
         "labels": [
             {"revision": r.revision, "created": r.created, "classes": r.labels.to_list()}
             for r in registry.labels(bundle.version, bundle)

@@ -10,7 +10,7 @@ the threshold, and a note says so.
 
 **What that rests on.** That the next recording could as well have been one of those: exact for scores of recordings
 that were held out, nearly so for cross-fitted ones, whose engines have learned from a little less than the one in use.
-And recordings of one session resemble each other: the interval draws sessions, and is as wide as they are few.
+And recordings of one session resemble each other: the interval draws sessions, and is wide where they are few.
 """
 
 import math
@@ -112,13 +112,13 @@ def at_rate(calibration: Calibration, rate: float, sensitivity: Sensitivity | No
     n = len(calibration.named)
     threshold = threshold_at(calibration.named, rate)
     if rate < smallest_rate(n):
-        basis = f"for {_percent(rate)} false alarms the highest score of too few"
+        basis = f"for {percent(rate)} false alarms the highest score of too few"
         notes: tuple[str, ...] = (
-            f"{n} healthy recordings bear out no false-alarm rate below {_percent(smallest_rate(n))}; "
-            f"{_percent(rate)} was asked for, and the threshold is the highest of their scores.",
+            f"{n} healthy recordings bear out no false-alarm rate below {percent(smallest_rate(n))}; "
+            f"{percent(rate)} was asked for, and the threshold is the highest of their scores.",
         )
     else:
-        basis, notes = f"for {_percent(rate)} false alarms", ()
+        basis, notes = f"for {percent(rate)} false alarms", ()
     return _operating(calibration, threshold, rate, sensitivity, basis, notes)
 
 
@@ -173,11 +173,15 @@ def expected_rate(calibration: Calibration, threshold: float) -> "Estimate":
     """The share of further healthy recordings above ``threshold``: the p-value of one that is just above it.
 
     Its 95 % interval draws sessions with replacement, as an evaluation does: how far it would move if other sessions
-    had been recorded.
+    had been recorded. It is never narrower than Wilson's, which takes every recording for a session of its own: where
+    one or two recordings are above, draws hardly differ. Of 150 simulated calibrations the interval held the true rate
+    in 81 % (5 sessions of 40 recordings that resemble each other, at 1 %) to 95 % (30 sessions of 10, at 5 %); draws
+    alone did in 48 % to 93 %.
     """
     # Late: the rooms of evaluation know the predictor, which asks here for p-values.
     from ml.evaluation import metrics
-    from ml.evaluation.intervals import Plan, estimates
+    from ml.evaluation.intervals import Plan, estimates, wilson
+    from ml.evaluation.results import Estimate
 
     n, above = len(calibration.named), calibration.named > threshold
     plan = Plan.of(np.zeros(n, np.int64), calibration.session, SEED)
@@ -185,8 +189,11 @@ def expected_rate(calibration: Calibration, threshold: float) -> "Estimate":
     def rates(weights: Scores) -> Scores:
         return ((1 + n * metrics.share(above, np.ones(n, bool), weights)) / (n + 1))[:, None]
 
-    (found,) = estimates(rates, plan, [plan.units(0)])
-    return found
+    (drawn,) = estimates(rates, plan, [plan.units(0)])
+    if drawn.value is None or drawn.low is None or drawn.high is None:
+        return drawn  # there are no recordings
+    low, high = wilson(drawn.value, n)
+    return Estimate(drawn.value, min(drawn.low, low), max(drawn.high, high))
 
 
 def _said_of_sessions(calibration: Calibration) -> tuple[str, ...]:
@@ -205,7 +212,8 @@ def _said_of_sessions(calibration: Calibration) -> tuple[str, ...]:
     return ()
 
 
-def _percent(rate: float) -> str:
+def percent(rate: float) -> str:
+    """A rate in words: 0.05 is ``5 %``."""
     return f"{100 * rate:.3g} %"
 
 
@@ -218,10 +226,10 @@ def calibration_of(content: Content) -> Calibration | None:
     return None if detector is None or not len(detector.calibration.named) else detector.calibration
 
 
-def sensitivities(content: Content) -> tuple[Operating, ...]:
+def sensitivities(content: Content) -> dict[Sensitivity, Operating]:
     """What each sensitivity would mean for a model; none where it has no scores of healthy recordings."""
     calibration = calibration_of(content)
-    return () if calibration is None else tuple(at_sensitivity(calibration, name) for name in SENSITIVITIES)
+    return {} if calibration is None else {name: at_sensitivity(calibration, name) for name in SENSITIVITIES}
 
 
 def in_force(content: Content, threshold: float) -> Operating | None:

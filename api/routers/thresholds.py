@@ -66,6 +66,6 @@ def _state(registry: Registry, reference: str) -> ThresholdState:
         version=bundle.version,
         current=ThresholdPlace.of(history[-1]),
         evidence=None if known is None else ThresholdEvidence.of(known),
-        sensitivities=[SensitivityPoint.of(each) for each in sensitivities(bundle.content)],
+        sensitivities=[SensitivityPoint.of(*each) for each in sensitivities(bundle.content).items()],
         history=[ThresholdPlace.of(revision) for revision in history],
     )

@@ -15,7 +15,7 @@ from tests.integration.test_models import create_key
 from tests.integration.test_swaps import LIVE_WITHIN_S, WAV_TYPE, Body, clients, judged
 from tests.unit import detectors
 
-MOVES = 60
+MOVES = 40
 
 
 @pytest.fixture
@@ -159,23 +159,27 @@ def test_it_is_seen_by_whoever_may_ask_and_moved_by_an_admin(serve: Serve, home:
 # Under load
 
 
-def test_a_threshold_that_moves_fails_nobody_and_mixes_nothing(classifying: Server, wav: bytes) -> None:
-    """60 moves, 8 clients: only 200, and each answer's verdict is what its own threshold says, to the last window."""
+@pytest.mark.parametrize("kind", ["classifying", "detecting"])
+def test_a_threshold_that_moves_fails_nobody_and_mixes_nothing(
+    kind: str, wav: bytes, request: pytest.FixtureRequest
+) -> None:
+    """40 moves, 8 clients: only 200, and each answer's verdict is what its own threshold says, to the last window."""
+    server: Server = request.getfixturevalue(kind)
     expected = {}
     for threshold in (0.0, 1.0):
-        assert move(classifying, threshold=threshold).status_code == 200
-        expected[threshold] = without_revision(judged(classifying.client, wav))
+        assert move(server, threshold=threshold).status_code == 200
+        expected[threshold] = without_revision(judged(server.client, wav))
     assert [expected[threshold]["verdict"] for threshold in (0.0, 1.0)] == ["anomalous", "normal"]
     ask = "/v1/predict"
-    with clients(classifying, lambda client: client.post(ask, content=wav, headers=WAV_TYPE)) as answers:
-        statuses = [move(classifying, threshold=float(i % 2)).status_code for i in range(MOVES)]
+    with clients(server, lambda client: client.post(ask, content=wav, headers=WAV_TYPE)) as answers:
+        statuses = [move(server, threshold=float(i % 2)).status_code for i in range(MOVES)]
     assert statuses == [200] * MOVES
     assert Counter(answer.status_code for answer in answers) == {200: len(answers)}
     bodies = [without_revision(answer.json()) for answer in answers]
     assert all(body == expected[body["threshold"]] for body in bodies)
     assert {body["threshold"] for body in bodies} == {0.0, 1.0}
     assert len(bodies) > MOVES
-    assert [place["revision"] for place in state(classifying)["history"]] == list(range(1, MOVES + 4))
+    assert [place["revision"] for place in state(server)["history"]] == list(range(1, MOVES + 4))
 
 
 def without_revision(body: Body) -> Body:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.errors import InvalidParameter
+from ml.evaluation.intervals import wilson
 from ml.novelty import Calibration
 from ml.thresholds import (
     SENSITIVITIES,
@@ -173,6 +174,14 @@ def test_none_above_is_no_certainty():
     expected = at_threshold(calibration(np.linspace(0, 0.5, 400), sessions=4), 0.6).expected
     assert expected.high > 0.4
     assert expected.low < expected.value == pytest.approx(1 / 401)
+
+
+def test_one_or_two_above_are_no_certainty_either():
+    """Draws that hardly differ are no narrower an interval than as many recordings of their own sessions would give."""
+    scores = np.linspace(0, 1, 200)
+    expected = at_rate(calibration(scores, sessions=5), 0.01).expected
+    low, high = wilson(expected.value, 200)
+    assert (expected.low, expected.high) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_recordings_that_resemble_each_other_widen_the_interval():
