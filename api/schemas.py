@@ -4,10 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from ml.audio import Quality
 from ml.bundle import Decision
-from ml.labels import MAX_MESSAGE, MAX_NAME, ClassLabel
-from ml.predictor import Band, Verdict, Window
+from ml.labels import MAX_MESSAGE, MAX_NAME
 from ml.registry import ALIASES, AliasChange, LabelRevision
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -38,178 +36,14 @@ class Problem(Wire):
     """The X-Request-ID of this answer, also in every log line about it."""
 
 
-class Details(Wire):
-    """The message and the probabilities, as the original service's clients parse them."""
-
-    Message: str = Field(examples=["Component is imbalanced"])
-    """What to tell a person."""
-    Probabilities: list[Share] = Field(examples=[[0.0691, 0.9309, 0.0, 0.0]])
-    """One for each class of the model, in its order; they add up to 1. `GET /v1/models/{version}` names them."""
-
-
-class AnomalyResponse(Wire):
-    """The original service's answer, key by key."""
-
-    Anomaly: bool = Field(examples=[True])
-    """Whether the recording does not sound healthy."""
-    Details: Details
-
-    @classmethod
-    def of(cls, verdict: Verdict) -> "AnomalyResponse":
-        """The original's shape of a verdict."""
-        worst = verdict.worst
-        return cls(
-            Anomaly=worst.anomaly,
-            Details=Details(Message=worst.label.message, Probabilities=list(worst.probabilities)),
-        )
-
-
-class ClassProbability(Wire):
-    """One class of the model and how probable it is."""
-
-    name: str = Field(examples=["imbalance"])
-    message: str = Field(examples=["Component is imbalanced"])
-    anomalous: bool = Field(examples=[True])
-    """Whether this class is a fault."""
-    probability: Share = Field(examples=[0.9309])
-
-    @classmethod
-    def of(cls, label: ClassLabel, probability: float) -> "ClassProbability":
-        """A class with its probability."""
-        return cls(name=label.name, message=label.message, anomalous=label.anomalous, probability=probability)
-
-
-class TimelineWindow(Wire):
-    """One window of the recording: what was heard between two times."""
-
-    start_s: float = Field(ge=0, examples=[0.0])
-    """Seconds from the start of the recording."""
-    end_s: float = Field(gt=0, examples=[10.0])
-    """Seconds from the start of the recording."""
-    score: Share = Field(examples=[0.9309])
-    anomaly: bool = Field(examples=[True])
-    label: str = Field(examples=["imbalance"])
-    """Name of the class that was heard."""
-
-    @classmethod
-    def of(cls, window: Window) -> "TimelineWindow":
-        """A window as it is sent."""
-        return cls(
-            start_s=window.start_s,
-            end_s=window.end_s,
-            score=window.score,
-            anomaly=window.anomaly,
-            label=window.label.name,
-        )
-
-
-class BandShare(Wire):
-    """A band of frequencies and what the score would lose without what is particular in it."""
-
-    low_hz: float = Field(ge=0, examples=[413.0])
-    high_hz: float = Field(gt=0, examples=[851.0])
-    score_drop: float = Field(ge=-1, le=1, examples=[0.93])
-    """Score as it is, less the score with this band smoothed over; negative where the band spoke for health."""
-
-    @classmethod
-    def of(cls, band: Band) -> "BandShare":
-        """A band as it is sent."""
-        return cls(low_hz=band.low_hz, high_hz=band.high_hz, score_drop=band.score_drop)
-
-
-class RecordingQuality(Wire):
-    """Facts about the recording itself, for whoever wants to know whether the verdict can be trusted."""
-
-    duration_s: float = Field(gt=0, examples=[10.0])
-    sample_rate_hz: int = Field(examples=[16000])
-    channels: int = Field(ge=1, examples=[8])
-    level_dbfs: float | None = Field(examples=[-40.44])
-    """RMS level in dB relative to a full-scale square wave; null when every sample is zero."""
-    clipped_share: Share = Field(examples=[0.0])
-    """Share of all samples at full scale."""
-    digital_silence: bool = Field(examples=[False])
-    """Every sample has one and the same value: a dead input, not a quiet room."""
-
-    @classmethod
-    def of(cls, quality: Quality) -> "RecordingQuality":
-        """Quality as it is sent."""
-        return cls(
-            duration_s=quality.duration_s,
-            sample_rate_hz=quality.sample_rate_hz,
-            channels=quality.channels,
-            level_dbfs=quality.level_dbfs,
-            clipped_share=quality.clipped_share,
-            digital_silence=quality.digital_silence,
-        )
-
-
 class AnsweringModel(Wire):
     """Which model answered; the whole answer comes from this one."""
 
     version: Version
     labels_revision: int = Field(ge=1, examples=[1])
     """Which revision of its labels."""
-
-
-class PredictResponse(Wire):
-    """Everything that was heard in one recording."""
-
-    verdict: Literal["normal", "anomalous"] = Field(examples=["anomalous"])
-    message: str = Field(examples=["Component is imbalanced"])
-    """What to tell a person."""
-    label: str = Field(examples=["imbalance"])
-    """Name of the class that was heard."""
-    score: Share = Field(examples=[0.9309])
-    """Higher is more anomalous: of the most probable fault and the most probable healthy class, the fault's share."""
-    threshold: Share = Field(examples=[0.5])
-    """A score above it is anomalous."""
-    false_alarm_rate: Share | None = Field(examples=[None])
-    """Share of healthy recordings above the threshold; null where nobody has measured it."""
-    classes: list[ClassProbability]
-    """Every class of the model, in its order, as heard in the most anomalous window."""
-    timeline: list[TimelineWindow]
-    """The windows of the recording, in time order; the most anomalous one speaks for the recording."""
-    bands: list[BandShare] | None
-    """Which frequencies the score hangs on, the strongest reason first; null unless asked for with `explain=true`.
-
-    Neighbours overlap, and a saturated score may hang on none alone."""
-    quality: RecordingQuality
-    model: AnsweringModel
-
-    @classmethod
-    def of(cls, verdict: Verdict, bands: tuple[Band, ...] | None) -> "PredictResponse":
-        """A verdict as it is sent."""
-        worst = verdict.worst
-        return cls(
-            verdict="anomalous" if worst.anomaly else "normal",
-            message=worst.label.message,
-            label=worst.label.name,
-            score=worst.score,
-            threshold=verdict.threshold,
-            false_alarm_rate=verdict.false_alarm_rate,
-            classes=[
-                ClassProbability.of(label, p) for label, p in zip(verdict.classes, worst.probabilities, strict=True)
-            ],
-            timeline=[TimelineWindow.of(window) for window in verdict.timeline],
-            bands=None if bands is None else [BandShare.of(band) for band in bands],
-            quality=RecordingQuality.of(verdict.quality),
-            model=AnsweringModel(version=verdict.version, labels_revision=verdict.labels_revision),
-        )
-
-
-class BatchItem(Wire):
-    """One file of a batch: its verdict or its error, never both."""
-
-    file_name: str = Field(examples=["pb1.wav"])
-    """As the client named it."""
-    prediction: PredictResponse | None
-    error: Problem | None
-
-
-class BatchResponse(Wire):
-    """The answers, in the order of the files."""
-
-    results: list[BatchItem]
+    threshold_revision: int = Field(ge=1, examples=[1])
+    """Which revision of its threshold."""
 
 
 class ModelSummary(Wire):

@@ -80,6 +80,9 @@ class Verdict:
         false_alarm_rate: share of healthy recordings above that threshold; None where nobody has measured it.
         quality: of the recording.
         classes: what the probabilities belong to; none without a classifier.
+        p_value: how often a healthy recording is as far from healthy as the worst window; None without a detector.
+        machine_known: whether the detector has learned the machine that was named.
+        naming_threshold: beside a detector, what a classifier's score must be above to name a known fault; else None.
         version: the model that answered, ``labels_revision`` of its labels and ``decision_revision`` of its threshold.
     """
 
@@ -90,6 +93,9 @@ class Verdict:
     false_alarm_rate: float | None
     quality: Quality
     classes: tuple[ClassLabel, ...]
+    p_value: float | None
+    machine_known: bool
+    naming_threshold: float | None
     version: str
     labels_revision: int
     decision_revision: int
@@ -239,14 +245,20 @@ class Predictor:
         clips = self._clips(recording)
         timeline = tuple(self._judge(clip, machine) for clip in clips)
         heard = [clip.heard for clip in clips if clip.heard is not None]
+        worst = max(timeline, key=lambda window: (window.anomaly, window.score))
+        known = self._detector is not None and self._detector.knows(machine) is not None
+        naming = self.bundle.content.naming
         return Verdict(
             unusable=None if self._detector is None else self._detector.unusable(recording.quality, heard),
             timeline=timeline,
-            worst=max(timeline, key=lambda window: (window.anomaly, window.score)),
+            worst=worst,
             threshold=self.decision.threshold,
             false_alarm_rate=self.decision.false_alarm_rate,
             quality=recording.quality,
             classes=() if self._network is None else self.labels.classes,
+            p_value=self._p_value(worst, known=known),
+            machine_known=known,
+            naming_threshold=None if naming is None else naming.threshold,
             version=self.bundle.version,
             labels_revision=self.labels_revision,
             decision_revision=self.decision_revision,
@@ -323,13 +335,11 @@ class Predictor:
         samples = self._extractor.resample(recording.samples, recording.sample_rate_hz)
         return samples[round(window.start_s * rate_hz) : round(window.end_s * rate_hz)]
 
-    def p_value(self, window: Window, machine: str | None = None) -> float | None:
-        """How often a healthy recording is as far from healthy as a window; None without a detector."""
+    def _p_value(self, window: Window, *, known: bool) -> float | None:
         if self._detector is None or window.novelty is None:
             return None
         calibration = self._detector.calibration
-        scores = calibration.unnamed if self._detector.knows(machine) is None else calibration.named
-        return p_value(scores, window.novelty.score)
+        return p_value(calibration.named if known else calibration.unnamed, window.novelty.score)
 
     def bands(self, recording: Recording, window: Window, count: int = 8) -> tuple[Band, ...]:
         """Which frequencies the score of ``window`` hangs on, found by occlusion (Zeiler and Fergus, ECCV 2014).

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Literal
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_1_0_0
+from prometheus_client.registry import Collector
 
 from api.dependencies import ServicesDep
 from api.job_metrics import JobMetrics
 from api.job_queue import Jobs
+from api.machine_metrics import MachineMetrics
 from api.schemas import AnsweringModel, Live, Ready
+from api.settings import Settings
+from ml.errors import MachinesUnavailable
+from ml.machines import Ledger, State
 from worker.jobs import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -57,7 +62,11 @@ async def readyz(services: ServicesDep) -> Response:
     predictor = live.current
     model = None
     if predictor is not None:
-        model = AnsweringModel(version=predictor.bundle.version, labels_revision=predictor.labels_revision)
+        model = AnsweringModel(
+            version=predictor.bundle.version,
+            labels_revision=predictor.labels_revision,
+            threshold_revision=predictor.decision_revision,
+        )
     status: Literal["ready", "not ready"] = "ready" if model else "not ready"
     ready = Ready(status=status, model=model, model_failure=live.failure, queue=services.queue.state)
     return JSONResponse(ready.model_dump(), 200 if model else 503)
@@ -70,10 +79,20 @@ async def readyz(services: ServicesDep) -> Response:
     responses={200: {"content": {"text/plain": {"example": 'signalml_requests_total{method="POST"} 1.0'}}}},
 )
 async def metrics(services: ServicesDep) -> Response:
-    """Requests, stages of inference in seconds, refusals by code, the model that answers; jobs, queues and workers."""
-    more = [JobMetrics(await _figures(services.jobs))] if services.jobs.configured else []
+    """Requests, stages of inference, refusals by code, the model that answers; machines; jobs, queues and workers."""
+    more: list[Collector] = [MachineMetrics(await asyncio.to_thread(_states, services.settings))]
+    if services.jobs.configured:
+        more.append(JobMetrics(await _figures(services.jobs)))
     shown = await asyncio.to_thread(services.metrics.exposition, *more)
     return Response(shown, media_type=CONTENT_TYPE_PLAIN_1_0_0)
+
+
+def _states(settings: Settings) -> dict[str, State] | None:
+    try:
+        with Ledger(settings.home) as ledger:
+            return ledger.states()
+    except MachinesUnavailable:
+        return None
 
 
 async def _figures(jobs: Jobs) -> "Figures | None":

@@ -1,0 +1,308 @@
+"""What uploads are answered with: names, units, ranges and examples."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from api.schemas import AnsweringModel, Problem, Share, Wire
+from ml.audio import Quality
+from ml.labels import ClassLabel
+from ml.novelty import Departure, Nearest, Reasons, Unusable
+from ml.predictor import Band, Verdict, Window
+
+
+class Details(Wire):
+    """The message and the probabilities, as the original service's clients parse them."""
+
+    Message: str = Field(examples=["Component is imbalanced"])
+    """What to tell a person."""
+    Probabilities: list[Share] = Field(examples=[[0.0691, 0.9309, 0.0, 0.0]])
+    """One for each class of the model, in its order; they add up to 1. `GET /v1/models/{version}` names them. Empty
+    where the model is a detector alone."""
+
+
+class AnomalyResponse(Wire):
+    """The original service's answer, key by key."""
+
+    Anomaly: bool = Field(examples=[True])
+    """Whether the recording does not sound healthy; true too where it cannot be judged, as the message then says."""
+    Details: Details
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> "AnomalyResponse":
+        """The original's shape of a verdict."""
+        return cls(
+            Anomaly=verdict.word != "normal",
+            Details=Details(Message=verdict.message, Probabilities=list(verdict.worst.probabilities)),
+        )
+
+
+class ClassProbability(Wire):
+    """One class of the model and how probable it is."""
+
+    name: str = Field(examples=["imbalance"])
+    message: str = Field(examples=["Component is imbalanced"])
+    anomalous: bool = Field(examples=[True])
+    """Whether this class is a fault."""
+    probability: Share = Field(examples=[0.9309])
+
+    @classmethod
+    def of(cls, label: ClassLabel, probability: float) -> "ClassProbability":
+        """A class with its probability."""
+        return cls(name=label.name, message=label.message, anomalous=label.anomalous, probability=probability)
+
+
+class TimelineWindow(Wire):
+    """One window of the recording: what was heard between two times."""
+
+    start_s: float = Field(ge=0, examples=[0.0])
+    """Seconds from the start of the recording."""
+    end_s: float = Field(gt=0, examples=[10.0])
+    """Seconds from the start of the recording."""
+    score: Share = Field(examples=[0.9309])
+    anomaly: bool = Field(examples=[True])
+    label: str = Field(examples=["imbalance"])
+    """Name of the class that was heard."""
+
+    @classmethod
+    def of(cls, window: Window) -> "TimelineWindow":
+        """A window as it is sent."""
+        return cls(
+            start_s=window.start_s,
+            end_s=window.end_s,
+            score=window.score,
+            anomaly=window.anomaly,
+            label=window.label.name,
+        )
+
+
+class BandShare(Wire):
+    """A band of frequencies and what the score would lose without what is particular in it."""
+
+    low_hz: float = Field(ge=0, examples=[413.0])
+    high_hz: float = Field(gt=0, examples=[851.0])
+    score_drop: float = Field(ge=-1, le=1, examples=[0.93])
+    """Score as it is, less the score with this band smoothed over; negative where the band spoke for health."""
+
+    @classmethod
+    def of(cls, band: Band) -> "BandShare":
+        """A band as it is sent."""
+        return cls(low_hz=band.low_hz, high_hz=band.high_hz, score_drop=band.score_drop)
+
+
+class RecordingQuality(Wire):
+    """Facts about the recording itself, for whoever wants to know whether the verdict can be trusted."""
+
+    duration_s: float = Field(gt=0, examples=[10.0])
+    sample_rate_hz: int = Field(examples=[16000])
+    channels: int = Field(ge=1, examples=[8])
+    level_dbfs: float | None = Field(examples=[-40.44])
+    """RMS level in dB relative to a full-scale square wave; null when every sample is zero."""
+    clipped_share: Share = Field(examples=[0.0])
+    """Share of all samples at full scale."""
+    digital_silence: bool = Field(examples=[False])
+    """Every sample has one and the same value: a dead input, not a quiet room."""
+
+    @classmethod
+    def of(cls, quality: Quality) -> "RecordingQuality":
+        """Quality as it is sent."""
+        return cls(
+            duration_s=quality.duration_s,
+            sample_rate_hz=quality.sample_rate_hz,
+            channels=quality.channels,
+            level_dbfs=quality.level_dbfs,
+            clipped_share=quality.clipped_share,
+            digital_silence=quality.digital_silence,
+        )
+
+
+class Unjudged(Wire):
+    """Why a recording cannot be judged."""
+
+    why: Literal["silence", "too_quiet", "clipped", "band_limited"] = Field(examples=["clipped"])
+    detail: str = Field(examples=["4.2% of its samples are at full scale; at most 1.0% can be judged: turn it down."])
+    """What was found and what was expected."""
+
+    @classmethod
+    def of(cls, unusable: Unusable) -> "Unjudged":
+        """A refusal as it is sent."""
+        return cls(why=unusable.why, detail=unusable.says)
+
+
+class BandDeparture(Wire):
+    """A band of frequencies and how it departs from the healthy machine at the same loudness."""
+
+    low_hz: float = Field(ge=0, examples=[413.0])
+    high_hz: float = Field(gt=0, examples=[851.0])
+    db: float = Field(examples=[6.2])
+    """Louder, above 0, or softer than healthy recordings are on average."""
+    sigma: float = Field(examples=[7.9])
+    """The same in standard deviations of healthy recordings."""
+    share: Share = Field(examples=[0.61])
+    """Of the whole departure, in squared standard deviations; all bands add up to 1."""
+
+    @classmethod
+    def of(cls, band: Departure) -> "BandDeparture":
+        """A band as it is sent."""
+        return cls(low_hz=band.low_hz, high_hz=band.high_hz, db=band.db, sigma=band.sigma, share=band.share)
+
+
+class NearestRecording(Wire):
+    """A healthy recording of the training that is like this one."""
+
+    name: str = Field(examples=["fan/id_00/normal/00000012.wav"])
+    """As the dataset names it."""
+    db: float = Field(ge=0, examples=[1.4])
+    """How far apart the mean spectra are at the same loudness, RMS over the mel bands."""
+
+    @classmethod
+    def of(cls, nearest: Nearest) -> "NearestRecording":
+        """A recording as it is sent."""
+        return cls(name=nearest.name, db=nearest.db)
+
+
+class NoveltyReasons(Wire):
+    """Why the detector judged the most anomalous window as it did."""
+
+    bands: list[BandDeparture]
+    """Every band, the largest share first."""
+    level_change_db: float | None = Field(examples=[-1.3])
+    """How much louder or softer the recording is than healthy ones; it moves no score. Null where that is not known."""
+    nearest: list[NearestRecording]
+    """The healthy recordings that are most like it, the nearest first."""
+
+    @classmethod
+    def of(cls, reasons: Reasons) -> "NoveltyReasons":
+        """Reasons as they are sent."""
+        return cls(
+            bands=[BandDeparture.of(band) for band in reasons.bands],
+            level_change_db=reasons.level_change_db,
+            nearest=[NearestRecording.of(nearest) for nearest in reasons.nearest],
+        )
+
+
+class NoveltyFacts(Wire):
+    """What the detector measured in the most anomalous window."""
+
+    times: float = Field(gt=0, examples=[9.4])
+    """How many times as far from healthy as a healthy recording typically is."""
+    p_value: float = Field(gt=0, le=1, examples=[0.012])
+    """How often a healthy recording is as far out as this one, from those that the detector was calibrated on."""
+    engine: str = Field(examples=["spectrum-gaussian"])
+    """The engine that was farthest out."""
+    compared_with: str = Field(examples=["fan/id_00"])
+    """The machine whose healthy sound it was compared with: the one that was named, or else the one it is most like.
+    Empty where the training named none."""
+    machine_known: bool = Field(examples=[True])
+    """Whether a machine was named that the detector has learned."""
+
+
+class NamingFacts(Wire):
+    """Beside a detector: what the classifier of known faults says, by a threshold of its own."""
+
+    score: Share = Field(examples=[0.9309])
+    """Of the most probable fault and the most probable healthy class, the fault's share."""
+    threshold: Share = Field(examples=[0.5])
+    """A score above it names a known fault."""
+
+
+class PredictResponse(Wire):
+    """Everything that was heard in one recording."""
+
+    verdict: Literal["normal", "anomalous", "unusable"] = Field(examples=["anomalous"])
+    """`unusable` where the recording cannot be judged; what else is said of it then is of no account."""
+    message: str = Field(examples=["Component is imbalanced"])
+    """What to tell a person."""
+    label: str = Field(examples=["imbalance"])
+    """Name of the class that was heard; `unknown_fault` for what is far from healthy and of no known fault."""
+    score: Share = Field(examples=[0.9309])
+    """Higher is more anomalous. Of a model with a detector: 1 - 1 / (1 + times), see `novelty`. Of a classifier alone:
+    of the most probable fault and the most probable healthy class, the fault's share."""
+    threshold: Share = Field(examples=[0.5])
+    """A score above it is anomalous."""
+    false_alarm_rate: Share | None = Field(examples=[None])
+    """Share of healthy recordings above the threshold; null where nobody has measured it."""
+    classes: list[ClassProbability]
+    """Every class of the model, in its order, as heard in the most anomalous window; none of a detector alone."""
+    timeline: list[TimelineWindow]
+    """The windows of the recording, in time order; the most anomalous one speaks for the recording."""
+    bands: list[BandShare] | None
+    """Which frequencies the classifier's score hangs on, the strongest reason first; null unless asked for with
+    `explain=true`, and empty without a classifier.
+
+    Neighbours overlap, and a saturated score may hang on none alone."""
+    novelty: NoveltyFacts | None
+    """Null where the model has no detector."""
+    known_faults: NamingFacts | None
+    """Null where the model is a classifier or a detector alone."""
+    reasons: NoveltyReasons | None
+    """Why the detector judged so; null without one, and unless asked for with `explain=true`."""
+    unusable: Unjudged | None
+    """Null where the recording can be judged. Only a model with a detector knows."""
+    quality: RecordingQuality
+    model: AnsweringModel
+
+    @classmethod
+    def of(
+        cls, verdict: Verdict, bands: tuple[Band, ...] | None = None, reasons: Reasons | None = None
+    ) -> "PredictResponse":
+        """A verdict as it is sent."""
+        worst = verdict.worst
+        return cls(
+            verdict=verdict.word,
+            message=verdict.message,
+            label=worst.label.name,
+            score=worst.score,
+            threshold=verdict.threshold,
+            false_alarm_rate=verdict.false_alarm_rate,
+            classes=[
+                ClassProbability.of(label, p) for label, p in zip(verdict.classes, worst.probabilities, strict=True)
+            ],
+            timeline=[TimelineWindow.of(window) for window in verdict.timeline],
+            bands=None if bands is None else [BandShare.of(band) for band in bands],
+            novelty=_novelty(verdict),
+            known_faults=_naming(verdict),
+            reasons=None if reasons is None else NoveltyReasons.of(reasons),
+            unusable=None if verdict.unusable is None else Unjudged.of(verdict.unusable),
+            quality=RecordingQuality.of(verdict.quality),
+            model=AnsweringModel(
+                version=verdict.version,
+                labels_revision=verdict.labels_revision,
+                threshold_revision=verdict.decision_revision,
+            ),
+        )
+
+
+def _novelty(verdict: Verdict) -> NoveltyFacts | None:
+    novelty = verdict.worst.novelty
+    if novelty is None or verdict.p_value is None:
+        return None
+    return NoveltyFacts(
+        times=novelty.times,
+        p_value=verdict.p_value,
+        engine=novelty.engine,
+        compared_with=novelty.machine,
+        machine_known=verdict.machine_known,
+    )
+
+
+def _naming(verdict: Verdict) -> NamingFacts | None:
+    score = verdict.worst.fault_score
+    if score is None or verdict.naming_threshold is None:
+        return None
+    return NamingFacts(score=score, threshold=verdict.naming_threshold)
+
+
+class BatchItem(Wire):
+    """One file of a batch: its verdict or its error, never both."""
+
+    file_name: str = Field(examples=["pb1.wav"])
+    """As the client named it."""
+    prediction: PredictResponse | None
+    error: Problem | None
+
+
+class BatchResponse(Wire):
+    """The answers, in the order of the files."""
+
+    results: list[BatchItem]
