@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from api import problems
 from api.limits import BodyGuard
 from api.observing import RequestObserver
-from api.routers import datasets, health, inference, jobs, models, thresholds
+from api.routers import datasets, health, inference, jobs, machines, models, thresholds
 from api.services import Services
 from api.settings import Settings
 
@@ -52,6 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(thresholds.router)
     app.include_router(datasets.router)
     app.include_router(jobs.router)
+    app.include_router(machines.router)
     app.include_router(health.router)
     problems.install(app)
     app.add_middleware(
@@ -72,6 +73,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Load the champion before the first request; follow the registry and the queue until the end."""
     services: Services = app.state.services
     services.executor.start()
+    services.machines.start()
     # The threads are the parallelism: a matrix product that starts threads of its own would only get in their way.
     with threadpool_limits(1):
         await asyncio.to_thread(services.live.refresh)
@@ -84,4 +86,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             follower.cancel()
         await asyncio.gather(*followers, return_exceptions=True)
         await asyncio.to_thread(services.executor.close)
+        await asyncio.to_thread(services.machines.close)
         services.jobs.close()

@@ -55,6 +55,11 @@ class Metrics:
         self._refusals = Counter(
             "signalml_refusals", "Requests and files refused, by error code.", ("code",), registry=registry
         )
+        self._not_recorded = Counter(
+            "signalml_observations_not_recorded",
+            "Verdicts on machines that were given and not recorded.",
+            registry=registry,
+        )
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answer."""
@@ -64,6 +69,10 @@ class Metrics:
     def refused(self, code: str) -> None:
         """Count one refusal."""
         self._refusals.labels(code).inc()
+
+    def not_recorded(self, count: int) -> None:
+        """Count verdicts on machines that were given and not recorded."""
+        self._not_recorded.inc(count)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import Request, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
 
 from api.errors import MissingKey, ScopeMissing
@@ -30,3 +30,15 @@ def requires(scope: Scope) -> Callable[[Request, str | None], Awaitable[None]]:
             raise ScopeMissing(f"The API key {key.name!r} has the scope {key.scope}; {scope} is needed for this.")
 
     return check
+
+
+async def key_name(request: Request, secret: Annotated[str | None, Security(header)]) -> str | None:
+    """The name of the API key that a request came with; None where keys are not required."""
+    services = services_of(request)
+    if not services.settings.require_api_key or secret is None:
+        return None
+    key = services.keys.find(secret)
+    return None if key is None else key.name
+
+
+KeyName = Annotated[str | None, Depends(key_name)]

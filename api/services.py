@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 
 from api.job_queue import Jobs
 from api.keys import KeyStore
+from api.machine_recorder import MachineRecorder
 from api.observing import Metrics
 from api.queue_watch import QueueWatch
 from api.serving import InferenceExecutor, LiveModel
@@ -31,6 +32,7 @@ class Services:
     live: LiveModel
     executor: InferenceExecutor
     metrics: Metrics
+    machines: MachineRecorder
     keys: KeyStore
     queue: QueueWatch
     jobs: Jobs
@@ -41,13 +43,15 @@ class Services:
         """Put them together; nothing is loaded or started yet."""
         registry = Registry(settings.home)
         live = LiveModel(registry)
+        metrics = Metrics(live)
         return cls(
             settings=settings,
             limits=AudioLimits(max_duration_s=settings.max_duration_s),
             registry=registry,
             live=live,
             executor=InferenceExecutor(settings.inference_threads, settings.inference_queue),
-            metrics=Metrics(live),
+            metrics=metrics,
+            machines=MachineRecorder(settings, metrics),
             keys=KeyStore(settings.home),
             queue=QueueWatch(settings.redis_url),
             jobs=Jobs(settings.redis_url, settings.event_streams),

@@ -7,8 +7,11 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ml.errors import InvalidParameter
+from ml.machines import MACHINES_KEPT, Rule
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 INTRODUCTION = """\
@@ -79,8 +82,32 @@ class Settings(BaseSettings):
     """Clients that may watch jobs at once, in one process; beyond it the answer is 503."""
     poll_interval_s: float = Field(default=0.5, gt=0, le=2)
     """Seconds between two looks at which model is champion."""
+    alarm_raise: int = 3
+    """Anomalous verdicts, of the last SIGNALML_ALARM_OF on a machine, that raise its alarm."""
+    alarm_of: int = 5
+    """Verdicts on a machine that are looked at for its alarm, at most 100."""
+    alarm_clear: int = 1
+    """Anomalous verdicts, of as many, at which the alarm of a machine clears: fewer than raise it."""
+    machines_kept: int = Field(default=MACHINES_KEPT, ge=1, le=100_000)
+    """Machines that are remembered; each takes up to 0.4 MB of disk. One that was silent longest makes room."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe line that is logged."""
+
+    @field_validator("alarm_clear")
+    @classmethod
+    def _can_be_raised_and_cleared(cls, clear_at: int, info: ValidationInfo) -> int:
+        """The three numbers of an alarm must fit each other; where one of the first two is no number, that is said."""
+        if {"alarm_raise", "alarm_of"} <= info.data.keys():
+            try:
+                Rule(info.data["alarm_raise"], info.data["alarm_of"], clear_at)
+            except InvalidParameter as error:
+                raise ValueError(str(error)) from error
+        return clear_at
+
+    @property
+    def alarm_rule(self) -> Rule:
+        """When a machine is in alarm."""
+        return Rule(self.alarm_raise, self.alarm_of, self.alarm_clear)
 
 
 def reference() -> str:

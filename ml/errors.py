@@ -45,6 +45,10 @@
     │   ├── LeakingSplit
     │   ├── RecordingChanged
     │   └── FeaturesMissing
+    ├── MachineError               what was heard of a machine over time cannot be told
+    │   ├── MachineNotFound
+    │   ├── NothingToAcknowledge
+    │   └── MachinesUnavailable
     ├── InvalidParameter           a number or a choice that this work cannot be done with
     ├── ProcessLost                a process that shared the work was killed
     ├── StorageFull                the disk has no room for what is to be written
@@ -317,6 +321,30 @@ class FeaturesMissing(DatasetError):
     """Features that were not extracted, or not written whole."""
 
     code = "features_missing"
+
+
+class MachineError(SignalMLError):
+    """What was heard of a machine over time cannot be told."""
+
+    code = "machine_error"
+
+
+class MachineNotFound(MachineError):
+    """Nothing was ever heard of such a machine, or it was so long ago that it is forgotten."""
+
+    code = "machine_not_found"
+
+
+class NothingToAcknowledge(MachineError):
+    """The machine is not in alarm, is in another one, or somebody has acknowledged it already."""
+
+    code = "machine_nothing_to_acknowledge"
+
+
+class MachinesUnavailable(MachineError):
+    """The record of machines cannot be read or written."""
+
+    code = "machines_unavailable"
 
 
 class InvalidParameter(SignalMLError):

@@ -1,0 +1,41 @@
+"""What Prometheus is told of machines: from their record at each scrape, alike in each process."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import get_args
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from ml.machines import State
+
+
+class MachineMetrics(Collector):
+    """Machines by state, and which of them are in alarm.
+
+    Args:
+        states: of each machine; None where the record cannot be read.
+    """
+
+    def __init__(self, states: Mapping[str, State] | None) -> None:
+        self._states = states
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Every family."""
+        readable = GaugeMetricFamily("signalml_machines_readable", "1 while the record of machines can be read.")
+        readable.add_metric((), float(self._states is not None))
+        yield readable
+        if self._states is None:
+            return
+        machines = GaugeMetricFamily("signalml_machines", "Machines that are remembered.", labels=("state",))
+        counted = Counter(self._states.values())
+        for state in get_args(State):
+            machines.add_metric((state,), counted[state])
+        yield machines
+        alarmed = GaugeMetricFamily(
+            "signalml_machine_in_alarm", "1 for each machine in an alarm that nobody has seen.", labels=("machine_id",)
+        )
+        for machine_id, state in self._states.items():
+            if state == "alarm":
+                alarmed.add_metric((machine_id,), 1)
+        yield alarmed

@@ -1,0 +1,261 @@
+"""What goes over the wire about machines: names, units, ranges and examples."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from api.schemas import Share, Time, Version, Wire
+from ml.dataset.labelling import MAX_TEXT, TEXT_PATTERN
+from ml.machines import (
+    MACHINE_ID_PATTERN,
+    MAX_MACHINE_ID,
+    Acknowledgement,
+    Alarm,
+    Drift,
+    Health,
+    Observation,
+    Rule,
+    Summary,
+    VersionRecord,
+)
+
+MAX_NOTE = 500
+MachineId = Annotated[
+    str, Field(min_length=1, max_length=MAX_MACHINE_ID, pattern=MACHINE_ID_PATTERN, examples=["fan-3"])
+]
+MachineState = Annotated[Literal["normal", "alarm", "acknowledged"], Field(examples=["alarm"])]
+
+
+class AlarmRule(Wire):
+    """When a machine is in alarm; anomalous verdicts are counted, whichever version gave them."""
+
+    raise_at: int = Field(ge=1, examples=[3])
+    """So many anomalous ones of the last `of` raise an alarm."""
+    of: int = Field(ge=1, examples=[5])
+    clear_at: int = Field(ge=0, examples=[1])
+    """So many, or fewer, clear it, acknowledged or not."""
+
+    @classmethod
+    def of_rule(cls, rule: Rule) -> "AlarmRule":
+        """A rule as it is sent."""
+        return cls(raise_at=rule.raise_at, of=rule.of, clear_at=rule.clear_at)
+
+
+class AlarmAcknowledgement(Wire):
+    """Who has seen an alarm."""
+
+    at: Time
+    by: str = Field(examples=["Ana"])
+    """Who, as they said."""
+    key: str | None = Field(examples=["control-room"])
+    """Name of the API key that it was said with; null where the service requires none."""
+    note: str = Field(examples=["Bearing ordered"])
+
+    @classmethod
+    def of(cls, said: Acknowledgement) -> "AlarmAcknowledgement":
+        """An acknowledgement as it is sent."""
+        return cls(at=said.at, by=said.by, key=said.key, note=said.note)
+
+
+class MachineAlarm(Wire):
+    """One alarm of a machine."""
+
+    id: int = Field(ge=1, examples=[7])
+    """Like no other alarm's."""
+    raised_at: Time
+    version: Version
+    """The model whose verdict raised it."""
+    anomalous: int = Field(ge=1, examples=[3])
+    """How many of the last `of` verdicts were anomalous when it was raised."""
+    of: int = Field(ge=1, examples=[5])
+    acknowledged: AlarmAcknowledgement | None
+    """Null where nobody has, or had until it cleared."""
+    cleared_at: Time | None
+    """Null while it lasts."""
+
+    @classmethod
+    def of_alarm(cls, alarm: Alarm) -> "MachineAlarm":
+        """An alarm as it is sent."""
+        said = alarm.acknowledged
+        return cls(
+            id=alarm.id,
+            raised_at=alarm.raised_at,
+            version=alarm.version,
+            anomalous=alarm.anomalous,
+            of=alarm.of,
+            acknowledged=None if said is None else AlarmAcknowledgement.of(said),
+            cleared_at=alarm.cleared_at,
+        )
+
+
+class ScoreDrift(Wire):
+    """The recent scores of one version at one machine beside the first it gave: Wilcoxon's rank sum of block means."""
+
+    state: Literal["too_few", "steady", "drifting"] = Field(examples=["steady"])
+    """`drifting` takes a p-value below 0.01 and an effect of at least 0.75 or at most 0.25; `too_few` is below 50 on
+    each side. It says that scores have moved, never why: a fault, the microphone, the load and the season all can."""
+    reference_n: int = Field(ge=0, examples=[100])
+    """How many of the first scores were compared."""
+    recent_n: int = Field(ge=0, examples=[100])
+    """How many of the last."""
+    p_value: Share | None = Field(examples=[0.38])
+    """How often chance alone moves them so far; blocks of 10 successive scores count as one, since neighbours are
+    alike. It is looked at again after each recording, and so errs more often in the long run."""
+    effect: Share | None = Field(examples=[0.53])
+    """How often a recent score is above one of the first, ties counting half; 0.5 where nothing has moved."""
+    reference_median: Share | None = Field(examples=[0.21])
+    recent_median: Share | None = Field(examples=[0.22])
+
+    @classmethod
+    def of(cls, drift: Drift) -> "ScoreDrift":
+        """A drift as it is sent."""
+        return cls(
+            state=drift.state,
+            reference_n=drift.reference_n,
+            recent_n=drift.recent_n,
+            p_value=drift.p_value,
+            effect=drift.effect,
+            reference_median=drift.reference_median,
+            recent_median=drift.recent_median,
+        )
+
+
+class MachineSummary(Wire):
+    """A machine in one line."""
+
+    machine_id: MachineId
+    state: MachineState
+    """`alarm` until somebody acknowledges it, `acknowledged` from then until it clears."""
+    heard_at: Time
+    """When it was judged last; a machine that nobody records any more stays in the state that it was in."""
+    version: Version
+    """The model that judged it last."""
+    anomalous: int = Field(ge=0, examples=[3])
+    """How many of the last `of` verdicts were anomalous."""
+    of: int = Field(ge=1, examples=[5])
+    drift: ScoreDrift
+    """Of the scores of that version."""
+    alarm: MachineAlarm | None
+    """The one that lasts."""
+
+    @classmethod
+    def of_summary(cls, summary: Summary) -> "MachineSummary":
+        """A machine as it is sent."""
+        alarm = summary.alarm
+        return cls(
+            machine_id=summary.machine_id,
+            state=summary.state,
+            heard_at=summary.heard_at,
+            version=summary.version,
+            anomalous=summary.anomalous,
+            of=summary.of,
+            drift=ScoreDrift.of(summary.drift),
+            alarm=None if alarm is None else MachineAlarm.of_alarm(alarm),
+        )
+
+
+class MachineList(Wire):
+    """The machines that are remembered, by their names."""
+
+    rule: AlarmRule
+    machines: list[MachineSummary]
+
+
+class MachineVersion(Wire):
+    """What one version of a model has said of a machine."""
+
+    version: Version
+    observations: int = Field(ge=1, examples=[1312])
+    """How many verdicts it gave."""
+    kept: int = Field(ge=1, examples=[1000])
+    """How many of them are kept: the first 100 and the last 900."""
+    first_at: Time
+    last_at: Time
+    threshold: Share = Field(examples=[0.5])
+    """The score above which the last of them was anomalous."""
+    recent_n: int = Field(ge=1, examples=[100])
+    """How many of its last verdicts are counted here, at most 100."""
+    recent_anomalous: int = Field(ge=0, examples=[4])
+    """How many of them were anomalous. Successive verdicts are alike: an interval of this share that took them as
+    independent would be too narrow, and none is given."""
+    recent_median: Share = Field(examples=[0.22])
+    """Of their scores."""
+    drift: ScoreDrift
+
+    @classmethod
+    def of(cls, record: VersionRecord) -> "MachineVersion":
+        """A version's record as it is sent."""
+        return cls(
+            version=record.version,
+            observations=record.observations,
+            kept=record.kept,
+            first_at=record.first_at,
+            last_at=record.last_at,
+            threshold=record.threshold,
+            recent_n=record.recent_n,
+            recent_anomalous=record.recent_anomalous,
+            recent_median=record.recent_median,
+            drift=ScoreDrift.of(record.drift),
+        )
+
+
+class MachineObservation(Wire):
+    """One verdict on a machine."""
+
+    at: Time
+    """When it was answered; the recording may be older."""
+    version: Version
+    threshold_revision: int = Field(ge=1, examples=[1])
+    """Which revision of that model's threshold."""
+    verdict: Literal["normal", "anomalous"] = Field(examples=["anomalous"])
+    label: str = Field(examples=["imbalance"])
+    """Name of the class that was heard."""
+    score: Share = Field(examples=[0.9309])
+    threshold: Share = Field(examples=[0.5])
+
+    @classmethod
+    def of(cls, observation: Observation) -> "MachineObservation":
+        """A verdict as it is sent."""
+        return cls(
+            at=observation.at,
+            version=observation.version,
+            threshold_revision=observation.threshold_revision,
+            verdict="anomalous" if observation.anomaly else "normal",
+            label=observation.label,
+            score=observation.score,
+            threshold=observation.threshold,
+        )
+
+
+class MachineHealth(MachineSummary):
+    """A machine, whole."""
+
+    rule: AlarmRule
+    versions: list[MachineVersion]
+    """What each version said of it, the one that was heard last first; the last 3 are kept."""
+    alarms: list[MachineAlarm]
+    """The newest first; the last 100 are kept."""
+    latest: list[MachineObservation]
+    """Its last verdicts, the newest first, as many as were asked for."""
+
+    @classmethod
+    def of_health(cls, health: Health, rule: Rule) -> "MachineHealth":
+        """A machine as it is sent."""
+        return cls(
+            **dict(MachineSummary.of_summary(health.summary)),
+            rule=AlarmRule.of_rule(rule),
+            versions=[MachineVersion.of(record) for record in health.versions],
+            alarms=[MachineAlarm.of_alarm(alarm) for alarm in health.alarms],
+            latest=[MachineObservation.of(observation) for observation in health.latest],
+        )
+
+
+class AlarmSeen(Wire):
+    """Somebody has seen an alarm."""
+
+    by: str = Field(min_length=1, max_length=MAX_TEXT, pattern=TEXT_PATTERN, examples=["Ana"])
+    """Who."""
+    note: str = Field(default="", max_length=MAX_NOTE, pattern=TEXT_PATTERN, examples=["Bearing ordered"])
+    """What they have to say."""
+    alarm_id: int | None = Field(default=None, ge=1, examples=[7])
+    """Which alarm they have seen: where another lasts by now, nothing is acknowledged. By default whichever lasts."""

@@ -1,0 +1,102 @@
+"""Machines over time: which are in alarm, what was heard of each, and who has seen it."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query
+
+from api.dependencies import ServicesDep
+from api.errors import BodyTimeout, BodyTooLarge, InvalidRequest, MissingKey, ScopeMissing
+from api.machine_schemas import AlarmRule, AlarmSeen, MachineAlarm, MachineHealth, MachineList, MachineSummary
+from api.problems import documented
+from api.security import KeyName, requires
+from api.settings import Settings
+from ml import errors
+from ml.machines import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Acknowledgement, Ledger
+from ml.machines.recording import OBSERVATIONS_KEPT
+from ml.revisions import now
+
+router = APIRouter(prefix="/v1/machines", tags=["machines"])
+CanRead = Depends(requires("predict"))
+CanChange = Depends(requires("admin"))
+KEY_ERRORS = (MissingKey, ScopeMissing)
+MachinePath = Annotated[
+    str,
+    Path(
+        min_length=1,
+        max_length=MAX_MACHINE_ID,
+        pattern=MACHINE_ID_PATTERN,
+        description="As its recordings were uploaded with; `fan/id_00` may be sent with its slash as it is, or as %2F.",
+        examples=["fan-3"],
+    ),
+]
+
+
+@router.get(
+    "",
+    summary="All machines",
+    dependencies=[CanRead],
+    responses=documented(*KEY_ERRORS, errors.MachinesUnavailable),
+)
+async def list_machines(services: ServicesDep) -> MachineList:
+    """Every machine whose recordings were uploaded with a `machine_id`, and whether it is in alarm."""
+    return await asyncio.to_thread(_list, services.settings)
+
+
+@router.get(
+    "/{machine_id:path}/health",
+    summary="One machine",
+    dependencies=[CanRead],
+    responses=documented(*KEY_ERRORS, InvalidRequest, errors.MachineNotFound, errors.MachinesUnavailable),
+)
+async def show_machine(
+    machine_id: MachinePath,
+    services: ServicesDep,
+    latest: Annotated[
+        int, Query(ge=0, le=OBSERVATIONS_KEPT, description="At most so many of its last verdicts are told.")
+    ] = 20,
+) -> MachineHealth:
+    """Its alarms, and of each version of a model its rate of anomalous verdicts, and whether its scores have moved.
+
+    A verdict is told of within a second of its answer; what is being uploaded counts by when it is answered.
+    """
+    return await asyncio.to_thread(_health, services.settings, machine_id, latest)
+
+
+@router.post(
+    "/{machine_id:path}/acknowledge",
+    summary="Its alarm was seen",
+    dependencies=[CanChange],
+    responses=documented(
+        *KEY_ERRORS,
+        BodyTooLarge,
+        BodyTimeout,
+        InvalidRequest,
+        errors.MachineNotFound,
+        errors.NothingToAcknowledge,
+        errors.StorageFull,
+        errors.MachinesUnavailable,
+    ),
+)
+async def acknowledge(
+    machine_id: MachinePath, seen: AlarmSeen, services: ServicesDep, key_name: KeyName
+) -> MachineAlarm:
+    """Silences the alarm that lasts until it clears; an alarm that is raised after that is a new one."""
+    said = Acknowledgement(at=now(), by=seen.by, key=key_name, note=seen.note)
+
+    def note() -> MachineAlarm:
+        with Ledger(services.settings.home) as ledger:
+            return MachineAlarm.of_alarm(ledger.acknowledge(machine_id, said, seen.alarm_id))
+
+    return await asyncio.to_thread(note)
+
+
+def _list(settings: Settings) -> MachineList:
+    with Ledger(settings.home, rule=settings.alarm_rule) as ledger:
+        machines = [MachineSummary.of_summary(summary) for summary in ledger.summaries()]
+    return MachineList(rule=AlarmRule.of_rule(settings.alarm_rule), machines=machines)
+
+
+def _health(settings: Settings, machine_id: str, latest: int) -> MachineHealth:
+    with Ledger(settings.home, rule=settings.alarm_rule) as ledger:
+        return MachineHealth.of_health(ledger.health(machine_id, latest), settings.alarm_rule)

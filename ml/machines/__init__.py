@@ -1,0 +1,33 @@
+"""Machines over time: what was heard of each, whether it is in alarm, and whether its scores have moved.
+
+::
+
+    observation.py  one verdict on one machine, as it is remembered
+    alarms.py       k of the last n verdicts raise an alarm; hysteresis, acknowledgement
+    drift.py        whether the scores of one version at one machine are still what they were
+    health.py       what is told of a machine
+    ledger.py       all of it in one SQLite file, bounded, for several processes:
+                    schema (the tables), rows, recording (into them), telling (out of them)
+"""
+
+from ml.machines.alarms import Acknowledgement, Alarm, Rule, State
+from ml.machines.drift import Drift
+from ml.machines.health import Health, Summary, VersionRecord
+from ml.machines.ledger import MACHINES_KEPT, Ledger
+from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Observation
+
+__all__ = [
+    "MACHINES_KEPT",
+    "MACHINE_ID_PATTERN",
+    "MAX_MACHINE_ID",
+    "Acknowledgement",
+    "Alarm",
+    "Drift",
+    "Health",
+    "Ledger",
+    "Observation",
+    "Rule",
+    "State",
+    "Summary",
+    "VersionRecord",
+]

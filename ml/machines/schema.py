@@ -1,0 +1,103 @@
+"""The tables, and how their file is opened.
+
+SQLite in its write-ahead log: readers never wait, writers of several processes take turns, a process that is killed
+leaves what it had written, and half a transaction is none. For one machine and a local disk: a network file
+system has no shared memory for the log.
+"""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from ml.errors import MachinesUnavailable
+from ml.files import locked
+
+FORMAT = 1
+BUSY_S = 5.0
+IN_MEMORY = ":memory:"
+TABLES = f"""
+CREATE TABLE machines (
+    machine_id TEXT PRIMARY KEY,
+    heard_at TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE observations (
+    id INTEGER PRIMARY KEY,  -- in the order of recording, over all versions
+    machine_id TEXT NOT NULL REFERENCES machines ON DELETE CASCADE,
+    version TEXT NOT NULL,
+    number INTEGER NOT NULL,  -- of the verdicts of this version on this machine, from 1
+    at TEXT NOT NULL,
+    threshold_revision INTEGER NOT NULL,
+    score REAL NOT NULL,
+    threshold REAL NOT NULL,
+    anomaly INTEGER NOT NULL,
+    label TEXT NOT NULL
+);
+CREATE INDEX observations_of_machine ON observations (machine_id, id);
+CREATE UNIQUE INDEX observations_of_version ON observations (machine_id, version, number);
+CREATE TABLE alarms (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice
+    machine_id TEXT NOT NULL REFERENCES machines ON DELETE CASCADE,
+    raised_at TEXT NOT NULL,
+    version TEXT NOT NULL,
+    anomalous INTEGER NOT NULL,
+    of INTEGER NOT NULL,
+    acknowledged_at TEXT,
+    acknowledged_by TEXT,
+    acknowledged_key TEXT,
+    note TEXT,
+    cleared_at TEXT
+);
+CREATE INDEX alarms_of_machine ON alarms (machine_id, id);
+CREATE UNIQUE INDEX one_lasting_alarm ON alarms (machine_id) WHERE cleared_at IS NULL;
+PRAGMA user_version = {FORMAT};
+"""
+
+
+def opened(file: Path, create: bool) -> sqlite3.Connection:
+    """Open the record of machines.
+
+    Args:
+        file: where it is.
+        create: whether it is made where it is not there; else an empty one in memory stands for it.
+
+    Raises:
+        MachinesUnavailable: it is of another format.
+        sqlite3.Error, OSError: it cannot be read, or not be made.
+    """
+    if create:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    elif not file.exists():
+        return _made(_connected(IN_MEMORY))
+    connection = _connected(file)
+    try:
+        if _format(connection) == 0:
+            # Two processes may meet here: the second finds it made.
+            with locked(file.with_name(f".{file.name}.lock")):
+                _made(connection)
+        if (found := _format(connection)) != FORMAT:
+            raise MachinesUnavailable(
+                f"{file.name} has the format {found}; {FORMAT} was expected: it is of a newer one."
+            )
+    except BaseException:  # whatever it is, the file is closed
+        connection.close()
+        raise
+    return connection
+
+
+def _connected(target: Path | str) -> sqlite3.Connection:
+    connection = sqlite3.connect(target, timeout=BUSY_S, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _format(connection: sqlite3.Connection) -> Any:
+    return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def _made(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """With its tables, in one transaction, unless it has some."""
+    if _format(connection) == 0:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(f"BEGIN IMMEDIATE; {TABLES} COMMIT;")
+    return connection
