@@ -57,7 +57,9 @@ class Portable:
         """A bundle that differs in anything is other bytes, so that no process can mistake one model for another."""
         if self._packed is None:
             model = self.predictor
-            self._packed = pickle.dumps((model.bundle, model.labels, model.labels_revision))
+            self._packed = pickle.dumps(
+                (model.bundle, model.labels, model.labels_revision, model.decision, model.decision_revision)
+            )
         return _unpacked, (self._packed,)
 
     def decode(self, file: Path) -> Recording:
