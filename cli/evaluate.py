@@ -152,7 +152,7 @@ def _evaluated(
     return weigh(
         judged,
         gain_judged=gained,
-        threshold=predictor.bundle.content.decision.threshold,
+        threshold=predictor.decision.threshold,
         classes=[label.name for label in predictor.labels.classes],
         seed=seed,
     )
