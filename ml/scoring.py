@@ -17,7 +17,7 @@ from ml.parallel import ordered_map
 from ml.predictor import Predictor
 from ml.progress import Report, silent
 
-MISSING, UNREADABLE = "file_missing", "file_unreadable"
+MISSING, UNREADABLE, UNUSABLE = "file_missing", "file_unreadable", "recording_unusable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +129,8 @@ def row_of(model: Portable, path: Path) -> Row:
         return Row(path=path, error=f"{error.code}: {error}")
     except OSError as error:
         return Row(path=path, error=f"{UNREADABLE}: It cannot be read: {error.strerror or error}.")
+    if verdict.unusable is not None:
+        return Row(path=path, error=f"{UNUSABLE}: {verdict.unusable.says}")
     worst = verdict.worst
     return Row(
         path=path,
