@@ -11,7 +11,7 @@ from ml.machines import State
 
 
 class MachineMetrics(Collector):
-    """Machines by state, and which of them are in alarm.
+    """Machines by state, and which of them are not normal.
 
     Args:
         states: of each machine; None where the record cannot be read.
@@ -32,10 +32,10 @@ class MachineMetrics(Collector):
         for state in get_args(State):
             machines.add_metric((state,), counted[state])
         yield machines
-        alarmed = GaugeMetricFamily(
-            "signalml_machine_in_alarm", "1 for each machine in an alarm that nobody has seen.", labels=("machine_id",)
+        notable = GaugeMetricFamily(
+            "signalml_machine_notable", "1 for each machine that is not normal.", labels=("machine_id", "state")
         )
         for machine_id, state in self._states.items():
-            if state == "alarm":
-                alarmed.add_metric((machine_id,), 1)
-        yield alarmed
+            if state != "normal":
+                notable.add_metric((machine_id, state), 1)
+        yield notable

@@ -23,7 +23,7 @@ MAX_NOTE = 500
 MachineId = Annotated[
     str, Field(min_length=1, max_length=MAX_MACHINE_ID, pattern=MACHINE_ID_PATTERN, examples=["fan-3"])
 ]
-MachineState = Annotated[Literal["normal", "alarm", "acknowledged"], Field(examples=["alarm"])]
+MachineState = Annotated[Literal["normal", "alarm", "acknowledged", "unheard"], Field(examples=["alarm"])]
 
 
 class AlarmRule(Wire):
@@ -125,14 +125,17 @@ class MachineSummary(Wire):
 
     machine_id: MachineId
     state: MachineState
-    """`alarm` until somebody acknowledges it, `acknowledged` from then until it clears."""
+    """`alarm` until somebody acknowledges it, `acknowledged` from then until it clears; `unheard` where as many of the
+    last recordings as raise an alarm could not be judged."""
     heard_at: Time
-    """When it was judged last; a machine that nobody records any more stays in the state that it was in."""
+    """When its last recording was answered; a machine that nobody records any more stays in the state that it has."""
     version: Version
-    """The model that judged it last."""
+    """The model that answered."""
     anomalous: int = Field(ge=0, examples=[3])
-    """How many of the last `of` verdicts were anomalous."""
-    of: int = Field(ge=1, examples=[5])
+    """How many of the last `of` verdicts were anomalous; recordings that could not be judged have none."""
+    of: int = Field(ge=0, examples=[5])
+    unusable: int = Field(ge=0, examples=[0])
+    """How many of the last recordings, as many as the rule looks at, could not be judged."""
     drift: ScoreDrift
     """Of the scores of that version."""
     alarm: MachineAlarm | None
@@ -149,6 +152,7 @@ class MachineSummary(Wire):
             version=summary.version,
             anomalous=summary.anomalous,
             of=summary.of,
+            unusable=summary.unusable,
             drift=ScoreDrift.of(summary.drift),
             alarm=None if alarm is None else MachineAlarm.of_alarm(alarm),
         )
@@ -165,20 +169,20 @@ class MachineVersion(Wire):
     """What one version of a model has said of a machine."""
 
     version: Version
-    observations: int = Field(ge=1, examples=[1312])
-    """How many verdicts it gave."""
-    kept: int = Field(ge=1, examples=[1000])
+    observations: int = Field(ge=0, examples=[1312])
+    """How many verdicts it gave; recordings that could not be judged have none."""
+    kept: int = Field(ge=0, examples=[1000])
     """How many of them are kept: the first 100 and the last 900."""
     first_at: Time
     last_at: Time
-    threshold: Share = Field(examples=[0.5])
-    """The score above which the last of them was anomalous."""
-    recent_n: int = Field(ge=1, examples=[100])
+    threshold: Share | None = Field(examples=[0.5])
+    """The score above which the last of them was anomalous; null where there is none."""
+    recent_n: int = Field(ge=0, examples=[100])
     """How many of its last verdicts are counted here, at most 100."""
     recent_anomalous: int = Field(ge=0, examples=[4])
     """How many of them were anomalous. Successive verdicts are alike: an interval of this share that took them as
     independent would be too narrow, and none is given."""
-    recent_median: Share = Field(examples=[0.22])
+    recent_median: Share | None = Field(examples=[0.22])
     """Of their scores."""
     drift: ScoreDrift
 
@@ -207,7 +211,8 @@ class MachineObservation(Wire):
     version: Version
     threshold_revision: int = Field(ge=1, examples=[1])
     """Which revision of that model's threshold."""
-    verdict: Literal["normal", "anomalous"] = Field(examples=["anomalous"])
+    verdict: Literal["normal", "anomalous", "unusable"] = Field(examples=["anomalous"])
+    """`unusable` where the recording could not be judged: it counts for nothing here."""
     label: str = Field(examples=["imbalance"])
     """Name of the class that was heard."""
     score: Share = Field(examples=[0.9309])
@@ -220,7 +225,7 @@ class MachineObservation(Wire):
             at=observation.at,
             version=observation.version,
             threshold_revision=observation.threshold_revision,
-            verdict="anomalous" if observation.anomaly else "normal",
+            verdict=observation.verdict,
             label=observation.label,
             score=observation.score,
             threshold=observation.threshold,

@@ -89,7 +89,7 @@ async def metrics(services: ServicesDep) -> Response:
 
 def _states(settings: Settings) -> dict[str, State] | None:
     try:
-        with Ledger(settings.home) as ledger:
+        with Ledger(settings.home, rule=settings.alarm_rule) as ledger:
             return ledger.states()
     except MachinesUnavailable:
         return None

@@ -9,6 +9,9 @@ does not raise one after another. An alarm that cleared without being acknowledg
 
 **Acknowledged** by whoever has seen it: it is silent until it clears. What is raised after that is a new alarm.
 
+**Unheard** is a machine in no alarm of whose last ``of`` recordings ``raise_at`` could not be judged: its microphone is
+dead, covered or overloaded. Such recordings count for no alarm, raise none and clear none.
+
 In the words of ANSI/ISA-18.2 this is an alarm that does not latch.
 """
 
@@ -18,7 +21,7 @@ from typing import Literal
 
 from ml.errors import InvalidParameter
 
-State = Literal["normal", "alarm", "acknowledged"]
+State = Literal["normal", "alarm", "acknowledged", "unheard"]
 MOST_OF = 100
 
 
@@ -50,6 +53,17 @@ class Rule:
         """
         anomalous = sum(latest)
         return anomalous > self.clear_at if before else anomalous >= self.raise_at
+
+    def state(self, alarm: "Alarm | None", unusable: int) -> State:
+        """What a machine is in.
+
+        Args:
+            alarm: the one that lasts; None without one.
+            unusable: how many of its last ``of`` recordings could not be judged.
+        """
+        if alarm is not None:
+            return "alarm" if alarm.acknowledged is None else "acknowledged"
+        return "unheard" if unusable >= self.raise_at else "normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +103,3 @@ class Alarm:
     of: int
     acknowledged: Acknowledgement | None
     cleared_at: str | None
-
-    @property
-    def state(self) -> State:
-        """Of its machine."""
-        if self.cleared_at is not None:
-            return "normal"
-        return "alarm" if self.acknowledged is None else "acknowledged"

@@ -13,12 +13,12 @@ class VersionRecord:
 
     Attributes:
         version: which.
-        observations: how many verdicts it gave.
-        kept: how many of them are kept: the first and the last.
-        first_at, last_at: when it gave the first and the last, ISO 8601, UTC.
-        threshold: the score above which the last of them was anomalous.
+        observations: how many recordings it judged.
+        kept: how many of these verdicts are kept: the first and the last.
+        first_at, last_at: when it was asked first and last, ISO 8601, UTC.
+        threshold: the score above which the last of them was anomalous; None where it has judged no recording.
         recent_n, recent_anomalous: how many of its last verdicts are counted here, and how many were anomalous.
-        recent_median: of the scores of these.
+        recent_median: of the scores of these; None where there are none.
         drift: its recent scores beside its first ones.
     """
 
@@ -27,10 +27,10 @@ class VersionRecord:
     kept: int
     first_at: str
     last_at: str
-    threshold: float
+    threshold: float | None
     recent_n: int
     recent_anomalous: int
-    recent_median: float
+    recent_median: float | None
     drift: Drift
 
 
@@ -40,25 +40,24 @@ class Summary:
 
     Attributes:
         machine_id: which.
-        heard_at: when it was judged last, ISO 8601, UTC.
-        version: the model that judged it last.
+        state: whether it is in alarm, and whether somebody has seen that.
+        heard_at: when its last recording was answered, ISO 8601, UTC.
+        version: the model that answered.
         anomalous, of: how many of its last verdicts were anomalous, as the rule of alarms counts them.
+        unusable: how many of its last recordings, as many as the rule looks at, could not be judged.
         drift: of that version's scores.
         alarm: the one that lasts; None without one.
     """
 
     machine_id: str
+    state: State
     heard_at: str
     version: str
     anomalous: int
     of: int
+    unusable: int
     drift: Drift
     alarm: Alarm | None
-
-    @property
-    def state(self) -> State:
-        """Whether it is in alarm, and whether somebody has seen that."""
-        return "normal" if self.alarm is None else self.alarm.state
 
 
 @dataclass(frozen=True, slots=True)

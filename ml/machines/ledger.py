@@ -2,7 +2,8 @@
 
 **Bounded.** Of each version at each machine the first 100 verdicts are kept, which drift is measured from, and the
 last 900; of each machine the 3 versions heard last and the last 100 alarms; of machines as many as are asked for: of
-those that are not in alarm, the one that was silent longest makes room.
+those that are not in alarm, the one that was silent longest makes room. Of recordings that could not be judged, the
+last 100 of each machine.
 
 **In order.** Verdicts count in the order they are recorded in, whichever process does it: each is numbered, and raises
 or clears an alarm, within one transaction.
@@ -120,7 +121,8 @@ class Ledger:
     @_named()
     def states(self) -> dict[str, State]:
         """The state of each machine, by their names."""
-        return telling.states(self._db)
+        with self._reading():
+            return telling.states(self._db, self.rule)
 
     @_named()
     def summaries(self) -> list[Summary]:

@@ -1,11 +1,12 @@
 """One verdict on one machine, as it is remembered."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 from ml.predictor import Verdict
 from ml.revisions import now
 
+Word = Literal["normal", "anomalous", "unusable"]
 MAX_MACHINE_ID = 64
 # A name, or the kind of machine and its id as datasets have them (``fan/id_00``); as JSON Schema knows it too.
 MACHINE_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$"
@@ -22,8 +23,8 @@ class Observation:
         threshold_revision: of that model's threshold.
         score: 0 to 1, higher is more anomalous.
         threshold: the score above which a recording was anomalous then.
-        anomaly: the verdict.
-        label: name of the class that was heard.
+        verdict: in a word; ``unusable`` where the recording could not be judged.
+        label: name of the class that was heard; of no account, as the score, where the recording could not be judged.
     """
 
     machine_id: str
@@ -32,8 +33,18 @@ class Observation:
     threshold_revision: int
     score: float
     threshold: float
-    anomaly: bool
+    verdict: Word
     label: str
+
+    @property
+    def anomalous(self) -> bool:
+        """Whether it counts for an alarm."""
+        return self.verdict == "anomalous"
+
+    @property
+    def judged(self) -> bool:
+        """Whether it is a verdict on the machine, and not one on its microphone."""
+        return self.verdict != "unusable"
 
     @classmethod
     def of(cls, machine_id: str, verdict: Verdict) -> Self:
@@ -46,6 +57,6 @@ class Observation:
             threshold_revision=verdict.decision_revision,
             score=worst.score,
             threshold=verdict.threshold,
-            anomaly=worst.anomaly,
+            verdict=verdict.word,
             label=worst.label.name,
         )

@@ -7,6 +7,7 @@ from ml.machines.alarms import Rule
 from ml.machines.observation import Observation
 
 OBSERVATIONS_KEPT = 1000
+UNUSABLE_KEPT = 100
 VERSIONS_KEPT = 3
 ALARMS_KEPT = 100
 INSERT = (
@@ -19,15 +20,16 @@ def record(db: sqlite3.Connection, observation: Observation, rule: Rule, machine
     """Add one verdict, within a transaction of the caller's."""
     machine_id, version = observation.machine_id, observation.version
     _hear(db, machine_id, observation.at, machines_kept)
-    number = rows.heard(db, machine_id, version) + 1
-    db.execute(INSERT, {name: getattr(observation, name) for name in rows.OBSERVED} | {"number": number})
-    db.execute(
-        "DELETE FROM observations WHERE machine_id = ? AND version = ? AND number > ? AND number <= ?",
-        (machine_id, version, drift.MOST, number - OBSERVATIONS_KEPT + drift.MOST),
-    )
-    if number == 1:
-        _forget_versions(db, machine_id)
-    _raise_or_clear(db, observation, rule)
+    if not rows.is_known(db, machine_id, version):
+        _forget_versions(db, machine_id, VERSIONS_KEPT - 1)
+    number = rows.heard(db, machine_id, version) + 1 if observation.judged else None
+    facts = {name: getattr(observation, name) for name in rows.OBSERVED}
+    db.execute(INSERT, facts | {"number": number})
+    if number is None:
+        _forget_unusable(db, machine_id)
+    else:
+        _forget_verdicts(db, machine_id, version, number)
+        _raise_or_clear(db, observation, rule)
 
 
 def _hear(db: sqlite3.Connection, machine_id: str, at: str, machines_kept: int) -> None:
@@ -39,7 +41,7 @@ def _hear(db: sqlite3.Connection, machine_id: str, at: str, machines_kept: int) 
 
 def _raise_or_clear(db: sqlite3.Connection, observation: Observation, rule: Rule) -> None:
     machine_id, at = observation.machine_id, observation.at
-    latest = [each.anomaly for each in rows.latest(db, machine_id, rule.of)]
+    latest = [each.anomalous for each in rows.latest_verdicts(db, machine_id, rule.of)]
     lasting = rows.lasting_alarm(db, machine_id)
     alarmed = rule.alarmed(latest, before=lasting is not None)
     if alarmed and lasting is None:
@@ -63,11 +65,27 @@ def _forget_machines(db: sqlite3.Connection, newcomer: str, kept: int) -> None:
     )
 
 
-def _forget_versions(db: sqlite3.Connection, machine_id: str) -> None:
+def _forget_verdicts(db: sqlite3.Connection, machine_id: str, version: str, number: int) -> None:
+    """Those between the first, which drift is measured from, and the last."""
+    db.execute(
+        "DELETE FROM observations WHERE machine_id = ? AND version = ? AND number > ? AND number <= ?",
+        (machine_id, version, drift.MOST, number - OBSERVATIONS_KEPT + drift.MOST),
+    )
+
+
+def _forget_unusable(db: sqlite3.Connection, machine_id: str) -> None:
+    db.execute(
+        "DELETE FROM observations WHERE machine_id = ? AND number IS NULL AND id NOT IN "
+        "(SELECT id FROM observations WHERE machine_id = ? AND number IS NULL ORDER BY id DESC LIMIT ?)",
+        (machine_id, machine_id, UNUSABLE_KEPT),
+    )
+
+
+def _forget_versions(db: sqlite3.Connection, machine_id: str, kept: int) -> None:
     db.execute(
         "DELETE FROM observations WHERE machine_id = ? AND version NOT IN (SELECT version FROM observations "
         "WHERE machine_id = ? GROUP BY version ORDER BY max(id) DESC LIMIT ?)",
-        (machine_id, machine_id, VERSIONS_KEPT),
+        (machine_id, machine_id, kept),
     )
 
 

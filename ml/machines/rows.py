@@ -2,7 +2,6 @@
 
 import sqlite3
 from dataclasses import fields
-from typing import Any
 
 from ml.errors import MachineNotFound
 from ml.machines.alarms import Acknowledgement, Alarm
@@ -23,15 +22,27 @@ def machine(db: sqlite3.Connection, machine_id: str) -> sqlite3.Row:
     return found
 
 
+def is_known(db: sqlite3.Connection, machine_id: str, version: str) -> bool:
+    """Whether anything is remembered that a version said of a machine."""
+    asked = "SELECT 1 FROM observations WHERE machine_id = ? AND version = ? LIMIT 1"
+    return db.execute(asked, (machine_id, version)).fetchone() is not None
+
+
 def heard(db: sqlite3.Connection, machine_id: str, version: str) -> int:
-    """How many verdicts a version gave on a machine, those that were forgotten since among them."""
+    """How many verdicts a version gave on a machine, those that are forgotten by now among them."""
     asked = "SELECT max(number) FROM observations WHERE machine_id = ? AND version = ?"
     return db.execute(asked, (machine_id, version)).fetchone()[0] or 0
 
 
 def latest(db: sqlite3.Connection, machine_id: str, most: int) -> list[Observation]:
-    """The last verdicts on a machine, whichever version gave them, the newest first."""
+    """The last recordings of a machine, judged or not, whichever version was asked, the newest first."""
     asked = "SELECT * FROM observations WHERE machine_id = ? ORDER BY id DESC LIMIT ?"
+    return [observation(row) for row in db.execute(asked, (machine_id, most))]
+
+
+def latest_verdicts(db: sqlite3.Connection, machine_id: str, most: int) -> list[Observation]:
+    """The last recordings of a machine that could be judged, the newest first."""
+    asked = "SELECT * FROM observations WHERE machine_id = ? AND number IS NOT NULL ORDER BY id DESC LIMIT ?"
     return [observation(row) for row in db.execute(asked, (machine_id, most))]
 
 
@@ -44,8 +55,7 @@ def lasting_alarm(db: sqlite3.Connection, machine_id: str) -> Alarm | None:
 
 def observation(row: sqlite3.Row) -> Observation:
     """A row of ``observations``."""
-    facts: dict[str, Any] = {name: row[name] for name in OBSERVED}
-    return Observation(**facts | {"anomaly": bool(row["anomaly"])})
+    return Observation(**{name: row[name] for name in OBSERVED})
 
 
 def alarm(row: sqlite3.Row) -> Alarm:

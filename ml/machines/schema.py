@@ -24,15 +24,16 @@ CREATE TABLE observations (
     id INTEGER PRIMARY KEY,  -- in the order of recording, over all versions
     machine_id TEXT NOT NULL REFERENCES machines ON DELETE CASCADE,
     version TEXT NOT NULL,
-    number INTEGER NOT NULL,  -- of the verdicts of this version on this machine, from 1
+    number INTEGER,  -- of the verdicts of this version on this machine, from 1; NULL where it could not be judged
     at TEXT NOT NULL,
     threshold_revision INTEGER NOT NULL,
     score REAL NOT NULL,
     threshold REAL NOT NULL,
-    anomaly INTEGER NOT NULL,
+    verdict TEXT NOT NULL,
     label TEXT NOT NULL
 );
 CREATE INDEX observations_of_machine ON observations (machine_id, id);
+CREATE INDEX judged_of_machine ON observations (machine_id, id) WHERE number IS NOT NULL;
 CREATE UNIQUE INDEX observations_of_version ON observations (machine_id, version, number);
 CREATE TABLE alarms (
     id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice

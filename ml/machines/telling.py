@@ -12,13 +12,10 @@ from ml.machines.health import Health, Summary, VersionRecord
 RECENT = 100
 
 
-def states(db: sqlite3.Connection) -> dict[str, State]:
+def states(db: sqlite3.Connection, rule: Rule) -> dict[str, State]:
     """The state of each machine, by their names."""
-    found = db.execute(
-        "SELECT machines.machine_id AS name, alarms.* FROM machines "
-        "LEFT JOIN alarms ON alarms.machine_id = machines.machine_id AND cleared_at IS NULL ORDER BY name"
-    )
-    return {row["name"]: "normal" if row["id"] is None else rows.alarm(row).state for row in found}
+    names = [row["machine_id"] for row in db.execute("SELECT machine_id FROM machines ORDER BY machine_id")]
+    return {name: rule.state(rows.lasting_alarm(db, name), _unusable(db, name, rule)) for name in names}
 
 
 def summaries(db: sqlite3.Connection, rule: Rule) -> list[Summary]:
@@ -43,22 +40,29 @@ def health(db: sqlite3.Connection, machine_id: str, rule: Rule, latest: int) -> 
 
 def _summary(db: sqlite3.Connection, machine: sqlite3.Row, rule: Rule) -> Summary:
     machine_id = machine["machine_id"]
-    latest = rows.latest(db, machine_id, rule.of)
-    version = latest[0].version
+    (last,) = rows.latest(db, machine_id, 1)
+    verdicts = rows.latest_verdicts(db, machine_id, rule.of)
+    unusable, alarm = _unusable(db, machine_id, rule), rows.lasting_alarm(db, machine_id)
     return Summary(
         machine_id=machine_id,
+        state=rule.state(alarm, unusable),
         heard_at=machine["heard_at"],
-        version=version,
-        anomalous=sum(each.anomaly for each in latest),
-        of=len(latest),
-        drift=_drift(db, machine_id, version),
-        alarm=rows.lasting_alarm(db, machine_id),
+        version=last.version,
+        anomalous=sum(each.anomalous for each in verdicts),
+        of=len(verdicts),
+        unusable=unusable,
+        drift=_drift(db, machine_id, last.version),
+        alarm=alarm,
     )
+
+
+def _unusable(db: sqlite3.Connection, machine_id: str, rule: Rule) -> int:
+    return sum(not each.judged for each in rows.latest(db, machine_id, rule.of))
 
 
 def _versions(db: sqlite3.Connection, machine_id: str) -> tuple[VersionRecord, ...]:
     found = db.execute(
-        "SELECT version, max(number) AS heard, count(*) AS kept, min(at) AS first_at, max(at) AS last_at "
+        "SELECT version, max(number) AS heard, count(number) AS kept, min(at) AS first_at, max(at) AS last_at "
         "FROM observations WHERE machine_id = ? GROUP BY version ORDER BY max(id) DESC",
         (machine_id,),
     ).fetchall()
@@ -66,20 +70,22 @@ def _versions(db: sqlite3.Connection, machine_id: str) -> tuple[VersionRecord, .
 
 
 def _version(db: sqlite3.Connection, machine_id: str, facts: sqlite3.Row) -> VersionRecord:
-    recent = db.execute(
-        "SELECT * FROM observations WHERE machine_id = ? AND version = ? ORDER BY number DESC LIMIT ?",
+    found = db.execute(
+        "SELECT * FROM observations WHERE machine_id = ? AND version = ? AND number IS NOT NULL "
+        "ORDER BY number DESC LIMIT ?",
         (machine_id, facts["version"], RECENT),
-    ).fetchall()
+    )
+    recent = [rows.observation(row) for row in found]
     return VersionRecord(
         version=facts["version"],
-        observations=facts["heard"],
+        observations=facts["heard"] or 0,
         kept=facts["kept"],
         first_at=facts["first_at"],
         last_at=facts["last_at"],
-        threshold=recent[0]["threshold"],
+        threshold=recent[0].threshold if recent else None,
         recent_n=len(recent),
-        recent_anomalous=sum(row["anomaly"] for row in recent),
-        recent_median=float(np.median([row["score"] for row in recent])),
+        recent_anomalous=sum(each.anomalous for each in recent),
+        recent_median=float(np.median([each.score for each in recent])) if recent else None,
         drift=_drift(db, machine_id, facts["version"]),
     )
 
