@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ml.errors import MissingExtra
 from ml.novelty.dense import Floats, Layer
@@ -51,34 +50,34 @@ def fitted(vectors: Sequence[Floats], hidden: Sequence[int], epochs: int, seed: 
         MissingExtra: Keras is not installed.
     """
     model = autoencoder(vectors[0].shape[1], hidden, seed)
-    fresh = model.get_weights()
+    step, variables = _training_step(model)
+    fresh = [variable.numpy() for variable in variables]
     networks = []
     for one in vectors:
-        model.set_weights(fresh)
-        _fit(model, one, epochs, seed)
+        for variable, value in zip(variables, fresh, strict=True):
+            variable.assign(value)
+        _fit(step, one, epochs, seed)
         networks.append([Layer(*layer.get_weights()) for layer in model.layers])
     return networks
 
 
-def _fit(model: "keras.Model", vectors: Floats, epochs: int, seed: int) -> None:
-    """Epoch by epoch in one graph: Keras' own loop takes ten times as long for so few and small batches."""
+def _fit(step: Callable[[Floats], Any], vectors: Floats, epochs: int, seed: int) -> None:
+    """Batch by batch: Keras' own loop takes ten times as long for so few of them."""
     rng = np.random.Generator(np.random.PCG64(seed))
-    step = _step(model)
     for _ in range(epochs):
         order = rng.permutation(len(vectors))
         for start in range(0, len(order), BATCH):
             step(vectors[order[start : start + BATCH]])
 
 
-def _step(model: "keras.Model") -> Callable[[NDArray[np.float32]], Any]:
-    """One batch."""
+def _training_step(model: "keras.Model") -> tuple[Callable[[Floats], Any], list[Any]]:
+    """What learns from one batch, and all the variables that it changes."""
     import keras
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
-    variables = model.trainable_variables
     optimizer = keras.optimizers.Adam(LEARNING_RATE)
-    optimizer.build(variables)
+    optimizer.build(model.trainable_variables)
 
     @tf.function(  # type: ignore[untyped-decorator]  # TensorFlow ships no types
         input_signature=[tf.TensorSpec((None, model.input_shape[1]), tf.float32)]
@@ -86,6 +85,6 @@ def _step(model: "keras.Model") -> Callable[[NDArray[np.float32]], Any]:
     def step(batch: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(tf.square(model(batch, training=True) - batch))
-        optimizer.apply(tape.gradient(loss, variables), variables)
+        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
 
-    return step  # type: ignore[no-any-return]  # as above
+    return step, [*model.trainable_variables, *optimizer.variables]

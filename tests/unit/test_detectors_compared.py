@@ -1,0 +1,170 @@
+"""Detectors side by side: honest, paired with the bar, and written down with every denominator."""
+
+import json
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml.dataset import Dataset, index
+from ml.errors import DatasetEmpty, InvalidParameter
+from ml.evaluation import Estimate
+from ml.novelty.comparing import BAR, BEST, compare
+from ml.novelty.comparison import STATED, Comparison, Row, Tried
+from ml.reports.comparison import write_comparison
+from ml.simulate import Plan, simulate
+from tests import sounds
+
+UNDEFINED = Estimate(None, None, None)
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def fans(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Two simulated fans, six healthy and six faulty recordings of each, whose sessions nobody has named."""
+    folder = tmp_path_factory.mktemp("fans") / "fans"
+    plan = Plan(machines=2, sessions=1, recordings=2, snr_db=(6.0,), duration_s=2.0, severity=(0.9, 1.0))
+    return index(simulate(folder, plan=plan, processes=1) / "6_dB_fan", processes=1)
+
+
+@pytest.fixture(scope="module")
+def no_machines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three sounds that no fan makes."""
+    folder = tmp_path_factory.mktemp("sounds")
+    for number in range(3):
+        tone = sounds.sine(500.0 * (number + 1), 16_000, 16_000, 0.3)
+        (folder / f"{number}.wav").write_bytes(sounds.recording(tone))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def compared(fans: Dataset, no_machines: Path) -> Comparison:
+    """The fans, by two engines beside the default and the bar."""
+    engines = ("distance", "distance+fluctuation")
+    return compare(fans, engines, out_of_domain=no_machines, processes=1)
+
+
+def row(comparison: Comparison, contender: str, name: str) -> Row:
+    """The one row of that contender on those recordings."""
+    (found,) = (each for each in comparison.rows if (each.contender, each.name) == (contender, name))
+    return found
+
+
+def of(tried: tuple[Tried, ...], label: str) -> list[Tried]:
+    """Those of one class."""
+    return [each for each in tried if each.entry.label == label]
+
+
+def naive_auc(tried: tuple[Tried, ...]) -> float:
+    """Over all pairs, one by one."""
+    pairs = product((each.score for each in of(tried, "abnormal")), (each.score for each in of(tried, "normal")))
+    return float(np.mean([(faulty > healthy) + 0.5 * (faulty == healthy) for faulty, healthy in pairs]))
+
+
+def test_every_contender_stands_in_every_slice(compared: Comparison) -> None:
+    """The default first, the bar last; a row for the kind of machine, and one for each machine of it."""
+    assert compared.contenders == (BEST, "distance", "distance+fluctuation", BAR)
+    names = ["fan at 6 dB", "fan/id_00 at 6 dB", "fan/id_01 at 6 dB"]
+    assert [(each.name, each.contender) for each in compared.rows] == list(product(names, compared.contenders))
+    for each in compared.rows:
+        recordings = 12 if each.kind == "kind" else 6
+        assert (each.normal, each.abnormal) == (recordings, recordings)
+
+
+def test_healthy_recordings_are_tried_once_and_faulty_ones_by_every_detector(compared: Comparison) -> None:
+    """Twelve healthy scores; two folds make twice twelve faulty ones."""
+    for tried in compared.tried.values():
+        assert len({each.entry.path for each in of(tried, "normal")}) == len(of(tried, "normal")) == 12
+        assert len(of(tried, "abnormal")) == 24
+
+
+def test_figures_are_those_of_the_scores(compared: Comparison) -> None:
+    """AUC, detection, false alarms and the difference to the bar, counted anew from every score."""
+    for contender in compared.contenders:
+        found, tried = row(compared, contender, "fan at 6 dB"), compared.tried[contender]
+        assert found.auc.value == pytest.approx(naive_auc(tried))
+        for number in range(len(STATED)):
+            for label, rates in (("abnormal", found.detected), ("normal", found.false_alarms)):
+                above = [each.score > each.thresholds[number] for each in of(tried, label)]
+                assert rates[number].value == pytest.approx(np.mean(above))
+        if contender != BAR:
+            difference = naive_auc(tried) - naive_auc(compared.tried[BAR])
+            assert found.auc_difference.value == pytest.approx(difference)
+    assert row(compared, BAR, "fan at 6 dB").auc_difference == UNDEFINED
+
+
+def test_grave_faults_are_heard(compared: Comparison) -> None:
+    """The default tells grave faults of simulated fans from health, better than guessing by its whole interval."""
+    auc = row(compared, BEST, "fan at 6 dB").auc
+    assert auc.low is not None
+    assert auc.low > 0.5
+
+
+def test_abnormal_recordings_teach_nothing(compared: Comparison, fans: Dataset) -> None:
+    """Without them scores, thresholds and false alarms stay what they were, and what needs them is undefined."""
+    healthy = replace(fans, entries=tuple(entry for entry in fans.entries if entry.label == "normal"))
+    alone = compare(healthy, (), processes=1)
+    for contender in alone.contenders:
+        assert alone.tried[contender] == tuple(of(compared.tried[contender], "normal"))
+        found, before = (row(each, contender, "fan at 6 dB") for each in (alone, compared))
+        assert [rate.value for rate in found.false_alarms] == [rate.value for rate in before.false_alarms]
+        assert (found.auc, found.auc_difference, found.detected) == (UNDEFINED, UNDEFINED, (UNDEFINED, UNDEFINED))
+
+
+def test_sounds_that_are_no_machine_are_counted(compared: Comparison) -> None:
+    """Pure tones are rejected by the default, every one of the three."""
+    rejections = {each.contender: each for each in compared.rejections}
+    assert set(rejections) == set(compared.contenders)
+    assert {each.n for each in rejections.values()} == {3}
+    assert rejections[BEST].rejected[0].value == 1
+
+
+def test_what_few_recordings_bear_out_is_said(compared: Comparison) -> None:
+    """Six healthy recordings bear out no rate of 1 %; the notes say so, and what was held out how."""
+    assert any("bear out no false-alarm rate below 14 %" in note for note in compared.notes)
+    assert any("by halves in time" in note for note in compared.notes)
+
+
+def test_it_is_written_as_plain_values(compared: Comparison) -> None:
+    """JSON holds every row with its counts and intervals."""
+    values = json.loads(json.dumps(compared.to_dict(), allow_nan=False))
+    assert len(values["rows"]) == len(compared.rows)
+    assert set(values["rows"][0]["auc"]) == {"value", "low", "high"}
+    assert values["stated"] == [0.05, 0.01]
+    assert values["fingerprint"] == compared.fingerprint
+
+
+def test_the_page_holds_everything_and_needs_nothing(compared: Comparison, tmp_path: Path) -> None:
+    """Tables, scores of each contender about the threshold, a spectrum of each machine; names are never markup."""
+    target = tmp_path / "report.html"
+    write_comparison(target, replace(compared, dataset=HOSTILE))
+    page = target.read_text()
+    for name in compared.contenders:
+        assert f"Scores of {name}" in page
+    for machine in ("fan/id_00 at 6 dB", "fan/id_01 at 6 dB"):
+        assert f"Mean spectrum of {machine}" in page
+    assert page.count("<svg") == len(compared.contenders) + 2
+    assert "times the threshold" in page
+    assert HOSTILE not in page
+    assert "http" not in page.replace("https://", "http").split("</style>")[1]
+
+
+def test_engines_that_there_are_not_are_refused(fans: Dataset) -> None:
+    """By name, before anything is listened to."""
+    with pytest.raises(InvalidParameter, match="no engine 'crystal-ball'"):
+        compare(fans, ("distance+crystal-ball",))
+
+
+def test_too_few_healthy_recordings_are_refused(fans: Dataset) -> None:
+    """With how many there are."""
+    few = replace(fans, entries=fans.entries[:3])
+    with pytest.raises(DatasetEmpty, match="healthy recordings; three that are learned from"):
+        compare(few, ())
+
+
+def test_a_folder_without_sounds_is_refused(fans: Dataset, tmp_path: Path) -> None:
+    """Nothing that is no machine can be rejected where there is nothing."""
+    with pytest.raises(DatasetEmpty, match=r"holds no \.wav or \.flac file"):
+        compare(fans, (), out_of_domain=tmp_path)
