@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
+from api.answers import AnomalyResponse, BatchItem, BatchResponse, PredictResponse
 from api.dependencies import AnyUpload, BatchUpload, MultipartUpload, ServicesDep
 from api.errors import (
     BodyTimeout,
@@ -21,12 +22,13 @@ from api.errors import (
     UnsupportedMediaType,
 )
 from api.problems import documented, problem_of
-from api.schemas import AnomalyResponse, BatchItem, BatchResponse, PredictResponse
 from api.security import requires
 from api.services import Services
 from api.uploads import FLAC_TYPES, MULTIPART, PART, WAV_TYPES, Upload
 from ml import errors
 from ml.errors import SignalMLError
+from ml.machines import MACHINE_ID_PATTERN, MAX_MACHINE_ID
+from ml.novelty import Reasons
 from ml.predictor import Band, Predictor, Verdict
 
 router = APIRouter(tags=["inference"], dependencies=[Depends(requires("predict"))])
@@ -71,6 +73,19 @@ MANY_FILES: dict[str, Any] = {
 }
 
 
+MachineId = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=MAX_MACHINE_ID,
+        pattern=MACHINE_ID_PATTERN,
+        description="Which machine was recorded. A detector compares the recording with that machine, where it knows "
+        "it, and the verdict is remembered: see `/v1/machines`.",
+        examples=["fan-3"],
+    ),
+]
+
+
 def _body(content: dict[str, Any]) -> dict[str, Any]:
     """The request body of a route that reads it itself, for the OpenAPI schema."""
     return {"requestBody": {"required": True, "content": content}}
@@ -82,9 +97,9 @@ def _body(content: dict[str, Any]) -> dict[str, Any]:
     openapi_extra=_body({MULTIPART: ONE_FILE}),
     responses=documented(*UPLOAD_ERRORS, *AUDIO_ERRORS),
 )
-async def inference(upload: MultipartUpload, services: ServicesDep) -> AnomalyResponse:
+async def inference(upload: MultipartUpload, services: ServicesDep, machine_id: MachineId = None) -> AnomalyResponse:
     """Takes the part `file` of a multipart form, as the original service did, and answers with its keys and types."""
-    verdict, _ = await services.executor.run(_Judging(services, services.live.predictor(), upload))
+    verdict, *_ = await services.executor.run(_Judging(services, services.live.predictor(), upload, machine_id))
     return AnomalyResponse.of(verdict)
 
 
@@ -97,11 +112,14 @@ async def inference(upload: MultipartUpload, services: ServicesDep) -> AnomalyRe
 async def predict(
     upload: AnyUpload,
     services: ServicesDep,
-    explain: Annotated[bool, Query(description="Also say which frequencies the score hangs on.")] = False,
+    machine_id: MachineId = None,
+    explain: Annotated[
+        bool, Query(description="Also say why: which frequencies, and which healthy recordings it is like.")
+    ] = False,
 ) -> PredictResponse:
     """Takes the part `file` of a multipart form, or the recording itself as the body, which is faster."""
-    verdict, bands = await services.executor.run(_Judging(services, services.live.predictor(), upload, explain))
-    return PredictResponse.of(verdict, bands)
+    judging = _Judging(services, services.live.predictor(), upload, machine_id, explain)
+    return PredictResponse.of(*await services.executor.run(judging))
 
 
 @router.post(
@@ -110,15 +128,16 @@ async def predict(
     openapi_extra=_body({MULTIPART: MANY_FILES}),
     responses=documented(*UPLOAD_ERRORS),
 )
-async def predict_batch(uploads: BatchUpload, services: ServicesDep) -> BatchResponse:
+async def predict_batch(uploads: BatchUpload, services: ServicesDep, machine_id: MachineId = None) -> BatchResponse:
     """Takes any number of parts `file` and answers each with a verdict or an error; none fails the others.
 
-    The files go to the threads one after another, so that single uploads come in between.
+    The files go to the threads one after another, so that single uploads come in between. A `machine_id` holds for all
+    of them, in their order.
     """
     predictor = services.live.predictor()
     results: list[BatchItem] = []
     for upload in uploads:
-        judging = _Judging(services, predictor, upload)
+        judging = _Judging(services, predictor, upload, machine_id)
         results.append(await services.executor.run(partial(_batch_item, judging), admitted=bool(results)))
     return BatchResponse(results=results)
 
@@ -126,31 +145,37 @@ async def predict_batch(uploads: BatchUpload, services: ServicesDep) -> BatchRes
 class _Judging:
     """One upload on its way through one model, to be called in a thread."""
 
-    def __init__(self, services: Services, predictor: Predictor, upload: Upload, explain: bool = False) -> None:
+    def __init__(
+        self, services: Services, predictor: Predictor, upload: Upload, machine_id: str | None, explain: bool = False
+    ) -> None:
         self.upload = upload
         self.metrics = services.metrics
+        self._machines = services.machines
+        self._machine_id = machine_id
         self._limits = services.limits
         self._predictor = predictor
         self._explain = explain
         self._handed_over = time.perf_counter()
 
-    def __call__(self) -> tuple[Verdict, tuple[Band, ...] | None]:
+    def __call__(self) -> tuple[Verdict, tuple[Band, ...] | None, Reasons | None]:
         self.metrics.staged("wait", time.perf_counter() - self._handed_over)
         with self.metrics.stage("decode"):
             recording = self._predictor.decode(self.upload.content, self._limits)
         with self.metrics.stage("predict"):
-            verdict = self._predictor.predict(recording)
+            verdict = self._predictor.predict(recording, self._machine_id)
+        self._machines.record(self._machine_id, verdict)
         if not self._explain:
-            return verdict, None
+            return verdict, None, None
         with self.metrics.stage("explain"):
-            return verdict, self._predictor.bands(recording, verdict.worst)
+            worst = verdict.worst
+            return verdict, self._predictor.bands(recording, worst), self._predictor.reasons(recording, worst)
 
 
 def _batch_item(judging: _Judging) -> BatchItem:
     name = judging.upload.name
     try:
-        verdict, bands = judging()
+        verdict, *_ = judging()
     except SignalMLError as error:
         judging.metrics.refused(error.code)
         return BatchItem(file_name=name, prediction=None, error=problem_of(error))
-    return BatchItem(file_name=name, prediction=PredictResponse.of(verdict, bands), error=None)
+    return BatchItem(file_name=name, prediction=PredictResponse.of(verdict), error=None)
