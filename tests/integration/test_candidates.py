@@ -16,8 +16,9 @@ from ml.training import Options, Trained, run
 from ml.training.comparing import Comparison, compare_with_champion
 from ml.training.promoting import promote
 from tests.integration.trainings import TINY, signalml
+from tests.unit import bundles
 
-EPOCHS = 10
+EPOCHS = 4
 ONE, OTHER = "id_00", "id_02"
 SIDE = TINY.files // 2
 
@@ -49,7 +50,7 @@ def options(source: Path, *, held_out: str = OTHER, refit: bool = True, seed: in
 
 def commanded(home: Path, source: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """The same, as a user asks for it, and to be promoted if it is better."""
-    choices = ("--name", source.stem, "--split", "machine", "--held-out", OTHER, "--epochs", EPOCHS)
+    choices = ("--name", source.stem, "--split", "machine", "--held-out", OTHER, "--epochs", EPOCHS, "--no-refit")
     done = signalml(home, "train", source, *choices, "--processes", 1, "--if-better", *more)
     assert done.returncode == 0, done.stderr
     return done
@@ -154,7 +155,7 @@ def test_figures_of_then_are_those_of_the_networks_that_were_measured(
 def test_a_champion_that_has_seen_everything_stays(fans: Path, good: Homed, copied: Callable[[Homed], Path]) -> None:
     """It was fitted to all, and measured on the other machine: nothing is left that says who is better."""
     home = copied(good)
-    chosen = options(fans / "right.csv", held_out=ONE)
+    chosen = options(fans / "right.csv", held_out=ONE, refit=False)
     trained = run(chosen, home, processes=1)
     found = compared(trained, chosen, home)
     assert found.basis == "none"
@@ -170,7 +171,7 @@ def test_a_champion_that_came_meanwhile_stays(fans: Path, bad: Homed, copied: Ca
     chosen = options(fans / "right.csv", refit=False)
     trained = run(chosen, home, processes=1)
     found = compared(trained, chosen, home)
-    meanwhile = run(options(fans / "right.csv", seed=1), home, processes=1).version
+    meanwhile = bundles.further(Registry(home))
     Registry(home).promote(meanwhile)
     decided = promote(trained.version, found, "if-better", home)
     assert not decided.promoted

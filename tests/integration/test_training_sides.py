@@ -4,7 +4,6 @@ import csv
 import errno
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,27 +20,11 @@ from ml.simulate import Plan, simulate
 from ml.training import Trained, run
 from ml.training.options import Options
 from tests import sounds
-from tests.integration.servers import environment
 from tests.integration.trainings import kept, killed_at, unfinished, versions
 
 # Shorter than the golden clip, so that the network hears that in several windows.
 SHORT = Plan(machines=1, sessions=3, recordings=2, snr_db=(6.0,), duration_s=1.0, severity=(0.6, 1.0))
-NAME, EPOCHS, LAST_STEP = "short", 3, "model and report"
-DRIVER = f"""
-import sys
-from pathlib import Path
-
-from ml.classifier import fitting
-from ml.training import run
-from ml.training.options import Options
-
-fitting.SAVED_EVERY_S = 0
-
-if __name__ == "__main__":
-    source, home = map(Path, sys.argv[1:])
-    options = Options(source=source, name={NAME!r}, epochs={EPOCHS})
-    run(options, home, processes=1, report=lambda progress: print(progress.step, progress.done, flush=True))
-"""
+NAME, EPOCHS, LAST_STEP = "short", 2, "model and report"
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +33,14 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return simulate(tmp_path_factory.mktemp("simulated") / "short", plan=SHORT, processes=1)
 
 
+def options(source: Path, **choices: object) -> Options:
+    """Those of a short training."""
+    return Options(**{"source": source, "name": NAME, "epochs": EPOCHS} | choices)  # type: ignore[arg-type]  # whatever a test chooses
+
+
 def trained(source: Path, home: Path, **choices: object) -> Trained:
     """A short training in this process."""
-    options = {"source": source, "name": NAME, "epochs": EPOCHS} | choices
-    return run(Options(**options), home, processes=1)  # type: ignore[arg-type]  # whatever a test chooses
+    return run(options(source, **choices), home, processes=1)
 
 
 def network(home: Path, found: Trained) -> bytes:
@@ -118,43 +105,47 @@ def test_how_loud_it_was_recorded_changes_no_score(short: Path, refitted: tuple[
         assert abs(difference) < 1e-3
 
 
-def test_killed_in_the_final_fit_it_goes_on_there(short: Path, refitted: tuple[Path, Trained], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def killed(short: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose training was killed in the final fit. For copying."""
+    home = tmp_path_factory.mktemp("killed")
+    killed_at("epochs of the final fit 1", options(short), home)
+    return home
+
+
+@pytest.fixture
+def left(killed: Path, tmp_path: Path) -> Path:
+    """A copy of what that has left, for one test to go on in."""
+    return Path(shutil.copytree(killed, tmp_path / "home"))
+
+
+def test_killed_in_the_final_fit_it_goes_on_there(short: Path, refitted: tuple[Path, Trained], left: Path) -> None:
     """Nothing half-done is seen; the next start fits only the epochs that are missing, to the same version."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(short), str(tmp_path)],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    killed_at(process, "epochs of the final fit 2")
-    assert (versions(tmp_path), kept(tmp_path)) == ([], [])
+    assert (versions(left), kept(left)) == ([], [])
     seen: list[Progress] = []
-    again = run(Options(source=short, name=NAME, epochs=EPOCHS), tmp_path, processes=1, report=seen.append)
-    assert [each.done for each in seen if each.step == "epochs of the final fit"] == [3]
+    again = run(options(short), left, processes=1, report=seen.append)
+    assert [each.done for each in seen if each.step == "epochs of the final fit"] == [2]
     assert "epochs" not in {each.step for each in seen}
     assert again.version == refitted[1].version
-    assert unfinished(tmp_path) == []
+    assert unfinished(left) == []
 
 
 def test_cancelled_at_its_last_step_there_is_neither_version_nor_records(
-    short: Path, refitted: tuple[Path, Trained], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short: Path, refitted: tuple[Path, Trained], left: Path
 ) -> None:
     """However close it was; a later start ends as if nothing had been."""
-    monkeypatch.setattr("ml.classifier.fitting.SAVED_EVERY_S", 0)
     seen: list[Progress] = []
     with pytest.raises(Cancelled):
         run(
-            Options(source=short, name=NAME, epochs=EPOCHS),
-            tmp_path,
+            options(short),
+            left,
             processes=1,
             report=seen.append,
             cancelled=lambda: bool(seen) and seen[-1].step == LAST_STEP,
         )
-    assert (versions(tmp_path), kept(tmp_path)) == ([], [])
-    assert trained(short, tmp_path).version == refitted[1].version
-    assert versions(tmp_path) == kept(tmp_path) == [refitted[1].version]
+    assert (versions(left), kept(left)) == ([], [])
+    assert trained(short, left).version == refitted[1].version
+    assert versions(left) == kept(left) == [refitted[1].version]
 
 
 def test_a_report_that_cannot_be_written_leaves_no_version(

@@ -1,39 +1,41 @@
-"""Trainings, each a process of its own, as a user starts them; and one that can be killed at a chosen step."""
+"""Trainings, each a process of its own, as a user starts them; and one that is killed at a chosen step."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 from ml.simulate import Plan
+from ml.training import Options
 from tests.integration.servers import environment
 
 # Recordings of one fan, shorter than the golden clip; half of the sessions are of faults.
 TINY = Plan(machines=1, sessions=4, recordings=2, snr_db=(6.0,), duration_s=2.0, severity=(0.6, 1.0))
-NAME, EPOCHS = "tiny", 4
-# Saves after every epoch, says every step on stdout, and takes its time over each, so that a kill can hit it.
-DRIVER = f"""
-import sys, time
+# Saves after every epoch and says every step on stdout; at one of them it stands still, and waits to be killed.
+DRIVER = """
+import json, signal, sys
 from pathlib import Path
 
-from ml.training import run
-from ml.training.options import Options
 from ml.classifier import fitting
+from ml.training import Options, run
 
 fitting.SAVED_EVERY_S = 0
 
 def report(progress):
-    print(progress.step, progress.done, flush=True)
-    time.sleep(0.05)
+    said = f"{progress.step} {progress.done}"
+    print(said, flush=True)
+    if said == last:
+        signal.pause()
 
 if __name__ == "__main__":
-    source, home = map(Path, sys.argv[1:])
-    trained = run(Options(source=source, name={NAME!r}, epochs={EPOCHS}, refit=False), home, processes=1, report=report)
-    print("version", trained.version)
+    last, home, source, chosen = sys.argv[1:]
+    run(Options(source=Path(source), **json.loads(chosen)), Path(home), processes=1, report=report)
 """
 
 
@@ -75,13 +77,11 @@ def start(home: Path, *arguments: object) -> subprocess.Popen[str]:
     return _process(["-m", "cli.main", *map(str, arguments)], environment(home=home))
 
 
-def drive(source: Path, home: Path) -> subprocess.Popen[str]:
-    """A training by :data:`DRIVER`, in a process group of its own."""
-    return _process(["-c", DRIVER, str(source), str(home)], environment())
-
-
-def killed_at(training: subprocess.Popen[str], line: str) -> list[str]:
-    """Kill a driven training and all its processes once it says ``line``; returns what it had said."""
+def killed_at(line: str, options: Options, home: Path) -> list[str]:
+    """Kill a training by :data:`DRIVER` and all its processes once it says ``line``; returns what it had said."""
+    chosen = asdict(options)
+    source = chosen.pop("source")
+    training = _process(["-c", DRIVER, line, str(home), str(source), json.dumps(chosen)], environment())
     assert training.stdout is not None
     said: list[str] = []
     with training:
