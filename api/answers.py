@@ -228,7 +228,7 @@ class PredictResponse(Wire):
     """The windows of the recording, in time order; the most anomalous one speaks for the recording."""
     bands: list[BandShare] | None
     """Which frequencies the classifier's score hangs on, the strongest reason first; null unless asked for with
-    `explain=true`, and empty without a classifier.
+    `explain=true`, and empty where there is a detector, whose `reasons` say more.
 
     Neighbours overlap, and a saturated score may hang on none alone."""
     novelty: NoveltyFacts | None
@@ -243,9 +243,7 @@ class PredictResponse(Wire):
     model: AnsweringModel
 
     @classmethod
-    def of(
-        cls, verdict: Verdict, bands: tuple[Band, ...] | None = None, reasons: Reasons | None = None
-    ) -> "PredictResponse":
+    def of(cls, verdict: Verdict, bands: tuple[Band, ...] | None = None) -> "PredictResponse":
         """A verdict as it is sent."""
         worst = verdict.worst
         return cls(
@@ -262,7 +260,7 @@ class PredictResponse(Wire):
             bands=None if bands is None else [BandShare.of(band) for band in bands],
             novelty=_novelty(verdict),
             known_faults=_naming(verdict),
-            reasons=None if reasons is None else NoveltyReasons.of(reasons),
+            reasons=None if verdict.reasons is None else NoveltyReasons.of(verdict.reasons),
             unusable=None if verdict.unusable is None else Unjudged.of(verdict.unusable),
             quality=RecordingQuality.of(verdict.quality),
             model=AnsweringModel(

@@ -28,7 +28,6 @@ from api.uploads import FLAC_TYPES, MULTIPART, PART, WAV_TYPES, Upload
 from ml import errors
 from ml.errors import SignalMLError
 from ml.machines import MACHINE_ID_PATTERN, MAX_MACHINE_ID
-from ml.novelty import Reasons
 from ml.predictor import Band, Predictor, Verdict
 
 router = APIRouter(tags=["inference"], dependencies=[Depends(requires("predict"))])
@@ -99,7 +98,7 @@ def _body(content: dict[str, Any]) -> dict[str, Any]:
 )
 async def inference(upload: MultipartUpload, services: ServicesDep, machine_id: MachineId = None) -> AnomalyResponse:
     """Takes the part `file` of a multipart form, as the original service did, and answers with its keys and types."""
-    verdict, *_ = await services.executor.run(_Judging(services, services.live.predictor(), upload, machine_id))
+    verdict, _ = await services.executor.run(_Judging(services, services.live.predictor(), upload, machine_id))
     return AnomalyResponse.of(verdict)
 
 
@@ -157,24 +156,23 @@ class _Judging:
         self._explain = explain
         self._handed_over = time.perf_counter()
 
-    def __call__(self) -> tuple[Verdict, tuple[Band, ...] | None, Reasons | None]:
+    def __call__(self) -> tuple[Verdict, tuple[Band, ...] | None]:
         self.metrics.staged("wait", time.perf_counter() - self._handed_over)
         with self.metrics.stage("decode"):
             recording = self._predictor.decode(self.upload.content, self._limits)
         with self.metrics.stage("predict"):
-            verdict = self._predictor.predict(recording, self._machine_id)
+            verdict = self._predictor.predict(recording, self._machine_id, reasons=self._explain)
         self._machines.record(self._machine_id, verdict)
         if not self._explain:
-            return verdict, None, None
+            return verdict, None
         with self.metrics.stage("explain"):
-            worst = verdict.worst
-            return verdict, self._predictor.bands(recording, worst), self._predictor.reasons(recording, worst)
+            return verdict, self._predictor.bands(recording, verdict.worst)
 
 
 def _batch_item(judging: _Judging) -> BatchItem:
     name = judging.upload.name
     try:
-        verdict, *_ = judging()
+        verdict, _ = judging()
     except SignalMLError as error:
         judging.metrics.refused(error.code)
         return BatchItem(file_name=name, prediction=None, error=problem_of(error))
