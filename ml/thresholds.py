@@ -112,7 +112,7 @@ def at_rate(calibration: Calibration, rate: float, sensitivity: Sensitivity | No
     n = len(calibration.named)
     threshold = threshold_at(calibration.named, rate)
     if rate < smallest_rate(n):
-        basis = f"for {percent(rate)} false alarms the highest score of too few"
+        basis = f"the highest healthy score, of too few for {percent(rate)} false alarms"
         notes: tuple[str, ...] = (
             f"{n} healthy recordings bear out no false-alarm rate below {percent(smallest_rate(n))}; "
             f"{percent(rate)} was asked for, and the threshold is the highest of their scores.",
