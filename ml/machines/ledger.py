@@ -37,7 +37,9 @@ def _named() -> Iterator[None]:
             raise StorageFull(
                 "The disk filled up while the record of machines was written: it is as before."
             ) from error
-        raise MachinesUnavailable(f"machines/health.sqlite3 in the home cannot be used: {error}.") from error
+        # Without the path that the system's own words name: a client is told this.
+        said = error.strerror if isinstance(error, OSError) else error
+        raise MachinesUnavailable(f"machines/health.sqlite3 in the home cannot be used: {said}.") from error
 
 
 class Ledger:
