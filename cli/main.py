@@ -12,6 +12,7 @@ from cli.compare import compare
 from cli.doctor import doctor
 from cli.evaluate import evaluate
 from cli.inspect import inspect
+from cli.machines import machines
 from cli.score import score
 from cli.simulate import simulate
 from cli.thresholds import thresholds
@@ -50,6 +51,9 @@ app.command(
     epilog="Examples:  `signalml thresholds champion`,  `signalml thresholds fan-hall-3 --sensitivity high`,  "
     "`signalml thresholds champion --false-alarm-rate 0.02`,  `signalml thresholds champion --reset`"
 )(thresholds)
+app.command(epilog='Example:  `signalml machines`,  then  `signalml machines fan-3 --acknowledge "Bearing ordered"`')(
+    machines
+)
 app.command(epilog="Example:  `signalml doctor`,  or  `signalml doctor --json` for a script")(doctor)
 app.command(epilog="Example:  `SIGNALML_PORT=8080 signalml run`,  data in ./var or SIGNALML_HOME")(run)
 app.command(
