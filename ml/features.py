@@ -246,10 +246,14 @@ class FeatureExtractor:
         Returns:
             float32, shape ``(frames, n_mels)``.
         """
-        return self.log_mel_and_power(clip)[0]
+        return self.levelled(self.spectra(clip)[0])
 
-    def log_mel_and_power(self, clip: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """:meth:`log_mel`, and the mean power of each bin of the spectrum over the frames: ``(1 + n_fft // 2,)``."""
+    def spectra(self, clip: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Log power in mel bands as recorded, whatever the spec says of level and floor, and the mean power spectrum.
+
+        Returns:
+            float32, ``(frames, n_mels)`` in dB relative to a power of 1, and ``(1 + n_fft // 2,)``.
+        """
         frames = _frames(clip, self.spec)
         mel = np.empty((len(frames), self.spec.n_mels), np.float32)
         total = np.zeros(1 + self.spec.n_fft // 2, np.float32)
@@ -264,11 +268,15 @@ class FeatureExtractor:
         np.maximum(mel, POWER_FLOOR, out=mel)
         np.log10(mel, out=mel)
         mel *= 10.0
+        return mel, total / np.float32(len(frames))
+
+    def levelled(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Log power as recorded, ``(frames, n_mels)``, with the spec's floor and level; it may be changed in place."""
         if self.spec.dynamic_range_db is not None:
             np.maximum(mel, mel.max() - self.spec.dynamic_range_db, out=mel)
         if self.spec.level == "clip_mean":
             mel -= mel.mean()
-        return mel, total / np.float32(len(frames))
+        return mel
 
     def coefficients(self, log_mel: NDArray[np.float32]) -> NDArray[np.float32]:
         """From ``(frames, n_mels)`` to ``(rows, frames)``: the cepstrum, or the bands as they are."""

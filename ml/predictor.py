@@ -27,7 +27,7 @@ one of the highest score.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, NamedTuple, Self
 
@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from ml.audio import DEFAULT_LIMITS, AudioLimits, Quality, Recording, decode
 from ml.bundle import GOLDEN_TOLERANCE, Bundle, Decision
 from ml.errors import AudioError, BundleDamaged, GoldenClipFailed
-from ml.features import FeatureExtractor
+from ml.features import FeatureExtractor, FeatureSpec
 from ml.labels import UNKNOWN_FAULT, ClassLabel, Labels
 from ml.network import Network
 from ml.novelty import Heard, Novelty, Reasons, Unusable
@@ -168,6 +168,7 @@ class Predictor:
                 f"Bundle {bundle.version}: the detector listens at {self._detector.spec.sample_rate_hz} Hz; "
                 f"its windows are cut at {content.spec.sample_rate_hz} Hz."
             )
+        self._same_spectrum = self._detector is not None and _spectrum(self._detector.spec) == _spectrum(content.spec)
         self._network = None if content.litert is None else self._fitting_network(content.litert)
 
     def _fitting_network(self, litert: bytes) -> Network:
@@ -288,7 +289,7 @@ class Predictor:
         probabilities: tuple[float, ...] = ()
         fault_score = novelty = None
         if self._network is not None:
-            probabilities = self._probabilities(self._network, self._extractor.log_mel(clip.samples))
+            probabilities = self._probabilities(self._network, self._log_mel(clip))
             fault_score = self._score(probabilities)
         if self._detector is not None and clip.heard is not None:
             novelty = self._detector.measure(clip.heard, machine)
@@ -303,6 +304,12 @@ class Predictor:
             fault_score=fault_score,
             novelty=novelty,
         )
+
+    def _log_mel(self, clip: _Clip) -> NDArray[np.float32]:
+        """What the network hears, from the detector's spectrum where that is the same."""
+        if clip.heard is None or not self._same_spectrum:
+            return self._extractor.log_mel(clip.samples)
+        return self._extractor.levelled(clip.heard.log_mel.copy())
 
     def _taken_for(
         self, probabilities: tuple[float, ...], fault_score: float | None, novelty: Novelty | None
@@ -378,6 +385,11 @@ def _bridge(log_mel: NDArray[np.float32], low: int, high: int) -> NDArray[np.flo
     right = log_mel[:, [high if high <= last else max(low - 1, 0)]]
     position = np.linspace(0, 1, high - low + 2, dtype=np.float32)[1:-1]
     return np.asarray(left + (right - left) * position, np.float32)
+
+
+def _spectrum(spec: FeatureSpec) -> FeatureSpec:
+    """What decides the spectrum alone: all but level, floor, cepstrum and length."""
+    return replace(spec, clip_frames=2, n_mfcc=None, dynamic_range_db=None, level="as_recorded", silent_frames=0)
 
 
 def _golden(timeline: tuple[Window, ...]) -> tuple[int, float | None]:

@@ -67,8 +67,7 @@ def hear(extractor: FeatureExtractor, clip: Floats) -> Heard:
     """Take the spectra of one clip.
 
     Args:
-        extractor: of a spec that keeps the level and has no floor.
+        extractor: of the detector's spec; level and floor are left as recorded, whatever it says of them.
         clip: float32 samples at the spec's rate.
     """
-    log_mel, power = extractor.log_mel_and_power(clip)
-    return Heard(log_mel, power)
+    return Heard(*extractor.spectra(clip))

@@ -41,15 +41,18 @@ def spec_for(entries: Sequence[Entry], kind: Kind) -> FeatureSpec:
 
 
 def detector_spec(spec: FeatureSpec) -> FeatureSpec:
-    """What a detector hears of the clips that ``spec`` cuts: the same clips, level and quiet parts kept."""
+    """What a detector hears of the clips that ``spec`` cuts: the same clips, level and quiet parts kept.
+
+    Where ``spec`` is of the kind ``spectrum``, the spectrum is the same too, and is computed once for both.
+    """
     n_fft, hop = _frame(spec.sample_rate_hz)
     return replace(
         spec,
         n_fft=n_fft,
         hop_length=hop,
-        clip_frames=max(2, 1 + (spec.clip_samples - n_fft) // hop),
+        clip_frames=1 + max(1, spec.clip_samples // hop),
         window="hann",
-        padding="none",
+        padding="constant",
         n_mels=N_MELS,
         fmin_hz=0.0,
         fmax_hz=spec.sample_rate_hz / 2,
