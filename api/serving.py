@@ -48,7 +48,7 @@ class LiveModel:
         return self.current
 
     def refresh(self) -> None:
-        """Look at the registry, and swap if the champion or its labels have changed. Not for the event loop.
+        """Look at the registry, and swap if the champion, its labels or its threshold have changed. Not for the event loop.
 
         One look at a time: a model that is slow to load must not go live after a later one.
         """
@@ -76,7 +76,11 @@ class LiveModel:
             self.failure = failure
         else:
             self.failure = None
-            facts = {"version": self.current.bundle.version, "labels_revision": self.current.labels_revision}
+            facts = {
+                "version": self.current.bundle.version,
+                "labels_revision": self.current.labels_revision,
+                "threshold_revision": self.current.decision_revision,
+            }
             logger.info("serving", extra={"facts": facts})
 
     async def follow(self, interval_s: float) -> None:

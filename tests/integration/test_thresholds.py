@@ -175,11 +175,13 @@ def test_a_threshold_that_moves_fails_nobody_and_mixes_nothing(
         statuses = [move(server, threshold=float(i % 2)).status_code for i in range(MOVES)]
     assert statuses == [200] * MOVES
     assert Counter(answer.status_code for answer in answers) == {200: len(answers)}
-    bodies = [without_revision(answer.json()) for answer in answers]
-    assert all(body == expected[body["threshold"]] for body in bodies)
+    bodies = [answer.json() for answer in answers]
+    assert all(without_revision(body) == expected[body["threshold"]] for body in bodies)
+    history = {place["revision"]: place["threshold"] for place in state(server)["history"]}
+    assert list(history) == list(range(1, MOVES + 4))
+    assert all(body["threshold"] == history[body["model"]["threshold_revision"]] for body in bodies)
     assert {body["threshold"] for body in bodies} == {0.0, 1.0}
     assert len(bodies) > MOVES
-    assert [place["revision"] for place in state(server)["history"]] == list(range(1, MOVES + 4))
 
 
 def without_revision(body: Body) -> Body:
