@@ -48,7 +48,7 @@ class LiveModel:
         return self.current
 
     def refresh(self) -> None:
-        """Look at the registry, and swap if the champion, its labels or its threshold have changed. Not for the event loop.
+        """Look at the registry, and swap if the champion or what may change of it has changed. Not for the event loop.
 
         One look at a time: a model that is slow to load must not go live after a later one.
         """
