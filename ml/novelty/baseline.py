@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.features import FeatureSpec
-from ml.novelty.dense import Floats, forward, in_context, packed, stacked, unpacked
+from ml.novelty.dense import FRAMES_IN_CONTEXT, Floats, forward, in_context, packed, stacked, unpacked
 from ml.novelty.engine import State
 from ml.novelty.heard import Heard
 
@@ -54,8 +54,9 @@ class Baseline:
         """
         from ml.novelty.dense_fitting import fitted
 
-        each = [_learned(clips, machines == machine) for machine in range(machines.max() + 1)]
-        return packed(stacked(fitted(each, HIDDEN, EPOCHS)))
+        each = (_learned(clips, machines == machine) for machine in range(machines.max() + 1))
+        inputs = FRAMES_IN_CONTEXT * clips[0].log_mel.shape[1]
+        return packed(stacked(fitted(each, inputs, HIDDEN, EPOCHS)))
 
     def score(self, state: State, clip: Heard) -> NDArray[np.float64]:
         """Mean squared error over all vectors of the clip, in dB squared, for each machine."""

@@ -1,7 +1,7 @@
 """Autoencoders are fitted here, with Keras, and leave as plain arrays; the only room of novelty that knows Keras."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,11 +34,12 @@ def autoencoder(inputs: int, hidden: Sequence[int], seed: int) -> "keras.Model":
     return keras.Sequential([keras.Input((inputs,)), *layers, keras.layers.Dense(inputs, kernel_initializer=drawn[-1])])
 
 
-def fitted(vectors: Sequence[Floats], hidden: Sequence[int], epochs: int, seed: int = 0) -> list[list[Layer]]:
+def fitted(sets: Iterable[Floats], inputs: int, hidden: Sequence[int], epochs: int, seed: int = 0) -> list[list[Layer]]:
     """Fit an autoencoder of the same architecture to each of several sets of vectors: Adam, mean squared error.
 
     Args:
-        vectors: the sets, each ``(vectors, inputs)``, all of one width.
+        sets: each ``(vectors, inputs)``; one after the other, so that they need not all be in memory.
+        inputs: the width of them all.
         hidden: units of the hidden layers.
         epochs: how often each vector is seen, in an order that is drawn anew each time.
         seed: of weights and order; the same vectors give the same networks.
@@ -49,14 +50,14 @@ def fitted(vectors: Sequence[Floats], hidden: Sequence[int], epochs: int, seed: 
     Raises:
         MissingExtra: Keras is not installed.
     """
-    model = autoencoder(vectors[0].shape[1], hidden, seed)
+    model = autoencoder(inputs, hidden, seed)
     step, variables = _training_step(model)
     fresh = [variable.numpy() for variable in variables]
     networks = []
-    for one in vectors:
+    for vectors in sets:
         for variable, value in zip(variables, fresh, strict=True):
             variable.assign(value)
-        _fit(step, one, epochs, seed)
+        _fit(step, vectors, epochs, seed)
         networks.append([Layer(*layer.get_weights()) for layer in model.layers])
     return networks
 

@@ -20,6 +20,7 @@ MAX_SPECTRA = 24
 FARTHEST_TIMES = 1000.0
 BINS = np.geomspace(1 / FARTHEST_TIMES, FARTHEST_TIMES, 61)
 COLOUR = {"normal": NORMAL, "abnormal": ABNORMAL}
+TICKS_TIMES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 TICKS_HZ = (100, 250, 500, 1000, 2000, 4000, 8000, 16000)
 
 
@@ -86,6 +87,9 @@ def _draw_scores(figure: "Figure", times: dict[str, NDArray[np.float64]]) -> Non
     above.legend()
     below.set(xlabel="times the threshold", xscale="log", ylim=(1.6, -0.6))
     below.set_xlim(every.min() / 1.3, every.max() * 1.3)
+    shown = [times for times in TICKS_TIMES if every.min() / 1.3 <= times <= every.max() * 1.3]
+    below.set_xticks(shown, [f"{times:g}" for times in shown])
+    below.minorticks_off()
     below.set_yticks([0, 1], list(COLOUR))
 
 

@@ -61,7 +61,7 @@ def test_the_forward_pass_is_that_of_keras() -> None:
 
 def test_several_networks_are_asked_at_once() -> None:
     """Stacked, packed and unpacked, each network answers as it does alone."""
-    networks = fitted([random_vectors(60, 10, 1), random_vectors(60, 10, 2)], (8, 2, 8), epochs=2)
+    networks = fitted([random_vectors(60, 10, 1), random_vectors(60, 10, 2)], 10, (8, 2, 8), epochs=2)
     vectors = random_vectors(5, 10, 3)
     together = forward(unpacked(packed(stacked(networks))), vectors)
     assert together.shape == (2, 5, 10)
@@ -72,7 +72,7 @@ def test_several_networks_are_asked_at_once() -> None:
 def test_fitting_lowers_the_error_and_is_the_same_again() -> None:
     """A fit is better than the weights that it began with, and the same vectors give the same network, to the bit."""
     vectors = random_vectors(600, 20)
-    (first,), (again,) = (fitted([vectors], (16, 4, 16), epochs=200) for _ in range(2))
+    (first,), (again,) = (fitted([vectors], 20, (16, 4, 16), epochs=200) for _ in range(2))
     untrained = [Layer(*layer.get_weights()) for layer in autoencoder(20, (16, 4, 16), 0).layers]
     errors = [np.square(forward(layers, vectors) - vectors).mean() for layers in (first, untrained)]
     assert errors[0] < errors[1] / 2

@@ -147,6 +147,7 @@ def test_the_page_holds_everything_and_needs_nothing(compared: Comparison, tmp_p
         assert f"Mean spectrum of {machine}" in page
     assert page.count("<svg") == len(compared.contenders) + 2
     assert "times the threshold" in page
+    assert "mathdefault" not in page
     assert HOSTILE not in page
     assert "http" not in page.replace("https://", "http").split("</style>")[1]
 
