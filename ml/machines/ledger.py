@@ -21,19 +21,19 @@ from ml.machines import recording, rows, telling
 from ml.machines.alarms import Acknowledgement, Alarm, Rule, State
 from ml.machines.health import Health, Summary
 from ml.machines.observation import Observation
-from ml.machines.schema import opened
+from ml.machines.schema import opened_to_read, opened_to_write
 
 MACHINES_KEPT = 1000
 DEFAULT_RULE = Rule()
 
 
 @contextmanager
-def _named() -> Iterator[None]:
+def _named(writes: bool = False) -> Iterator[None]:
     """Say what cannot be done where SQLite only has its own words."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        if writes and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             raise StorageFull(
                 "The disk filled up while the record of machines was written: it is as before."
             ) from error
@@ -66,7 +66,7 @@ class Ledger:
         self.rule = rule
         self._file = home / "machines" / "health.sqlite3"
         self._machines_kept = machines_kept
-        self._db = opened(self._file, create)
+        self._db = opened_to_write(self._file) if create else opened_to_read(self._file)
         self._inode = self._inode_now()
 
     def __enter__(self) -> Self:
@@ -86,7 +86,7 @@ class Ledger:
     def _inode_now(self) -> int | None:
         return self._file.stat().st_ino if self._file.exists() else None
 
-    @_named()
+    @_named(writes=True)
     def record(self, observations: Iterable[Observation]) -> None:
         """Add verdicts, all or none; the end of a process takes none of them back, a power cut may take the last.
 
@@ -97,7 +97,7 @@ class Ledger:
             for observation in observations:
                 recording.record(self._db, observation, self.rule, self._machines_kept)
 
-    @_named()
+    @_named(writes=True)
     def acknowledge(self, machine_id: str, said: Acknowledgement, alarm_id: int | None = None) -> Alarm:
         """Note that somebody has seen a machine's alarm; it is on the disk when this returns.
 

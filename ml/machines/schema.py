@@ -6,13 +6,15 @@ system has no shared memory for the log.
 """
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ml.errors import MachinesUnavailable
 from ml.files import locked
 
-FORMAT = 1
+UNMADE, FORMAT = 0, 1
 BUSY_S = 5.0
 IN_MEMORY = ":memory:"
 TABLES = f"""
@@ -54,34 +56,40 @@ PRAGMA user_version = {FORMAT};
 """
 
 
-def opened(file: Path, create: bool) -> sqlite3.Connection:
-    """Open the record of machines.
-
-    Args:
-        file: where it is.
-        create: whether it is made where it is not there; else an empty one in memory stands for it.
+def opened_to_write(file: Path) -> sqlite3.Connection:
+    """Open the record of machines, or make it.
 
     Raises:
         MachinesUnavailable: it is of another format.
         sqlite3.Error, OSError: it cannot be read, or not be made.
     """
-    if create:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    elif not file.exists():
-        return _made(_connected(IN_MEMORY))
+    file.parent.mkdir(parents=True, exist_ok=True)
     connection = _connected(file)
-    try:
-        if _format(connection) == 0:
+    with _closed_on_failure(connection):
+        if _format(connection) == UNMADE:
             # Two processes may meet here: the second finds it made.
             with locked(file.with_name(f".{file.name}.lock")):
-                _made(connection)
-        if (found := _format(connection)) != FORMAT:
-            raise MachinesUnavailable(
-                f"{file.name} has the format {found}; {FORMAT} was expected: it is of a newer one."
-            )
-    except BaseException:  # whatever it is, the file is closed
-        connection.close()
-        raise
+                _make(connection)
+        _require_format(connection)
+    return connection
+
+
+def opened_to_read(file: Path) -> sqlite3.Connection:
+    """Open the record of machines; an empty one in memory stands for one that is not there.
+
+    Raises:
+        MachinesUnavailable: it is of another format.
+        sqlite3.Error: it cannot be read.
+    """
+    if file.exists():
+        connection = _connected(file)
+        with _closed_on_failure(connection):
+            if _format(connection) != UNMADE:
+                _require_format(connection)
+                return connection
+        connection.close()  # whoever makes it is at it, or was ended, or found no room
+    connection = _connected(IN_MEMORY)
+    _make(connection)
     return connection
 
 
@@ -92,13 +100,27 @@ def _connected(target: Path | str) -> sqlite3.Connection:
     return connection
 
 
+@contextmanager
+def _closed_on_failure(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:  # whatever it is, no file stays open
+        connection.close()
+        raise
+
+
 def _format(connection: sqlite3.Connection) -> Any:
     return connection.execute("PRAGMA user_version").fetchone()[0]
 
 
-def _made(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """With its tables, in one transaction, unless it has some."""
-    if _format(connection) == 0:
+def _require_format(connection: sqlite3.Connection) -> None:
+    found = _format(connection)
+    if found != FORMAT:
+        raise MachinesUnavailable(f"The record of machines has the format {found}; {FORMAT} was expected.")
+
+
+def _make(connection: sqlite3.Connection) -> None:
+    """Make the tables, in one transaction, unless they are there."""
+    if _format(connection) == UNMADE:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(f"BEGIN IMMEDIATE; {TABLES} COMMIT;")
-    return connection

@@ -145,6 +145,9 @@ def test_every_route_of_the_issue_is_there(schema: Json) -> None:
         "DELETE /v1/jobs/{job}",
         "GET /v1/jobs/{job}/events",
         "GET /v1/jobs/{job}/result",
+        "GET /v1/machines",
+        "GET /v1/machines/{machine_id}/health",
+        "POST /v1/machines/{machine_id}/acknowledge",
         "GET /",
         "GET /livez",
         "GET /readyz",
@@ -195,6 +198,10 @@ CODES = {
     "GET /v1/models/{version}/threshold": STORED,
     "PATCH /v1/models/{version}/threshold": STORED
     + " request_invalid parameter_invalid model_not_calibrated body_too_large body_timeout",
+    "GET /v1/machines": KEYS + "machines_unavailable",
+    "GET /v1/machines/{machine_id}/health": KEYS + "machine_not_found machines_unavailable request_invalid",
+    "POST /v1/machines/{machine_id}/acknowledge": KEYS
+    + "machine_not_found machine_nothing_to_acknowledge machines_unavailable storage_full request_invalid",
     "GET /v1/datasets": KEYS,
     "POST /v1/datasets": KEYS + "name_invalid dataset_exists request_invalid storage_full",
     "GET /v1/datasets/{name}": KEYS + "name_invalid dataset_not_found",

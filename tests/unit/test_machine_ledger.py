@@ -305,6 +305,12 @@ def test_to_a_reader_nothing_was_heard_yet(tmp_path: Path) -> None:
         with pytest.raises(MachineNotFound, match="upload its recordings"):
             ledger.health("fan-3", latest=1)
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / FILE).parent.mkdir()
+    (tmp_path / FILE).touch()  # whoever was to make it was ended
+    assert states(tmp_path) == {}
+    assert (tmp_path / FILE).stat().st_size == 0
+    record(tmp_path, ".")
+    assert states(tmp_path) == {"fan-3": "normal"}
 
 
 def test_all_of_a_call_or_nothing(tmp_path: Path) -> None:
@@ -338,6 +344,8 @@ def test_a_file_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     db.close()
     with pytest.raises(MachinesUnavailable, match="has the format 2; 1 was expected"):
         Ledger(tmp_path, create=True)
+    with pytest.raises(MachinesUnavailable, match="has the format 2; 1 was expected"):
+        Ledger(tmp_path)
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:

@@ -1,0 +1,392 @@
+"""Machines over time, over HTTP: what uploads leave behind, and that it never stands in their way."""
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from api.keys import KeyStore
+from tests import sounds
+from tests.integration.servers import Serve, Server, eventually, is_problem
+from tests.integration.test_cli import signalml, succeeds
+
+WAV_TYPE = {"content-type": "audio/wav"}
+FILE = Path("machines") / "health.sqlite3"
+RECORDED_WITHIN_S = 2.0
+SEEN = {"by": "Ana", "note": "Bearing ordered"}
+
+
+@pytest.fixture(scope="module")
+def healthy() -> bytes:
+    """A sound that the network with random weights takes for a healthy one."""
+    return sounds.recording(sounds.fan(1.0))
+
+
+@pytest.fixture(scope="module")
+def faulty() -> bytes:
+    """A sound that it takes for a fault."""
+    return sounds.recording(sounds.sine(440, 16_000, 16_000))
+
+
+def judged(server: Server, wav: bytes, machine_id: str = "fan-3", **settings: Any) -> dict[str, Any]:
+    """The answer to a recording of a machine, on a connection of its own: any process may take it."""
+    url = f"{server.base_url}/v1/predict"
+    answer = httpx.post(
+        url, content=wav, headers=WAV_TYPE, params={"machine_id": machine_id}, trust_env=False, timeout=30, **settings
+    )
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def health(server: Server, machine_id: str = "fan-3", **parameters: int) -> dict[str, Any]:
+    """What is told of a machine."""
+    answer = server.client.get(f"/v1/machines/{machine_id}/health", params=parameters)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def heard(server: Server, machine_id: str = "fan-3") -> int:
+    """How many verdicts on a machine are told of; none of one that nobody knows."""
+    answer = server.client.get(f"/v1/machines/{machine_id}/health")
+    return sum(version["observations"] for version in answer.json().get("versions", ()))
+
+
+def recorded(server: Server, count: int, machine_id: str = "fan-3") -> None:
+    """Wait until so many verdicts are told of, and no more are."""
+    eventually(lambda: heard(server, machine_id) >= count, within_s=RECORDED_WITHIN_S)
+    assert heard(server, machine_id) == count
+
+
+def upload(server: Server, wav: bytes, count: int, before: int, machine_id: str = "fan-3") -> int:
+    """Upload a recording several times, wait until that is told of, and say how many there are now."""
+    for _ in range(count):
+        judged(server, wav, machine_id)
+    recorded(server, before + count, machine_id)
+    return before + count
+
+
+def metric(server: Server, line: str) -> float:
+    """The value of one line of /metrics; 0 where it is not there."""
+    shown = httpx.get(f"{server.base_url}/metrics", trust_env=False).text.splitlines()
+    return next((float(each.rpartition(" ")[2]) for each in shown if each.startswith(f"{line} ")), 0.0)
+
+
+def test_an_alarm_from_its_first_recording_to_the_next_alarm(
+    serve: Serve, home: Path, healthy: bytes, faulty: bytes
+) -> None:
+    """Two processes: raised by three faults, acknowledged, kept through a restart, cleared, and raised anew."""
+    server = serve(home, processes=2, inference_threads=1)
+    assert server.client.get("/v1/machines").json()["machines"] == []
+    count = upload(server, faulty, 2, before=upload(server, healthy, 2, before=0))
+    assert health(server)["state"] == "normal"
+    answer = judged(server, faulty)
+    recorded(server, count + 1)
+    found = health(server)
+    alarm = found["alarm"]
+    assert (found["state"], found["anomalous"], found["of"]) == ("alarm", 3, 5)
+    assert found["rule"] == {"raise_at": 3, "of": 5, "clear_at": 1}
+    assert (alarm["anomalous"], alarm["of"], alarm["version"]) == (3, 5, answer["model"]["version"])
+    assert (alarm["acknowledged"], alarm["cleared_at"]) == (None, None)
+    latest = found["latest"][0]
+    assert {name: latest[name] for name in ("verdict", "label", "score", "threshold")} == {
+        name: answer[name] for name in ("verdict", "label", "score", "threshold")
+    }
+    assert metric(server, 'signalml_machine_notable{machine_id="fan-3",state="alarm"}') == 1
+    assert metric(server, 'signalml_machines{state="alarm"}') == 1
+
+    seen = server.client.post("/v1/machines/fan-3/acknowledge", json=SEEN | {"alarm_id": alarm["id"]})
+    assert seen.status_code == 200
+    said = seen.json()["acknowledged"]
+    assert (said["by"], said["note"], said["key"]) == ("Ana", "Bearing ordered", None)
+    is_problem(server.client.post("/v1/machines/fan-3/acknowledge", json=SEEN), 409, "machine_nothing_to_acknowledge")
+    server.stop()
+
+    again = serve(home, processes=2, inference_threads=1)
+    (listed,) = again.client.get("/v1/machines").json()["machines"]
+    assert (listed["machine_id"], listed["state"], listed["alarm"]) == ("fan-3", "acknowledged", seen.json())
+    assert metric(again, 'signalml_machines{state="alarm"}') == 0
+    count = upload(again, healthy, 4, before=count + 1)
+    assert health(again)["state"] == "normal"
+    upload(again, faulty, 3, before=count)
+    found = health(again, latest=3)
+    assert found["state"] == "alarm"
+    new, old = found["alarms"]
+    assert new == found["alarm"]
+    assert new["id"] > old["id"] == alarm["id"]
+    assert new["acknowledged"] is None
+    assert old["acknowledged"] == said
+    assert old["cleared_at"] is not None
+    assert [each["verdict"] for each in found["latest"]] == ["anomalous"] * 3
+
+
+@pytest.fixture(scope="module")
+def remembering(original_home: Path, serve_for_all: Serve, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """A server with two processes that several tests leave machines with."""
+    home = Path(shutil.copytree(original_home, tmp_path_factory.mktemp("machines") / "home"))
+    return serve_for_all(home, processes=2, inference_threads=1)
+
+
+def test_recordings_of_no_machine_leave_nothing_behind(serve: Serve, home: Path, healthy: bytes) -> None:
+    """Without a machine_id there is no file, and no machine."""
+    server = serve(home)
+    for path in ("/inference", "/v1/predict", "/v1/predict/batch"):
+        assert server.client.post(path, files={"file": ("a.wav", healthy)}).status_code == 200
+    server.stop()
+    assert not (home / "machines").exists()
+
+
+def test_every_way_to_upload_counts(remembering: Server, healthy: bytes, faulty: bytes) -> None:
+    """One for /inference, one for /v1/predict, and one for each file of a batch that is judged, in their order."""
+    server, way = remembering, {"machine_id": "every-way"}
+    server.client.post("/inference", files={"file": ("a.wav", healthy)}, params=way).raise_for_status()
+    recorded(server, 1, "every-way")
+    judged(server, healthy, "every-way", follow_redirects=False)
+    recorded(server, 2, "every-way")
+    parts = [("file", (name, wav)) for name, wav in (("a", faulty), ("b", b"no sound"), ("c", healthy), ("d", faulty))]
+    answer = server.client.post("/v1/predict/batch", files=parts, params=way)
+    assert [item["error"] is None for item in answer.json()["results"]] == [True, False, True, True]
+    recorded(server, 5, "every-way")
+    verdicts = [each["verdict"] for each in health(server, "every-way")["latest"]]
+    assert verdicts[::-1] == ["normal", "normal", "anomalous", "normal", "anomalous"]
+
+
+def test_the_answer_is_the_same_with_and_without_a_machine(remembering: Server, healthy: bytes) -> None:
+    """A classifier knows no machines."""
+    plain = remembering.client.post("/v1/predict", content=healthy, headers=WAV_TYPE).json()
+    assert judged(remembering, healthy, "unheard-of") == plain
+
+
+@pytest.mark.parametrize("sent", ["fan/id_00", "fan%2Fid_00"])
+def test_a_machine_may_be_called_by_its_kind_and_its_id(remembering: Server, healthy: bytes, sent: str) -> None:
+    """As detectors call it, with a slash that a client may or may not escape."""
+    judged(remembering, healthy, "fan/id_00")
+    eventually(lambda: heard(remembering, sent) > 0, within_s=RECORDED_WITHIN_S)
+    assert health(remembering, sent)["machine_id"] == "fan/id_00"
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-a", "a/b/c", "a/", "/a", "..", "a/../b", "é", "a" * 65, "a\n"])
+def test_what_is_no_name_of_a_machine_is_refused(remembering: Server, healthy: bytes, name: str) -> None:
+    """Before anything is judged; a machine of that name is remembered by nobody."""
+    for path in ("/inference", "/v1/predict", "/v1/predict/batch"):
+        answer = remembering.client.post(path, files={"file": ("a.wav", healthy)}, params={"machine_id": name})
+        assert "machine_id" in is_problem(answer, 422, "request_invalid")["detail"]
+    assert name not in {machine["machine_id"] for machine in remembering.client.get("/v1/machines").json()["machines"]}
+
+
+def test_an_unknown_machine_is_said(remembering: Server) -> None:
+    """404 with its code, to whoever reads and whoever acknowledges."""
+    is_problem(remembering.client.get("/v1/machines/nobody/health"), 404, "machine_not_found")
+    is_problem(remembering.client.post("/v1/machines/nobody/acknowledge", json=SEEN), 404, "machine_not_found")
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"by": ""}, {"by": "Ana", "note": "x" * 501}, {"by": "A\nB"}, {"by": "A", "x": 1}]
+)
+def test_an_acknowledgement_says_who(remembering: Server, body: dict[str, Any]) -> None:
+    """And has no more to it than it may have."""
+    is_problem(remembering.client.post("/v1/machines/fan-3/acknowledge", json=body), 422, "request_invalid")
+
+
+def test_uploads_at_once_are_each_counted_once(remembering: Server, healthy: bytes, faulty: bytes) -> None:
+    """Two processes and eight clients: as many verdicts as answers, and each machine its own."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: judged(remembering, (healthy, faulty)[i % 2], f"crowd-{i % 2}"), range(120)))
+    for machine_id, state in (("crowd-0", "normal"), ("crowd-1", "alarm")):
+        recorded(remembering, 60, machine_id)
+        assert health(remembering, machine_id)["state"] == state
+
+
+def test_a_version_that_was_promoted_later_has_a_record_of_its_own(
+    serve: Serve, two_models: tuple[Path, str, str], tmp_path: Path, healthy: bytes
+) -> None:
+    """The one that was heard last comes first."""
+    home, first, second = two_models
+    server = serve(Path(shutil.copytree(home, tmp_path / "home")))
+    upload(server, healthy, 2, before=0)
+    server.client.put("/v1/models/aliases/champion", json={"version": second}).raise_for_status()
+    upload(server, healthy, 1, before=2)
+    found = health(server)
+    assert [(each["version"], each["observations"]) for each in found["versions"]] == [(second, 1), (first, 2)]
+    assert found["version"] == second
+
+
+def test_the_rule_is_set_by_the_environment(serve: Serve, home: Path, faulty: bytes) -> None:
+    """One of one raises."""
+    server = serve(home, alarm_raise=1, alarm_of=1, alarm_clear=0)
+    upload(server, faulty, 1, before=0)
+    assert health(server)["state"] == "alarm"
+    assert health(server)["rule"] == {"raise_at": 1, "of": 1, "clear_at": 0}
+
+
+def test_a_rule_that_contradicts_itself_stops_the_start(home: Path) -> None:
+    """With a sentence that names the setting and what was expected."""
+    done = signalml(home, "serve", alarm_raise=3, alarm_of=2)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: SIGNALML_ALARM_CLEAR=1: ")
+    assert "raised by 3 of 2" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_predict_key_reads_and_an_admin_key_acknowledges(serve: Serve, home: Path, faulty: bytes) -> None:
+    """And the acknowledgement has the name of the key, whatever its holder says."""
+    keys = KeyStore(home)
+    line, room = ({"x-api-key": keys.create(*key)} for key in (("line", "predict"), ("control-room", "admin")))
+    server = serve(home, require_api_key=True)
+    url = "/v1/machines/fan-3"
+    is_problem(server.client.get("/v1/machines"), 401, "api_key_missing")
+    is_problem(server.client.get(f"{url}/health"), 401, "api_key_missing")
+    for _ in range(3):
+        params = {"machine_id": "fan-3"}
+        server.client.post("/v1/predict", content=faulty, headers=WAV_TYPE | line, params=params).raise_for_status()
+
+    def state() -> str:
+        return str(server.client.get(f"{url}/health", headers=line).json().get("state"))
+
+    eventually(lambda: state() == "alarm", within_s=RECORDED_WITHIN_S)
+    is_problem(server.client.post(f"{url}/acknowledge", json=SEEN, headers=line), 403, "api_key_scope_missing")
+    seen = server.client.post(f"{url}/acknowledge", json=SEEN, headers=room)
+    assert (seen.json()["acknowledged"]["by"], seen.json()["acknowledged"]["key"]) == ("Ana", "control-room")
+    assert state() == "acknowledged"
+
+
+# Never in the way of uploads
+
+
+def test_told_to_stop_it_records_first_what_it_has_answered(serve: Serve, home: Path, healthy: bytes) -> None:
+    """Whoever was answered is remembered, though the process is told to stop at that very moment."""
+    server = serve(home, processes=2, inference_threads=1)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: judged(server, healthy), range(40)))
+    server.stop()
+    recorded(serve(home), 40)
+
+
+def test_killed_it_forgets_nothing_that_was_told_of(serve: Serve, home: Path, healthy: bytes, faulty: bytes) -> None:
+    """kill -9 on everything: what was once read is read again, and the record goes on."""
+    server = serve(home, processes=2, inference_threads=1)
+    count = upload(server, faulty, 3, before=0)
+    children = server.processes()[1:]
+    server.kill(signal.SIGKILL)
+    for child in children:
+        child.kill()
+    again = serve(home)
+    assert health(again)["state"] == "alarm"
+    recorded(again, count)
+    upload(again, healthy, 1, before=count)
+
+
+def test_a_record_that_somebody_else_holds_delays_no_answer(serve: Serve, home: Path, healthy: bytes) -> None:
+    """Uploads are answered at once while another process writes for seconds; then they are told of."""
+    server = serve(home)
+    upload(server, healthy, 1, before=0)
+    with closing(sqlite3.connect(home / FILE, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        start = time.monotonic()
+        for _ in range(5):
+            judged(server, healthy)
+        assert time.monotonic() - start < 1.5
+        assert heard(server) == 1
+        db.execute("ROLLBACK")
+    recorded(server, 6)
+    assert metric(server, "signalml_observations_not_recorded_total") == 0
+
+
+def _complaints(server: Server) -> list[str]:
+    lines = [line for line in server.lines() if line["logger"] == "signalml.machines"]
+    return [line["message"] for line in lines if line["level"] == "error"]
+
+
+def test_a_damaged_record_fails_no_upload_and_is_begun_anew(serve: Serve, home: Path, healthy: bytes) -> None:
+    """Uploads are answered; the loss is counted, logged once and told as 503; without the file it goes on."""
+    (home / FILE).parent.mkdir()
+    (home / FILE).write_bytes(b"not a database at all" * 100)
+    server = serve(home)
+    for _ in range(4):
+        assert judged(server, healthy)["verdict"] == "normal"
+    lost = "signalml_observations_not_recorded_total"
+    eventually(lambda: metric(server, lost) == 4, within_s=RECORDED_WITHIN_S)
+    assert metric(server, "signalml_machines_readable") == 0
+    for answer in (
+        server.client.get("/v1/machines"),
+        server.client.get("/v1/machines/fan-3/health"),
+        server.client.post("/v1/machines/fan-3/acknowledge", json=SEEN),
+    ):
+        assert str(home) not in is_problem(answer, 503, "machines_unavailable")["detail"]
+    (complaint,) = _complaints(server)
+    assert "file is not a database" in complaint
+    (home / FILE).unlink()
+    upload(server, healthy, 2, before=0)
+    assert metric(server, lost) == 4
+    assert metric(server, "signalml_machines_readable") == 1
+
+
+def test_a_record_that_is_removed_is_begun_anew(serve: Serve, home: Path, healthy: bytes) -> None:
+    """A running service notices, and writes into no file that nobody can read."""
+    server = serve(home)
+    upload(server, healthy, 3, before=0)
+    shutil.rmtree(home / "machines")
+    upload(server, healthy, 2, before=0)
+
+
+@pytest.fixture
+def full(home: Path) -> Iterator[Path]:
+    """A real disk for the record that has no room; the file to remove from it to make some."""
+    folder = home / "machines"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no tmpfs can be mounted here: that takes root and CAP_SYS_ADMIN")
+    ballast = folder / "ballast"
+    try:
+        with ballast.open("wb") as file:
+            file.write(bytes(shutil.disk_usage(folder).free))
+        yield ballast
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_fails_no_upload(serve: Serve, home: Path, full: Path, healthy: bytes) -> None:
+    """Uploads are answered and the loss is counted; once there is room, what comes then is told of."""
+    server = serve(home)
+    for _ in range(4):
+        assert judged(server, healthy)["verdict"] == "normal"
+    eventually(lambda: metric(server, "signalml_observations_not_recorded_total") == 4, within_s=RECORDED_WITHIN_S)
+    assert len(_complaints(server)) >= 1
+    full.unlink()
+    upload(server, healthy, 2, before=0)
+    server.stop()
+
+
+# The command line
+
+
+def test_the_command_line_lists_shows_and_acknowledges(serve: Serve, home: Path, healthy: bytes, faulty: bytes) -> None:
+    """While the service runs: all machines, one machine, and an alarm that somebody has seen."""
+    assert "No machines yet" in succeeds(home, "machines")
+    server = serve(home)
+    upload(server, healthy, 1, 0, "fan-4")
+    upload(server, faulty, 3, 0)
+    header, *rows = succeeds(home, "machines").splitlines()
+    assert header.split()[:2] == ["machine", "state"]
+    assert [row.split()[:2] for row in rows] == [["fan-3", "alarm"], ["fan-4", "normal"]]
+    said = succeeds(home, "machines", "fan-3", "--acknowledge", "Bearing [bold]ordered", "--by", "Ana")
+    assert said == "alarm 1 of fan-3 is acknowledged"
+    assert health(server)["state"] == "acknowledged"
+    shown = succeeds(home, "machines", "fan-3")
+    assert "3 of the last 3" in shown
+    assert "Ana: Bearing [bold]ordered" in shown
+    for arguments in (("fan-3", "--acknowledge", "again"), ("nobody",), ("--acknowledge", "of what")):
+        refused = signalml(home, "machines", *arguments)
+        assert refused.returncode != 0
+        assert "Traceback" not in refused.stderr
