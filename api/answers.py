@@ -119,7 +119,7 @@ class RecordingQuality(Wire):
 class Unjudged(Wire):
     """Why a recording cannot be judged."""
 
-    why: Literal["silence", "too_quiet", "clipped", "band_limited"] = Field(examples=["clipped"])
+    why: Literal["silence", "too_quiet", "clipped", "band_limited", "foreign"] = Field(examples=["clipped"])
     detail: str = Field(examples=["4.2% of its samples are at full scale; at most 1.0% can be judged: turn it down."])
     """What was found and what was expected."""
 

@@ -27,6 +27,7 @@ one of the highest score.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, NamedTuple, Self
@@ -254,7 +255,7 @@ class Predictor:
         known = self._detector is not None and self._detector.knows(machine) is not None
         naming = self.bundle.content.naming
         return Verdict(
-            unusable=None if self._detector is None else self._detector.unusable(recording.quality, heard),
+            unusable=self._unusable(recording.quality, heard, machine, worst),
             timeline=timeline,
             worst=worst,
             threshold=self.decision.threshold,
@@ -334,6 +335,15 @@ class Predictor:
         healthy = max(probabilities[i] for i in self.labels.normal)
         # Both can round to 0 in float32 only if a third class has everything, and every class is one of the two.
         return fault / (fault + healthy)
+
+    def _unusable(
+        self, quality: Quality, heard: Sequence[Heard], machine: str | None, worst: Window
+    ) -> Unusable | None:
+        """Why a recording is not judged. What is anomalous is never dismissed as no machine's: it may be the fault."""
+        if self._detector is None:
+            return None
+        found = self._detector.unusable(quality, heard)
+        return found if found is not None or worst.anomaly else self._detector.foreign(heard, machine)
 
     def _reasons(self, window: Window, heard: Heard | None, quality: Quality) -> Reasons | None:
         if self._detector is None or window.novelty is None or heard is None:

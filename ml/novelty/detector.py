@@ -23,13 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.audio import Quality
-from ml.errors import BundleDamaged, SpecError
+from ml.errors import BundleDamaged, InvalidParameter, SpecError
 from ml.features import FeatureExtractor, FeatureSpec
 from ml.novelty.engine import Engine, State
 from ml.novelty.engines import by_name
+from ml.novelty.guard import Guard
 from ml.novelty.heard import Heard, hear
 from ml.novelty.reference import Reasons, Reference
-from ml.novelty.usable import Unusable, unusable
+from ml.novelty.usable import Unusable, foreign, unusable
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Detector:
         scales: ``(engines, machines)``, what each measures on a healthy recording.
         calibration: scores of healthy recordings.
         reference: what healthy recordings sounded like.
+        guard: against sound that is no machine.
     """
 
     spec: FeatureSpec
@@ -88,6 +90,7 @@ class Detector:
     scales: NDArray[np.float64]
     calibration: Calibration
     reference: Reference
+    guard: Guard
 
     @cached_property
     def extractor(self) -> FeatureExtractor:
@@ -128,6 +131,12 @@ class Detector:
         """Why a recording cannot be judged; None where it can."""
         return unusable(quality, clips, self.reference, self.spec)
 
+    def foreign(self, clips: Sequence[Heard], machine: str | None = None) -> Unusable | None:
+        """Why a recording is taken for no machine's, whatever its spectrum; None where it may be one's."""
+        known = self.knows(machine)
+        index = None if known is None else self.machines.index(known)
+        return foreign(max(self.guard.beyond(clip, index) for clip in clips))
+
     # Files
 
     def to_bytes(self) -> tuple[bytes, bytes]:
@@ -145,6 +154,8 @@ class Detector:
         }
         arrays |= {"scales": self.scales}
         arrays |= {f"calibration/{name}": getattr(self.calibration, name) for name in CALIBRATION_ARRAYS}
+        arrays |= {f"guard/{name}": array for name, array in self.guard.state.items()}
+        arrays |= {"guard_scales": self.guard.scales, "guard_most": self.guard.most}
         arrays |= {f"reference/{name}": array for name, array in self.reference.to_arrays().items()}
         archive = io.BytesIO()
         np.savez_compressed(archive, allow_pickle=False, **arrays)
@@ -171,6 +182,7 @@ class Detector:
                 scales=held["scales"],
                 calibration=Calibration(*(held[f"calibration/{name}"] for name in CALIBRATION_ARRAYS)),
                 reference=Reference.from_arrays(described["recordings"], _below("reference", held)),
+                guard=Guard(_below("guard", held), held["guard_scales"], held["guard_most"]),
             )
             if detector.scales.shape != (len(engines), len(detector.machines)) or not (detector.scales > 0).all():
                 raise ValueError(f"its scales have the shape {detector.scales.shape}, or are not above 0")
@@ -178,7 +190,17 @@ class Detector:
                 raise ValueError("its reference names a machine that is not there")
             silent = detector.hear(np.zeros(detector.spec.clip_samples, np.float32))
             detector.reasons(silent, detector.measure(silent), None)
-        except (ValueError, KeyError, TypeError, IndexError, OSError, SpecError, zipfile.BadZipFile) as error:
+            detector.foreign([silent], detector.machines[-1])
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            IndexError,
+            OSError,
+            SpecError,
+            InvalidParameter,
+            zipfile.BadZipFile,
+        ) as error:
             raise BundleDamaged(f"The detector cannot be read: {error}") from error
         return detector
 

@@ -9,6 +9,7 @@ from ml.errors import TooFewRecordings
 from ml.features import FeatureSpec
 from ml.novelty.detector import Calibration, Detector, measured_by
 from ml.novelty.engine import Engine, State
+from ml.novelty.guard import Guard
 from ml.novelty.reference import Healthy, Reference
 
 Measures = NDArray[np.float64]
@@ -48,7 +49,9 @@ def fit(
     scales = _scales(within if sessions is None else work.left_out(sessions), work.of, len(machines))
     states = work.fit(np.ones(len(recordings), bool))
     calibration = _calibration(within, work, scales)
-    return Detector(spec, tuple(engines), states, machines, scales, calibration, Reference.of(recordings, machines))
+    guard = _guard(recordings, machines)
+    reference = Reference.of(recordings, machines)
+    return Detector(spec, tuple(engines), states, machines, scales, calibration, reference, guard)
 
 
 def enough(machines: Sequence[str]) -> bool:
@@ -113,6 +116,16 @@ class _Work:
             if len(names) > 1:
                 several, fold[mine] = True, place * min(FOLDS, len(names)) // len(names)
         return fold if several else None
+
+
+def _guard(recordings: Sequence[Healthy], machines: Sequence[str]) -> Guard:
+    work = _Work([Guard.engine], recordings, machines, lambda _number, _total: None)
+    found = work.left_out(work.blocks())
+    scales = _scales(found, work.of, len(machines))
+    calibration = _calibration(found, work, scales)
+    most = np.array([float(scores.max()) for scores in (calibration.named, calibration.unnamed)])
+    (state,) = work.fit(np.ones(len(recordings), bool))
+    return Guard(state, scales[0], most / (1 - most))
 
 
 def _scales(found: Sequence[Measures | None], of: NDArray[np.int64], machines: int) -> NDArray[np.float64]:

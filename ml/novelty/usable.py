@@ -8,10 +8,11 @@ import numpy as np
 
 from ml.audio import Quality
 from ml.features import FeatureSpec
+from ml.novelty.guard import BEYOND
 from ml.novelty.heard import Heard
 from ml.novelty.reference import LINEAR_BANDS, Reference, linear_levels
 
-Why = Literal["silence", "too_quiet", "clipped", "band_limited"]
+Why = Literal["silence", "too_quiet", "clipped", "band_limited", "foreign"]
 # So far below the quietest healthy recording there is a machine that stands still or a microphone that is off.
 QUIETER_DB = 30.0
 # Where no healthy recording was clipped, this share of samples at full scale is distortion and no mishap.
@@ -58,6 +59,21 @@ def unusable(quality: Quality, clips: Sequence[Heard], reference: Reference, spe
             "the input down.",
         )
     return _band_limited(clips, reference, spec)
+
+
+def foreign(beyond: float) -> Unusable | None:
+    """Say why a recording is taken for no machine's; None where it may be one's.
+
+    Args:
+        beyond: from :meth:`ml.novelty.guard.Guard.beyond`, of its most lively window.
+    """
+    if beyond <= BEYOND:
+        return None
+    return Unusable(
+        "foreign",
+        f"It moves {beyond:.1f} times as much as any healthy recording did; at most {BEYOND} times was expected: is it "
+        "the machine alone that is heard?",
+    )
 
 
 def _band_limited(clips: Sequence[Heard], reference: Reference, spec: FeatureSpec) -> Unusable | None:

@@ -1,0 +1,251 @@
+"""One verdict from two minds: a classifier that names known faults, and a detector of what is far from healthy."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ml import bundle
+from ml.audio import Recording
+from ml.bundle import Bundle, Content, Decision, GoldenClip
+from ml.errors import BundleDamaged
+from ml.features import FeatureExtractor
+from ml.golden import golden_clip
+from ml.labels import DETECTOR_LABELS
+from ml.novelty import DEFAULT, Detector, Healthy, by_name, fit, hear
+from ml.predictor import Predictor, Verdict
+from ml.registry import Registry
+from ml.training.hearing import detector_spec
+from tests import sounds
+
+RATE_HZ, SECONDS = 22_050, 10.0
+NEVER = Decision(1.0, None, "never")
+ALWAYS = Decision(0.0, None, "always")
+
+
+def fan(seed: int, seconds: float = SECONDS) -> NDArray[np.float64]:
+    """A healthy fan, ``(frames, 1)``."""
+    return sounds.fan(seconds, rate_hz=RATE_HZ, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def classifier(original_home: Path) -> Content:
+    """A network with random weights, which takes some sounds for faults."""
+    return Registry(original_home).predictor("champion").bundle.content
+
+
+@pytest.fixture(scope="module")
+def detector(classifier: Content) -> Detector:
+    """Of one fan, at the classifier's rate."""
+    spec = detector_spec(classifier.spec)
+    extractor = FeatureExtractor(spec)
+    healthy = [
+        Healthy((hear(extractor, fan(seed)[:, 0].astype(np.float32)),), "fan/id_00", "one", f"{seed}.wav", -25.6)
+        for seed in range(8)
+    ]
+    return fit(spec, [by_name(name) for name in DEFAULT], healthy)
+
+
+def both(classifier: Content, detector: Detector, decision: Decision, naming: Decision) -> Predictor:
+    """A model of two minds."""
+    content = dataclasses.replace(classifier, decision=decision, detector=detector, naming=naming)
+    return Predictor(Bundle("both", "", content))
+
+
+def alone(classifier: Content, detector: Detector, decision: Decision) -> Predictor:
+    """A detector and nothing else."""
+    golden = GoldenClip(golden_clip(), ())
+    return Predictor(
+        Bundle("alone", "", Content(classifier.spec, DETECTOR_LABELS, decision, {}, None, golden, detector))
+    )
+
+
+def judged(predictor: Predictor, samples: NDArray[np.float64], rate_hz: int = RATE_HZ) -> Verdict:
+    """Through a float WAV, with reasons."""
+    return predictor.predict(recorded(predictor, samples, rate_hz), "id_00", reasons=True)
+
+
+def recorded(predictor: Predictor, samples: NDArray[np.float64], rate_hz: int = RATE_HZ) -> Recording:
+    """As the model decodes it."""
+    return predictor.decode(sounds.recording(samples, "float32", rate_hz))
+
+
+def far(seed: int) -> NDArray[np.float64]:
+    """The fan with a loud tone."""
+    return fan(seed) + sounds.sine(3000.0, round(SECONDS * RATE_HZ), RATE_HZ, amplitude=0.1)
+
+
+# The rule
+
+
+@pytest.mark.parametrize(
+    ("detector_says", "classifier_says", "word"),
+    [
+        (NEVER, NEVER, "normal"),
+        (ALWAYS, NEVER, "unknown_fault"),
+        (NEVER, ALWAYS, "known"),
+        (ALWAYS, ALWAYS, "known"),
+    ],
+)
+def test_the_rule_of_two_minds(
+    classifier: Content, detector: Detector, detector_says: Decision, classifier_says: Decision, word: str
+) -> None:
+    """Line by line: what the classifier names is named; what only the detector hears is unknown; else normal."""
+    predictor = both(classifier, detector, detector_says, classifier_says)
+    verdict = judged(predictor, fan(100))
+    worst = verdict.worst
+    assert worst.novelty is not None
+    assert worst.score == worst.novelty.score
+    assert worst.anomaly is (word != "normal")
+    if word == "known":
+        faults = [predictor.labels.classes[i] for i in predictor.labels.faults]
+        most = max(faults, key=lambda label: worst.probabilities[predictor.labels.classes.index(label)])
+        assert worst.label == most
+    else:
+        assert worst.label.name == word if word != "normal" else not worst.label.anomalous
+    assert verdict.naming_threshold == classifier_says.threshold
+
+
+def test_the_classifier_says_the_same_beside_a_detector(classifier: Content, detector: Detector) -> None:
+    """Its probabilities and its own score are those of the classifier alone, to the bit."""
+    single = Predictor(Bundle("single", "", classifier))
+    verdict = judged(both(classifier, detector, NEVER, NEVER), far(1))
+    before = single.predict(recorded(single, far(1)))
+    assert verdict.worst.probabilities == before.worst.probabilities
+    assert verdict.worst.fault_score == before.worst.score
+    assert before.worst.novelty is None
+    assert (before.unusable, before.reasons, before.p_value, before.naming_threshold) == (None, None, None, None)
+
+
+def test_a_shared_spectrum_changes_no_probability(classifier: Content, detector: Detector) -> None:
+    """Where both minds hear the same spectrum it is computed once: the features are those of the classifier alone."""
+    spec = dataclasses.replace(
+        classifier.spec, n_mfcc=None, n_fft=1024, hop_length=512, silent_frames=0, level="clip_mean"
+    )
+    shared = dataclasses.replace(spec, dynamic_range_db=None, level="as_recorded")
+    extractor, raw = FeatureExtractor(spec), FeatureExtractor(shared)
+    clip = far(2)[:, 0].astype(np.float32)
+    np.testing.assert_array_equal(extractor.levelled(hear(raw, clip).log_mel.copy()), extractor.log_mel(clip))
+
+
+def test_an_anomalous_window_speaks_before_a_higher_score(classifier: Content, detector: Detector) -> None:
+    """A tone in the second half of a long recording: that window speaks, and the timeline says when."""
+    quiet, loud = fan(3, seconds=11), far(4)
+    predictor = alone(classifier, detector, Decision(0.85, None, "by the test"))
+    verdict = judged(predictor, np.concatenate([quiet, loud]))
+    assert [window.anomaly for window in verdict.timeline] == [False, *[True] * (len(verdict.timeline) - 1)]
+    assert verdict.worst.start_s > 4
+
+
+# A detector alone
+
+
+def test_a_detector_alone_knows_no_classes(classifier: Content, detector: Detector) -> None:
+    """No probabilities, a p-value, reasons, and the message of an unknown fault."""
+    predictor = alone(classifier, detector, Decision(0.8, 0.1, "by the test"))
+    verdict = judged(predictor, far(5))
+    assert (verdict.word, verdict.message) == ("anomalous", "Unknown fault")
+    assert (verdict.classes, verdict.worst.probabilities) == ((), ())
+    assert verdict.p_value == pytest.approx(1 / 9)
+    assert verdict.machine_known
+    assert verdict.reasons is not None
+    assert verdict.reasons.bands[0].low_hz < 3000 < verdict.reasons.bands[0].high_hz
+    fine = judged(predictor, fan(6))
+    assert (fine.word, fine.message) == ("normal", "Component OK")
+
+
+def test_it_is_written_read_and_proved(classifier: Content, detector: Detector, tmp_path: Path) -> None:
+    """A bundle of a detector alone goes through the registry, and answers as before."""
+    registry = Registry(tmp_path)
+    predictor = alone(classifier, detector, Decision(0.8, 0.1, "by the test"))
+    novelty = predictor.golden_answer(predictor.decode(golden_clip()))[-1]
+    content = dataclasses.replace(predictor.bundle.content, golden=GoldenClip(golden_clip(), (), novelty))
+    with registry.incoming() as folder:
+        bundle.write(folder, "alone", content, None)
+        version = registry.add(folder)
+    registry.promote(version)
+    served = registry.predictor("champion")
+    assert judged(served, far(7)).worst == judged(predictor, far(7)).worst
+    exported = tmp_path / "alone.zip"
+    registry.export(version, exported)
+    assert Registry(tmp_path / "edge").add_archive(exported) == version
+
+
+def test_another_answer_to_the_golden_clip_is_refused(classifier: Content, detector: Detector) -> None:
+    """A detector that was changed answers its golden clip otherwise."""
+    from ml.errors import GoldenClipFailed
+
+    content = alone(classifier, detector, ALWAYS).bundle.content
+    content = dataclasses.replace(content, golden=GoldenClip(golden_clip(), (), 0.123))
+    with pytest.raises(GoldenClipFailed, match=r"0\.123"):
+        Predictor.load(Bundle("changed", "", content))
+
+
+@pytest.mark.parametrize("naming", [None, NEVER])
+def test_a_bundle_of_contradictions_is_refused(
+    classifier: Content, detector: Detector, naming: Decision | None
+) -> None:
+    """A classifier's own threshold without a detector, or a detector beside a classifier without one."""
+    with pytest.raises(BundleDamaged, match="own threshold"):
+        dataclasses.replace(classifier, detector=None if naming else detector, naming=naming)
+    with pytest.raises(BundleDamaged, match="neither a network nor a detector"):
+        dataclasses.replace(classifier, litert=None)
+
+
+# What cannot be judged
+
+
+def lowpassed(samples: NDArray[np.float64], above_hz: float) -> NDArray[np.float64]:
+    """Without anything above a frequency."""
+    spectrum = np.fft.rfft(samples[:, 0])
+    spectrum[np.fft.rfftfreq(len(samples), 1 / RATE_HZ) > above_hz] = 0
+    return np.fft.irfft(spectrum, len(samples))[:, None]
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "why", "says"),
+    [
+        (lambda fan: np.zeros_like(fan), "silence", "same value"),
+        (lambda fan: fan * 1e-3, "too_quiet", "does the machine run"),
+        (lambda fan: np.clip(fan * 20, -1, 1), "clipped", "full scale"),
+        (lambda fan: lowpassed(fan, 4000.0), "band_limited", "nothing in it above"),
+        (lambda fan: lowpassed(fan, 9000.0), "band_limited", "nothing in it above"),
+    ],
+)
+def test_what_cannot_be_judged_is_said(
+    classifier: Content, detector: Detector, spoilt: object, why: str, says: str
+) -> None:
+    """A dead, far, clipped or muffled microphone: neither normal nor anomalous, and why."""
+    verdict = judged(alone(classifier, detector, NEVER), spoilt(fan(8)))  # type: ignore[operator]  # a lambda above
+    assert verdict.word == "unusable"
+    assert verdict.unusable is not None
+    assert verdict.unusable.why == why
+    assert says in verdict.message
+
+
+def test_a_recording_at_half_the_rate_is_not_judged(classifier: Content, detector: Detector) -> None:
+    """8 kHz in, where it has learned from 22 kHz: what it would need is not in it."""
+    verdict = judged(alone(classifier, detector, NEVER), sounds.fan(SECONDS, rate_hz=8_000, seed=9), rate_hz=8_000)
+    assert verdict.unusable is not None
+    assert verdict.unusable.why == "band_limited"
+
+
+@pytest.mark.parametrize("gain", [0.25, 1.0, 2.0])
+def test_a_healthy_fan_is_judged_at_any_sensible_gain(classifier: Content, detector: Detector, gain: float) -> None:
+    """12 dB softer, 6 dB louder: usable, and the score hardly moves."""
+    predictor = alone(classifier, detector, NEVER)
+    usual, moved = judged(predictor, fan(10)), judged(predictor, fan(10) * gain)
+    assert moved.word == "normal"
+    assert moved.worst.score == pytest.approx(usual.worst.score, abs=0.01)
+
+
+def test_a_sound_that_is_no_machine_is_not_healthy(classifier: Content, detector: Detector) -> None:
+    """Bursts of noise in the fan's own spectrum: not judged, unless the detector hears a fault in it anyway."""
+    gate = (np.arange(round(SECONDS * RATE_HZ)) % RATE_HZ < RATE_HZ // 2)[:, None]
+    bursts = fan(11) * (0.1 + gate)
+    verdict = judged(alone(classifier, detector, NEVER), bursts)
+    assert verdict.unusable is not None
+    assert verdict.unusable.why == "foreign"
+    assert judged(alone(classifier, detector, ALWAYS), bursts).word == "anomalous"
