@@ -90,6 +90,9 @@ class Server:
         settings: ``body_timeout_s=2`` is SIGNALML_BODY_TIMEOUT_S.
     """
 
+    # What Python is started with; another one may change a constant first.
+    launched: Sequence[str] = ("-m", "cli.main")
+
     def __init__(self, home: Path, folder: Path, **settings: object) -> None:
         self.home = home
         self.folder = folder
@@ -106,7 +109,7 @@ class Server:
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = environment(home=self.home, port=self.port, **self._settings) | {"TMPDIR": str(self.folder)}
         with self._log.open("wb") as log:
-            command = [sys.executable, "-m", "cli.main", "serve"]
+            command = [sys.executable, *self.launched, "serve"]
             self._process = subprocess.Popen(command, cwd=self.folder, env=settings, stdout=log, stderr=log)
         self.client = httpx.Client(base_url=self.base_url, trust_env=False, timeout=30)
         return self
