@@ -21,7 +21,7 @@ from ml.novelty.engines import ENGINES
 from ml.training import require_packages
 
 if TYPE_CHECKING:
-    from ml.novelty.comparison import Comparison, Rejection, Row
+    from ml.novelty.comparison import Comparison, Refusal, Rejection, Row
 
 
 def compare(
@@ -117,6 +117,13 @@ def _rejections(rejections: "Sequence[Rejection]") -> Table:
     table = Table("learned from", "engines", "sounds", *(f"rejected at {rate:.0%}" for rate in STATED), box=None)
     for each in rejections:
         table.add_row(each.bench, each.contender, str(each.n), *map(_shown, each.rejected))
+    return table
+
+
+def _refusals(refusals: "Sequence[Refusal]") -> Table:
+    table = Table("learned from", "of", "n", "not judged", box=None)
+    for each in refusals:
+        table.add_row(each.bench, each.what, str(each.n), _shown(each.refused))
     return table
 
 

@@ -23,7 +23,18 @@ from ml.evaluation.intervals import DRAWS, FEWEST_GROUPS
 from ml.evaluation.judging import gain_of
 from ml.features import FeatureExtractor, FeatureSpec
 from ml.novelty.baseline import Baseline, as_published
-from ml.novelty.comparison import STATED, Comparison, Rejection, Spectrum, Tried, machine_at, rejection, rows
+from ml.novelty.comparison import (
+    STATED,
+    Comparison,
+    Refusal,
+    Rejection,
+    Spectrum,
+    Tried,
+    What,
+    machine_at,
+    rows,
+    shares,
+)
 from ml.novelty.detector import Detector, Novelty
 from ml.novelty.engine import Engine
 from ml.novelty.engines import DEFAULT, ENGINES, by_name
@@ -95,6 +106,7 @@ def compare(
         bar=BAR,
         rows=tuple(rows(work.tried, BAR, seed)),
         rejections=tuple(work.rejections),
+        refusals=tuple(work.refusals),
         spectra=tuple(work.spectra),
         tried={name: tuple(tried) for name, tried in work.tried.items()},
         notes=tuple(_notes(dataset, len(copies), every, work.tried[BAR])),
@@ -142,6 +154,7 @@ class _Work:
         self.total = self._done = 0
         self.tried: defaultdict[str, list[Tried]] = defaultdict(list)
         self.rejections: list[Rejection] = []
+        self.refusals: list[Refusal] = []
         self.spectra: list[Spectrum] = []
 
     def try_all(self, bench: Bench, contenders: Mapping[str, _Contender]) -> None:
@@ -156,6 +169,8 @@ class _Work:
                 self.tried[name] += [_try(detector, entry, bench, heard[own]) for entry in fold.tried]
             if self._sounds:
                 self.rejections.append(_rejected(name, bench, detectors, heard[own].others, self._seed))
+            if name == BEST:
+                self.refusals += _refused(bench, detectors, heard[own], self._seed)
 
     def _listen(self, spec: FeatureSpec, bench: Bench) -> _Sounds:
         plain = [self._source(entry, 0.0) for entry in bench.entries]
@@ -202,8 +217,25 @@ def _rejected(
     name: str, bench: Bench, detectors: Sequence[Detector], sounds: Sequence[tuple[Heard, ...]], seed: int
 ) -> Rejection:
     scores = np.array([[_worst(detector, sound, None).score for sound in sounds] for detector in detectors])
-    thresholds = [[threshold_at(detector.calibration.unnamed, rate) for rate in STATED] for detector in detectors]
-    return rejection(name, bench.name, scores, np.array(thresholds), seed)
+    thresholds = np.array(
+        [[threshold_at(detector.calibration.unnamed, rate) for rate in STATED] for detector in detectors]
+    )
+    above = (scores[:, :, None] > thresholds[:, None]).mean(axis=0)
+    return Rejection(contender=name, bench=bench.name, n=len(sounds), rejected=shares(above, seed))
+
+
+def _refused(bench: Bench, detectors: Sequence[Detector], heard: _Sounds, seed: int) -> Iterator[Refusal]:
+    """What the detectors of a bench do not judge: of the recordings that they are tried on, and of other sounds."""
+    found: defaultdict[What, defaultdict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for fold, detector in zip(bench.folds, detectors, strict=True):
+        for entry in fold.tried:
+            refused = detector.foreign(heard.gained[entry.path], name_of(entry)) is not None
+            found[entry.label][entry.path].append(refused)
+        for number, sound in enumerate(heard.others):
+            found["no machine"][str(number)].append(detector.foreign(sound) is not None)
+    for what, flags in found.items():
+        (share,) = shares(np.array([[np.mean(each)] for each in flags.values()]), seed)
+        yield Refusal(bench=bench.name, what=what, n=len(flags), refused=share)
 
 
 def _spectra(bench: Bench, heard: Mapping[str, tuple[Heard, ...]], spec: FeatureSpec) -> Iterator[Spectrum]:

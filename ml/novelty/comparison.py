@@ -18,6 +18,7 @@ from ml.novelty.holding_out import name_of
 # False-alarm rates that thresholds are stated for.
 STATED = (0.05, 0.01)
 RowKind = Literal["all", "kind", "id"]
+What = Literal["normal", "abnormal", "no machine"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,23 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """How many recordings a detector does not judge, since it takes them for no machine's; whatever its engines.
+
+    Attributes:
+        bench: what the detectors had learned to know.
+        what: recordings that they had not learned from, or other sounds.
+        n: how many; what several folds' detectors heard is counted once.
+        refused: the share.
+    """
+
+    bench: str
+    what: What
+    n: int
+    refused: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spectrum:
     """The mean spectrum of a machine without its level, healthy and not.
 
@@ -121,6 +139,7 @@ class Comparison:
         bar: which of them is the bar.
         rows: for each slice of the recordings a row for each contender.
         rejections: for sounds that are no machine, where there were some.
+        refusals: what is not judged at all.
         spectra: of each machine.
         tried: every score, by contender.
         notes: what a reader must know beside the figures, in sentences.
@@ -134,6 +153,7 @@ class Comparison:
     bar: str
     rows: tuple[Row, ...]
     rejections: tuple[Rejection, ...]
+    refusals: tuple[Refusal, ...]
     spectra: tuple[Spectrum, ...]
     tried: Mapping[str, tuple[Tried, ...]]
     notes: tuple[str, ...]
@@ -148,7 +168,7 @@ class Comparison:
         """Facts and figures as plain values; neither single scores nor spectra."""
         facts = {name: getattr(self, name) for name in ("dataset", "fingerprint", "gain_db", "seed", "bar")}
         lists = {name: list(getattr(self, name)) for name in ("contenders", "notes")}
-        tables = {name: [asdict(row) for row in getattr(self, name)] for name in ("rows", "rejections")}
+        tables = {name: [asdict(row) for row in getattr(self, name)] for name in ("rows", "rejections", "refusals")}
         return facts | lists | {"stated": list(STATED)} | tables
 
 
@@ -232,19 +252,16 @@ def _distinct(tried: Sequence[Tried], label: str, what: str) -> int:
     return len({getattr(each.entry, what) for each in tried if each.entry.label == label})
 
 
-def rejection(
-    contender: str, bench: str, scores: NDArray[np.float64], thresholds: NDArray[np.float64], seed: int
-) -> Rejection:
-    """The share of sounds above the thresholds.
+def shares(flags: Floats, seed: int) -> tuple[Estimate, ...]:
+    """The share of recordings that each column flags, with intervals that draw recordings.
 
     Args:
-        contender: whose scores they are.
-        bench: what it had learned to know.
-        scores: ``(detectors, sounds)``.
-        thresholds: of each detector, ``(detectors, stated)``.
-        seed: of the bootstrap, which draws sounds.
+        flags: ``(recordings, columns)``, each 0 to 1: which part of the detectors says so.
+        seed: of the bootstrap.
     """
-    above = (scores[:, :, None] > thresholds[:, None]).mean(axis=0)  # (sounds, stated)
-    plan = Plan.of(np.zeros(len(above), np.int64), np.arange(len(above)), seed)
-    shares = estimates(lambda weights: weights @ above / weights.sum(axis=1)[:, None], plan, [len(above)] * len(STATED))
-    return Rejection(contender=contender, bench=bench, n=len(above), rejected=shares)
+    plan = Plan.of(np.zeros(len(flags), np.int64), np.arange(len(flags)), seed)
+
+    def mean(weights: Floats) -> Floats:
+        return metrics.divided(weights @ flags, weights.sum(axis=1)[:, None])
+
+    return estimates(mean, plan, [len(flags)] * flags.shape[1])

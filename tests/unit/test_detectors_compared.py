@@ -113,12 +113,32 @@ def test_abnormal_recordings_teach_nothing(compared: Comparison, fans: Dataset) 
         assert (found.auc, found.auc_difference, found.detected) == (UNDEFINED, UNDEFINED, (UNDEFINED, UNDEFINED))
 
 
+def test_recordings_are_tried_louder_or_softer(compared: Comparison, fans: Dataset) -> None:
+    """A random gain on each moves the bar, which hears the level, and not the default, which does not."""
+    still = compare(fans, (), gain_db=0.0, processes=1)
+    moved = {
+        name: max(
+            abs(one.score - other.score) for one, other in zip(still.tried[name], compared.tried[name], strict=True)
+        )
+        for name in (BEST, BAR)
+    }
+    assert moved[BEST] < 0.01 < 0.1 < moved[BAR]
+
+
 def test_sounds_that_are_no_machine_are_counted(compared: Comparison) -> None:
     """Pure tones are rejected by the default, every one of the three."""
     rejections = {each.contender: each for each in compared.rejections}
     assert set(rejections) == set(compared.contenders)
     assert {each.n for each in rejections.values()} == {3}
     assert rejections[BEST].rejected[0].value == 1
+
+
+def test_what_is_not_judged_is_counted(compared: Comparison) -> None:
+    """Of healthy, of faulty recordings and of other sounds, each once: twelve, twelve and three."""
+    assert [(each.what, each.n) for each in compared.refusals] == [("normal", 12), ("abnormal", 12), ("no machine", 3)]
+    for each in compared.refusals:
+        assert each.refused.value is not None
+        assert 0 <= each.refused.value <= 1
 
 
 def test_what_few_recordings_bear_out_is_said(compared: Comparison) -> None:
