@@ -8,12 +8,14 @@ import httpx
 import pytest
 
 from ml.registry import Registry
-from ml.thresholds import SENSITIVITIES, threshold_at
+from ml.thresholds import SENSITIVITIES, Wanted, threshold_at
 from tests import sounds
+from tests.integration.jobs import jobs_of
 from tests.integration.servers import Serve, Server, eventually, is_problem
 from tests.integration.test_models import create_key
 from tests.integration.test_swaps import LIVE_WITHIN_S, WAV_TYPE, Body, clients, judged
 from tests.unit import detectors
+from worker.jobs import ScoringParameters
 
 MOVES = 40
 
@@ -211,6 +213,22 @@ def test_a_moved_threshold_is_live_in_every_process_within_2_s(serve: Serve, hom
         return {judged_afresh(server, wav, headers) for _ in range(12)}
 
     eventually(lambda: thresholds() == {0.875}, within_s=LIVE_WITHIN_S)
+
+
+def test_scoring_jobs_judge_by_a_moved_threshold(home: Path, tmp_path: Path) -> None:
+    """A worker that has loaded the model already judges the next job by where the threshold is then."""
+    folder = home / "datasets" / "few" / "normal"
+    folder.mkdir(parents=True)
+    for number in range(2):
+        (folder / f"{number}.wav").write_bytes(sounds.recording(sounds.fan(1.0, seed=number)))
+    with jobs_of(tmp_path / "queue", home) as jobs:
+        jobs.work(children=1)
+        for threshold in (0.0, 1.0):
+            Registry(home).set_threshold("champion", Wanted(threshold=threshold))
+            job = jobs.submit(ScoringParameters(dataset="few"))
+            jobs.becomes(job, "succeeded")
+            judged_so = [(row["threshold"], row["anomaly"]) for row in jobs.rows(job)]
+            assert judged_so == [(threshold, threshold == 0.0)] * 2
 
 
 def judged_afresh(server: Server, wav: bytes, headers: dict[str, str]) -> float:
