@@ -97,7 +97,7 @@ def as_json(rows: Iterable[Row], classes: Classes) -> Iterator[str]:
     before = "[\n"
     for row in rows:
         values = {column: getattr(row, column) for column in COLUMNS} | {"path": str(row.path)}
-        if row.probabilities is not None:
+        if row.probabilities:  # none where the model is a detector alone
             names = (label.name for label in classes)
             values["probabilities"] = dict(zip(names, row.probabilities, strict=True))
         yield before + json.dumps(values, allow_nan=False)

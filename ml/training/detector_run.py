@@ -21,6 +21,7 @@ from ml.reports import ReportFacts, write_report
 from ml.thresholds import at_rate
 from ml.training import records
 from ml.training.card import dataset_facts, detector_facts, figures_in_short, library_versions, split_summary
+from ml.training.classes import NORMAL
 from ml.training.detecting import Detecting, counted, split_healthy
 from ml.training.hearing import spec_for
 from ml.training.options import GAIN_DB, Options
@@ -117,7 +118,8 @@ def _published(
         """Whatever may fail or be cancelled comes before the version is there; only renames come after."""
         aside = work / RECORDS
         aside.mkdir(exist_ok=True)
-        records.write_split(aside, sides, refitted=options.refit)
+        healthy = [entry for entry in sides.test if entry.label == NORMAL]
+        records.write_split(aside, sides, learned=healthy if options.refit else ())
         records.write_evaluation(aside, found.evaluation)
         records.write_made_from(aside, facts)
         write_verdicts(aside, found.judged, found.gain_judged)

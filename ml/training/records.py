@@ -14,11 +14,11 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ml.dataset import Split
+from ml.dataset import Entry, Split
 from ml.errors import ReportNotFound
 from ml.evaluation import Evaluation
 from ml.evaluation.fitted import MEASURED_THEN_FITTED
@@ -55,9 +55,15 @@ def report_of(home: Path, version: str) -> Path:
     return file
 
 
-def write_split(folder: Path, split: Split, *, refitted: bool) -> None:
-    """The split, as a table."""
-    write_table(folder / SPLIT, COLUMNS, _rows(split, refitted=refitted))
+def write_split(folder: Path, split: Split, *, learned: Collection[Entry] = ()) -> None:
+    """The split, as a table.
+
+    Args:
+        folder: where.
+        split: the sides.
+        learned: recordings of the test side that were learned from after they had been judged.
+    """
+    write_table(folder / SPLIT, COLUMNS, _rows(split, {entry.path for entry in learned}))
 
 
 def write_table(file: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -102,8 +108,9 @@ def keep(aside: Path, home: Path, version: str) -> Path:
     return target
 
 
-def _rows(split: Split, *, refitted: bool) -> Iterator[tuple[str, str, str]]:
+def _rows(split: Split, learned: Collection[str]) -> Iterator[tuple[str, str, str]]:
     for side, entry in split.sides():
-        yield entry.audio_hash, MEASURED_THEN_FITTED if refitted and side == "test" else side, entry.path
+        then_fitted = side == "test" and entry.path in learned
+        yield entry.audio_hash, MEASURED_THEN_FITTED if then_fitted else side, entry.path
     for entry, _ in split.left_out:
         yield entry.audio_hash, "left out", entry.path

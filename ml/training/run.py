@@ -215,7 +215,7 @@ def _published(
         """Whatever may fail or be cancelled comes before the version is there; only renames come after."""
         aside = scene.work / RECORDS
         aside.mkdir(exist_ok=True)
-        records.write_split(aside, scene.split, refitted=scene.options.refit)
+        records.write_split(aside, scene.split, learned=scene.split.test if scene.options.refit else ())
         records.write_evaluation(aside, found.evaluation)
         records.write_made_from(aside, facts)
         write_verdicts(aside, found.judged, found.gain_judged)

@@ -68,7 +68,8 @@ class Match:
         """Let the champion have been trained in this home."""
         folder = self.home / "training" / self.champion
         folder.mkdir(parents=True)
-        records.write_split(folder, Split("group", 0, tuple(train), (), tuple(test), ()), refitted=refitted)
+        sides = Split("group", 0, tuple(train), (), tuple(test), ())
+        records.write_split(folder, sides, learned=test if refitted else ())
         return folder
 
     def compared(self) -> Comparison:

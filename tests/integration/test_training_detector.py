@@ -1,0 +1,232 @@
+"""A detector from the command line to the answer: learned from healthy sound, measured, served, retrained as a job."""
+
+import json
+import shutil
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from cli.main import app
+from ml.registry import Registry
+from ml.simulate import Plan, simulate
+from ml.training import records
+from tests import sounds
+from tests.integration.jobs import jobs_of
+from tests.integration.servers import Serve, Server
+from tests.integration.trainings import Training, kept, signalml, versions
+from worker.jobs import RetrainingParameters
+
+PLAN = Plan(machines=2, sessions=4, recordings=3, snr_db=(6.0,), duration_s=2.0, severity=(0.8, 1.0))
+WAV_TYPE = {"content-type": "audio/wav"}
+
+
+@pytest.fixture(scope="module")
+def fans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Simulated recordings of two fans."""
+    return simulate(tmp_path_factory.mktemp("simulated") / "hall-3", plan=PLAN, processes=1)
+
+
+@pytest.fixture(scope="module")
+def healthy_only(fans: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Their healthy recordings alone, in the MIMII layout, without a manifest."""
+    target = tmp_path_factory.mktemp("healthy") / "Hall 3, east"
+    shutil.copytree(fans, target, ignore=shutil.ignore_patterns("abnormal", "*.csv"))
+    return target
+
+
+@pytest.fixture(scope="module")
+def trained(fans: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
+    """``signalml train hall-3 --detector --promote``. For reading."""
+    home = tmp_path_factory.mktemp("home")
+    done = signalml(home, "train", fans, "--detector", "--promote", "--false-alarm-rate", 0.05, "--processes", 1)
+    assert done.returncode == 0, done.stderr
+    return Training(home, done.stdout.splitlines()[-1], done)
+
+
+@pytest.fixture
+def server(trained: Training, serve: Serve) -> Server:
+    """A server of the detector."""
+    return serve(trained.home)
+
+
+def recordings(fans: Path, label: str, machine_id: str = "id_00") -> list[bytes]:
+    """Files of one machine."""
+    return [file.read_bytes() for file in sorted(fans.rglob(f"{machine_id}/{label}/*.wav"))]
+
+
+def predicted(server: Server, wav: bytes, **query: object) -> dict[str, object]:
+    """The full answer."""
+    answer = server.client.post("/v1/predict", content=wav, headers=WAV_TYPE, params=query)
+    assert answer.status_code == 200, answer.text
+    body: dict[str, object] = answer.json()
+    return body
+
+
+def test_it_is_called_as_its_recordings_and_kept_whole(trained: Training) -> None:
+    """Named after the folder, with a split, figures and a report, and no network in the bundle."""
+    assert trained.version.startswith("hall-3-")
+    assert versions(trained.home) == kept(trained.home) == [trained.version]
+    there = {path.name for path in (trained.home / "models" / trained.version).iterdir()}
+    assert "network.tflite" not in there
+    assert {"detector.json", "detector.npz"} <= there
+    assert "detector" in records.report_of(trained.home, trained.version).read_text(encoding="utf-8")
+
+
+def test_no_abnormal_recording_is_learned_from(trained: Training, fans: Path) -> None:
+    """All of them are on the test side, and the detector's own list of recordings has none."""
+    bundle = Registry(trained.home).read(trained.version)
+    assert bundle.content.detector is not None
+    names = bundle.content.detector.reference.names
+    assert names
+    assert not [name for name in names if "abnormal" in name]
+    rows = (trained.records / "split.csv").read_text().splitlines()
+    abnormal = [row for row in rows if "abnormal" in row]
+    assert len(abnormal) == len(list(fans.rglob("abnormal/*.wav")))
+    assert all(",test," in row for row in abnormal)
+
+
+def test_its_figures_are_of_recordings_it_has_not_learned_from(trained: Training) -> None:
+    """On the held-out side it tells these faults, which are strong ones, from healthy fans."""
+    evaluation = records.evaluation_of(trained.home, trained.version)
+    assert evaluation is not None
+    assert evaluation.pooled.abnormal == 72
+    auc = evaluation.pooled.auc.value
+    assert auc is not None
+    assert auc > 0.8
+
+
+def test_its_threshold_is_that_of_the_rate_that_was_asked_for(trained: Training) -> None:
+    """5 % of 72 scores of recordings that had been left out: the 70th of them, so two are above it."""
+    content = Registry(trained.home).read(trained.version).content
+    assert content.detector is not None
+    scores = content.detector.calibration.named
+    assert len(scores) == 72
+    assert (scores > content.decision.threshold).sum() == 2
+    assert "2 of 72" in content.decision.basis
+
+
+def test_uploads_are_answered(server: Server, fans: Path) -> None:
+    """Healthy fans mostly pass, broken ones are of an unknown fault, and the answer says how far out they are."""
+    healthy = [predicted(server, wav, machine_id="id_00") for wav in recordings(fans, "normal")[:12]]
+    broken = [predicted(server, wav, machine_id="id_00", explain=True) for wav in recordings(fans, "abnormal")[:12]]
+    assert sum(answer["verdict"] == "normal" for answer in healthy) >= 10
+    alarms = [answer for answer in broken if answer["verdict"] == "anomalous"]
+    assert len(alarms) >= 8
+    first = alarms[0]
+    assert (first["label"], first["message"], first["classes"]) == ("unknown_fault", "Unknown fault", [])
+    novelty = first["novelty"]
+    assert isinstance(novelty, dict)
+    assert (novelty["compared_with"], novelty["machine_known"]) == ("fan/id_00", True)
+    assert first["score"] == pytest.approx(novelty["times"] / (1 + novelty["times"]))
+    assert novelty["p_value"] <= 0.06
+    reasons = first["reasons"]
+    assert isinstance(reasons, dict)
+    assert sum(band["share"] for band in reasons["bands"]) == pytest.approx(1)
+    assert len(reasons["nearest"]) == 3
+    assert healthy[0]["reasons"] is None
+
+
+def test_the_original_clients_are_answered_too(server: Server, fans: Path) -> None:
+    """Anomaly, Message and Probabilities, which are none; and what cannot be judged does not pass as healthy."""
+    files = {"file": ("a.wav", recordings(fans, "normal")[0], "audio/wav")}
+    assert server.client.post("/inference", files=files).json() == {
+        "Anomaly": False,
+        "Details": {"Message": "Component OK", "Probabilities": []},
+    }
+    silent = sounds.recording(sounds.noise(32_000) * 0, rate_hz=16_000)
+    answer = server.client.post("/inference", files={"file": ("a.wav", silent, "audio/wav")}).json()
+    assert answer["Anomaly"] is True
+    assert answer["Details"]["Message"].startswith("Not judged: Every sample has the same value")
+    full = predicted(server, silent)
+    assert full["verdict"] == "unusable"
+    assert full["unusable"] == {"why": "silence", "detail": answer["Details"]["Message"].removeprefix("Not judged: ")}
+
+
+def test_a_batch_from_the_command_line_says_so_too(trained: Training, fans: Path, tmp_path: Path) -> None:
+    """A silent file is a row with its reason; the others are judged."""
+    silent = tmp_path / "silent.wav"
+    silent.write_bytes(sounds.recording(sounds.noise(32_000) * 0, rate_hz=16_000))
+    healthy = sorted(fans.rglob("id_00/normal/*.wav"))[0]
+    done = signalml(trained.home, "score", healthy, silent, "--format", "json")
+    assert done.stdout, done.stderr
+    rows = json.loads(done.stdout)
+    assert rows[0]["anomaly"] is False
+    assert rows[1]["error"].startswith("recording_unusable: Every sample")
+
+
+def test_healthy_recordings_are_enough(healthy_only: Path, tmp_path: Path) -> None:
+    """Without a single fault: a model, a threshold, false alarms counted; a classifier is refused by name."""
+    done = signalml(tmp_path, "train", healthy_only, "--detector", "--processes", 1)
+    assert done.returncode == 0, done.stderr
+    version = done.stdout.splitlines()[-1]
+    assert version.startswith("hall-3-east-")
+    evaluation = records.evaluation_of(tmp_path, version)
+    assert evaluation is not None
+    assert (evaluation.pooled.abnormal, evaluation.pooled.auc.value) == (0, None)
+    assert evaluation.pooled.false_alarm_rate.value is not None
+    refused = signalml(tmp_path, "train", healthy_only, "--name", "x")
+    assert refused.returncode == 1
+    assert "are normal" in refused.stderr
+
+
+def test_the_same_training_is_found_again(trained: Training, fans: Path, tmp_path: Path) -> None:
+    """And another engine is another version."""
+    home = Path(shutil.copytree(trained.home, tmp_path / "home"))
+    arguments = ("train", fans, "--detector", "--false-alarm-rate", 0.05, "--processes", 1)
+    again = signalml(home, *arguments)
+    assert again.stdout.splitlines()[-1] == trained.version
+    assert "trained before" in again.stderr
+    other = signalml(home, *arguments, "--engine", "neighbours", "--engine", "fluctuation")
+    assert other.returncode == 0, other.stderr
+    assert set(versions(home)) == {trained.version, other.stdout.splitlines()[-1]}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--detector", "--both"), "one of them was expected"),
+        (("--detector", "--engine", "gmm"), "no engine 'gmm'"),
+        (("--detector", "--engine", "distance", "--engine", "distance"), "each once"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(fans: Path, options: tuple[str, ...], says: str) -> None:
+    """In a sentence."""
+    result = CliRunner().invoke(app, ["train", str(fans), *options])
+    assert result.exit_code != 0
+    assert says in str(result.exception) + result.output
+
+
+def test_both_minds_in_one_model(fans: Path, tmp_path: Path, serve: Serve) -> None:
+    """Known faults by name and with probabilities, what is only far from healthy as unknown, from one upload."""
+    done = signalml(tmp_path, "train", fans, "--both", "--epochs", 4, "--no-refit", "--promote", "--processes", 1)
+    assert done.returncode == 0, done.stderr
+    content = Registry(tmp_path).read("champion").content
+    assert content.naming is not None
+    server = serve(tmp_path)
+    answer = predicted(server, recordings(fans, "abnormal")[0], machine_id="id_00", explain=True)
+    assert answer["known_faults"] is not None
+    assert answer["novelty"] is not None
+    assert answer["reasons"] is not None
+    assert answer["bands"] == []
+    classes = answer["classes"]
+    assert isinstance(classes, list)
+    assert sum(each["probability"] for each in classes) == pytest.approx(1, abs=1e-5)
+    shown = httpx.get(f"{server.base_url}/v1/models/champion", trust_env=False).json()
+    assert shown["decision"]["threshold"] == pytest.approx(answer["threshold"])
+
+
+def test_a_retraining_makes_detectors_too(fans: Path, tmp_path: Path) -> None:
+    """As a job, by a real worker: a detector, promoted, without TensorFlow's time."""
+    home = tmp_path / "home"
+    shutil.copytree(fans, home / "datasets" / "hall-3")
+    asked = RetrainingParameters(dataset="hall-3", learn="detector", promote="always", false_alarm_rate=0.05)
+    with jobs_of(tmp_path, home) as jobs:
+        jobs.work(queues=("training",), children=1)
+        job = jobs.submit(asked)
+        ended = jobs.ends(job, within_s=120)
+    assert ended.state == "succeeded", ended
+    champion = Registry(home).read("champion")
+    assert champion.content.detector is not None
+    assert champion.content.litert is None
