@@ -119,12 +119,12 @@ def score(
         yield from ordered_map(judge, files, step="recordings", processes=processes, report=report)
 
 
-def row_of(model: Portable, path: Path) -> Row:
-    """Judge one file; why it cannot be judged is a row too."""
+def row_of(model: Portable, path: Path, machine: str | None = None) -> Row:
+    """Judge one file, of a machine where that is known; why it cannot be judged is a row too."""
     try:
         if not path.is_file():
             return _refused(path)
-        verdict = model.predictor.predict(model.decode(path))
+        verdict = model.predictor.predict(model.decode(path), machine)
     except AudioError as error:
         return Row(path=path, error=f"{error.code}: {error}")
     except OSError as error:

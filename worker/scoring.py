@@ -71,7 +71,8 @@ def summary(rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _row(item: Item, model: Portable, file: Path | None) -> Row:
-    judged = row_of(model, file) if file else ml.scoring.Row(path=Path(item.path), error=item.error)
+    machine = machine_name(item.machine, item.machine_id) or None
+    judged = row_of(model, file, machine) if file else ml.scoring.Row(path=Path(item.path), error=item.error)
     probabilities = None if judged.probabilities is None else list(judged.probabilities)
     return ScoringRow(
         recording=item.id or "",
