@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import ml.scoring
+from ml.dataset.listing import machine_name
 from ml.dataset.named import Item, file_of, items_of, version_of
 from ml.native import notes_held_back
 from ml.predictor import Predictor
