@@ -8,6 +8,7 @@ waits when it is killed, some milliseconds' worth, is not.
 
 import logging
 import threading
+from contextlib import suppress
 from queue import Empty, Full, Queue
 
 from api.observing import Metrics
@@ -19,7 +20,7 @@ from ml.predictor import Verdict
 logger = logging.getLogger("signalml.machines")
 LINE = 10_000
 AT_ONCE = 500
-STOP_WITHIN_S = 10.0
+STOP_WITHIN_S = 4.0
 
 
 class MachineRecorder:
@@ -57,11 +58,11 @@ class MachineRecorder:
 
     def close(self) -> None:
         """Record what waits, and end; a disk that takes too long is not waited for."""
-        try:
+        with suppress(Full):
             self._line.put(None, timeout=STOP_WITHIN_S)
-        except Full:
-            return
-        self._thread.join(STOP_WITHIN_S)
+            self._thread.join(STOP_WITHIN_S)
+        if self._thread.is_alive():
+            logger.error("told to stop, while verdicts on machines waited for their disk: they are not recorded")
 
     def _run(self) -> None:
         going_on = True

@@ -302,6 +302,42 @@ def test_a_record_that_somebody_else_holds_delays_no_answer(serve: Serve, home: 
     assert metric(server, "signalml_observations_not_recorded_total") == 0
 
 
+class ShortOfBreath(Server):
+    """One in whose line three verdicts have room."""
+
+    launched = ("-c", "from api import machine_recorder as r; r.LINE = 3; from cli.main import main; main()")
+
+
+def test_what_finds_no_room_in_the_line_is_lost_and_counted(home: Path, tmp_path: Path, healthy: bytes) -> None:
+    """And answered like all others, at once; every answer is either recorded or counted as lost."""
+    server = ShortOfBreath(home, tmp_path / "short").start()
+    upload(server, healthy, 1, before=0)
+    lost = "signalml_observations_not_recorded_total"
+    with closing(sqlite3.connect(home / FILE, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        for _ in range(9):
+            judged(server, healthy)
+        db.execute("ROLLBACK")
+    eventually(lambda: heard(server) + metric(server, lost) == 10, within_s=RECORDED_WITHIN_S)
+    assert metric(server, lost) >= 3
+    (complaint,) = _complaints(server)
+    assert "the line is full" in complaint
+    server.stop()
+
+
+def test_told_to_stop_it_does_not_wait_for_a_disk_that_hangs(serve: Serve, home: Path, healthy: bytes) -> None:
+    """It ends within seconds, and says what became of the verdicts."""
+    server = serve(home)
+    upload(server, healthy, 1, before=0)
+    with closing(sqlite3.connect(home / FILE, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        judged(server, healthy)
+        start = time.monotonic()
+        server.stop()
+        assert time.monotonic() - start < 8
+        assert "told to stop" in _complaints(server)[0]
+
+
 def _complaints(server: Server) -> list[str]:
     lines = [line for line in server.lines() if line["logger"] == "signalml.machines"]
     return [line["message"] for line in lines if line["level"] == "error"]

@@ -6,13 +6,16 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from ml.errors import MachineNotFound, MachinesUnavailable, NothingToAcknowledge, StorageFull
+from ml.errors import MachineNotFound, MachinesUnavailable, NothingToAcknowledge, SignalMLError, StorageFull
 from ml.machines import Acknowledgement, Ledger, Observation, Rule
 from ml.machines.observation import Word
 from ml.machines.recording import ALARMS_KEPT, OBSERVATIONS_KEPT, UNUSABLE_KEPT, VERSIONS_KEPT
@@ -263,6 +266,38 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     for name in names:
         assert [version.observations for version in found[name].versions] == [150]
         assert len(found[name].alarms) == 1
+
+
+def _at_once(works: Sequence[Callable[[], object]]) -> list[object]:
+    """Run each in a thread, beginning at the same moment; what they returned or raised."""
+    barrier = threading.Barrier(len(works))
+
+    def run(work: Callable[[], object]) -> object:
+        barrier.wait(10)
+        try:
+            return work()
+        except SignalMLError as error:
+            return error
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return list(pool.map(run, works))
+
+
+@pytest.mark.parametrize("attempt", range(10))
+def test_whoever_makes_the_file_first_makes_it_for_all(tmp_path: Path, attempt: int) -> None:
+    """Eight find none at the same moment: none fails, and no verdict is lost."""
+    assert _at_once([partial(record, tmp_path, "!")] * 8) == [None] * 8
+    assert numbers(tmp_path) == list(range(1, 9))
+
+
+def test_of_those_who_acknowledge_at_once_one_does(tmp_path: Path) -> None:
+    """The others are told who; and verdicts that are recorded meanwhile are no reason for anybody to fail."""
+    record(tmp_path, "!!!")
+    for _ in range(20):
+        told = _at_once([partial(acknowledge, tmp_path)] * 6 + [partial(record, tmp_path, "!" * 5)] * 2)
+        assert sorted(type(each).__name__ for each in told[:6]) == ["NothingToAcknowledge"] * 5 + ["int"]
+        assert told[6:] == [None, None]
+        record(tmp_path, "....!!!")
 
 
 def test_a_process_that_is_killed_leaves_whole_verdicts(tmp_path: Path) -> None:
