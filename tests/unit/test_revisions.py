@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ml import bundle
 from ml.bundle import Decision
 from ml.errors import BundleDamaged, InvalidParameter, ModelNotCalibrated, ModelNotFound
 from ml.registry import Registry
@@ -266,7 +267,7 @@ def test_an_archive_with_a_damaged_history_leaves_nothing(registry: Registry, tm
 
 
 def test_a_models_name_means_its_newest_version(registry: Registry) -> None:
-    """Everywhere that a version is meant; an alias and a whole version go before it."""
+    """Everywhere that a version is meant."""
     version = registry.resolve("champion")
     first, second = bundles.further(registry, 0.25), bundles.further(registry, 0.75)
     assert registry.resolve("further") == second != first
@@ -275,6 +276,15 @@ def test_a_models_name_means_its_newest_version(registry: Registry) -> None:
         0.1, None, "set by hand; its false-alarm rate was never measured"
     )
     assert [len(registry.thresholds(each)) for each in (first, second)] == [1, 2]
+
+
+def test_an_alias_and_a_version_go_before_a_name(registry: Registry) -> None:
+    """A model that is called champion takes nobody's place, nor does one that is called as a version is."""
+    version = registry.resolve("champion")
+    content, keras_file = registry.read(version).content, registry.path(version) / bundle.KERAS
+    for name in ("champion", version):
+        assert bundles.add(registry, content, keras_file, name).startswith(f"{name}-")
+        assert registry.resolve(name) == version
 
 
 @pytest.mark.parametrize("reference", ["furth", "further-", "labels", "thresholds", "FURTHER", "original-0000000000"])
