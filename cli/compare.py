@@ -71,7 +71,7 @@ def compare(
         from ml.reports.comparison import write_comparison
 
         write_comparison(report_file, comparison)
-    _print(comparison)
+    print_comparison(comparison)
 
 
 def _refuse_unless_writable(file: Path | None) -> None:
@@ -80,7 +80,8 @@ def _refuse_unless_writable(file: Path | None) -> None:
         raise InvalidParameter(f"{file} cannot be written: a file in a folder that exists was expected.")
 
 
-def _print(comparison: "Comparison") -> None:
+def print_comparison(comparison: "Comparison") -> None:
+    """Everything that a comparison found, for a person."""
     for rows in comparison.slices:
         first = rows[0]
         typer.echo(

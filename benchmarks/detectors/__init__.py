@@ -1,0 +1,1 @@
+"""Detectors of novelty beside the baseline published with MIMII."""

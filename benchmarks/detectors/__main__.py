@@ -1,0 +1,110 @@
+"""``python -m benchmarks.detectors RECORDINGS``: detectors beside the bar, on real recordings and on simulated fans.
+
+RECORDINGS holds ``pc_fan``, ``mimii`` and ``esc50`` (sounds that are no machine). What is compared how is in
+docs/comparing.md. Half an hour on two idle cores; ``--only`` does one of the three and leaves the other results alone.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from cli.compare import print_comparison
+from cli.progress import shown_progress
+from ml.dataset import Dataset, index
+from ml.files import write_whole
+from ml.native import notes_held_back
+from ml.novelty.comparing import compare
+from ml.novelty.comparison import Comparison, rows
+from ml.novelty.engines import ENGINES
+from ml.simulate import FAULTS, Plan, simulate
+
+RESULTS = Path(__file__).parents[1] / "results" / "detectors.json"
+TOGETHER = (
+    "spectrum-gaussian+fluctuation",
+    "spectrum-gaussian+distance+neighbours",
+    "spectrum-gaussian+distance+fluctuation",
+)
+SETS = ("mimii", "pc_fan", "simulated")
+FANS = Plan(machines=2, sessions=2, recordings=5, snr_db=(0.0,), duration_s=5.0)
+SEED = 7
+
+
+def main() -> None:
+    """Compare, print and write down."""
+    parser = argparse.ArgumentParser(prog="benchmarks.detectors")
+    parser.add_argument("recordings", type=Path, metavar="RECORDINGS")
+    parser.add_argument("--only", choices=SETS)
+    given = parser.parse_args()
+    for name in SETS if given.only is None else (given.only,):
+        with tempfile.TemporaryDirectory() as folder:
+            source = simulated(Path(folder)) if name == "simulated" else given.recordings / name
+            comparison = compared(index(source), given.recordings / "esc50")
+        for title, part in by_fault(name, comparison):
+            print(f"\n{title}\n")
+            print_comparison(part)
+            keep(title, part)
+
+
+def simulated(folder: Path) -> Path:
+    """Two fans that never existed, in five folds of twelve healthy sessions."""
+    return simulate(folder / "fans", plan=FANS, seed=SEED)
+
+
+def compared(dataset: Dataset, no_machines: Path) -> Comparison:
+    """Every engine alone, and some together."""
+    with notes_held_back() as stderr, shown_progress(Console(file=stderr)) as report:
+        return compare(dataset, (*ENGINES, *TOGETHER), out_of_domain=no_machines, report=report)
+
+
+def by_fault(name: str, comparison: Comparison) -> Iterator[tuple[str, Comparison]]:
+    """Each fault that is known by itself, beside the same healthy recordings; else all as it is."""
+    there = {each.entry.fault for each in comparison.tried[comparison.bar]}
+    faults = [fault for fault in FAULTS if fault in there]
+    for fault in faults:
+        tried = {
+            contender: tuple(each for each in every if each.entry.fault in (None, fault))
+            for contender, every in comparison.tried.items()
+        }
+        of_fault = tuple(rows(tried, comparison.bar, comparison.seed))
+        yield f"{name}, {fault}", replace(comparison, rows=of_fault, tried=tried)
+    if not faults:
+        yield name, comparison
+
+
+def keep(title: str, comparison: Comparison) -> None:
+    """Put a comparison among the results, the others as they are; estimates as ``[value, low, high]``."""
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    known[title] = short(comparison.to_dict())
+    lines = (f"{json.dumps(name)}: {by_line(facts)}" for name, facts in known.items())
+    write_whole(RESULTS, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+
+def short(facts: Any) -> Any:
+    """The same with estimates as lists, of three decimals."""
+    if isinstance(facts, dict) and facts.keys() == {"value", "low", "high"}:
+        return [None if each is None else round(each, 3) for each in facts.values()]
+    if isinstance(facts, dict):
+        return {name: short(each) for name, each in facts.items()}
+    return [short(each) for each in facts] if isinstance(facts, list | tuple) else facts
+
+
+def by_line(facts: Mapping[str, Any]) -> str:
+    """JSON with a line for each fact, and for each row of a table."""
+    fields = (f"  {json.dumps(name)}: {_rows(value)}" for name, value in facts.items())
+    return "{\n" + ",\n".join(fields) + "\n}"
+
+
+def _rows(value: Any) -> str:
+    if not (isinstance(value, list) and value and isinstance(value[0], dict)):
+        return json.dumps(value)
+    return "[\n" + ",\n".join(f"    {json.dumps(row)}" for row in value) + "\n  ]"
+
+
+if __name__ == "__main__":
+    main()
