@@ -130,7 +130,13 @@ def _contender(name: str) -> _Contender:
 
 @dataclass(frozen=True, slots=True)
 class _Sounds:
-    """What is heard of a bench by one spec: recordings by path, as they are and with their gains; and other sounds."""
+    """What is heard of a bench by one spec.
+
+    Attributes:
+        plain: healthy recordings by their paths, to be learned from.
+        gained: all recordings by their paths, each with its gain, to be tried.
+        others: sounds that are no machine.
+    """
 
     plain: Mapping[str, tuple[Heard, ...]]
     gained: Mapping[str, tuple[Heard, ...]]
@@ -161,7 +167,7 @@ class _Work:
         """Every contender on one bench."""
         spec = detector_spec(spec_for(bench.entries, "spectrum"))
         heard = {each: self._listen(each, bench) for each in {one.spec(spec) for one in contenders.values()}}
-        self.spectra += _spectra(bench, heard[spec].plain, spec)
+        self.spectra += _spectra(bench, heard[spec].gained, spec)
         for name, contender in contenders.items():
             own = contender.spec(spec)
             detectors = [self._fit(name, contender, own, fold, heard[own]) for fold in bench.folds]
@@ -173,15 +179,17 @@ class _Work:
                 self.refusals += _refused(bench, detectors, heard[own], self._seed)
 
     def _listen(self, spec: FeatureSpec, bench: Bench) -> _Sounds:
-        plain = [self._source(entry, 0.0) for entry in bench.entries]
-        gained = [self._source(entry, gain_of(entry, self._gain_db, self._seed)) for entry in bench.entries]
-        others = [Source(file, file.name) for file in self._sounds]
-        heard = listen(spec, [*plain, *gained, *others], processes=self._processes, report=self._report)
-        paths, count = [entry.path for entry in bench.entries], len(bench.entries)
+        healthy = [entry for entry in bench.entries if entry.label == "normal"]
+        sources = [
+            *(self._source(entry, 0.0) for entry in healthy),
+            *(self._source(entry, gain_of(entry, self._gain_db, self._seed)) for entry in bench.entries),
+            *(Source(file, file.name) for file in self._sounds),
+        ]
+        heard = iter(listen(spec, sources, processes=self._processes, report=self._report))
         return _Sounds(
-            dict(zip(paths, heard[:count], strict=True)),
-            dict(zip(paths, heard[count : 2 * count], strict=True)),
-            heard[2 * count :],
+            plain={entry.path: next(heard) for entry in healthy},
+            gained={entry.path: next(heard) for entry in bench.entries},
+            others=list(heard),
         )
 
     def _source(self, entry: Entry, gain_db: float) -> Source:
