@@ -9,10 +9,14 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from api.services import Services, services_of
-from api.uploads import Form, Upload, read_form, read_one
+from api.uploads import Form, read_form, read_one
 from ml.dataset.collection import Collection
 from ml.dataset.labelling import FIELDS
 from ml.dataset.names import NAME_PATTERN
+
+MACHINE_ID = "machine_id"
+# The parts of a form, beside its files, that are listened to where recordings are judged.
+SAID_OF_UPLOADS = (MACHINE_ID,)
 
 
 async def services(request: Request) -> Services:
@@ -36,22 +40,22 @@ async def place(services: ServicesDep) -> Services:
 PlaceDep = Annotated[Services, Depends(place)]
 
 
-async def multipart_upload(request: Request, services: PlaceDep) -> Upload:
-    """The one file of a multipart form."""
+async def multipart_upload(request: Request, services: PlaceDep) -> Form:
+    """A multipart form with one file."""
     with services.metrics.stage("receive"):
-        return await read_one(request, raw=False)
+        return await read_one(request, raw=False, fields=SAID_OF_UPLOADS)
 
 
-async def any_upload(request: Request, services: PlaceDep) -> Upload:
-    """The one file of a multipart form, or the body itself."""
+async def any_upload(request: Request, services: PlaceDep) -> Form:
+    """A multipart form with one file, or the body as one."""
     with services.metrics.stage("receive"):
-        return await read_one(request, raw=True)
+        return await read_one(request, raw=True, fields=SAID_OF_UPLOADS)
 
 
-async def batch_upload(request: Request, services: PlaceDep) -> list[Upload]:
-    """All files of a multipart form."""
+async def batch_upload(request: Request, services: PlaceDep) -> Form:
+    """A multipart form with several files."""
     with services.metrics.stage("receive"):
-        return (await read_form(request, most=services.settings.max_batch_files)).files
+        return await read_form(request, most=services.settings.max_batch_files, fields=SAID_OF_UPLOADS)
 
 
 DatasetName = Annotated[
@@ -84,10 +88,10 @@ async def recordings_form(request: Request, collection: CollectionDep, services:
     """
     await asyncio.to_thread(collection.require_writable)
     with services.metrics.stage("receive"):
-        return await read_form(request, most=services.settings.max_batch_files, fields=FIELDS)
+        return await read_form(request, most=services.settings.max_batch_files, fields=FIELDS, strict=True)
 
 
-MultipartUpload = Annotated[Upload, Depends(multipart_upload)]
-AnyUpload = Annotated[Upload, Depends(any_upload)]
-BatchUpload = Annotated[list[Upload], Depends(batch_upload)]
+MultipartUpload = Annotated[Form, Depends(multipart_upload)]
+AnyUpload = Annotated[Form, Depends(any_upload)]
+BatchUpload = Annotated[Form, Depends(batch_upload)]
 RecordingsForm = Annotated[Form, Depends(recordings_form)]

@@ -44,30 +44,33 @@ class Form(NamedTuple):
     fields: dict[str, str]
 
 
-async def read_one(request: Request, raw: bool) -> Upload:
-    """The one file of a multipart form or, where ``raw`` allows it, the body itself.
+async def read_one(request: Request, raw: bool, fields: Collection[str] = ()) -> Form:
+    """The one file of a multipart form, with those of its parts that are text or, where ``raw`` allows it, the body.
 
     Raises:
         UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts
+        InvalidRequest: a part that is text is there twice, is too long or is no text.
     """
     if raw and _media_type(request) in RAW_TYPES:
         content = bytearray()
         async for chunk in request.stream():
             content += chunk
-        return Upload("body", content)
-    form = await read_form(request, most=1, also=RAW_TYPES if raw else ())
-    return form.files[0]
+        return Form([Upload("body", content)], {})
+    return await read_form(request, most=1, also=RAW_TYPES if raw else (), fields=fields)
 
 
-async def read_form(request: Request, most: int, also: tuple[str, ...] = (), fields: Collection[str] = ()) -> Form:
+async def read_form(
+    request: Request, most: int, also: tuple[str, ...] = (), fields: Collection[str] = (), strict: bool = False
+) -> Form:
     """The files called ``file`` of a multipart form, and what it says beside them.
 
     Args:
         request: whose body it is.
         most: files; there must be one at least.
         also: types of body that the route takes beside a form.
-        fields: names of the parts that are text. Where there are some, a part of any other name is refused, because it
-            may be one of them mistyped; where there are none, other parts are passed over.
+        fields: names of the parts that are text.
+        strict: whether a part of any other name is refused, because it may be one of them mistyped; else it is passed
+            over.
 
     Raises:
         UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts
@@ -79,7 +82,7 @@ async def read_form(request: Request, most: int, also: tuple[str, ...] = (), fie
     boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary")
     if not boundary:
         raise MalformedMultipart("The Content-Type names no boundary between the parts of the form.")
-    form = _Form(most, fields)
+    form = _Form(most, fields, strict)
     try:
         parser = MultipartParser(boundary, form.callbacks())
         async for chunk in request.stream():
@@ -93,8 +96,9 @@ async def read_form(request: Request, most: int, also: tuple[str, ...] = (), fie
 class _Form:
     """Collects the parts as the parser comes upon them."""
 
-    def __init__(self, most: int, fields: Collection[str]) -> None:
+    def __init__(self, most: int, fields: Collection[str], strict: bool) -> None:
         self._most = most
+        self._strict = strict
         self._known_fields = fields
         self._uploads: list[Upload] = []
         self._fields: dict[str, bytearray] = {}
@@ -178,7 +182,7 @@ class _Form:
         self._content = self._fields[name] = bytearray()
 
     def _refuse_if_mistyped(self, name: str) -> None:
-        if self._known_fields and name != PART:
+        if self._strict and name != PART:
             known = ", ".join((PART, *self._known_fields))
             raise InvalidRequest(f"The form has a part {name[:MAX_NAME_TOLD]!r}; {known} are known.")
 

@@ -1,5 +1,6 @@
 """Uploads in, verdicts out. Redis is never touched."""
 
+import re
 import time
 from functools import partial
 from typing import Annotated, Any
@@ -7,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 
 from api.answers import AnomalyResponse, BatchItem, BatchResponse, PredictResponse
-from api.dependencies import AnyUpload, BatchUpload, MultipartUpload, ServicesDep
+from api.dependencies import MACHINE_ID, AnyUpload, BatchUpload, MultipartUpload, ServicesDep
 from api.errors import (
     BodyTimeout,
     BodyTooLarge,
@@ -24,7 +25,7 @@ from api.errors import (
 from api.problems import documented, problem_of
 from api.security import requires
 from api.services import Services
-from api.uploads import FLAC_TYPES, MULTIPART, PART, WAV_TYPES, Upload
+from api.uploads import FLAC_TYPES, MULTIPART, PART, WAV_TYPES, Form, Upload
 from ml import errors
 from ml.errors import SignalMLError
 from ml.machines import MACHINE_ID_PATTERN, MAX_MACHINE_ID
@@ -79,7 +80,7 @@ MachineId = Annotated[
         max_length=MAX_MACHINE_ID,
         pattern=MACHINE_ID_PATTERN,
         description="Which machine was recorded. A detector compares the recording with that machine, where it knows "
-        "it, and the verdict is remembered: see `/v1/machines`.",
+        "it, and the verdict is remembered: see `/v1/machines`. A part `machine_id` of a multipart form does the same.",
         examples=["fan-3"],
     ),
 ]
@@ -96,8 +97,9 @@ def _body(content: dict[str, Any]) -> dict[str, Any]:
     openapi_extra=_body({MULTIPART: ONE_FILE}),
     responses=documented(*UPLOAD_ERRORS, *AUDIO_ERRORS),
 )
-async def inference(upload: MultipartUpload, services: ServicesDep, machine_id: MachineId = None) -> AnomalyResponse:
+async def inference(form: MultipartUpload, services: ServicesDep, machine_id: MachineId = None) -> AnomalyResponse:
     """Takes the part `file` of a multipart form, as the original service did, and answers with its keys and types."""
+    (upload,), machine_id = form.files, _machine_of(form, machine_id)
     verdict, _ = await services.executor.run(_Judging(services, services.live.predictor(), upload, machine_id))
     return AnomalyResponse.of(verdict)
 
@@ -109,7 +111,7 @@ async def inference(upload: MultipartUpload, services: ServicesDep, machine_id: 
     responses=documented(*UPLOAD_ERRORS, *AUDIO_ERRORS),
 )
 async def predict(
-    upload: AnyUpload,
+    form: AnyUpload,
     services: ServicesDep,
     machine_id: MachineId = None,
     explain: Annotated[
@@ -117,6 +119,7 @@ async def predict(
     ] = False,
 ) -> PredictResponse:
     """Takes the part `file` of a multipart form, or the recording itself as the body, which is faster."""
+    (upload,), machine_id = form.files, _machine_of(form, machine_id)
     judging = _Judging(services, services.live.predictor(), upload, machine_id, explain)
     return PredictResponse.of(*await services.executor.run(judging))
 
@@ -127,18 +130,35 @@ async def predict(
     openapi_extra=_body({MULTIPART: MANY_FILES}),
     responses=documented(*UPLOAD_ERRORS),
 )
-async def predict_batch(uploads: BatchUpload, services: ServicesDep, machine_id: MachineId = None) -> BatchResponse:
+async def predict_batch(form: BatchUpload, services: ServicesDep, machine_id: MachineId = None) -> BatchResponse:
     """Takes any number of parts `file` and answers each with a verdict or an error; none fails the others.
 
     The files go to the threads one after another, so that single uploads come in between. A `machine_id` holds for all
     of them, in their order.
     """
-    predictor = services.live.predictor()
+    predictor, machine_id = services.live.predictor(), _machine_of(form, machine_id)
     results: list[BatchItem] = []
-    for upload in uploads:
+    for upload in form.files:
         judging = _Judging(services, predictor, upload, machine_id)
         results.append(await services.executor.run(partial(_batch_item, judging), admitted=bool(results)))
     return BatchResponse(results=results)
+
+
+def _machine_of(form: Form, asked: str | None) -> str | None:
+    """The machine that the address names, or the form; an empty part is one that was not sent.
+
+    Raises:
+        InvalidRequest: the form has no name of a machine, or another than the address.
+    """
+    said = form.fields.get(MACHINE_ID) or None
+    if said is not None and (len(said) > MAX_MACHINE_ID or not re.fullmatch(MACHINE_ID_PATTERN, said)):
+        raise InvalidRequest(
+            f"The part {MACHINE_ID!r} is {said[:MAX_MACHINE_ID]!r}; 1 to {MAX_MACHINE_ID} letters, digits, dots, "
+            "hyphens and underscores, or two such names with a slash between them, were expected."
+        )
+    if said is not None and asked not in (None, said):
+        raise InvalidRequest(f"{MACHINE_ID} is {asked!r} in the address and {said!r} in the form; one was expected.")
+    return said or asked
 
 
 class _Judging:

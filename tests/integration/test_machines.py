@@ -167,6 +167,23 @@ def test_the_answer_is_the_same_with_and_without_a_machine(remembering: Server, 
     assert judged(remembering, healthy, "unheard-of") == plain
 
 
+@pytest.mark.parametrize("path", ["/inference", "/v1/predict", "/v1/predict/batch"])
+def test_a_form_may_name_the_machine(remembering: Server, healthy: bytes, path: str) -> None:
+    """As a part beside the file, or also in the address if that says the same; an empty part is none."""
+    machine_id = f"form{path.replace('/', '-')}"
+
+    def sent(said: str, **asked: str) -> httpx.Response:
+        form = {"machine_id": said, "other": "part"}
+        return remembering.client.post(path, files={"file": ("a.wav", healthy)}, data=form, params=asked)
+
+    for answer in (sent(machine_id), sent(machine_id, machine_id=machine_id), sent("", machine_id=machine_id)):
+        answer.raise_for_status()
+    recorded(remembering, 3, machine_id)
+    for refused in (sent("a b"), sent("a" * 65), sent("a\n"), sent("another", machine_id=machine_id)):
+        assert "machine_id" in is_problem(refused, 422, "request_invalid")["detail"]
+    recorded(remembering, 3, machine_id)
+
+
 @pytest.mark.parametrize("sent", ["fan/id_00", "fan%2Fid_00"])
 def test_a_machine_may_be_called_by_its_kind_and_its_id(remembering: Server, healthy: bytes, sent: str) -> None:
     """As detectors call it, with a slash that a client may or may not escape."""
