@@ -87,7 +87,7 @@ class MachineRecorder:
         try:
             self._open_ledger().record(observations)
         except SignalMLError as error:
-            self._let_go()
+            self._let_go()  # a disk that was away comes back with the same file, which must be opened anew
             self._lost(len(observations), str(error))
         except Exception:  # a bug costs the record these verdicts, and not the thread
             logger.exception("unforeseen")

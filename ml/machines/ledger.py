@@ -67,7 +67,7 @@ class Ledger:
         self._file = home / "machines" / "health.sqlite3"
         self._machines_kept = machines_kept
         self._db = opened_to_write(self._file) if create else opened_to_read(self._file)
-        self._inode = self._inode_now()
+        self._place = self._place_now()
 
     def __enter__(self) -> Self:
         return self
@@ -79,12 +79,21 @@ class Ledger:
         """Let go of the file."""
         self._db.close()
 
+    @_named()
     def is_current(self) -> bool:
-        """Whether its file is the one that is there: somebody may have removed that to begin anew."""
-        return self._inode == self._inode_now()
+        """Whether its file is the one that is there: somebody may have removed that to begin anew.
 
-    def _inode_now(self) -> int | None:
-        return self._file.stat().st_ino if self._file.exists() else None
+        Raises:
+            MachinesUnavailable: that cannot be seen.
+        """
+        return self._place == self._place_now()
+
+    def _place_now(self) -> tuple[int, int] | None:
+        try:
+            found = self._file.stat()
+        except FileNotFoundError:
+            return None
+        return (found.st_dev, found.st_ino)
 
     @_named(writes=True)
     def record(self, observations: Iterable[Observation]) -> None:

@@ -105,6 +105,8 @@ def test_an_alarm_from_its_first_recording_to_the_next_alarm(
     assert metric(server, 'signalml_machine_notable{machine_id="fan-3",state="alarm"}') == 1
     assert metric(server, 'signalml_machines{state="alarm"}') == 1
 
+    another = server.client.post("/v1/machines/fan-3/acknowledge", json=SEEN | {"alarm_id": alarm["id"] + 1})
+    is_problem(another, 409, "machine_nothing_to_acknowledge")
     seen = server.client.post("/v1/machines/fan-3/acknowledge", json=SEEN | {"alarm_id": alarm["id"]})
     assert seen.status_code == 200
     said = seen.json()["acknowledged"]
@@ -281,12 +283,18 @@ def test_a_predict_key_reads_and_an_admin_key_acknowledges(serve: Serve, home: P
 
 
 def test_told_to_stop_it_records_first_what_it_has_answered(serve: Serve, home: Path, healthy: bytes) -> None:
-    """Whoever was answered is remembered, though the process is told to stop at that very moment."""
-    server = serve(home, processes=2, inference_threads=1)
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: judged(server, healthy), range(40)))
-    server.stop()
-    recorded(serve(home), 40)
+    """Whoever was answered is remembered, though the record was held by another when the process was told to stop."""
+    server = serve(home)
+    upload(server, healthy, 1, before=0)
+    with closing(sqlite3.connect(home / FILE, isolation_level=None)) as db, ThreadPoolExecutor(1) as pool:
+        db.execute("BEGIN IMMEDIATE")
+        for _ in range(5):
+            judged(server, healthy)
+        stopped = pool.submit(server.stop)
+        time.sleep(1)
+        db.execute("ROLLBACK")
+        stopped.result()
+    recorded(serve(home), 6)
 
 
 def test_killed_it_forgets_nothing_that_was_told_of(serve: Serve, home: Path, healthy: bytes, faulty: bytes) -> None:
