@@ -85,8 +85,8 @@ def print_comparison(comparison: "Comparison") -> None:
     for rows in comparison.slices:
         first = rows[0]
         typer.echo(
-            f"{first.name}: {first.normal} normal recordings ({first.normal_sessions} sessions), "
-            f"{first.abnormal} abnormal ({first.abnormal_sessions})"
+            f"{first.name}: {first.normal} normal and {first.abnormal} abnormal recordings "
+            f"(sessions: {first.normal_sessions} and {first.abnormal_sessions})"
         )
         print_table(_table(rows), "")
         typer.echo()

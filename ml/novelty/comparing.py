@@ -283,8 +283,8 @@ def _notes(dataset: Dataset, copies: int, every: Sequence[Bench], tried: Sequenc
             )
         heard = {entry.path for fold in bench.folds for entry in (*fold.learned, *fold.tried)}
         if unheard := sum(entry.path not in heard for entry in bench.entries):
-            yield f"{bench.name}: {unheard} recordings of machines with too few healthy ones were left out."
+            yield f"{bench.name}: left out, since their machines have too few healthy recordings: {unheard}."
     if copies:
-        yield f"{copies} copies of other recordings were left out."
+        yield f"Left out as copies of other recordings: {copies}."
     if dataset.refusals:
-        yield f"{len(dataset.refusals)} files could not be read; signalml inspect lists them."
+        yield f"Files that could not be read: {len(dataset.refusals)}; signalml inspect lists them."

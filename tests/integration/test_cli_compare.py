@@ -39,7 +39,7 @@ def test_tables_report_and_figures_come_of_one_command(tmp_path: Path, fan: Path
     """Progress is on stderr, tables are on stdout, and the two files are written."""
     done = run(tmp_path, fan, "--engine", "distance", "--report", "fan.html", "--json", "fan.json", "--processes", 1)
     assert done.returncode == 0, done.stderr
-    assert "recordings: 6 normal recordings (1 sessions), 3 abnormal (1)" in done.stdout
+    assert "recordings: 6 normal and 3 abnormal recordings (sessions: 1 and 1)" in done.stdout
     for name in ("spectrum-gaussian+distance", "distance", "baseline"):
         assert f"\n {name} " in done.stdout
     assert "fitting: 6 of 6" in done.stderr
