@@ -9,16 +9,17 @@ from ml.novelty.distance import Distance
 from ml.novelty.engine import Engine
 from ml.novelty.fluctuation import Fluctuation
 from ml.novelty.gaussian import SpectrumGaussian
+from ml.novelty.level import Level
 from ml.novelty.neighbours import Neighbours
 from ml.novelty.subspace import Subspace
 
 EngineName = Literal[
-    "spectrum-gaussian", "distance", "neighbours", "subspace", "fluctuation", "autoencoder", "baseline"
+    "spectrum-gaussian", "distance", "neighbours", "subspace", "fluctuation", "level", "autoencoder", "baseline"
 ]
 ENGINES: dict[str, Engine] = {
     engine.name: engine
     for engine in (
-        *(SpectrumGaussian(), Distance(), Neighbours(), Subspace(), Fluctuation()),
+        *(SpectrumGaussian(), Distance(), Neighbours(), Subspace(), Fluctuation(), Level()),
         *(Autoencoder(), Baseline()),  # these need Keras to be fitted, and none to be asked
     )
 }

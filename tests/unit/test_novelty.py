@@ -142,6 +142,15 @@ def test_fluctuation_hears_a_knock() -> None:
     assert found.why == "foreign"
 
 
+def test_loudness_counts_for_those_who_ask_for_it_alone() -> None:
+    """12 dB more is far from healthy to the engine of the level, and nothing to the default."""
+    recordings = healthy()
+    level, default = (fit(SPEC, [by_name(name) for name in names], recordings) for names in (("level",), DEFAULT))
+    usual, louder = heard(fan(9500)), heard(4 * fan(9500))
+    assert level.measure(louder).score > level.calibration.named.max() > level.measure(usual).score
+    assert default.measure(louder).score == pytest.approx(default.measure(usual).score, abs=1e-3)
+
+
 def test_a_machine_is_compared_with_itself(default: Detector) -> None:
     """The other fan's healthy sound is novel to the first, and normal where no machine is named."""
     other = heard(fan(9000, blade_hz=165.0))
