@@ -6,7 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from ml.bundle import Decision
 from ml.labels import MAX_MESSAGE, MAX_NAME
-from ml.registry import ALIASES, AliasChange, LabelRevision
+from ml.registry import ALIASES, AliasChange
+from ml.revisions import LabelRevision
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Version = Annotated[str, Field(examples=["original-47a1c71740"])]

@@ -34,8 +34,7 @@ from ml.errors import (
 )
 from ml.files import locked, sync_folder, to_json, write_whole
 from ml.predictor import Predictor
-from ml.revisions import LabelRevision as LabelRevision
-from ml.revisions import Revisions, ThresholdRevision, now, unpacked
+from ml.revisions import LabelRevision, Revisions, ThresholdRevision, now, unpacked
 from ml.thresholds import Wanted, decide
 
 Alias = Literal["champion", "challenger", "previous"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ml.audio import decode
 from ml.errors import AudioError
@@ -24,13 +25,19 @@ class Source(NamedTuple):
 
 
 def listen(
-    spec: FeatureSpec, sources: Sequence[Source], *, processes: int | None = None, report: Report = silent
+    spec: FeatureSpec,
+    sources: Sequence[Source],
+    *,
+    cut_by: FeatureSpec | None = None,
+    processes: int | None = None,
+    report: Report = silent,
 ) -> list[tuple[Heard, ...]]:
     """The windows of each recording.
 
     Args:
         spec: how they are heard.
         sources: the recordings.
+        cut_by: what cuts them into windows, of the same sample rate; None for ``spec`` itself.
         processes: how many; None decides by cores and recordings.
         report: told after each recording.
 
@@ -38,10 +45,13 @@ def listen(
         AudioError: a recording cannot be read, with its name.
         OSError: a file is not there any more.
     """
-    return list(ordered_map(partial(_windows, spec), sources, step="listening", processes=processes, report=report))
+    windows = partial(_windows, spec, cut_by or spec)
+    # BLAS sums in another order with more threads: the same bits, whatever the number of processes.
+    with threadpool_limits(1):
+        return list(ordered_map(windows, sources, step="listening", processes=processes, report=report))
 
 
-def _windows(spec: FeatureSpec, source: Source) -> tuple[Heard, ...]:
+def _windows(spec: FeatureSpec, cut_by: FeatureSpec, source: Source) -> tuple[Heard, ...]:
     try:
         recording = decode(source.file, channel=spec.channel)
     except AudioError as error:
@@ -49,7 +59,7 @@ def _windows(spec: FeatureSpec, source: Source) -> tuple[Heard, ...]:
     extractor = _extractor(spec)
     samples = extractor.resample(recording.samples, recording.sample_rate_hz)
     samples = samples * np.float32(10 ** (source.gain_db / 20))
-    return tuple(hear(extractor, samples[start:stop]) for start, stop in spec.windows(len(samples)))
+    return tuple(hear(extractor, samples[start:stop]) for start, stop in cut_by.windows(len(samples)))
 
 
 @lru_cache(maxsize=2)

@@ -3,26 +3,20 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
-from pathlib import Path
-from typing import NamedTuple
 
-from threadpoolctl import threadpool_limits
-
-from ml.audio import decode
 from ml.dataset import Dataset, Entry, Split, split
 from ml.dataset.copies import without_copies
 from ml.dataset.listing import machine_name, natural
-from ml.errors import AudioError, OneClassOnly
-from ml.features import FeatureExtractor, FeatureSpec
-from ml.novelty import Detector, Healthy, Heard, by_name, fit, hear
-from ml.parallel import ordered_map
+from ml.errors import OneClassOnly
+from ml.features import FeatureSpec
+from ml.novelty import Detector, Healthy, by_name, fit
+from ml.novelty.listening import Source, listen
 from ml.progress import Progress, Report
 from ml.training.classes import ABNORMAL, NORMAL
 from ml.training.hearing import detector_spec
 from ml.training.options import Options
 
-HEARING, FITTING = "healthy sound", "detector"
+FITTING = "detector"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +45,9 @@ class Detecting:
         """
         # In the order they were recorded in: neighbours in time are left out together.
         healthy = sorted((e for e in entries if e.label == NORMAL), key=lambda entry: natural(entry.path))
-        works = [_Work(self.dataset.file(entry), entry.path) for entry in healthy]
-        heard = partial(_heard, self.spec)
-        with threadpool_limits(1):
-            clips = list(ordered_map(heard, works, step=HEARING, processes=self.processes, report=self.report))
+        spec = detector_spec(self.spec)
+        sources = [Source(self.dataset.file(entry), entry.path) for entry in healthy]
+        clips = listen(spec, sources, cut_by=self.spec, processes=self.processes, report=self.report)
         recordings = [
             Healthy(
                 clips=windows,
@@ -71,7 +64,7 @@ class Detecting:
         def told(done: int, fits: int) -> None:
             self.report(Progress(FITTING, done, fits))
 
-        return fit(detector_spec(self.spec), engines, recordings, told)
+        return fit(spec, engines, recordings, told)
 
 
 def split_healthy(dataset: Dataset, options: Options) -> Split:
@@ -99,26 +92,3 @@ def counted(entries: Sequence[Entry]) -> dict[str, int]:
     """How many recordings of each machine, for the card."""
     names = (machine_name(entry.machine, entry.machine_id) or "unnamed" for entry in entries if entry.label == NORMAL)
     return dict(Counter(names))
-
-
-class _Work(NamedTuple):
-    """One recording to be heard: its file, and how an error names it."""
-
-    file: Path
-    name: str
-
-
-@lru_cache(maxsize=1)
-def _extractor(spec: FeatureSpec) -> FeatureExtractor:
-    return FeatureExtractor(spec)
-
-
-def _heard(spec: FeatureSpec, work: _Work) -> tuple[Heard, ...]:
-    """The spectra of each window of a recording."""
-    try:
-        recording = decode(work.file, channel=spec.channel)
-    except AudioError as error:
-        raise type(error)(f"{work.name}: {error}") from error
-    extractor = _extractor(detector_spec(spec))
-    samples = extractor.resample(recording.samples, recording.sample_rate_hz)
-    return tuple(hear(extractor, samples[start:stop]) for start, stop in spec.windows(len(samples)))
