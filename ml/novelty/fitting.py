@@ -125,7 +125,8 @@ def _guard(recordings: Sequence[Healthy], machines: Sequence[str]) -> Guard:
     calibration = _calibration(found, work, scales)
     most = np.array([float(scores.max()) for scores in (calibration.named, calibration.unnamed)])
     (state,) = work.fit(np.ones(len(recordings), bool))
-    return Guard(state, scales[0], most / (1 - most))
+    # At least what is typical: of recordings that are all alike, any other one would be foreign.
+    return Guard(state, scales[0], np.maximum(most / np.maximum(1 - most, np.finfo(np.float32).tiny), 1.0))
 
 
 def _scales(found: Sequence[Measures | None], of: NDArray[np.int64], machines: int) -> NDArray[np.float64]:
