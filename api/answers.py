@@ -184,7 +184,7 @@ class NoveltyReasons(Wire):
 class NoveltyFacts(Wire):
     """What the detector measured in the most anomalous window."""
 
-    times: float = Field(gt=0, examples=[9.4])
+    times: float = Field(ge=0, examples=[9.4])
     """How many times as far from healthy as a healthy recording typically is."""
     p_value: float = Field(gt=0, le=1, examples=[0.012])
     """How often a healthy recording is as far out as this one, from those that the detector was calibrated on."""
