@@ -116,10 +116,13 @@ class RecordingQuality(Wire):
         )
 
 
+UnusableWhy = Literal["silence", "too_quiet", "clipped", "band_limited", "too_short", "foreign"]
+
+
 class Unjudged(Wire):
     """Why a recording cannot be judged."""
 
-    why: Literal["silence", "too_quiet", "clipped", "band_limited", "foreign"] = Field(examples=["clipped"])
+    why: UnusableWhy = Field(examples=["clipped"])
     detail: str = Field(examples=["4.2% of its samples are at full scale; at most 1.0% can be judged: turn it down."])
     """What was found and what was expected."""
 

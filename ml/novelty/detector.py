@@ -14,6 +14,7 @@ that is named, with whichever known machine it is most like.
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -186,12 +187,19 @@ class Detector:
             )
             if detector.scales.shape != (len(engines), len(detector.machines)) or not (detector.scales > 0).all():
                 raise ValueError(f"its scales have the shape {detector.scales.shape}, or are not above 0")
-            if int(detector.reference.machine.max()) >= len(detector.machines):
-                raise ValueError("its reference names a machine that is not there")
+            if set(detector.reference.machine.tolist()) != set(range(len(detector.machines))):
+                raise ValueError("its reference has other machines")
+            calibration = [getattr(detector.calibration, name) for name in CALIBRATION_ARRAYS]
+            if len({len(each) for each in calibration}) > 1 or not all(np.isfinite(each).all() for each in calibration):
+                raise ValueError("its calibration is not one number for each recording")
             silent = detector.hear(np.zeros(detector.spec.clip_samples, np.float32))
             detector.reasons(silent, detector.measure(silent), None)
             detector.foreign([silent], detector.machines[-1])
         except (
+            AttributeError,
+            EOFError,
+            RuntimeError,
+            zlib.error,
             ValueError,
             KeyError,
             TypeError,

@@ -17,6 +17,8 @@ Floats = NDArray[np.float32]
 BINS_PER_BAND = 2
 # In a band of hardly any movement, the difference between 0.01 and 0.001 dB says nothing.
 STEADY_DB = 0.1
+# As librosa has it; a band of a resampled recording above its spectrum holds nothing but a floor.
+DYNAMIC_RANGE_DB = 80.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class Heard:
     power: Floats
 
     @cached_property
+    def _floored(self) -> Floats:
+        """The log-mel spectrum, a floor under its loudest value: a band without sound then moves with the others."""
+        return np.asarray(np.maximum(self.log_mel, self.log_mel.max() - DYNAMIC_RANGE_DB), np.float32)
+
+    @cached_property
     def level_db(self) -> float:
         """Mean power over all bins, in dB: what the other figures leave out."""
         return float(10 * np.log10(max(float(self.power.mean()), POWER_FLOOR)))
@@ -42,7 +49,7 @@ class Heard:
 
         The power is that of the mel bands, so that a gain moves both alike and drops out.
         """
-        steady = self.log_mel.mean(axis=0)
+        steady = self._floored.mean(axis=0)
         power = np.power(10.0, self.log_mel / 10).mean()
         return np.asarray(steady - 10 * np.log10(max(float(power), POWER_FLOOR)), np.float32)
 
@@ -54,13 +61,14 @@ class Heard:
         """
         bands = self.power[1:]
         bands = bands[: len(bands) // BINS_PER_BAND * BINS_PER_BAND].reshape(-1, BINS_PER_BAND).mean(axis=1)
-        log = 10 * np.log10(np.maximum(bands, POWER_FLOOR))
+        floor = max(float(bands.max()) * 10 ** (-DYNAMIC_RANGE_DB / 10), POWER_FLOOR)
+        log = 10 * np.log10(np.maximum(bands, floor))
         return np.asarray(log - log.mean(), np.float32)
 
     @cached_property
     def fluctuation(self) -> Floats:
         """How much each mel band moves within the clip: its standard deviation over time in dB, in dB again."""
-        return np.asarray(20 * np.log10(self.log_mel.std(axis=0) + STEADY_DB), np.float32)
+        return np.asarray(20 * np.log10(self._floored.std(axis=0) + STEADY_DB), np.float32)
 
 
 def hear(extractor: FeatureExtractor, clip: Floats) -> Heard:

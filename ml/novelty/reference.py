@@ -94,6 +94,7 @@ class Reference:
         level_db: level of each, dB relative to full scale; NaN where it is not known.
         clipped_share: of each.
         floor_db: the lowest level of each band of equal width in Hz against the whole, dB: ``(LINEAR_BANDS,)``.
+        shortest: frames of the shortest window.
     """
 
     names: tuple[str, ...]
@@ -102,11 +103,14 @@ class Reference:
     level_db: NDArray[np.float64]
     clipped_share: NDArray[np.float64]
     floor_db: NDArray[np.float64]
+    shortest: int
 
     @classmethod
     def of(cls, recordings: Sequence[Healthy], machines: Sequence[str]) -> Self:
         """Keep in short what the recordings sounded like."""
-        kept = recordings[:: math.ceil(len(recordings) / MOST_KEPT)]
+        step = math.ceil(len(recordings) / MOST_KEPT)
+        # Within each machine, so that none is left without a recording.
+        kept = [each for name in machines for each in [r for r in recordings if r.machine == name][::step]]
         return cls(
             names=tuple(recording.name for recording in kept),
             machine=np.array([machines.index(recording.machine) for recording in kept]),
@@ -114,6 +118,7 @@ class Reference:
             level_db=np.array([math.nan if r.level_dbfs is None else r.level_dbfs for r in kept]),
             clipped_share=np.array([recording.clipped_share for recording in kept]),
             floor_db=np.min([linear_levels(clip) for recording in recordings for clip in recording.clips], axis=0),
+            shortest=min(len(clip.log_mel) for recording in recordings for clip in recording.clips),
         )
 
     @cached_property
@@ -179,6 +184,7 @@ class Reference:
             "level_db": self.level_db,
             "clipped_share": self.clipped_share,
             "floor_db": self.floor_db,
+            "shortest": np.array([self.shortest]),
         }
 
     @classmethod
@@ -196,8 +202,10 @@ class Reference:
             level_db=arrays["level_db"],
             clipped_share=arrays["clipped_share"],
             floor_db=arrays["floor_db"],
+            shortest=int(arrays["shortest"][0]),
         )
-        lengths = {len(found.names), *(len(each) for each in (found.machine, found.shape, found.level_db))}
+        parts = (found.machine, found.shape, found.level_db, found.clipped_share)
+        lengths = {len(found.names), *(len(each) for each in parts)}
         if len(lengths) > 1 or found.floor_db.shape != (LINEAR_BANDS,):
             raise BundleDamaged(
                 f"The detector's reference has parts of {sorted(lengths)} recordings; one was expected."

@@ -12,7 +12,7 @@ from ml.novelty.guard import BEYOND
 from ml.novelty.heard import Heard
 from ml.novelty.reference import LINEAR_BANDS, Reference, linear_levels
 
-Why = Literal["silence", "too_quiet", "clipped", "band_limited", "foreign"]
+Why = Literal["silence", "too_quiet", "clipped", "band_limited", "too_short", "foreign"]
 # So far below the quietest healthy recording there is a machine that stands still or a microphone that is off.
 QUIETER_DB = 30.0
 # Where no healthy recording was clipped, this share of samples at full scale is distortion and no mishap.
@@ -21,6 +21,7 @@ MORE_CLIPPED = 3.0
 # No fault takes so much from every band above some frequency; a filter, a codec or a cover does.
 MUFFLED_DB = 25.0
 MUFFLED_BANDS = 2  # of the 16, from the top down
+SHORTEST = 0.8  # of the shortest window that was learned from
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,12 @@ def unusable(quality: Quality, clips: Sequence[Heard], reference: Reference, spe
             "clipped",
             f"{quality.clipped_share:.1%} of its samples are at full scale; at most {accepted:.1%} can be judged: turn "
             "the input down.",
+        )
+    if (frames := max(len(clip.log_mel) for clip in clips)) < SHORTEST * reference.shortest:
+        seconds = [round(count * spec.hop_length / spec.sample_rate_hz, 1) for count in (frames, reference.shortest)]
+        return Unusable(
+            "too_short",
+            f"It has {seconds[0]:g} s; windows of {seconds[1]:g} s were learned from, and shorter ones vary more.",
         )
     return _band_limited(clips, reference, spec)
 

@@ -44,7 +44,9 @@ class Detecting:
             AudioError: a recording cannot be decoded any more, with its path.
         """
         # In the order they were recorded in: neighbours in time are left out together.
-        healthy = sorted((e for e in entries if e.label == NORMAL), key=lambda entry: natural(entry.path))
+        # A dead input is no healthy machine.
+        sound = (e for e in entries if e.label == NORMAL and e.level_dbfs is not None)
+        healthy = sorted(sound, key=lambda entry: natural(entry.path))
         spec = detector_spec(self.spec)
         sources = [Source(self.dataset.file(entry), entry.path) for entry in healthy]
         clips = listen(spec, sources, cut_by=self.spec, processes=self.processes, report=self.report)

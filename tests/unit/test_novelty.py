@@ -311,3 +311,35 @@ def test_the_nearest_recordings_are_of_the_machine_in_order(default: Detector) -
     assert distances == sorted(distances)
     assert all(each.name.startswith("fan/id_02/") for each in reasons.nearest)
     assert reasons.level_change_db is None
+
+
+# What a review found
+
+
+def test_a_band_without_sound_moves_with_the_others() -> None:
+    """A recording whose upper half holds nothing but the floor: a gain of 6 dB changes no shape."""
+    spectrum = np.fft.rfft(fan(0))
+    spectrum[len(spectrum) // 2 :] = 0
+    half = np.fft.irfft(spectrum, SECONDS * RATE_HZ).astype(np.float32)
+    softer, louder = heard(half), heard(2 * half)
+    for shape in ("mel_shape", "fine_shape", "fluctuation"):
+        np.testing.assert_allclose(getattr(louder, shape), getattr(softer, shape), atol=0.02)
+
+
+def test_a_small_machine_keeps_its_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only some recordings are kept for the reasons, each machine keeps one at least."""
+    monkeypatch.setattr("ml.novelty.reference.MOST_KEPT", 4)
+    recordings = [*healthy(("fan/id_00", "fan/id_04"), count=6), *healthy(("fan/id_02",), count=1, first=700)]
+    detector = fit(SPEC, [by_name("distance")], recordings)
+    clip = recordings[-1].clips[0]
+    reasons = detector.reasons(clip, detector.measure(clip, "id_02"), None)
+    assert [each.name for each in reasons.nearest] == ["fan/id_02/0.wav"]
+    assert len(detector.reference.names) < len(recordings)
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda arrays: arrays[:97] + b"\xff" * 40 + arrays[137:]])
+def test_damaged_arrays_are_damage_by_name(default: Detector, damage: object) -> None:
+    """Nothing at all, or bytes that no longer unpack."""
+    facts, arrays = default.to_bytes()
+    with pytest.raises(BundleDamaged, match="cannot be read"):
+        Detector.from_bytes(facts, damage(arrays))  # type: ignore[operator]  # a lambda of the list above
