@@ -1,9 +1,11 @@
 """The threshold: from the scores of healthy recordings that the network was not fitted to."""
 
-import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from ml.bundle import Decision
+from ml.thresholds import threshold_at
 
 # Where the most probable fault and the healthy class are equally probable.
 EVEN = 0.5
@@ -26,10 +28,9 @@ def threshold_from(healthy_scores: Sequence[float], false_alarm_rate: float) -> 
     Returns:
         The threshold, and in words where it comes from.
     """
-    scores = sorted(healthy_scores)
-    rank = min(math.ceil((len(scores) + 1) * (1 - false_alarm_rate)), len(scores))
-    threshold = max(EVEN, scores[rank - 1]) if scores else EVEN
-    above = sum(score > threshold for score in scores)
+    scores = np.array(healthy_scores)
+    threshold = max(EVEN, threshold_at(scores, false_alarm_rate)) if len(scores) else EVEN
+    above = int((scores > threshold).sum())
     basis = "even odds" if threshold == EVEN else "what healthy recordings reach, at more than even odds"
     return threshold, f"{basis}; above it were {above} of {len(scores)} healthy recordings of the validation side"
 
