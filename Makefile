@@ -26,8 +26,9 @@ run: install ## the service on port 5000 (SIGNALML_PORT), data in ./var (SIGNALM
 	$(BIN)/signalml demo
 	exec $(BIN)/signalml run
 
-test: install ## every test
-	$(BIN)/python -m pytest
+# A file's tests stay in one process, since they share its servers and trained models.
+test: install ## every test, a process for each core
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: install ## lint, format and types, as CI does
 	$(BIN)/ruff check .
