@@ -24,18 +24,19 @@ import json
 import re
 import shutil
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from ml import keras_archive
 from ml.errors import BundleDamaged, BundleForeign, InvalidLabels, SpecError
 from ml.features import FeatureSpec
 from ml.files import sync_folder, to_json, write_whole
 from ml.labels import Labels
 from ml.novelty import Detector
+from ml.zips import UNREADABLE_ZIP, read_member
 
 FORMAT = "signalml-bundle"
 # 2 is that of a bundle with a detector; one without is written as it always was, and older services read it.
@@ -51,44 +52,10 @@ KNOWN = REQUIRED | CLASSIFIER | DETECTOR
 DECIDING = (SPEC, LABELS, DECISION, LITERT, GOLDEN_CLIP, GOLDEN_ANSWER, DETECTOR_FACTS, DETECTOR_ARRAYS)
 VERSION_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}-[0-9a-f]{10}")
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
-# What zipfile raises for an archive that is damaged, encrypted or packed in a way it does not know.
-UNREADABLE_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 NAMING, NOVELTY = "naming", "novelty"  # keys of decision.json and golden.json
 MAX_FILE_BYTES = 512 * 2**20
-MAX_KERAS_CONFIG_BYTES = 2**20
 # LiteRT agrees with Keras to 1e-6 on one machine; this leaves room for another processor's arithmetic.
 GOLDEN_TOLERANCE = 1e-3
-# A Keras archive may name any Python class, Lambda included, and loading it would run that code. These cannot.
-KERAS_LAYERS = frozenset(
-    {
-        "InputLayer",
-        "Conv1D",
-        "Conv2D",
-        "SeparableConv2D",
-        "DepthwiseConv2D",
-        "MaxPooling1D",
-        "MaxPooling2D",
-        "AveragePooling2D",
-        "GlobalAveragePooling1D",
-        "GlobalAveragePooling2D",
-        "GlobalMaxPooling2D",
-        "BatchNormalization",
-        "LayerNormalization",
-        "Normalization",
-        "Dropout",
-        "SpatialDropout2D",
-        "Dense",
-        "Flatten",
-        "Reshape",
-        "Activation",
-        "ReLU",
-        "LeakyReLU",
-        "Softmax",
-        "Add",
-        "Concatenate",
-        "ZeroPadding2D",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +240,7 @@ def verify(folder: Path) -> dict[str, Any]:
     if not manifest["version"].endswith(f"-{_digest(folder)}"):
         raise BundleDamaged(f"Bundle {folder.name}: its content is not that of the version {manifest['version']}.")
     if KERAS in listed:
-        _check_keras_archive(folder / KERAS)
+        keras_archive.check(folder / KERAS)
     return manifest
 
 
@@ -312,8 +279,7 @@ def unpack(archive_file: Path, folder: Path) -> None:
                     raise BundleDamaged(
                         f"{archive_file.name}: {name} unpacks to {info.file_size} bytes, which is too many."
                     )
-                _check_compression(info)
-                write_whole(folder / name, archive.read(info))
+                write_whole(folder / name, read_member(archive, info))
     except UNREADABLE_ZIP as error:
         raise BundleForeign(f"{archive_file.name} is no readable zip archive: {error}") from error
 
@@ -362,54 +328,8 @@ def _facts(path: Path) -> dict[str, Any]:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
-def _check_compression(info: zipfile.ZipInfo) -> None:
-    """Bundles are stored or deflated; the other kinds fail in ways of their own."""
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise NotImplementedError(f"{info.filename} has the compression {info.compress_type}")
-
-
 def _digest(folder: Path) -> str:
     """Ten hexadecimal digits of all that decides an answer: what a version's name ends in."""
     there = [folder / file for file in DECIDING if (folder / file).exists()]
     parts = b"".join(hashlib.sha256(file.read_bytes()).digest() for file in there)
     return hashlib.sha256(parts).hexdigest()[:10]
-
-
-def _check_keras_archive(path: Path) -> None:
-    """Read the archive's description, without Keras, and refuse whatever could run code when it is loaded."""
-    bundle = f"Bundle {path.parent.name}"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            info = archive.getinfo("config.json")
-            _check_compression(info)
-            if info.file_size > MAX_KERAS_CONFIG_BYTES:
-                raise BundleDamaged(f"{bundle}: the Keras archive's description is too long.")
-            config = json.loads(archive.read(info))
-        layers = [layer["class_name"] for layer in config["config"]["layers"]]
-        objects = list(_objects(config))
-    except (*UNREADABLE_ZIP, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BundleDamaged(f"{bundle}: {path.name} is no Keras archive ({error}).") from error
-    if config.get("class_name") not in ("Sequential", "Functional"):
-        raise BundleDamaged(f"{bundle}: the Keras model is a {config.get('class_name')}, not a known kind.")
-    for kind in layers:
-        if not isinstance(kind, str) or kind not in KERAS_LAYERS:
-            raise BundleDamaged(f"{bundle}: the Keras archive has a {kind} layer, which could run code when loaded.")
-    for kind, module in objects:
-        layer = kind == "Lambda" or ".layers" in str(module)
-        if (
-            kind in ("function", "__lambda__")
-            or str(module).split(".")[0] != "keras"
-            or (layer and kind not in KERAS_LAYERS)
-        ):
-            raise BundleDamaged(f"{bundle}: the Keras archive names {module}.{kind}, which could run code when loaded.")
-
-
-def _objects(value: Any) -> Iterator[tuple[str, str]]:
-    """Class and module of everything that loading the description would make, at any depth."""
-    if isinstance(value, dict):
-        if "class_name" in value:
-            yield value["class_name"], value.get("module") or "keras"
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from _objects(item)

@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ml.bundle import KERAS_LAYERS
 from ml.classifier import fitting, network
 from ml.classifier.fitting import answers, fit, refit
 from ml.classifier.network import Scaling
 from ml.classifier.recipe import LARGEST_BATCH, NetworkSpec, Recipe
 from ml.classifier.stream import Clips, in_order, shuffled
 from ml.errors import Cancelled, InvalidParameter, ModelError, OneClassOnly
+from ml.keras_archive import LAYERS
 from ml.network import Network
 from ml.progress import silent
 
@@ -221,7 +221,7 @@ def test_shapes_are_those_that_keras_makes(spec, shape):
     """And every layer is one that a bundle may hold."""
     model = network.build(spec, shape, 4, Scaling(-40.0, 5.0) if spec.scale else None)
     assert tuple(weight.shape for weight in model.get_weights()) == spec.weight_shapes(shape, 4)
-    assert {type(layer).__name__ for layer in model.layers} <= KERAS_LAYERS
+    assert {type(layer).__name__ for layer in model.layers} <= LAYERS
     assert model.output_shape == (None, 4)
 
 
