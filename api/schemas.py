@@ -161,7 +161,7 @@ class JobRows(RootModel[list[dict[str, Any]]]):
     """The rows of a result, whose columns depend on the kind of the job."""
 
     root: list[dict[str, Any]] = Field(
-        examples=[[{"recording": "5f0c", "name": "a.wav", "anomaly": True, "score": 0.93, "error": None}]]
+        examples=[[{"recording": "5f0c", "name": "a.wav", "verdict": "anomalous", "score": 0.93, "error": None}]]
     )
 
 

@@ -1,11 +1,8 @@
 """``signalml score``: what a model says of recordings, a line for each as soon as it is known."""
 
-import csv
-import io
-import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,15 +12,18 @@ from rich.cells import cell_len, set_cell_size
 
 from api.settings import Settings
 from cli.progress import shown_progress
-from ml.labels import ClassLabel
+from ml.dataset.listing import machine_name
+from ml.labels import UNKNOWN_FAULT
+from ml.predictor import Predictor
 from ml.progress import silent
 from ml.registry import Registry
-from ml.scoring import Row, recordings
+from ml.scoring import Row, items_at
 from ml.scoring import score as judge
+from worker.results import as_csv, as_json
 
-COLUMNS = ("path", "anomaly", "message", "score", "threshold", "probabilities", "duration_s", "error")
+ERROR = "error"
 Format = Literal["table", "csv", "json"]
-Classes = tuple[ClassLabel, ...]
+FORMATS: Mapping[str, Callable[[Iterable[Mapping[str, Any]]], Iterator[bytes]]] = {"csv": as_csv, "json": as_json}
 
 
 def score(
@@ -31,103 +31,93 @@ def score(
         list[Path], typer.Argument(help="Recordings, or folders: their .wav and .flac files, at any depth.")
     ],
     model: Annotated[str, typer.Option(help="A version, or champion, challenger, previous.")] = "champion",
+    machine: Annotated[
+        str | None,
+        typer.Option(help="The machine that all are of, fan/id_00 or id_00; else what their folders or manifest say."),
+    ] = None,
     form: Annotated[
         Format, typer.Option("--format", help="table for a person; csv, or a json array, with a row per recording.")
     ] = "table",
     processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
 ) -> None:
-    """Judge recordings. A file that cannot be judged is a row with its error; the exit status is then 1."""
+    """Judge recordings. A file that cannot be judged is a row with its reason; the exit status is then 1."""
     from ml.native import notes_held_back, reuse_memory
 
-    files = recordings(paths)
+    items = items_at(paths, machine)
     reuse_memory()
     with notes_held_back():
         predictor = Registry(Settings().home).predictor(model)
-    _write_any_name()
     # On a terminal the rows themselves are the progress; a bar would be written between them.
     bar = sys.stderr.isatty() and not sys.stdout.isatty()
     tally: Counter[str] = Counter()
     with shown_progress() if bar else nullcontext(silent) as report:
-        rows = _tallied(judge(predictor, files, processes=processes, report=report), tally)
-        for text in FORMATS[form](rows, predictor.labels.classes):
-            sys.stdout.write(text)
+        rows = _tallied(judge(predictor, items, processes=processes, report=report), tally)
+        if form == "table":
+            machines = {machine_name(item.machine, item.machine_id) for item in items}
+            written = as_table(rows, predictor, max(map(cell_len, machines)))
+        else:
+            written = FORMATS[form](row.to_dict() for row in rows)
+        for block in written:
+            sys.stdout.buffer.write(block)
             sys.stdout.flush()
     if form == "table":
-        typer.echo(f"\n{_summary(tally)} Model {predictor.bundle.version}.")
-    raise typer.Exit(int(tally["error"] > 0))
-
-
-def _write_any_name() -> None:
-    """A file's name may be bytes that are no text: they are written as escapes, not refused."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+        typer.echo(f"\n{_summary(tally, predictor)}")
+    raise typer.Exit(int(tally[ERROR] + tally["unusable"] > 0))
 
 
 def _tallied(rows: Iterable[Row], tally: Counter[str]) -> Iterator[Row]:
     for row in rows:
-        tally["error" if row.error else "anomaly" if row.anomaly else "ok"] += 1
+        tally[row.verdict or ERROR] += 1
+        tally["of unknown machines"] += row.machine_known is False and bool(row.machine or row.machine_id)
         yield row
 
 
-def _summary(tally: Counter[str]) -> str:
-    total = tally.total()
-    counted = f"{total} recording" if total == 1 else f"{total} recordings"
-    anomalous = f"{tally['anomaly']} anomaly" if tally["anomaly"] == 1 else f"{tally['anomaly']} anomalies"
-    return f"{counted}: {anomalous}, {tally['ok']} healthy, {tally['error']} not judged."
+def _summary(tally: Counter[str], predictor: Predictor) -> str:
+    words = ("normal", "anomalous", "unusable", ERROR)
+    counted = ", ".join(f"{tally[word]} {word}" for word in words if tally[word] or word in words[:2])
+    summary = f"{counted}. Model {predictor.bundle.version}, threshold {predictor.decision.threshold:.4g}."
+    if unknown := tally["of unknown machines"]:
+        return (
+            f"{summary}\nIts detector has not heard the machine of {unknown} of them: those were compared with the "
+            "machine that each is most like."
+        )
+    return summary
 
 
-def as_csv(rows: Iterable[Row], _: Classes) -> Iterator[str]:
-    """Header and rows. Numbers are written so that they read back as the same; probabilities are joined by ``;``."""
-    yield _csv_line(COLUMNS)
+def as_table(rows: Iterable[Row], predictor: Predictor, machine_width: int) -> Iterator[bytes]:
+    """Aligned lines. The name comes last, so that no row has to wait for the longest of them.
+
+    Args:
+        rows: what to show.
+        predictor: the model; its messages say how wide that column is.
+        machine_width: of the longest machine's name; 0 where no machine is known, and then there is no such column.
+    """
+    messages = [label.message for label in (*predictor.labels.classes, UNKNOWN_FAULT)]
+    width = max(map(cell_len, messages))
+    machine_width = machine_width and max(machine_width, len("machine"))
+
+    def line(verdict: str, score: str, duration: str, message: str, machine: str, name: str) -> bytes:
+        cells = [f"{verdict:9} {score:>6} {duration:>8}", set_cell_size(message, width)]
+        if machine_width:
+            cells.append(set_cell_size(machine, machine_width))
+        return f"{'  '.join([*cells, name])}\n".encode(errors="backslashreplace")
+
+    yield line("verdict", "score", "duration", "message", "machine", "name")
     for row in rows:
-        anomaly = None if row.anomaly is None else str(row.anomaly).lower()
-        probabilities = None if row.probabilities is None else ";".join(map(repr, row.probabilities))
-        numbers = (row.score, row.threshold, probabilities, row.duration_s)
-        yield _csv_line((row.path, anomaly, row.message, *numbers, row.error))
+        shown = line(
+            row.verdict or ERROR,
+            "-" if row.score is None else f"{row.score:.3f}",
+            "-" if row.duration_s is None else f"{row.duration_s:.1f} s",
+            "-" if row.score is None else row.message or "-",
+            machine_name(row.machine, row.machine_id) or "-",
+            _named(row),
+        )
+        alarm = row.verdict == "anomalous" and sys.stdout.isatty()
+        yield typer.style("anomalous", fg="red").encode() + shown[len("anomalous") :] if alarm else shown
 
 
-def _csv_line(values: Iterable[Any]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
-    return line.getvalue()
-
-
-def as_json(rows: Iterable[Row], classes: Classes) -> Iterator[str]:
-    """One array, an object per line; probabilities by the names of their classes. Plain ASCII: any name is escaped."""
-    before = "[\n"
-    for row in rows:
-        values = {column: getattr(row, column) for column in COLUMNS} | {"path": str(row.path)}
-        if row.probabilities:  # none where the model is a detector alone
-            names = (label.name for label in classes)
-            values["probabilities"] = dict(zip(names, row.probabilities, strict=True))
-        yield before + json.dumps(values, allow_nan=False)
-        before = ",\n"
-    yield "\n]\n"
-
-
-def as_table(rows: Iterable[Row], classes: Classes) -> Iterator[str]:
-    """Aligned lines. The path comes last, so that no row has to wait for the longest of them."""
-    width = max(cell_len(label.message) for label in classes)
-    yield f"{'verdict':8} {'score':>6} {'length':>8}  {set_cell_size('message', width)}  path\n"
-    for row in rows:
-        if row.score is None or row.duration_s is None:
-            yield f"{'error':8} {'-':>6} {'-':>8}  {set_cell_size('-', width)}  {_printable(row)}\n"
-            continue
-        verdict = f"{'anomaly' if row.anomaly else 'ok':8}"
-        if row.anomaly and sys.stdout.isatty():
-            verdict = typer.style(verdict, fg="red")
-        message = set_cell_size(row.message or "", width)
-        yield f"{verdict} {row.score:6.3f} {row.duration_s:6.1f} s  {message}  {_printable(row)}\n"
-
-
-def _printable(row: Row) -> str:
-    """The path, and why it was not judged: on one line, whatever a file is called."""
-    text = f"{row.path}: {row.error}" if row.error else str(row.path)
+def _named(row: Row) -> str:
+    """The name, and why it was not judged: on one line, whatever a file is called."""
+    why = row.error or (row.message if row.verdict == "unusable" else None)
+    text = f"{row.name}: {why}" if why else row.name
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-
-
-FORMATS: dict[Format, Callable[[Iterable[Row], Classes], Iterator[str]]] = {
-    "table": as_table,
-    "csv": as_csv,
-    "json": as_json,
-}

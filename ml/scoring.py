@@ -1,45 +1,72 @@
 """Recordings by their paths -> what the model says of each, in as many processes as there are cores."""
 
+import os
 import pickle
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from threadpoolctl import threadpool_limits
 
 from ml.audio import Recording, decode
-from ml.dataset.listing import files_below, natural
-from ml.errors import AudioError, DatasetEmpty
+from ml.dataset.entries import Label
+from ml.dataset.indexing import listed
+from ml.dataset.layouts import FLAT
+from ml.dataset.listing import Listed, files_below, machine_name, natural
+from ml.dataset.named import Item
+from ml.errors import AudioError, DatasetEmpty, DatasetError
 from ml.native import notes_held_back, reuse_memory
 from ml.parallel import ordered_map
-from ml.predictor import Predictor
+from ml.predictor import Predictor, Verdict
 from ml.progress import Report, silent
 
-MISSING, UNREADABLE, UNUSABLE = "file_missing", "file_unreadable", "recording_unusable"
+MISSING, UNREADABLE = "file_missing", "file_unreadable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What is said of one file: a verdict, or why there is none.
+    """What is said of one recording: a verdict, or why there is none. The columns of every table of scores.
+
+    Where a word is also one of ``POST /v1/predict``, it means the same. What is not known is None: where a recording is
+    unusable that is what a verdict rests on, and where there is an error everything else but what was known before.
 
     Attributes:
-        path: as it was given, or found below a folder that was given.
-        anomaly, message, score, threshold: of the verdict; the score is 0 to 1, higher is more anomalous.
-        probabilities: of the most anomalous window, in the order of the model's classes.
+        name: the path, as it was given or found, or the name that a dataset has for it.
+        machine, machine_id: of which machine it is.
+        truth: what a person says of it.
+        verdict: in a word.
+        label, message: the class that was heard, and what to tell a person.
+        score: 0 to 1, higher is more anomalous.
+        threshold: a score above it is anomalous.
+        probabilities: of the most anomalous window, by the names of the model's classes, in their order.
+        compared_with: the machine whose healthy sound a detector compared it with.
+        machine_known: whether a machine was named that the detector has learned.
         duration_s: of the recording.
-        error: a stable code, a colon and a sentence; then all other fields but ``path`` are None.
+        model: the version that judged it.
+        error: a stable code, a colon and a sentence.
     """
 
-    path: Path
-    anomaly: bool | None = None
+    name: str
+    machine: str | None = None
+    machine_id: str | None = None
+    truth: Label | None = None
+    verdict: Literal["normal", "anomalous", "unusable"] | None = None
+    label: str | None = None
     message: str | None = None
     score: float | None = None
     threshold: float | None = None
-    probabilities: tuple[float, ...] | None = None
+    probabilities: Mapping[str, float] | None = None
+    compared_with: str | None = None
+    machine_known: bool | None = None
     duration_s: float | None = None
+    model: str | None = None
     error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The columns and their values, as JSON can hold them."""
+        return asdict(self)
 
 
 class Portable:
@@ -99,52 +126,120 @@ def _below(folder: Path) -> list[Path]:
     return [folder / file for file in found]
 
 
+def items_at(paths: Sequence[Path], machine: str | None = None) -> list[Item]:
+    """What :func:`recordings` finds, each with what its folder or the manifest in it says of it, as far as it does.
+
+    Args:
+        paths: files and folders.
+        machine: the machine that all are of, ``fan/id_00`` or ``id_00``, whatever their folders say.
+
+    Raises:
+        DatasetEmpty: a folder without a WAV or FLAC file.
+    """
+    items = [item for path in paths for item in (_items_below(path) if path.is_dir() else [_item(path)])]
+    if machine is None:
+        return items
+    kind, _, machine_id = machine.rpartition("/")
+    return [replace(item, machine=kind or None, machine_id=machine_id) for item in items]
+
+
+def _items_below(folder: Path) -> Iterator[Item]:
+    said = _said_of(folder)
+    for file in recordings([folder]):
+        yield _item(file, said.get(os.path.abspath(file)))  # noqa: PTH100 - links are not followed
+
+
+def _said_of(folder: Path) -> dict[str, Listed]:
+    """What a dataset's folder says of its recordings, by where they are; nothing where it is no dataset."""
+    try:
+        listing = listed(Path(os.path.abspath(folder)))  # noqa: PTH100 - what the names of links say would be lost
+    except DatasetError:
+        return {}
+    # Recordings in a folder without classes count as healthy where they are learned from; nobody has said they are.
+    flat = listing.layout == FLAT
+    return {
+        os.path.abspath(listing.root / each.path): replace(each, label=None) if flat else each  # noqa: PTH100
+        for each in listing.recordings
+    }
+
+
+def _item(file: Path, said: Listed | None = None) -> Item:
+    if said is None:
+        return Item(path=str(file), name=str(file))
+    return Item(path=str(file), name=str(file), label=said.label, machine=said.machine, machine_id=said.machine_id)
+
+
 def score(
-    predictor: Predictor, files: Sequence[Path], *, processes: int | None = None, report: Report = silent
+    predictor: Predictor, items: Sequence[Item], *, processes: int | None = None, report: Report = silent
 ) -> Iterator[Row]:
-    """Judge files, each as soon as those before it are judged; only a few wait at any time.
+    """Judge recordings, each as soon as those before it are judged; only a few wait at any time.
 
     Args:
         predictor: the model.
-        files: from :func:`recordings`.
-        processes: how many; 1 works in this one; None decides by cores and files.
-        report: told after each file.
+        items: from :func:`items_at`.
+        processes: how many; 1 works in this one; None decides by cores and recordings.
+        report: told after each recording.
 
     Yields:
-        A row for each file, in their order. A file that cannot be judged is a row too.
+        A row for each, in their order. One that cannot be judged is a row too.
     """
-    judge = partial(row_of, Portable(predictor))
+    judge = partial(_row_at, Portable(predictor))
     # BLAS sums in another order with more threads: the same bits, and sooner, whatever the number of processes.
     with threadpool_limits(1):
-        yield from ordered_map(judge, files, step="recordings", processes=processes, report=report)
+        yield from ordered_map(judge, items, step="recordings", processes=processes, report=report)
 
 
-def row_of(model: Portable, path: Path, machine: str | None = None) -> Row:
-    """Judge one file, of a machine where that is known; why it cannot be judged is a row too."""
+def _row_at(model: Portable, item: Item) -> Row:
+    return row_of(model, item, Path(item.path))
+
+
+def row_of(model: Portable, item: Item, file: Path | None) -> Row:
+    """Judge one recording, as one of its machine where that is known; why it cannot be judged is a row too.
+
+    Args:
+        model: what judges.
+        item: what is known of it.
+        file: where it is; None where what is known is that it cannot be judged.
+    """
+    row = Row(name=item.name, machine=item.machine, machine_id=item.machine_id, truth=item.label, error=item.error)
+    if file is None:
+        return row
     try:
-        if not path.is_file():
-            return _refused(path)
-        verdict = model.predictor.predict(model.decode(path), machine)
+        if not file.is_file():
+            return replace(row, error=_refused(file))
+        verdict = model.predictor.predict(model.decode(file), machine_name(item.machine, item.machine_id) or None)
     except AudioError as error:
-        return Row(path=path, error=f"{error.code}: {error}")
+        return replace(row, error=f"{error.code}: {error}")
     except OSError as error:
-        return Row(path=path, error=f"{UNREADABLE}: It cannot be read: {error.strerror or error}.")
+        return replace(row, error=f"{UNREADABLE}: It cannot be read: {error.strerror or error}.")
+    return _judged(row, verdict)
+
+
+def _judged(row: Row, verdict: Verdict) -> Row:
+    row = replace(
+        row,
+        verdict=verdict.word,
+        message=verdict.message,
+        duration_s=verdict.quality.duration_s,
+        model=verdict.version,
+    )
     if verdict.unusable is not None:
-        return Row(path=path, error=f"{UNUSABLE}: {verdict.unusable.says}")
+        return row
     worst = verdict.worst
-    return Row(
-        path=path,
-        anomaly=worst.anomaly,
-        message=worst.label.message,
+    names = [label.name for label in verdict.classes]
+    return replace(
+        row,
+        label=worst.label.name,
         score=worst.score,
         threshold=verdict.threshold,
-        probabilities=worst.probabilities,
-        duration_s=verdict.quality.duration_s,
+        probabilities=dict(zip(names, worst.probabilities, strict=True)) or None,
+        compared_with=None if worst.novelty is None else worst.novelty.machine,
+        machine_known=None if worst.novelty is None else verdict.machine_known,
     )
 
 
-def _refused(path: Path) -> Row:
-    """A named pipe or a device would be waited on for ever."""
-    if path.exists():
-        return Row(path=path, error=f"{UNREADABLE}: It is neither a file nor a folder.")
-    return Row(path=path, error=f"{MISSING}: There is no such file or folder.")
+def _refused(file: Path) -> str:
+    """Why what is no file is not read: a named pipe or a device would be waited on for ever."""
+    if file.exists():
+        return f"{UNREADABLE}: It is neither a file nor a folder."
+    return f"{MISSING}: There is no such file or folder."

@@ -190,7 +190,7 @@ class Job(Contract):
     """The state of the dataset that the work is pinned to; null until it begins."""
     model_version: str | None = Field(examples=["fan-3-47a1c71740"])
     """Of a scoring: the model that judges. Of a retraining: the candidate. Null until that is known."""
-    summary: dict[str, Any] | None = Field(examples=[{"recordings": 1000, "anomalies": 12, "errors": 1}])
+    summary: dict[str, Any] | None = Field(examples=[{"recordings": 1000, "anomalous": 12, "errors": 1}])
     """What came of it, in short; null until it succeeded."""
     error: JobError | None
     """Null unless it failed."""
@@ -222,27 +222,6 @@ class ExtractionRow(Contract):
     """How many clips it was cut into."""
     error: str | None
     """A code and a sentence; null where all went well."""
-
-
-class ScoringRow(Contract):
-    """What was heard in one recording, or why it was not judged."""
-
-    recording: str
-    """The SHA-256 of its samples, 32 digits; empty where it cannot be read."""
-    name: str
-    """The file's name, as it was put in, or its path in a folder."""
-    machine: str | None
-    machine_id: str | None
-    label: str | None
-    """What a person says of it; null where nobody has."""
-    anomaly: bool | None
-    message: str | None
-    score: float | None
-    threshold: float | None
-    probabilities: list[float] | None
-    duration_s: float | None
-    error: str | None
-    """A code and a sentence; null where it was judged."""
 
 
 class JobRefused(SignalMLError):

@@ -110,7 +110,7 @@ class JobFolder:
 
 
 def as_csv(rows: Iterable[Row]) -> Iterator[bytes]:
-    """A header and a line per row. Probabilities and the like are joined by ``;``."""
+    """A header and a line per row. Numbers read back as the same; probabilities and the like are joined by ``;``."""
     for number, row in enumerate(rows):
         if number == 0:
             yield _cells(row.keys())
@@ -136,12 +136,15 @@ def _line(row: Row) -> bytes:
 
 
 def _cell(value: object) -> object:
+    if isinstance(value, Mapping):
+        value = list(value.values())
     if isinstance(value, list):
         return ";".join(map(repr, value))
     return str(value).lower() if isinstance(value, bool) else value
 
 
 def _cells(values: Iterable[object]) -> bytes:
+    """A line. A file's name may be bytes that are no text: they are written as escapes, not refused."""
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(values)
-    return line.getvalue().encode()
+    return line.getvalue().encode(errors="backslashreplace")

@@ -7,15 +7,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import ml.scoring
-from ml.dataset.listing import machine_name
 from ml.dataset.named import Item, file_of, items_of, version_of
 from ml.native import notes_held_back
 from ml.predictor import Predictor
 from ml.registry import Registry
 from ml.scoring import Portable, row_of
 from worker.fanning import do_part, gather, in_parts
-from worker.jobs import ScoringParameters, ScoringRow
+from worker.jobs import ScoringParameters
 from worker.lease import Lease
 from worker.results import JobFolder, Row
 
@@ -56,39 +54,26 @@ def end(lease: Lease, home: Path, _: ScoringParameters) -> None:
 
 def summary(rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
     """Verdicts counted, and reasons why there is none."""
-    tally: Counter[str] = Counter()
+    verdicts: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     for row in rows:
-        tally["error" if row["error"] else "anomaly" if row["anomaly"] else "healthy"] += 1
         if row["error"]:
             errors[row["error"].partition(":")[0]] += 1
+        else:
+            verdicts[row["verdict"]] += 1
     return {
-        "recordings": tally.total(),
-        "anomalies": tally["anomaly"],
-        "healthy": tally["healthy"],
-        "errors": tally["error"],
+        "recordings": verdicts.total() + errors.total(),
+        "normal": verdicts["normal"],
+        "anomalous": verdicts["anomalous"],
+        "unusable": verdicts["unusable"],
+        "errors": errors.total(),
         "errors_by_code": dict(errors),
     }
 
 
 def _row(item: Item, model: Portable, file: Path | None) -> Row:
-    machine = machine_name(item.machine, item.machine_id) or None
-    judged = row_of(model, file, machine) if file else ml.scoring.Row(path=Path(item.path), error=item.error)
-    probabilities = None if judged.probabilities is None else list(judged.probabilities)
-    return ScoringRow(
-        recording=item.id or "",
-        name=item.name,
-        machine=item.machine,
-        machine_id=item.machine_id,
-        label=item.label,
-        anomaly=judged.anomaly,
-        message=judged.message,
-        score=judged.score,
-        threshold=judged.threshold,
-        probabilities=probabilities,
-        duration_s=item.duration_s,
-        error=judged.error,
-    ).model_dump()
+    """As ``signalml score`` has it, behind the hash of the sound; that is empty where it cannot be read."""
+    return {"recording": item.id or "", **row_of(model, item, file).to_dict()}
 
 
 def _model(home: Path, version: str) -> Portable:

@@ -20,6 +20,7 @@ from ml.errors import DatasetEmpty
 
 NORMAL, ABNORMAL = "normal", "abnormal"
 CLASS_UNKNOWN = "class_unknown"
+FLAT = "flat"
 MACHINE_ID = re.compile(r"id_?\d+", re.IGNORECASE)
 # The archives' top folders: 6_dB_fan, 0_dB_pump, -6_dB_valve.
 SNR_FOLDER = re.compile(r"([+-]?\d+(?:\.\d+)?)_?dB(?:_(?P<machine>.+))?", re.IGNORECASE)
@@ -122,7 +123,7 @@ def _flat(root: Path, files: list[PurePosixPath]) -> Listing:
             f"{root} holds recordings in {some}, and no folder is "
             "named normal or abnormal: name them so, or write a manifest.csv with the columns path,label."
         )
-    listing = Listing(root, "flat")
+    listing = Listing(root, FLAT)
     label: Label = "abnormal" if root.name.lower() == ABNORMAL else "normal"
     for file in files:
         if len(file.parts) == 1:

@@ -13,7 +13,10 @@ import pytest
 from tests import sounds
 from tests.integration.servers import ROOT, environment
 
-COLUMNS = ["path", "anomaly", "message", "score", "threshold", "probabilities", "duration_s", "error"]
+COLUMNS = [
+    *("name", "machine", "machine_id", "truth", "verdict", "label", "message", "score", "threshold", "probabilities"),
+    *("compared_with", "machine_known", "duration_s", "model", "error"),
+]
 
 
 def run(home: Path, *arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -51,15 +54,15 @@ def test_csv_has_the_columns_as_promised(original_home: Path, fans: Path) -> Non
     done = run(original_home, fans, "--format", "csv")
     rows = rows_of(done)
     assert done.stdout.decode().splitlines()[0] == ",".join(COLUMNS)
-    assert [Path(row["path"]).name for row in rows] == ["0.wav", "1.wav", "2.wav", "broken.wav"]
+    assert [Path(row["name"]).name for row in rows] == ["0.wav", "1.wav", "2.wav", "broken.wav"]
     for row in rows[:3]:
-        assert row["anomaly"] in ("true", "false")
+        assert row["verdict"] in ("normal", "anomalous")
         probabilities = [float(each) for each in row["probabilities"].split(";")]
         assert sum(probabilities) == pytest.approx(1, abs=1e-5)
         fault = max(probabilities[1:])
         assert float(row["score"]) == fault / (fault + probabilities[0])
         assert (row["threshold"], row["duration_s"], row["error"]) == ("0.5", "1.0", "")
-    assert [rows[3][column] for column in COLUMNS[1:-1]] == [""] * 6
+    assert {rows[3][column] for column in COLUMNS[1:-1]} == {""}
     assert rows[3]["error"].startswith("audio_")
     assert (done.returncode, done.stderr) == (1, b"")
 
@@ -69,7 +72,7 @@ def test_json_is_one_array_of_the_same(original_home: Path, fans: Path) -> None:
     rows = rows_of(run(original_home, fans, "--format", "csv"))
     values = json.loads(run(original_home, fans, "--format", "json").stdout)
     assert [list(value) for value in values] == [COLUMNS] * 4
-    assert [value["path"] for value in values] == [row["path"] for row in rows]
+    assert [value["name"] for value in values] == [row["name"] for row in rows]
     assert [repr(value["score"]) for value in values[:3]] == [row["score"] for row in rows[:3]]
     assert list(values[0]["probabilities"]) == ["normal", "imbalance", "clogging", "voltage_change"]
     assert (values[3]["score"], values[3]["error"]) == (None, rows[3]["error"])
@@ -78,11 +81,18 @@ def test_json_is_one_array_of_the_same(original_home: Path, fans: Path) -> None:
 def test_the_table_is_aligned_and_counted(original_home: Path, fans: Path) -> None:
     """A person sees every file on a line of its own, and how many there were."""
     lines = run(original_home, fans).stdout.decode().splitlines()
-    at = lines[0].index("path")
+    at = lines[0].index("name")
     assert [Path(line[at:].split(": ")[0]).name for line in lines[1:5]] == ["0.wav", "1.wav", "2.wav", "broken.wav"]
     assert lines[4].startswith("error")
-    assert lines[-1].startswith("4 recordings: ")
-    assert "1 not judged" in lines[-1]
+    assert "anomalous, 1 error. Model original-" in lines[-1]
+    assert lines[-1].endswith(", threshold 0.5.")
+
+
+def test_the_table_names_the_machine(original_home: Path, fans: Path) -> None:
+    """The one that is said, in a column of its own."""
+    lines = run(original_home, fans / "0.wav", "--machine", "fan/id_00").stdout.decode().splitlines()
+    assert lines[0].split() == ["verdict", "score", "duration", "message", "machine", "name"]
+    assert lines[1][lines[0].index("machine") :].split() == ["fan/id_00", str(fans / "0.wav")]
 
 
 def test_without_a_failure_the_exit_status_is_0(original_home: Path, fans: Path) -> None:
@@ -100,12 +110,12 @@ def test_any_name_a_file_can_have_is_written(original_home: Path, tmp_path: Path
     done = run(original_home, *names, "--format", form, folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, b"")
     if form == "csv":
-        assert [row["path"] for row in rows_of(done)] == ['a,"b".wav', "c\nd.wav", r"caf\udce9.wav", "fän.wav"]
+        assert [row["name"] for row in rows_of(done)] == ['a,"b".wav', "c\nd.wav", r"caf\udce9.wav", "fän.wav"]
     elif form == "json":
-        assert [os.fsencode(value["path"]) for value in json.loads(done.stdout)] == names
+        assert [os.fsencode(value["name"]) for value in json.loads(done.stdout)] == names
     else:
         lines = done.stdout.decode().splitlines()
-        at = lines[0].index("path")
+        at = lines[0].index("name")
         assert [line[at:] for line in lines[1:5]] == ['a,"b".wav', r"c\nd.wav", r"caf\udce9.wav", "fän.wav"]
 
 
@@ -139,6 +149,6 @@ def test_a_reader_that_leaves_ends_it_quietly(original_home: Path, fans: Path) -
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        assert process.stdout.readline().startswith(b"path,")
+        assert process.stdout.readline().startswith(b"name,")
         process.stdout.close()
         assert process.stderr.read() == b""

@@ -76,11 +76,11 @@ def test_a_moved_threshold_decides_what_score_says(home: Path, tmp_path: Path) -
     """Commands judge by it as services do: in this process, and in those that share the work."""
     for number in range(3):
         (tmp_path / f"{number}.wav").write_bytes(sounds.recording(sounds.fan(1.0, seed=number)))
-    for threshold, anomaly in (("0", "true"), ("1", "false")):
+    for threshold, verdict in (("0", "anomalous"), ("1", "normal")):
         succeeds(home, "thresholds", "champion", "--threshold", threshold)
         for processes in ("1", "2"):
             csv = succeeds(home, "score", *tmp_path.glob("*.wav"), "--format", "csv", "--processes", processes)
-            assert [line.split(",")[1] for line in csv.splitlines()[1:]] == [anomaly] * 3
+            assert [line.split(",")[4] for line in csv.splitlines()[1:]] == [verdict] * 3
 
 
 def test_a_classifier_has_no_sensitivities(home: Path) -> None:

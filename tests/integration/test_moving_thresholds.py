@@ -223,12 +223,12 @@ def test_scoring_jobs_judge_by_a_moved_threshold(home: Path, tmp_path: Path) -> 
         (folder / f"{number}.wav").write_bytes(sounds.recording(sounds.fan(1.0, seed=number)))
     with jobs_of(tmp_path / "queue", home) as jobs:
         jobs.work(children=1)
-        for threshold in (0.0, 1.0):
+        for threshold, verdict in ((0.0, "anomalous"), (1.0, "normal")):
             Registry(home).set_threshold("champion", Wanted(threshold=threshold))
             job = jobs.submit(ScoringParameters(dataset="few"))
             jobs.becomes(job, "succeeded")
-            judged_so = [(row["threshold"], row["anomaly"]) for row in jobs.rows(job)]
-            assert judged_so == [(threshold, threshold == 0.0)] * 2
+            judged_so = [(row["threshold"], row["verdict"]) for row in jobs.rows(job)]
+            assert judged_so == [(threshold, verdict)] * 2
 
 
 def judged_afresh(server: Server, wav: bytes, headers: dict[str, str]) -> float:

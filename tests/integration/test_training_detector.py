@@ -145,15 +145,26 @@ def test_the_original_clients_are_answered_too(server: Server, fans: Path) -> No
 
 
 def test_a_batch_from_the_command_line_says_so_too(trained: Training, fans: Path, tmp_path: Path) -> None:
-    """A silent file is a row with its reason; the others are judged."""
+    """A silent file is a row with its reason; the others are judged, each beside its own machine, or the one named."""
     silent = tmp_path / "silent.wav"
     silent.write_bytes(sounds.recording(sounds.noise(32_000) * 0, rate_hz=16_000))
     healthy = sorted(fans.rglob("id_00/normal/*.wav"))[0]
     done = signalml(trained.home, "score", healthy, silent, "--format", "json")
     assert done.stdout, done.stderr
     rows = json.loads(done.stdout)
-    assert rows[0]["anomaly"] is False
-    assert rows[1]["error"].startswith("recording_unusable: Every sample")
+    assert [row["verdict"] for row in rows] == ["normal", "unusable"]
+    assert rows[1]["message"].startswith("Not judged: Every sample")
+    assert done.returncode == 1
+    rows = json.loads(signalml(trained.home, "score", fans, "--format", "json").stdout)
+    assert {(row["machine_id"], row["compared_with"]) for row in rows} == {
+        ("id_00", "fan/id_00"),
+        ("id_01", "fan/id_01"),
+    }
+    assert {(row["truth"], row["machine_known"]) for row in rows} == {("normal", True), ("abnormal", True)}
+    done = signalml(trained.home, "score", healthy, "--machine", "id_01", "--format", "json")
+    assert json.loads(done.stdout)[0]["compared_with"] == "fan/id_01"
+    done = signalml(trained.home, "score", healthy, "--machine", "id_07")
+    assert "Its detector has not heard the machine of 1 of them" in done.stdout
 
 
 def test_healthy_recordings_are_enough(healthy_only: Path, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from ml.errors import DatasetEmpty
 from ml.registry import Registry
-from ml.scoring import recordings, score
+from ml.scoring import items_at, recordings, score
 from tests import sounds
+from tests.unit import detectors
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +47,42 @@ def test_an_empty_folder_is_refused(tmp_path):
 
 def test_a_row_is_the_predictors_verdict(predictor, tmp_path):
     """Every field of it."""
-    (row,) = score(predictor, [write(tmp_path, "1.wav") / "1.wav"])
+    (row,) = score(predictor, items_at([write(tmp_path, "1.wav") / "1.wav"]))
     verdict = predictor.predict(predictor.decode((tmp_path / "1.wav").read_bytes()))
-    assert (row.anomaly, row.message) == (verdict.worst.anomaly, verdict.worst.label.message)
-    assert row.score == pytest.approx(verdict.worst.score, abs=1e-5)
-    assert row.probabilities == pytest.approx(verdict.worst.probabilities, abs=1e-5)
-    assert (row.threshold, row.duration_s, row.error) == (verdict.threshold, 1.0, None)
+    worst = verdict.worst
+    assert (row.verdict, row.label, row.message) == (verdict.word, worst.label.name, verdict.message)
+    assert row.score == pytest.approx(worst.score, abs=1e-5)
+    assert list(row.probabilities) == [label.name for label in verdict.classes]
+    assert list(row.probabilities.values()) == pytest.approx(worst.probabilities, abs=1e-5)
+    assert (row.threshold, row.duration_s, row.model) == (verdict.threshold, 1.0, verdict.version)
+    assert (row.machine_known, row.compared_with, row.error) == (None, None, None)
+
+
+def test_a_folder_says_which_machine_was_recorded_and_what_is_true(tmp_path):
+    """By its layout or its manifest; a folder without classes, or a file alone, says neither. A name holds for all."""
+    folder = write(tmp_path / "fans", "id_00/normal/1.wav", "id_02/abnormal/2.wav", "notes/3.wav")
+    flat = write(tmp_path / "flat", "4.wav")
+    known = [(item.machine_id, item.label) for item in items_at([folder, flat, folder / "id_00/normal/1.wav"])]
+    assert known == [("id_00", "normal"), ("id_02", "abnormal"), (None, None), (None, None), (None, None)]
+    (folder / "manifest.csv").write_text("path,label,machine,machine_id\nnotes/3.wav,abnormal,pump,p7\n")
+    listed = [(item.machine, item.machine_id, item.label) for item in items_at([folder])]
+    assert listed == [(None, None, None), (None, None, None), ("pump", "p7", "abnormal")]
+    for machine, parts in (("fan/id_04", ("fan", "id_04")), ("id_04", (None, "id_04"))):
+        assert {(item.machine, item.machine_id) for item in items_at([folder], machine)} == {parts}
+
+
+def test_a_detector_compares_with_the_machine_that_is_named(tmp_path):
+    """And says whether it has heard it; what it cannot judge has a verdict that says so, and no score."""
+    registry = Registry(tmp_path / "home")
+    model = registry.predictor(detectors.add(registry))
+    fan, silent = tmp_path / "fan.wav", tmp_path / "silent.wav"
+    fan.write_bytes(sounds.recording(sounds.fan(3.0, seed=1), rate_hz=detectors.RATE_HZ))
+    silent.write_bytes(sounds.recording(sounds.fan(3.0) * 0, rate_hz=detectors.RATE_HZ))
+    for machine, known in (("id_00", True), ("fan/id_07", False), (None, False)):
+        heard, unheard = score(model, items_at([fan, silent], machine), processes=1)
+        assert (heard.compared_with, heard.machine_known, heard.probabilities) == ("fan/id_00", known, None)
+        assert (unheard.verdict, unheard.score, unheard.label, unheard.error) == ("unusable", None, None, None)
+        assert unheard.message.startswith("Not judged: Every sample")
 
 
 def test_rows_do_not_hang_on_the_number_of_processes(predictor, tmp_path):
@@ -59,10 +90,11 @@ def test_rows_do_not_hang_on_the_number_of_processes(predictor, tmp_path):
     folder = write(tmp_path, *(f"{number}.wav" for number in range(12)))
     (folder / "5.wav").write_bytes(b"")
     files = [*recordings([folder]), folder / "none.wav"]
-    alone = list(score(predictor, files, processes=1))
-    assert [row.path for row in alone] == files
+    items = items_at(files)
+    alone = list(score(predictor, items, processes=1))
+    assert [Path(row.name) for row in alone] == files
     assert [bool(row.error) for row in alone] == [number in (5, 12) for number in range(13)]
-    assert list(score(predictor, files, processes=2)) == alone
+    assert list(score(predictor, items, processes=2)) == alone
 
 
 def test_what_cannot_be_judged_says_why(predictor, tmp_path):
@@ -72,7 +104,7 @@ def test_what_cannot_be_judged_says_why(predictor, tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "link.wav").symlink_to(tmp_path / "gone.wav")
     names = ["none.wav", "text.wav", "pipe.wav", "link.wav", "good.wav"]
-    rows = list(score(predictor, [tmp_path / name for name in names]))
+    rows = list(score(predictor, items_at([tmp_path / name for name in names])))
     codes = [(row.error or "").split(":")[0] for row in rows]
     assert codes == ["file_missing", "audio_not_recognised", "file_unreadable", "file_missing", ""]
     assert [row.score is None for row in rows] == [True, True, True, True, False]
@@ -81,7 +113,7 @@ def test_what_cannot_be_judged_says_why(predictor, tmp_path):
 def test_rows_come_as_they_are_done(predictor, tmp_path):
     """The first is there before the last file is looked at."""
     folder = write(tmp_path, *(f"{number}.wav" for number in range(3)))
-    rows = score(predictor, recordings([folder]), processes=1)
+    rows = score(predictor, items_at([folder]), processes=1)
     assert next(rows).error is None
     shutil.rmtree(folder)
     assert [(row.error or "").split(":")[0] for row in rows] == ["file_missing"] * 2
