@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import multiprocessing
 import os
 import re
 import shutil
@@ -31,6 +30,7 @@ from ml.errors import (
 from ml.registry import INCOMING_KEPT_S, Registry
 from tests import sounds
 from tests.unit import bundles
+from tests.unit.processes import at_once
 
 NAMES = [("gut", "Alles gut"), ("unwucht", "Unwucht"), ("verstopft", "Verstopft"), ("spannung", "Spannung")]
 
@@ -456,7 +456,7 @@ def tree(folder: Path) -> set[str]:
 
 
 def promote_in_turn(home: Path, versions: list[str], times: int) -> None:
-    """In a process of its own: switch the champion to and fro."""
+    """Switch the champion to and fro."""
     registry = Registry(home)
     for i in range(times):
         registry.promote(versions[i % len(versions)])
@@ -464,18 +464,17 @@ def promote_in_turn(home: Path, versions: list[str], times: int) -> None:
 
 def test_promotions_at_once_leave_the_aliases_whole(home: Path, registry: Registry, first: str, second: str) -> None:
     """Three processes promote while this one reads: every reading is whole, and every change is in the history."""
-    spawn = multiprocessing.get_context("spawn")
-    orders = [[first, second], [second, first], [second, first]]
-    workers = [spawn.Process(target=promote_in_turn, args=(home, order, 6)) for order in orders]
-    for worker in workers:
-        worker.start()
     readings = 0
-    while any(worker.is_alive() for worker in workers):
+
+    def read() -> None:
+        nonlocal readings
         aliases = Registry(home).aliases()
         assert aliases["champion"] in (first, second)
         assert aliases.get("previous") != aliases["champion"]
         readings += 1
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+
+    orders = [[first, second], [second, first], [second, first]]
+    at_once(promote_in_turn, [(home, order, 6) for order in orders], meanwhile=read)
     assert readings > 10
     history = [change for change in registry.history() if change.alias == "champion"]
     assert [change.before for change in history[1:]] == [change.version for change in history[:-1]]
@@ -483,28 +482,15 @@ def test_promotions_at_once_leave_the_aliases_whole(home: Path, registry: Regist
     assert_still_served(registry, history[-1].version)
 
 
-def rename_in_turn(home: Path, start: Path, who: int, times: int) -> None:
-    """In a process of its own: once all are there, give the champion's classes one name after another."""
-    start.with_name(f"ready-{who}").touch()
-    while not start.exists():
-        time.sleep(0.001)
+def rename_in_turn(home: Path, who: int, times: int) -> None:
+    """Give the champion's classes one name after another."""
     for i in range(times):
         Registry(home).rename_classes("champion", [(f"name {who} {i}", "Message"), *NAMES[1:]])
 
 
-def test_renamings_at_once_lose_none(home: Path, registry: Registry, tmp_path: Path) -> None:
+def test_renamings_at_once_lose_none(home: Path, registry: Registry) -> None:
     """Three processes rename ten times each: every revision is kept, under a number of its own."""
-    spawn, start = multiprocessing.get_context("spawn"), tmp_path / "start"
-    workers = [spawn.Process(target=rename_in_turn, args=(home, start, who, 10)) for who in range(3)]
-    for worker in workers:
-        worker.start()
-    while not all((tmp_path / f"ready-{who}").exists() for who in range(3)):
-        assert all(worker.is_alive() for worker in workers)
-        time.sleep(0.01)
-    start.touch()
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    at_once(rename_in_turn, [(home, who, 10) for who in range(3)])
     found = registry.labels("champion")
     assert [revision.revision for revision in found] == list(range(1, 32))
     names = {revision.labels.classes[0].name for revision in found[1:]}

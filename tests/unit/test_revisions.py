@@ -1,8 +1,6 @@
 """A threshold moves without a training, every place it had is kept, and what reads it sees all of it or none."""
 
 import json
-import multiprocessing
-import time
 import zipfile
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from ml.registry import Registry
 from ml.thresholds import SENSITIVITIES, Wanted, threshold_at
 from tests import sounds
 from tests.unit import bundles, detectors
+from tests.unit.processes import at_once
 
 NAMES = [("gut", "Alles gut"), ("unwucht", "Unwucht"), ("verstopft", "Verstopft"), ("spannung", "Spannung")]
 
@@ -300,28 +299,15 @@ def test_a_part_of_a_name_means_nothing(registry: Registry, reference: str) -> N
 # Several processes
 
 
-def move_in_turn(home: Path, start: Path, who: int, times: int) -> None:
-    """In a process of its own: once all are there, move the threshold to one place after another."""
-    start.with_name(f"ready-{who}").touch()
-    while not start.exists():
-        time.sleep(0.001)
+def move_in_turn(home: Path, who: int, times: int) -> None:
+    """Move the threshold to one place after another."""
     for i in range(times):
         Registry(home).set_threshold("champion", Wanted(threshold=(who * times + i + 1) / 100))
 
 
-def test_moves_at_once_lose_none(home: Path, tmp_path: Path) -> None:
+def test_moves_at_once_lose_none(home: Path) -> None:
     """Three processes move it ten times each: every revision is kept, under a number of its own."""
-    spawn, start = multiprocessing.get_context("spawn"), tmp_path / "start"
-    workers = [spawn.Process(target=move_in_turn, args=(home, start, who, 10)) for who in range(3)]
-    for worker in workers:
-        worker.start()
-    while not all((tmp_path / f"ready-{who}").exists() for who in range(3)):
-        assert all(worker.is_alive() for worker in workers)
-        time.sleep(0.01)
-    start.touch()
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    at_once(move_in_turn, [(home, who, 10) for who in range(3)])
     found = Registry(home).thresholds("champion")
     assert [revision.revision for revision in found] == list(range(1, 32))
     assert {revision.decision.threshold for revision in found[1:]} == {(i + 1) / 100 for i in range(30)}
