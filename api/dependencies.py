@@ -8,15 +8,17 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
+from api.declared import only_declared
+from api.security import requires
 from api.services import Services, services_of
 from api.uploads import Form, read_form, read_one
 from ml.dataset.collection import Collection
-from ml.dataset.labelling import FIELDS
 from ml.dataset.names import NAME_PATTERN
 
-MACHINE_ID = "machine_id"
-# The parts of a form, beside its files, that are listened to where recordings are judged.
-SAID_OF_UPLOADS = (MACHINE_ID,)
+# Of every router under /v1, in this order: whoever has no key is told nothing else.
+CanRead, OnlyDeclared = Depends(requires("predict")), Depends(only_declared)
+# Of single routes, beside those.
+CanChange = Depends(requires("admin"))
 
 
 async def services(request: Request) -> Services:
@@ -41,21 +43,21 @@ PlaceDep = Annotated[Services, Depends(place)]
 
 
 async def multipart_upload(request: Request, services: PlaceDep) -> Form:
-    """A multipart form with one file."""
+    """A multipart form with one file; other parts of it are passed over, as the original service did."""
     with services.metrics.stage("receive"):
-        return await read_one(request, raw=False, fields=SAID_OF_UPLOADS)
+        return await read_one(request, raw=False, strict=False)
 
 
 async def any_upload(request: Request, services: PlaceDep) -> Form:
     """A multipart form with one file, or the body as one."""
     with services.metrics.stage("receive"):
-        return await read_one(request, raw=True, fields=SAID_OF_UPLOADS)
+        return await read_one(request, raw=True)
 
 
 async def batch_upload(request: Request, services: PlaceDep) -> Form:
     """A multipart form with several files."""
     with services.metrics.stage("receive"):
-        return await read_form(request, most=services.settings.max_batch_files, fields=SAID_OF_UPLOADS)
+        return await read_form(request, most=services.settings.max_batch_files)
 
 
 DatasetName = Annotated[
@@ -88,7 +90,7 @@ async def recordings_form(request: Request, collection: CollectionDep, services:
     """
     await asyncio.to_thread(collection.require_writable)
     with services.metrics.stage("receive"):
-        return await read_form(request, most=services.settings.max_batch_files, fields=FIELDS, strict=True)
+        return await read_form(request, most=services.settings.max_batch_files)
 
 
 MultipartUpload = Annotated[Form, Depends(multipart_upload)]

@@ -15,6 +15,11 @@ request. 503 comes with `Retry-After`. Beside the codes below, the framework's o
 (404), `method_not_allowed` (405) and `request_refused` (other 4xx), what is no HTTP at all
 has `http_malformed` (400), slow headers have `header_timeout` (408),
 endless ones `head_too_large` (431), and a fault of ours is `internal_error` (500).
+
+Under `/v1` no name is passed over: a query parameter or a part of a form that a route does not take is
+`parameter_unknown`, and `detail` says what it takes, and where the name belongs if it belongs elsewhere. `/inference`
+passes over what it does not know, as the original service does.
+
 This page is printed by `signalml errors`.
 
 | code | status | meaning |
@@ -32,6 +37,12 @@ class InvalidRequest(RequestError):
     """A parameter or a JSON body that is not what the schema asks for."""
 
     code = "request_invalid"
+
+
+class UnknownParameter(RequestError):
+    """A query parameter, or a part of a form, of a name that this route does not take."""
+
+    code = "parameter_unknown"
 
 
 class BodyTooLarge(RequestError):
@@ -94,6 +105,26 @@ class Busy(RequestError):
     code = "busy"
 
 
+# What many routes can answer with, for their entries in the OpenAPI schema.
+KEY_ERRORS = (MissingKey, ScopeMissing)
+V1_ERRORS = (*KEY_ERRORS, UnknownParameter)
+BODY_ERRORS = (BodyTooLarge, BodyTimeout, InvalidRequest)
+FORM_ERRORS = (UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts, Busy)
+AUDIO_ERRORS = (
+    errors.EmptyAudio,
+    errors.NotAudio,
+    errors.UnsupportedCodec,
+    errors.MalformedAudio,
+    errors.TruncatedAudio,
+    errors.UnsupportedSampleRate,
+    errors.TooManyChannels,
+    errors.ChannelNotFound,
+    errors.RecordingTooLong,
+    errors.RecordingTooShort,
+    errors.UnpackedTooLarge,
+    errors.NotFinite,
+)
+
 STATUS: Mapping[type[SignalMLError], int] = {
     SignalMLError: 500,
     errors.AudioError: 422,
@@ -127,6 +158,7 @@ STATUS: Mapping[type[SignalMLError], int] = {
     jobs.QueueFull: 503,
     RequestError: 400,
     InvalidRequest: 422,
+    UnknownParameter: 422,
     BodyTooLarge: 413,
     BodyTimeout: 408,
     UnsupportedMediaType: 415,

@@ -4,7 +4,6 @@ The form is parsed by python-multipart. Starlette's wrapper around it would put 
 be full, and copies each byte twice more.
 """
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastapi import Request
@@ -12,13 +11,13 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
+from api.declared import MULTIPART, Declared
 from api.errors import InvalidRequest, MalformedMultipart, MissingPart, TooManyParts, UnsupportedMediaType
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 PART = "file"
-MULTIPART = "multipart/form-data"
 WAV_TYPES = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave")
 FLAC_TYPES = ("audio/flac", "audio/x-flac")
 RAW_TYPES = (*WAV_TYPES, *FLAC_TYPES, "application/octet-stream")
@@ -27,7 +26,6 @@ MAX_PART_HEADER_BYTES = 8192
 MAX_OTHER_PARTS = 100
 NAMES_TOLD = 10  # of other parts, in the sentence that says which were there
 MAX_FIELD_BYTES = 4096  # of one part that is text
-MAX_NAME_TOLD = 64
 
 
 class Upload(NamedTuple):
@@ -44,11 +42,11 @@ class Form(NamedTuple):
     fields: dict[str, str]
 
 
-async def read_one(request: Request, raw: bool, fields: Collection[str] = ()) -> Form:
+async def read_one(request: Request, raw: bool, strict: bool = True) -> Form:
     """The one file of a multipart form, with those of its parts that are text or, where ``raw`` allows it, the body.
 
     Raises:
-        UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts
+        UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts, UnknownParameter
         InvalidRequest: a part that is text is there twice, is too long or is no text.
     """
     if raw and _media_type(request) in RAW_TYPES:
@@ -56,25 +54,21 @@ async def read_one(request: Request, raw: bool, fields: Collection[str] = ()) ->
         async for chunk in request.stream():
             content += chunk
         return Form([Upload("body", content)], {})
-    return await read_form(request, most=1, also=RAW_TYPES if raw else (), fields=fields)
+    return await read_form(request, most=1, also=RAW_TYPES if raw else (), strict=strict)
 
 
-async def read_form(
-    request: Request, most: int, also: tuple[str, ...] = (), fields: Collection[str] = (), strict: bool = False
-) -> Form:
-    """The files called ``file`` of a multipart form, and what it says beside them.
+async def read_form(request: Request, most: int, also: tuple[str, ...] = (), strict: bool = True) -> Form:
+    """The files called ``file`` of a multipart form, and what it says beside them in the parts that its route declares.
 
     Args:
         request: whose body it is.
         most: files; there must be one at least.
         also: types of body that the route takes beside a form.
-        fields: names of the parts that are text.
-        strict: whether a part of any other name is refused, because it may be one of them mistyped; else it is passed
-            over.
+        strict: whether a part of any other name is refused; else it is passed over.
 
     Raises:
-        UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts
-        InvalidRequest: a part that is not known, is there twice, is too long or is no text.
+        UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts, UnknownParameter
+        InvalidRequest: a part that is text is there twice, is too long or is no text.
     """
     kind = _media_type(request)
     if kind != MULTIPART:
@@ -82,7 +76,7 @@ async def read_form(
     boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary")
     if not boundary:
         raise MalformedMultipart("The Content-Type names no boundary between the parts of the form.")
-    form = _Form(most, fields, strict)
+    form = _Form(most, Declared.by(request), strict)
     try:
         parser = MultipartParser(boundary, form.callbacks())
         async for chunk in request.stream():
@@ -96,10 +90,10 @@ async def read_form(
 class _Form:
     """Collects the parts as the parser comes upon them."""
 
-    def __init__(self, most: int, fields: Collection[str], strict: bool) -> None:
+    def __init__(self, most: int, declared: Declared, strict: bool) -> None:
         self._most = most
         self._strict = strict
-        self._known_fields = fields
+        self._declared = declared
         self._uploads: list[Upload] = []
         self._fields: dict[str, bytearray] = {}
         self._others: set[str] = set()
@@ -159,11 +153,12 @@ class _Form:
             raise MalformedMultipart("A part of the form has no name in its Content-Disposition.")
         name = options[b"name"].decode("utf-8", "replace")
         file_name = options.get(b"filename", b"").decode("utf-8", "replace")
-        if name in self._known_fields:
+        if name != PART and name in self._declared.parts:
             self._begin_field(name)
             return
         if name != PART or not file_name:
-            self._refuse_if_mistyped(name)
+            if self._strict:
+                self._declared.require_part(name)
             self._content = None
             self._passed_over += 1
             if self._passed_over > MAX_OTHER_PARTS:
@@ -180,11 +175,6 @@ class _Form:
         if name in self._fields:
             raise InvalidRequest(f"The form has the part {name!r} twice; it holds for every file, so one was expected.")
         self._content = self._fields[name] = bytearray()
-
-    def _refuse_if_mistyped(self, name: str) -> None:
-        if self._strict and name != PART:
-            known = ", ".join((PART, *self._known_fields))
-            raise InvalidRequest(f"The form has a part {name[:MAX_NAME_TOLD]!r}; {known} are known.")
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._content is not None:

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import FileResponse
 
 from api.dataset_schemas import (
@@ -22,24 +22,13 @@ from api.dataset_schemas import (
     UploadResponse,
     UploadResult,
 )
-from api.dependencies import CollectionDep, RecordingsForm, ServicesDep
-from api.errors import (
-    BodyTimeout,
-    BodyTooLarge,
-    Busy,
-    InvalidRequest,
-    MalformedMultipart,
-    MissingKey,
-    MissingPart,
-    ScopeMissing,
-    TooManyParts,
-    UnsupportedMediaType,
-)
+from api.declared import MULTIPART
+from api.dependencies import CanChange, CanRead, CollectionDep, OnlyDeclared, RecordingsForm, ServicesDep
+from api.errors import AUDIO_ERRORS, BODY_ERRORS, FORM_ERRORS, V1_ERRORS, InvalidRequest
 from api.problems import documented, problem_of
-from api.routers.inference import AUDIO_ERRORS, FILE
-from api.security import requires
+from api.routers.inference import FILE
 from api.services import Services
-from api.uploads import MULTIPART, PART, Upload
+from api.uploads import PART, Upload
 from ml import errors
 from ml.audio import survey
 from ml.dataset.collected import Recording, is_collection
@@ -49,19 +38,14 @@ from ml.dataset.named import names
 from ml.errors import SignalMLError
 from ml.logs import current_request_id
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], dependencies=[CanRead, OnlyDeclared])
 # A regular expression, because the path names the dataset.
 UPLOAD_PATH = f"{router.prefix}/[^/]+/recordings"
-CanRead = Depends(requires("predict"))
-CanChange = Depends(requires("admin"))
-KEY_ERRORS = (MissingKey, ScopeMissing)
-BODY_ERRORS = (BodyTooLarge, BodyTimeout, InvalidRequest)
-NAMED = (*KEY_ERRORS, errors.InvalidName, errors.DatasetNotFound)
+NAMED = (*V1_ERRORS, errors.InvalidName, errors.DatasetNotFound)
 OF_COLLECTION = (*NAMED, errors.DatasetReadOnly)
 OF_RECORDING = (*OF_COLLECTION, errors.RecordingNotFound)
-FORM_ERRORS = (UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts, Busy)
 UPLOAD_ERRORS = (
-    *KEY_ERRORS,
+    *V1_ERRORS,
     *BODY_ERRORS,
     *FORM_ERRORS,
     # The service listens to all channels here: none can be missing.
@@ -96,7 +80,7 @@ AUDIO = {
 RecordingId = Annotated[str, Path(description="Of its sound.", examples=["2c26b46b68ffc68ff99b453c1d304134"])]
 
 
-@router.get("", summary="All datasets", dependencies=[CanRead], responses=documented(*KEY_ERRORS))
+@router.get("", summary="All datasets", responses=documented(*V1_ERRORS))
 async def list_datasets(services: ServicesDep) -> DatasetList:
     """Collections, with what is in them, and folders that were laid there by hand."""
     return await asyncio.to_thread(_list, services)
@@ -107,7 +91,7 @@ async def list_datasets(services: ServicesDep) -> DatasetList:
     summary="Make a dataset",
     status_code=201,
     dependencies=[CanChange],
-    responses=documented(*KEY_ERRORS, *BODY_ERRORS, errors.InvalidName, errors.DatasetExists, errors.StorageFull),
+    responses=documented(*V1_ERRORS, *BODY_ERRORS, errors.InvalidName, errors.DatasetExists, errors.StorageFull),
 )
 async def create_dataset(new: DatasetNew, services: ServicesDep, response: Response) -> DatasetSummary:
     """An empty one; an upload makes the one that it names too. `Location` is where it is shown."""
@@ -117,7 +101,7 @@ async def create_dataset(new: DatasetNew, services: ServicesDep, response: Respo
     return await asyncio.to_thread(_summary, collection)
 
 
-@router.get("/{name}", summary="One dataset", dependencies=[CanRead], responses=documented(*NAMED))
+@router.get("/{name}", summary="One dataset", responses=documented(*NAMED))
 async def show_dataset(collection: CollectionDep) -> DatasetSummary:
     """How many recordings of which label, and the version that a job would begin with."""
     return await asyncio.to_thread(_summary, collection)
@@ -168,7 +152,6 @@ async def put_recordings(
 @router.get(
     "/{name}/recordings",
     summary="What is in a dataset",
-    dependencies=[CanRead],
     responses=documented(*OF_COLLECTION, InvalidRequest),
 )
 async def list_recordings(
@@ -187,7 +170,6 @@ async def list_recordings(
 @router.get(
     "/{name}/recordings/{recording}",
     summary="One recording",
-    dependencies=[CanRead],
     responses=documented(*OF_RECORDING),
 )
 async def show_recording(collection: CollectionDep, recording: RecordingId) -> RecordingDetails:
@@ -198,7 +180,6 @@ async def show_recording(collection: CollectionDep, recording: RecordingId) -> R
 @router.get(
     "/{name}/recordings/{recording}/audio",
     summary="Listen to a recording",
-    dependencies=[CanRead],
     response_class=FileResponse,
     responses=documented(*OF_RECORDING) | {200: {"content": AUDIO}},
 )

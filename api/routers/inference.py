@@ -5,74 +5,34 @@ import time
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 
 from api.answers import AnomalyResponse, BatchItem, BatchResponse, PredictResponse
-from api.dependencies import MACHINE_ID, AnyUpload, BatchUpload, MultipartUpload, ServicesDep
+from api.declared import MULTIPART
+from api.dependencies import AnyUpload, BatchUpload, CanRead, MultipartUpload, OnlyDeclared, ServicesDep
 from api.errors import (
-    BodyTimeout,
-    BodyTooLarge,
-    Busy,
+    AUDIO_ERRORS,
+    BODY_ERRORS,
+    FORM_ERRORS,
+    KEY_ERRORS,
     InvalidRequest,
-    MalformedMultipart,
-    MissingKey,
-    MissingPart,
     NoModel,
-    ScopeMissing,
-    TooManyParts,
-    UnsupportedMediaType,
+    UnknownParameter,
 )
 from api.problems import documented, problem_of
-from api.security import requires
 from api.services import Services
-from api.uploads import FLAC_TYPES, MULTIPART, PART, WAV_TYPES, Form, Upload
-from ml import errors
+from api.uploads import FLAC_TYPES, PART, WAV_TYPES, Form, Upload
 from ml.errors import SignalMLError
 from ml.machines import MACHINE_ID_PATTERN, MAX_MACHINE_ID
 from ml.predictor import Band, Predictor, Verdict
 
-router = APIRouter(tags=["inference"], dependencies=[Depends(requires("predict"))])
+router = APIRouter(tags=["inference"], dependencies=[CanRead])
 INFERENCE, PREDICT, BATCH = "/inference", "/v1/predict", "/v1/predict/batch"
 UPLOAD_PATHS = frozenset({INFERENCE, PREDICT, BATCH})
 
-AUDIO_ERRORS = (
-    errors.EmptyAudio,
-    errors.NotAudio,
-    errors.UnsupportedCodec,
-    errors.MalformedAudio,
-    errors.TruncatedAudio,
-    errors.UnsupportedSampleRate,
-    errors.TooManyChannels,
-    errors.ChannelNotFound,
-    errors.RecordingTooLong,
-    errors.RecordingTooShort,
-    errors.UnpackedTooLarge,
-    errors.NotFinite,
-)
-UPLOAD_ERRORS = (
-    InvalidRequest,
-    BodyTooLarge,
-    BodyTimeout,
-    UnsupportedMediaType,
-    MalformedMultipart,
-    MissingPart,
-    TooManyParts,
-    MissingKey,
-    ScopeMissing,
-    Busy,
-    NoModel,
-)
+UPLOAD_ERRORS = (*KEY_ERRORS, *BODY_ERRORS, *FORM_ERRORS, NoModel)
 FILE: dict[str, Any] = {"type": "string", "format": "binary", "description": "A WAV or FLAC recording."}
-ONE_FILE: dict[str, Any] = {"schema": {"type": "object", "properties": {PART: FILE}, "required": [PART]}}
-MANY_FILES: dict[str, Any] = {
-    "schema": {
-        "type": "object",
-        "properties": {PART: {"type": "array", "items": FILE, "minItems": 1}},
-        "required": [PART],
-    }
-}
-
-
+MACHINE_ID = "machine_id"
 MachineId = Annotated[
     str | None,
     Query(
@@ -84,6 +44,22 @@ MachineId = Annotated[
         examples=["fan-3"],
     ),
 ]
+MACHINE_PART: dict[str, Any] = {
+    "type": "string",
+    "maxLength": MAX_MACHINE_ID,
+    "pattern": MACHINE_ID_PATTERN,
+    "description": "As the query parameter; of both, one is enough.",
+}
+
+
+def _form(files: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A form with files in its part `file`, and the machine that they are of."""
+    properties = {PART: files, MACHINE_ID: MACHINE_PART}
+    return {"schema": {"type": "object", "properties": properties, "required": [PART], **more}}
+
+
+ONE_FILE = _form(FILE, additionalProperties=False)
+MANY_FILES = _form({"type": "array", "items": FILE, "minItems": 1}, additionalProperties=False)
 
 
 def _body(content: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +70,7 @@ def _body(content: dict[str, Any]) -> dict[str, Any]:
 @router.post(
     INFERENCE,
     summary="Judge one recording, in the original service's words",
-    openapi_extra=_body({MULTIPART: ONE_FILE}),
+    openapi_extra=_body({MULTIPART: _form(FILE)}),
     responses=documented(*UPLOAD_ERRORS, *AUDIO_ERRORS),
 )
 async def inference(form: MultipartUpload, services: ServicesDep, machine_id: MachineId = None) -> AnomalyResponse:
@@ -108,7 +84,8 @@ async def inference(form: MultipartUpload, services: ServicesDep, machine_id: Ma
     PREDICT,
     summary="Judge one recording in full",
     openapi_extra=_body({MULTIPART: ONE_FILE, WAV_TYPES[0]: {"schema": FILE}, FLAC_TYPES[0]: {"schema": FILE}}),
-    responses=documented(*UPLOAD_ERRORS, *AUDIO_ERRORS),
+    dependencies=[OnlyDeclared],
+    responses=documented(*UPLOAD_ERRORS, UnknownParameter, *AUDIO_ERRORS),
 )
 async def predict(
     form: AnyUpload,
@@ -128,7 +105,8 @@ async def predict(
     BATCH,
     summary="Judge several recordings in one request",
     openapi_extra=_body({MULTIPART: MANY_FILES}),
-    responses=documented(*UPLOAD_ERRORS),
+    dependencies=[OnlyDeclared],
+    responses=documented(*UPLOAD_ERRORS, UnknownParameter),
 )
 async def predict_batch(form: BatchUpload, services: ServicesDep, machine_id: MachineId = None) -> BatchResponse:
     """Takes any number of parts `file` and answers each with a verdict or an error; none fails the others.

@@ -4,16 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.convertors import Convertor, register_url_convertor
 
-from api.dependencies import ServicesDep
-from api.errors import BodyTimeout, BodyTooLarge, Busy, InvalidRequest, MissingKey, ScopeMissing
+from api.dependencies import CanChange, CanRead, OnlyDeclared, ServicesDep
+from api.errors import BODY_ERRORS, V1_ERRORS, Busy, InvalidRequest
 from api.job_queue import Event
 from api.problems import documented
 from api.schemas import JobRows
-from api.security import requires
 from api.services import Services
 from ml.logs import current_request_id
 from worker.jobs import (
@@ -37,20 +36,9 @@ from worker.jobs import (
 )
 from worker.results import JobFolder, as_csv, as_json, as_ndjson
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-CanRead = Depends(requires("predict"))
-CanAsk = Depends(requires("admin"))
-KEY_ERRORS = (MissingKey, ScopeMissing)
-SUBMIT_ERRORS = (
-    *KEY_ERRORS,
-    BodyTooLarge,
-    BodyTimeout,
-    InvalidRequest,
-    IdempotencyConflict,
-    JobConflict,
-    QueueFull,
-    QueueUnavailable,
-)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[CanRead, OnlyDeclared])
+SUBMIT_ERRORS = (*V1_ERRORS, *BODY_ERRORS, IdempotencyConflict, JobConflict, QueueFull, QueueUnavailable)
+OF_JOB = (*V1_ERRORS, InvalidRequest, JobNotFound, QueueUnavailable)
 RETRY_AFTER_S = 1
 EVENT_STREAM = "text/event-stream"
 # A stream's client that lost its connection waits this long before it comes back.
@@ -110,7 +98,7 @@ EVENTS: dict[str, Any] = {
 
 
 @router.post(
-    "/feature-extraction", status_code=202, dependencies=[CanAsk], responses=SUBMITTED | documented(*SUBMIT_ERRORS)
+    "/feature-extraction", status_code=202, dependencies=[CanChange], responses=SUBMITTED | documented(*SUBMIT_ERRORS)
 )
 async def extract_features(
     asked: ExtractionParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None
@@ -119,25 +107,25 @@ async def extract_features(
     return await _submitted(services, asked, idempotency_key)
 
 
-@router.post("/scoring", status_code=202, dependencies=[CanAsk], responses=SUBMITTED | documented(*SUBMIT_ERRORS))
+@router.post("/scoring", status_code=202, dependencies=[CanChange], responses=SUBMITTED | documented(*SUBMIT_ERRORS))
 async def score(asked: ScoringParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> Job:
     """Judge every recording of a dataset, labelled or not. One that cannot be judged is a row with its error."""
     return await _submitted(services, asked, idempotency_key)
 
 
-@router.post("/retraining", status_code=202, dependencies=[CanAsk], responses=SUBMITTED | documented(*SUBMIT_ERRORS))
+@router.post("/retraining", status_code=202, dependencies=[CanChange], responses=SUBMITTED | documented(*SUBMIT_ERRORS))
 async def retrain(asked: RetrainingParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> Job:
     """Train a candidate on a dataset and, if asked, let it answer uploads. One at a time for each dataset."""
     return await _submitted(services, asked, idempotency_key)
 
 
-@router.post("/diagnostic", status_code=202, dependencies=[CanAsk], responses=SUBMITTED | documented(*SUBMIT_ERRORS))
+@router.post("/diagnostic", status_code=202, dependencies=[CanChange], responses=SUBMITTED | documented(*SUBMIT_ERRORS))
 async def diagnose(asked: DiagnosticParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> Job:
     """Do nothing, by way of a queue and a worker: whether that way is whole."""
     return await _submitted(services, asked, idempotency_key)
 
 
-@router.get("", dependencies=[CanRead], responses=documented(*KEY_ERRORS, InvalidRequest, QueueUnavailable))
+@router.get("", responses=documented(*V1_ERRORS, InvalidRequest, QueueUnavailable))
 async def list_jobs(
     services: ServicesDep,
     kind: Annotated[list[Kind] | None, Query(description="Only of these kinds.")] = None,
@@ -156,9 +144,7 @@ async def list_jobs(
 
 @router.get(
     "/{job:job}",
-    dependencies=[CanRead],
-    responses=documented(*KEY_ERRORS, InvalidRequest, JobNotFound, QueueUnavailable)
-    | {304: {"description": "It is as it was."}},
+    responses=documented(*OF_JOB) | {304: {"description": "It is as it was."}},
 )
 async def show_job(
     job: JobId,
@@ -179,8 +165,8 @@ async def show_job(
 @router.delete(
     "/{job:job}",
     status_code=202,
-    dependencies=[CanAsk],
-    responses=documented(*KEY_ERRORS, InvalidRequest, JobNotFound, QueueUnavailable),
+    dependencies=[CanChange],
+    responses=documented(*OF_JOB),
 )
 async def cancel_job(job: JobId, services: ServicesDep) -> Job:
     """Asks for its end: what waits ends at once, what is under way within seconds; what has ended stays as it is."""
@@ -189,9 +175,8 @@ async def cancel_job(job: JobId, services: ServicesDep) -> Job:
 
 @router.get(
     "/{job:job}/events",
-    dependencies=[CanRead],
     response_class=StreamingResponse,
-    responses=documented(*KEY_ERRORS, InvalidRequest, JobNotFound, QueueUnavailable, Busy)
+    responses=documented(*OF_JOB, Busy)
     | {200: EVENTS, 204: {"description": "Everything was told: the last event was `Last-Event-ID`."}},
 )
 async def watch_job(
@@ -214,9 +199,8 @@ async def watch_job(
 
 @router.get(
     "/{job:job}/result",
-    dependencies=[CanRead],
     response_model=JobRows,
-    responses=documented(*KEY_ERRORS, InvalidRequest, JobNotFound, ResultNotReady, QueueUnavailable)
+    responses=documented(*OF_JOB, ResultNotReady)
     | {
         200: {
             "description": "All rows, in the order of the recordings: an array, an object a line, or a table.",

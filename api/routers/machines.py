@@ -3,23 +3,20 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Path, Query
 
-from api.dependencies import ServicesDep
-from api.errors import BodyTimeout, BodyTooLarge, InvalidRequest, MissingKey, ScopeMissing
+from api.dependencies import CanChange, CanRead, OnlyDeclared, ServicesDep
+from api.errors import BODY_ERRORS, V1_ERRORS, InvalidRequest
 from api.machine_schemas import AlarmRule, AlarmSeen, MachineAlarm, MachineHealth, MachineList, MachineSummary
 from api.problems import documented
-from api.security import KeyName, requires
+from api.security import KeyName
 from api.settings import Settings
 from ml import errors
 from ml.machines import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Acknowledgement, Ledger
 from ml.machines.recording import OBSERVATIONS_KEPT
 from ml.revisions import now
 
-router = APIRouter(prefix="/v1/machines", tags=["machines"])
-CanRead = Depends(requires("predict"))
-CanChange = Depends(requires("admin"))
-KEY_ERRORS = (MissingKey, ScopeMissing)
+router = APIRouter(prefix="/v1/machines", tags=["machines"], dependencies=[CanRead, OnlyDeclared])
 MachinePath = Annotated[
     str,
     Path(
@@ -35,8 +32,7 @@ MachinePath = Annotated[
 @router.get(
     "",
     summary="All machines",
-    dependencies=[CanRead],
-    responses=documented(*KEY_ERRORS, errors.MachinesUnavailable),
+    responses=documented(*V1_ERRORS, errors.MachinesUnavailable),
 )
 async def list_machines(services: ServicesDep) -> MachineList:
     """Every machine whose recordings were uploaded with a `machine_id`, and whether it is in alarm."""
@@ -46,8 +42,7 @@ async def list_machines(services: ServicesDep) -> MachineList:
 @router.get(
     "/{machine_id:path}/health",
     summary="One machine",
-    dependencies=[CanRead],
-    responses=documented(*KEY_ERRORS, InvalidRequest, errors.MachineNotFound, errors.MachinesUnavailable),
+    responses=documented(*V1_ERRORS, InvalidRequest, errors.MachineNotFound, errors.MachinesUnavailable),
 )
 async def show_machine(
     machine_id: MachinePath,
@@ -68,10 +63,8 @@ async def show_machine(
     summary="Its alarm was seen",
     dependencies=[CanChange],
     responses=documented(
-        *KEY_ERRORS,
-        BodyTooLarge,
-        BodyTimeout,
-        InvalidRequest,
+        *V1_ERRORS,
+        *BODY_ERRORS,
         errors.MachineNotFound,
         errors.NothingToAcknowledge,
         errors.StorageFull,

@@ -3,11 +3,11 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse
 
-from api.dependencies import ServicesDep
-from api.errors import BodyTimeout, BodyTooLarge, InvalidRequest, MissingKey, ScopeMissing
+from api.dependencies import CanChange, CanRead, OnlyDeclared, ServicesDep
+from api.errors import BODY_ERRORS, V1_ERRORS, InvalidRequest
 from api.problems import documented
 from api.schemas import (
     AliasHistoryEntry,
@@ -20,17 +20,13 @@ from api.schemas import (
     ModelSummary,
     ThresholdFacts,
 )
-from api.security import requires
 from api.services import Services
 from ml import errors
 from ml.registry import Alias, Registry
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
-CanRead = Depends(requires("predict"))
-CanChange = Depends(requires("admin"))
-KEY_ERRORS = (MissingKey, ScopeMissing)
-BODY_ERRORS = (BodyTooLarge, BodyTimeout, InvalidRequest)
+router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[CanRead, OnlyDeclared])
 STORED = (errors.BundleForeign, errors.BundleDamaged)
+OF_MODEL = (*V1_ERRORS, errors.ModelNotFound, errors.AliasNotSet, *STORED)
 # The report holds styles, drawings and sounds, and nothing that runs: a browser is told to hold it to that.
 REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:; "
@@ -45,7 +41,7 @@ Reference = Annotated[
 ]
 
 
-@router.get("", summary="All versions", dependencies=[CanRead], responses=documented(*KEY_ERRORS, *STORED))
+@router.get("", summary="All versions", responses=documented(*V1_ERRORS, *STORED))
 async def list_models(services: ServicesDep) -> ModelList:
     """The versions, the newest first, their aliases, and how these came about."""
     return await asyncio.to_thread(_list, services.registry)
@@ -54,8 +50,7 @@ async def list_models(services: ServicesDep) -> ModelList:
 @router.get(
     "/{version}",
     summary="One version",
-    dependencies=[CanRead],
-    responses=documented(*KEY_ERRORS, InvalidRequest, errors.ModelNotFound, errors.AliasNotSet, *STORED),
+    responses=documented(*OF_MODEL, InvalidRequest),
 )
 async def show_model(version: Reference, services: ServicesDep) -> ModelDetails:
     """Features, classes with every revision of their names, the threshold in force, and the card."""
@@ -65,11 +60,8 @@ async def show_model(version: Reference, services: ServicesDep) -> ModelDetails:
 @router.get(
     "/{version}/report",
     summary="The report of its training",
-    dependencies=[CanRead],
     response_class=HTMLResponse,
-    responses=documented(
-        *KEY_ERRORS, InvalidRequest, errors.ModelNotFound, errors.AliasNotSet, errors.ReportNotFound, *STORED
-    )
+    responses=documented(*OF_MODEL, InvalidRequest, errors.ReportNotFound)
     | {200: {"content": {"text/html": {"example": "<!doctype html><title>fan-hall-3-47a1c71740</title>"}}}},
 )
 async def show_report(version: Reference, services: ServicesDep) -> HTMLResponse:
@@ -82,15 +74,7 @@ async def show_report(version: Reference, services: ServicesDep) -> HTMLResponse
     "/aliases/{alias}",
     summary="Promote, or roll back",
     dependencies=[CanChange],
-    responses=documented(
-        *KEY_ERRORS,
-        *BODY_ERRORS,
-        errors.ModelNotFound,
-        errors.AliasNotSet,
-        *STORED,
-        errors.GoldenClipFailed,
-        errors.AliasReserved,
-    ),
+    responses=documented(*OF_MODEL, *BODY_ERRORS, errors.GoldenClipFailed, errors.AliasReserved),
 )
 async def point_alias(
     alias: Annotated[Alias, Path(description="`previous` is kept by the service and cannot be set.")],
@@ -114,9 +98,7 @@ async def point_alias(
     "/{version}/labels",
     summary="Name the classes",
     dependencies=[CanChange],
-    responses=documented(
-        *KEY_ERRORS, *BODY_ERRORS, errors.ModelNotFound, errors.AliasNotSet, errors.InvalidLabels, *STORED
-    ),
+    responses=documented(*OF_MODEL, *BODY_ERRORS, errors.InvalidLabels),
 )
 async def name_classes(version: Reference, patch: LabelsPatch, services: ServicesDep) -> LabelsRevision:
     """Gives every class a name and a message, as a new revision; the earlier ones are kept."""

@@ -4,23 +4,22 @@ import asyncio
 
 from fastapi import APIRouter
 
-from api.dependencies import ServicesDep
-from api.errors import InvalidRequest
+from api.dependencies import CanChange, CanRead, OnlyDeclared, ServicesDep
+from api.errors import BODY_ERRORS, InvalidRequest
 from api.problems import documented
-from api.routers.models import BODY_ERRORS, KEY_ERRORS, STORED, CanChange, CanRead, Reference
+from api.routers.models import OF_MODEL, Reference
 from api.threshold_schemas import SensitivityPoint, ThresholdEvidence, ThresholdPatch, ThresholdPlace, ThresholdState
 from ml import errors
 from ml.registry import Registry
 from ml.thresholds import in_force, sensitivities
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[CanRead, OnlyDeclared])
 
 
 @router.get(
     "/{version}/threshold",
     summary="Where its threshold is",
-    dependencies=[CanRead],
-    responses=documented(*KEY_ERRORS, InvalidRequest, errors.ModelNotFound, errors.AliasNotSet, *STORED),
+    responses=documented(*OF_MODEL, InvalidRequest),
 )
 async def show_threshold(version: Reference, services: ServicesDep) -> ThresholdState:
     """The one in force, the false-alarm rate to be expected, what each sensitivity would mean, and the history."""
@@ -31,15 +30,7 @@ async def show_threshold(version: Reference, services: ServicesDep) -> Threshold
     "/{version}/threshold",
     summary="Move its threshold",
     dependencies=[CanChange],
-    responses=documented(
-        *KEY_ERRORS,
-        *BODY_ERRORS,
-        errors.InvalidParameter,
-        errors.ModelNotFound,
-        errors.AliasNotSet,
-        errors.ModelNotCalibrated,
-        *STORED,
-    ),
+    responses=documented(*OF_MODEL, *BODY_ERRORS, errors.InvalidParameter, errors.ModelNotCalibrated),
 )
 async def move_threshold(version: Reference, patch: ThresholdPatch, services: ServicesDep) -> ThresholdState:
     """Moves it as a new revision, without a training; answers follow at once here, within 2 s in other processes.

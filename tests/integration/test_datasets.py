@@ -180,7 +180,7 @@ def test_what_is_no_recording_is_refused_by_name(shared: Server, content: bytes,
         ({"machine": "x" * 65}, "recording_labels_invalid"),
         ({"machine": "a\nb"}, "recording_labels_invalid"),
         ({"machine": "x" * 5000}, "request_invalid"),
-        ({"lable": "normal"}, "request_invalid"),
+        ({"lable": "normal"}, "parameter_unknown"),
     ],
 )
 def test_labels_that_mean_nothing_are_refused(shared: Server, fields: dict[str, str], code: str) -> None:

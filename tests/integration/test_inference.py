@@ -205,7 +205,59 @@ def test_clients_at_once_get_the_answers_they_would_get_alone(server: Server) ->
     assert len({body["score"] for body in alone}) == len(alone)
 
 
-def test_other_fields_of_the_form_are_passed_over(server: Server, wav: bytes) -> None:
-    """A client that sends fields of its own beside the file gets its verdict, as from the original."""
-    answer = server.client.post("/inference", files={"file": ("a.wav", wav)}, data={"machine": "7", "note": "cold"})
-    assert answer.status_code == 200
+def test_what_a_client_adds_is_passed_over_as_by_the_original(server: Server, wav: bytes) -> None:
+    """A client that sends fields and parameters of its own beside the file gets its verdict."""
+    files, said = {"file": ("a.wav", wav)}, {"machine": "7", "note": "cold"}
+    assert server.client.post("/inference", files=files, data=said, params=said).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "said", "sentence"),
+    [
+        (
+            "/v1/predict",
+            {"machine": "7"},
+            {},
+            "POST /v1/predict takes no query parameter 'machine': it takes machine_id, explain.",
+        ),
+        (
+            "/v1/predict",
+            {},
+            {"explain": "true"},
+            "POST /v1/predict takes no part of a form 'explain': it takes file, machine_id; "
+            "'explain' is a query parameter here.",
+        ),
+        (
+            "/v1/predict/batch",
+            {"explain": "true"},
+            {},
+            "POST /v1/predict/batch takes no query parameter 'explain': it takes machine_id.",
+        ),
+        (
+            "/v1/predict/batch",
+            {},
+            {"machine": "7"},
+            "POST /v1/predict/batch takes no part of a form 'machine': it takes file, machine_id.",
+        ),
+        (
+            "/v1/datasets/hall-3/recordings",
+            {"label": "normal"},
+            {},
+            "POST /v1/datasets/{name}/recordings takes no query parameter 'label': it takes none; "
+            "'label' is a part of the form here.",
+        ),
+    ],
+)
+def test_a_name_in_the_wrong_place_is_told_its_place(
+    server: Server, wav: bytes, path: str, asked: dict[str, str], said: dict[str, str], sentence: str
+) -> None:
+    """What was found, what is taken, and where the name belongs, if it belongs elsewhere."""
+    answer = server.client.post(path, files={"file": ("a.wav", wav)}, data=said, params=asked)
+    assert is_problem(answer, 422, "parameter_unknown")["detail"] == sentence
+
+
+def test_a_field_of_the_body_is_no_parameter(server: Server) -> None:
+    """A job is asked for in JSON, whatever its words are in the address."""
+    answer = server.client.post("/v1/jobs/scoring", params={"dataset": "hall-3"})
+    detail = is_problem(answer, 422, "parameter_unknown")["detail"]
+    assert detail.endswith("it takes none; 'dataset' is a field of the JSON body here.")

@@ -26,6 +26,7 @@ FROZEN = ROOT / "docs" / "openapi.json"
 PROBLEM_JSON = "application/problem+json"
 RECORDINGS = "/v1/datasets/{name}/recordings"
 SECRET = "sml_known-to-this-test-only"
+MULTIPART = "multipart/form-data"
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
 Json = dict[str, Any]
 
@@ -76,13 +77,29 @@ def test_the_service_does_what_its_schema_says(case: schemathesis.Case, keyed: S
     what fits the schema is taken, what does not is refused."""
     # A schema cannot say that bytes are sound, that there is one name for each class of the model, that a fault goes
     # with one label, nor that an Idempotency-Key was used for another job.
-    form = (case.method, case.path) == ("POST", RECORDINGS)
+    recordings = (case.method, case.path) == ("POST", RECORDINGS)
+    # Nor that a machine named twice is one machine.
+    twice = isinstance(case.body, dict) and "machine_id" in case.body and "machine_id" in (case.query or {})
     job = case.method == "POST" and case.path.startswith("/v1/jobs/")
-    beyond_words = case.method == "PATCH" or (case.media_type or "").startswith("audio/") or form or job
+    beyond_words = case.method == "PATCH" or (case.media_type or "").startswith("audio/") or recordings or twice or job
     excluded = [schemathesis.checks.positive_data_acceptance] if beyond_words else []
-    if form:  # In a form a number is a text too.
+    if case.media_type == MULTIPART:  # In a form a number is a text too.
         excluded.append(schemathesis.checks.negative_data_rejection)
     case.call_and_validate(base_url=keyed.base_url, timeout=timeout_s, excluded_checks=excluded)
+
+
+def test_no_route_passes_over_what_it_does_not_take(schema: Json, keyed: Server) -> None:
+    """Nor does it tell those without a key what it takes."""
+    for name, _ in operations(schema):
+        method, path = name.split()
+        if not path.startswith("/v1/"):
+            continue
+        url = re.sub("{.+?}", "0" * 24, path)
+        without = keyed.client.request(method, url, params={"mistyped": "1"})
+        assert without.json()["code"] == "api_key_missing", name
+        answer = keyed.client.request(method, url, params={"mistyped": "1"}, headers={"X-API-Key": SECRET})
+        assert (answer.status_code, answer.json()["code"]) == (422, "parameter_unknown"), name
+        assert answer.json()["detail"].startswith(f"{name} takes no query parameter 'mistyped': it takes "), name
 
 
 @pytest.fixture(scope="module")
@@ -183,15 +200,15 @@ AUDIO = """
 audio_empty audio_not_recognised audio_codec_unsupported audio_malformed audio_truncated audio_sample_rate_unsupported
 audio_too_many_channels audio_too_long audio_too_short audio_unpacked_too_large audio_not_finite
 """
-KEYS = "api_key_missing api_key_scope_missing "
+KEYS = "api_key_missing api_key_scope_missing parameter_unknown "
 COLLECTION = KEYS + "name_invalid dataset_not_found dataset_read_only "
 RECORDING = COLLECTION + "recording_not_found "
 LABELLED = "recording_labels_invalid request_invalid body_too_large body_timeout storage_full "
-STORED = "api_key_missing api_key_scope_missing model_not_found model_alias_not_set model_bundle_damaged"
+STORED = KEYS + "model_not_found model_alias_not_set model_bundle_damaged"
 CODES = {
     "POST /inference": UPLOAD + AUDIO,
-    "POST /v1/predict": UPLOAD + AUDIO + "request_invalid",
-    "POST /v1/predict/batch": UPLOAD,
+    "POST /v1/predict": UPLOAD + AUDIO + KEYS + "request_invalid",
+    "POST /v1/predict/batch": UPLOAD + KEYS,
     "GET /v1/models/{version}": STORED,
     "GET /v1/models/{version}/report": STORED + " model_report_not_found",
     "PUT /v1/models/aliases/{alias}": STORED
