@@ -106,16 +106,15 @@ def train(
     )
     home = Settings().home
     trained, dataset = _trained(options, home, processes)
-    version, promoted = trained.version, promote
+    registry = Registry(home)
     if promote:
-        Registry(home).promote(version)
+        registry.promote(trained.version)
     elif if_better:
         decided = _decided(trained, options, dataset, home, processes)
         typer.echo(("Promoted: " if decided.promoted else "Not promoted: ") + decided.reason)
-        promoted = decided.promoted
-    if not promoted:
-        typer.echo(f"To let it answer uploads:  signalml models promote {version}")
-    typer.echo(version)
+    _print_thresholds(trained, registry)
+    _print_standing(trained.version, registry)
+    typer.echo(trained.version)
 
 
 def demo() -> None:
@@ -155,6 +154,25 @@ def _trained(options: Options, home: Path, processes: int | None, notes: Sequenc
     print_tables(trained.evaluation)
     typer.echo(f"\nReport: {trained.records / REPORT}")
     return trained, dataset
+
+
+def _print_thresholds(trained: Trained, registry: Registry) -> None:
+    """Where alarms begin in what is served and, where that differs, where they did in what was measured."""
+    served = registry.thresholds(trained.version)[-1].decision
+    at, measured_at = f"{served.threshold:.4g}", f"{trained.evaluation.threshold:.4g}"
+    typer.echo(f"Threshold: served, a score above {at} is anomalous ({served.basis}).")
+    if measured_at != at:
+        typer.echo(f"The figures above were measured at {measured_at}, by the fit that left the test side out.")
+
+
+def _print_standing(version: str, registry: Registry) -> None:
+    """Whether it answers uploads, or what makes it do so."""
+    champion = registry.aliases().get("champion")
+    if champion == version:
+        typer.echo("It is the champion now: it answers uploads.")
+        return
+    typer.echo(f"It answers no uploads: {champion or 'no model'} is the champion.")
+    typer.echo(f"To let it answer them:  signalml models promote {version}")
 
 
 def _decided(trained: Trained, options: Options, dataset: Dataset, home: Path, processes: int | None) -> Promotion:

@@ -79,6 +79,7 @@ def test_promote_makes_it_champion(pair: tuple[Training, Training]) -> None:
     promoted, candidate = pair
     assert Registry(promoted.home).resolve("champion") == promoted.version
     assert "champion" not in Registry(candidate.home).aliases()
+    assert "It answers no uploads: no model is the champion." in candidate.done.stdout
     assert f"signalml models promote {candidate.version}" in candidate.done.stdout
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -56,12 +57,23 @@ def recordings(fans: Path, label: str, machine_id: str = "id_00") -> list[bytes]
     return [file.read_bytes() for file in sorted(fans.rglob(f"{machine_id}/{label}/*.wav"))]
 
 
-def predicted(server: Server, wav: bytes, **query: object) -> dict[str, object]:
+def predicted(server: Server, wav: bytes, **query: object) -> Any:
     """The full answer."""
     answer = server.client.post("/v1/predict", content=wav, headers=WAV_TYPE, params=query)
     assert answer.status_code == 200, answer.text
-    body: dict[str, object] = answer.json()
-    return body
+    return answer.json()
+
+
+def test_it_says_which_threshold_is_served_and_that_it_answers(trained: Training) -> None:
+    """The one of the last fit first; then the one that the figures were measured at, since it is another."""
+    evaluation = records.evaluation_of(trained.home, trained.version)
+    assert evaluation is not None
+    served = Registry(trained.home).thresholds(trained.version)[-1].decision
+    *_, first, second, third, version = trained.done.stdout.splitlines()
+    assert first == f"Threshold: served, a score above {served.threshold:.4g} is anomalous ({served.basis})."
+    assert second.startswith(f"The figures above were measured at {evaluation.threshold:.4g}, ")
+    assert third == "It is the champion now: it answers uploads."
+    assert version == trained.version
 
 
 def test_it_is_called_as_its_recordings_and_kept_whole(trained: Training) -> None:
@@ -221,6 +233,16 @@ def test_both_minds_in_one_model(fans: Path, tmp_path: Path, serve: Serve) -> No
     assert answer["novelty"] is not None
     assert answer["reasons"] is not None
     assert answer["bands"] == []
+    learned = [
+        predicted(server, fault, machine_id=machine)["novelty"]["times"]
+        for machine in ("id_00", "id_02")
+        for fault in recordings(fans, "abnormal", machine)
+    ]
+    limit = answer["known_faults"]["farthest"]
+    assert min(abs(limit / (1 - limit) / (1.5 * times) - 1) for times in learned) < 1e-6
+    whistle = predicted(server, sounds.recording(sounds.sine(3000.0, 32_000, 16_000, amplitude=0.5), "float32", 16_000))
+    assert whistle["score"] > limit
+    assert whistle["label"] == "unknown_fault"
     classes = answer["classes"]
     assert isinstance(classes, list)
     assert sum(each["probability"] for each in classes) == pytest.approx(1, abs=1e-5)
