@@ -207,6 +207,8 @@ class NamingFacts(Wire):
     """Of the most probable fault and the most probable healthy class, the fault's share."""
     threshold: Share = Field(examples=[0.5])
     """A score above it names a known fault."""
+    farthest: Share = Field(examples=[0.953])
+    """Unless the detector's score is above this: farther from healthy than the known faults it is `unknown_fault`."""
 
 
 class PredictResponse(Wire):
@@ -288,10 +290,10 @@ def _novelty(verdict: Verdict) -> NoveltyFacts | None:
 
 
 def _naming(verdict: Verdict) -> NamingFacts | None:
-    score = verdict.worst.fault_score
-    if score is None or verdict.naming_threshold is None:
+    score, naming = verdict.worst.fault_score, verdict.naming
+    if score is None or naming is None:
         return None
-    return NamingFacts(score=score, threshold=verdict.naming_threshold)
+    return NamingFacts(score=score, threshold=naming.threshold, farthest=naming.farthest)
 
 
 class BatchItem(Wire):

@@ -53,6 +53,7 @@ DECIDING = (SPEC, LABELS, DECISION, LITERT, GOLDEN_CLIP, GOLDEN_ANSWER, DETECTOR
 VERSION_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}-[0-9a-f]{10}")
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
 NAMING, NOVELTY = "naming", "novelty"  # keys of decision.json and golden.json
+NO_LIMIT = 1.0
 MAX_FILE_BYTES = 512 * 2**20
 # LiteRT agrees with Keras to 1e-6 on one machine; this leaves room for another processor's arithmetic.
 GOLDEN_TOLERANCE = 1e-3
@@ -73,6 +74,31 @@ class Decision:
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1 or not (self.false_alarm_rate is None or 0 <= self.false_alarm_rate <= 1):
             raise BundleDamaged(f"Decision: {self} holds a number outside 0 to 1.")
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What it takes, beside a detector, to name a known fault.
+
+    Attributes:
+        threshold: what the classifier's own score must be above, 0 to 1.
+        basis: where that comes from, in words.
+        farthest: the detector's score, 0 to 1, beyond which no fault that was learned lies: what is farther from
+            healthy is none of them, however sure the classifier is. 1, which no score exceeds, is no limit.
+    """
+
+    threshold: float
+    basis: str
+    farthest: float = NO_LIMIT
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.threshold <= 1 and 0 <= self.farthest <= 1):
+            raise BundleDamaged(f"Naming: {self} holds a number outside 0 to 1.")
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Self:
+        """The inverse of ``asdict``; what was written without a limit has none."""
+        return cls(facts["threshold"], facts["basis"], facts.get("farthest", NO_LIMIT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +128,7 @@ class Content:
         litert: the network, None without a classifier.
         golden: the golden clip.
         detector: what hears novelty, None without one.
-        naming: beside a detector, the classifier's own threshold: what it takes to name a known fault.
+        naming: beside a detector, what it takes to name a known fault.
     """
 
     spec: FeatureSpec
@@ -112,7 +138,7 @@ class Content:
     litert: bytes | None
     golden: GoldenClip
     detector: Detector | None = None
-    naming: Decision | None = None
+    naming: Naming | None = None
 
     def __post_init__(self) -> None:
         if self.litert is None and self.detector is None:
@@ -153,7 +179,7 @@ class Bundle:
                     float(golden[NOVELTY]) if NOVELTY in golden else None,
                 ),
                 detector=_detector(folder) if DETECTOR_FACTS in there else None,
-                naming=None if naming is None else Decision(**naming),
+                naming=None if naming is None else Naming.from_dict(naming),
             )
             if not isinstance(content.card, dict):
                 raise TypeError("the card is no mapping")

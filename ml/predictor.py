@@ -16,11 +16,13 @@ the detector's score      the classifier's score               verdict
 ========================  ===================================  ====================================
 at most its threshold     at most its own threshold            normal
 above                     at most its own threshold            anomalous, ``unknown_fault``
-either                    above its own threshold              anomalous, its most probable fault
+beyond all known faults   above its own threshold              anomalous, ``unknown_fault``
+otherwise                 above its own threshold              anomalous, its most probable fault
 ========================  ===================================  ====================================
 
-So a sound that is like no machine is no healthy one, however sure the classifier is; and a fault that was learned is
-found even where it is not far from healthy. A detector without a classifier knows ``unknown_fault`` alone.
+So a sound that is like no machine is no healthy one, however sure the classifier is, nor is it given the name of a
+fault; and a fault that was learned is found even where it is not far from healthy. A detector without a classifier
+knows ``unknown_fault`` alone.
 
 **Verdict.** The most anomalous window speaks for the recording: the anomalous one of the highest score, or else the
 one of the highest score.
@@ -36,7 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.audio import DEFAULT_LIMITS, AudioLimits, Quality, Recording, decode
-from ml.bundle import GOLDEN_TOLERANCE, Bundle, Decision
+from ml.bundle import GOLDEN_TOLERANCE, Bundle, Decision, Naming
 from ml.errors import AudioError, BundleDamaged, GoldenClipFailed
 from ml.features import FeatureExtractor, FeatureSpec
 from ml.labels import UNKNOWN_FAULT, ClassLabel, Labels
@@ -84,7 +86,7 @@ class Verdict:
         p_value: how often a healthy recording is as far from healthy as the worst window; None without a detector.
         machine_known: whether the detector has learned the machine that was named.
         reasons: why the worst window was judged so; None without a detector, or where nobody asked.
-        naming_threshold: beside a detector, what a classifier's score must be above to name a known fault; else None.
+        naming: beside a detector, what it takes to name a known fault; else None.
         version: the model that answered, ``labels_revision`` of its labels and ``decision_revision`` of its threshold.
     """
 
@@ -98,7 +100,7 @@ class Verdict:
     p_value: float | None
     machine_known: bool
     reasons: Reasons | None
-    naming_threshold: float | None
+    naming: Naming | None
     version: str
     labels_revision: int
     decision_revision: int
@@ -253,7 +255,6 @@ class Predictor:
         worst = max(timeline, key=lambda window: (window.anomaly, window.score))
         why = self._reasons(worst, clips[timeline.index(worst)].heard, recording.quality) if reasons else None
         known = self._detector is not None and self._detector.knows(machine) is not None
-        naming = self.bundle.content.naming
         return Verdict(
             unusable=self._unusable(recording.quality, heard, machine, worst),
             timeline=timeline,
@@ -265,7 +266,7 @@ class Predictor:
             p_value=self._p_value(worst, known=known),
             machine_known=known,
             reasons=why,
-            naming_threshold=None if naming is None else naming.threshold,
+            naming=self.bundle.content.naming,
             version=self.bundle.version,
             labels_revision=self.labels_revision,
             decision_revision=self.decision_revision,
@@ -316,8 +317,11 @@ class Predictor:
         self, probabilities: tuple[float, ...], fault_score: float | None, novelty: Novelty | None
     ) -> tuple[bool, ClassLabel]:
         """The rule of two minds: whether a window is anomalous, and what it is taken for."""
-        naming = self.bundle.content.naming or self.decision
-        if fault_score is not None and fault_score > naming.threshold:
+        naming = self.bundle.content.naming
+        sure = fault_score is not None and fault_score > (naming or self.decision).threshold
+        if sure and naming is not None and novelty is not None and novelty.score > naming.farthest:
+            return True, UNKNOWN_FAULT
+        if sure:
             return True, self._most_probable(self.labels.faults, probabilities)
         if novelty is not None and novelty.score > self.decision.threshold:
             return True, UNKNOWN_FAULT if probabilities else self.labels.classes[self.labels.faults[0]]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ml import bundle
 from ml.audio import decode
-from ml.bundle import Bundle, Content, Decision, GoldenClip
+from ml.bundle import Bundle, Content, Decision, GoldenClip, Naming
 from ml.features import FeatureExtractor, FeatureSpec
 from ml.golden import golden_clip
 from ml.labels import Labels
@@ -32,7 +32,7 @@ def publish(
     card: dict[str, Any],
     registry: Registry,
     detector: Detector | None = None,
-    naming: Decision | None = None,
+    naming: Naming | None = None,
     before_add: Callable[[str], None] = lambda _: None,
 ) -> str:
     """Export a network, show that both of its forms agree, write its bundle aside, prove that, and add it.
@@ -46,7 +46,7 @@ def publish(
         card: where it comes from and what it was measured on.
         registry: where it goes.
         detector: what hears novelty, if there is one.
-        naming: with both, the classifier's own threshold.
+        naming: with both, what it takes to name a fault.
         before_add: told the version when all else is done; where it raises, nothing is added.
 
     Returns:

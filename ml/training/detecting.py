@@ -1,7 +1,7 @@
 """Healthy recordings -> a detector, measured on recordings that it has not learned from."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ml.dataset import Dataset, Entry, Split, split
@@ -9,7 +9,8 @@ from ml.dataset.copies import without_copies
 from ml.dataset.listing import machine_name, natural
 from ml.errors import OneClassOnly
 from ml.features import FeatureSpec
-from ml.novelty import Detector, Healthy, by_name, fit
+from ml.novelty import Detector, Healthy, Heard, by_name, fit
+from ml.novelty.guard import BEYOND
 from ml.novelty.listening import Source, listen
 from ml.progress import Progress, Report
 from ml.training.classes import ABNORMAL, NORMAL
@@ -43,13 +44,7 @@ class Detecting:
             TooFewRecordings: fewer than three healthy ones.
             AudioError: a recording cannot be decoded any more, with its path.
         """
-        # In the order they were recorded in: neighbours in time are left out together.
-        # A dead input is no healthy machine.
-        sound = (e for e in entries if e.label == NORMAL and e.level_dbfs is not None)
-        healthy = sorted(sound, key=lambda entry: natural(entry.path))
         spec = detector_spec(self.spec)
-        sources = [Source(self.dataset.file(entry), entry.path) for entry in healthy]
-        clips = listen(spec, sources, cut_by=self.spec, processes=self.processes, report=self.report)
         recordings = [
             Healthy(
                 clips=windows,
@@ -59,7 +54,7 @@ class Detecting:
                 level_dbfs=entry.level_dbfs,
                 clipped_share=entry.clipped_share,
             )
-            for entry, windows in zip(healthy, clips, strict=True)
+            for entry, windows in self._heard(spec, entries, NORMAL)
         ]
         engines = [by_name(name) for name in self.options.engines]
 
@@ -67,6 +62,32 @@ class Detecting:
             self.report(Progress(FITTING, done, fits))
 
         return fit(spec, engines, recordings, told)
+
+    def farthest(self, detector: Detector, entries: Sequence[Entry]) -> float:
+        """The score, 0 to 1, up to which a sound may be a fault of these recordings: half as far again as any of them.
+
+        Raises:
+            AudioError: a recording cannot be decoded any more, with its path.
+        """
+        found = [
+            detector.measure(window, machine_name(entry.machine, entry.machine_id))
+            for entry, windows in self._heard(detector.spec, entries, ABNORMAL)
+            for window in windows
+        ]
+        farthest = max(found, key=lambda novelty: novelty.times, default=None)
+        return 0.0 if farthest is None else replace(farthest, times=BEYOND * farthest.times).score
+
+    def _heard(
+        self, spec: FeatureSpec, entries: Sequence[Entry], label: str
+    ) -> Iterator[tuple[Entry, tuple[Heard, ...]]]:
+        """Recordings of a label, and what a detector hears in each."""
+        # In the order they were recorded in: neighbours in time are left out together.
+        # A dead input is no machine, healthy or not.
+        sound = (entry for entry in entries if entry.label == label and entry.level_dbfs is not None)
+        chosen = sorted(sound, key=lambda entry: natural(entry.path))
+        sources = [Source(self.dataset.file(entry), entry.path) for entry in chosen]
+        clips = listen(spec, sources, cut_by=self.spec, processes=self.processes, report=self.report)
+        return zip(chosen, clips, strict=True)
 
 
 def split_healthy(dataset: Dataset, options: Options) -> Split:

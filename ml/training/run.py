@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.aside import full_disk_named
-from ml.bundle import Bundle, Content, Decision, GoldenClip
-from ml.dataset import Dataset, Split, index, split
+from ml.bundle import Bundle, Content, Decision, GoldenClip, Naming
+from ml.dataset import Dataset, Entry, Split, index, split
 from ml.dataset.names import features_folder, index_cache
 from ml.errors import MissingExtra
 from ml.evaluation import evaluate
@@ -146,8 +146,9 @@ def _measure(scene: Scene) -> Measured:
     predictor = _candidate(scene, fitted, Decision(EVEN, None, ""))
     validated = scene.judge(predictor, [entry for entry in split.validation if entry.label == NORMAL], 0.0)
     threshold, basis = threshold_from([each.score for each in validated], options.false_alarm_rate)
-    naming, detector = Decision(threshold, None, basis), scene.detector((*split.train, *split.validation))
-    predictor = _candidate(scene, fitted, naming, detector)
+    learned, own = (*split.train, *split.validation), Decision(threshold, None, basis)
+    detector = scene.detector(learned)
+    predictor = _candidate(scene, fitted, *_decisions(scene, own, detector, learned), detector)
     judged, gained = (scene.judge(predictor, split.test, gain_db) for gain_db in (0.0, GAIN_DB))
     evaluation = evaluate(
         judged,
@@ -158,25 +159,29 @@ def _measure(scene: Scene) -> Measured:
     )
     healthy = [each.score for each in judged if each.entry.label == NORMAL]
     # Beside a detector these scores are the detector's, and say nothing of the classifier's threshold.
-    decision = measured(threshold, basis, healthy) if detector is None else naming
+    decision = measured(threshold, basis, healthy) if detector is None else own
     return Measured(fitted, decision, evaluation, judged, gained, detector)
 
 
-def _decisions(scene: Scene, naming: Decision, detector: Detector | None) -> tuple[Decision, Decision | None]:
-    """The threshold on the score, and beside a detector the classifier's own."""
+def _decisions(
+    scene: Scene, own: Decision, detector: Detector | None, learned: Sequence[Entry]
+) -> tuple[Decision, Naming | None]:
+    """The threshold on the score, and beside a detector what it takes to name one of the faults that were learned."""
     if detector is None:
-        return naming, None
+        return own, None
+    naming = Naming(own.threshold, own.basis, scene.detecting.farthest(detector, learned))
     return at_rate(detector.calibration, scene.options.false_alarm_rate).decision, naming
 
 
-def _candidate(scene: Scene, fitted: "Fitted", naming: Decision, detector: Detector | None = None) -> Predictor:
+def _candidate(
+    scene: Scene, fitted: "Fitted", decision: Decision, naming: Naming | None = None, detector: Detector | None = None
+) -> Predictor:
     """The model as it would serve, before it is a version."""
     from ml.classifier.network import export
 
     _, litert = export(fitted.model, scene.work, [])
     golden = GoldenClip(golden_clip(), ())
-    decision, own = _decisions(scene, naming, detector)
-    content = Content(scene.features.spec, scene.classes.labels, decision, {}, litert, golden, detector, own)
+    content = Content(scene.features.spec, scene.classes.labels, decision, {}, litert, golden, detector, naming)
     return Predictor(Bundle("candidate", "", content))
 
 
@@ -204,10 +209,11 @@ def _published(
     """The version, in the registry; its records lie ready in the work folder."""
     fitted = _served(scene, found)
     split = scene.split
-    detector = found.detector
+    detector, learned = found.detector, (*split.train, *split.validation)
     if scene.options.refit:
-        detector = scene.detector((*split.train, *split.validation, *split.test))
-    decision, naming = _decisions(scene, found.decision, detector)
+        learned = (*learned, *split.test)
+        detector = scene.detector(learned)
+    decision, naming = _decisions(scene, found.decision, detector, learned)
     card = card_of(scene, found, notes, time.monotonic() - started)
     scene.report(Progress(LAST_STEP, 0, 1))
 

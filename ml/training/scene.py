@@ -50,9 +50,12 @@ class Scene:
 
     def detector(self, entries: Sequence[Entry]) -> Detector | None:
         """A detector of the healthy ones of some recordings, if one was asked for."""
-        if self.options.learn != "both":
-            return None
-        return Detecting(self.dataset, self.features.spec, self.options, self.processes, self.report).detector(entries)
+        return self.detecting.detector(entries) if self.options.learn == "both" else None
+
+    @property
+    def detecting(self) -> Detecting:
+        """What its detector is made of."""
+        return Detecting(self.dataset, self.features.spec, self.options, self.processes, self.report)
 
     def judge(self, predictor: Predictor, entries: Sequence[Entry], gain_db: float) -> tuple[Judged, ...]:
         """Verdicts on some recordings, each moved by a random gain if there is one."""

@@ -235,7 +235,7 @@ def test_both_minds_in_one_model(fans: Path, tmp_path: Path, serve: Serve) -> No
     assert answer["bands"] == []
     learned = [
         predicted(server, fault, machine_id=machine)["novelty"]["times"]
-        for machine in ("id_00", "id_02")
+        for machine in ("id_00", "id_01")
         for fault in recordings(fans, "abnormal", machine)
     ]
     limit = answer["known_faults"]["farthest"]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ml import bundle
 from ml.audio import Recording
-from ml.bundle import Bundle, Content, Decision, GoldenClip
+from ml.bundle import Bundle, Content, Decision, GoldenClip, Naming
 from ml.errors import BundleDamaged
 from ml.features import FeatureExtractor
 from ml.golden import golden_clip
@@ -23,6 +23,8 @@ from tests import sounds
 RATE_HZ, SECONDS = 22_050, 10.0
 NEVER = Decision(1.0, None, "never")
 ALWAYS = Decision(0.0, None, "always")
+UNSURE, SURE = Naming(1.0, "never"), Naming(0.0, "always")
+SURE_BUT_FAR = Naming(0.0, "always", farthest=0.01)
 
 
 def fan(seed: int, seconds: float = SECONDS) -> NDArray[np.float64]:
@@ -48,7 +50,7 @@ def detector(classifier: Content) -> Detector:
     return fit(spec, [by_name(name) for name in DEFAULT], healthy)
 
 
-def both(classifier: Content, detector: Detector, decision: Decision, naming: Decision) -> Predictor:
+def both(classifier: Content, detector: Detector, decision: Decision, naming: Naming) -> Predictor:
     """A model of two minds."""
     content = dataclasses.replace(classifier, decision=decision, detector=detector, naming=naming)
     return Predictor(Bundle("both", "", content))
@@ -83,16 +85,19 @@ def far(seed: int) -> NDArray[np.float64]:
 @pytest.mark.parametrize(
     ("detector_says", "classifier_says", "word"),
     [
-        (NEVER, NEVER, "normal"),
-        (ALWAYS, NEVER, "unknown_fault"),
-        (NEVER, ALWAYS, "known"),
-        (ALWAYS, ALWAYS, "known"),
+        (NEVER, UNSURE, "normal"),
+        (ALWAYS, UNSURE, "unknown_fault"),
+        (NEVER, SURE, "known"),
+        (ALWAYS, SURE, "known"),
+        (NEVER, SURE_BUT_FAR, "unknown_fault"),
+        (ALWAYS, SURE_BUT_FAR, "unknown_fault"),
     ],
 )
 def test_the_rule_of_two_minds(
-    classifier: Content, detector: Detector, detector_says: Decision, classifier_says: Decision, word: str
+    classifier: Content, detector: Detector, detector_says: Decision, classifier_says: Naming, word: str
 ) -> None:
-    """Line by line: what the classifier names is named; what only the detector hears is unknown; else normal."""
+    """Line by line: what the classifier names is named, unless it is too far from healthy; what only the detector hears
+    is unknown; else normal."""
     predictor = both(classifier, detector, detector_says, classifier_says)
     verdict = judged(predictor, fan(100))
     worst = verdict.worst
@@ -105,18 +110,18 @@ def test_the_rule_of_two_minds(
         assert worst.label == most
     else:
         assert worst.label.name == word if word != "normal" else not worst.label.anomalous
-    assert verdict.naming_threshold == classifier_says.threshold
+    assert verdict.naming == classifier_says
 
 
 def test_the_classifier_says_the_same_beside_a_detector(classifier: Content, detector: Detector) -> None:
     """Its probabilities and its own score are those of the classifier alone, to the bit."""
     single = Predictor(Bundle("single", "", classifier))
-    verdict = judged(both(classifier, detector, NEVER, NEVER), far(1))
+    verdict = judged(both(classifier, detector, NEVER, UNSURE), far(1))
     before = single.predict(recorded(single, far(1)))
     assert verdict.worst.probabilities == before.worst.probabilities
     assert verdict.worst.fault_score == before.worst.score
     assert before.worst.novelty is None
-    assert (before.unusable, before.reasons, before.p_value, before.naming_threshold) == (None, None, None, None)
+    assert (before.unusable, before.reasons, before.p_value, before.naming) == (None, None, None, None)
 
 
 def test_a_shared_spectrum_changes_no_probability(classifier: Content, detector: Detector) -> None:
@@ -183,10 +188,8 @@ def test_another_answer_to_the_golden_clip_is_refused(classifier: Content, detec
         Predictor.load(Bundle("changed", "", content))
 
 
-@pytest.mark.parametrize("naming", [None, NEVER])
-def test_a_bundle_of_contradictions_is_refused(
-    classifier: Content, detector: Detector, naming: Decision | None
-) -> None:
+@pytest.mark.parametrize("naming", [None, UNSURE])
+def test_a_bundle_of_contradictions_is_refused(classifier: Content, detector: Detector, naming: Naming | None) -> None:
     """A classifier's own threshold without a detector, or a detector beside a classifier without one."""
     with pytest.raises(BundleDamaged, match="own threshold"):
         dataclasses.replace(classifier, detector=None if naming else detector, naming=naming)
