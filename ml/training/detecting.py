@@ -94,6 +94,7 @@ def split_healthy(dataset: Dataset, options: Options) -> Split:
     """Divide the healthy recordings; every abnormal one is on the test side, since none is learned from.
 
     An abnormal recording may be of a session that healthy ones are learned from: it is still a sound that was not.
+    Where a machine is held out, only that machine's are judged: what is measured is a machine that was never heard.
 
     Raises:
         OneClassOnly: no healthy recording.
@@ -106,9 +107,14 @@ def split_healthy(dataset: Dataset, options: Options) -> Split:
             "ones. Add a folder or rows of them."
         )
     sides = split(replace(dataset, entries=healthy), method=options.split, held_out=options.held_out, seed=options.seed)
-    abnormal, copies = without_copies([entry for entry in dataset.entries if entry.label == ABNORMAL])
+    abnormal, left_out = without_copies([entry for entry in dataset.entries if entry.label == ABNORMAL])
+    if sides.method == "machine":
+        held_out = {(entry.machine, entry.machine_id) for entry in sides.test}
+        known = [entry for entry in abnormal if (entry.machine, entry.machine_id) not in held_out]
+        left_out += [(entry, "Abnormal, of a machine that is not held out.") for entry in known]
+        abnormal = [entry for entry in abnormal if (entry.machine, entry.machine_id) in held_out]
     test = sorted((*sides.test, *abnormal), key=lambda entry: natural(entry.path))
-    return replace(sides, test=tuple(test), left_out=(*sides.left_out, *copies))
+    return replace(sides, test=tuple(test), left_out=(*sides.left_out, *left_out))
 
 
 def counted(entries: Sequence[Entry]) -> dict[str, int]:

@@ -10,9 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from ml.dataset import index
 from ml.registry import Registry
 from ml.simulate import Plan, simulate
-from ml.training import records
+from ml.training import Options, records
+from ml.training.detecting import split_healthy
 from tests import sounds
 from tests.integration.jobs import jobs_of
 from tests.integration.servers import Serve, Server
@@ -97,6 +99,18 @@ def test_no_abnormal_recording_is_learned_from(trained: Training, fans: Path) ->
     abnormal = [row for row in rows if "abnormal" in row]
     assert len(abnormal) == len(list(fans.rglob("abnormal/*.wav")))
     assert all(",test," in row for row in abnormal)
+
+
+def test_a_machine_that_is_held_out_is_judged_alone(fans: Path) -> None:
+    """Its recordings, healthy and not, and no abnormal one of the machine that is learned from."""
+    sides = split_healthy(
+        index(fans), Options(source=fans, name="x", learn="detector", split="machine", held_out="id_01")
+    )
+    assert {entry.machine_id for entry in sides.test} == {"id_01"}
+    assert {entry.label for entry in sides.test} == {"normal", "abnormal"}
+    assert {entry.machine_id for entry in (*sides.train, *sides.validation)} == {"id_00"}
+    assert {entry.machine_id for entry, _ in sides.left_out} == {"id_00"}
+    assert sum(entry.label == "abnormal" for entry, _ in sides.left_out) == len(recordings(fans, "abnormal"))
 
 
 def test_its_figures_are_of_recordings_it_has_not_learned_from(trained: Training) -> None:
