@@ -15,9 +15,11 @@ from ml.novelty.reference import LINEAR_BANDS, Reference, linear_levels
 Why = Literal["silence", "too_quiet", "clipped", "band_limited", "too_short", "foreign"]
 # So far below the quietest healthy recording there is a machine that stands still or a microphone that is off.
 QUIETER_DB = 30.0
-# Where no healthy recording was clipped, this share of samples at full scale is distortion and no mishap.
+# Where healthy recordings are not clipped, this share of samples at full scale is distortion and no mishap.
 CLIPPED_SHARE = 0.01
+# Where they are, three times as many as in nine of ten of them: the tenth may be spoilt itself.
 MORE_CLIPPED = 3.0
+OF_HEALTHY = 0.9
 # No fault takes so much from every band above some frequency; a filter, a codec or a cover does.
 MUFFLED_DB = 25.0
 MUFFLED_BANDS = 2  # of the 16, from the top down
@@ -52,7 +54,8 @@ def unusable(quality: Quality, clips: Sequence[Heard], reference: Reference, spe
             f"It is at {quality.level_dbfs:.0f} dBFS; the quietest healthy recording is at {quietest:.0f} dBFS: does "
             "the machine run, and is the microphone on?",
         )
-    accepted = max(CLIPPED_SHARE, MORE_CLIPPED * float(reference.clipped_share.max()))
+    usual = float(np.quantile(reference.clipped_share, OF_HEALTHY, method="lower"))
+    accepted = max(CLIPPED_SHARE, MORE_CLIPPED * usual)
     if quality.clipped_share > accepted:
         return Unusable(
             "clipped",

@@ -228,6 +228,21 @@ def test_what_cannot_be_judged_is_said(
     assert says in verdict.message
 
 
+@pytest.mark.parametrize(("spoilt", "why"), [(1, "clipped"), (3, None)])
+def test_one_clipped_healthy_recording_excuses_no_other(
+    classifier: Content, detector: Detector, spoilt: int, why: str | None
+) -> None:
+    """Three of eight do: there the machine is recorded like that."""
+    shares = np.zeros(len(detector.reference.names))
+    shares[:spoilt] = 0.2
+    reference = dataclasses.replace(detector.reference, clipped_share=shares)
+    predictor = alone(classifier, dataclasses.replace(detector, reference=reference), ALWAYS)
+    clipped = fan(8)
+    clipped[: len(clipped) // 20] = 1.0
+    found = judged(predictor, clipped).unusable
+    assert (found and found.why) == why
+
+
 def test_a_recording_at_half_the_rate_is_not_judged(classifier: Content, detector: Detector) -> None:
     """8 kHz in, where it has learned from 22 kHz: what it would need is not in it."""
     verdict = judged(alone(classifier, detector, NEVER), sounds.fan(SECONDS, rate_hz=8_000, seed=9), rate_hz=8_000)
