@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from api.settings import Settings
 from cli.models import Reference
@@ -15,6 +15,7 @@ from ml.revisions import ThresholdRevision
 from ml.thresholds import SENSITIVITIES, Operating, Sensitivity, Wanted, in_force, percent, sensitivities
 
 RATES = ", ".join(f"{name} ({percent(rate)})" for name, rate in SENSITIVITIES.items())
+ORIGIN_WIDTH = 29  # what is left of 80 columns
 
 
 def thresholds(
@@ -33,7 +34,9 @@ def thresholds(
     version = registry.resolve(reference)
     if reset or any(each is not None for each in (false_alarm_rate, sensitivity, threshold)):
         wanted = Wanted(threshold=threshold, false_alarm_rate=false_alarm_rate, sensitivity=sensitivity, reset=reset)
-        registry.set_threshold(version, wanted)
+        before = registry.thresholds(version)[-1].revision
+        if registry.set_threshold(version, wanted).revision == before:
+            typer.echo("Nothing moved: the threshold is there already.")
     _print(registry, version)
 
 
@@ -43,7 +46,10 @@ def _print(registry: Registry, version: str) -> None:
     known = in_force(content, decision.threshold)
     typer.echo(f"{version}: a score above {decision.threshold:.4g} is anomalous ({decision.basis}).")
     if known is not None:
-        typer.echo(f"Expected above it: {_shown(known.expected)} of healthy recordings, by {known.n} of them.")
+        typer.echo(
+            f"Expected above it: {_shown(known.expected)} of healthy recordings, by {known.n} of them, which bear out "
+            f"no rate below {percent(known.smallest_rate)}."
+        )
         _print_points(points)
     _print_history(history)
     for note in dict.fromkeys(note for each in points.values() for note in each.notes):
@@ -51,16 +57,16 @@ def _print(registry: Registry, version: str) -> None:
 
 
 def _print_points(points: Mapping[Sensitivity, Operating]) -> None:
-    table = Table("sensitivity", "false alarms", "threshold", "n", "smallest rate", "expected", box=None)
+    table = Table("sensitivity", "false alarms", "threshold", "expected", box=None)
     for name, each in points.items():
-        figures = (f"{each.threshold:.4g}", str(each.n), percent(each.smallest_rate), _shown(each.expected))
-        table.add_row(name, percent(SENSITIVITIES[name]), *figures)
+        table.add_row(name, percent(SENSITIVITIES[name]), f"{each.threshold:.4g}", _shown(each.expected))
     typer.echo()
     print_table(table, "")
 
 
 def _print_history(history: list[ThresholdRevision]) -> None:
-    table = Table("revision", "since", "threshold", "false alarms", "sensitivity", "where it comes from", box=None)
+    origin = Column("where it comes from", max_width=ORIGIN_WIDTH)
+    table = Table("revision", "since", "threshold", "expected", origin, box=None)
     for each in history:
         rate = each.decision.false_alarm_rate
         table.add_row(
@@ -68,11 +74,18 @@ def _print_history(history: list[ThresholdRevision]) -> None:
             each.created[:16],
             f"{each.decision.threshold:.4g}",
             "-" if rate is None else percent(rate),
-            each.sensitivity or "-",
-            each.decision.basis,
+            _origin(each, history[0]),
         )
     typer.echo()
     print_table(table, "")
+
+
+def _origin(revision: ThresholdRevision, first: ThresholdRevision) -> str:
+    """In short: the whole sentence of the one in force stands above the tables."""
+    if revision is not first and (revision.decision, revision.sensitivity) == (first.decision, first.sensitivity):
+        return f"back to revision {first.revision}"
+    asked_for = revision.decision.basis.partition("; ")[0]
+    return f"{revision.sensitivity}: {asked_for}" if revision.sensitivity else asked_for
 
 
 def _shown(estimate: Estimate) -> str:

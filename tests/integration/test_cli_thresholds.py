@@ -40,10 +40,11 @@ def test_without_an_option_it_shows_and_moves_nothing(detecting: Path) -> None:
     before = Registry(detecting).state()
     shown = succeeds(detecting, "thresholds")
     assert "a score above 0.5 is anomalous (chosen by a test)" in shown
-    assert [row[:6] for row in rows(shown, "sensitivity")] == [
-        ["low", "0.1", "%", "0.9", "199", "0.5"],
-        ["medium", "1", "%", "0.8955", "199", "0.5"],
-        ["high", "5", "%", "0.8591", "199", "0.5"],
+    assert "by 199 of them, which bear out no rate below 0.5 %." in shown
+    assert [row[:4] for row in rows(shown, "sensitivity")] == [
+        ["low", "0.1", "%", "0.9"],
+        ["medium", "1", "%", "0.8955"],
+        ["high", "5", "%", "0.8591"],
     ]
     assert [row[0] for row in rows(shown, "revision")] == ["1"]
     assert "- The interval was drawn from 5 sessions and is rough." in shown
@@ -69,7 +70,20 @@ def test_it_is_moved_and_the_earlier_ones_are_kept(detecting: Path, options: tup
     assert succeeds(detecting, "thresholds", Registry(detecting).resolve("champion")) == shown
     decision = json.loads(succeeds(detecting, "models", "show", "champion"))["decision"]
     assert f"{decision['threshold']:.4g}" == threshold
-    assert "a score above 0.5 is anomalous" in succeeds(detecting, "thresholds", "champion", "--reset")
+    assert "Nothing moved" not in shown
+    again = succeeds(detecting, "thresholds", "hall-3", *options)
+    assert again == f"Nothing moved: the threshold is there already.\n{shown}"
+
+
+def test_a_reset_shows_in_the_history_and_tables_fit_a_terminal(detecting: Path) -> None:
+    """As the way back that it is; no table is wider than 80 columns, whatever was asked for."""
+    for option in (("--sensitivity", "low"), ("--false-alarm-rate", "0.02"), ("--threshold", "0.123456"), ("--reset",)):
+        shown = succeeds(detecting, "thresholds", "champion", *option)
+    assert "a score above 0.5 is anomalous" in shown
+    numbered = [row for row in rows(shown, "revision") if row[0].isdigit()]
+    assert [row[0] for row in numbered] == ["1", "2", "3", "4", "5"]
+    assert numbered[-1][-4:] == ["back", "to", "revision", "1"]
+    assert max(len(line) for line in shown.splitlines() if line.startswith(" ")) <= 80
 
 
 def test_a_moved_threshold_decides_what_score_says(home: Path, tmp_path: Path) -> None:
