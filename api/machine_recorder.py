@@ -44,15 +44,15 @@ class MachineRecorder:
         self._thread = threading.Thread(target=self._run, name="machines", daemon=True)
         self._thread.start()
 
-    def record(self, machine_id: str | None, verdict: Verdict) -> None:
-        """Have a verdict recorded; returns at once, whatever becomes of it. Of no machine, nothing is.
+    def record(self, said: str | None, verdict: Verdict) -> None:
+        """Have a verdict on a named machine recorded; returns at once, whatever becomes of it. Of none, nothing is.
 
         From any thread.
         """
-        if machine_id is None:
+        if said is None:
             return
         try:
-            self._line.put_nowait(Observation.of(machine_id, verdict))
+            self._line.put_nowait(Observation.of(said, verdict))
         except Full:
             self._lost(1, "the line is full: the disk is slower than the uploads come")
 

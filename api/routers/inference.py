@@ -1,6 +1,5 @@
 """Uploads in, verdicts out. Redis is never touched."""
 
-import re
 import time
 from functools import partial
 from typing import Annotated, Any
@@ -23,7 +22,7 @@ from api.problems import documented, problem_of
 from api.services import Services
 from api.uploads import FLAC_TYPES, PART, WAV_TYPES, Form, Upload
 from ml.errors import SignalMLError
-from ml.machines import MACHINE_ID_PATTERN, MAX_MACHINE_ID
+from ml.machines import MACHINE_ID_PATTERN, MAX_MACHINE_ID, is_machine_id
 from ml.predictor import Band, Predictor, Verdict
 
 router = APIRouter(tags=["inference"], dependencies=[CanRead])
@@ -129,7 +128,7 @@ def _machine_of(form: Form, asked: str | None) -> str | None:
         InvalidRequest: the form has no name of a machine, or another than the address.
     """
     said = form.fields.get(MACHINE_ID) or None
-    if said is not None and (len(said) > MAX_MACHINE_ID or not re.fullmatch(MACHINE_ID_PATTERN, said)):
+    if said is not None and not is_machine_id(said):
         raise InvalidRequest(
             f"The part {MACHINE_ID!r} is {said[:MAX_MACHINE_ID]!r}; 1 to {MAX_MACHINE_ID} letters, digits, dots, "
             "hyphens and underscores, or two such names with a slash between them, were expected."

@@ -10,6 +10,7 @@ from api.errors import BODY_ERRORS, V1_ERRORS, InvalidRequest
 from api.machine_schemas import AlarmRule, AlarmSeen, MachineAlarm, MachineHealth, MachineList, MachineSummary
 from api.problems import documented
 from api.security import KeyName
+from api.services import Services
 from api.settings import Settings
 from ml import errors
 from ml.machines import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Acknowledgement, Ledger
@@ -23,7 +24,8 @@ MachinePath = Annotated[
         min_length=1,
         max_length=MAX_MACHINE_ID,
         pattern=MACHINE_ID_PATTERN,
-        description="As its recordings were uploaded with; `fan/id_00` may be sent with its slash as it is, or as %2F.",
+        description="As its recordings were uploaded with. Where the detector that answers knows `id_00` as "
+        "`fan/id_00`, either will do; the slash may be sent as it is, or as %2F.",
         examples=["fan-3"],
     ),
 ]
@@ -55,7 +57,7 @@ async def show_machine(
 
     A verdict is told of within a second of its answer; what is being uploaded counts by when it is answered.
     """
-    return await asyncio.to_thread(_health, services.settings, machine_id, latest)
+    return await asyncio.to_thread(_health, services, machine_id, latest)
 
 
 @router.post(
@@ -79,7 +81,8 @@ async def acknowledge(
 
     def note() -> MachineAlarm:
         with Ledger(services.settings.home) as ledger:
-            return MachineAlarm.of_alarm(ledger.acknowledge(machine_id, said, seen.alarm_id))
+            remembered = _remembered(ledger, services, machine_id)
+            return MachineAlarm.of_alarm(ledger.acknowledge(remembered, said, seen.alarm_id))
 
     return await asyncio.to_thread(note)
 
@@ -90,6 +93,14 @@ def _list(settings: Settings) -> MachineList:
     return MachineList(rule=AlarmRule.of_rule(settings.alarm_rule), machines=machines)
 
 
-def _health(settings: Settings, machine_id: str, latest: int) -> MachineHealth:
+def _health(services: Services, machine_id: str, latest: int) -> MachineHealth:
+    settings = services.settings
     with Ledger(settings.home, rule=settings.alarm_rule) as ledger:
-        return MachineHealth.of_health(ledger.health(machine_id, latest), settings.alarm_rule)
+        health = ledger.health(_remembered(ledger, services, machine_id), latest)
+    return MachineHealth.of_health(health, settings.alarm_rule)
+
+
+def _remembered(ledger: Ledger, services: Services, said: str) -> str:
+    """The name that a machine's record has: as it was said, until the first upload under a model that knows better."""
+    called = services.live.machine(said)
+    return called if ledger.remembers(called) else said

@@ -7,14 +7,15 @@
     drift.py        whether the scores of one version at one machine are still what they were
     health.py       what is told of a machine
     ledger.py       all of it in one SQLite file, bounded, for several processes:
-                    schema (the tables), rows, recording (into them), telling (out of them)
+                    schema (the tables), rows, recording (into them), joining (of one machine's two names), telling
+                    (out of them)
 """
 
 from ml.machines.alarms import Acknowledgement, Alarm, Rule, State
 from ml.machines.drift import Drift
 from ml.machines.health import Health, Summary, VersionRecord
 from ml.machines.ledger import MACHINES_KEPT, Ledger
-from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Observation
+from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Observation, called, is_machine_id
 
 __all__ = [
     "MACHINES_KEPT",
@@ -30,4 +31,6 @@ __all__ = [
     "State",
     "Summary",
     "VersionRecord",
+    "called",
+    "is_machine_id",
 ]

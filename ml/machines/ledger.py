@@ -142,6 +142,15 @@ class Ledger:
             return telling.summaries(self._db, self.rule)
 
     @_named()
+    def remembers(self, machine_id: str) -> bool:
+        """Whether anything was heard of a machine, and is not forgotten.
+
+        Raises:
+            MachinesUnavailable
+        """
+        return rows.is_remembered(self._db, machine_id)
+
+    @_named()
     def health(self, machine_id: str, latest: int) -> Health:
         """A machine, whole, with at most so many of its last verdicts.
 

@@ -4,6 +4,7 @@ import sqlite3
 
 from ml.machines import drift, rows
 from ml.machines.alarms import Rule
+from ml.machines.joining import join
 from ml.machines.observation import Observation
 
 OBSERVATIONS_KEPT = 1000
@@ -19,6 +20,10 @@ INSERT = (
 def record(db: sqlite3.Connection, observation: Observation, rule: Rule, machines_kept: int) -> None:
     """Add one verdict, within a transaction of the caller's."""
     machine_id, version = observation.machine_id, observation.version
+    if observation.also_called is not None:
+        join(db, observation.also_called, machine_id, observation.at)
+        _forget_versions(db, machine_id, VERSIONS_KEPT)
+        _forget_alarms(db, machine_id)
     _hear(db, machine_id, observation.at, machines_kept)
     if not rows.is_known(db, machine_id, version):
         _forget_versions(db, machine_id, VERSIONS_KEPT - 1)

@@ -7,7 +7,7 @@ from ml.errors import MachineNotFound
 from ml.machines.alarms import Acknowledgement, Alarm
 from ml.machines.observation import Observation
 
-OBSERVED = tuple(field.name for field in fields(Observation))
+OBSERVED = tuple(field.name for field in fields(Observation) if field.name != "also_called")
 
 
 def machine(db: sqlite3.Connection, machine_id: str) -> sqlite3.Row:
@@ -20,6 +20,11 @@ def machine(db: sqlite3.Connection, machine_id: str) -> sqlite3.Row:
     if found is None:
         raise MachineNotFound(f"Nothing is remembered of {machine_id!r}: upload its recordings with its machine_id.")
     return found
+
+
+def is_remembered(db: sqlite3.Connection, machine_id: str) -> bool:
+    """Whether anything is remembered of a machine."""
+    return db.execute("SELECT 1 FROM machines WHERE machine_id = ?", (machine_id,)).fetchone() is not None
 
 
 def is_known(db: sqlite3.Connection, machine_id: str, version: str) -> bool:

@@ -15,9 +15,11 @@ import httpx
 import pytest
 
 from api.keys import KeyStore
+from ml.registry import Registry
 from tests import sounds
 from tests.integration.servers import Serve, Server, eventually, is_problem
 from tests.integration.test_cli import signalml, succeeds
+from tests.unit import detectors
 
 WAV_TYPE = {"content-type": "audio/wav"}
 FILE = Path("machines") / "health.sqlite3"
@@ -238,6 +240,30 @@ def test_a_version_that_was_promoted_later_has_a_record_of_its_own(
     found = health(server)
     assert [(each["version"], each["observations"]) for each in found["versions"]] == [(second, 1), (first, 2)]
     assert found["version"] == second
+
+
+def test_a_machine_of_two_names_has_one_record(serve: Serve, home: Path, faulty: bytes, wav: bytes) -> None:
+    """Once a detector knows both, whichever is said; what was heard before that it keeps, alarm and all."""
+    server, whole = serve(home), "fan/id_00"
+    classifier = judged(server, wav, "id_00")["model"]["version"]
+    upload(server, faulty, 3, before=1, machine_id="id_00")
+    server.client.put("/v1/models/aliases/champion", json={"version": detectors.add(Registry(home))}).raise_for_status()
+    before = health(server, "id_00")
+    assert (before["machine_id"], before["state"]) == ("id_00", "alarm")
+
+    upload(server, wav, 1, before=4, machine_id="id_00")
+    upload(server, wav, 1, before=5, machine_id=whole)
+    found = health(server, whole)
+    assert found == health(server, "id_00")
+    assert found["machine_id"] == whole
+    assert (found["alarm"], found["versions"][1]["version"]) == (before["alarm"], classifier)
+    assert [each["machine_id"] for each in server.client.get("/v1/machines").json()["machines"]] == [whole]
+    assert server.client.post("/v1/machines/id_00/acknowledge", json=SEEN).json()["acknowledged"]["by"] == "Ana"
+    assert health(server, whole)["state"] == "acknowledged"
+
+    server.client.put("/v1/models/aliases/champion", json={"version": classifier}).raise_for_status()
+    upload(server, wav, 1, before=0, machine_id="id_00")
+    assert heard(server, whole) == 6
 
 
 def test_the_rule_is_set_by_the_environment(serve: Serve, home: Path, faulty: bytes) -> None:

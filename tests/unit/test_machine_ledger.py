@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -157,6 +158,40 @@ def test_machines_keep_apart(tmp_path: Path) -> None:
             record(tmp_path, verdict, machine_id)
     record(tmp_path, "!", "fan-4")
     assert states(tmp_path) == {"fan-3": "normal", "fan-4": "alarm", "fan/id_00": "normal"}
+
+
+@pytest.mark.parametrize("first", ["id_00", "fan/id_00"])
+def test_two_records_of_one_machine_become_one(tmp_path: Path, first: str) -> None:
+    """Verdicts that were numbered alike are numbered on, in their order, and the machine's own alarm lasts."""
+    second = {"id_00": "fan/id_00", "fan/id_00": "id_00"}[first]
+    record(tmp_path, "!!!", first)
+    record(tmp_path, "?.!!!", second)
+    record(tmp_path, ".", "id_00", version="fan-0")
+    with Ledger(tmp_path, create=True) as ledger:
+        own = ledger.health("fan/id_00", 0).summary.alarm
+        ledger.record([replace(heard(".", "fan/id_00"), also_called="id_00")] * 2)
+        found = ledger.health("fan/id_00", 20)
+        assert not ledger.remembers("id_00")
+    assert numbers(tmp_path) == [1, 2, 3, None, 4, 5, 6, 7, 1, 8, 9]
+    assert [each.verdict for each in found.latest][::-1] == [WORDS[each] for each in "!!!?.!!!..."]
+    assert [(each.version, each.observations) for each in found.versions] == [("fan-1", 9), ("fan-0", 1)]
+    assert found.summary.alarm == own
+    assert [alarm.cleared_at is None for alarm in sorted(found.alarms, key=lambda alarm: alarm != own)] == [True, False]
+
+
+def test_a_machine_that_takes_over_a_record_is_bounded_all_the_same(tmp_path: Path) -> None:
+    """Versions and verdicts as of one machine, and no other is forgotten for it."""
+    for version in range(VERSIONS_KEPT):
+        record(tmp_path, ".", "id_00", f"old-{version}")
+        record(tmp_path, ".", "fan/id_00", f"new-{version}")
+    record(tmp_path, "!" * OBSERVATIONS_KEPT, "id_00", "new-0")
+    record(tmp_path, ".", "other")
+    with Ledger(tmp_path, create=True, machines_kept=2) as ledger:
+        ledger.record([replace(heard(".", "fan/id_00", "new-0"), also_called="id_00")])
+        found = ledger.health("fan/id_00", 0)
+        assert set(ledger.states()) == {"fan/id_00", "other"}
+    assert len(found.versions) == VERSIONS_KEPT
+    assert (found.versions[0].observations, found.versions[0].kept) == (OBSERVATIONS_KEPT + 2, OBSERVATIONS_KEPT)
 
 
 def test_the_rule_is_the_one_that_is_asked_for(tmp_path: Path) -> None:
