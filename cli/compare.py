@@ -30,7 +30,10 @@ def compare(
     ],
     engine: Annotated[
         list[str] | None,
-        typer.Option(help=f"Only these, again for each, A+B for two together: {', '.join(ENGINES)}."),
+        typer.Option(
+            help="Try this beside the default and the bar, which always take part; again for each, A+B for two "
+            f"together. Left out, every engine is tried: {', '.join(ENGINES)}."
+        ),
     ] = None,
     snr: Annotated[float | None, typer.Option(help="Only the recordings at this signal-to-noise ratio, in dB.")] = None,
     out_of_domain: Annotated[
@@ -44,7 +47,7 @@ def compare(
     seed: Annotated[int, typer.Option(min=0, help="Of the random gains and of the intervals.")] = 0,
     processes: Annotated[int | None, typer.Option(min=1, help="Processes that listen; else one per core.")] = None,
 ) -> None:
-    """Try every detector on a dataset, each on recordings that it has not learned from, beside MIMII's own baseline.
+    """Try detectors on a dataset, each on recordings that it has not learned from, beside MIMII's baseline, the bar.
 
     Detectors learn from healthy recordings alone; abnormal ones, if there are any, only test them.
     """
@@ -94,6 +97,10 @@ def print_comparison(comparison: "Comparison") -> None:
         typer.echo("Sounds that are no machine, and the share of them that raises an alarm:")
         print_table(_rejections(comparison.rejections), "")
         typer.echo()
+    if comparison.refusals:
+        typer.echo("What the default takes for no machine's, and does not judge unless it is anomalous:")
+        print_table(_refusals(comparison.refusals), "")
+        typer.echo()
     typer.echo(
         f"- {comparison.contenders[0]} is the default, {comparison.bar} the bar that the others are held against."
     )
@@ -122,7 +129,7 @@ def _rejections(rejections: "Sequence[Rejection]") -> Table:
 
 
 def _refusals(refusals: "Sequence[Refusal]") -> Table:
-    table = Table("learned from", "of", "n", "not judged", box=None)
+    table = Table("learned from", "of", "n", "share", box=None)
     for each in refusals:
         table.add_row(each.bench, each.what, str(each.n), _shown(each.refused))
     return table

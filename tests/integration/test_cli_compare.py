@@ -42,6 +42,7 @@ def test_tables_report_and_figures_come_of_one_command(tmp_path: Path, fan: Path
     assert "recordings: 6 normal and 3 abnormal recordings (sessions: 1 and 1)" in done.stdout
     for name in ("spectrum-gaussian+distance", "distance", "baseline"):
         assert f"\n {name} " in done.stdout
+    assert "\n recordings    normal    6  0.00 [" in done.stdout
     assert "fitting: 6 of 6" in done.stderr
     figures = json.loads((tmp_path / "fan.json").read_text())
     assert figures["contenders"] == ["spectrum-gaussian+distance", "distance", "baseline"]
@@ -71,3 +72,4 @@ def test_help_shows_examples(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "signalml compare data/fans" in done.stdout
     assert "--out-of-domain" in done.stdout
+    assert "beside the default and the bar, which always take part" in " ".join(done.stdout.replace("│", " ").split())
