@@ -2,6 +2,7 @@
 
 import getpass
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,9 +10,13 @@ from rich.table import Table
 
 from api.settings import Settings
 from cli.output import print_table
+from ml.bundle import Bundle
+from ml.errors import ModelError
 from ml.machines import Acknowledgement, Alarm, Drift, Health, Ledger, Summary
+from ml.registry import Registry
 from ml.revisions import now
 
+NAMES_SHOWN = 8
 NOTHING = "No machines yet: upload recordings with  ?machine_id=NAME"
 
 
@@ -30,19 +35,21 @@ def machines(
     settings = Settings()
     with Ledger(settings.home, rule=settings.alarm_rule) as ledger:
         if machine_id is None:
-            _print_all(ledger.summaries())
+            _print_all(ledger.summaries(), settings.home)
         elif acknowledge is not None:
             said = Acknowledgement(now(), by or _logged_in(), None, acknowledge)
             typer.echo(f"alarm {ledger.acknowledge(machine_id, said).id} of {machine_id} is acknowledged")
         else:
-            _print_one(ledger.health(machine_id, latest=0))
+            _print_one(ledger.health(machine_id, latest=0), settings.home)
 
 
-def _print_all(summaries: list[Summary]) -> None:
+def _print_all(summaries: list[Summary], home: Path) -> None:
+    champion = _champion(home)
+    strange = {summary.machine_id for summary in summaries if _is_strange(summary.machine_id, champion)}
     table = Table("machine", "state", "anomalous", "not judged", "drift", "heard", "version", box=None)
     for summary in summaries:
         table.add_row(
-            summary.machine_id,
+            f"{summary.machine_id} *" if summary.machine_id in strange else summary.machine_id,
             summary.state,
             f"{summary.anomalous} of {summary.of}",
             str(summary.unusable),
@@ -51,10 +58,34 @@ def _print_all(summaries: list[Summary]) -> None:
             summary.version,
         )
     print_table(table, NOTHING)
+    if strange and champion is not None:
+        typer.echo(f"* {_said_of_strange(champion)}")
 
 
-def _print_one(health: Health) -> None:
-    _print_all([health.summary])
+def _champion(home: Path) -> Bundle | None:
+    try:
+        return Registry(home).read("champion")
+    except ModelError:  # what is remembered of machines can be read without a model
+        return None
+
+
+def _is_strange(machine_id: str, champion: Bundle | None) -> bool:
+    """Whether the champion has a detector, and that has not learned this machine."""
+    detector = None if champion is None else champion.content.detector
+    return detector is not None and detector.knows(machine_id) is None
+
+
+def _said_of_strange(champion: Bundle) -> str:
+    learned = [] if champion.content.detector is None else list(filter(None, champion.content.detector.machines))
+    names = ", ".join(learned[:NAMES_SHOWN]) + (", ..." if len(learned) > NAMES_SHOWN else "")
+    return (
+        f"The champion, {champion.version}, has learned no machine of that name, and compares it with the one that it "
+        f"is most like. It has learned: {names or 'one that has no name'}."
+    )
+
+
+def _print_one(health: Health, home: Path) -> None:
+    _print_all([health.summary], home)
     versions = Table("version", "verdicts", "anomalous", "median score", "threshold", "drift", "since", box=None)
     for version in health.versions:
         versions.add_row(

@@ -15,7 +15,9 @@ import httpx
 import pytest
 
 from api.keys import KeyStore
+from ml.machines import Ledger, Observation
 from ml.registry import Registry
+from ml.revisions import now
 from tests import sounds
 from tests.integration.servers import Serve, Server, eventually, is_problem
 from tests.integration.test_cli import signalml, succeeds
@@ -456,6 +458,23 @@ def test_a_full_disk_fails_no_upload(serve: Serve, home: Path, full: Path, healt
 
 
 # The command line
+
+
+def test_the_command_line_marks_what_the_champion_has_not_learned(home: Path) -> None:
+    """By a star and a sentence, with the names that it knows; a champion without a detector marks nothing."""
+    with Ledger(home, create=True) as ledger:
+        ledger.record(
+            Observation(machine_id, now(), "fan-1", 1, 0.2, 0.5, "normal", "normal")
+            for machine_id in ("fan-9", "fan/id_00", "id_00")
+        )
+    assert "*" not in succeeds(home, "machines")
+    registry = Registry(home)
+    registry.promote(detectors.add(registry))
+    _, *rows, note = succeeds(home, "machines").splitlines()
+    assert [row.split()[:2] for row in rows] == [["fan-9", "*"], ["fan/id_00", "normal"], ["id_00", "normal"]]
+    assert note.startswith("* The champion, hall-3-")
+    assert note.endswith("It has learned: fan/id_00.")
+    assert "fan-9 *" in succeeds(home, "machines", "fan-9")
 
 
 def test_the_command_line_lists_shows_and_acknowledges(serve: Serve, home: Path, healthy: bytes, faulty: bytes) -> None:
