@@ -1,14 +1,26 @@
 """What uploads are answered with: names, units, ranges and examples."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from api.schemas import AnsweringModel, Problem, Share, Wire
 from ml.audio import Quality
 from ml.labels import ClassLabel
 from ml.novelty import Departure, Nearest, Reasons, Unusable
 from ml.predictor import Band, Verdict, Window
+
+
+def _rounded(digits: int) -> AfterValidator:
+    """For what is measured and told. What decides is sent as it was compared: scores, thresholds, probabilities."""
+    return AfterValidator(lambda value: round(value, digits) + 0.0)  # and no -0.0
+
+
+Hertz = Annotated[float, _rounded(1)]
+Decibels = Annotated[float, _rounded(2)]
+Deviations = Annotated[float, _rounded(2)]
+Seconds = Annotated[float, _rounded(3)]
+RoundedShare = Annotated[Share, _rounded(4)]
 
 
 class Details(Wire):
@@ -55,9 +67,9 @@ class ClassProbability(Wire):
 class TimelineWindow(Wire):
     """One window of the recording: what was heard between two times."""
 
-    start_s: float = Field(ge=0, examples=[0.0])
+    start_s: Seconds = Field(ge=0, examples=[0.0])
     """Seconds from the start of the recording."""
-    end_s: float = Field(gt=0, examples=[10.0])
+    end_s: Seconds = Field(gt=0, examples=[10.0])
     """Seconds from the start of the recording."""
     score: Share = Field(examples=[0.9309])
     anomaly: bool = Field(examples=[True])
@@ -79,9 +91,9 @@ class TimelineWindow(Wire):
 class BandShare(Wire):
     """A band of frequencies and what the score would lose without what is particular in it."""
 
-    low_hz: float = Field(ge=0, examples=[413.0])
-    high_hz: float = Field(gt=0, examples=[851.0])
-    score_drop: float = Field(ge=-1, le=1, examples=[0.93])
+    low_hz: Hertz = Field(ge=0, examples=[413.0])
+    high_hz: Hertz = Field(gt=0, examples=[851.0])
+    score_drop: Annotated[float, _rounded(4)] = Field(ge=-1, le=1, examples=[0.93])
     """Score as it is, less the score with this band smoothed over; negative where the band spoke for health."""
 
     @classmethod
@@ -93,12 +105,12 @@ class BandShare(Wire):
 class RecordingQuality(Wire):
     """Facts about the recording itself, for whoever wants to know whether the verdict can be trusted."""
 
-    duration_s: float = Field(gt=0, examples=[10.0])
+    duration_s: Seconds = Field(gt=0, examples=[10.0])
     sample_rate_hz: int = Field(examples=[16000])
     channels: int = Field(ge=1, examples=[8])
-    level_dbfs: float | None = Field(examples=[-40.44])
+    level_dbfs: Decibels | None = Field(examples=[-40.44])
     """RMS level in dB relative to a full-scale square wave; null when every sample is zero."""
-    clipped_share: Share = Field(examples=[0.0])
+    clipped_share: RoundedShare = Field(examples=[0.0])
     """Share of all samples at full scale."""
     digital_silence: bool = Field(examples=[False])
     """Every sample has one and the same value: a dead input, not a quiet room."""
@@ -135,14 +147,14 @@ class Unjudged(Wire):
 class BandDeparture(Wire):
     """A band of frequencies and how it departs from the healthy machine at the same loudness."""
 
-    low_hz: float = Field(ge=0, examples=[413.0])
-    high_hz: float = Field(gt=0, examples=[851.0])
-    db: float = Field(examples=[6.2])
+    low_hz: Hertz = Field(ge=0, examples=[413.0])
+    high_hz: Hertz = Field(gt=0, examples=[851.0])
+    db: Decibels = Field(examples=[6.2])
     """Louder, above 0, or softer than healthy recordings are on average."""
-    sigma: float = Field(examples=[7.9])
+    sigma: Deviations = Field(examples=[7.9])
     """The same in standard deviations of healthy recordings."""
-    share: Share = Field(examples=[0.61])
-    """Of the whole departure, in squared standard deviations; all bands add up to 1."""
+    share: RoundedShare = Field(examples=[0.61])
+    """Of the whole departure, in squared standard deviations; all bands add up to 1, but for rounding."""
 
     @classmethod
     def of(cls, band: Departure) -> "BandDeparture":
@@ -155,7 +167,7 @@ class NearestRecording(Wire):
 
     name: str = Field(examples=["fan/id_00/normal/00000012.wav"])
     """As the dataset names it."""
-    db: float = Field(ge=0, examples=[1.4])
+    db: Decibels = Field(ge=0, examples=[1.4])
     """How far apart the mean spectra are at the same loudness, RMS over the mel bands."""
 
     @classmethod
@@ -168,8 +180,9 @@ class NoveltyReasons(Wire):
     """Why the detector judged the most anomalous window as it did."""
 
     bands: list[BandDeparture]
-    """Every band, the largest share first."""
-    level_change_db: float | None = Field(examples=[-1.3])
+    """How the sound departs from the healthy machine in each band, the largest share first: measured, not asked of the
+    score, as the `bands` of a classifier are."""
+    level_change_db: Decibels | None = Field(examples=[-1.3])
     """How much louder or softer the recording is than healthy ones; it moves no score. Null where that is not known."""
     nearest: list[NearestRecording]
     """The healthy recordings that are most like it, the nearest first."""
@@ -215,14 +228,17 @@ class PredictResponse(Wire):
     """Everything that was heard in one recording."""
 
     verdict: Literal["normal", "anomalous", "unusable"] = Field(examples=["anomalous"])
-    """`unusable` where the recording cannot be judged; what else is said of it then is of no account."""
+    """To be looked at first. `unusable` where the recording cannot be judged, as `unusable` and `message` say: `label`,
+    `score`, `timeline`, `classes` and `novelty` are then what was measured in it, and no verdict on the machine."""
     message: str = Field(examples=["Component is imbalanced"])
     """What to tell a person."""
     label: str = Field(examples=["imbalance"])
-    """Name of the class that was heard; `unknown_fault` for what is far from healthy and of no known fault."""
+    """Name of the class that was heard; `unknown_fault` for what is far from healthy and of no known fault. No verdict
+    where `verdict` is `unusable`."""
     score: Share = Field(examples=[0.9309])
-    """Higher is more anomalous. Of a model with a detector: 1 - 1 / (1 + times), see `novelty`. Of a classifier alone:
-    of the most probable fault and the most probable healthy class, the fault's share."""
+    """Higher is more anomalous; no verdict where `verdict` is `unusable`. Of a model with a detector:
+    1 - 1 / (1 + times), see `novelty`. Of a classifier alone: of the most probable fault and the most probable healthy
+    class, the fault's share."""
     threshold: Share = Field(examples=[0.5])
     """A score above it is anomalous."""
     false_alarm_rate: Share | None = Field(examples=[None])
@@ -232,8 +248,9 @@ class PredictResponse(Wire):
     timeline: list[TimelineWindow]
     """The windows of the recording, in time order; the most anomalous one speaks for the recording."""
     bands: list[BandShare] | None
-    """Which frequencies the classifier's score hangs on, the strongest reason first; null unless asked for with
-    `explain=true`, and empty where there is a detector, whose `reasons` say more.
+    """Which frequencies a classifier's score hangs on: what it would lose without each, the strongest reason first.
+    Null unless asked for with `explain=true`; empty where there is a detector, whose `reasons.bands` say instead how
+    each band departs from the healthy machine.
 
     Neighbours overlap, and a saturated score may hang on none alone."""
     novelty: NoveltyFacts | None

@@ -24,6 +24,8 @@ Listens to a machine and says whether it sounds healthy and, if not, what is wro
 
 Errors are `application/problem+json` (RFC 9457) with a stable `code`, everywhere. Every answer carries an
 `X-Request-ID`; send your own to find a request in the logs.
+
+Under `/v1` a query parameter, a part of a form or a field of a JSON body that a route does not take is refused.
 """
 
 

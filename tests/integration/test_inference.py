@@ -113,6 +113,7 @@ def test_explain_says_which_bands_spoke(server: Server, wav: bytes) -> None:
     drops = [band["score_drop"] for band in bands]
     assert drops == sorted(drops, reverse=True)
     assert any(drops)
+    assert all(band[edge] == round(band[edge], 1) for band in bands for edge in ("low_hz", "high_hz"))
     assert all(0 <= band["low_hz"] < band["high_hz"] <= 11_025 for band in bands)
     assert body | {"bands": None} == judged(server, wav)
 

@@ -149,7 +149,11 @@ def test_uploads_are_answered(server: Server, fans: Path) -> None:
     assert novelty["p_value"] <= 0.06
     reasons = first["reasons"]
     assert isinstance(reasons, dict)
-    assert sum(band["share"] for band in reasons["bands"]) == pytest.approx(1)
+    assert sum(band["share"] for band in reasons["bands"]) == pytest.approx(1, abs=1e-3)
+    digits = {"low_hz": 1, "high_hz": 1, "db": 2, "sigma": 2, "share": 4}
+    for told in (*reasons["bands"], *reasons["nearest"]):
+        assert {name: round(told[name], n) for name, n in digits.items() if name in told}.items() <= told.items()
+    assert first["score"] != round(first["score"], 4)  # what decides is told as it is
     assert len(reasons["nearest"]) == 3
     assert healthy[0]["reasons"] is None
 
