@@ -1,7 +1,8 @@
 """``python -m benchmarks.detectors RECORDINGS``: detectors beside the bar, on real recordings and on simulated fans.
 
-RECORDINGS holds ``pc_fan``, ``mimii`` and ``esc50`` (sounds that are no machine). What is compared how is in
-docs/comparing.md. Half an hour on two idle cores; ``--only`` does one of the three and leaves the other results alone.
+RECORDINGS holds ``mimii``, ``pc_fan``, ``uav_propeller`` and ``esc50`` (sounds that are no machine). What is compared
+how is in docs/comparing.md. Half an hour on two idle cores; ``--only`` does one of the four and leaves the others'
+results alone.
 """
 
 import argparse
@@ -30,7 +31,7 @@ TOGETHER = (
     "spectrum-gaussian+distance+neighbours",
     "spectrum-gaussian+distance+fluctuation",
 )
-SETS = ("mimii", "pc_fan", "simulated")
+SETS = ("mimii", "pc_fan", "uav_propeller", "simulated")
 FANS = Plan(machines=2, sessions=2, recordings=5, snr_db=(0.0,), duration_s=5.0)
 SEED = 7
 

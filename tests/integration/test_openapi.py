@@ -123,7 +123,7 @@ def test_the_schema_is_the_frozen_one(schema: Json) -> None:
     frozen = FROZEN.read_text(encoding="utf-8").splitlines()
     diff = "\n".join(difflib.unified_diff(frozen, now, "docs/openapi.json", "the application", lineterm=""))
     if diff:
-        pytest.fail(f"the schema has changed; if that is wanted, run  make openapi\n{diff}", pytrace=False)
+        pytest.fail(f"the schema has changed; if that is wanted, run  make docs\n{diff}", pytrace=False)
 
 
 def test_the_schema_is_openapi_3_1_and_served(schema: Json, server: Server) -> None:
