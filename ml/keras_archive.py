@@ -64,18 +64,18 @@ def check(path: Path) -> None:
             if info.file_size > MAX_CONFIG_BYTES:
                 raise BundleDamaged(f"{bundle}: the Keras archive's description is too long.")
             config = json.loads(read_member(archive, info))
-        layers = [layer["class_name"] for layer in config["config"]["layers"]]
+        layers = [str(layer["class_name"]) for layer in config["config"]["layers"]]
         objects = list(_objects(config))
     except (*UNREADABLE_ZIP, KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleDamaged(f"{bundle}: {path.name} is no Keras archive ({error}).") from error
     if config.get("class_name") not in ("Sequential", "Functional"):
         raise BundleDamaged(f"{bundle}: the Keras model is a {config.get('class_name')}, not a known kind.")
     for kind in layers:
-        if not isinstance(kind, str) or kind not in LAYERS:
+        if kind not in LAYERS:
             raise BundleDamaged(f"{bundle}: the Keras archive has a {kind} layer, which could run code when loaded.")
     for kind, module in objects:
-        layer = kind == "Lambda" or ".layers" in str(module)
-        if kind in ("function", "__lambda__") or str(module).split(".")[0] != "keras" or (layer and kind not in LAYERS):
+        layer = kind == "Lambda" or ".layers" in module
+        if kind in ("function", "__lambda__") or module.split(".")[0] != "keras" or (layer and kind not in LAYERS):
             raise BundleDamaged(f"{bundle}: the Keras archive names {module}.{kind}, which could run code when loaded.")
 
 
@@ -83,7 +83,8 @@ def _objects(value: Any) -> Iterator[tuple[str, str]]:
     """Class and module of everything that loading the description would make, at any depth."""
     if isinstance(value, dict):
         if "class_name" in value:
-            yield value["class_name"], value.get("module") or "keras"
+            # As text, whatever they are: what is no name is none that is known.
+            yield str(value["class_name"]), str(value.get("module") or "keras")
         value = list(value.values())
     if isinstance(value, list):
         for item in value:

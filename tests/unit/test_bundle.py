@@ -304,6 +304,9 @@ WRONG = {
     "unknown-layer": Wrong(set_layer(2, class_name="TorchModuleWrapper"), BundleDamaged, "TorchModuleWrapper"),
     "model-within-a-model": Wrong(set_layer(2, class_name="Sequential"), BundleDamaged, "Sequential"),
     "layer-without-a-name": Wrong(set_layer(2, class_name=["Dense"]), BundleDamaged, "Bundle"),
+    "part-of-a-layer-without-a-name": Wrong(
+        set_layer(2, build_config={"class_name": ["Dense"], "module": "keras.layers"}), BundleDamaged, "could run code"
+    ),
     "model-of-a-custom-class": Wrong(
         bundles.edit_keras(lambda c: c.update(class_name="MyModel")), BundleDamaged, "MyModel"
     ),
