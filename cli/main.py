@@ -35,13 +35,14 @@ app.command(epilog="Example:  `signalml simulate data/fans`,  then  `signalml in
 app.command(epilog="Example:  `signalml inspect data/fans`,  or  `signalml inspect data/fans --csv > sounds.csv`")(
     inspect
 )
-app.command(epilog="Example:  `signalml train data/fans --name fan-hall-3`,  then  `signalml models promote VERSION`")(
-    train
-)
+app.command(
+    epilog="Example:  `signalml train data/fans --name fan-hall-3`,  then  `signalml models promote fan-hall-3`"
+)(train)
 app.command()(demo)
-app.command(epilog="Example:  `signalml score recordings/`,  or  `signalml score *.wav --format csv > scores.csv`")(
-    score
-)
+app.command(
+    epilog="Example:  `signalml score recordings/`,  or  "
+    "`signalml score *.wav --machine fan/id_00 --format csv > scores.csv`"
+)(score)
 app.command(epilog="Example:  `signalml evaluate champion data/fans --format json > evaluation.json`")(evaluate)
 app.command(
     epilog="Example:  `signalml compare data/fans --report detectors.html`,  or  "
