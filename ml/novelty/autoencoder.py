@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ml.novelty.dense import Floats, forward, in_context, packed, unpacked
 from ml.novelty.engine import State, centres
 from ml.novelty.heard import Heard
+from ml.novelty.spread import whitening
 
 HIDDEN = (64, 64, 8, 64, 64)
 EPOCHS = 30
@@ -16,10 +17,6 @@ EPOCHS = 30
 MOST_LEARNED = 20_000
 # A fault may show in a few moments of a clip: the frame that so many are nearer than speaks for it (decision 14).
 SPEAKING_PERCENTILE = 95
-# Towards the diagonal, as for the spectrum: the frames of a few clips are many, and not independent.
-SHRUNK_BY = 0.1
-# No band of a frame is trusted to be given back better than this.
-STEADY_DB = 0.3
 
 
 class Autoencoder:
@@ -40,18 +37,20 @@ class Autoencoder:
         from ml.novelty.dense_fitting import fitted
 
         every = 1 + sum(len(clip.log_mel) for clip in clips) // MOST_LEARNED
-        each = [_levelled(clip)[::every] for clip in clips]
-        vectors, of = np.concatenate(each), np.repeat(machines, [len(one) for one in each])
+        windows = [_levelled(clip)[::every] for clip in clips]
+        vectors, of = np.concatenate(windows), np.repeat(machines, [len(one) for one in windows])
         scale = np.array([vectors.std()], np.float32)
         (layers,) = fitted([vectors / scale], vectors.shape[1], HIDDEN, EPOCHS)
         residuals = (vectors - forward(layers, vectors / scale) * scale).astype(np.float64)
         means = centres(residuals, of)
-        whitening = np.stack([_whitening(residuals[of == machine] - mean) for machine, mean in enumerate(means)])
+        each = [residuals[of == machine] - mean for machine, mean in enumerate(means)]
+        # The frames of a few clips are many, and not independent: their covariance is shrunk as that of clips is.
+        factors = np.stack([whitening(own, len(own)) for own in each])
         return {
             **packed(layers),
             "scale": scale,
             "centres": means.astype(np.float32),
-            "whitening": whitening.astype(np.float32),
+            "whitening": factors.astype(np.float32),
         }
 
     def score(self, state: State, clip: Heard) -> NDArray[np.float64]:
@@ -65,10 +64,3 @@ class Autoencoder:
 
 def _levelled(clip: Heard) -> Floats:
     return in_context(clip.log_mel - clip.log_mel.mean())
-
-
-def _whitening(residuals: NDArray[np.float64]) -> NDArray[np.float64]:
-    covariance = residuals.T @ residuals / len(residuals)
-    diagonal = np.diag(np.diag(covariance))
-    shrunk = (1 - SHRUNK_BY) * covariance + SHRUNK_BY * diagonal + STEADY_DB**2 * np.eye(len(covariance))
-    return np.linalg.cholesky(np.linalg.inv(shrunk))

@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 
 from ml.novelty.engine import State, centres
 from ml.novelty.heard import Heard
-
-# No band's fluctuation is trusted to be steadier than this, whatever so few clips show.
-STEADY_DB = 0.3
+from ml.novelty.spread import STEADY_DB
 
 
 class Fluctuation:

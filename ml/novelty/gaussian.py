@@ -8,11 +8,7 @@ from numpy.typing import NDArray
 
 from ml.novelty.engine import State, centres
 from ml.novelty.heard import Heard
-
-# Towards the diagonal: with a few dozen clips of 256 bands most of the covariance is chance (decision 14).
-SHRUNK_BY = 0.1
-# No band is trusted to be steadier than this from one recording to the next, whatever so few clips show.
-STEADY_DB = 0.3
+from ml.novelty.spread import whitening
 
 
 class SpectrumGaussian:
@@ -28,12 +24,8 @@ class SpectrumGaussian:
         """See :class:`ml.novelty.engine.Engine`; the precision is kept as its Cholesky factor."""
         vectors = np.stack([clip.fine_shape for clip in clips]).astype(np.float64)
         means = centres(vectors, machines)
-        residuals = vectors - means[machines]
-        covariance = residuals.T @ residuals / max(1, len(clips) - len(means))
-        diagonal = np.diag(np.diag(covariance))
-        shrunk = (1 - SHRUNK_BY) * covariance + SHRUNK_BY * diagonal + STEADY_DB**2 * np.eye(len(covariance))
-        whitening = np.linalg.cholesky(np.linalg.inv(shrunk))
-        return {"centres": means.astype(np.float32), "whitening": whitening.astype(np.float32)}
+        factor = whitening(vectors - means[machines], max(1, len(clips) - len(means)))
+        return {"centres": means.astype(np.float32), "whitening": factor.astype(np.float32)}
 
     def score(self, state: State, clip: Heard) -> NDArray[np.float64]:
         """Mean squared distance over the bands, for each machine: about 1 for a clip like those it learned from."""

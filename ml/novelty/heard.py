@@ -16,7 +16,7 @@ Floats = NDArray[np.float32]
 # Two bins of the spectrum make a band of the fine spectrum: 31 Hz at 16 kHz. Finer was no better (decision 14).
 BINS_PER_BAND = 2
 # In a band of hardly any movement, the difference between 0.01 and 0.001 dB says nothing.
-STEADY_DB = 0.1
+LEAST_FLUCTUATION_DB = 0.1
 # As librosa has it; a band of a resampled recording above its spectrum holds nothing but a floor.
 DYNAMIC_RANGE_DB = 80.0
 
@@ -68,7 +68,7 @@ class Heard:
     @cached_property
     def fluctuation(self) -> Floats:
         """How much each mel band moves within the clip: its standard deviation over time in dB, in dB again."""
-        return np.asarray(20 * np.log10(self._floored.std(axis=0) + STEADY_DB), np.float32)
+        return np.asarray(20 * np.log10(self._floored.std(axis=0) + LEAST_FLUCTUATION_DB), np.float32)
 
 
 def hear(extractor: FeatureExtractor, clip: Floats) -> Heard:

@@ -10,7 +10,7 @@ from ml.novelty.engine import State, centres
 from ml.novelty.heard import Heard
 
 # No machine's loudness is trusted to be steadier than this from one recording to the next.
-STEADY_DB = 1.0
+STEADY_LEVEL_DB = 1.0
 
 
 class Level:
@@ -22,7 +22,7 @@ class Level:
         """See :class:`ml.novelty.engine.Engine`; the variance is shared by the machines."""
         levels = np.array([[clip.level_db] for clip in clips])
         means = centres(levels, machines)
-        variance = np.square(levels - means[machines]).sum() / max(1, len(clips) - len(means)) + STEADY_DB**2
+        variance = np.square(levels - means[machines]).sum() / max(1, len(clips) - len(means)) + STEADY_LEVEL_DB**2
         return {"centres": means.astype(np.float32), "variance": np.array([variance], np.float32)}
 
     def score(self, state: State, clip: Heard) -> NDArray[np.float64]:

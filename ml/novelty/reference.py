@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from ml.errors import BundleDamaged
 from ml.features import FeatureSpec, mel_edges
 from ml.novelty.heard import Heard
+from ml.novelty.spread import STEADY_DB
 
 REASONS = 8  # bands of frequencies that are told apart, of equal width in mel
-STEADY_DB = 0.3  # as the engines have it
 MOST_KEPT = 2000  # recordings, evenly taken
 NEAREST = 3
 LINEAR_BANDS = 16  # bands of equal width in Hz, by which it is seen where a recording's spectrum ends

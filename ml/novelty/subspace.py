@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 from ml.novelty.engine import State, centres
 from ml.novelty.heard import Heard
+from ml.novelty.spread import STEADY_DB
 
 EXPLAINED = 0.9
-# No direction is trusted to be steadier than this, whatever so few clips show.
-STEADY_DB = 0.3
 
 
 class Subspace:
