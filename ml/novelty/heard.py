@@ -33,9 +33,12 @@ class Heard:
     log_mel: Floats
     power: Floats
 
-    @cached_property
+    @property
     def _floored(self) -> Floats:
-        """The log-mel spectrum, a floor under its loudest value: a band without sound then moves with the others."""
+        """The log-mel spectrum, a floor under its loudest value: a band without sound then moves with the others.
+
+        Made anew each time: kept, it would double what a fit holds of every recording.
+        """
         return np.asarray(np.maximum(self.log_mel, self.log_mel.max() - DYNAMIC_RANGE_DB), np.float32)
 
     @cached_property
