@@ -12,7 +12,7 @@ from rich.cells import cell_len, set_cell_size
 
 from api.settings import Settings
 from cli.progress import shown_progress
-from ml.dataset.listing import machine_name
+from ml.dataset.entries import machine_name
 from ml.labels import UNKNOWN_FAULT
 from ml.predictor import Predictor
 from ml.progress import silent

@@ -11,10 +11,10 @@ from typing import Any, Literal
 from threadpoolctl import threadpool_limits
 
 from ml.audio import Recording, decode
-from ml.dataset.entries import Label
+from ml.dataset.entries import Label, machine_name
 from ml.dataset.indexing import listed
 from ml.dataset.layouts import FLAT
-from ml.dataset.listing import Listed, files_below, machine_name, natural
+from ml.dataset.listing import Listed, files_below, natural
 from ml.dataset.named import Item
 from ml.errors import AudioError, DatasetEmpty, DatasetError
 from ml.native import notes_held_back, reuse_memory

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from ml.dataset.collected import Recording, collected
-from ml.dataset.entries import Refusal
-from ml.dataset.listing import Listed, Listing, machine_name
+from ml.dataset.entries import Refusal, machine_name
+from ml.dataset.listing import Listed, Listing
 from ml.errors import DatasetEmpty, RecordingChanged
 
 MISSING = "file_missing"

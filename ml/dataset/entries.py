@@ -11,6 +11,11 @@ from typing import Literal
 Label = Literal["normal", "abnormal"]
 
 
+def machine_name(machine: str | None, machine_id: str | None) -> str:
+    """``fan/id_00``; what is unknown of it is left out."""
+    return "/".join(part for part in (machine, machine_id) if part)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One readable recording.
@@ -48,6 +53,11 @@ class Entry:
     peak_dbfs: float | None
     clipped_share: float
     bytes: int
+
+    @property
+    def machine_name(self) -> str:
+        """The machine as a detector and a reader know it: ``fan/id_00``; empty where it is not known."""
+        return machine_name(self.machine, self.machine_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ml.dataset.entries import Label, Refusal
-from ml.dataset.listing import Listed, Listing, files_below, machine_name
+from ml.dataset.entries import Label, Refusal, machine_name
+from ml.dataset.listing import Listed, Listing, files_below
 from ml.errors import DatasetEmpty
 
 NORMAL, ABNORMAL = "normal", "abnormal"

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ml.dataset.entries import Entry
-from ml.dataset.listing import machine_name
 
 # Digital silence has no level; any number below the quietest recording ranks it.
 SILENCE_DBFS = -400.0
@@ -39,7 +38,7 @@ def level_report(entries: Sequence[Entry]) -> dict[str, Any]:
     of_machine: defaultdict[tuple[str, float | None], list[Entry]] = defaultdict(list)
     for entry in entries:
         if entry.machine_id is not None:
-            of_machine[machine_name(entry.machine, entry.machine_id), entry.snr_db].append(entry)
+            of_machine[entry.machine_name, entry.snr_db].append(entry)
     machines = [
         {"machine": machine, "snr_db": snr_db} | _told_by_level(within)
         for (machine, snr_db), within in of_machine.items()

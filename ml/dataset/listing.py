@@ -53,11 +53,6 @@ def natural(path: str) -> tuple[list[str | int], str]:
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], path
 
 
-def machine_name(machine: str | None, machine_id: str | None) -> str:
-    """``fan/id_00``; what is unknown of it is left out."""
-    return "/".join(part for part in (machine, machine_id) if part)
-
-
 def stays_within(root: Path, file: Path) -> bool:
     """Whether a file lies below a folder after all links have been followed."""
     return file.resolve().is_relative_to(root.resolve())

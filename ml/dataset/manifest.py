@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from ml.dataset.entries import Label, Refusal
-from ml.dataset.listing import Listed, Listing, machine_name, stays_within
+from ml.dataset.entries import Label, Refusal, machine_name
+from ml.dataset.listing import Listed, Listing, stays_within
 from ml.errors import DatasetEmpty, DatasetNotFound, ManifestInvalid
 
 NAME = "manifest.csv"

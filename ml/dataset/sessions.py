@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from ml.dataset.listing import Listed, machine_name
+from ml.dataset.entries import machine_name
+from ml.dataset.listing import Listed
 
 # A counter, a date or a time at the end of a name: all digits, after a separator or alone.
 COUNTERS = re.compile(r"(?:^|[_\-. ]+)[0-9]+$")

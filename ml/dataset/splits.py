@@ -12,8 +12,8 @@ from ml.dataset.blocks import cut_all
 from ml.dataset.by_group import deal
 from ml.dataset.checks import check
 from ml.dataset.copies import without_copies
-from ml.dataset.entries import Dataset, Entry
-from ml.dataset.listing import machine_name, natural
+from ml.dataset.entries import Dataset, Entry, machine_name
+from ml.dataset.listing import natural
 from ml.dataset.sides import SIDES, Shares, Side, Split, components, units, versions
 from ml.errors import InvalidParameter, SplitImpossible, TooFewRecordings
 
@@ -142,7 +142,7 @@ def _at_several_snrs(task: _Task) -> set[str]:
 
 def _subject(task: _Task) -> str:
     entry = next(entry for entry in task.entries if task.together[entry.group] in _at_several_snrs(task))
-    return f"{machine_name(entry.machine, entry.machine_id) or entry.group} is there"
+    return f"{entry.machine_name or entry.group} is there"
 
 
 def _groups_are_machines(task: _Task) -> bool:

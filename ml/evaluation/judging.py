@@ -10,7 +10,6 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ml.dataset import Dataset, Entry
-from ml.dataset.listing import machine_name
 from ml.errors import AudioError
 from ml.labels import Labels
 from ml.parallel import ordered_map
@@ -80,7 +79,7 @@ def judge(
         _Work(
             dataset.file(entry),
             entry.path,
-            machine_name(entry.machine, entry.machine_id) or None,
+            entry.machine_name or None,
             gain_of(entry, gain_db, seed) if gain_db else 0.0,
         )
         for entry in entries

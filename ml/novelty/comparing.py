@@ -40,7 +40,7 @@ from ml.novelty.engine import Engine
 from ml.novelty.engines import DEFAULT, ENGINES, by_name
 from ml.novelty.fitting import fit
 from ml.novelty.heard import Heard
-from ml.novelty.holding_out import Bench, Fold, benches, name_of
+from ml.novelty.holding_out import Bench, Fold, benches
 from ml.novelty.listening import Source, listen
 from ml.novelty.reference import Healthy
 from ml.progress import Progress, Report, silent
@@ -200,7 +200,7 @@ class _Work:
             note = name if number == total else f"{name}, {number} of {total}"
             self._report(Progress("fitting", self._done + (number == total), self.total, note))
 
-        healthy = [Healthy(heard.plain[entry.path], name_of(entry), entry.group) for entry in fold.learned]
+        healthy = [Healthy(heard.plain[entry.path], entry.machine_name, entry.group) for entry in fold.learned]
         detector = fit(spec, contender.engines, healthy, done)
         self._done += 1
         return detector
@@ -211,7 +211,7 @@ def _try(detector: Detector, entry: Entry, bench: Bench, heard: _Sounds) -> Trie
     return Tried(
         entry=entry,
         bench=bench.name,
-        score=_worst(detector, heard.gained[entry.path], name_of(entry)).score,
+        score=_worst(detector, heard.gained[entry.path], entry.machine_name).score,
         thresholds=tuple(threshold_at(calibration, rate) for rate in STATED),
         calibrated_on=len(calibration),
     )
@@ -237,7 +237,7 @@ def _refused(bench: Bench, detectors: Sequence[Detector], heard: _Sounds, seed: 
     found: defaultdict[What, defaultdict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for fold, detector in zip(bench.folds, detectors, strict=True):
         for entry in fold.tried:
-            refused = detector.foreign(heard.gained[entry.path], name_of(entry)) is not None
+            refused = detector.foreign(heard.gained[entry.path], entry.machine_name) is not None
             found[entry.label][entry.path].append(refused)
         for number, sound in enumerate(heard.others):
             found["no machine"][str(number)].append(detector.foreign(sound) is not None)
@@ -249,8 +249,8 @@ def _refused(bench: Bench, detectors: Sequence[Detector], heard: _Sounds, seed: 
 def _spectra(bench: Bench, heard: Mapping[str, tuple[Heard, ...]], spec: FeatureSpec) -> Iterator[Spectrum]:
     """Of each machine of a bench."""
     centres_hz = FeatureExtractor(spec).band_edges_hz[1:-1]
-    for machine in dict.fromkeys(map(name_of, bench.entries)):
-        mine = [entry for entry in bench.entries if name_of(entry) == machine]
+    for machine in dict.fromkeys(entry.machine_name for entry in bench.entries):
+        mine = [entry for entry in bench.entries if entry.machine_name == machine]
         shapes = {
             label: np.stack([window.mel_shape for entry in some for window in heard[entry.path]])
             for label in ("normal", "abnormal")

@@ -13,7 +13,6 @@ from ml.evaluation.evaluating import ABNORMAL, NORMAL
 from ml.evaluation.intervals import FEWEST_GROUPS, Plan, estimates, wilson_difference
 from ml.evaluation.metrics import Floats, Ranking
 from ml.evaluation.results import UNDEFINED
-from ml.novelty.holding_out import name_of
 
 # False-alarm rates that thresholds are stated for.
 STATED = (0.05, 0.01)
@@ -195,15 +194,15 @@ def _slices(tried: Sequence[Tried]) -> Iterator[tuple[str, RowKind, list[int]]]:
     for bench in benches:
         mine = [i for i in every if tried[i].bench == bench]
         yield bench, "kind", mine
-        machines = sorted({name_of(tried[i].entry) for i in mine})
+        machines = sorted({tried[i].entry.machine_name for i in mine})
         for machine in machines if len(machines) > 1 else ():
-            of_machine = [i for i in mine if name_of(tried[i].entry) == machine]
+            of_machine = [i for i in mine if tried[i].entry.machine_name == machine]
             yield machine_at(tried[of_machine[0]].entry), "id", of_machine
 
 
 def machine_at(entry: Entry) -> str:
     """The machine and its SNR, as a reader is shown them."""
-    return (name_of(entry) or "recordings") + ("" if entry.snr_db is None else f" at {entry.snr_db:g} dB")
+    return (entry.machine_name or "recordings") + ("" if entry.snr_db is None else f" at {entry.snr_db:g} dB")
 
 
 def _row(contender: str, name: str, kind: RowKind, mine: Sequence[Tried], bar: Sequence[Tried], seed: int) -> Row:

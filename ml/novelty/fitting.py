@@ -9,12 +9,12 @@ from ml.errors import TooFewRecordings
 from ml.features import FeatureSpec
 from ml.novelty.detector import Calibration, Detector, measured_by
 from ml.novelty.engine import Engine, State
+from ml.novelty.folds import Folds, by_session, by_time
 from ml.novelty.guard import Guard
 from ml.novelty.reference import Healthy, Reference
 
 Measures = NDArray[np.float64]
 """Distances of a recording: ``(windows, engines, machines)``."""
-FOLDS = 5
 FEWEST = 3  # recordings of healthy sound: one is left out at a time, and two show how recordings differ
 
 
@@ -70,7 +70,8 @@ class _Work:
         done: Callable[[int, int], None],
     ) -> None:
         self._engines, self._recordings, self._done = engines, recordings, done
-        self.of = np.array([machines.index(recording.machine) for recording in recordings])
+        self._machines = [recording.machine for recording in recordings]
+        self.of = np.array([machines.index(name) for name in self._machines])
         names = list(dict.fromkeys((recording.machine, recording.session) for recording in recordings))
         self.session = np.array([names.index((recording.machine, recording.session)) for recording in recordings])
         self.fits = self._fitted = 0
@@ -85,7 +86,7 @@ class _Work:
         self._done(self._fitted, self.fits)
         return states
 
-    def left_out(self, fold: NDArray[np.int64]) -> list[Measures | None]:
+    def left_out(self, fold: Folds) -> list[Measures | None]:
         """What is measured of each recording by engines that have not learned from its fold."""
         found: list[Measures | None] = [None] * len(self._recordings)
         for number in range(int(fold.max()) + 1):
@@ -95,27 +96,14 @@ class _Work:
                 found[index] = np.stack([measured_by(self._engines, states, clip) for clip in clips])
         return found
 
-    def blocks(self) -> NDArray[np.int64]:
-        """The fold that leaves each recording out: contiguous in time within each machine, so that no neighbour helps.
+    def blocks(self) -> Folds:
+        """Folds contiguous in time."""
+        return by_time(self._machines)
 
-        A machine's only recording is never left out (-1): nothing would be known of the machine.
-        """
-        fold = np.full(len(self.of), -1)
-        for machine in np.unique(self.of):
-            mine = np.flatnonzero(self.of == machine)
-            if len(mine) > 1:
-                fold[mine] = np.arange(len(mine)) * min(FOLDS, len(mine)) // len(mine)
-        return fold
-
-    def sessions(self) -> NDArray[np.int64] | None:
-        """The same by whole sessions, for machines that have several; None where none has."""
-        fold, several = self.blocks(), False
-        for machine in np.unique(self.of):
-            mine = np.flatnonzero(self.of == machine)
-            names, place = np.unique(self.session[mine], return_inverse=True)
-            if len(names) > 1:
-                several, fold[mine] = True, place * min(FOLDS, len(names)) // len(names)
-        return fold if several else None
+    def sessions(self) -> Folds | None:
+        """Folds of whole sessions for machines that have several, else contiguous in time; None where none has."""
+        folds = by_session(self._machines, [recording.session for recording in self._recordings])
+        return np.where(folds < 0, self.blocks(), folds) if (folds >= 0).any() else None
 
 
 def _guard(recordings: Sequence[Healthy], machines: Sequence[str]) -> Guard:

@@ -4,9 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ml.dataset.entries import Entry
-from ml.dataset.listing import machine_name
-from ml.novelty.fitting import FOLDS, enough
+from ml.novelty.fitting import enough
+from ml.novelty.folds import Folds, by_session, by_time
 
 # A machine of one session is cut in two, and each half tried by what has learned from the other.
 HALVES = 2
@@ -47,11 +49,6 @@ class Bench:
         return f"{self.machine or 'recordings'}{snr}"
 
 
-def name_of(entry: Entry) -> str:
-    """The machine that a detector knows a recording by: ``fan/id_00``."""
-    return machine_name(entry.machine, entry.machine_id)
-
-
 def benches(entries: Iterable[Entry]) -> tuple[Bench, ...]:
     """Recordings by kind of machine and SNR: what one detector would be fitted to.
 
@@ -70,28 +67,18 @@ def _bench(entries: Sequence[Entry]) -> Bench:
 
 def _folds(entries: Sequence[Entry]) -> Iterator[Fold]:
     healthy = [entry for entry in entries if entry.label == "normal"]
-    held_out = _held_out(healthy)
-    for number in range(1 + max(held_out.values(), default=-1)):
-        out = {path for path, fold in held_out.items() if fold == number}
-        machines = {name_of(entry) for entry in healthy if entry.path in out}
-        learned = tuple(entry for entry in healthy if entry.path not in out)
-        if enough([name_of(entry) for entry in learned]):
-            faulty = (entry for entry in entries if entry.label == "abnormal" and name_of(entry) in machines)
-            yield Fold(learned, (*(entry for entry in healthy if entry.path in out), *faulty))
+    folds = _held_out(healthy)
+    for number in range(1 + folds.max(initial=-1)):
+        out = [entry for entry, fold in zip(healthy, folds, strict=True) if fold == number]
+        learned = tuple(entry for entry, fold in zip(healthy, folds, strict=True) if fold != number)
+        if enough([entry.machine_name for entry in learned]):
+            machines = {entry.machine_name for entry in out}
+            faulty = (entry for entry in entries if entry.label == "abnormal" and entry.machine_name in machines)
+            yield Fold(learned, (*out, *faulty))
 
 
-def _held_out(healthy: Sequence[Entry]) -> dict[str, int]:
-    """The fold that each recording is held out in, by its path: whole sessions of a machine that has several.
-
-    Otherwise contiguous halves in time. A machine's only recording is always learned from.
-    """
-    fold: dict[str, int] = {}
-    for machine in dict.fromkeys(map(name_of, healthy)):
-        mine = [entry for entry in healthy if name_of(entry) == machine]
-        sessions = list(dict.fromkeys(entry.group for entry in mine))
-        if len(sessions) > 1:
-            of = {session: place * min(FOLDS, len(sessions)) // len(sessions) for place, session in enumerate(sessions)}
-            fold |= {entry.path: of[entry.group] for entry in mine}
-        elif len(mine) > 1:
-            fold |= {entry.path: place * HALVES // len(mine) for place, entry in enumerate(mine)}
-    return fold
+def _held_out(healthy: Sequence[Entry]) -> Folds:
+    """Whole sessions of a machine that has several, else halves in time."""
+    machines = [entry.machine_name for entry in healthy]
+    sessions = by_session(machines, [entry.group for entry in healthy])
+    return np.where(sessions < 0, by_time(machines, HALVES), sessions)

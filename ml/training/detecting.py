@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ml.dataset import Dataset, Entry, Split, split
 from ml.dataset.copies import without_copies
-from ml.dataset.listing import machine_name, natural
+from ml.dataset.listing import natural
 from ml.errors import OneClassOnly
 from ml.features import FeatureSpec
 from ml.novelty import Detector, Healthy, Heard, by_name, fit
@@ -48,7 +48,7 @@ class Detecting:
         recordings = [
             Healthy(
                 clips=windows,
-                machine=machine_name(entry.machine, entry.machine_id),
+                machine=entry.machine_name,
                 session=entry.group,
                 name=entry.path,
                 level_dbfs=entry.level_dbfs,
@@ -70,7 +70,7 @@ class Detecting:
             AudioError: a recording cannot be decoded any more, with its path.
         """
         found = [
-            detector.measure(window, machine_name(entry.machine, entry.machine_id))
+            detector.measure(window, entry.machine_name)
             for entry, windows in self._heard(detector.spec, entries, ABNORMAL)
             for window in windows
         ]
@@ -119,5 +119,5 @@ def split_healthy(dataset: Dataset, options: Options) -> Split:
 
 def counted(entries: Sequence[Entry]) -> dict[str, int]:
     """How many recordings of each machine, for the card."""
-    names = (machine_name(entry.machine, entry.machine_id) or "unnamed" for entry in entries if entry.label == NORMAL)
+    names = (entry.machine_name or "unnamed" for entry in entries if entry.label == NORMAL)
     return dict(Counter(names))
