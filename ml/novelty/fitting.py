@@ -10,7 +10,7 @@ from ml.features import FeatureSpec
 from ml.novelty.detector import Calibration, Detector, measured_by
 from ml.novelty.engine import Engine, State
 from ml.novelty.folds import Folds, by_session, by_time
-from ml.novelty.guard import Guard
+from ml.novelty.guard import OF_HEALTHY, Guard
 from ml.novelty.reference import Healthy, Reference
 
 Measures = NDArray[np.float64]
@@ -111,10 +111,11 @@ def _guard(recordings: Sequence[Healthy], machines: Sequence[str]) -> Guard:
     found = work.left_out(work.blocks())
     scales = _scales(found, work.of, len(machines))
     calibration = _calibration(found, work, scales)
-    most = np.array([float(scores.max()) for scores in (calibration.named, calibration.unnamed)])
+    scores = np.stack([calibration.named, calibration.unnamed])
+    times = scores / np.maximum(1 - scores, np.finfo(np.float32).tiny)
     (state,) = work.fit(np.ones(len(recordings), bool))
     # At least what is typical: of recordings that are all alike, any other one would be foreign.
-    return Guard(state, scales[0], np.maximum(most / np.maximum(1 - most, np.finfo(np.float32).tiny), 1.0))
+    return Guard(state, scales[0], np.maximum(np.quantile(times, OF_HEALTHY, axis=1), 1.0))
 
 
 def _scales(found: Sequence[Measures | None], of: NDArray[np.int64], machines: int) -> NDArray[np.float64]:

@@ -81,8 +81,8 @@ def foreign(beyond: float) -> Unusable | None:
         return None
     return Unusable(
         "foreign",
-        f"It moves {beyond:.1f} times as much as any healthy recording did; at most {BEYOND} times was expected: is it "
-        "the machine alone that is heard?",
+        f"It moves {beyond:.1f} times as much as nearly every healthy recording did; at most {BEYOND:g} times was "
+        "expected: is it the machine alone that is heard?",
     )
 
 
