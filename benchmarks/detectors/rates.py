@@ -19,7 +19,7 @@ from rich.table import Table
 from benchmarks.detectors.__main__ import SEED
 from cli.progress import shown_progress
 from ml.bundle import Bundle, Content, GoldenClip
-from ml.dataset import Dataset, Entry, index
+from ml.dataset import NORMAL, Dataset, Entry, index
 from ml.dataset.listing import natural
 from ml.evaluation import Judged, judge
 from ml.evaluation.intervals import wilson
@@ -60,7 +60,7 @@ def main() -> None:
 
 def judged_at(dataset: Dataset, rate: float, report: Report) -> Iterator[Judged]:
     """Verdicts on each healthy recording, by a detector that has not learned from its block."""
-    healthy = sorted((e for e in dataset.entries if e.label == "normal"), key=lambda entry: natural(entry.path))
+    healthy = sorted((e for e in dataset.entries if e.label == NORMAL), key=lambda entry: natural(entry.path))
     of = Counter(entry.machine_name for entry in healthy)
     healthy = [entry for entry in healthy if of[entry.machine_name] > 1]
     options = Options(source=dataset.root, name="rates", learn="detector")

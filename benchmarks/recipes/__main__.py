@@ -19,7 +19,7 @@ from rich.table import Table
 from ml.augment import Augmentation
 from ml.classifier import fitting
 from ml.classifier.recipe import NetworkSpec, Recipe
-from ml.dataset import Dataset, Entry, index
+from ml.dataset import ABNORMAL, NORMAL, Dataset, Entry, index
 from ml.feature_store import Features, FeatureStore
 from ml.training.clips import clips_of
 from ml.training.hearing import spec_for
@@ -73,9 +73,7 @@ def class_name(entry: Entry) -> str:
 
 def pc_fan(dataset: Dataset) -> Iterator[Fold]:
     """Every healthy block with every abnormal block held out: no session is on two sides."""
-    normal, abnormal = (
-        sorted({e.group for e in dataset.entries if e.label == side}) for side in ("normal", "abnormal")
-    )
+    normal, abnormal = (sorted({e.group for e in dataset.entries if e.label == side}) for side in (NORMAL, ABNORMAL))
     for held_out in ({n, a} for n in normal for a in abnormal):
         yield fold(
             [e for e in dataset.entries if e.group not in held_out], [e for e in dataset.entries if e.group in held_out]
@@ -138,7 +136,7 @@ def judge(
 def auc(rows: Sequence[dict[str, object]]) -> float:
     """Of abnormal over normal, by rank."""
     score = np.array([row["odds"] for row in rows], np.float64)
-    faulty = np.array([row["truth"] != "normal" for row in rows])
+    faulty = np.array([row["truth"] != NORMAL for row in rows])
     above = (score[faulty][:, None] > score[~faulty]).mean() + 0.5 * (score[faulty][:, None] == score[~faulty]).mean()
     return round(float(above), 3)
 
@@ -193,7 +191,7 @@ def measure(sets: dict[str, tuple[Dataset, object]], kind: str, recipe: Recipe, 
             spec = spec_for(dataset.entries, kind)
             features = store.extract(dataset, dataset.entries, spec, augmentation)
             gained = store.extract(dataset, dataset.entries, spec, GAIN)
-            names = ["normal", *sorted({class_name(e) for e in dataset.entries} - {"normal"})]
+            names = [NORMAL, *sorted({class_name(e) for e in dataset.entries} - {NORMAL})]
             rows = [judge(work, features, gained, recipe, names) for work in folds(dataset)]
             if name == "pc_fan":
                 each = [auc(part) for part in rows]

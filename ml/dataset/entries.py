@@ -6,9 +6,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 Label = Literal["normal", "abnormal"]
+NORMAL: Final = "normal"
+ABNORMAL: Final = "abnormal"
 
 
 def machine_name(machine: str | None, machine_id: str | None) -> str:

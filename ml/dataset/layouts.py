@@ -14,11 +14,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ml.dataset.entries import Label, Refusal, machine_name
+from ml.dataset.entries import ABNORMAL, NORMAL, Label, Refusal, machine_name
 from ml.dataset.listing import Listed, Listing, files_below
 from ml.errors import DatasetEmpty
 
-NORMAL, ABNORMAL = "normal", "abnormal"
 CLASS_UNKNOWN = "class_unknown"
 FLAT = "flat"
 MACHINE_ID = re.compile(r"id_?\d+", re.IGNORECASE)
@@ -108,10 +107,10 @@ def _classified(file: PurePosixPath, prefix: PurePosixPath, unit: _Unit) -> List
 
 def _label_and_fault(folders: tuple[str, ...]) -> tuple[Label, str | None]:
     if folders[0].lower() == NORMAL:
-        return "normal", None
+        return NORMAL, None
     if folders[0].lower() == ABNORMAL:
-        return "abnormal", folders[1] if len(folders) > 1 else None
-    return "abnormal", folders[0]
+        return ABNORMAL, folders[1] if len(folders) > 1 else None
+    return ABNORMAL, folders[0]
 
 
 def _flat(root: Path, files: list[PurePosixPath]) -> Listing:
@@ -124,7 +123,7 @@ def _flat(root: Path, files: list[PurePosixPath]) -> Listing:
             "named normal or abnormal: name them so, or write a manifest.csv with the columns path,label."
         )
     listing = Listing(root, FLAT)
-    label: Label = "abnormal" if root.name.lower() == ABNORMAL else "normal"
+    label: Label = ABNORMAL if root.name.lower() == ABNORMAL else NORMAL
     for file in files:
         if len(file.parts) == 1:
             listing.recordings.append(Listed(path=str(file), label=label))

@@ -11,12 +11,11 @@ import numpy as np
 
 from ml.errors import DatasetEmpty, InvalidParameter
 from ml.evaluation import metrics
-from ml.evaluation.evaluating import ABNORMAL, NORMAL
 from ml.evaluation.intervals import FEWEST_GROUPS, estimates, wilson_difference
 from ml.evaluation.judging import Judged
 from ml.evaluation.metrics import Floats, Ranking
 from ml.evaluation.results import Estimate
-from ml.evaluation.table import Table
+from ml.evaluation.table import ABNORMAL_STRATUM, NORMAL_STRATUM, Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +82,7 @@ def compare(candidate: Sequence[Judged], champion: Sequence[Judged], *, seed: in
         each = figures(weights)
         return each[:, ::2] - each[:, 1::2]
 
-    smaller = plan.units(NORMAL, ABNORMAL)
+    smaller = plan.units(NORMAL_STRATUM, ABNORMAL_STRATUM)
     auc, champion_auc, accuracy, champion_accuracy = estimates(figures, plan, [smaller] * 4)
     auc_difference, accuracy_difference = estimates(differences, plan, [smaller] * 2, wilson_difference)
     return Paired(

@@ -13,9 +13,7 @@ from ml.evaluation.judging import Judged
 from ml.evaluation.metrics import Floats, Ranking
 from ml.evaluation.notes import notes
 from ml.evaluation.results import UNDEFINED, Estimate, Evaluation, Slice
-from ml.evaluation.table import Members, Table, members, together
-
-NORMAL, ABNORMAL = 0, 1  # the strata of Table.plan
+from ml.evaluation.table import ABNORMAL_STRATUM, NORMAL_STRATUM, Members, Table, members, together
 
 
 def evaluate(
@@ -73,7 +71,8 @@ def evaluate(
 def _slice(table: Table, each: Members, seed: int) -> Slice:
     part = table.take(each.which)
     plan = part.plan(seed)
-    normal, abnormal, both = plan.units(NORMAL), plan.units(ABNORMAL), plan.units(NORMAL, ABNORMAL)
+    normal, abnormal = plan.units(NORMAL_STRATUM), plan.units(ABNORMAL_STRATUM)
+    both = plan.units(NORMAL_STRATUM, ABNORMAL_STRATUM)
     ranked = [part.score, part.level_dbfs, *([] if part.gain_score is None else [part.gain_score])]
     rankings = [Ranking(scores, part.abnormal) for scores in ranked]
 
@@ -121,7 +120,7 @@ def _harmonic_means(table: Table, ids: Sequence[Members], seed: int) -> tuple[Es
         return np.stack([metrics.harmonic_mean(np.stack(each, axis=1)) for each in of_each], axis=1)
 
     plan = Plan.of(2 * number + part.abnormal, part.group, seed)
-    auc, pauc = estimates(figures, plan, [table.plan(seed).units(NORMAL, ABNORMAL)] * 2)
+    auc, pauc = estimates(figures, plan, [table.plan(seed).units(NORMAL_STRATUM, ABNORMAL_STRATUM)] * 2)
     return auc, pauc
 
 

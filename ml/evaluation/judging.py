@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ml.dataset import Dataset, Entry
+from ml.dataset import NORMAL, Dataset, Entry
 from ml.errors import AudioError
 from ml.labels import Labels
 from ml.parallel import ordered_map
@@ -133,7 +133,7 @@ def default_truth(predictor: Predictor) -> Truth:
     faults = {names[i] for i in labels.faults}
 
     def truth(entry: Entry) -> str | None:
-        if entry.label == "normal":
+        if entry.label == NORMAL:
             return healthy or ("normal" if "normal" in names else None)
         named = called.get(entry.fault or "")
         return faulty or (named if named in faults else None)

@@ -7,10 +7,14 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.dataset import ABNORMAL
 from ml.evaluation.intervals import Plan
 from ml.evaluation.judging import Judged
 from ml.evaluation.metrics import Floats
 from ml.evaluation.results import SliceKind
+
+# The strata of Table.plan.
+NORMAL_STRATUM, ABNORMAL_STRATUM = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Table:
             score=score,
             gain_score=None if gain_judged is None else np.array([j.score for j in gain_judged]),
             level_dbfs=np.array([-np.inf if level is None else level for level in levels]),
-            abnormal=np.array([j.entry.label == "abnormal" for j in judged]),
+            abnormal=np.array([j.entry.label == ABNORMAL for j in judged]),
             alarm=np.array([j.anomaly for j in judged]) if threshold is None else score > threshold,
             group=np.unique([j.entry.group for j in judged], return_inverse=True)[1],
         )

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ml.dataset import Dataset, Entry
+from ml.dataset import ABNORMAL, NORMAL, Dataset, Entry
 from ml.dataset.copies import without_copies
 from ml.errors import DatasetEmpty
 from ml.evaluation.intervals import DRAWS, FEWEST_GROUPS
@@ -87,7 +87,7 @@ def compare(
     usable = [bench for bench in every if bench.folds]
     if not usable:
         raise DatasetEmpty(
-            f"{dataset.name} has {sum(entry.label == 'normal' for entry in entries)} healthy recordings; three that "
+            f"{dataset.name} has {sum(entry.label == NORMAL for entry in entries)} healthy recordings; three that "
             "are learned from, two of them of one machine, and others to be tried were expected."
         )
     sounds = () if out_of_domain is None else recordings([out_of_domain])
@@ -179,7 +179,7 @@ class _Work:
                 self.refusals += _refused(bench, detectors, heard[own], self._seed)
 
     def _listen(self, spec: FeatureSpec, bench: Bench) -> _Sounds:
-        healthy = [entry for entry in bench.entries if entry.label == "normal"]
+        healthy = [entry for entry in bench.entries if entry.label == NORMAL]
         sources = [
             *(self._source(entry, 0.0) for entry in healthy),
             *(self._source(entry, gain_of(entry, self._gain_db, self._seed)) for entry in bench.entries),
@@ -253,7 +253,7 @@ def _spectra(bench: Bench, heard: Mapping[str, tuple[Heard, ...]], spec: Feature
         mine = [entry for entry in bench.entries if entry.machine_name == machine]
         shapes = {
             label: np.stack([window.mel_shape for entry in some for window in heard[entry.path]])
-            for label in ("normal", "abnormal")
+            for label in (NORMAL, ABNORMAL)
             if (some := [entry for entry in mine if entry.label == label])
         }
         yield Spectrum(

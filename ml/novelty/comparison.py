@@ -7,17 +7,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.dataset.entries import Entry
+from ml.dataset.entries import ABNORMAL, NORMAL, Entry, Label
 from ml.evaluation import Estimate, metrics
-from ml.evaluation.evaluating import ABNORMAL, NORMAL
 from ml.evaluation.intervals import FEWEST_GROUPS, Plan, estimates, wilson_difference
 from ml.evaluation.metrics import Floats, Ranking
 from ml.evaluation.results import UNDEFINED
+from ml.evaluation.table import ABNORMAL_STRATUM, NORMAL_STRATUM
 
 # False-alarm rates that thresholds are stated for.
 STATED = (0.05, 0.01)
 RowKind = Literal["all", "kind", "id"]
-What = Literal["normal", "abnormal", "no machine"]
+What = Label | Literal["no machine"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +206,7 @@ def machine_at(entry: Entry) -> str:
 
 
 def _row(contender: str, name: str, kind: RowKind, mine: Sequence[Tried], bar: Sequence[Tried], seed: int) -> Row:
-    abnormal = np.array([each.entry.label == "abnormal" for each in mine])
+    abnormal = np.array([each.entry.label == ABNORMAL for each in mine])
     plan = Plan.of(abnormal.astype(np.int64), _units(mine), seed)
     rankings = [Ranking(np.array([each.score for each in some]), abnormal) for some in (mine, bar)]
     alarms = np.array([[each.score > threshold for threshold in each.thresholds] for each in mine])
@@ -220,18 +220,18 @@ def _row(contender: str, name: str, kind: RowKind, mine: Sequence[Tried], bar: S
         own, other = (metrics.auc(*ranking.roc(weights)) for ranking in rankings)
         return (own - other)[:, None]
 
-    both, count = plan.units(NORMAL, ABNORMAL), len(STATED)
-    of_classes = [plan.units(ABNORMAL)] * count + [plan.units(NORMAL)] * count
+    both, count = plan.units(NORMAL_STRATUM, ABNORMAL_STRATUM), len(STATED)
+    of_classes = [plan.units(ABNORMAL_STRATUM)] * count + [plan.units(NORMAL_STRATUM)] * count
     auc, pauc, *rates = estimates(figures, plan, [both, both, *of_classes])
     (auc_difference,) = (UNDEFINED,) if mine == bar else estimates(difference, plan, [both], wilson_difference)
     return Row(
         contender=contender,
         name=name,
         kind=kind,
-        normal=_distinct(mine, "normal", "audio_hash"),
-        abnormal=_distinct(mine, "abnormal", "audio_hash"),
-        normal_sessions=_distinct(mine, "normal", "group"),
-        abnormal_sessions=_distinct(mine, "abnormal", "group"),
+        normal=_distinct(mine, NORMAL, "audio_hash"),
+        abnormal=_distinct(mine, ABNORMAL, "audio_hash"),
+        normal_sessions=_distinct(mine, NORMAL, "group"),
+        abnormal_sessions=_distinct(mine, ABNORMAL, "group"),
         auc=auc,
         pauc=pauc,
         auc_difference=auc_difference,
@@ -242,7 +242,7 @@ def _row(contender: str, name: str, kind: RowKind, mine: Sequence[Tried], bar: S
 
 def _units(tried: Sequence[Tried]) -> NDArray[np.int64]:
     """What is drawn within each class: sessions, or recordings where the class is of too few of them."""
-    few = [label for label in ("normal", "abnormal") if _distinct(tried, label, "group") < FEWEST_GROUPS]
+    few = [label for label in (NORMAL, ABNORMAL) if _distinct(tried, label, "group") < FEWEST_GROUPS]
     names = [each.entry.audio_hash if each.entry.label in few else each.entry.group for each in tried]
     return np.unique(names, return_inverse=True)[1]
 

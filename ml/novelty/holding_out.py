@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.dataset.entries import Entry
+from ml.dataset.entries import ABNORMAL, NORMAL, Entry
 from ml.novelty.fitting import enough
 from ml.novelty.folds import Folds, by_session, by_time
 
@@ -66,14 +66,14 @@ def _bench(entries: Sequence[Entry]) -> Bench:
 
 
 def _folds(entries: Sequence[Entry]) -> Iterator[Fold]:
-    healthy = [entry for entry in entries if entry.label == "normal"]
+    healthy = [entry for entry in entries if entry.label == NORMAL]
     folds = _held_out(healthy)
     for number in range(1 + folds.max(initial=-1)):
         out = [entry for entry, fold in zip(healthy, folds, strict=True) if fold == number]
         learned = tuple(entry for entry, fold in zip(healthy, folds, strict=True) if fold != number)
         if enough([entry.machine_name for entry in learned]):
             machines = {entry.machine_name for entry in out}
-            faulty = (entry for entry in entries if entry.label == "abnormal" and entry.machine_name in machines)
+            faulty = (entry for entry in entries if entry.label == ABNORMAL and entry.machine_name in machines)
             yield Fold(learned, (*out, *faulty))
 
 

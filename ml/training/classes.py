@@ -7,14 +7,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.dataset import Dataset, Entry, Split
+from ml.dataset import ABNORMAL, NORMAL, Dataset, Entry, Split
 from ml.errors import InvalidParameter, OneClassOnly
 from ml.faults import Agreement, FaultGroups, agreement, group_faults, recording_vector, relative_to_healthy
 from ml.feature_store import Features
 from ml.labels import MAX_NAME, ORIGINAL_LABELS, ClassLabel, Labels
 from ml.training.options import FEWEST_GROUPS, LabelsFrom, Options
 
-NORMAL, ABNORMAL = "normal", "abnormal"
 MESSAGES = {label.name: label.message for label in ORIGINAL_LABELS.classes}
 # A group to look at in the report wants this many recordings, even where the classes are others.
 RECORDINGS_PER_GROUP = 4

@@ -15,7 +15,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ml.dataset import Dataset, Entry
+from ml.dataset import ABNORMAL, Dataset, Entry
 from ml.errors import AudioError, ModelError
 from ml.evaluation import Judged, judge
 from ml.evaluation.comparison import Paired, compare
@@ -197,5 +197,5 @@ def _counted(judged: Sequence[Judged]) -> str:
 
 def _classes(judged: Sequence[Judged]) -> tuple[int, int]:
     """How many are normal, and how many abnormal."""
-    abnormal = sum(each.entry.label == "abnormal" for each in judged)
+    abnormal = sum(each.entry.label == ABNORMAL for each in judged)
     return len(judged) - abnormal, abnormal

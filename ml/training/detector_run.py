@@ -8,7 +8,7 @@ from typing import Any
 
 from ml.aside import full_disk_named
 from ml.bundle import Bundle, Content, GoldenClip
-from ml.dataset import Dataset, Split, summary
+from ml.dataset import NORMAL, Dataset, Split, summary
 from ml.evaluation import Evaluation, Judged, evaluate, judge
 from ml.golden import golden_clip
 from ml.labels import DETECTOR_LABELS
@@ -21,7 +21,6 @@ from ml.reports import ReportFacts, write_report
 from ml.thresholds import at_rate
 from ml.training import records
 from ml.training.card import dataset_facts, detector_facts, figures_in_short, library_versions, split_summary
-from ml.training.classes import NORMAL
 from ml.training.detecting import Detecting, counted, split_healthy
 from ml.training.hearing import spec_for
 from ml.training.options import GAIN_DB, Options

@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ml.dataset import Entry, summary
+from ml.dataset import NORMAL, Entry, summary
 from ml.evaluation import Judged
 from ml.reports import Exemplar, ReportFacts
 from ml.training.card import split_summary
-from ml.training.classes import NORMAL
 from ml.training.scene import Measured, Scene
 
 HEARD_PER_GROUP = 2

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml.aside import full_disk_named
 from ml.bundle import Bundle, Content, Decision, GoldenClip, Naming
-from ml.dataset import Dataset, Entry, Split, index, split
+from ml.dataset import NORMAL, Dataset, Entry, Split, index, split
 from ml.dataset.names import features_folder, index_cache
 from ml.errors import MissingExtra
 from ml.evaluation import evaluate
@@ -29,7 +29,7 @@ from ml.reports import write_report
 from ml.thresholds import at_rate
 from ml.training import records
 from ml.training.card import card_of
-from ml.training.classes import NORMAL, classes_for, require_both, require_names
+from ml.training.classes import classes_for, require_both, require_names
 from ml.training.deciding import EVEN, measured, threshold_from
 from ml.training.detector_run import run_detector
 from ml.training.hearing import spec_for
