@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 DriftState = Literal["too_few", "steady", "drifting"]
 Scores = NDArray[np.float64]
 BLOCK = 10
-FEWEST, MOST = 50, 100
+FEWEST_SCORES, MOST_SCORES = 50, 100
 """Scores on each side."""
 SIGNIFICANT = 0.01
 EFFECT = 0.25
@@ -71,12 +71,12 @@ class Drift:
 
 def side(heard: int) -> int:
     """How many scores there are to each side, of a machine that was heard so often: whole blocks."""
-    return min(MOST, heard // 2 // BLOCK * BLOCK)
+    return min(MOST_SCORES, heard // 2 // BLOCK * BLOCK)
 
 
 def measure(reference: Scores, recent: Scores) -> Drift:
     """Compare two runs of scores, each in the order of time and as long as :func:`side` says."""
-    if len(reference) < FEWEST:
+    if len(reference) < FEWEST_SCORES:
         return Drift("too_few", len(reference), len(recent))
     p_value, effect = rank_sum_p_value(_blocks(reference), _blocks(recent)), superiority(reference, recent)
     drifting = p_value < SIGNIFICANT and abs(effect - 0.5) >= EFFECT

@@ -74,7 +74,7 @@ def _forget_verdicts(db: sqlite3.Connection, machine_id: str, version: str, numb
     """Those between the first, which drift is measured from, and the last."""
     db.execute(
         "DELETE FROM observations WHERE machine_id = ? AND version = ? AND number > ? AND number <= ?",
-        (machine_id, version, drift.MOST, number - OBSERVATIONS_KEPT + drift.MOST),
+        (machine_id, version, drift.MOST_SCORES, number - OBSERVATIONS_KEPT + drift.MOST_SCORES),
     )
 
 

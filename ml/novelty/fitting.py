@@ -15,7 +15,7 @@ from ml.novelty.reference import Healthy, Reference
 
 Measures = NDArray[np.float64]
 """Distances of a recording: ``(windows, engines, machines)``."""
-FEWEST = 3  # recordings of healthy sound: one is left out at a time, and two show how recordings differ
+FEWEST_RECORDINGS = 3  # of healthy sound: one is left out at a time, and two show how recordings differ
 
 
 def fit(
@@ -37,8 +37,8 @@ def fit(
     """
     if not enough([recording.machine for recording in recordings]):
         raise TooFewRecordings(
-            f"{len(recordings)} healthy recordings; a detector learns from {FEWEST} at least, two of them of one "
-            "machine, and from a few dozen of each machine well."
+            f"{len(recordings)} healthy recordings; a detector learns from {FEWEST_RECORDINGS} at least, two of them "
+            "of one machine, and from a few dozen of each machine well."
         )
     machines = tuple(sorted({recording.machine for recording in recordings}))
     work = _Work(engines, recordings, machines, done)
@@ -56,7 +56,7 @@ def fit(
 
 def enough(machines: Sequence[str]) -> bool:
     """Whether recordings of these machines can be learned from: with one left out its machine must still be known."""
-    return len(machines) >= FEWEST and len(set(machines)) < len(machines)
+    return len(machines) >= FEWEST_RECORDINGS and len(set(machines)) < len(machines)
 
 
 class _Work:

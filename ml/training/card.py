@@ -12,7 +12,7 @@ from ml.novelty import Detector
 from ml.training.scene import Measured, Scene
 
 LIBRARIES = ("keras", "numpy", "scipy", "scikit-learn")
-LIMITS = (
+NETWORK_LIMITS = (
     "It knows the machines and the faults that it was shown. Another machine, another microphone place or a fault of "
     "another kind may be answered wrongly and with confidence."
 )
@@ -44,7 +44,7 @@ def card_of(scene: Scene, found: Measured, notes: Sequence[str], seconds: float)
         "detector": None if found.detector is None else detector_facts(found.detector),
         "metrics": figures_in_short(found.evaluation),
         "libraries": library_versions(),
-        "limits": LIMITS,
+        "limits": NETWORK_LIMITS,
     }
 
 

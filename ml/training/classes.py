@@ -12,7 +12,7 @@ from ml.errors import InvalidParameter, OneClassOnly
 from ml.faults import Agreement, FaultGroups, agreement, group_faults, recording_vector, relative_to_healthy
 from ml.feature_store import Features
 from ml.labels import MAX_NAME, ORIGINAL_LABELS, ClassLabel, Labels
-from ml.training.options import FEWEST_GROUPS, LabelsFrom, Options
+from ml.training.options import FEWEST_FAULT_GROUPS, LabelsFrom, Options
 
 MESSAGES = {label.name: label.message for label in ORIGINAL_LABELS.classes}
 # A group to look at in the report wants this many recordings, even where the classes are others.
@@ -114,7 +114,7 @@ def _abnormal(entries: Sequence[Entry]) -> tuple[Entry, ...]:
 def _groups(split: Split, features: Features, options: Options, *, needed: bool) -> FaultGroups | None:
     """Groups of the abnormal training recordings, if the classes are made of them or there are enough to look at."""
     abnormal = _abnormal(split.train)
-    enough = options.groups if options.groups != "auto" else FEWEST_GROUPS
+    enough = options.groups if options.groups != "auto" else FEWEST_FAULT_GROUPS
     if not needed and len(abnormal) < RECORDINGS_PER_GROUP * enough:
         return None
     return group_faults(

@@ -30,7 +30,7 @@ from ml.training.verdicts import verdicts_of
 
 Basis = Literal["no champion", "itself", "judged by both", "held out of both", "none"]
 # Of three recordings of each class even a perfect order comes up by chance once in 20; of four, once in 70.
-FEWEST = 4
+FEWEST_OF_A_CLASS = 4
 
 
 class _Kin(NamedTuple):
@@ -154,7 +154,7 @@ def _compared(rivals: _Rivals, processes: int | None, report: Report) -> Compari
     return rivals.none(
         f"There is no honest comparison with {champion}: of the held-out recordings {_counted(strange)} are of "
         f"{rivals.kin.called} that it has not learned from, and {_counted(both)} were held out of its own training "
-        f"too; at least {FEWEST} of each class were expected."
+        f"too; at least {FEWEST_OF_A_CLASS} of each class were expected."
     )
 
 
@@ -188,7 +188,7 @@ def _told(rivals: _Rivals, fitted: Fitted | None) -> str:
 
 
 def _enough(judged: Sequence[Judged]) -> bool:
-    return min(_classes(judged)) >= FEWEST
+    return min(_classes(judged)) >= FEWEST_OF_A_CLASS
 
 
 def _counted(judged: Sequence[Judged]) -> str:

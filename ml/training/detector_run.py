@@ -27,11 +27,11 @@ from ml.training.options import GAIN_DB, Options
 from ml.training.trained import KEPT, LAST_STEP, RECORDS, Trained, found_again, made_from, work_folder
 from ml.training.verdicts import write_verdicts
 
-LIMITS = (
+DETECTOR_LIMITS = (
     "It knows how its machines sound when they are healthy, as they were when it learned them. A machine that was "
     "repaired, moved or set to run otherwise is novel too. What it finds has no name."
 )
-REFITTED = (
+REFITTED_DETECTOR = (
     "The figures are those of a detector that never heard the held-out side. The one that is served learned from all "
     "healthy recordings, and its threshold from scores of recordings that were left out in turn."
 )
@@ -131,7 +131,7 @@ def _published(
             evaluation=found.evaluation,
             dataset_summary=summary(making.dataset),
             split_summary=card["split"],
-            notes=(*notes, *((REFITTED,) if options.refit else ())),
+            notes=(*notes, *((REFITTED_DETECTOR,) if options.refit else ())),
         )
         write_report(aside / records.REPORT, shown)
         making.report(Progress(LAST_STEP, 1, 1, version))
@@ -161,5 +161,5 @@ def _card(
         | {"healthy": counted([entry for _, entry in sides.sides()]), "seconds": round(seconds, 1)},
         "metrics": figures_in_short(found.evaluation),
         "libraries": library_versions(),
-        "limits": LIMITS,
+        "limits": DETECTOR_LIMITS,
     }

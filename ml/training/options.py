@@ -17,7 +17,7 @@ LabelsFrom = Literal["auto", "manifest", "groups", "binary"]
 # How far the gain of a recording is moved, either way, when it is asked whether loudness passes for skill.
 GAIN_DB = 6.0
 LARGEST_SEED = 2**31 - 1  # what every library takes
-FEWEST_GROUPS, MOST_GROUPS = 2, 9
+FEWEST_FAULT_GROUPS, MOST_FAULT_GROUPS = 2, 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +72,10 @@ class Options:
         for value, choices in ((self.learn, Learn), (self.kind, Kind), (self.labels, LabelsFrom), (self.split, Method)):
             if value not in get_args(choices):
                 raise InvalidParameter(f"{value!r} is none of {', '.join(get_args(choices))}.")
-        if self.groups != "auto" and not FEWEST_GROUPS <= self.groups <= MOST_GROUPS:
-            raise InvalidParameter(f"{self.groups} groups; {FEWEST_GROUPS} to {MOST_GROUPS}, or auto, were expected.")
+        if self.groups != "auto" and not FEWEST_FAULT_GROUPS <= self.groups <= MOST_FAULT_GROUPS:
+            raise InvalidParameter(
+                f"{self.groups} groups; {FEWEST_FAULT_GROUPS} to {MOST_FAULT_GROUPS}, or auto, were expected."
+            )
         if not 0 < self.false_alarm_rate < 1:
             raise InvalidParameter(f"A false-alarm rate of {self.false_alarm_rate}; 0 to 1 was expected.")
         if not self.engines or len(set(self.engines)) < len(self.engines):

@@ -10,7 +10,7 @@ from ml.training.card import split_summary
 from ml.training.scene import Measured, Scene
 
 HEARD_PER_GROUP = 2
-REFITTED = (
+REFITTED_NETWORK = (
     "The figures are those of a network that never heard the held-out side. The network that is served was fitted by "
     "the same recipe to all sides."
 )
@@ -35,7 +35,7 @@ def report_facts(
         dataset_summary=summary(scene.dataset),
         split_summary=split_summary(scene.split),
         exemplars=tuple(_exemplars(scene, found)),
-        notes=(*notes, *((REFITTED,) if scene.options.refit else ())),
+        notes=(*notes, *((REFITTED_NETWORK,) if scene.options.refit else ())),
     )
 
 

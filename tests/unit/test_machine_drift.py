@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ml.machines import drift
-from ml.machines.drift import MOST, measure, rank_sum_p_value, side, superiority
+from ml.machines.drift import MOST_SCORES, measure, rank_sum_p_value, side, superiority
 
 MACHINES = 1000
 
@@ -19,9 +19,9 @@ MACHINES = 1000
 def scores(correlation: float, seed: int = 0) -> NDArray[np.float64]:
     """Scores of machines that do not change, ``(machines, recordings)``, each like the one before."""
     random = np.random.default_rng(seed)
-    news = random.normal(size=(MACHINES, 2 * MOST)) * np.sqrt(1 - correlation**2)
-    found = random.normal(size=(MACHINES, 2 * MOST))
-    for number in range(1, 2 * MOST):
+    news = random.normal(size=(MACHINES, 2 * MOST_SCORES)) * np.sqrt(1 - correlation**2)
+    found = random.normal(size=(MACHINES, 2 * MOST_SCORES))
+    for number in range(1, 2 * MOST_SCORES):
         found[:, number] = correlation * found[:, number - 1] + news[:, number]
     return found
 
