@@ -1,6 +1,6 @@
 """What uploads are answered with: names, units, ranges and examples."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
@@ -8,7 +8,8 @@ from api.schemas import AnsweringModel, Problem, Share, Wire
 from ml.audio import Quality
 from ml.labels import ClassLabel
 from ml.novelty import Departure, Nearest, Reasons, Unusable
-from ml.predictor import Band, Verdict, Window
+from ml.novelty.usable import Why
+from ml.predictor import Band, Verdict, VerdictWord, Window
 
 
 def _rounded(digits: int) -> AfterValidator:
@@ -128,13 +129,10 @@ class RecordingQuality(Wire):
         )
 
 
-UnusableWhy = Literal["silence", "too_quiet", "clipped", "band_limited", "too_short", "foreign"]
-
-
 class Unjudged(Wire):
     """Why a recording cannot be judged."""
 
-    why: UnusableWhy = Field(examples=["clipped"])
+    why: Why = Field(examples=["clipped"])
     detail: str = Field(examples=["4.2% of its samples are at full scale; at most 1.0% can be judged: turn it down."])
     """What was found and what was expected."""
 
@@ -227,7 +225,7 @@ class NamingFacts(Wire):
 class PredictResponse(Wire):
     """Everything that was heard in one recording."""
 
-    verdict: Literal["normal", "anomalous", "unusable"] = Field(examples=["anomalous"])
+    verdict: VerdictWord = Field(examples=["anomalous"])
     """To be looked at first. `unusable` where the recording cannot be judged, as `unusable` and `message` say: `label`,
     `score`, `timeline`, `classes` and `novelty` are then what was measured in it, and no verdict on the machine."""
     message: str = Field(examples=["Component is imbalanced"])

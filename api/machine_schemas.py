@@ -1,6 +1,6 @@
 """What goes over the wire about machines: names, units, ranges and examples."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -18,12 +18,15 @@ from ml.machines import (
     Summary,
     VersionRecord,
 )
+from ml.machines.alarms import State
+from ml.machines.drift import DriftState
+from ml.predictor import VerdictWord
 
 MAX_NOTE = 500
 MachineId = Annotated[
     str, Field(min_length=1, max_length=MAX_MACHINE_ID, pattern=MACHINE_ID_PATTERN, examples=["fan-3"])
 ]
-MachineState = Annotated[Literal["normal", "alarm", "acknowledged", "unheard"], Field(examples=["alarm"])]
+MachineState = Annotated[State, Field(examples=["alarm"])]
 
 
 class AlarmRule(Wire):
@@ -91,7 +94,7 @@ class MachineAlarm(Wire):
 class ScoreDrift(Wire):
     """The recent scores of one version at one machine beside the first it gave: Wilcoxon's rank sum of block means."""
 
-    state: Literal["too_few", "steady", "drifting"] = Field(examples=["steady"])
+    state: DriftState = Field(examples=["steady"])
     """`drifting` takes a p-value below 0.01 and an effect of at least 0.75 or at most 0.25; `too_few` is below 50 on
     each side. It says that scores have moved, never why: a fault, the microphone, the load and the season all can."""
     reference_n: int = Field(ge=0, examples=[100])
@@ -211,7 +214,7 @@ class MachineObservation(Wire):
     version: Version
     threshold_revision: int = Field(ge=1, examples=[1])
     """Which revision of that model's threshold."""
-    verdict: Literal["normal", "anomalous", "unusable"] = Field(examples=["anomalous"])
+    verdict: VerdictWord = Field(examples=["anomalous"])
     """`unusable` where the recording could not be judged: it counts for nothing here."""
     label: str = Field(examples=["imbalance"])
     """Name of the class that was heard."""

@@ -46,6 +46,8 @@ from ml.network import Network
 from ml.novelty import Heard, Novelty, Reasons, Unusable
 from ml.thresholds import p_value
 
+VerdictWord = Literal["normal", "anomalous", "unusable"]
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -106,7 +108,7 @@ class Verdict:
     decision_revision: int
 
     @property
-    def word(self) -> Literal["normal", "anomalous", "unusable"]:
+    def word(self) -> VerdictWord:
         """The verdict in a word."""
         if self.unusable is not None:
             return "unusable"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -19,7 +19,7 @@ from ml.dataset.named import Item
 from ml.errors import AudioError, DatasetEmpty, DatasetError
 from ml.native import notes_held_back, reuse_memory
 from ml.parallel import ordered_map
-from ml.predictor import Predictor, Verdict
+from ml.predictor import Predictor, Verdict, VerdictWord
 from ml.progress import Report, silent
 
 MISSING, UNREADABLE = "file_missing", "file_unreadable"
@@ -52,7 +52,7 @@ class Row:
     machine: str | None = None
     machine_id: str | None = None
     truth: Label | None = None
-    verdict: Literal["normal", "anomalous", "unusable"] | None = None
+    verdict: VerdictWord | None = None
     label: str | None = None
     message: str | None = None
     score: float | None = None

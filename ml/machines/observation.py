@@ -2,12 +2,11 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
-from ml.predictor import Verdict
+from ml.predictor import Verdict, VerdictWord
 from ml.revisions import now
 
-Word = Literal["normal", "anomalous", "unusable"]
 MAX_MACHINE_ID = 64
 # A name, or the kind of machine and its id as datasets have them (``fan/id_00``); as JSON Schema knows it too.
 MACHINE_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$"
@@ -51,7 +50,7 @@ class Observation:
     threshold_revision: int
     score: float
     threshold: float
-    verdict: Word
+    verdict: VerdictWord
     label: str
     also_called: str | None = None
 

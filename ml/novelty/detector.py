@@ -13,8 +13,6 @@ that is named, with whichever known machine it is most like.
 
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +30,7 @@ from ml.novelty.guard import Guard
 from ml.novelty.heard import Heard, hear
 from ml.novelty.reference import Reasons, Reference
 from ml.novelty.usable import Unusable, foreign, unusable
+from ml.zips import UNREADABLE_ZIP
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +195,8 @@ class Detector:
             detector.reasons(silent, detector.measure(silent), None)
             detector.foreign([silent], detector.machines[-1])
         except (
+            *UNREADABLE_ZIP,
             AttributeError,
-            EOFError,
-            RuntimeError,
-            zlib.error,
             ValueError,
             KeyError,
             TypeError,
@@ -207,7 +204,6 @@ class Detector:
             OSError,
             SpecError,
             InvalidParameter,
-            zipfile.BadZipFile,
         ) as error:
             raise BundleDamaged(f"The detector cannot be read: {error}") from error
         return detector

@@ -18,12 +18,12 @@ import pytest
 
 from ml.errors import MachineNotFound, MachinesUnavailable, NothingToAcknowledge, SignalMLError, StorageFull
 from ml.machines import Acknowledgement, Ledger, Observation, Rule
-from ml.machines.observation import Word
 from ml.machines.recording import ALARMS_KEPT, OBSERVATIONS_KEPT, UNUSABLE_KEPT, VERSIONS_KEPT
+from ml.predictor import VerdictWord
 from ml.revisions import now
 
 FILE = "machines/health.sqlite3"
-WORDS: dict[str, Word] = {".": "normal", "!": "anomalous", "?": "unusable"}
+WORDS: dict[str, VerdictWord] = {".": "normal", "!": "anomalous", "?": "unusable"}
 SEEN = Acknowledgement("2026-11-24T20:01:00.000+00:00", "Ana", "control-room", "Bearing ordered")
 
 
