@@ -94,7 +94,7 @@ def print_comparison(comparison: "Comparison") -> None:
         print_table(_table(rows), "")
         typer.echo()
     if comparison.rejections:
-        typer.echo("Sounds that are no machine, and the share of them that raises an alarm:")
+        typer.echo("Sounds that are no machine, and the share of them that does not pass for a healthy one:")
         print_table(_rejections(comparison.rejections), "")
         typer.echo()
     if comparison.refusals:
@@ -122,9 +122,10 @@ def _table(rows: "Sequence[Row]") -> Table:
 def _rejections(rejections: "Sequence[Rejection]") -> Table:
     from ml.novelty.comparison import STATED
 
-    table = Table("learned from", "engines", "sounds", *(f"rejected at {rate:.0%}" for rate in STATED), box=None)
+    heads = [f"{what} at {rate:.0%}" for what in ("rejected", "by an alarm") for rate in STATED]
+    table = Table("learned from", "engines", "sounds", *heads, box=None)
     for each in rejections:
-        table.add_row(each.bench, each.contender, str(each.n), *map(_shown, each.rejected))
+        table.add_row(each.bench, each.contender, str(each.n), *map(_shown, (*each.rejected, *each.alarmed)))
     return table
 
 

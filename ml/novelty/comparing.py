@@ -228,8 +228,15 @@ def _rejected(
     thresholds = np.array(
         [[threshold_at(detector.calibration.unnamed, rate) for rate in STATED] for detector in detectors]
     )
-    above = (scores[:, :, None] > thresholds[:, None]).mean(axis=0)
-    return Rejection(contender=name, bench=bench.name, n=len(sounds), rejected=shares(above, seed))
+    above = scores[:, :, None] > thresholds[:, None]
+    foreign = np.array([[detector.foreign(sound) is not None for sound in sounds] for detector in detectors])
+    return Rejection(
+        contender=name,
+        bench=bench.name,
+        n=len(sounds),
+        alarmed=shares(above.mean(axis=0), seed),
+        rejected=shares((above | foreign[:, :, None]).mean(axis=0), seed),
+    )
 
 
 def _refused(bench: Bench, detectors: Sequence[Detector], heard: _Sounds, seed: int) -> Iterator[Refusal]:

@@ -82,12 +82,14 @@ class Rejection:
         contender: its engines.
         bench: what its detectors had learned to know.
         n: how many sounds; each is tried by each fold's detector and counted once.
-        rejected: share of them above the threshold, for each of :data:`STATED`, no machine being named.
+        alarmed: share of them above the threshold, for each of :data:`STATED`, no machine being named.
+        rejected: share of them that is above it or not judged: all but what passes for a healthy machine.
     """
 
     contender: str
     bench: str
     n: int
+    alarmed: tuple[Estimate, ...]
     rejected: tuple[Estimate, ...]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ml.audio import decode
 from ml.dataset import Dataset, index
 from ml.errors import DatasetEmpty, InvalidParameter
 from ml.evaluation import Estimate
@@ -30,19 +31,24 @@ def fans(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def no_machines(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three sounds that no fan makes."""
+def no_machines(fans: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three sounds that no fan makes, and a healthy one that is switched on and off."""
     folder = tmp_path_factory.mktemp("sounds")
     for number in range(3):
         tone = sounds.sine(500.0 * (number + 1), 16_000, 16_000, 0.3)
         (folder / f"{number}.wav").write_bytes(sounds.recording(tone))
+    healthy = next(entry for entry in fans.entries if entry.label == "normal")
+    recording = decode(fans.file(healthy))
+    seconds = np.arange(len(recording.samples)) / recording.sample_rate_hz
+    switched = recording.samples * (0.05 + (seconds % 1 < 0.5))
+    (folder / "switched.wav").write_bytes(sounds.recording(switched[:, None], "float32", recording.sample_rate_hz))
     return folder
 
 
 @pytest.fixture(scope="module")
 def compared(fans: Dataset, no_machines: Path) -> Comparison:
     """The fans, by two engines beside the default and the bar."""
-    engines = ("distance", "distance+fluctuation")
+    engines = ("distance", "distance+fluctuation", "spectrum-gaussian")
     return compare(fans, engines, out_of_domain=no_machines, processes=1)
 
 
@@ -65,7 +71,7 @@ def naive_auc(tried: tuple[Tried, ...]) -> float:
 
 def test_every_contender_stands_in_every_slice(compared: Comparison) -> None:
     """The default first, the bar last; a row for the kind of machine, and one for each machine of it."""
-    assert compared.contenders == (BEST, "distance", "distance+fluctuation", BAR)
+    assert compared.contenders == (BEST, "distance", "distance+fluctuation", "spectrum-gaussian", BAR)
     names = ["fan at 6 dB", "fan/id_00 at 6 dB", "fan/id_01 at 6 dB"]
     assert [(each.name, each.contender) for each in compared.rows] == list(product(names, compared.contenders))
     for each in compared.rows:
@@ -126,16 +132,24 @@ def test_recordings_are_tried_louder_or_softer(compared: Comparison, fans: Datas
 
 
 def test_sounds_that_are_no_machine_are_counted(compared: Comparison) -> None:
-    """Pure tones are rejected by the default, every one of the three."""
+    """All are rejected by the default, the three pure tones by an alarm."""
     rejections = {each.contender: each for each in compared.rejections}
     assert set(rejections) == set(compared.contenders)
-    assert {each.n for each in rejections.values()} == {3}
+    assert {each.n for each in rejections.values()} == {4}
     assert rejections[BEST].rejected[0].value == 1
+    assert rejections[BEST].alarmed[0].value >= 0.75
+
+
+def test_what_is_not_judged_is_rejected_too(compared: Comparison) -> None:
+    """A fan that is switched on and off raises no alarm of an engine that hears no movement; the guard hears it."""
+    (rejection,) = (each for each in compared.rejections if each.contender == "spectrum-gaussian")
+    assert rejection.rejected[0].value == 1
+    assert rejection.alarmed[0].value == 0.75
 
 
 def test_what_is_not_judged_is_counted(compared: Comparison) -> None:
-    """Of healthy, of faulty recordings and of other sounds, each once: twelve, twelve and three."""
-    assert [(each.what, each.n) for each in compared.refusals] == [("normal", 12), ("abnormal", 12), ("no machine", 3)]
+    """Of healthy, of faulty recordings and of other sounds, each once: twelve, twelve and four."""
+    assert [(each.what, each.n) for each in compared.refusals] == [("normal", 12), ("abnormal", 12), ("no machine", 4)]
     for each in compared.refusals:
         assert each.refused.value is not None
         assert 0 <= each.refused.value <= 1
