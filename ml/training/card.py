@@ -42,7 +42,7 @@ def card_of(scene: Scene, found: Measured, notes: Sequence[str], seconds: float)
             "seconds": round(seconds, 1),
         },
         "detector": None if found.detector is None else detector_facts(found.detector),
-        "metrics": figures_in_short(found.evaluation),
+        "metrics": figures_in_short(found.tested.evaluation),
         "libraries": library_versions(),
         "limits": NETWORK_LIMITS,
     }

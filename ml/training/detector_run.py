@@ -9,7 +9,6 @@ from typing import Any
 from ml.aside import full_disk_named
 from ml.bundle import Bundle, Content, GoldenClip
 from ml.dataset import NORMAL, Dataset, Split, summary
-from ml.evaluation import Evaluation, Judged, evaluate, judge
 from ml.golden import golden_clip
 from ml.labels import DETECTOR_LABELS
 from ml.novelty import Detector
@@ -17,15 +16,24 @@ from ml.predictor import Predictor
 from ml.progress import Progress, Report
 from ml.publishing import publish
 from ml.registry import Registry
-from ml.reports import ReportFacts, write_report
+from ml.reports import ReportFacts
 from ml.thresholds import at_rate
 from ml.training import records
 from ml.training.card import dataset_facts, detector_facts, figures_in_short, library_versions, split_summary
 from ml.training.detecting import Detecting, counted, split_healthy
 from ml.training.hearing import spec_for
-from ml.training.options import GAIN_DB, Options
-from ml.training.trained import KEPT, LAST_STEP, RECORDS, Trained, found_again, made_from, work_folder
-from ml.training.verdicts import write_verdicts
+from ml.training.options import Options
+from ml.training.tested import Tested
+from ml.training.trained import (
+    KEPT,
+    LAST_STEP,
+    RECORDS,
+    Trained,
+    found_again,
+    made_from,
+    work_folder,
+    write_records,
+)
 
 DETECTOR_LIMITS = (
     "It knows how its machines sound when they are healthy, as they were when it learned them. A machine that was "
@@ -42,9 +50,7 @@ class _Measured:
     """A detector, and what it is worth on recordings it has not learned from."""
 
     detector: Detector
-    evaluation: Evaluation
-    judged: tuple[Judged, ...]
-    gain_judged: tuple[Judged, ...]
+    tested: Tested
 
 
 def run_detector(
@@ -63,7 +69,7 @@ def run_detector(
         found = _measure(making, sides)
         version = _published(making, sides, found, facts, work, home, notes, started)
         folder = records.keep(work / RECORDS, home, version)
-    return Trained(version, found.evaluation, folder, sides, found.judged, found.gain_judged)
+    return Trained.of(version, folder, sides, found.tested)
 
 
 def _measure(making: Detecting, sides: Split) -> _Measured:
@@ -73,26 +79,9 @@ def _measure(making: Detecting, sides: Split) -> _Measured:
     decision = at_rate(detector.calibration, options.false_alarm_rate).decision
     content = Content(making.spec, DETECTOR_LABELS, decision, {}, None, GoldenClip(golden_clip(), ()), detector)
     predictor = Predictor(Bundle("candidate", "", content))
-    judged, gained = (
-        judge(
-            predictor,
-            making.dataset,
-            sides.test,
-            gain_db=gain_db,
-            seed=options.seed,
-            processes=making.processes,
-            report=making.report,
-        )
-        for gain_db in (0.0, GAIN_DB)
+    return _Measured(
+        detector, Tested.of(predictor, making.dataset, sides.test, options, making.processes, making.report)
     )
-    evaluation = evaluate(
-        judged,
-        gain_judged=gained,
-        threshold=decision.threshold,
-        classes=[label.name for label in DETECTOR_LABELS.classes],
-        seed=options.seed,
-    )
-    return _Measured(detector, evaluation, judged, gained)
 
 
 def _published(
@@ -113,27 +102,21 @@ def _published(
     card = _card(making, sides, found, detector, notes, time.monotonic() - started)
     making.report(Progress(LAST_STEP, 0, 1))
 
-    def write_records(version: str) -> None:
+    def before_add(version: str) -> None:
         """Whatever may fail or be cancelled comes before the version is there; only renames come after."""
-        aside = work / RECORDS
-        aside.mkdir(exist_ok=True)
-        healthy = [entry for entry in sides.test if entry.label == NORMAL]
-        records.write_split(aside, sides, learned=healthy if options.refit else ())
-        records.write_evaluation(aside, found.evaluation)
-        records.write_made_from(aside, facts)
-        write_verdicts(aside, found.judged, found.gain_judged)
         shown = ReportFacts(
             version=version,
             card=card,
             labels=DETECTOR_LABELS,
             decision=decision,
             spec=detector.spec,
-            evaluation=found.evaluation,
+            evaluation=found.tested.evaluation,
             dataset_summary=summary(making.dataset),
             split_summary=card["split"],
             notes=(*notes, *((REFITTED_DETECTOR,) if options.refit else ())),
         )
-        write_report(aside / records.REPORT, shown)
+        healthy = [entry for entry in sides.test if entry.label == NORMAL]
+        write_records(work, sides, found.tested, facts, shown, learned=healthy if options.refit else ())
         making.report(Progress(LAST_STEP, 1, 1, version))
 
     return publish(
@@ -145,7 +128,7 @@ def _published(
         card=card,
         registry=Registry(home),
         detector=detector,
-        before_add=write_records,
+        before_add=before_add,
     )
 
 
@@ -159,7 +142,7 @@ def _card(
         "split": split_summary(sides),
         "detector": detector_facts(detector)
         | {"healthy": counted([entry for _, entry in sides.sides()]), "seconds": round(seconds, 1)},
-        "metrics": figures_in_short(found.evaluation),
+        "metrics": figures_in_short(found.tested.evaluation),
         "libraries": library_versions(),
         "limits": DETECTOR_LIMITS,
     }

@@ -27,7 +27,7 @@ def report_facts(
         labels=classes.labels,
         decision=found.decision,
         spec=spec,
-        evaluation=found.evaluation,
+        evaluation=found.tested.evaluation,
         groups=classes.groups,
         agreement=classes.agreement,
         history=found.fitted.history,
@@ -41,7 +41,7 @@ def report_facts(
 
 def _exemplars(scene: Scene, found: Measured) -> Iterator[Exemplar]:
     """One healthy recording of the middle, and the clearest of each group or, without groups, of each class."""
-    healthy = sorted((each for each in found.judged if each.entry.label == NORMAL), key=lambda each: each.score)
+    healthy = sorted((each for each in found.tested.judged if each.entry.label == NORMAL), key=lambda each: each.score)
     if healthy:
         yield _heard(scene, "healthy", healthy[len(healthy) // 2])
     groups = scene.classes.groups
@@ -52,7 +52,7 @@ def _exemplars(scene: Scene, found: Measured) -> Iterator[Exemplar]:
                 yield _exemplar(scene, name, entry, f"{distance:.2f} from the centroid")
         return
     for label in scene.classes.labels.classes[1:]:
-        right = [each for each in found.judged if each.truth == label.name and each.anomaly]
+        right = [each for each in found.tested.judged if each.truth == label.name and each.anomaly]
         for each in sorted(right, key=lambda each: -each.score)[:HEARD_PER_GROUP]:
             yield _heard(scene, label.name, each)
 

@@ -16,7 +16,6 @@ from ml.bundle import Bundle, Content, Decision, GoldenClip, Naming
 from ml.dataset import NORMAL, Dataset, Entry, Split, index, split
 from ml.dataset.names import features_folder, index_cache
 from ml.errors import MissingExtra
-from ml.evaluation import evaluate
 from ml.feature_store import Features, FeatureStore
 from ml.features import FeatureSpec
 from ml.golden import golden_clip
@@ -25,7 +24,6 @@ from ml.predictor import Predictor
 from ml.progress import Progress, Report, cancellable, silent
 from ml.publishing import publish
 from ml.registry import Registry
-from ml.reports import write_report
 from ml.thresholds import at_rate
 from ml.training import records
 from ml.training.card import card_of
@@ -33,11 +31,19 @@ from ml.training.classes import classes_for, require_both, require_names
 from ml.training.deciding import EVEN, measured, threshold_from
 from ml.training.detector_run import run_detector
 from ml.training.hearing import spec_for
-from ml.training.options import GAIN_DB, Options
+from ml.training.options import Options
 from ml.training.report import report_facts
 from ml.training.scene import Measured, Scene
-from ml.training.trained import KEPT, LAST_STEP, RECORDS, Trained, found_again, made_from, work_folder
-from ml.training.verdicts import write_verdicts
+from ml.training.trained import (
+    KEPT,
+    LAST_STEP,
+    RECORDS,
+    Trained,
+    found_again,
+    made_from,
+    work_folder,
+    write_records,
+)
 
 if TYPE_CHECKING:
     from ml.classifier.fitting import Fitted
@@ -99,7 +105,7 @@ def run(
         found = _measure(scene)
         version = _published(scene, found, facts, home, notes, started)
         folder = records.keep(work / RECORDS, home, version)
-    return Trained(version, found.evaluation, folder, sides, found.judged, found.gain_judged)
+    return Trained.of(version, folder, sides, found.tested)
 
 
 def require_packages() -> None:
@@ -144,23 +150,16 @@ def _measure(scene: Scene) -> Measured:
         report=scene.report,
     )
     predictor = _candidate(scene, fitted, Decision(EVEN, None, ""))
-    validated = scene.judge(predictor, [entry for entry in split.validation if entry.label == NORMAL], 0.0)
+    validated = scene.judge(predictor, [entry for entry in split.validation if entry.label == NORMAL])
     threshold, basis = threshold_from([each.score for each in validated], options.false_alarm_rate)
     learned, own = (*split.train, *split.validation), Decision(threshold, None, basis)
     detector = scene.detector(learned)
     predictor = _candidate(scene, fitted, *_decisions(scene, own, detector, learned), detector)
-    judged, gained = (scene.judge(predictor, split.test, gain_db) for gain_db in (0.0, GAIN_DB))
-    evaluation = evaluate(
-        judged,
-        gain_judged=gained,
-        threshold=predictor.decision.threshold,
-        classes=predictor.answers,
-        seed=options.seed,
-    )
-    healthy = [each.score for each in judged if each.entry.label == NORMAL]
+    tested = scene.tested(predictor)
+    healthy = [each.score for each in tested.judged if each.entry.label == NORMAL]
     # Beside a detector these scores are the detector's, and say nothing of the classifier's threshold.
     decision = measured(threshold, basis, healthy) if detector is None else own
-    return Measured(fitted, decision, evaluation, judged, gained, detector)
+    return Measured(fitted, decision, tested, detector)
 
 
 def _decisions(
@@ -217,15 +216,11 @@ def _published(
     card = card_of(scene, found, notes, time.monotonic() - started)
     scene.report(Progress(LAST_STEP, 0, 1))
 
-    def write_records(version: str) -> None:
+    def before_add(version: str) -> None:
         """Whatever may fail or be cancelled comes before the version is there; only renames come after."""
-        aside = scene.work / RECORDS
-        aside.mkdir(exist_ok=True)
-        records.write_split(aside, scene.split, learned=scene.split.test if scene.options.refit else ())
-        records.write_evaluation(aside, found.evaluation)
-        records.write_made_from(aside, facts)
-        write_verdicts(aside, found.judged, found.gain_judged)
-        write_report(aside / records.REPORT, report_facts(scene, found, version, card, notes))
+        shown = report_facts(scene, found, version, card, notes)
+        then_learned = split.test if scene.options.refit else ()
+        write_records(scene.work, split, found.tested, facts, shown, learned=then_learned)
         scene.report(Progress(LAST_STEP, 1, 1, version))
 
     return publish(
@@ -238,5 +233,5 @@ def _published(
         registry=Registry(home),
         detector=detector,
         naming=naming,
-        before_add=write_records,
+        before_add=before_add,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ml.bundle import Decision
 from ml.dataset import Dataset, Entry, Split
-from ml.evaluation import Evaluation, Judged, judge
+from ml.evaluation import Judged, judge
 from ml.feature_store import Features
 from ml.novelty import Detector
 from ml.predictor import Predictor
@@ -16,6 +16,7 @@ from ml.training.classes import Classes
 from ml.training.clips import clips_of
 from ml.training.detecting import Detecting
 from ml.training.options import Options
+from ml.training.tested import Tested
 
 if TYPE_CHECKING:
     from ml.classifier.fitting import Fitted
@@ -57,17 +58,13 @@ class Scene:
         """What its detector is made of."""
         return Detecting(self.dataset, self.features.spec, self.options, self.processes, self.report)
 
-    def judge(self, predictor: Predictor, entries: Sequence[Entry], gain_db: float) -> tuple[Judged, ...]:
-        """Verdicts on some recordings, each moved by a random gain if there is one."""
-        return judge(
-            predictor,
-            self.dataset,
-            entries,
-            gain_db=gain_db,
-            seed=self.options.seed,
-            processes=self.processes,
-            report=self.report,
-        )
+    def judge(self, predictor: Predictor, entries: Sequence[Entry]) -> tuple[Judged, ...]:
+        """Verdicts on some recordings."""
+        return judge(predictor, self.dataset, entries, processes=self.processes, report=self.report)
+
+    def tested(self, predictor: Predictor) -> Tested:
+        """Verdicts on the test side."""
+        return Tested.of(predictor, self.dataset, self.split.test, self.options, self.processes, self.report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +74,12 @@ class Measured:
     Attributes:
         fitted: to the training side.
         decision: its threshold.
-        evaluation: on the test side.
-        judged: the verdicts there.
-        gain_judged: the same with a random gain on each recording.
+        tested: on the test side.
         detector: of the healthy recordings of the training and validation sides, where one was asked for; then
             ``decision`` is the classifier's own.
     """
 
     fitted: "Fitted"
     decision: Decision
-    evaluation: Evaluation
-    judged: tuple[Judged, ...]
-    gain_judged: tuple[Judged, ...]
+    tested: Tested
     detector: Detector | None

@@ -3,23 +3,25 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from ml.dataset import Dataset, Split
+from ml.dataset import Dataset, Entry, Split
 from ml.errors import ModelError
 from ml.evaluation import Evaluation, Judged
 from ml.features import FeatureSpec
 from ml.files import locked, to_json
 from ml.registry import Registry
+from ml.reports import ReportFacts, write_report
 from ml.training import records
 from ml.training.card import library_versions
 from ml.training.options import Options
-from ml.training.verdicts import verdicts_of
+from ml.training.tested import Tested
+from ml.training.verdicts import verdicts_of, write_verdicts
 
 RECORDS, LAST_STEP = "records", "model and report"
 KEPT = "no model was made, and the next run goes on from what is there"
@@ -44,6 +46,11 @@ class Trained:
     split: Split
     judged: tuple[Judged, ...]
     gain_judged: tuple[Judged, ...]
+
+    @classmethod
+    def of(cls, version: str, folder: Path, split: Split, tested: Tested) -> Self:
+        """A training that has come to its end, with its records in a folder."""
+        return cls(version, tested.evaluation, folder, split, tested.judged, tested.gain_judged)
 
 
 def made_from(dataset: Dataset, spec: FeatureSpec, options: Options) -> dict[str, Any]:
@@ -71,6 +78,34 @@ def found_again(home: Path, facts: Mapping[str, Any], split: Split) -> Trained |
                 registry.read(candidate)
                 return Trained(candidate, evaluation, records.folder_of(home, candidate), split, judged, gained)
     return None
+
+
+def write_records(
+    work: Path,
+    split: Split,
+    tested: Tested,
+    facts: Mapping[str, Any],
+    shown: ReportFacts,
+    *,
+    learned: Collection[Entry],
+) -> None:
+    """All that is kept of a training, in its work folder until the version is there.
+
+    Args:
+        work: the folder.
+        split: the sides.
+        tested: what was said of the test side.
+        facts: what the training was made from.
+        shown: what the report shows.
+        learned: recordings of the test side that were learned from after they had been judged.
+    """
+    folder = work / RECORDS
+    folder.mkdir(exist_ok=True)
+    records.write_split(folder, split, learned=learned)
+    records.write_evaluation(folder, tested.evaluation)
+    records.write_made_from(folder, facts)
+    write_verdicts(folder, tested.judged, tested.gain_judged)
+    write_report(folder / records.REPORT, shown)
 
 
 @contextmanager

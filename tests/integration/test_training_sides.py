@@ -4,7 +4,6 @@ import csv
 import errno
 import os
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,7 +155,7 @@ def test_a_report_that_cannot_be_written_leaves_no_version(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(sys.modules["ml.training.run"], "write_report", full)  # the package's run is the function
+    monkeypatch.setattr("ml.training.trained.write_report", full)
     with pytest.raises((OSError, SignalMLError)):
         trained(short, tmp_path, refit=False, epochs=1)
     assert (versions(tmp_path), kept(tmp_path)) == ([], [])

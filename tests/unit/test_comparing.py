@@ -14,7 +14,7 @@ from ml.evaluation.comparison import compare
 from ml.registry import Registry
 from ml.training import Options, Trained, records
 from ml.training.comparing import Comparison, compare_with_champion
-from ml.training.run import GAIN_DB
+from ml.training.options import GAIN_DB
 from ml.training.verdicts import verdicts_of, write_verdicts
 from tests import sounds
 from tests.unit.judgements import CLASSES, verdict

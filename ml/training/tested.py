@@ -1,0 +1,47 @@
+"""What a candidate says of recordings it has not learned from, and what that is worth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from ml.dataset import Dataset, Entry
+from ml.evaluation import Evaluation, Judged, evaluate, judge
+from ml.predictor import Predictor
+from ml.progress import Report
+from ml.training.options import GAIN_DB, Options
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """Verdicts on the test side.
+
+    Attributes:
+        evaluation: their figures.
+        judged: the verdicts.
+        gain_judged: the same with a random gain on each recording.
+    """
+
+    evaluation: Evaluation
+    judged: tuple[Judged, ...]
+    gain_judged: tuple[Judged, ...]
+
+    @classmethod
+    def of(
+        cls,
+        predictor: Predictor,
+        dataset: Dataset,
+        entries: Sequence[Entry],
+        options: Options,
+        processes: int | None,
+        report: Report,
+    ) -> Self:
+        """Let a candidate judge recordings of a dataset, as they are and with a random gain on each."""
+        judged, gained = (
+            judge(predictor, dataset, entries, gain_db=gain_db, seed=options.seed, processes=processes, report=report)
+            for gain_db in (0.0, GAIN_DB)
+        )
+        threshold = predictor.decision.threshold
+        evaluation = evaluate(
+            judged, gain_judged=gained, threshold=threshold, classes=predictor.answers, seed=options.seed
+        )
+        return cls(evaluation, judged, gained)
