@@ -13,7 +13,7 @@ from ml.dataset import NORMAL, Dataset, Entry
 from ml.errors import AudioError
 from ml.labels import Labels
 from ml.parallel import ordered_map
-from ml.predictor import Predictor, Window
+from ml.predictor import Predictor, Verdict
 from ml.progress import Report, silent
 from ml.scoring import Portable
 
@@ -28,11 +28,12 @@ class Judged:
     Attributes:
         entry: the recording.
         score: 0 to 1, higher is more anomalous.
-        anomaly: whether the score is above the bundle's threshold.
+        anomaly: whether the verdict is ``anomalous``: what is ``unusable`` raises no alarm.
         probabilities: of the most anomalous window, in the order of the classes.
         predicted: name of the class that the verdict names: the most probable fault where ``anomaly``, otherwise the
             most probable healthy class.
-        truth: name of the class that it belongs to; None where the model has no class for it.
+        truth: name of the class that it belongs to; None where the model has no class for it, or does not judge it.
+        unusable: whether the model does not judge it. What it would have been taken for is of no account then.
     """
 
     entry: Entry
@@ -41,6 +42,7 @@ class Judged:
     probabilities: tuple[float, ...]
     predicted: str
     truth: str | None
+    unusable: bool = False
 
 
 def judge(
@@ -89,9 +91,14 @@ def judge(
     with threadpool_limits(1):
         verdicts = list(ordered_map(hear, works, step="judging", processes=processes, report=report))
     return tuple(
-        Judged(entry, worst.score, worst.anomaly, worst.probabilities, worst.label.name, truth(entry))
-        for entry, worst in zip(entries, verdicts, strict=True)
+        _judged(entry, said, None if said.unusable else truth(entry))
+        for entry, said in zip(entries, verdicts, strict=True)
     )
+
+
+def _judged(entry: Entry, said: Verdict, truth: str | None) -> Judged:
+    worst, unusable = said.worst, said.unusable is not None
+    return Judged(entry, worst.score, said.word == "anomalous", worst.probabilities, worst.label.name, truth, unusable)
 
 
 class _Work(NamedTuple):
@@ -103,14 +110,14 @@ class _Work(NamedTuple):
     gain_db: float
 
 
-def _heard(model: Portable, work: _Work) -> Window:
+def _heard(model: Portable, work: _Work) -> Verdict:
     try:
         recording = model.decode(work.file)
     except AudioError as error:
         raise type(error)(f"{work.name}: {error}") from error
     if work.gain_db:
         recording = replace(recording, samples=recording.samples * np.float32(10 ** (work.gain_db / 20)))
-    return model.predictor.predict(recording, work.machine).worst
+    return model.predictor.predict(recording, work.machine)
 
 
 def gain_of(entry: Entry, most_db: float, seed: int) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from ml.dataset import ABNORMAL, NORMAL
 from ml.evaluation.intervals import DRAWS, FEWEST_GROUPS
 from ml.evaluation.judging import Judged
 from ml.evaluation.results import Estimate, Slice
@@ -19,7 +20,13 @@ def notes(judged: Sequence[Judged], slices: Sequence[Slice], classes: Sequence[s
         slices: what was found, the pooled one first.
         classes: the names of the model's classes.
     """
-    return (*_intervals(slices), *_classes(judged, slices[0], classes), *_controls(slices), *_pooling(judged, slices))
+    return (
+        *_intervals(slices),
+        *_unusable(judged),
+        *_classes(judged, slices[0], classes),
+        *_controls(slices),
+        *_pooling(judged, slices),
+    )
 
 
 def _intervals(slices: Sequence[Slice]) -> Iterator[str]:
@@ -44,7 +51,18 @@ def _intervals(slices: Sequence[Slice]) -> Iterator[str]:
         )
 
 
+def _unusable(judged: Sequence[Judged]) -> Iterator[str]:
+    of = {label: sum(each.unusable for each in judged if each.entry.label == label) for label in (NORMAL, ABNORMAL)}
+    if any(of.values()):
+        yield (
+            f"The model does not judge {of[NORMAL]} of the normal and {of[ABNORMAL]} of the abnormal recordings: they "
+            "raise no alarm, true or false; their scores count in AUC and pAUC, and they are in no accuracy, F1 and "
+            "confusion."
+        )
+
+
 def _classes(judged: Sequence[Judged], pooled: Slice, classes: Sequence[str]) -> Iterator[str]:
+    judged = [each for each in judged if not each.unusable]
     truths = [each.truth for each in judged if each.truth in classes]
     if not (pooled.normal and pooled.abnormal):
         there = "normal" if pooled.normal else "abnormal"

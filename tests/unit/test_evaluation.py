@@ -18,6 +18,7 @@ from ml.evaluation.judging import gain_of
 from ml.labels import ORIGINAL_LABELS, ClassLabel, Labels
 from ml.registry import Registry
 from tests import sounds
+from tests.unit import detectors
 from tests.unit.judgements import CLASSES, drawn, entry, judgements, verdict
 
 UNDEFINED = Estimate(None, None, None)
@@ -62,6 +63,16 @@ def test_a_fault_that_the_model_does_not_know_counts_in_detection_alone():
     assert found.pooled.detection_rate.value == pytest.approx(2 / 3)
     assert np.sum(found.confusion) == 3
     assert noted(found, "2 recordings", "not in accuracy")
+
+
+def test_a_recording_that_is_not_judged_raises_no_alarm():
+    """However far from healthy it is; and a note says how many there are."""
+    unjudged = replace(verdict(entry(7, "abnormal"), 0.9), anomaly=False, truth=None, unusable=True)
+    found = evaluated([*judgements([0.1, 0.2], [0.9]), unjudged])
+    assert found.pooled.detection_rate.value == 0.5
+    assert np.sum(found.confusion) == 3
+    assert noted(found, "0 of the normal", "1 of the abnormal")
+    assert not noted(found, "not in accuracy")
 
 
 def test_accuracy_of_one_known_class_is_undefined():
@@ -279,6 +290,18 @@ def test_judging_is_what_the_predictor_says(predictor, dataset):
         worst = predictor.predict(predictor.decode(dataset.file(each.entry).read_bytes())).worst
         assert (each.anomaly, each.predicted) == (worst.anomaly, worst.label.name)
         assert each.score == pytest.approx(worst.score, abs=1e-5)
+
+
+def test_judging_knows_what_is_not_judged(dataset, tmp_path):
+    """As the service answers: a clipped recording is unusable, whatever its score."""
+    file = tmp_path / "fans" / "abnormal" / "0000.wav"
+    loud = np.clip(30 * sounds.fan(3.0, seed=50, blade_hz=90), -1, 1)
+    file.write_bytes(sounds.recording(loud, "float32"))
+    registry = Registry(tmp_path / "home")
+    judged = judge(registry.predictor(detectors.add(registry)), dataset, dataset.entries, processes=1)
+    (clipped,) = (each for each in judged if each.entry.path == "abnormal/0000.wav")
+    assert (clipped.unusable, clipped.anomaly, clipped.truth) == (True, False, None)
+    assert not any(each.unusable for each in judged if each.entry.label == "normal")
 
 
 def test_a_random_gain_hangs_on_the_recording_and_the_seed(predictor, dataset):
