@@ -14,7 +14,7 @@ from queue import Empty, Full, Queue
 from api.observing import Metrics
 from api.settings import Settings
 from ml.errors import SignalMLError
-from ml.machines import Ledger, Observation
+from ml.machines import Ledger, Names, Observation
 from ml.predictor import Verdict
 
 logger = logging.getLogger("signalml.machines")
@@ -44,15 +44,10 @@ class MachineRecorder:
         self._thread = threading.Thread(target=self._run, name="machines", daemon=True)
         self._thread.start()
 
-    def record(self, said: str | None, verdict: Verdict) -> None:
-        """Have a verdict on a named machine recorded; returns at once, whatever becomes of it. Of none, nothing is.
-
-        From any thread.
-        """
-        if said is None:
-            return
+    def record(self, names: Names, verdict: Verdict) -> None:
+        """Have a verdict on a machine recorded; returns at once, whatever becomes of it. From any thread."""
         try:
-            self._line.put_nowait(Observation.of(said, verdict))
+            self._line.put_nowait(Observation.of(names, verdict))
         except Full:
             self._lost(1, "the line is full: the disk is slower than the uploads come")
 

@@ -11,7 +11,6 @@ from typing import TypeVar
 
 from api.errors import Busy, NoModel
 from ml.errors import AliasNotSet, ModelError
-from ml.machines import called
 from ml.predictor import Predictor
 from ml.registry import Registry
 
@@ -47,11 +46,6 @@ class LiveModel:
                 self.failure or "No model is champion yet: import one with  signalml models import FILE --promote"
             )
         return self.current
-
-    def machine(self, said: str) -> str:
-        """The name that the machine of a name is remembered by, as long as this model answers."""
-        detector = None if self.current is None else self.current.bundle.content.detector
-        return called(said, None if detector is None else detector.knows(said))
 
     def refresh(self) -> None:
         """Look at the registry, and swap if the champion or what may change of it has changed. Not for the event loop.

@@ -243,6 +243,10 @@ class Predictor:
         """Decode a recording, listening to the channel that the model listens to."""
         return decode(source, channel=self.bundle.content.spec.channel, limits=limits)
 
+    def knows(self, machine: str | None) -> str | None:
+        """What its detector calls the machine of a name; None where it has none, or that has not learned it."""
+        return None if self._detector is None else self._detector.knows(machine)
+
     def predict(self, recording: Recording, machine: str | None = None, *, reasons: bool = False) -> Verdict:
         """Judge a recording. The same recording always gets the same verdict, to the bit.
 
@@ -256,7 +260,7 @@ class Predictor:
         heard = [clip.heard for clip in clips if clip.heard is not None]
         worst = max(timeline, key=lambda window: (window.anomaly, window.score))
         why = self._reasons(worst, clips[timeline.index(worst)].heard, recording.quality) if reasons else None
-        known = self._detector is not None and self._detector.knows(machine) is not None
+        known = self.knows(machine) is not None
         return Verdict(
             unusable=self._unusable(recording.quality, heard, machine, worst),
             timeline=timeline,

@@ -22,7 +22,7 @@ from api.problems import documented, problem_of
 from api.services import Services
 from api.uploads import FLAC_TYPES, PART, WAV_TYPES, Form, Upload
 from ml.errors import SignalMLError
-from ml.machines import MACHINE_ID_PATTERN, MAX_MACHINE_ID, is_machine_id
+from ml.machines import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Names, is_machine_id
 from ml.predictor import Band, Predictor, Verdict
 
 router = APIRouter(tags=["inference"], dependencies=[CanRead])
@@ -159,7 +159,8 @@ class _Judging:
             recording = self._predictor.decode(self.upload.content, self._limits)
         with self.metrics.stage("predict"):
             verdict = self._predictor.predict(recording, self._machine_id, reasons=self._explain)
-        self._machines.record(self._machine_id, verdict)
+        if self._machine_id is not None:
+            self._machines.record(Names.of(self._machine_id, self._predictor.knows), verdict)
         if not self._explain:
             return verdict, None
         with self.metrics.stage("explain"):

@@ -24,8 +24,8 @@ MachinePath = Annotated[
         min_length=1,
         max_length=MAX_MACHINE_ID,
         pattern=MACHINE_ID_PATTERN,
-        description="As its recordings were uploaded with. Where the detector that answers knows `id_00` as "
-        "`fan/id_00`, either will do; the slash may be sent as it is, or as %2F.",
+        description="As `/v1/machines` lists it. Where the detector that answers knows `id_00` as `fan/id_00`, and "
+        "nothing is remembered under `id_00`, either will do; the slash may be sent as it is, or as %2F.",
         examples=["fan-3"],
     ),
 ]
@@ -101,6 +101,10 @@ def _health(services: Services, machine_id: str, latest: int) -> MachineHealth:
 
 
 def _remembered(ledger: Ledger, services: Services, said: str) -> str:
-    """The name that a machine's record has: as it was said, until the first upload under a model that knows better."""
-    called = services.live.machine(said)
-    return called if ledger.remembers(called) else said
+    """The name that a machine's record has: as it was said, or as the detector that answers calls that machine.
+
+    The first before the second: two records of one machine, until the next upload joins them, can both be had.
+    """
+    model = services.live.current
+    known = None if model is None else model.knows(said)
+    return said if known is None or ledger.remembers(said) else known

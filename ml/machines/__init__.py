@@ -15,7 +15,7 @@ from ml.machines.alarms import Acknowledgement, Alarm, Rule, State
 from ml.machines.drift import Drift
 from ml.machines.health import Health, Summary, VersionRecord
 from ml.machines.ledger import MACHINES_KEPT, Ledger
-from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Observation, called, is_machine_id
+from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Names, Observation, is_machine_id
 
 __all__ = [
     "MACHINES_KEPT",
@@ -26,11 +26,11 @@ __all__ = [
     "Drift",
     "Health",
     "Ledger",
+    "Names",
     "Observation",
     "Rule",
     "State",
     "Summary",
     "VersionRecord",
-    "called",
     "is_machine_id",
 ]

@@ -1,8 +1,9 @@
 """One verdict on one machine, as it is remembered."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from ml.predictor import Verdict, VerdictWord
 from ml.revisions import now
@@ -17,15 +18,31 @@ def is_machine_id(name: str) -> bool:
     return len(name) <= MAX_MACHINE_ID and re.fullmatch(MACHINE_ID_PATTERN, name) is not None
 
 
-def called(said: str, known: str | None) -> str:
-    """The name that a machine is remembered by, whichever of its names was said.
+class Names(NamedTuple):
+    """What a machine is called.
 
-    Args:
-        said: the name that somebody gave.
-        known: what the detector calls the machine of that name; None where it knows none. Datasets may call machines
-            what no address can.
+    Attributes:
+        machine_id: the name that it is remembered by.
+        other: another that means no other machine, under which there may be a record from before; None if it has none.
     """
-    return known if known is not None and is_machine_id(known) else said
+
+    machine_id: str
+    other: str | None
+
+    @classmethod
+    def of(cls, said: str, knows: Callable[[str], str | None]) -> Self:
+        """The names of a machine, whichever of them was said.
+
+        Args:
+            said: the name that somebody gave.
+            knows: what the detector calls the machine of a name; None where it knows none. Datasets may call machines
+                what no address can.
+        """
+        known = knows(said)
+        if known is None or not is_machine_id(known):
+            return cls(said, None)
+        short = known.rpartition("/")[2]
+        return cls(known, short if short != known and knows(short) == known else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +50,7 @@ class Observation:
     """What was said of one recording of a machine.
 
     Attributes:
-        machine_id: which machine, as :func:`called` has it.
+        machine_id: which machine, as :class:`Names` has it.
         at: when it was answered, ISO 8601, UTC; the recording may be older.
         version: the model that answered.
         threshold_revision: of that model's threshold.
@@ -41,7 +58,7 @@ class Observation:
         threshold: the score above which a recording was anomalous then.
         verdict: in a word; ``unusable`` where the recording could not be judged.
         label: name of the class that was heard; of no account, as the score, where the recording could not be judged.
-        also_called: another name that was said for it, under which there may be a record from before; not kept.
+        also_called: its other name; not kept.
     """
 
     machine_id: str
@@ -65,13 +82,11 @@ class Observation:
         return self.verdict != "unusable"
 
     @classmethod
-    def of(cls, said: str, verdict: Verdict) -> Self:
-        """A verdict that has just been given on the machine of that name."""
+    def of(cls, names: Names, verdict: Verdict) -> Self:
+        """A verdict that has just been given on a machine."""
         worst = verdict.worst
-        known = worst.novelty.machine if verdict.machine_known and worst.novelty is not None else None
-        machine_id = called(said, known)
         return cls(
-            machine_id=machine_id,
+            machine_id=names.machine_id,
             at=now(),
             version=verdict.version,
             threshold_revision=verdict.decision_revision,
@@ -79,5 +94,5 @@ class Observation:
             threshold=verdict.threshold,
             verdict=verdict.word,
             label=worst.label.name,
-            also_called=said if said != machine_id else None,
+            also_called=names.other,
         )

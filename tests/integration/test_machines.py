@@ -249,7 +249,8 @@ def test_a_machine_of_two_names_has_one_record(serve: Serve, home: Path, faulty:
     server, whole = serve(home), "fan/id_00"
     classifier = judged(server, wav, "id_00")["model"]["version"]
     upload(server, faulty, 3, before=1, machine_id="id_00")
-    server.client.put("/v1/models/aliases/champion", json={"version": detectors.add(Registry(home))}).raise_for_status()
+    detector = detectors.add(Registry(home))
+    server.client.put("/v1/models/aliases/champion", json={"version": detector}).raise_for_status()
     before = health(server, "id_00")
     assert (before["machine_id"], before["state"]) == ("id_00", "alarm")
 
@@ -264,8 +265,14 @@ def test_a_machine_of_two_names_has_one_record(serve: Serve, home: Path, faulty:
     assert health(server, whole)["state"] == "acknowledged"
 
     server.client.put("/v1/models/aliases/champion", json={"version": classifier}).raise_for_status()
-    upload(server, wav, 1, before=0, machine_id="id_00")
+    upload(server, faulty, 3, before=0, machine_id="id_00")
     assert heard(server, whole) == 6
+    server.client.put("/v1/models/aliases/champion", json={"version": detector}).raise_for_status()
+    for machine in server.client.get("/v1/machines").json()["machines"]:
+        assert health(server, machine["machine_id"])["alarm"] == machine["alarm"]
+    assert server.client.post("/v1/machines/id_00/acknowledge", json=SEEN).json()["acknowledged"]["by"] == "Ana"
+    upload(server, wav, 1, before=9, machine_id=whole)
+    assert health(server, "id_00") == health(server, whole)
 
 
 def test_the_rule_is_set_by_the_environment(serve: Serve, home: Path, faulty: bytes) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from ml.errors import MachineNotFound, MachinesUnavailable, NothingToAcknowledge, SignalMLError, StorageFull
-from ml.machines import Acknowledgement, Ledger, Observation, Rule
+from ml.machines import Acknowledgement, Ledger, Names, Observation, Rule
 from ml.machines.recording import ALARMS_KEPT, OBSERVATIONS_KEPT, UNUSABLE_KEPT, VERSIONS_KEPT
 from ml.predictor import VerdictWord
 from ml.revisions import now
@@ -158,6 +158,13 @@ def test_machines_keep_apart(tmp_path: Path) -> None:
             record(tmp_path, verdict, machine_id)
     record(tmp_path, "!", "fan-4")
     assert states(tmp_path) == {"fan-3": "normal", "fan-4": "alarm", "fan/id_00": "normal"}
+
+
+def test_a_machine_has_another_name_only_where_that_means_no_other() -> None:
+    """Its id, where no other machine has that; none where nothing is known of it, or what is known is no name here."""
+    known = {"a/1": "a/1", "1": "a/1", "a/2": "a/2", "b/2": "b/2", "3": "3", "a b/4": "a b/4", "4": "a b/4"}
+    found = {said: Names.of(said, known.get) for said in ("a/1", "1", "a/2", "2", "3", "4", "a/5")}
+    assert found == {"a/1": ("a/1", "1"), "1": ("a/1", "1")} | {said: (said, None) for said in found if "1" not in said}
 
 
 @pytest.mark.parametrize("first", ["id_00", "fan/id_00"])
