@@ -14,7 +14,7 @@ from api.services import Services
 from api.settings import Settings
 from ml import errors
 from ml.machines import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Acknowledgement, Ledger
-from ml.machines.recording import OBSERVATIONS_KEPT
+from ml.machines.forgetting import OBSERVATIONS_KEPT
 from ml.revisions import now
 
 router = APIRouter(prefix="/v1/machines", tags=["machines"], dependencies=[CanRead, OnlyDeclared])

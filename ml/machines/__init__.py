@@ -7,8 +7,8 @@
     drift.py        whether the scores of one version at one machine are still what they were
     health.py       what is told of a machine
     ledger.py       all of it in one SQLite file, bounded, for several processes:
-                    schema (the tables), rows, recording (into them), joining (of one machine's two names), telling
-                    (out of them)
+                    schema (the tables), rows, recording (into them), joining (of one machine's two names),
+                    forgetting (what is too much), telling (out of them)
 """
 
 from ml.machines.alarms import Acknowledgement, Alarm, Rule, State

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from ml.errors import MachineNotFound, MachinesUnavailable, NothingToAcknowledge, SignalMLError, StorageFull
-from ml.machines import Acknowledgement, Ledger, Names, Observation, Rule
-from ml.machines.recording import ALARMS_KEPT, OBSERVATIONS_KEPT, UNUSABLE_KEPT, VERSIONS_KEPT
+from ml.machines import Acknowledgement, Ledger, Names, Observation, Rule, recording
+from ml.machines.forgetting import ALARMS_KEPT, OBSERVATIONS_KEPT, UNUSABLE_KEPT, VERSIONS_KEPT
+from ml.machines.schema import opened_to_write
 from ml.predictor import VerdictWord
 from ml.revisions import now
 
@@ -191,14 +193,30 @@ def test_a_machine_that_takes_over_a_record_is_bounded_all_the_same(tmp_path: Pa
     for version in range(VERSIONS_KEPT):
         record(tmp_path, ".", "id_00", f"old-{version}")
         record(tmp_path, ".", "fan/id_00", f"new-{version}")
-    record(tmp_path, "!" * OBSERVATIONS_KEPT, "id_00", "new-0")
+    for version in ("new-0", "new-1"):
+        for name in ("id_00", "fan/id_00"):
+            record(tmp_path, "?" * UNUSABLE_KEPT + "!" * OBSERVATIONS_KEPT, name, version)
     record(tmp_path, ".", "other")
     with Ledger(tmp_path, create=True, machines_kept=2) as ledger:
         ledger.record([replace(heard(".", "fan/id_00", "new-0"), also_called="id_00")])
-        found = ledger.health("fan/id_00", 0)
+        found = ledger.health("fan/id_00", latest=10_000)
         assert set(ledger.states()) == {"fan/id_00", "other"}
     assert len(found.versions) == VERSIONS_KEPT
-    assert (found.versions[0].observations, found.versions[0].kept) == (OBSERVATIONS_KEPT + 2, OBSERVATIONS_KEPT)
+    counts = [(version.observations, version.kept) for version in found.versions[:2]]
+    assert counts == [(2 * OBSERVATIONS_KEPT + 2, OBSERVATIONS_KEPT), (2 * OBSERVATIONS_KEPT + 1, OBSERVATIONS_KEPT)]
+    assert sum(not each.judged for each in found.latest) == UNUSABLE_KEPT
+
+
+def test_a_name_without_a_record_costs_one_look(tmp_path: Path) -> None:
+    """A verdict on a machine of two names is recorded as any other is, where there is nothing to join."""
+    record(tmp_path, ".")
+    asked: list[str] = []
+    with closing(opened_to_write(tmp_path / FILE)) as db:
+        db.set_trace_callback(asked.append)
+        recording.record(db, heard(), Rule(), 10)
+        plainly = len(asked)
+        recording.record(db, replace(heard(), also_called="id_00"), Rule(), 10)
+    assert len(asked) == plainly + plainly + 1
 
 
 def test_the_rule_is_the_one_that_is_asked_for(tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""What is too much is forgotten, within a transaction of whoever adds something."""
+
+import sqlite3
+
+from ml.machines import drift
+
+OBSERVATIONS_KEPT = 1000
+UNUSABLE_KEPT = 100
+VERSIONS_KEPT = 3
+ALARMS_KEPT = 100
+
+
+def machines(db: sqlite3.Connection, newcomer: str, kept: int) -> None:
+    """Those in alarm last, and never the one that was just heard."""
+    db.execute(
+        "DELETE FROM machines WHERE machine_id IN (SELECT machines.machine_id FROM machines "
+        "LEFT JOIN alarms ON alarms.machine_id = machines.machine_id AND cleared_at IS NULL "
+        "WHERE machines.machine_id != ? ORDER BY alarms.id IS NOT NULL, heard_at "
+        "LIMIT max(0, (SELECT count(*) FROM machines) - ?))",
+        (newcomer, kept),
+    )
+
+
+def verdicts(db: sqlite3.Connection, machine_id: str, version: str, number: int) -> None:
+    """Those between the first, which drift is measured from, and the last."""
+    db.execute(
+        "DELETE FROM observations WHERE machine_id = ? AND version = ? AND number > ? AND number <= ?",
+        (machine_id, version, drift.MOST_SCORES, number - OBSERVATIONS_KEPT + drift.MOST_SCORES),
+    )
+
+
+def unusable(db: sqlite3.Connection, machine_id: str) -> None:
+    """Those that could not be judged, but for the last."""
+    db.execute(
+        "DELETE FROM observations WHERE machine_id = ? AND number IS NULL AND id NOT IN "
+        "(SELECT id FROM observations WHERE machine_id = ? AND number IS NULL ORDER BY id DESC LIMIT ?)",
+        (machine_id, machine_id, UNUSABLE_KEPT),
+    )
+
+
+def versions(db: sqlite3.Connection, machine_id: str, kept: int = VERSIONS_KEPT) -> None:
+    """All that was said by other versions than those heard last."""
+    db.execute(
+        "DELETE FROM observations WHERE machine_id = ? AND version NOT IN (SELECT version FROM observations "
+        "WHERE machine_id = ? GROUP BY version ORDER BY max(id) DESC LIMIT ?)",
+        (machine_id, machine_id, kept),
+    )
+
+
+def alarms(db: sqlite3.Connection, machine_id: str) -> None:
+    """Those before the last."""
+    db.execute(
+        "DELETE FROM alarms WHERE machine_id = ? AND id NOT IN "
+        "(SELECT id FROM alarms WHERE machine_id = ? ORDER BY id DESC LIMIT ?)",
+        (machine_id, machine_id, ALARMS_KEPT),
+    )
