@@ -226,7 +226,7 @@ def _rejected(
 ) -> Rejection:
     scores = np.array([[_worst(detector, sound, None).score for sound in sounds] for detector in detectors])
     thresholds = np.array(
-        [[threshold_at(detector.calibration.unnamed, rate) for rate in STATED] for detector in detectors]
+        [[threshold_at(detector.calibration.named, rate) for rate in STATED] for detector in detectors]
     )
     above = scores[:, :, None] > thresholds[:, None]
     foreign = np.array([[detector.foreign(sound) is not None for sound in sounds] for detector in detectors])

@@ -72,8 +72,9 @@ class _Work:
         self._engines, self._recordings, self._done = engines, recordings, done
         self._machines = [recording.machine for recording in recordings]
         self.of = np.array([machines.index(name) for name in self._machines])
-        names = list(dict.fromkeys((recording.machine, recording.session) for recording in recordings))
-        self.session = np.array([names.index((recording.machine, recording.session)) for recording in recordings])
+        # By name alone: machines that were recorded on one day share what that day was like.
+        names = list(dict.fromkeys(recording.session for recording in recordings))
+        self.session = np.array([names.index(recording.session) for recording in recordings])
         self.fits = self._fitted = 0
 
     def fit(self, chosen: NDArray[np.bool_]) -> tuple[State, ...]:

@@ -17,6 +17,7 @@ from ml.novelty.spread import STEADY_DB
 REASONS = 8  # bands of frequencies that are told apart, of equal width in mel
 MOST_KEPT = 2000  # recordings, evenly taken
 NEAREST = 3
+UNUSUAL = 0.1  # share of healthy recordings that may be spoilt themselves: unplugged, clipped, muffled, cut off
 LINEAR_BANDS = 16  # bands of equal width in Hz, by which it is seen where a recording's spectrum ends
 
 
@@ -93,8 +94,8 @@ class Reference:
         shape: mean spectrum of each at constant power, dB: ``(recordings, mel bands)``.
         level_db: level of each, dB relative to full scale; NaN where it is not known.
         clipped_share: of each.
-        floor_db: the lowest level of each band of equal width in Hz against the whole, dB: ``(LINEAR_BANDS,)``.
-        shortest: frames of the shortest window.
+        floor_db: the lowest usual level of each band of equal width in Hz against the whole, dB: ``(LINEAR_BANDS,)``.
+        shortest: frames of the shortest usual window.
     """
 
     names: tuple[str, ...]
@@ -117,8 +118,8 @@ class Reference:
             shape=np.stack([_mean_shape(recording) for recording in kept]),
             level_db=np.array([math.nan if r.level_dbfs is None else r.level_dbfs for r in kept]),
             clipped_share=np.array([recording.clipped_share for recording in kept]),
-            floor_db=np.min([linear_levels(clip) for recording in recordings for clip in recording.clips], axis=0),
-            shortest=min(len(clip.log_mel) for recording in recordings for clip in recording.clips),
+            floor_db=usual_least(np.array([linear_levels(clip) for each in recordings for clip in each.clips])),
+            shortest=int(usual_least(np.array([len(clip.log_mel) for each in recordings for clip in each.clips]))),
         )
 
     @cached_property
@@ -211,6 +212,11 @@ class Reference:
                 f"The detector's reference has parts of {sorted(lengths)} recordings; one was expected."
             )
         return found
+
+
+def usual_least(of_healthy: NDArray[Any]) -> NDArray[np.float64]:
+    """The least that is usual, ``(recordings, ...)`` to ``(...)``: one of ten healthy recordings may be spoilt."""
+    return np.asarray(np.quantile(of_healthy, UNUSUAL, axis=0, method="higher"))
 
 
 def linear_levels(heard: Heard) -> NDArray[np.float64]:

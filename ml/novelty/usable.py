@@ -10,20 +10,18 @@ from ml.audio import Quality
 from ml.features import FeatureSpec
 from ml.novelty.guard import BEYOND
 from ml.novelty.heard import Heard
-from ml.novelty.reference import LINEAR_BANDS, Reference, linear_levels
+from ml.novelty.reference import LINEAR_BANDS, Reference, linear_levels, usual_least
 
 Why = Literal["silence", "too_quiet", "clipped", "band_limited", "too_short", "foreign"]
-# So far below the quietest healthy recording there is a machine that stands still or a microphone that is off.
+# So far below the quietest usual recording there is a machine that stands still or a microphone that is off.
 QUIETER_DB = 30.0
 # Where healthy recordings are not clipped, this share of samples at full scale is distortion and no mishap.
 CLIPPED_SHARE = 0.01
-# Where they are, three times as many as in nine of ten of them: the tenth may be spoilt itself.
-MORE_CLIPPED = 3.0
-OF_HEALTHY = 0.9
+MORE_CLIPPED = 3.0  # times as many as is usual, where they are
 # No fault takes so much from every band above some frequency; a filter, a codec or a cover does.
 MUFFLED_DB = 25.0
 MUFFLED_BANDS = 2  # of the 16, from the top down
-SHORTEST = 0.8  # of the shortest window that was learned from
+SHORTEST = 0.8  # of the shortest usual window
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +45,14 @@ def unusable(quality: Quality, clips: Sequence[Heard], reference: Reference, spe
         return Unusable(
             "silence", "Every sample has the same value: the input is dead; a running machine was expected."
         )
-    quietest = float(np.nanmin(reference.level_db)) if not np.isnan(reference.level_db).all() else None
-    if quietest is not None and quality.level_dbfs < quietest - QUIETER_DB:
+    levels_db = reference.level_db[~np.isnan(reference.level_db)]
+    if len(levels_db) and quality.level_dbfs < (quietest := float(usual_least(levels_db))) - QUIETER_DB:
         return Unusable(
             "too_quiet",
-            f"It is at {quality.level_dbfs:.0f} dBFS; the quietest healthy recording is at {quietest:.0f} dBFS: does "
-            "the machine run, and is the microphone on?",
+            f"It is at {quality.level_dbfs:.0f} dBFS; healthy recordings are at {quietest:.0f} dBFS or above: does the "
+            "machine run, and is the microphone on?",
         )
-    usual = float(np.quantile(reference.clipped_share, OF_HEALTHY, method="lower"))
-    accepted = max(CLIPPED_SHARE, MORE_CLIPPED * usual)
+    accepted = max(CLIPPED_SHARE, -MORE_CLIPPED * float(usual_least(-reference.clipped_share)))
     if quality.clipped_share > accepted:
         return Unusable(
             "clipped",

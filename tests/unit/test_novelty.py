@@ -196,6 +196,12 @@ def test_every_score_of_the_calibration_is_of_a_recording_left_out() -> None:
     assert sorted(set(detector.calibration.session)) == [0, 1]
 
 
+def test_machines_recorded_together_share_their_session() -> None:
+    """One day in the hall is one session, however many machines it had."""
+    recordings = [dataclasses.replace(r, session="monday") for r in healthy(("fan/id_00", "fan/id_02"), count=4)]
+    assert set(fit(SPEC, [by_name("distance")], recordings).calibration.session) == {0}
+
+
 def test_sessions_that_differ_widen_the_scale() -> None:
     """Where a machine has sessions, what they differ by is part of what is normal: the scale is that between them."""
     tilt = np.linspace(-3, 3, 128, dtype=np.float32)

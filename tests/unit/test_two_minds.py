@@ -228,6 +228,22 @@ def test_what_cannot_be_judged_is_said(
     assert says in verdict.message
 
 
+def test_a_dead_healthy_recording_excuses_no_other(classifier: Content) -> None:
+    """One recording of an unplugged microphone among eleven of a fan: another such is refused all the same."""
+    spec = detector_spec(classifier.spec)
+    extractor = FeatureExtractor(spec)
+    hiss = sounds.noise(round(SECONDS * RATE_HZ), seed=1, level=1e-5)
+    taken = [(fan(seed), -25.6) for seed in range(11)] + [(hiss, -100.0)]
+    healthy = [
+        Healthy((hear(extractor, each[:, 0].astype(np.float32)),), "fan/id_00", "one", f"{number}.wav", level_dbfs)
+        for number, (each, level_dbfs) in enumerate(taken)
+    ]
+    detector = fit(spec, [by_name(name) for name in DEFAULT], healthy)
+    found = judged(alone(classifier, detector, NEVER), 2 * sounds.noise(len(hiss), seed=2, level=1e-5)).unusable
+    assert found is not None
+    assert found.why == "too_quiet"
+
+
 @pytest.mark.parametrize(("spoilt", "why"), [(1, "clipped"), (3, None)])
 def test_one_clipped_healthy_recording_excuses_no_other(
     classifier: Content, detector: Detector, spoilt: int, why: str | None
@@ -257,6 +273,17 @@ def test_a_healthy_fan_is_judged_at_any_sensible_gain(classifier: Content, detec
     usual, moved = judged(predictor, fan(10)), judged(predictor, fan(10) * gain)
     assert moved.word == "normal"
     assert moved.worst.score == pytest.approx(usual.worst.score, abs=0.01)
+
+
+def test_a_machine_that_is_named_is_held_against_recordings_of_its_own(classifier: Content, detector: Detector) -> None:
+    """One that nobody names, against what healthy recordings are like to whichever machine: p-value and guard."""
+    calibration = dataclasses.replace(detector.calibration, named=np.zeros(8), unnamed=np.ones(8))
+    guard = dataclasses.replace(detector.guard, most=np.array([1e-6, 1e6]))
+    predictor = alone(classifier, dataclasses.replace(detector, calibration=calibration, guard=guard), NEVER)
+    named, unnamed = (predictor.predict(recorded(predictor, fan(12)), machine) for machine in ("id_00", None))
+    assert (named.p_value, unnamed.p_value) == (1 / 9, 1.0)
+    assert named.unusable is not None
+    assert (named.unusable.why, unnamed.unusable) == ("foreign", None)
 
 
 def test_a_sound_that_is_no_machine_is_not_healthy(classifier: Content, detector: Detector) -> None:
