@@ -12,7 +12,7 @@ from rich.cells import cell_len, set_cell_size
 
 from api.settings import Settings
 from cli.progress import shown_progress
-from ml.dataset.entries import machine_name
+from ml.dataset.entries import Refusal, machine_name
 from ml.labels import UNKNOWN_FAULT
 from ml.predictor import Predictor
 from ml.progress import silent
@@ -43,7 +43,7 @@ def score(
     """Judge recordings. A file that cannot be judged is a row with its reason; the exit status is then 1."""
     from ml.native import notes_held_back, reuse_memory
 
-    items = items_at(paths, machine)
+    items = items_at(paths, machine, refused=_say_refused)
     reuse_memory()
     with notes_held_back():
         predictor = Registry(Settings().home).predictor(model)
@@ -63,6 +63,10 @@ def score(
     if form == "table":
         typer.echo(f"\n{_summary(tally, predictor)}")
     raise typer.Exit(int(tally[ERROR] + tally["unusable"] > 0))
+
+
+def _say_refused(refusal: Refusal) -> None:
+    typer.echo(_printable(f"refused row: {refusal.path}: {refusal.reason}"), err=True)
 
 
 def _tallied(rows: Iterable[Row], tally: Counter[str]) -> Iterator[Row]:
@@ -117,7 +121,11 @@ def as_table(rows: Iterable[Row], predictor: Predictor, machine_width: int) -> I
 
 
 def _named(row: Row) -> str:
-    """The name, and why it was not judged: on one line, whatever a file is called."""
+    """The name, and why it was not judged."""
     why = row.error or (row.message if row.verdict == "unusable" else None)
-    text = f"{row.name}: {why}" if why else row.name
+    return _printable(f"{row.name}: {why}" if why else row.name)
+
+
+def _printable(text: str) -> str:
+    """A text on one line, whatever is in it."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

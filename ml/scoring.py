@@ -2,7 +2,7 @@
 
 import os
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -11,18 +11,19 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from ml.audio import Recording, decode
-from ml.dataset.entries import Label, machine_name
+from ml.dataset.entries import Label, Refusal, machine_name
 from ml.dataset.indexing import listed
-from ml.dataset.layouts import FLAT
+from ml.dataset.layouts import CLASS_UNKNOWN, FLAT
 from ml.dataset.listing import Listed, files_below, natural
 from ml.dataset.named import Item
-from ml.errors import AudioError, DatasetEmpty, DatasetError
+from ml.errors import AudioError, DatasetEmpty
 from ml.native import notes_held_back, reuse_memory
 from ml.parallel import ordered_map
 from ml.predictor import Predictor, Verdict, VerdictWord
 from ml.progress import Report, silent
 
 MISSING, UNREADABLE = "file_missing", "file_unreadable"
+Refused = Callable[[Refusal], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,35 +127,40 @@ def _below(folder: Path) -> list[Path]:
     return [folder / file for file in found]
 
 
-def items_at(paths: Sequence[Path], machine: str | None = None) -> list[Item]:
+def items_at(paths: Sequence[Path], machine: str | None = None, *, refused: Refused = lambda _: None) -> list[Item]:
     """What :func:`recordings` finds, each with what its folder or the manifest in it says of it, as far as it does.
 
     Args:
         paths: files and folders.
         machine: the machine that all are of, ``fan/id_00`` or ``id_00``, whatever their folders say.
+        refused: told of each row of a manifest or a collection that says nothing; its recording is judged as any other.
 
     Raises:
         DatasetEmpty: a folder without a WAV or FLAC file.
+        ManifestInvalid: a manifest that is no table.
     """
-    items = [item for path in paths for item in (_items_below(path) if path.is_dir() else [_item(path)])]
+    items = [item for path in paths for item in (_items_below(path, refused) if path.is_dir() else [_item(path)])]
     if machine is None:
         return items
     kind, _, machine_id = machine.rpartition("/")
     return [replace(item, machine=kind or None, machine_id=machine_id) for item in items]
 
 
-def _items_below(folder: Path) -> Iterator[Item]:
-    said = _said_of(folder)
+def _items_below(folder: Path, refused: Refused) -> Iterator[Item]:
+    said = _said_of(folder, refused)
     for file in recordings([folder]):
         yield _item(file, said.get(os.path.abspath(file)))  # noqa: PTH100 - links are not followed
 
 
-def _said_of(folder: Path) -> dict[str, Listed]:
+def _said_of(folder: Path, refused: Refused) -> dict[str, Listed]:
     """What a dataset's folder says of its recordings, by where they are; nothing where it is no dataset."""
     try:
         listing = listed(Path(os.path.abspath(folder)))  # noqa: PTH100 - what the names of links say would be lost
-    except DatasetError:
+    except DatasetEmpty:
         return {}
+    for refusal in listing.refusals:
+        if refusal.code != CLASS_UNKNOWN:
+            refused(refusal)
     # Recordings in a folder without classes count as healthy where they are learned from; nobody has said they are.
     flat = listing.layout == FLAT
     return {

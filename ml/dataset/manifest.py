@@ -18,11 +18,12 @@ Row = dict[str, str]
 
 
 def is_manifest(file: Path) -> bool:
-    """Whether a file is a table with the columns that a manifest needs."""
-    try:
-        return file.is_file() and set(REQUIRED) <= set(_columns(file))
-    except (OSError, ManifestInvalid):
-        return False
+    """Whether a file is a table with the columns that a manifest needs.
+
+    Raises:
+        ManifestInvalid: nobody can tell: it cannot be read.
+    """
+    return file.is_file() and set(REQUIRED) <= set(_columns(file))
 
 
 def list_manifest(file: Path) -> Listing:
@@ -90,6 +91,8 @@ def _lines(file: Path, *, header: bool = False) -> Iterator[list[str]]:
                 yield from lines
     except FileNotFoundError as error:
         raise DatasetNotFound(f"There is no {file}; a folder of recordings or a manifest was expected.") from error
+    except OSError as error:
+        raise ManifestInvalid(f"{file} cannot be read: {error.strerror or error}.") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise ManifestInvalid(f"{file} cannot be read as a table in UTF-8: {error}") from error
 

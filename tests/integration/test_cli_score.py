@@ -95,6 +95,16 @@ def test_the_table_names_the_machine(original_home: Path, fans: Path) -> None:
     assert lines[1][lines[0].index("machine") :].split() == ["fan/id_00", str(fans / "0.wav")]
 
 
+def test_a_row_that_means_nothing_is_said(original_home: Path, fans: Path, tmp_path: Path) -> None:
+    """Beside the table: its recording is judged, as one of no machine."""
+    (tmp_path / "0.wav").write_bytes((fans / "0.wav").read_bytes())
+    (tmp_path / "manifest.csv").write_text("path,label,machine_id\n0.wav,healthy,id_00\n")
+    done = run(original_home, tmp_path, "--format", "csv")
+    assert [(row["machine_id"], row["error"]) for row in rows_of(done)] == [("", "")]
+    said = "refused row: 0.wav: Its label is 'healthy'; normal or abnormal was expected.\n"
+    assert (done.returncode, done.stderr.decode()) == (0, said)
+
+
 def test_without_a_failure_the_exit_status_is_0(original_home: Path, fans: Path) -> None:
     """An anomaly is an answer, not a failure."""
     assert run(original_home, fans / "0.wav", fans / "1.wav").returncode == 0

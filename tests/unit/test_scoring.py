@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ml.errors import DatasetEmpty
+from ml.errors import DatasetEmpty, ManifestInvalid
 from ml.registry import Registry
 from ml.scoring import items_at, recordings, score
 from tests import sounds
@@ -69,6 +69,20 @@ def test_a_folder_says_which_machine_was_recorded_and_what_is_true(tmp_path):
     assert listed == [(None, None, None), (None, None, None), ("pump", "p7", "abnormal")]
     for machine, parts in (("fan/id_04", ("fan", "id_04")), ("id_04", (None, "id_04"))):
         assert {(item.machine, item.machine_id) for item in items_at([folder], machine)} == {parts}
+
+
+def test_what_a_manifest_says_is_not_passed_over(tmp_path):
+    """One that is no table is refused; a row that means nothing is told of, and a recording without a class is not."""
+    folder = write(tmp_path / "fans", "1.wav", "2.wav", "monday/3.wav")
+    told = []
+    assert [item.machine_id for item in items_at([folder], refused=told.append)] == [None] * 3
+    assert told == []
+    (folder / "manifest.csv").write_text("path,label,machine_id\n1.wav,normal,id_00\n2.wav,healthy,id_00\n")
+    assert [item.machine_id for item in items_at([folder], refused=told.append)] == ["id_00", None, None]
+    assert [(refusal.path, refusal.code) for refusal in told] == [("2.wav", "dataset_manifest_invalid")]
+    (folder / "manifest.csv").write_bytes(b"path,label,machine_id\n1.wav,normal,id_00\n2.wav,normal,L\xfcfter\n")
+    with pytest.raises(ManifestInvalid, match=r"manifest\.csv cannot be read as a table in UTF-8"):
+        items_at([folder])
 
 
 def test_a_detector_compares_with_the_machine_that_is_named(tmp_path):
