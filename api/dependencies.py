@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
-from api.declared import only_declared
+from api.declared import once_each, only_declared
 from api.security import requires
 from api.services import Services, services_of
 from api.uploads import Form, read_form, read_one
@@ -17,6 +17,8 @@ from ml.dataset.names import NAME_PATTERN
 
 # Of every router under /v1, in this order: whoever has no key is told nothing else.
 CanRead, OnlyDeclared = Depends(requires("predict")), Depends(only_declared)
+# Of one that passes over what it does not take.
+OnceEach = Depends(once_each)
 # Of single routes, beside those.
 CanChange = Depends(requires("admin"))
 

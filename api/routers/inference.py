@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from api.answers import AnomalyResponse, BatchItem, BatchResponse, PredictResponse
 from api.declared import MULTIPART
-from api.dependencies import AnyUpload, BatchUpload, CanRead, MultipartUpload, OnlyDeclared, ServicesDep
+from api.dependencies import AnyUpload, BatchUpload, CanRead, MultipartUpload, OnceEach, OnlyDeclared, ServicesDep
 from api.errors import (
     AUDIO_ERRORS,
     BODY_ERRORS,
@@ -70,6 +70,7 @@ def _body(content: dict[str, Any]) -> dict[str, Any]:
     INFERENCE,
     summary="Judge one recording, in the original service's words",
     openapi_extra=_body({MULTIPART: _form(FILE)}),
+    dependencies=[OnceEach],
     responses=documented(*UPLOAD_ERRORS, *AUDIO_ERRORS),
 )
 async def inference(form: MultipartUpload, services: ServicesDep, machine_id: MachineId = None) -> AnomalyResponse:

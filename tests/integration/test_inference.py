@@ -257,6 +257,17 @@ def test_a_name_in_the_wrong_place_is_told_its_place(
     assert is_problem(answer, 422, "parameter_unknown")["detail"] == sentence
 
 
+@pytest.mark.parametrize("path", ["/inference", "/v1/predict", "/v1/predict/batch"])
+def test_a_parameter_that_is_there_twice_is_refused(server: Server, wav: bytes, path: str) -> None:
+    """As a part of a form that is there twice: nobody can tell which was meant. A list of values is none."""
+    twice = [("machine_id", "fan-3"), ("machine_id", "fan-4")]
+    answer = server.client.post(path, files={"file": ("a.wav", wav)}, params=twice)
+    sentence = "The query parameter 'machine_id' is there 2 times; one was expected."
+    assert is_problem(answer, 422, "request_invalid")["detail"] == sentence
+    several = server.client.get("/v1/jobs", params=[("state", "failed"), ("state", "cancelled")])
+    is_problem(several, 503, "queue_unavailable")
+
+
 def test_a_field_of_the_body_is_no_parameter(server: Server) -> None:
     """A job is asked for in JSON, whatever its words are in the address."""
     answer = server.client.post("/v1/jobs/scoring", params={"dataset": "hall-3"})
