@@ -2,8 +2,8 @@
 
 Healthy recordings of each real set by the default detector, through the model as it would answer: every session is cut
 into five blocks in time, and each is judged by a detector of the other four at thresholds for the stated rates, with a
-random gain. So what is held out is of the same sessions as what is learned from. A machine's only recording tells
-nothing and is left out. MIMII's SNRs are apart: their versions are of the same recordings. A minute on two idle cores.
+random gain. So what is held out is of the same sessions as what is learned from. A session's only recording is left
+out. MIMII's SNRs are apart: their versions are of the same recordings. A minute on two idle cores.
 """
 
 import argparse
@@ -61,8 +61,8 @@ def main() -> None:
 def judged_at(dataset: Dataset, rate: float, report: Report) -> Iterator[Judged]:
     """Verdicts on each healthy recording, by a detector that has not learned from its block."""
     healthy = sorted((e for e in dataset.entries if e.label == NORMAL), key=lambda entry: natural(entry.path))
-    of = Counter(entry.machine_name for entry in healthy)
-    healthy = [entry for entry in healthy if of[entry.machine_name] > 1]
+    of = Counter(entry.group for entry in healthy)
+    healthy = [entry for entry in healthy if of[entry.group] > 1]
     options = Options(source=dataset.root, name="rates", learn="detector")
     spec = spec_for(healthy, options.kind)
     making = Detecting(replace(dataset, entries=tuple(healthy)), spec, options, None, report)

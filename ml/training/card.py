@@ -18,8 +18,10 @@ NETWORK_LIMITS = (
 )
 
 
-def card_of(scene: Scene, found: Measured, notes: Sequence[str], seconds: float) -> dict[str, Any]:
-    """The card, as plain values."""
+def card_of(
+    scene: Scene, found: Measured, detector: Detector | None, notes: Sequence[str], seconds: float
+) -> dict[str, Any]:
+    """The card, as plain values; ``detector`` is the one that is served."""
     fitted = found.fitted
     return {
         "source": {"kind": "trained here", "options": scene.options.to_dict(), "notes": list(notes)},
@@ -41,7 +43,7 @@ def card_of(scene: Scene, found: Measured, notes: Sequence[str], seconds: float)
             else "the network that was measured",
             "seconds": round(seconds, 1),
         },
-        "detector": None if found.detector is None else detector_facts(found.detector),
+        "detector": None if detector is None else detector_facts(detector),
         "metrics": figures_in_short(found.tested.evaluation),
         "libraries": library_versions(),
         "limits": NETWORK_LIMITS,

@@ -1,13 +1,13 @@
 """Healthy recordings -> a detector, measured on recordings that it has not learned from."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ml.dataset import ABNORMAL, NORMAL, Dataset, Entry, Split, split
 from ml.dataset.copies import without_copies
 from ml.dataset.listing import natural
-from ml.errors import OneClassOnly
+from ml.errors import OneClassOnly, TooFewRecordings
 from ml.features import FeatureSpec
 from ml.novelty import Detector, Healthy, Heard, by_name, fit
 from ml.novelty.listening import Source, listen
@@ -16,6 +16,8 @@ from ml.training.hearing import detector_spec
 from ml.training.options import Options
 
 FITTING = "detector"
+# Of one machine: three or four are learned from, and the others are held out or stand between the sides.
+FEWEST_HEALTHY = 6
 # So many times as far from healthy as any fault that was learned is none of them (decision 14).
 FARTHER = 1.5
 
@@ -81,13 +83,31 @@ class Detecting:
         self, spec: FeatureSpec, entries: Sequence[Entry], label: str
     ) -> Iterator[tuple[Entry, tuple[Heard, ...]]]:
         """Recordings of a label, and what a detector hears in each."""
-        # In the order they were recorded in: neighbours in time are left out together.
-        # A dead input is no machine, healthy or not.
-        sound = (entry for entry in entries if entry.label == label and entry.level_dbfs is not None)
-        chosen = sorted(sound, key=lambda entry: natural(entry.path))
+        chosen = in_time([entry for entry in entries if entry.label == label and sounds(entry)])
         sources = [Source(self.dataset.file(entry), entry.path) for entry in chosen]
         clips = listen(spec, sources, cut_by=self.spec, processes=self.processes, report=self.report)
         return zip(chosen, clips, strict=True)
+
+
+def sounds(entry: Entry) -> bool:
+    """Whether there is anything in it: a dead input is no machine, healthy or not."""
+    return entry.level_dbfs is not None
+
+
+def in_time(entries: Iterable[Entry]) -> list[Entry]:
+    """Recordings in the order they were made in, by their names: neighbours in time are then left out together.
+
+    The SNR versions of a machine are of the same recordings: they go side by side, each at its place among those of its
+    SNR, so that none is measured by what has learned from another version of it.
+    """
+    in_order = sorted(entries, key=lambda entry: natural(entry.path))
+    versions: defaultdict[tuple[str, float | None], list[Entry]] = defaultdict(list)
+    for entry in in_order:
+        versions[entry.machine_name, entry.snr_db].append(entry)
+    if len(versions) == len({machine for machine, _ in versions}):
+        return in_order
+    place = {entry.path: number / len(some) for some in versions.values() for number, entry in enumerate(some)}
+    return sorted(in_order, key=lambda entry: place[entry.path])
 
 
 def split_healthy(dataset: Dataset, options: Options) -> Split:
@@ -98,13 +118,19 @@ def split_healthy(dataset: Dataset, options: Options) -> Split:
 
     Raises:
         OneClassOnly: no healthy recording.
-        TooFewRecordings, SplitImpossible: see :func:`ml.dataset.split`.
+        TooFewRecordings: fewer than :data:`FEWEST_HEALTHY`; and see :func:`ml.dataset.split`.
+        SplitImpossible: see there.
     """
     healthy = tuple(entry for entry in dataset.entries if entry.label == NORMAL)
     if not healthy:
         raise OneClassOnly(
             f"All {len(dataset.entries)} recordings in {dataset.name} are abnormal; a detector learns from healthy "
             "ones. Add a folder or rows of them."
+        )
+    if len(healthy) < FEWEST_HEALTHY:
+        raise TooFewRecordings(
+            f"{len(healthy)} healthy recordings in {dataset.name}; a detector is trained on {FEWEST_HEALTHY} at least, "
+            "since some are held out to measure it, and on a few dozen of each machine well."
         )
     sides = split(replace(dataset, entries=healthy), method=options.split, held_out=options.held_out, seed=options.seed)
     abnormal, left_out = without_copies([entry for entry in dataset.entries if entry.label == ABNORMAL])
@@ -117,7 +143,7 @@ def split_healthy(dataset: Dataset, options: Options) -> Split:
     return replace(sides, test=tuple(test), left_out=(*sides.left_out, *left_out))
 
 
-def counted(entries: Sequence[Entry]) -> dict[str, int]:
-    """How many recordings of each machine, for the card."""
-    names = (entry.machine_name or "unnamed" for entry in entries if entry.label == NORMAL)
+def counted(entries: Iterable[Entry]) -> dict[str, int]:
+    """How many recordings of each machine are learned from, for the card."""
+    names = (entry.machine_name or "unnamed" for entry in entries if entry.label == NORMAL and sounds(entry))
     return dict(Counter(names))

@@ -9,6 +9,7 @@ from typing import Any
 from ml.aside import full_disk_named
 from ml.bundle import Bundle, Content, GoldenClip
 from ml.dataset import NORMAL, Dataset, Split, summary
+from ml.evaluation import Evaluation
 from ml.golden import golden_clip
 from ml.labels import DETECTOR_LABELS
 from ml.novelty import Detector
@@ -96,10 +97,13 @@ def _published(
 ) -> str:
     """The version, in the registry; its records lie ready in the work folder."""
     options = making.options
-    every = [entry for _, entry in sides.sides()]
-    detector = making.detector(every) if options.refit else found.detector
+    detector, learned = found.detector, (*sides.train, *sides.validation)
+    if options.refit:
+        learned = (*learned, *sides.test)
+        detector = making.detector(learned)
     decision = at_rate(detector.calibration, options.false_alarm_rate).decision
-    card = _card(making, sides, found, detector, notes, time.monotonic() - started)
+    about = detector_facts(detector) | {"healthy": counted(learned), "seconds": round(time.monotonic() - started, 1)}
+    card = _card(making, sides, found.tested.evaluation, about, notes)
     making.report(Progress(LAST_STEP, 0, 1))
 
     def before_add(version: str) -> None:
@@ -133,16 +137,15 @@ def _published(
 
 
 def _card(
-    making: Detecting, sides: Split, found: _Measured, detector: Detector, notes: Sequence[str], seconds: float
+    making: Detecting, sides: Split, evaluation: Evaluation, detector: dict[str, Any], notes: Sequence[str]
 ) -> dict[str, Any]:
     """The card, as plain values."""
     return {
         "source": {"kind": "trained here", "options": making.options.to_dict(), "notes": list(notes)},
         "dataset": dataset_facts(making.dataset),
         "split": split_summary(sides),
-        "detector": detector_facts(detector)
-        | {"healthy": counted([entry for _, entry in sides.sides()]), "seconds": round(seconds, 1)},
-        "metrics": figures_in_short(found.tested.evaluation),
+        "detector": detector,
+        "metrics": figures_in_short(evaluation),
         "libraries": library_versions(),
         "limits": DETECTOR_LIMITS,
     }

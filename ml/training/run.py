@@ -213,7 +213,7 @@ def _published(
         learned = (*learned, *split.test)
         detector = scene.detector(learned)
     decision, naming = _decisions(scene, found.decision, detector, learned)
-    card = card_of(scene, found, notes, time.monotonic() - started)
+    card = card_of(scene, found, detector, notes, time.monotonic() - started)
     scene.report(Progress(LAST_STEP, 0, 1))
 
     def before_add(version: str) -> None:

@@ -1,5 +1,6 @@
 """A detector from the command line to the answer: learned from healthy sound, measured, served, retrained as a job."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -14,11 +15,12 @@ from ml.dataset import index
 from ml.registry import Registry
 from ml.simulate import Plan, simulate
 from ml.training import Options, records
-from ml.training.detecting import split_healthy
+from ml.training.detecting import in_time, split_healthy
 from tests import sounds
 from tests.integration.jobs import jobs_of
 from tests.integration.servers import Serve, Server
 from tests.integration.trainings import Training, kept, signalml, versions
+from tests.unit.judgements import entry
 from worker.jobs import RetrainingParameters
 
 PLAN = Plan(machines=2, sessions=4, recordings=3, snr_db=(6.0,), duration_s=2.0, severity=(0.8, 1.0))
@@ -212,6 +214,45 @@ def test_healthy_recordings_are_enough(healthy_only: Path, tmp_path: Path) -> No
     assert "are normal" in refused.stderr
 
 
+def test_five_healthy_recordings_are_too_few(healthy_only: Path, tmp_path: Path) -> None:
+    """Said before anything is heard: how many there are and how many it takes; six are enough."""
+    for number, file in enumerate(sorted(healthy_only.rglob("id_00/normal/*.wav"))[:6]):
+        target = tmp_path / "few" / "normal" / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+        if number == 4:
+            refused = signalml(tmp_path / "home", "train", tmp_path / "few", "--detector")
+            assert refused.returncode == 1
+            assert "5 healthy recordings in few; a detector is trained on 6 at least" in " ".join(
+                refused.stderr.split()
+            )
+    done = signalml(tmp_path / "home", "train", tmp_path / "few", "--detector", "--no-refit", "--processes", 1)
+    assert done.returncode == 0, done.stderr
+    content = Registry(tmp_path / "home").read("few").content
+    assert content.detector is not None
+    assert sum(content.card["detector"]["healthy"].values()) == len(content.detector.reference.names)
+
+
+def test_versions_of_a_recording_stand_side_by_side() -> None:
+    """At whatever SNR; recordings of one SNR alone stay in the order of their names."""
+    at = [
+        entry(
+            number,
+            path=f"{snr:g}_dB_fan/fan/id_00/normal/{number:04d}.wav",
+            machine="fan",
+            machine_id="id_00",
+            snr_db=snr,
+        )
+        for snr in (0.0, 6.0)
+        for number in range(10)
+    ]
+    assert [each.path[-8:-4] for each in in_time(reversed(at))] == [
+        f"{number:04d}" for number in range(10) for _ in "ab"
+    ]
+    alone = at[:10]
+    assert in_time(reversed(alone)) == alone
+
+
 def test_the_same_training_is_found_again(trained: Training, fans: Path, tmp_path: Path) -> None:
     """And another engine is another version."""
     home = Path(shutil.copytree(trained.home, tmp_path / "home"))
@@ -251,13 +292,17 @@ def test_both_minds_in_one_model(fans: Path, tmp_path: Path, serve: Serve) -> No
     assert answer["novelty"] is not None
     assert answer["reasons"] is not None
     assert answer["bands"] == []
+    version = Registry(tmp_path).resolve("champion")
+    rows = csv.DictReader((records.folder_of(tmp_path, version) / "split.csv").read_text().splitlines())
     learned = [
-        predicted(server, fault, machine_id=machine)["novelty"]["times"]
-        for machine in ("id_00", "id_01")
-        for fault in recordings(fans, "abnormal", machine)
+        Path(row["path"]) for row in rows if row["side"] in ("train", "validation") and "/abnormal/" in row["path"]
+    ]
+    times = [
+        predicted(server, (fans / path).read_bytes(), machine_id=path.parent.parent.name)["novelty"]["times"]
+        for path in learned
     ]
     limit = answer["known_faults"]["farthest"]
-    assert min(abs(limit / (1 - limit) / (1.5 * times) - 1) for times in learned) < 1e-6
+    assert limit / (1 - limit) == pytest.approx(1.5 * max(times))
     whistle = predicted(server, sounds.recording(sounds.sine(3000.0, 32_000, 16_000, amplitude=0.5), "float32", 16_000))
     assert whistle["score"] > limit
     assert whistle["label"] == "unknown_fault"
