@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,7 +18,7 @@ from cli.progress import shown_progress
 from ml.dataset import Dataset, index
 from ml.dataset.names import index_cache
 from ml.dataset.splits import Method
-from ml.errors import InvalidParameter
+from ml.errors import ChampionChanged, InvalidParameter
 from ml.native import notes_held_back
 from ml.novelty import DEFAULT, ENGINES
 from ml.registry import Registry
@@ -127,7 +127,9 @@ def demo() -> None:
     say.print("No model answers yet. Making a demonstration model from simulated fans, about a minute ...")
     with made_up_fans(home) as fans:
         trained, _ = _trained(Options(source=fans, name=DEMO_NAME), home, None, (DEMO_NOTE,))
-    registry.promote(trained.version)
+    with suppress(ChampionChanged), notes_held_back():  # whoever promoted a model meanwhile meant that one to answer
+        registry.promote(trained.version, replacing=None)
+    _print_standing(trained.version, registry)
     typer.echo(trained.version)
 
 

@@ -5,10 +5,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from cli import train
 from ml.registry import Registry
 from tests.integration.servers import ROOT, Serve, environment
 from tests.unit import bundles, keras2
@@ -144,6 +147,27 @@ def test_a_challenger_is_named_and_promoted(home: Path) -> None:
     version = bundles.further(Registry(home))
     assert succeeds(home, "models", "promote", version, "--alias", "challenger") == f"{version} is challenger"
     assert succeeds(home, "models", "promote", "challenger") == f"{version} is champion"
+
+
+def test_the_demonstration_model_takes_no_place_that_was_taken_meanwhile(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """While it is trained somebody promotes another: that one answers, and the command says so, and nothing else."""
+    registry = Registry(home)
+    mine, champion = bundles.further(registry), registry.resolve("champion")
+    (home / "models" / "aliases.json").unlink()
+
+    def trained(*_: object) -> tuple[SimpleNamespace, None]:
+        registry.promote(champion)
+        return SimpleNamespace(version=mine), None
+
+    monkeypatch.setenv("SIGNALML_HOME", str(home))
+    monkeypatch.setattr(train, "made_up_fans", lambda _: nullcontext())
+    monkeypatch.setattr(train, "_trained", trained)
+    train.demo()
+    said, _ = capfd.readouterr()
+    assert Registry(home).aliases() == {"champion": champion}
+    assert said.startswith(f"It answers no uploads: {champion} is the champion.\n")
 
 
 @pytest.fixture(scope="module")
