@@ -9,18 +9,18 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from api.declared import once_each, only_declared
-from api.security import requires
+from api.security import Requires
 from api.services import Services, services_of
 from api.uploads import Form, read_form, read_one
 from ml.dataset.collection import Collection
 from ml.dataset.names import NAME_PATTERN
 
-# Of every router under /v1, in this order: whoever has no key is told nothing else.
-CanRead, OnlyDeclared = Depends(requires("predict")), Depends(only_declared)
+# Of every router under /v1, in this order: whoever has no key is told nothing of what a route takes (KeyFirst).
+CanRead, OnlyDeclared = Depends(Requires("predict")), Depends(only_declared)
 # Of one that passes over what it does not take.
 OnceEach = Depends(once_each)
 # Of single routes, beside those.
-CanChange = Depends(requires("admin"))
+CanChange = Depends(Requires("admin"))
 
 
 async def services(request: Request) -> Services:

@@ -18,8 +18,8 @@ endless ones `head_too_large` (431), and a fault of ours is `internal_error` (50
 
 Under `/v1` no name is passed over: a query parameter or a part of a form that a route does not take is
 `parameter_unknown`, and `detail` says what it takes, and where the name belongs if it belongs elsewhere. `/inference`
-passes over what it does not know, as the original service does. What is there twice, and is no list, is `request_invalid`
-everywhere.
+passes over what it does not know, as the original service does. What is there twice, and is no list, is
+`request_invalid` everywhere.
 
 This page is printed by `signalml errors`.
 

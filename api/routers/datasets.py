@@ -27,6 +27,7 @@ from api.dependencies import CanChange, CanRead, CollectionDep, OnlyDeclared, Re
 from api.errors import AUDIO_ERRORS, BODY_ERRORS, FORM_ERRORS, V1_ERRORS, InvalidRequest
 from api.problems import documented, problem_of
 from api.routers.inference import FILE
+from api.security import KeyFirst
 from api.services import Services
 from api.uploads import PART, Upload
 from ml import errors
@@ -38,7 +39,7 @@ from ml.dataset.named import names
 from ml.errors import SignalMLError
 from ml.logs import current_request_id
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"], dependencies=[CanRead, OnlyDeclared])
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], dependencies=[CanRead, OnlyDeclared], route_class=KeyFirst)
 # A regular expression, because the path names the dataset.
 UPLOAD_PATH = f"{router.prefix}/[^/]+/recordings"
 NAMED = (*V1_ERRORS, errors.InvalidName, errors.DatasetNotFound)

@@ -13,6 +13,7 @@ from api.errors import BODY_ERRORS, V1_ERRORS, Busy, InvalidRequest
 from api.job_queue import Event
 from api.problems import documented
 from api.schemas import JobRows
+from api.security import KeyFirst
 from api.services import Services
 from ml.logs import current_request_id
 from worker.jobs import (
@@ -36,7 +37,7 @@ from worker.jobs import (
 )
 from worker.results import JobFolder, as_csv, as_json, as_ndjson
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[CanRead, OnlyDeclared])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[CanRead, OnlyDeclared], route_class=KeyFirst)
 SUBMIT_ERRORS = (*V1_ERRORS, *BODY_ERRORS, IdempotencyConflict, JobConflict, QueueFull, QueueUnavailable)
 OF_JOB = (*V1_ERRORS, InvalidRequest, JobNotFound, QueueUnavailable)
 RETRY_AFTER_S = 1

@@ -9,7 +9,7 @@ from api.dependencies import CanChange, CanRead, OnlyDeclared, ServicesDep
 from api.errors import BODY_ERRORS, V1_ERRORS, InvalidRequest
 from api.machine_schemas import AlarmRule, AlarmSeen, MachineAlarm, MachineHealth, MachineList, MachineSummary
 from api.problems import documented
-from api.security import KeyName
+from api.security import KeyFirst, KeyName
 from api.services import Services
 from api.settings import Settings
 from ml import errors
@@ -17,7 +17,7 @@ from ml.machines import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Acknowledgement, Led
 from ml.machines.forgetting import OBSERVATIONS_KEPT
 from ml.revisions import now
 
-router = APIRouter(prefix="/v1/machines", tags=["machines"], dependencies=[CanRead, OnlyDeclared])
+router = APIRouter(prefix="/v1/machines", tags=["machines"], dependencies=[CanRead, OnlyDeclared], route_class=KeyFirst)
 MachinePath = Annotated[
     str,
     Path(

@@ -20,11 +20,12 @@ from api.schemas import (
     ModelSummary,
     ThresholdFacts,
 )
+from api.security import KeyFirst
 from api.services import Services
 from ml import errors
 from ml.registry import Alias, Registry
 
-router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[CanRead, OnlyDeclared])
+router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[CanRead, OnlyDeclared], route_class=KeyFirst)
 STORED = (errors.BundleForeign, errors.BundleDamaged)
 OF_MODEL = (*V1_ERRORS, errors.ModelNotFound, errors.AliasNotSet, *STORED)
 # The report holds styles, drawings and sounds, and nothing that runs: a browser is told to hold it to that.

@@ -8,12 +8,13 @@ from api.dependencies import CanChange, CanRead, OnlyDeclared, ServicesDep
 from api.errors import BODY_ERRORS, InvalidRequest
 from api.problems import documented
 from api.routers.models import OF_MODEL, Reference
+from api.security import KeyFirst
 from api.threshold_schemas import SensitivityPoint, ThresholdEvidence, ThresholdPatch, ThresholdPlace, ThresholdState
 from ml import errors
 from ml.registry import Registry
 from ml.thresholds import in_force, sensitivities
 
-router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[CanRead, OnlyDeclared])
+router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[CanRead, OnlyDeclared], route_class=KeyFirst)
 
 
 @router.get(
