@@ -1,0 +1,61 @@
+"""What the page shows of an answer: its own script, run by Node with as much of a browser as it uses."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "api" / "console" / "index.html"
+BROWSER = """
+const made = name => ({
+  name, style: {}, children: [], textContent: "",
+  append(...more) { this.children.push(...more); }, replaceChildren(...all) { this.children = all; },
+  insertRow() { return added(this, "tr"); }, insertCell() { return added(this, "td"); },
+});
+const added = (to, name) => { const one = made(name); to.append(one); return one; };
+const known = {}, byId = id => known[id] ??= made(id);
+globalThis.document = { createElement: made, getElementById: byId };
+globalThis.fetch = async () => ({ ok: false });
+const told = part => [part.textContent, ...part.children.flatMap(told)].filter(Boolean);
+"""
+WINDOW = {"start_s": 0.0, "end_s": 10.0, "score": 0.2, "anomaly": False, "label": "normal"}
+ANSWER: dict[str, Any] = {
+    "verdict": "normal",
+    "message": "Component OK",
+    "score": 0.2,
+    "threshold": 0.5,
+    "classes": [{"name": "normal", "message": "Sounds healthy", "anomalous": False, "probability": 0.8}],
+    "timeline": [WINDOW, WINDOW],
+    "novelty": None,
+    "unusable": None,
+    "quality": {"duration_s": 20.0, "channels": 1, "sample_rate_hz": 16_000, "level_dbfs": None},
+    "model": {"version": "fan-1"},
+}
+UNUSABLE = {"verdict": "unusable", "message": "Not judged: it is silent.", "unusable": {"why": "silent", "detail": "-"}}
+
+
+def shown(answer: dict[str, Any]) -> list[str]:
+    """The texts that the page shows of an answer, from top to bottom."""
+    if (node := shutil.which("node")) is None:
+        pytest.skip("the page's script is run by Node, which is not installed")
+    (script,) = re.findall(r"<script>(.*?)</script>", PAGE.read_text(), re.S)
+    program = f"{BROWSER}{script}\nshow({json.dumps(answer)});\nconsole.log(JSON.stringify(told(answer)));"
+    done = subprocess.run([node, "-"], input=program, capture_output=True, text=True, check=True, timeout=60)
+    texts: list[str] = json.loads(done.stdout)
+    return texts
+
+
+def test_a_verdict_is_shown_with_what_it_rests_on() -> None:
+    """Classes, a line of time where there is more than one window, the score, its threshold, and the recording."""
+    facts = "score 0.200, anomalous above 0.500 · 20.0 s, 1 channel(s) at 16000 Hz, silence · fan-1"
+    assert shown(ANSWER) == ["Component OK", "Sounds healthy", "0.800", "When", facts]
+
+
+def test_of_what_cannot_be_judged_no_verdict_is_shown() -> None:
+    """The reason, and the recording."""
+    facts = "20.0 s, 1 channel(s) at 16000 Hz, silence · fan-1"
+    assert shown(ANSWER | UNUSABLE) == ["Not judged: it is silent.", facts]
