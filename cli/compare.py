@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from api.settings import Settings
-from cli.output import print_table
+from cli.output import print_table, say, say_note
 from cli.progress import shown_progress
 from ml.dataset import index
 from ml.dataset.names import index_cache
@@ -87,25 +87,23 @@ def print_comparison(comparison: "Comparison") -> None:
     """Everything that a comparison found, for a person."""
     for rows in comparison.slices:
         first = rows[0]
-        typer.echo(
+        say(
             f"{first.name}: {first.normal} normal and {first.abnormal} abnormal recordings "
             f"(sessions: {first.normal_sessions} and {first.abnormal_sessions})"
         )
         print_table(_table(rows), "")
         typer.echo()
     if comparison.rejections:
-        typer.echo("Sounds that are no machine, and the share of them that does not pass for a healthy one:")
+        say("Sounds that are no machine, and the share of them that does not pass for a healthy one:")
         print_table(_rejections(comparison.rejections), "")
         typer.echo()
     if comparison.refusals:
-        typer.echo("What the default takes for no machine's, and does not judge unless it is anomalous:")
+        say("What the default takes for no machine's, and does not judge unless it is anomalous:")
         print_table(_refusals(comparison.refusals), "")
         typer.echo()
-    typer.echo(
-        f"- {comparison.contenders[0]} is the default, {comparison.bar} the bar that the others are held against."
-    )
+    say_note(f"{comparison.contenders[0]} is the default, {comparison.bar} the bar that the others are held against.")
     for note in comparison.notes:
-        typer.echo(f"- {note}")
+        say_note(note)
 
 
 def _table(rows: "Sequence[Row]") -> Table:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from api.settings import Settings
-from cli.output import print_table
+from cli.output import print_table, say, say_note
 from cli.progress import shown_progress
 from ml.classifier.recipe import Recipe
 from ml.dataset import Dataset, Entry, index, split
@@ -124,7 +124,8 @@ def _both_ways(
 def _print_protocols(outcomes: Sequence[Outcome]) -> None:
     if not outcomes:
         return
-    typer.echo("\nThe same network, fitted anew on these recordings and measured in two ways:")
+    typer.echo()
+    say("The same network, fitted anew on these recordings and measured in two ways:")
     heads = ("windows", "near-copies learned from", "accuracy", "always normal", "macro-F1", "AUC")
     table = Table("protocol", *heads, box=None)
     for each in outcomes:
@@ -133,7 +134,7 @@ def _print_protocols(outcomes: Sequence[Outcome]) -> None:
         table.add_row(each.protocol, str(each.n), *shown)
     print_table(table, "")
     for each in outcomes:
-        typer.echo(f"- {each.protocol}: {each.says}.")
+        say_note(f"{each.protocol}: {each.says}.")
 
 
 def _evaluated(
@@ -215,14 +216,15 @@ def print_tables(evaluation: Evaluation) -> None:
     for name, words in SUMMARY.items():
         figures.add_row(words, _shown(getattr(evaluation, name)))
     print_table(figures, "")
-    typer.echo(f"\nTrue class by row, predicted class by column; anomalous above a score of {evaluation.threshold:g}:")
+    typer.echo()
+    say(f"True class by row, predicted class by column; anomalous above a score of {evaluation.threshold:g}:")
     confusion = Table("", *evaluation.classes, box=None)
     for name, row in zip(evaluation.classes, evaluation.confusion, strict=True):
         confusion.add_row(name, *map(str, row))
     print_table(confusion, "")
     typer.echo()
     for note in evaluation.notes:
-        typer.echo(f"- {note}")
+        say_note(note)
 
 
 def _print_slices(slices: Sequence[Slice]) -> None:

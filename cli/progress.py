@@ -4,10 +4,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
+from rich.table import Column
 
 from ml.progress import Progress, Report
+
+ROOMY, CRAMPED = 110, 60  # columns of a terminal: from the first, everything is shown; below the other, no bar
 
 
 @contextmanager
@@ -29,15 +40,17 @@ def shown_progress(console: Console | None = None) -> Iterator[Report]:
 
 
 def _bars(console: Console) -> Bars:
-    return Bars(
-        TextColumn("{task.description:<22}", markup=False),
-        BarColumn(24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-        console=console,
-    )
+    """Step, count and time left are whole on any terminal; the note has what room they leave."""
+    columns: list[ProgressColumn] = [TextColumn("{task.description:<22}", markup=False)]
+    if console.width >= CRAMPED:
+        columns.append(BarColumn(24 if console.width >= ROOMY else 10, table_column=Column(no_wrap=True)))
+    columns.append(MofNCompleteColumn(table_column=Column(no_wrap=True)))
+    if console.width >= ROOMY:
+        columns.append(TimeElapsedColumn(table_column=Column(no_wrap=True)))
+    columns.append(TimeRemainingColumn(table_column=Column(no_wrap=True)))
+    room = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    columns.append(TextColumn("{task.fields[note]}", markup=False, table_column=room))
+    return Bars(*columns, console=console, expand=True)
 
 
 class _Shown:

@@ -8,7 +8,7 @@ from rich.table import Column, Table
 
 from api.settings import Settings
 from cli.models import Reference
-from cli.output import print_table
+from cli.output import print_table, say, say_note
 from ml.evaluation import Estimate
 from ml.registry import Registry
 from ml.revisions import ThresholdRevision
@@ -44,16 +44,16 @@ def _print(registry: Registry, version: str) -> None:
     content, history = registry.read(version).content, registry.thresholds(version)
     decision, points = history[-1].decision, sensitivities(content)
     known = in_force(content, decision.threshold)
-    typer.echo(f"{version}: a score above {decision.threshold:.4g} is anomalous ({decision.basis}).")
+    say(f"{version}: a score above {decision.threshold:.4g} is anomalous ({decision.basis}).")
     if known is not None:
-        typer.echo(
+        say(
             f"Expected above it: {_shown(known.expected)} of healthy recordings, by {known.n} of them, which bear out "
             f"no rate below {percent(known.smallest_rate)}."
         )
         _print_points(points)
     _print_history(history)
     for note in dict.fromkeys(note for each in points.values() for note in each.notes):
-        typer.echo(f"- {note}")
+        say_note(note)
 
 
 def _print_points(points: Mapping[Sensitivity, Operating]) -> None:

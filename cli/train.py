@@ -14,6 +14,7 @@ from rich.console import Console
 
 from api.settings import Settings
 from cli.evaluate import print_tables
+from cli.output import say
 from cli.progress import shown_progress
 from ml.dataset import Dataset, index
 from ml.dataset.names import index_cache
@@ -111,7 +112,7 @@ def train(
         registry.promote(trained.version)
     elif if_better:
         decided = _decided(trained, options, dataset, home, processes)
-        typer.echo(("Promoted: " if decided.promoted else "Not promoted: ") + decided.reason)
+        say(("Promoted: " if decided.promoted else "Not promoted: ") + decided.reason)
     _print_thresholds(trained, registry)
     _print_standing(trained.version, registry)
     typer.echo(trained.version)
@@ -123,8 +124,8 @@ def demo() -> None:
     registry = Registry(home)
     if registry.aliases().get("champion"):
         return
-    say = Console(stderr=True, highlight=False)
-    say.print("No model answers yet. Making a demonstration model from simulated fans, about a minute ...")
+    stderr = Console(stderr=True, highlight=False)
+    stderr.print("No model answers yet. Making a demonstration model from simulated fans, about a minute ...")
     with made_up_fans(home) as fans:
         trained, _ = _trained(Options(source=fans, name=DEMO_NAME), home, None, (DEMO_NOTE,))
     with suppress(ChampionChanged), notes_held_back():  # whoever promoted a model meanwhile meant that one to answer

@@ -1,0 +1,67 @@
+"""What a terminal of 80 columns is shown is whole."""
+
+import io
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from cli import output
+from cli.progress import shown_progress
+from ml.progress import Progress
+
+
+class Terminal(io.StringIO):
+    """Says that it is one."""
+
+    def isatty(self) -> bool:
+        """As a terminal does."""
+        return True
+
+
+def printing_to(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Where a command prints to from now on: a terminal of 80 columns."""
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    for name, value in (("COLUMNS", "80"), ("TERM", "xterm"), ("NO_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+    return terminal
+
+
+def lines(terminal: Terminal) -> list[str]:
+    """What it shows, without the sequences that move about in it."""
+    return [line.rstrip() for line in terminal.getvalue().replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()]
+
+
+def test_a_wide_table_is_printed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each figure stands whole beside the name that it is of, and no line is longer than the terminal is wide."""
+    terminal = printing_to(monkeypatch)
+    table = Table("recordings", *(f"figure {number}" for number in range(6)), box=None)
+    for name in ("pooled", "fan id_00 at -6 dB"):
+        table.add_row(name, *(f"0.86{number} [0.604, 1.000]" for number in range(6)))
+    output.print_table(table, "")
+    shown = lines(terminal)
+    assert max(map(len, shown)) <= 80
+    assert sum(line.startswith(" fan id_00 at -6 dB  0.86") for line in shown) == 3
+    for number in range(6):
+        assert sum(f"0.86{number} [0.604, 1.000]" in line for line in shown) == 2
+
+
+def test_sentences_are_broken_at_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a note goes on under its own beginning."""
+    terminal = printing_to(monkeypatch)
+    output.say_note(" ".join(["interval"] * 20))
+    shown = lines(terminal)
+    assert [line[:10] for line in shown] == ["- interval", "  interval", "  interval"]
+    assert " ".join(shown).split()[1:] == ["interval"] * 20
+
+
+@pytest.mark.parametrize("width", [50, 80, 120])
+def test_step_and_count_outlast_a_long_note(width: int) -> None:
+    """Whatever is said beside them."""
+    terminal = Terminal()
+    with shown_progress(Console(file=terminal, force_terminal=True, width=width, no_color=True)) as report:
+        report(Progress("epochs of the final fit", 37, 150, "loss 0.882, accuracy 67%; " * 4))
+    assert "epochs of the final fit" in terminal.getvalue()
+    assert "37/150" in terminal.getvalue()
+    assert "-:--:--" in terminal.getvalue()
