@@ -14,6 +14,7 @@ from rich.console import Console
 
 from api.settings import Settings
 from cli.evaluate import print_tables
+from cli.operating import print_operating_points
 from cli.output import say
 from cli.progress import shown_progress
 from ml.dataset import Dataset, index
@@ -23,6 +24,7 @@ from ml.errors import ChampionChanged, InvalidParameter
 from ml.native import notes_held_back
 from ml.novelty import DEFAULT, ENGINES
 from ml.registry import Registry
+from ml.thresholds import percent
 from ml.training import Trained, require_packages, run
 from ml.training.options import Kind, LabelsFrom, Options
 from ml.training.promoting import Promotion, compare_with_champion
@@ -161,11 +163,20 @@ def _trained(options: Options, home: Path, processes: int | None, notes: Sequenc
 
 def _print_thresholds(trained: Trained, registry: Registry) -> None:
     """Where alarms begin in what is served and, where that differs, where they did in what was measured."""
-    served = registry.thresholds(trained.version)[-1].decision
+    bundle = registry.read(trained.version)
+    served = registry.thresholds(trained.version, bundle)[-1].decision
     at, measured_at = f"{served.threshold:.4g}", f"{trained.evaluation.threshold:.4g}"
-    typer.echo(f"Threshold: served, a score above {at} is anomalous ({served.basis}).")
+    say(f"Threshold: served, a score above {at} is anomalous ({served.basis}).")
     if measured_at != at:
-        typer.echo(f"The figures above were measured at {measured_at}, by the fit that left the test side out.")
+        say(f"The figures above were measured at {measured_at}, by the fit that left the test side out.")
+    asked, came = served.false_alarm_rate, trained.evaluation.pooled.false_alarm_rate
+    if asked is not None and came.value is not None and came.low is not None and came.low > asked:
+        say(
+            f"There, {came.value:.1%} of the healthy recordings raised an alarm, where {percent(asked)} was stated: "
+            "another session is another sound. Record more of them before you trust that rate."
+        )
+    if bundle.content.detector is not None:
+        print_operating_points(trained.version, bundle.content.card["detector"]["operating"])
 
 
 def _print_standing(version: str, registry: Registry) -> None:

@@ -19,9 +19,9 @@ NETWORK_LIMITS = (
 
 
 def card_of(
-    scene: Scene, found: Measured, detector: Detector | None, notes: Sequence[str], seconds: float
+    scene: Scene, found: Measured, detector: dict[str, Any] | None, notes: Sequence[str], seconds: float
 ) -> dict[str, Any]:
-    """The card, as plain values; ``detector`` is the one that is served."""
+    """The card, as plain values; ``detector`` is what is said of the one that is served."""
     fitted = found.fitted
     return {
         "source": {"kind": "trained here", "options": scene.options.to_dict(), "notes": list(notes)},
@@ -43,7 +43,7 @@ def card_of(
             else "the network that was measured",
             "seconds": round(seconds, 1),
         },
-        "detector": None if detector is None else detector_facts(detector),
+        "detector": detector,
         "metrics": figures_in_short(found.tested.evaluation),
         "libraries": library_versions(),
         "limits": NETWORK_LIMITS,

@@ -1,6 +1,7 @@
 """What the network is to tell apart, and which class each recording is of."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,6 +41,19 @@ class Classes:
     agreement: Agreement | None
     grouped: tuple[Entry, ...]
     unlearned: tuple[Entry, ...]
+
+
+def not_learned(unlearned: Sequence[Entry]) -> Iterator[str]:
+    """A sentence on the faults of recordings that are in no class; none where there are none."""
+    sessions: defaultdict[str, set[str]] = defaultdict(set)
+    for entry in unlearned:
+        sessions[str(entry.fault)].add(entry.group)
+    if sessions:
+        named = ", ".join(f"{fault} ({len(groups)})" for fault, groups in sorted(sessions.items()))
+        yield (
+            f"Not learned, since all recordings of them are held out: {named}; in parentheses, their recording "
+            "sessions. Record another session of each."
+        )
 
 
 def require_both(dataset: Dataset) -> None:

@@ -3,19 +3,23 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Any
 
 from ml.dataset import ABNORMAL, NORMAL, Dataset, Entry, Split, split
 from ml.dataset.copies import without_copies
 from ml.dataset.listing import natural
 from ml.errors import OneClassOnly, TooFewRecordings
 from ml.features import FeatureSpec
-from ml.novelty import Detector, Healthy, Heard, by_name, fit
+from ml.novelty import Detector, Healthy, Heard, Novelty, by_name, fit
 from ml.novelty.listening import Source, listen
 from ml.progress import Progress, Report
 from ml.training.hearing import detector_spec
+from ml.training.operating import operating_points
 from ml.training.options import Options
 
 FITTING = "detector"
+TIMES = attrgetter("times")
 # Of one machine: three or four are learned from, and the others are held out or stand between the sides.
 FEWEST_HEALTHY = 6
 # So many times as far from healthy as any fault that was learned is none of them (decision 14).
@@ -65,19 +69,30 @@ class Detecting:
 
         return fit(spec, engines, recordings, told)
 
+    def faults(self, detector: Detector, entries: Sequence[Entry]) -> list[tuple[Entry, Novelty]]:
+        """The abnormal ones of some recordings, and how far their worst windows are from healthy.
+
+        Raises:
+            AudioError: a recording cannot be decoded any more, with its path.
+        """
+        return [
+            (entry, max((detector.measure(window, entry.machine_name) for window in windows), key=TIMES))
+            for entry, windows in self._heard(detector.spec, entries, ABNORMAL)
+        ]
+
     def farthest(self, detector: Detector, entries: Sequence[Entry]) -> float:
         """The score, 0 to 1, up to which a sound may be a fault of these recordings: half as far again as any of them.
 
         Raises:
             AudioError: a recording cannot be decoded any more, with its path.
         """
-        found = [
-            detector.measure(window, entry.machine_name)
-            for entry, windows in self._heard(detector.spec, entries, ABNORMAL)
-            for window in windows
-        ]
-        farthest = max(found, key=lambda novelty: novelty.times, default=None)
+        found = [novelty for _, novelty in self.faults(detector, entries)]
+        farthest = max(found, key=TIMES, default=None)
         return 0.0 if farthest is None else replace(farthest, times=FARTHER * farthest.times).score
+
+    def operating_points(self, detector: Detector, entries: Sequence[Entry]) -> dict[str, Any]:
+        """What it finds of the abnormal ones of some recordings, at each of the named false-alarm rates."""
+        return operating_points(detector, self.faults(detector, entries), self.options.seed)
 
     def _heard(
         self, spec: FeatureSpec, entries: Sequence[Entry], label: str

@@ -102,7 +102,11 @@ def _published(
         learned = (*learned, *sides.test)
         detector = making.detector(learned)
     decision = at_rate(detector.calibration, options.false_alarm_rate).decision
-    about = detector_facts(detector) | {"healthy": counted(learned), "seconds": round(time.monotonic() - started, 1)}
+    about = detector_facts(detector) | {
+        "healthy": counted(learned),
+        "operating": making.operating_points(detector, sides.test),
+        "seconds": round(time.monotonic() - started, 1),
+    }
     card = _card(making, sides, found.tested.evaluation, about, notes)
     making.report(Progress(LAST_STEP, 0, 1))
 

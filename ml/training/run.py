@@ -26,8 +26,8 @@ from ml.publishing import publish
 from ml.registry import Registry
 from ml.thresholds import at_rate
 from ml.training import records
-from ml.training.card import card_of
-from ml.training.classes import classes_for, require_both, require_names
+from ml.training.card import card_of, detector_facts
+from ml.training.classes import classes_for, not_learned, require_both, require_names
 from ml.training.deciding import EVEN, measured, threshold_from
 from ml.training.detector_run import run_detector
 from ml.training.hearing import spec_for
@@ -105,7 +105,7 @@ def run(
         found = _measure(scene)
         version = _published(scene, found, facts, home, notes, started)
         folder = records.keep(work / RECORDS, home, version)
-    return Trained.of(version, folder, sides, found.tested)
+    return Trained.of(version, folder, sides, found.tested, classes.unlearned)
 
 
 def require_packages() -> None:
@@ -213,7 +213,11 @@ def _published(
         learned = (*learned, *split.test)
         detector = scene.detector(learned)
     decision, naming = _decisions(scene, found.decision, detector, learned)
-    card = card_of(scene, found, detector, notes, time.monotonic() - started)
+    about = None
+    if detector is not None:
+        every = [entry for _, entry in split.sides()]
+        about = detector_facts(detector) | {"operating": scene.detecting.operating_points(detector, every)}
+    card = card_of(scene, found, about, notes, time.monotonic() - started)
     scene.report(Progress(LAST_STEP, 0, 1))
 
     def before_add(version: str) -> None:

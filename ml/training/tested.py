@@ -1,7 +1,7 @@
 """What a candidate says of recordings it has not learned from, and what that is worth."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
 from ml.dataset import Dataset, Entry
@@ -45,3 +45,7 @@ class Tested:
             judged, gain_judged=gained, threshold=threshold, classes=predictor.answers, seed=options.seed
         )
         return cls(evaluation, judged, gained)
+
+    def noting(self, notes: Iterable[str]) -> Self:
+        """The same, with notes that are read before those on the figures."""
+        return replace(self, evaluation=replace(self.evaluation, notes=(*notes, *self.evaluation.notes)))

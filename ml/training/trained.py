@@ -38,6 +38,7 @@ class Trained:
         split: the sides.
         judged: what the network that was measured said of the test side; not the one that was fitted once more.
         gain_judged: the same with a random gain on each recording.
+        unlearned: recordings of faults that no class was made of, since all of them were held out.
     """
 
     version: str
@@ -46,11 +47,12 @@ class Trained:
     split: Split
     judged: tuple[Judged, ...]
     gain_judged: tuple[Judged, ...]
+    unlearned: tuple[Entry, ...] = ()
 
     @classmethod
-    def of(cls, version: str, folder: Path, split: Split, tested: Tested) -> Self:
+    def of(cls, version: str, folder: Path, split: Split, tested: Tested, unlearned: tuple[Entry, ...] = ()) -> Self:
         """A training that has come to its end, with its records in a folder."""
-        return cls(version, tested.evaluation, folder, split, tested.judged, tested.gain_judged)
+        return cls(version, tested.evaluation, folder, split, tested.judged, tested.gain_judged, unlearned)
 
 
 def made_from(dataset: Dataset, spec: FeatureSpec, options: Options) -> dict[str, Any]:
@@ -75,8 +77,10 @@ def found_again(home: Path, facts: Mapping[str, Any], split: Split) -> Trained |
         judged, gained = (verdicts_of(home, candidate, split.test, gain) for gain in ("none", "random"))
         if evaluation is not None and len(judged) == len(gained) == len(split.test):
             with suppress(ModelError):  # a damaged version is replaced by training it anew
-                registry.read(candidate)
-                return Trained(candidate, evaluation, records.folder_of(home, candidate), split, judged, gained)
+                faults = registry.read(candidate).content.card.get("classes", {}).get("not_learned", ())
+                unlearned = tuple(entry for _, entry in split.sides() if entry.fault in faults)
+                folder = records.folder_of(home, candidate)
+                return Trained(candidate, evaluation, folder, split, judged, gained, unlearned)
     return None
 
 

@@ -73,11 +73,31 @@ def test_it_says_which_threshold_is_served_and_that_it_answers(trained: Training
     evaluation = records.evaluation_of(trained.home, trained.version)
     assert evaluation is not None
     served = Registry(trained.home).thresholds(trained.version)[-1].decision
-    *_, first, second, third, version = trained.done.stdout.splitlines()
+    lines = trained.done.stdout.splitlines()
+    *_, third, version = lines
+    first, second = lines[(at := next(i for i, line in enumerate(lines) if line.startswith("Threshold:"))) : at + 2]
     assert first == f"Threshold: served, a score above {served.threshold:.4g} is anomalous ({served.basis})."
     assert second.startswith(f"The figures above were measured at {evaluation.threshold:.4g}, ")
     assert third == "It is the champion now: it answers uploads."
     assert version == trained.version
+
+
+def test_it_says_what_the_served_detector_finds(trained: Training, fans: Path) -> None:
+    """At each sensitivity, of the abnormal recordings, as it then answers; the table is printed."""
+    predictor = Registry(trained.home).predictor(trained.version)
+    found = predictor.bundle.content.card["detector"]["operating"]
+    files = sorted(fans.rglob("abnormal/*.wav"))
+    scores = [
+        predictor.predict(predictor.decode(file.read_bytes()), file.parent.parent.name).worst.score for file in files
+    ]
+    assert found["abnormal"] == len(files)
+    assert [point["sensitivity"] for point in found["points"]] == ["low", "medium", "high"]
+    for point in found["points"]:
+        share, low, high = point["detected"]
+        assert share == pytest.approx(sum(score > point["threshold"] for score in scores) / len(scores))
+        assert low <= share <= high
+    assert "of 72 abnormal recordings" in trained.done.stdout
+    assert f"signalml thresholds {trained.version} --sensitivity high" in trained.done.stdout
 
 
 def test_it_is_called_as_its_recordings_and_kept_whole(trained: Training) -> None:
