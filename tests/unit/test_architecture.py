@@ -1,6 +1,7 @@
 """Who may import whom, and what a serving process never loads."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,6 +70,25 @@ def name_of(path: Path) -> str:
 def test_every_room_is_looked_at() -> None:
     """The rules below are held over modules that exist."""
     assert {path.relative_to(ROOT).parts[0] for path in MODULES} == set(ROOMS)
+
+
+def test_every_module_is_on_the_map() -> None:
+    """Each module of the service, the worker and the command line, and each room or module of ml, by its room."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    map_of = dict(re.findall(r"^(\w+)/(.*?)(?=^\S)", page, re.S | re.M))
+    places = {_place(path.relative_to(ROOT)) for path in MODULES if path.name != "__init__.py"}
+    unnamed = [
+        f"{room}: {place}"
+        for room, place in sorted(places)
+        if re.search(rf"(?<![\w.]){re.escape(place)}", map_of[room]) is None
+    ]
+    assert not unnamed
+
+
+def _place(path: Path) -> tuple[str, str]:
+    """The room of a module, and its name there; of the rooms within ml, theirs."""
+    room, *within = path.parts
+    return room, f"{within[0]}/" if room == "ml" and len(within) > 1 else within[-1]
 
 
 @each_module
