@@ -8,6 +8,7 @@ from ml.dataset.named import dataset_of, version_of
 from ml.native import notes_held_back, yield_cores
 from ml.novelty import DEFAULT
 from ml.training import Options, run
+from ml.training.classes import not_learned
 from ml.training.promoting import compare_with_champion, promote
 from worker.jobs import RetrainingParameters
 from worker.lease import Lease
@@ -32,6 +33,8 @@ def begin(lease: Lease, home: Path, asked: RetrainingParameters) -> None:
         trained = run(options, home, dataset=dataset, report=lease.report)
         lease.surely(lambda: lease.store.pin(taken, model_version=trained.version))
         comparison = compare_with_champion(trained, options, dataset, home, report=lease.report)
+    for note in not_learned(trained.unlearned):
+        lease.log(note)
     promotion = lease.surely(
         lambda: promote(trained.version, comparison, asked.promote, home, still_wanted=lease.assure)
     )
@@ -46,6 +49,7 @@ def begin(lease: Lease, home: Path, asked: RetrainingParameters) -> None:
         "auc_high": pooled.auc.high,
         "held_out_recordings": pooled.n,
         "held_out_groups": pooled.groups,
+        "not_learned": sorted({str(entry.fault) for entry in trained.unlearned}),
         "report": f"/v1/models/{trained.version}/report",
     }
     lease.surely(lambda: lease.store.succeed(taken, summary, ""))

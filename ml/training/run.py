@@ -155,7 +155,7 @@ def _measure(scene: Scene) -> Measured:
     learned, own = (*split.train, *split.validation), Decision(threshold, None, basis)
     detector = scene.detector(learned)
     predictor = _candidate(scene, fitted, *_decisions(scene, own, detector, learned), detector)
-    tested = scene.tested(predictor)
+    tested = scene.tested(predictor).noting(not_learned(classes.unlearned))
     healthy = [each.score for each in tested.judged if each.entry.label == NORMAL]
     # Beside a detector these scores are the detector's, and say nothing of the classifier's threshold.
     decision = measured(threshold, basis, healthy) if detector is None else own
