@@ -95,11 +95,11 @@ def print_comparison(comparison: "Comparison") -> None:
         typer.echo()
     if comparison.rejections:
         say("Sounds that are no machine, and the share of them that does not pass for a healthy one:")
-        print_table(_rejections(comparison.rejections), "")
+        print_table(_rejections(comparison.rejections), "", keys=2)
         typer.echo()
     if comparison.refusals:
         say("What the default takes for no machine's, and does not judge unless it is anomalous:")
-        print_table(_refusals(comparison.refusals), "")
+        print_table(_refusals(comparison.refusals), "", keys=2)
         typer.echo()
     say_note(f"{comparison.contenders[0]} is the default, {comparison.bar} the bar that the others are held against.")
     for note in comparison.notes:

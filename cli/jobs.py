@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from api.settings import Settings
-from cli.output import print_table
+from cli.output import print_lines
 from cli.progress import shown_progress
 from cli.work import queue_url
 from ml.errors import InvalidParameter
@@ -69,7 +69,8 @@ def list_(
     for job in page.jobs:
         asked_of = str(job.parameters.get("dataset", "-"))
         table.add_row(job.id, job.kind, asked_of, job.state, str(job.attempt), _progress(job), job.created[:19])
-    print_table(table, "No jobs yet:  signalml jobs submit KIND DATASET")
+    nothing = "No jobs yet:  signalml jobs submit KIND DATASET"
+    print_lines(table, nothing, dispensable=("attempt", "created", "dataset"), shortened="progress")
 
 
 @app.command(epilog="Example:  `signalml jobs watch 019ac7d2f1e84c7b9a3e51d0`")

@@ -2,6 +2,7 @@
 
 import getpass
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,9 @@ import typer
 from rich.table import Table
 
 from api.settings import Settings
-from cli.output import print_table
+from cli.output import print_table, say
 from ml.bundle import Bundle
-from ml.errors import ModelError
+from ml.errors import MachineNotFound, ModelError
 from ml.machines import Acknowledgement, Alarm, Drift, Health, Ledger, Summary
 from ml.registry import Registry
 from ml.revisions import now
@@ -22,7 +23,7 @@ NOTHING = "No machines yet: upload recordings with  ?machine_id=NAME"
 
 def machines(
     machine_id: Annotated[
-        str | None, typer.Argument(metavar="ID", help="One machine, whole; all of them if left out.")
+        str | None, typer.Argument(metavar="ID", help="One machine, by its name or its id; all of them if left out.")
     ] = None,
     acknowledge: Annotated[
         str | None, typer.Option(metavar="NOTE", help="Say that its alarm was seen: it is silent until it clears.")
@@ -36,30 +37,46 @@ def machines(
     with Ledger(settings.home, rule=settings.alarm_rule) as ledger:
         if machine_id is None:
             _print_all(ledger.summaries(), settings.home)
-        elif acknowledge is not None:
+            return
+        machine_id = _whole_name(machine_id, list(ledger.states()))
+        if acknowledge is not None:
             said = Acknowledgement(now(), by or _logged_in(), None, acknowledge)
             typer.echo(f"alarm {ledger.acknowledge(machine_id, said).id} of {machine_id} is acknowledged")
         else:
             _print_one(ledger.health(machine_id, latest=0), settings.home)
 
 
+def _whole_name(said: str, remembered: Sequence[str]) -> str:
+    """The name itself or, where it is the id of one machine alone, that machine's.
+
+    Raises:
+        MachineNotFound: it is the id of several.
+    """
+    alike = [name for name in remembered if name.rpartition("/")[2] == said]
+    if said in remembered or not alike:
+        return said
+    if len(alike) > 1:
+        raise MachineNotFound(f"{said} is the id of {', '.join(alike)}; the whole name of one of them was expected.")
+    return alike[0]
+
+
 def _print_all(summaries: list[Summary], home: Path) -> None:
     champion = _champion(home)
     strange = {summary.machine_id for summary in summaries if _is_strange(summary.machine_id, champion)}
-    table = Table("machine", "state", "anomalous", "not judged", "drift", "heard", "version", box=None)
+    table = Table("machine", "state", "heard", "version", "anomalous", "not judged", "drift", box=None)
     for summary in summaries:
         table.add_row(
             f"{summary.machine_id} *" if summary.machine_id in strange else summary.machine_id,
             summary.state,
+            summary.heard_at[:19],
+            summary.version,
             f"{summary.anomalous} of {summary.of}",
             str(summary.unusable),
             _drift(summary.drift),
-            summary.heard_at[:19],
-            summary.version,
         )
     print_table(table, NOTHING)
     if strange and champion is not None:
-        typer.echo(f"* {_said_of_strange(champion)}")
+        say(f"* {_said_of_strange(champion)}", hanging="  ")
 
 
 def _champion(home: Path) -> Bundle | None:

@@ -47,6 +47,21 @@ def test_a_wide_table_is_printed_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
         assert sum(f"0.86{number} [0.604, 1.000]" in line for line in shown) == 2
 
 
+def test_a_row_keeps_to_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What matters is whole, what can be done without goes, and a long text ends in an ellipsis."""
+    terminal = printing_to(monkeypatch)
+    table = Table("job", "kind", "state", "why", "created", box=None)
+    table.add_row(
+        "019ac7d2f1e84c7b9a3e51d0", "feature-extraction", "failed", "too few: " + "x" * 90, "2026-11-24T09:12"
+    )
+    output.print_lines(table, "", dispensable=["created"], shortened="why")
+    head, row = lines(terminal)
+    assert head.split() == ["job", "kind", "state", "why"]
+    assert row.startswith(" 019ac7d2f1e84c7b9a3e51d0  feature-extraction  failed  too few: x")
+    assert row.endswith("\N{HORIZONTAL ELLIPSIS}")
+    assert len(row) <= 80
+
+
 def test_sentences_are_broken_at_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """And a note goes on under its own beginning."""
     terminal = printing_to(monkeypatch)
