@@ -15,8 +15,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.processes import METRICS_VARIABLE
 from api.serving import LiveModel
+from api.settings import METRICS_VARIABLE
 from ml.logs import new_request_id
 
 logger = logging.getLogger("signalml.access")

@@ -17,11 +17,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
-from api.settings import Settings
+from api.settings import METRICS_VARIABLE, Settings
 from ml.native import end_with
 
-# prometheus_client looks at it when it is imported; then each process counts into files there, and answers for all.
-METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 # A process that ends sooner than this after its start is not started again at once.
 SHORT_LIFE_S = 1.0
 STOPPING = (signal.SIGTERM, signal.SIGINT)

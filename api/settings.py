@@ -14,6 +14,8 @@ from ml.errors import InvalidParameter
 from ml.machines import MACHINES_KEPT, Rule
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+# prometheus_client looks at it when it is imported; then each process counts into files there, and answers for all.
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 INTRODUCTION = """\
 # Settings
 

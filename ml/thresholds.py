@@ -197,8 +197,7 @@ def expected_rate(calibration: Calibration, threshold: float) -> "Estimate":
 
 
 def _said_of_sessions(calibration: Calibration) -> tuple[str, ...]:
-    from ml.evaluation.intervals import FEWEST_GROUPS  # late, as above
-    from ml.evaluation.notes import FEW_GROUPS
+    from ml.evaluation.intervals import FEW_GROUPS, FEWEST_GROUPS  # late, as above
 
     sessions = len(np.unique(calibration.session))
     if sessions < FEWEST_GROUPS:

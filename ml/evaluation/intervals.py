@@ -27,6 +27,7 @@ from ml.evaluation.results import UNDEFINED, Estimate
 DRAWS = 2000
 WEIGHTS_AT_ONCE = 2**16  # half a MiB stays in a core's cache: 5000 recordings take 3 s, with 16 times as many 5 s
 FEWEST_GROUPS = 3
+FEW_GROUPS = 10  # below this the percentiles of a bootstrap are rough, and too narrow more often than not
 Z95 = 1.959963984540054  # 97.5 % of a normal distribution lies below
 SAME = 1e-12
 DECIMALS = 12  # sums of shares miss 1 by some 1e-16; perfect shall read as 1

@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from ml.dataset import ABNORMAL, NORMAL
-from ml.evaluation.intervals import DRAWS, FEWEST_GROUPS
+from ml.evaluation.intervals import DRAWS, FEW_GROUPS, FEWEST_GROUPS
 from ml.evaluation.judging import Judged
 from ml.evaluation.results import Estimate, Slice
 
-FEW_GROUPS = 10  # below this the percentiles of a bootstrap are rough, and too narrow more often than not
 LISTED = 6  # names in one sentence
 TELLING = 0.1  # a distance from 0.5 at which level is worth a word
 

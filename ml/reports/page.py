@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.errors import MissingExtra
+from ml.evaluation.intervals import FEW_GROUPS
 from ml.faults import FaultGroups
 from ml.files import write_whole
 from ml.reports import tables
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 TEMPLATE = "page.html.jinja"
 TELLING_LEVEL = 0.15  # from an AUC of 0.5, in either direction
-FEW_GROUPS = 10
 
 
 @dataclass(frozen=True, slots=True)
