@@ -484,6 +484,19 @@ def test_the_command_line_marks_what_the_champion_has_not_learned(home: Path) ->
     assert "fan-9 *" in succeeds(home, "machines", "fan-9")
 
 
+def test_the_command_line_takes_an_id_that_one_machine_has(home: Path) -> None:
+    """For its whole name, to show it and to acknowledge its alarm; not where two have it, or it is a name itself."""
+    with Ledger(home, create=True) as ledger:
+        for machine_id in ("fan/id_00", "fan/id_02", "pump/id_02", "fan/id_04", "id_04"):
+            ledger.record(Observation(machine_id, now(), "fan-1", 1, 0.9, 0.5, "anomalous", "-") for _ in range(3))
+    assert "fan/id_00" in succeeds(home, "machines", "id_00")
+    said = succeeds(home, "machines", "id_00", "--acknowledge", "Seen", "--by", "Ana")
+    assert said == "alarm 1 of fan/id_00 is acknowledged"
+    assert succeeds(home, "machines", "id_04").splitlines()[1].split()[0] == "id_04"
+    refused = signalml(home, "machines", "id_02")
+    assert (refused.returncode, "fan/id_02, pump/id_02" in " ".join(refused.stderr.split())) == (1, True)
+
+
 def test_the_command_line_lists_shows_and_acknowledges(serve: Serve, home: Path, healthy: bytes, faulty: bytes) -> None:
     """While the service runs: all machines, one machine, and an alarm that somebody has seen."""
     assert "No machines yet" in succeeds(home, "machines")
