@@ -1,27 +1,32 @@
 """``signalml score``: what a model says of recordings, a line for each as soon as it is known."""
 
+import os
+import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 from rich.cells import cell_len, set_cell_size
 
 from api.settings import Settings
+from cli.output import say, say_note
 from cli.progress import shown_progress
 from ml.dataset.entries import Refusal, machine_name
 from ml.labels import UNKNOWN_FAULT
-from ml.predictor import Predictor
+from ml.predictor import NOT_JUDGED, Predictor
 from ml.progress import silent
 from ml.registry import Registry
 from ml.scoring import Row, items_at
 from ml.scoring import score as judge
 from worker.results import as_csv, as_json
 
-ERROR = "error"
+ERROR, UNUSABLE = "error", "unusable"
+REASON_WIDTH = 24  # of the message, at least: the longest codes of errors that are met with
 Format = Literal["table", "csv", "json"]
 FORMATS: Mapping[str, Callable[[Iterable[Mapping[str, Any]]], Iterator[bytes]]] = {"csv": as_csv, "json": as_json}
 
@@ -49,81 +54,137 @@ def score(
         predictor = Registry(Settings().home).predictor(model)
     # On a terminal the rows themselves are the progress; a bar would be written between them.
     bar = sys.stderr.isatty() and not sys.stdout.isatty()
-    tally: Counter[str] = Counter()
+    tally = _Tally()
     with shown_progress() if bar else nullcontext(silent) as report:
         rows = _tallied(judge(predictor, items, processes=processes, report=report), tally)
         if form == "table":
             machines = {machine_name(item.machine, item.machine_id) for item in items}
-            written = as_table(rows, predictor, max(map(cell_len, machines)))
+            names = [item.name for item in items]
+            written = as_table(rows, predictor, max(map(cell_len, machines)), _folder_of_all(names))
         else:
             written = FORMATS[form](row.to_dict() for row in rows)
         for block in written:
             sys.stdout.buffer.write(block)
             sys.stdout.flush()
     if form == "table":
-        typer.echo(f"\n{_summary(tally, predictor)}")
-    raise typer.Exit(int(tally[ERROR] + tally["unusable"] > 0))
+        _print_summary(tally, predictor)
+    raise typer.Exit(int(tally.words[ERROR] + tally.words[UNUSABLE] > 0))
 
 
 def _say_refused(refusal: Refusal) -> None:
     typer.echo(_printable(f"refused row: {refusal.path}: {refusal.reason}"), err=True)
 
 
-def _tallied(rows: Iterable[Row], tally: Counter[str]) -> Iterator[Row]:
+class _Cause(NamedTuple):
+    """Why recordings were not judged: in a word or two, and as a sentence."""
+
+    short: str
+    sentence: str
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is said below the table.
+
+    Attributes:
+        words: how many rows have each verdict, or an error.
+        strangers: of a machine that was named and that the detector has not learned.
+        causes: how many were not judged for the same cause, by the first sentence that said so.
+    """
+
+    words: Counter[str] = field(default_factory=Counter)
+    strangers: int = 0
+    causes: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def add(self, row: Row) -> None:
+        """Count a row in."""
+        self.words[row.verdict or ERROR] += 1
+        self.strangers += row.machine_known is False and bool(row.machine or row.machine_id)
+        if (cause := _cause(row)) is not None:
+            alike = re.sub(r"[\d.]+", "", cause.short)
+            sentence, count = self.causes.get(alike, (cause.sentence, 0))
+            self.causes[alike] = sentence, count + 1
+
+
+def _tallied(rows: Iterable[Row], tally: _Tally) -> Iterator[Row]:
     for row in rows:
-        tally[row.verdict or ERROR] += 1
-        tally["of unknown machines"] += row.machine_known is False and bool(row.machine or row.machine_id)
+        tally.add(row)
         yield row
 
 
-def _summary(tally: Counter[str], predictor: Predictor) -> str:
-    words = ("normal", "anomalous", "unusable", ERROR)
-    counted = ", ".join(f"{tally[word]} {word}" for word in words if tally[word] or word in words[:2])
-    summary = f"{counted}. Model {predictor.bundle.version}, threshold {predictor.decision.threshold:.4g}."
-    if unknown := tally["of unknown machines"]:
-        return (
-            f"{summary}\nIts detector has not heard the machine of {unknown} of them: those were compared with the "
+def _cause(row: Row) -> _Cause | None:
+    """Why a row has no score; an error's code says it in short, and a sentence of ours by its beginning."""
+    if row.error is not None:
+        return _Cause(row.error.partition(":")[0], row.error)
+    if row.verdict == UNUSABLE and row.message is not None:
+        return _Cause(row.message.removeprefix(NOT_JUDGED), row.message)
+    return None
+
+
+def _print_summary(tally: _Tally, predictor: Predictor) -> None:
+    words = ("normal", "anomalous", UNUSABLE, ERROR)
+    counted = ", ".join(f"{tally.words[word]} {word}" for word in words if tally.words[word] or word in words[:2])
+    typer.echo()
+    say(f"{counted}. Model {predictor.bundle.version}, threshold {predictor.decision.threshold:.4g}.")
+    if tally.strangers:
+        say(
+            f"Its detector has not heard the machine of {tally.strangers} of them: those were compared with the "
             "machine that each is most like."
         )
-    return summary
+    for sentence, count in tally.causes.values():
+        say_note(_printable(f"{count} x {sentence}"))
 
 
-def as_table(rows: Iterable[Row], predictor: Predictor, machine_width: int) -> Iterator[bytes]:
+def _folder_of_all(names: Sequence[str]) -> str:
+    """The folder that all of several files are in, with its slash; empty where there is none but the whole disk."""
+    try:
+        folder = os.path.commonpath([os.path.dirname(name) for name in names]) if len(names) > 1 else ""  # noqa: PTH120
+    except ValueError:  # some from the root, some from here
+        return ""
+    return f"{folder}/" if folder.strip("/") else ""
+
+
+def as_table(rows: Iterable[Row], predictor: Predictor, machine_width: int, folder: str = "") -> Iterator[bytes]:
     """Aligned lines. The name comes last, so that no row has to wait for the longest of them.
 
     Args:
         rows: what to show.
         predictor: the model; its messages say how wide that column is.
         machine_width: of the longest machine's name; 0 where no machine is known, and then there is no such column.
+        folder: what all names begin with, with a slash at its end: said once, in the head.
     """
     messages = [label.message for label in (*predictor.labels.classes, UNKNOWN_FAULT)]
-    width = max(map(cell_len, messages))
+    width = max(REASON_WIDTH, *map(cell_len, messages))
     machine_width = machine_width and max(machine_width, len("machine"))
 
     def line(verdict: str, score: str, duration: str, message: str, machine: str, name: str) -> bytes:
-        cells = [f"{verdict:9} {score:>6} {duration:>8}", set_cell_size(message, width)]
+        cells = [f"{verdict:9} {score:>6} {duration:>8}", _fitted(message, width)]
         if machine_width:
             cells.append(set_cell_size(machine, machine_width))
         return f"{'  '.join([*cells, name])}\n".encode(errors="backslashreplace")
 
-    yield line("verdict", "score", "duration", "message", "machine", "name")
+    yield line(
+        "verdict", "score", "duration", "message", "machine", _printable(f"name in {folder}" if folder else "name")
+    )
     for row in rows:
+        cause = _cause(row)
         shown = line(
             row.verdict or ERROR,
             "-" if row.score is None else f"{row.score:.3f}",
             "-" if row.duration_s is None else f"{row.duration_s:.1f} s",
-            "-" if row.score is None else row.message or "-",
+            row.message or "-" if cause is None else _printable(cause.short),
             machine_name(row.machine, row.machine_id) or "-",
-            _named(row),
+            _printable(row.name.removeprefix(folder)),
         )
         alarm = row.verdict == "anomalous" and sys.stdout.isatty()
         yield typer.style("anomalous", fg="red").encode() + shown[len("anomalous") :] if alarm else shown
 
 
-def _named(row: Row) -> str:
-    """The name, and why it was not judged."""
-    why = row.error or (row.message if row.verdict == "unusable" else None)
-    return _printable(f"{row.name}: {why}" if why else row.name)
+def _fitted(text: str, width: int) -> str:
+    """A text in so many columns, with an ellipsis for what has no room."""
+    if cell_len(text) > width:
+        text = set_cell_size(text, width - 1) + "\N{HORIZONTAL ELLIPSIS}"
+    return set_cell_size(text, width)
 
 
 def _printable(text: str) -> str:

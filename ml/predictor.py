@@ -47,6 +47,7 @@ from ml.novelty import Heard, Novelty, Reasons, Unusable
 from ml.thresholds import p_value
 
 VerdictWord = Literal["normal", "anomalous", "unusable"]
+NOT_JUDGED = "Not judged: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class Verdict:
     @property
     def message(self) -> str:
         """What to tell a person."""
-        return self.worst.label.message if self.unusable is None else f"Not judged: {self.unusable.says}"
+        return self.worst.label.message if self.unusable is None else f"{NOT_JUDGED}{self.unusable.says}"
 
 
 @dataclass(frozen=True, slots=True)

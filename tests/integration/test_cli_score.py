@@ -79,13 +79,15 @@ def test_json_is_one_array_of_the_same(original_home: Path, fans: Path) -> None:
 
 
 def test_the_table_is_aligned_and_counted(original_home: Path, fans: Path) -> None:
-    """A person sees every file on a line of its own, and how many there were."""
-    lines = run(original_home, fans).stdout.decode().splitlines()
+    """A file on each line, the folder of all and each cause once, the latter with what was expected."""
+    lines = run(original_home, fans, fans / "broken.wav").stdout.decode().splitlines()
+    assert lines[0].endswith(f"name in {fans}/")
     at = lines[0].index("name")
-    assert [Path(line[at:].split(": ")[0]).name for line in lines[1:5]] == ["0.wav", "1.wav", "2.wav", "broken.wav"]
-    assert lines[4].startswith("error")
-    assert "anomalous, 1 error. Model original-" in lines[-1]
-    assert lines[-1].endswith(", threshold 0.5.")
+    assert [line[at:] for line in lines[1:6]] == ["0.wav", "1.wav", "2.wav", "broken.wav", "broken.wav"]
+    assert lines[4].split() == ["error", "-", "-", "audio_malformed", "broken.wav"]
+    assert "anomalous, 2 error. Model original-" in lines[-2]
+    assert lines[-2].endswith(", threshold 0.5.")
+    assert lines[-1].startswith("- 2 x audio_malformed: ")
 
 
 def test_the_table_names_the_machine(original_home: Path, fans: Path) -> None:
