@@ -153,6 +153,7 @@ STATUS: Mapping[type[SignalMLError], int] = {
     errors.DownloadError: 502,
     errors.Cancelled: 409,
     jobs.JobNotFound: 404,
+    jobs.JobKindUnknown: 404,
     jobs.JobRefused: 409,
     jobs.IdempotencyConflict: 422,
     jobs.QueueUnavailable: 503,

@@ -4,9 +4,9 @@ One definition for the API, its OpenAPI schema, the workers and the command line
 paths or audio: a worker finds both in its own ``SIGNALML_HOME``.
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ml.errors import SignalMLError
 from ml.novelty.engines import EngineName
@@ -115,6 +115,14 @@ class RetrainingParameters(Parameters):
     """At most so many; the recipe's if left out."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1, examples=[0])
     """Of everything that is drawn."""
+
+    @model_validator(mode="after")
+    def _engines_are_of_a_detector(self) -> Self:
+        if self.engines is not None and self.learn == "classifier":
+            raise ValueError(
+                "engines are what a detector is made of, and learn is 'classifier'; 'detector' or 'both' was expected"
+            )
+        return self
 
     @property
     def exclusive(self) -> str | None:
@@ -234,6 +242,12 @@ class JobNotFound(JobRefused):
     """There is no such job, or its record was forgotten with age."""
 
     code = "job_not_found"
+
+
+class JobKindUnknown(JobRefused):
+    """There is no such kind of job."""
+
+    code = "job_kind_unknown"
 
 
 class JobConflict(JobRefused):

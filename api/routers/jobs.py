@@ -15,6 +15,8 @@ from api.problems import documented
 from api.schemas import JobRows
 from api.security import KeyFirst
 from api.services import Services
+from ml.dataset.named import require_dataset
+from ml.errors import AliasNotSet, DatasetNotFound, ModelNotFound
 from ml.logs import current_request_id
 from worker.jobs import (
     KINDS,
@@ -24,6 +26,7 @@ from worker.jobs import (
     IdempotencyConflict,
     Job,
     JobConflict,
+    JobKindUnknown,
     JobNotFound,
     JobPage,
     Kind,
@@ -39,12 +42,14 @@ from worker.results import JobFolder, as_csv, as_json, as_ndjson
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[CanRead, OnlyDeclared], route_class=KeyFirst)
 SUBMIT_ERRORS = (*V1_ERRORS, *BODY_ERRORS, IdempotencyConflict, JobConflict, QueueFull, QueueUnavailable)
+OF_DATASET = (*SUBMIT_ERRORS, DatasetNotFound)
 OF_JOB = (*V1_ERRORS, InvalidRequest, JobNotFound, QueueUnavailable)
 RETRY_AFTER_S = 1
 EVENT_STREAM = "text/event-stream"
 # A stream's client that lost its connection waits this long before it comes back.
 RECONNECT_MS = 1000
 ROWS_AT_ONCE = 500
+MAX_TOLD = 64
 
 
 class JobIds(Convertor[str]):
@@ -61,7 +66,14 @@ class JobIds(Convertor[str]):
         return value
 
 
+class NeitherIdsNorKinds(JobIds):
+    """In a path, what is there in place of a job's id or a kind of job."""
+
+    regex = rf"(?!(?:{JobIds.regex}|{'|'.join(KINDS)})(?:/|$))[^/]+"
+
+
 register_url_convertor("job", JobIds())
+register_url_convertor("mistaken", NeitherIdsNorKinds())
 JobId = Annotated[str, Path(pattern=f"^{JobIds.regex}$", examples=["019ac7d2f1e84c7b9a3e51d0"])]
 IdempotencyKey = Annotated[
     str | None,
@@ -99,24 +111,33 @@ EVENTS: dict[str, Any] = {
 
 
 @router.post(
-    "/feature-extraction", status_code=202, dependencies=[CanChange], responses=SUBMITTED | documented(*SUBMIT_ERRORS)
+    "/feature-extraction", status_code=202, dependencies=[CanChange], responses=SUBMITTED | documented(*OF_DATASET)
 )
 async def extract_features(
     asked: ExtractionParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None
 ) -> Job:
     """Compute the features of a dataset's labelled recordings, so that trainings find them."""
+    await asyncio.to_thread(require_dataset, services.settings.home, asked.dataset)
     return await _submitted(services, asked, idempotency_key)
 
 
-@router.post("/scoring", status_code=202, dependencies=[CanChange], responses=SUBMITTED | documented(*SUBMIT_ERRORS))
+@router.post(
+    "/scoring",
+    status_code=202,
+    dependencies=[CanChange],
+    responses=SUBMITTED | documented(*OF_DATASET, ModelNotFound, AliasNotSet),
+)
 async def score(asked: ScoringParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> Job:
     """Judge every recording of a dataset, labelled or not. One that cannot be judged is a row with its error."""
+    await asyncio.to_thread(require_dataset, services.settings.home, asked.dataset)
+    await asyncio.to_thread(services.registry.resolve, asked.model)
     return await _submitted(services, asked, idempotency_key)
 
 
-@router.post("/retraining", status_code=202, dependencies=[CanChange], responses=SUBMITTED | documented(*SUBMIT_ERRORS))
+@router.post("/retraining", status_code=202, dependencies=[CanChange], responses=SUBMITTED | documented(*OF_DATASET))
 async def retrain(asked: RetrainingParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> Job:
     """Train a candidate on a dataset and, if asked, let it answer uploads. One at a time for each dataset."""
+    await asyncio.to_thread(require_dataset, services.settings.home, asked.dataset)
     return await _submitted(services, asked, idempotency_key)
 
 
@@ -225,6 +246,21 @@ async def show_result(
     media_type, written = FORMATS[format_ or _accepted(request.headers.get("accept", ""))]
     rows = await asyncio.to_thread(_rows, services, found, file or "")
     return StreamingResponse(_in_blocks(written(rows)), media_type=media_type)
+
+
+@router.get("/{job:mistaken}", include_in_schema=False)
+@router.get("/{job:mistaken}/events", include_in_schema=False)
+@router.get("/{job:mistaken}/result", include_in_schema=False)
+@router.delete("/{job:mistaken}", include_in_schema=False, dependencies=[CanChange])
+async def no_such_job(job: str) -> None:
+    """An id that none can be: the job is as missing as one of which nothing is known."""
+    raise JobNotFound(f"There is no job {job[:MAX_TOLD]!r}; an id of 24 digits, 0 to 9 and a to f, was expected.")
+
+
+@router.post("/{kind:mistaken}", include_in_schema=False, dependencies=[CanChange])
+async def no_such_kind(kind: str) -> None:
+    """Says which there are."""
+    raise JobKindUnknown(f"There is no kind of job {kind[:MAX_TOLD]!r}; there are: {', '.join(KINDS)}.")
 
 
 async def _submitted(services: Services, asked: Parameters, idempotency_key: str | None) -> Job:

@@ -25,6 +25,8 @@ from ml.dataset.names import NAME_PATTERN, dataset_folder, datasets_folder, inde
 from ml.errors import DatasetEmpty, DatasetNotFound, RecordingNotFound
 from ml.progress import Report, silent
 
+LISTED = 10  # names in one sentence
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
@@ -69,6 +71,21 @@ def names(home: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if NAME_PATTERN.fullmatch(path.name) and path.is_dir())
 
 
+def require_dataset(home: Path, name: str) -> Path:
+    """The folder of a dataset that is there.
+
+    Raises:
+        InvalidName
+        DatasetNotFound: it says which there are.
+    """
+    folder = dataset_folder(home, name)
+    if not folder.is_dir():
+        there = names(home)
+        more = f" and {len(there) - LISTED} more" if len(there) > LISTED else ""
+        raise DatasetNotFound(f"There is no dataset {name!r}; there are: {', '.join(there[:LISTED]) or 'none'}{more}.")
+    return folder
+
+
 def version_of(home: Path, name: str, *, processes: int | None = None, report: Report = silent) -> str:
     """What a job is pinned to: a collection's lines, or the fingerprint of a folder's index, which reads its files.
 
@@ -76,7 +93,7 @@ def version_of(home: Path, name: str, *, processes: int | None = None, report: R
         InvalidName, DatasetNotFound
         DatasetEmpty: a folder without a recording that can be read.
     """
-    folder = _folder(home, name)
+    folder = require_dataset(home, name)
     if is_collection(folder):
         return Collection(home, name).version
     try:
@@ -102,7 +119,7 @@ def items_of(
         InvalidName, DatasetNotFound, DatasetVersionNotFound
         DatasetEmpty: there is no recording at all.
     """
-    folder = _folder(home, name)
+    folder = require_dataset(home, name)
     if is_collection(folder):
         return tuple(_of_collection(folder, version))
     return tuple(_of_folder(home, folder, processes, report))
@@ -123,7 +140,7 @@ def dataset_of(
         InvalidName, DatasetNotFound, DatasetVersionNotFound, ManifestInvalid
         DatasetEmpty: no recording is there and labelled.
     """
-    folder = _folder(home, name)
+    folder = require_dataset(home, name)
     if is_collection(folder):
         return Collection(home, name).dataset(version, snr_db=snr_db)
     return index(folder, snr_db=snr_db, cache=index_cache(home), processes=processes, report=report)
@@ -136,17 +153,10 @@ def file_of(home: Path, name: str, path: str) -> Path:
         InvalidName, DatasetNotFound
         RecordingNotFound: the path leads out of the folder.
     """
-    folder = _folder(home, name)
+    folder = require_dataset(home, name)
     if "\0" in path or not stays_within(folder, folder / path):
         raise RecordingNotFound(f"{path!r} leads out of the dataset {name}; a path below its folder was expected.")
     return folder / path
-
-
-def _folder(home: Path, name: str) -> Path:
-    folder = dataset_folder(home, name)
-    if not folder.is_dir():
-        raise DatasetNotFound(f"There is no dataset {name!r}.")
-    return folder
 
 
 def _of_collection(folder: Path, version: str) -> Iterator[Item]:

@@ -21,6 +21,7 @@ from tests import sounds
 from tests.integration.jobs import Jobs, jobs_of
 from tests.integration.servers import Serve, Server, eventually, is_problem
 from tests.integration.trainings import TINY
+from worker.jobs import ScoringParameters
 
 JSON = {"content-type": "application/json"}
 AWAY_WITHIN_S = 2.0
@@ -257,6 +258,7 @@ def test_two_hundred_at_once_all_succeed(client: Client) -> None:
         ("scoring", {"dataset": "../etc"}, "request_invalid"),
         ("scoring", {"dataset": "hall-3", "path": "/etc/passwd"}, "request_invalid"),
         ("retraining", {"dataset": "hall-3", "promote": "perhaps"}, "request_invalid"),
+        ("retraining", {"dataset": "hall-3", "engines": ["distance"]}, "request_invalid"),
         ("diagnostic", {"seconds": -1}, "request_invalid"),
     ],
 )
@@ -266,12 +268,40 @@ def test_what_cannot_be_asked_for_is_refused(client: Client, kind: str, body: di
 
 
 def test_a_job_that_cannot_be_done_fails_by_name(client: Client) -> None:
-    """No such dataset, no such model: the code and the sentence are in the record."""
-    gone = client.ends(client.submit("scoring", dataset="nowhere"))
+    """Dataset or model has gone since it was asked for: the code and the sentence are in the record."""
+    gone = client.ends(client.jobs.submit(ScoringParameters(dataset="nowhere")))
     assert (gone["state"], gone["error"]["code"]) == ("failed", "dataset_not_found")
-    other = client.ends(client.submit("scoring", dataset="hall-3", model="fan-0123456789"))
+    other = client.ends(client.jobs.submit(ScoringParameters(dataset="hall-3", model="fan-0123456789")))
     assert other["error"]["code"] == "model_not_found"
-    is_problem(client.http.get("/v1/jobs/" + "0" * 24), 404, "job_not_found")
+
+
+@pytest.mark.parametrize("kind", ["feature-extraction", "scoring", "retraining"])
+def test_a_dataset_that_is_not_there_is_told_at_once(client: Client, kind: str) -> None:
+    """404 with those that are; nothing is queued."""
+    refused = is_problem(client.http.post(f"/v1/jobs/{kind}", json={"dataset": "hal-3"}), 404, "dataset_not_found")
+    assert refused["detail"] == "There is no dataset 'hal-3'; there are: hall-3, tiny."
+    assert client.http.get("/v1/jobs?dataset=hal-3").json()["jobs"] == []
+
+
+def test_a_model_that_is_not_there_is_told_at_once(client: Client) -> None:
+    """404 with those that are, and with what is to be done about an alias that points nowhere."""
+    versions = ", ".join(Registry(client.jobs.home).versions())
+    wrong = client.http.post("/v1/jobs/scoring", json={"dataset": "hall-3", "model": "fan-9"})
+    sentence = f"There is no model 'fan-9'; the newest are: {versions}."
+    assert is_problem(wrong, 404, "model_not_found")["detail"] == sentence
+    unset = client.http.post("/v1/jobs/scoring", json={"dataset": "hall-3", "model": "challenger"})
+    is_problem(unset, 404, "model_alias_not_set")
+
+
+def test_a_job_that_is_not_there_is_no_missing_page(client: Client) -> None:
+    """Whether an id looks like one or not; and a kind that is none is told those that are."""
+    for job in ("0" * 24, "nosuch"):
+        for method, path in (("GET", ""), ("GET", "/events"), ("GET", "/result"), ("DELETE", "")):
+            is_problem(client.http.request(method, f"/v1/jobs/{job}{path}"), 404, "job_not_found")
+    unknown = is_problem(client.http.post("/v1/jobs/training", json={}), 404, "job_kind_unknown")
+    assert unknown["detail"].endswith("there are: feature-extraction, scoring, retraining, diagnostic.")
+    is_problem(client.http.get("/v1/jobs/scoring"), 405, "method_not_allowed")
+    is_problem(client.http.post("/v1/jobs/" + "0" * 24), 405, "method_not_allowed")
 
 
 def test_a_retraining_is_live_in_every_process_within_two_seconds(client: Client) -> None:
