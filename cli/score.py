@@ -16,6 +16,7 @@ from rich.cells import cell_len, set_cell_size
 from api.settings import Settings
 from cli.output import say, say_note
 from cli.progress import shown_progress
+from cli.thresholds import said_of_naming
 from ml.dataset.entries import Refusal, machine_name
 from ml.labels import UNKNOWN_FAULT
 from ml.predictor import NOT_JUDGED, Predictor
@@ -88,17 +89,20 @@ class _Tally:
 
     Attributes:
         words: how many rows have each verdict, or an error.
+        by_classifier: anomalous at a score that is not above the threshold, by the classifier beside the detector.
         strangers: of a machine that was named and that the detector has not learned.
         causes: how many were not judged for the same cause, by the first sentence that said so.
     """
 
     words: Counter[str] = field(default_factory=Counter)
+    by_classifier: int = 0
     strangers: int = 0
     causes: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def add(self, row: Row) -> None:
         """Count a row in."""
         self.words[row.verdict or ERROR] += 1
+        self.by_classifier += row.verdict == "anomalous" and (row.score or 0.0) <= (row.threshold or 0.0)
         self.strangers += row.machine_known is False and bool(row.machine or row.machine_id)
         if (cause := _cause(row)) is not None:
             alike = re.sub(r"[\d.]+", "", cause.short)
@@ -126,6 +130,8 @@ def _print_summary(tally: _Tally, predictor: Predictor) -> None:
     counted = ", ".join(f"{tally.words[word]} {word}" for word in words if tally.words[word] or word in words[:2])
     typer.echo()
     say(f"{counted}. Model {predictor.bundle.version}, threshold {predictor.decision.threshold:.4g}.")
+    if tally.by_classifier and (said := said_of_naming(predictor.bundle.content)) is not None:
+        say(f"Of the anomalous, {tally.by_classifier} scored no higher than the threshold. {said}")
     if tally.strangers:
         say(
             f"Its detector has not heard the machine of {tally.strangers} of them: those were compared with the "

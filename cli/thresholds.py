@@ -9,6 +9,7 @@ from rich.table import Column, Table
 from api.settings import Settings
 from cli.models import Reference
 from cli.output import print_table, say, say_note
+from ml.bundle import Content
 from ml.evaluation import Estimate
 from ml.registry import Registry
 from ml.revisions import ThresholdRevision
@@ -40,6 +41,16 @@ def thresholds(
     _print(registry, version)
 
 
+def said_of_naming(content: Content) -> str | None:
+    """What a threshold does not move, where a classifier stands beside the detector."""
+    if content.naming is None:
+        return None
+    return (
+        "A classifier beside the detector raises alarms of its own, by a score and a threshold of its own, "
+        f"{content.naming.threshold:.4g}; moving the detector's threshold does not move that."
+    )
+
+
 def _print(registry: Registry, version: str) -> None:
     content, history = registry.read(version).content, registry.thresholds(version)
     decision, points = history[-1].decision, sensitivities(content)
@@ -52,6 +63,8 @@ def _print(registry: Registry, version: str) -> None:
         )
         _print_points(points)
     _print_history(history)
+    if (said := said_of_naming(content)) is not None:
+        say_note(said)
     for note in dict.fromkeys(note for each in points.values() for note in each.notes):
         say_note(note)
 

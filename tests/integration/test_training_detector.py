@@ -306,6 +306,8 @@ def test_both_minds_in_one_model(fans: Path, tmp_path: Path, serve: Serve) -> No
     assert done.returncode == 0, done.stderr
     content = Registry(tmp_path).read("champion").content
     assert content.naming is not None
+    said = "A classifier beside the detector raises alarms of its own, by a score and a threshold of its own, "
+    assert f"{said}{content.naming.threshold:.4g};" in signalml(tmp_path, "thresholds").stdout
     server = serve(tmp_path)
     answer = predicted(server, recordings(fans, "abnormal")[0], machine_id="id_00", explain=True)
     assert answer["known_faults"] is not None
