@@ -33,6 +33,8 @@ def machines(
     """Machines over time: which are in alarm, how often they sounded anomalous, whether their scores have moved."""
     if acknowledge is not None and machine_id is None:
         raise typer.BadParameter("an alarm is that of one machine: name it", param_hint="--acknowledge")
+    if by is not None and acknowledge is None:
+        raise typer.BadParameter("it says who has seen an alarm: add --acknowledge NOTE", param_hint="--by")
     settings = Settings()
     with Ledger(settings.home, rule=settings.alarm_rule) as ledger:
         if machine_id is None:

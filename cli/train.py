@@ -32,6 +32,7 @@ from ml.training.promoting import promote as promote_by
 from ml.training.records import REPORT
 
 LONGEST_NAME = 48  # of a model, as ml.bundle.NAME_PATTERN has it
+FAULT_GROUPS = "3"
 DEMO_NAME, DEMO_FOLDER = "demo-fans", ".demo-"
 LEFT_BEHIND_S = 3600  # by a run that was killed
 DEMO_NOTE = (
@@ -62,7 +63,7 @@ def train(
     labels: Annotated[
         LabelsFrom, typer.Option(help="Classes from: faults in the manifest, groups found in the sound, or binary.")
     ] = "auto",
-    groups: Annotated[str, typer.Option(help="How many groups of faults, 2 to 9, or auto.")] = "3",
+    groups: Annotated[str, typer.Option(help="How many groups of faults, 2 to 9, or auto.")] = FAULT_GROUPS,
     copies: Annotated[int, typer.Option(min=0, help="Augmented copies of each training recording.")] = 0,
     split: Annotated[
         Method, typer.Option(help="What is held out: group, blocks, machine, or what fits the recordings.")
@@ -88,6 +89,20 @@ def train(
     """
     if detector and both:
         raise InvalidParameter("--detector and --both were given; one of them was expected.")
+    of_classifiers = {
+        "--epochs": epochs is not None,
+        "--copies": copies > 0,
+        "--labels": labels != "auto",
+        "--groups": groups != FAULT_GROUPS,
+    }
+    if detector and (idle := [option for option, given in of_classifiers.items() if given]):
+        raise InvalidParameter(
+            f"{', '.join(idle)} changes nothing with --detector: it fits no classifier. --both does."
+        )
+    if engine and not (detector or both):
+        raise InvalidParameter("--engine says what a detector is made of; --detector or --both was expected beside it.")
+    if held_out is not None and split != "machine":
+        raise InvalidParameter(f"--held-out {held_out} holds a machine out; add --split machine.")
     if promote and if_better:
         raise InvalidParameter("--promote and --if-better were given; one of them was expected.")
     options = Options(

@@ -512,7 +512,8 @@ def test_the_command_line_lists_shows_and_acknowledges(serve: Serve, home: Path,
     shown = succeeds(home, "machines", "fan-3")
     assert "3 of the last 3" in shown
     assert "Ana: Bearing [bold]ordered" in shown
-    for arguments in (("fan-3", "--acknowledge", "again"), ("nobody",), ("--acknowledge", "of what")):
+    without_use = (("--acknowledge", "of what"), ("fan-3", "--by", "Ana"))
+    for arguments in (("fan-3", "--acknowledge", "again"), ("nobody",), *without_use):
         refused = signalml(home, "machines", *arguments)
         assert refused.returncode != 0
         assert "Traceback" not in refused.stderr

@@ -289,6 +289,9 @@ def test_the_same_training_is_found_again(trained: Training, fans: Path, tmp_pat
     ("options", "says"),
     [
         (("--detector", "--both"), "one of them was expected"),
+        (("--engine", "distance"), "--detector or --both was expected"),
+        (("--detector", "--epochs", "3", "--labels", "binary"), "--epochs, --labels changes nothing with --detector"),
+        (("--held-out", "id_02"), "add --split machine"),
         (("--detector", "--engine", "gmm"), "no engine 'gmm'"),
         (("--detector", "--engine", "distance", "--engine", "distance"), "each once"),
     ],
