@@ -56,6 +56,8 @@ def compare(
     require_packages()
     for file in (report_file, json_file):
         _refuse_unless_writable(file)
+    if out_of_domain is not None and not out_of_domain.exists():
+        raise InvalidParameter(f"--out-of-domain {out_of_domain} does not exist; a folder of sounds was expected.")
     with notes_held_back() as stderr, shown_progress(Console(file=stderr)) as report:
         cache = index_cache(Settings().home)
         dataset = index(source, snr_db=snr, cache=cache, processes=processes, report=report)

@@ -11,11 +11,12 @@ from typing import Annotated, Any, Literal
 import redis
 import typer
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from rich.console import Console
 from rich.table import Table
 
 from api.settings import Settings
-from cli.output import print_lines
+from cli.output import print_lines, said_of
 from cli.progress import shown_progress
 from cli.work import queue_url
 from ml.errors import InvalidParameter
@@ -47,8 +48,8 @@ def submit(
     watch_: Annotated[bool, typer.Option("--watch", help="Stay, and show how far it is.")] = False,
 ) -> None:
     """Ask for long work; prints the id of the job."""
-    queue = _queue()
     parameters = _parameters(kind, dataset, set_ or [])
+    queue = _queue()
     job = _asked(lambda: queue.submit(parameters, request_id=REQUEST_ID, idempotency_key=key)).job
     typer.echo(job.id)
     if watch_:
@@ -148,8 +149,17 @@ def _parameters(kind: Kind, dataset: str | None, pairs: list[str]) -> Parameters
     try:
         return PARAMETERS[kind].model_validate(values, strict=False)
     except ValidationError as error:
-        sentences = [f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors()]
+        sentences = [f"{'.'.join(map(str, entry['loc']))}: {_wrong(entry)}" for entry in error.errors()]
         raise InvalidParameter(f"{kind}: {'; '.join(sentences)}.") from error
+
+
+def _wrong(entry: ErrorDetails) -> str:
+    if entry["loc"] == ("dataset",) and entry["type"] == "string_pattern_mismatch":
+        return (
+            f"{entry['input']!r} is no name of a dataset; jobs take the name of one that recordings were put into over "
+            "HTTP or of a folder below datasets/ of SIGNALML_HOME, and no path"
+        )
+    return said_of(entry)
 
 
 def _events(queue: JobQueue, job: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
+from typer.core import TyperGroup
 
 from cli import download, jobs, keys, models
 from cli.compare import compare
@@ -13,6 +14,7 @@ from cli.doctor import doctor
 from cli.evaluate import evaluate
 from cli.inspect import inspect
 from cli.machines import machines
+from cli.output import said_of
 from cli.score import score
 from cli.simulate import simulate
 from cli.thresholds import thresholds
@@ -20,7 +22,22 @@ from cli.train import demo, train
 from cli.work import run, worker
 from ml.errors import SignalMLError
 
+
+class _Commands(TyperGroup):
+    """Says what is wrong with a value in plain words, and which value it is."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if isinstance(error.__cause__, ValidationError):
+                error.message = said_of(error.__cause__.errors()[0])
+            raise
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,

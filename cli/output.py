@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from pydantic_core import ErrorDetails
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Column, Table
@@ -83,6 +84,12 @@ def _print(out: Console, parts: Iterator[Table | str]) -> None:
         out.width = PIPE_WIDTH
     for number, part in enumerate(parts):
         out.print(*[""] * (number > 0), part, sep="\n")
+
+
+def said_of(entry: ErrorDetails) -> str:
+    """What a validation found wrong, with the value that it is about."""
+    given, wrong = repr(entry["input"]), entry["msg"].removeprefix("Value error, ")
+    return wrong if given in wrong else f"{given}: {wrong}"
 
 
 def say(sentences: str, *, hanging: str = "") -> None:

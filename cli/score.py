@@ -18,7 +18,9 @@ from cli.output import say, say_note
 from cli.progress import shown_progress
 from cli.thresholds import said_of_naming
 from ml.dataset.entries import Refusal, machine_name
+from ml.errors import InvalidParameter
 from ml.labels import UNKNOWN_FAULT
+from ml.machines import MAX_MACHINE_ID, is_machine_id
 from ml.predictor import NOT_JUDGED, Predictor
 from ml.progress import silent
 from ml.registry import Registry
@@ -27,6 +29,10 @@ from ml.scoring import score as judge
 from worker.results import as_csv, as_json
 
 ERROR, UNUSABLE = "error", "unusable"
+MACHINE_ID_EXPECTED = (
+    f"1 to {MAX_MACHINE_ID} letters, digits, dots, hyphens and underscores were expected, or two such names with a "
+    "slash between them."
+)
 REASON_WIDTH = 24  # of the message, at least: the longest codes of errors that are met with
 Format = Literal["table", "csv", "json"]
 FORMATS: Mapping[str, Callable[[Iterable[Mapping[str, Any]]], Iterator[bytes]]] = {"csv": as_csv, "json": as_json}
@@ -49,6 +55,8 @@ def score(
     """Judge recordings. A file that cannot be judged is a row with its reason; the exit status is then 1."""
     from ml.native import notes_held_back, reuse_memory
 
+    if machine is not None and not is_machine_id(machine):
+        raise InvalidParameter(f"--machine {machine}: {MACHINE_ID_EXPECTED}")
     items = items_at(paths, machine, refused=_say_refused)
     reuse_memory()
     with notes_held_back():

@@ -1,11 +1,16 @@
 """``signalml simulate``: recordings of fans that never existed, to try everything else on."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.progress import shown_progress
+from ml.errors import InvalidParameter
+
+# Where they are not called as what they set in a plan.
+OPTIONS = {"duration_s": "--duration", "snr_db": "--snr"}
 
 
 def simulate(
@@ -27,16 +32,23 @@ def simulate(
     from ml.simulate import Plan
     from ml.simulate import simulate as record
 
-    plan = Plan(
-        machines=machines,
-        sessions=sessions,
-        recordings=recordings,
-        snr_db=tuple(snr) if snr else Plan().snr_db,
-        channels=channels,
-        duration_s=duration,
-    )
+    try:
+        plan = Plan(
+            machines=machines,
+            sessions=sessions,
+            recordings=recordings,
+            snr_db=tuple(snr) if snr else Plan().snr_db,
+            channels=channels,
+            duration_s=duration,
+        )
+    except InvalidParameter as error:
+        raise InvalidParameter(re.sub(r"^Simulation: (\w+)", _option, str(error))) from error
     with shown_progress() as report:
         record(target, plan=plan, seed=seed, processes=processes, report=report)
     fans = "1 fan" if machines == 1 else f"{machines} fans"
     typer.echo(f"{plan.files} recordings, {fans}, {plan.bytes / 1e6:,.0f} MB, in {target}")
     typer.echo(f"next:  signalml inspect {target}   signalml train {target} --name fans")
+
+
+def _option(setting: re.Match[str]) -> str:
+    return OPTIONS.get(setting[1], f"--{setting[1]}")

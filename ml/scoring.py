@@ -14,7 +14,7 @@ from ml.audio import Recording, decode
 from ml.dataset.entries import Label, Refusal, machine_name
 from ml.dataset.indexing import listed
 from ml.dataset.layouts import CLASS_UNKNOWN, FLAT
-from ml.dataset.listing import Listed, files_below, natural
+from ml.dataset.listing import Listed, files_below, natural, no_recordings
 from ml.dataset.named import Item
 from ml.errors import AudioError, DatasetEmpty
 from ml.native import notes_held_back, reuse_memory
@@ -123,7 +123,7 @@ def recordings(paths: Sequence[Path]) -> list[Path]:
 def _below(folder: Path) -> list[Path]:
     found = sorted((file.as_posix() for file in files_below(folder)), key=natural)
     if not found:
-        raise DatasetEmpty(f"{folder} holds no .wav or .flac file, at any depth; recordings were expected.")
+        raise no_recordings(folder)
     return [folder / file for file in found]
 
 

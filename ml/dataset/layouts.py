@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ml.dataset.entries import ABNORMAL, NORMAL, Label, Refusal, machine_name
-from ml.dataset.listing import Listed, Listing, files_below
+from ml.dataset.listing import Listed, Listing, files_below, no_recordings
 from ml.errors import DatasetEmpty
 
 CLASS_UNKNOWN = "class_unknown"
@@ -46,7 +46,7 @@ def list_folder(root: Path) -> Listing:
     """
     files = list(files_below(root))
     if not files:
-        raise DatasetEmpty(f"{root} holds no .wav or .flac file.")
+        raise no_recordings(root)
     units = {prefix: _unit(root, prefix) for prefix in _unit_folders(files)}
     if not units:
         return _flat(root, files)

@@ -3,14 +3,17 @@
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ml.audio import Survey
 from ml.dataset.entries import Label, Refusal
+from ml.errors import DatasetEmpty
 
 SUFFIXES = (".wav", ".flac")
+OTHER_SOUND = (".aac", ".aif", ".aiff", ".m4a", ".mp3", ".mp4", ".ogg", ".opus", ".wma")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,15 @@ def natural(path: str) -> tuple[list[str | int], str]:
 def stays_within(root: Path, file: Path) -> bool:
     """Whether a file lies below a folder after all links have been followed."""
     return file.resolve().is_relative_to(root.resolve())
+
+
+def no_recordings(root: Path) -> DatasetEmpty:
+    """What is wrong with a folder without recordings, and with sound of another kind, if that is what it holds."""
+    names = (name for _, _, files in os.walk(root) for name in files if not name.startswith("."))
+    others = Counter(suffix for name in names if (suffix := Path(name).suffix.lower()) in OTHER_SOUND)
+    counted = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common())
+    found = f" It holds {counted}: convert them to one of those." if others else ""
+    return DatasetEmpty(f"{root} holds no .wav or .flac file, at any depth.{found}")
 
 
 def files_below(root: Path) -> Iterator[PurePosixPath]:

@@ -16,6 +16,9 @@ from ml.labels import MAX_NAME, ORIGINAL_LABELS, ClassLabel, Labels
 from ml.training.options import FEWEST_FAULT_GROUPS, LabelsFrom, Options
 
 MESSAGES = {label.name: label.message for label in ORIGINAL_LABELS.classes}
+WITHOUT_FAULTS = (
+    ', or train a detector, which learns from healthy ones alone: --detector, over HTTP "learn": "detector"'
+)
 # A group to look at in the report wants this many recordings, even where the classes are others.
 RECORDINGS_PER_GROUP = 4
 
@@ -65,9 +68,11 @@ def require_both(dataset: Dataset) -> None:
     present = {entry.label for entry in dataset.entries}
     if len(present) == 1:
         (only,), missing = present, {NORMAL, ABNORMAL} - present
+        count = len(dataset.entries)
+        which = "The only recording" if count == 1 else f"All {count} recordings"
         raise OneClassOnly(
-            f"All {len(dataset.entries)} recordings in {dataset.name} are {only}; a classifier learns from {only} and "
-            f"{missing.pop()} ones. Add a folder or rows of the other."
+            f"{which} in {dataset.name} {'is' if count == 1 else 'are'} {only}; a classifier learns from {only} and "
+            f"{missing.pop()} ones. Add a folder or rows of the other{WITHOUT_FAULTS if only == NORMAL else ''}."
         )
 
 

@@ -38,12 +38,13 @@ class _Kin(NamedTuple):
 
     of: Callable[[Entry], Hashable]
     called: str
+    new: str
 
 
 KIN: Mapping[str, _Kin] = {
-    "group": _Kin(attrgetter("group"), "sessions"),
-    "machine": _Kin(attrgetter("machine", "machine_id"), "machines"),
-    "blocks": _Kin(attrgetter("audio_hash"), "recordings"),
+    "group": _Kin(attrgetter("group"), "sessions", "new sessions"),
+    "machine": _Kin(attrgetter("machine", "machine_id"), "machines", "other machines"),
+    "blocks": _Kin(attrgetter("audio_hash"), "recordings", "new sessions"),
 }
 
 
@@ -154,7 +155,8 @@ def _compared(rivals: _Rivals, processes: int | None, report: Report) -> Compari
     return rivals.none(
         f"There is no honest comparison with {champion}: of the held-out recordings {_counted(strange)} are of "
         f"{rivals.kin.called} that it has not learned from, and {_counted(both)} were held out of its own training "
-        f"too; at least {FEWEST_OF_A_CLASS} of each class were expected."
+        f"too; at least {FEWEST_OF_A_CLASS} of each class were expected. Add recordings of {rivals.kin.new}, "
+        "or promote it by hand."
     )
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
 from cli import train
+from cli.main import app
 from ml.registry import Registry
 from tests.integration.servers import ROOT, Serve, environment
 from tests.unit import bundles, keras2
@@ -233,6 +235,27 @@ def test_a_damaged_version_is_found_by_verify_and_cannot_be_promoted(home: Path)
 def test_what_cannot_be_done_is_said_in_one_sentence(home: Path, arguments: tuple[str, ...], words: list[str]) -> None:
     """A mistake gets one sentence on stderr and exit status 1, whatever characters it is made of."""
     is_one_sentence(signalml(home, *arguments), *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("thresholds", "champion", "--false-alarm-rate", "5%"), "'--false-alarm-rate': '5%': "),
+        (("thresholds", "champion", "--sensitivity", "hgih"), "'--sensitivity': 'hgih' is not one of"),
+        (("simulate", "fans", "--duration", "0"), "--duration is 0.0; 1 to 60 was expected."),
+        (("score", "fans", "--machine", "id 00"), "--machine id 00: 1 to 64 letters"),
+        (("compare", "fans", "--out-of-domain", "nosuch"), "--out-of-domain nosuch does not exist"),
+        (("jobs", "submit", "scoring", "data/fans"), "'data/fans' is no name of a dataset"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_value_that_cannot_be_is_shown(arguments: tuple[str, ...], words: str) -> None:
+    """With the option that it was given to, and what was expected."""
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200", "TERM": "dumb"})
+    assert result.exit_code != 0
+    said = str(result.exception) + result.output
+    assert words in said
+    assert "Value error" not in said
 
 
 @pytest.mark.parametrize("modules", ["['tensorflow', 'keras']", "['tensorflow', 'keras', 'h5py']"])

@@ -141,8 +141,10 @@ def test_what_is_not_there_is_a_row(original_home: Path, fans: Path) -> None:
 
 def test_an_empty_folder_is_one_sentence(original_home: Path, tmp_path: Path) -> None:
     """Nothing is judged, and the folder is named."""
+    (tmp_path / "a.mp3").touch()
     done = run(original_home, tmp_path)
     assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.decode().endswith("It holds 1 .mp3: convert them to one of those.\n")
     assert done.stderr.decode().startswith(f"error: {tmp_path} holds no .wav or .flac file")
 
 

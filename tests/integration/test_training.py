@@ -140,7 +140,7 @@ def _bad(folder: Path, tiny: Path) -> Iterator[Bad]:
     yield Bad(only, (), ("All 6 recordings", "normal", "abnormal"))
     single = folder / "single"
     _tones(single / "normal", 1)
-    yield Bad(single, (), ("All 1 recordings", "normal"))
+    yield Bad(single, (), ("The only recording in single is normal", "--detector", '"learn": "detector"'))
     yield Bad(tiny, ("--name", "../x"), ("'../x'",))
     unnamed = folder / "unnamed"
     _tones(unnamed / "normal", 12)

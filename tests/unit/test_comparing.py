@@ -179,6 +179,7 @@ def test_a_champion_that_has_seen_everything_is_not_compared(match: Match) -> No
     assert (found.basis, found.paired) == ("none", None)
     assert "2 normal and 2 abnormal are of sessions that it has not learned from" in found.says
     assert "2 normal and 2 abnormal were held out of its own training too; at least 4 of each" in found.says
+    assert found.says.endswith("Add recordings of new sessions, or promote it by hand.")
     assert match.kept == found.to_dict()
 
 
