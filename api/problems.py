@@ -13,9 +13,11 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.declared import Declared
 from api.errors import InvalidRequest, status_of
 from api.schemas import Problem
 from api.services import services_of
+from api.validation import explained
 from ml.errors import SignalMLError
 from ml.logs import current_request_id
 
@@ -130,8 +132,8 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
         return await _on_signalml_error(
             request, InvalidRequest("The body is not sent as Content-Type: application/json.")
         )
-    sentences = [f"{'.'.join(str(part) for part in entry['loc'])}: {entry['msg']}" for entry in error.errors()[:10]]
-    return await _on_signalml_error(request, InvalidRequest("; ".join(sentences)))
+    said = explained(error.errors(), error.body, Declared.by(request).fields)
+    return await _on_signalml_error(request, InvalidRequest(said))
 
 
 async def _on_disconnect(_request: Request, _error: Exception) -> JSONResponse:

@@ -27,7 +27,7 @@ from tests.integration.servers import (
 
 TIMEOUT_S = 2.0
 MOST_GROWTH_BYTES = 50e6
-WAV_TYPE = {"content-type": "audio/wav"}
+WAV_TYPE, JSON_TYPE = {"content-type": "audio/wav"}, {"content-type": "application/json"}
 RAW_WAV = ("content-type", "audio/wav")
 CHUNKED = ("transfer-encoding", "chunked")
 UPLOADS = ("/inference", "/v1/predict", "/v1/predict/batch")
@@ -373,6 +373,50 @@ def test_json_that_makes_no_sense_is_the_clients_mistake(target: Server, body: b
     """Broken, nested without end, mistyped, no text at all: one code for all of it."""
     headers = {"content-type": "application/json"}
     is_problem(target.client.put("/v1/models/aliases/champion", content=body, headers=headers), 422, "request_invalid")
+
+
+SCORING, RETRAINING = "/v1/jobs/scoring", "/v1/jobs/retraining"
+MISTAKES = {
+    "a flag": ("/v1/predict?explain=maybe", None, "query.explain is 'maybe'; true or false was expected."),
+    "nothing": (SCORING, b"", "There is no body; a JSON object was expected."),
+    "a list": (SCORING, b"[]", "body is a list; a JSON object was expected."),
+    "null": (SCORING, b'{"dataset": null}', "body.dataset is null; a text was expected."),
+    "no JSON": (SCORING, b'{"dataset": }', "The body is no JSON: Expecting value at character 13."),
+    "less than all": (SCORING, b"{}", "body.dataset is missing."),
+    "more than all": (SCORING, b'{"dataset":"a","path":"/"}', "body.path is no field here; there are: dataset, model."),
+    "half a character": (
+        SCORING,
+        b'{"dataset": "\\ud800"}',
+        "body.dataset is '\\ud800'; a text of whole characters was expected.",
+    ),
+    "a name": (SCORING, b'{"dataset":"../etc"}', "body.dataset is '../etc'; a text of the form ^[a-z0-9]"),
+    "a choice": (
+        RETRAINING,
+        b'{"dataset":"a","learn":"it"}',
+        "body.learn is 'it'; 'classifier', 'detector' or 'both' ",
+    ),
+    "a bound": (RETRAINING, b'{"dataset":"a","copies":21}', "body.copies is 21; 20 or less was expected."),
+    "either": (RETRAINING, b'{"dataset":"a","groups":12}', "body.groups is 12; 9 or less or 'auto' was expected."),
+    "both": (
+        RETRAINING,
+        b'{"dataset":"a","copies":-1,"refit":1}',
+        "body.copies is -1; 0 or more was expected. body.refit",
+    ),
+    "a long text": (
+        SCORING,
+        b'{"dataset":"' + b"x" * 9000 + b'"}',
+        f"body.dataset is '{'x' * 63}...; a text of the form",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_a_wrong_value_is_shown_beside_what_was_expected(guarded: Server, kind: str) -> None:
+    """In the project's own words, wherever it is."""
+    path, body, sentence = MISTAKES[kind]
+    sent = {"content": GOOD, "headers": WAV_TYPE} if body is None else {"content": body, "headers": JSON_TYPE}
+    answer = guarded.client.post(path, **sent)
+    assert is_problem(answer, 422, "request_invalid")["detail"].startswith(sentence)
 
 
 @pytest.mark.parametrize(
