@@ -102,7 +102,8 @@ def evaluate(
     elif form == "csv":
         csv.writer(sys.stdout, lineterminator="\n").writerows(_csv_rows(evaluation))
     else:
-        typer.echo(f"{predictor.bundle.version} on {dataset.name}: {_counted(len(entries), 'recording')}\n")
+        say(f"{predictor.bundle.version} on {dataset.name}: {_judged_on(len(entries), evaluation)}")
+        typer.echo()
         print_tables(evaluation)
         _print_protocols(outcomes)
 
@@ -198,6 +199,13 @@ def _held_out(dataset: Dataset, fitted: Fitted | None, all_: bool, kept: bool) -
             "say what it is worth, or --all, which says how well it remembers."
         )
     return entries, said
+
+
+def _judged_on(judged: int, evaluation: Evaluation) -> str:
+    if judged:
+        return _counted(judged, "recording")
+    kept = _counted(evaluation.pooled.n, "recording")
+    return f"none is left to judge; the figures kept from its training, of {kept} that were held out then"
 
 
 def _csv_rows(evaluation: Evaluation) -> Iterator[list[Any]]:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
@@ -41,7 +42,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
-    help="Listens to a machine and says whether it sounds healthy and, if not, what is wrong with it.",
     epilog="Settings come from the environment or .env: SIGNALML_HOME, SIGNALML_PORT, ...: see docs/settings.md.",
 )
 app.add_typer(models.app, name="models", help="Import models, and say which of them answers.")
@@ -77,6 +77,21 @@ app.command(epilog="Example:  `SIGNALML_PORT=8080 signalml run`,  data in ./var 
 app.command(
     epilog="Example:  `SIGNALML_REDIS_URL=redis://:secret@queue:6379/0 signalml worker --queues extraction,scoring`"
 )(worker)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"signalml {version('signalml')}")
+        raise typer.Exit
+
+
+@app.callback()
+def signalml(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Listens to a machine and says whether it sounds healthy and, if not, what is wrong with it."""
 
 
 @app.command(epilog="Example:  `SIGNALML_PORT=8080 signalml serve`,  or  `signalml serve --port 8080 --processes 2`")

@@ -98,6 +98,11 @@ def say(sentences: str, *, hanging: str = "") -> None:
     out.print(_wrapped(sentences, out.width, hanging) if out.is_terminal else sentences)
 
 
+def printable(text: str) -> str:
+    """A text on one line, whatever is in it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
 def say_note(note: str) -> None:
     """Print one of several notes."""
     say(f"- {note}", hanging="  ")

@@ -14,7 +14,7 @@ import typer
 from rich.cells import cell_len, set_cell_size
 
 from api.settings import Settings
-from cli.output import say, say_note
+from cli.output import printable, say, say_note
 from cli.progress import shown_progress
 from cli.thresholds import said_of_naming
 from ml.dataset.entries import Refusal, machine_name
@@ -81,7 +81,7 @@ def score(
 
 
 def _say_refused(refusal: Refusal) -> None:
-    typer.echo(_printable(f"refused row: {refusal.path}: {refusal.reason}"), err=True)
+    typer.echo(printable(f"refused row: {refusal.path}: {refusal.reason}"), err=True)
 
 
 class _Cause(NamedTuple):
@@ -146,7 +146,7 @@ def _print_summary(tally: _Tally, predictor: Predictor) -> None:
             "machine that each is most like."
         )
     for sentence, count in tally.causes.values():
-        say_note(_printable(f"{count} x {sentence}"))
+        say_note(printable(f"{count} x {sentence}"))
 
 
 def _folder_of_all(names: Sequence[str]) -> str:
@@ -178,7 +178,7 @@ def as_table(rows: Iterable[Row], predictor: Predictor, machine_width: int, fold
         return f"{'  '.join([*cells, name])}\n".encode(errors="backslashreplace")
 
     yield line(
-        "verdict", "score", "duration", "message", "machine", _printable(f"name in {folder}" if folder else "name")
+        "verdict", "score", "duration", "message", "machine", printable(f"name in {folder}" if folder else "name")
     )
     for row in rows:
         cause = _cause(row)
@@ -186,9 +186,9 @@ def as_table(rows: Iterable[Row], predictor: Predictor, machine_width: int, fold
             row.verdict or ERROR,
             "-" if row.score is None else f"{row.score:.3f}",
             "-" if row.duration_s is None else f"{row.duration_s:.1f} s",
-            row.message or "-" if cause is None else _printable(cause.short),
+            row.message or "-" if cause is None else printable(cause.short),
             machine_name(row.machine, row.machine_id) or "-",
-            _printable(row.name.removeprefix(folder)),
+            printable(row.name.removeprefix(folder)),
         )
         alarm = row.verdict == "anomalous" and sys.stdout.isatty()
         yield typer.style("anomalous", fg="red").encode() + shown[len("anomalous") :] if alarm else shown
@@ -199,8 +199,3 @@ def _fitted(text: str, width: int) -> str:
     if cell_len(text) > width:
         text = set_cell_size(text, width - 1) + "\N{HORIZONTAL ELLIPSIS}"
     return set_cell_size(text, width)
-
-
-def _printable(text: str) -> str:
-    """A text on one line, whatever is in it."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

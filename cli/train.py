@@ -15,9 +15,10 @@ from rich.console import Console
 from api.settings import Settings
 from cli.evaluate import print_tables
 from cli.operating import print_operating_points
-from cli.output import say
+from cli.output import printable, say
 from cli.progress import shown_progress
-from ml.dataset import Dataset, index
+from ml.dataset import Dataset, Entry, index
+from ml.dataset.entries import Refusal
 from ml.dataset.names import index_cache
 from ml.dataset.splits import Method
 from ml.errors import ChampionChanged, InvalidParameter
@@ -32,8 +33,10 @@ from ml.training.promoting import promote as promote_by
 from ml.training.records import REPORT
 
 LONGEST_NAME = 48  # of a model, as ml.bundle.NAME_PATTERN has it
+INTERRUPTED = 130  # as a shell has it: 128 and the signal
 FAULT_GROUPS = "3"
 DEMO_NAME, DEMO_FOLDER = "demo-fans", ".demo-"
+REFUSALS_SHOWN = 10
 LEFT_BEHIND_S = 3600  # by a run that was killed
 DEMO_NOTE = (
     "A demonstration model: it was trained on simulated fans, made by this project's own simulator, and knows nothing "
@@ -123,7 +126,11 @@ def train(
         seed=seed,
     )
     home = Settings().home
-    trained, dataset = _trained(options, home, processes)
+    try:
+        trained, dataset = _trained(options, home, processes)
+    except KeyboardInterrupt as interrupt:
+        typer.echo("Stopped. The same command goes on where it was.", err=True)
+        raise typer.Exit(INTERRUPTED) from interrupt
     registry = Registry(home)
     if promote:
         registry.promote(trained.version)
@@ -167,13 +174,33 @@ def made_up_fans(home: Path) -> Iterator[Path]:
 def _trained(options: Options, home: Path, processes: int | None, notes: Sequence[str] = ()) -> tuple[Trained, Dataset]:
     """Train, show how far it is, and print what it came to."""
     require_packages()
-    with notes_held_back() as stderr, shown_progress(Console(file=stderr)) as report:
-        cache = index_cache(home)
-        dataset = index(options.source, snr_db=options.snr_db, cache=cache, processes=processes, report=report)
-        trained = run(options, home, dataset=dataset, notes=notes, processes=processes, report=report)
+    with notes_held_back() as stderr:
+        console = Console(file=stderr, markup=False, highlight=False, soft_wrap=True)
+        with shown_progress(console) as report:
+            cache = index_cache(home)
+            dataset = index(options.source, snr_db=options.snr_db, cache=cache, processes=processes, report=report)
+        for line in _said_of(dataset.refusals):
+            console.print(line)
+        with shown_progress(console) as report:
+            trained = run(options, home, dataset=dataset, notes=notes, processes=processes, report=report)
+    if trained.split.method == "machine":
+        say(f"Held out, so that the figures are of a machine not learned from: {_machines(trained.split.test)}.")
+        typer.echo()
     print_tables(trained.evaluation)
     typer.echo(f"\nReport: {trained.records / REPORT}")
     return trained, dataset
+
+
+def _said_of(refusals: Sequence[Refusal]) -> list[str]:
+    """Which files are left out, and why; of many, the first."""
+    lines = [printable(f"left out: {refusal.path}: {refusal.reason}") for refusal in refusals[:REFUSALS_SHOWN]]
+    if (more := len(refusals) - REFUSALS_SHOWN) > 0:
+        lines.append(f"left out: {more} more; signalml inspect lists them")
+    return lines
+
+
+def _machines(entries: Sequence[Entry]) -> str:
+    return ", ".join(sorted({entry.machine_name for entry in entries}))
 
 
 def _print_thresholds(trained: Trained, registry: Registry) -> None:

@@ -101,6 +101,7 @@ def test_the_first_candidate_is_promoted(fans: Path, tmp_path: Path) -> None:
     version = last(done.stdout.splitlines())
     assert "Promoted: No model is champion: there is nothing to beat." in done.stdout
     assert "signalml models promote" not in done.stdout
+    assert f"a machine not learned from: fan/{OTHER}." in done.stdout
     assert Registry(tmp_path).resolve("champion") == version
     assert kept(tmp_path, version)["basis"] == "no champion"
     done = commanded(tmp_path, fans / "right.csv")

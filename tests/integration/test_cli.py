@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,10 +16,18 @@ from typer.testing import CliRunner
 from cli import train
 from cli.main import app
 from ml.registry import Registry
+from tests import sounds
 from tests.integration.servers import ROOT, Serve, environment
 from tests.unit import bundles, keras2
 
 MISSING = "import sys; sys.modules.update(dict.fromkeys({modules}))\nfrom cli.main import main\nmain()"
+INTERRUPTED = """
+import signal
+from cli import train
+from cli.main import main
+train.run = lambda *_, **__: signal.raise_signal(signal.SIGINT)
+main()
+"""
 
 
 def signalml(
@@ -256,6 +265,22 @@ def test_a_value_that_cannot_be_is_shown(arguments: tuple[str, ...], words: str)
     said = str(result.exception) + result.output
     assert words in said
     assert "Value error" not in said
+
+
+def test_an_interrupted_training_says_that_it_goes_on(tmp_path: Path) -> None:
+    """And what could not be read was said before it began to learn."""
+    (tmp_path / "fan" / "normal").mkdir(parents=True)
+    (tmp_path / "fan" / "normal" / "0.wav").write_bytes(sounds.recording(sounds.fan(1.0)))
+    (tmp_path / "fan" / "normal" / "broken.wav").write_bytes(b"RIFF")
+    done = signalml(tmp_path / "home", "train", tmp_path / "fan", "--processes", 1, program=("-c", INTERRUPTED))
+    assert (done.returncode, done.stdout) == (130, "")
+    assert "\nleft out: normal/broken.wav: " in done.stderr
+    assert done.stderr.endswith("\nStopped. The same command goes on where it was.\n")
+
+
+def test_the_version_is_said(tmp_path: Path) -> None:
+    """Of the whole, as its package has it."""
+    assert succeeds(tmp_path / "home", "--version") == f"signalml {version('signalml')}"
 
 
 @pytest.mark.parametrize("modules", ["['tensorflow', 'keras']", "['tensorflow', 'keras', 'h5py']"])

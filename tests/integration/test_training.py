@@ -284,6 +284,9 @@ def test_after_a_refit_the_kept_figures_are_shown(tiny: Path, grouped: tuple[Pat
     found = json.loads(done.stdout)
     assert "These figures were measured then" in found["notes"][-len(trained.evaluation.notes) - 1]
     assert found["slices"] == json.loads(json.dumps(trained.evaluation.to_dict()))["slices"]
+    shown = CliRunner().invoke(app, ["evaluate", trained.version, str(tiny)], env={"SIGNALML_HOME": str(home)})
+    heading = f"none is left to judge; the figures kept from its training, of {trained.evaluation.pooled.n} recordings "
+    assert heading in shown.stdout.splitlines()[0]
 
 
 def test_the_original_protocol_stands_beside_the_honest_one(
