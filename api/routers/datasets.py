@@ -113,10 +113,18 @@ async def show_dataset(collection: CollectionDep) -> DatasetSummary:
     summary="Remove a dataset",
     status_code=204,
     dependencies=[CanChange],
-    responses=documented(*OF_COLLECTION, errors.StorageFull),
+    responses=documented(*OF_COLLECTION, InvalidRequest, errors.StorageFull),
 )
-async def remove_dataset(collection: CollectionDep) -> None:
+async def remove_dataset(
+    collection: CollectionDep,
+    confirm: Annotated[str, Query(description="The name of the dataset once more.", examples=["hall-3"])],
+) -> None:
     """With all its recordings, from one moment to the next. A folder that was laid there by hand is not touched."""
+    if confirm != collection.name:
+        raise InvalidRequest(
+            f"query.confirm is {confirm[:MAX_TEXT]!r}; {collection.name!r}, the name of the dataset that goes with all its "
+            "recordings, was expected."
+        )
     await asyncio.to_thread(collection.delete)
 
 

@@ -22,6 +22,7 @@ from tests.unit import datasets
 
 HALL = "/v1/datasets/hall-3"
 RECORDINGS = f"{HALL}/recordings"
+CONFIRMED = {"confirm": "hall-3"}
 Json = dict[str, Any]
 
 
@@ -120,9 +121,17 @@ def test_a_dataset_is_made_listed_shown_and_removed(growing: Server, home: Path)
         "damaged_lines": 0,
     }
     assert growing.client.get("/v1/datasets").json() == {"datasets": [shown]}
-    gone = growing.client.delete(HALL)
+    for unconfirmed in ({}, {"confirm": "hall-4"}):
+        refused = is_problem(growing.client.delete(HALL, params=unconfirmed), 422, "request_invalid")
+        assert refused["detail"].startswith("query.confirm is ")
+    assert growing.client.get(HALL).json() == shown
+    gone = growing.client.delete(HALL, params=CONFIRMED)
     assert (gone.status_code, gone.content) == (204, b"")
-    for answer in (growing.client.get(HALL), growing.client.get(RECORDINGS), growing.client.delete(HALL)):
+    for answer in (
+        growing.client.get(HALL),
+        growing.client.get(RECORDINGS),
+        growing.client.delete(HALL, params=CONFIRMED),
+    ):
         is_problem(answer, 404, "dataset_not_found")
     assert [path.name for path in (home / "datasets").iterdir() if path.is_dir()] == []
 
@@ -240,7 +249,7 @@ def test_a_file_name_is_only_shown(shared: Server, file_name: str) -> None:
     (file,) = (shared.home / "datasets" / "hall-3" / "recordings").iterdir()
     assert file.name == f"00000001-{result['id'][:16]}.wav"
     assert shared.client.get(f"{RECORDINGS}/{result['id']}/audio").content == sound(1)
-    shared.client.delete(HALL).raise_for_status()
+    shared.client.delete(HALL, params=CONFIRMED).raise_for_status()
 
 
 def test_the_same_sound_is_kept_once(growing: Server) -> None:
@@ -296,7 +305,7 @@ def test_a_correction_that_means_nothing_is_refused(shared: Server, change: Json
     recording = f"{RECORDINGS}/{put_one(shared, 1, label='normal')['id']}"
     is_problem(shared.client.patch(recording, json=change), 422, code)
     assert len(shared.client.get(recording).json()["history"]) == 1
-    shared.client.delete(HALL).raise_for_status()
+    shared.client.delete(HALL, params=CONFIRMED).raise_for_status()
 
 
 def test_a_removed_recording_is_gone(growing: Server, home: Path) -> None:
@@ -379,7 +388,7 @@ def test_a_folder_laid_by_hand_is_listed_and_not_touched(growing: Server, home: 
         growing.client.get(RECORDINGS),
         growing.client.patch(f"{RECORDINGS}/x", json={"label": "normal"}),
         growing.client.delete(f"{RECORDINGS}/x"),
-        growing.client.delete(HALL),
+        growing.client.delete(HALL, params=CONFIRMED),
     ):
         assert "laid there by hand" in is_problem(answer, 409, "dataset_read_only")["detail"]
     is_problem(growing.client.post("/v1/datasets", json={"name": "hall-3"}), 409, "dataset_exists")
@@ -501,7 +510,7 @@ def test_keys_say_who_may_look_and_who_may_change(home: Path, serve: Serve) -> N
         ("POST", RECORDINGS, {"files": {"file": ("a.wav", sound(1))}}),
         ("PATCH", recording, {"json": {"label": "normal"}}),
         ("DELETE", recording, {}),
-        ("DELETE", HALL, {}),
+        ("DELETE", HALL, {"params": CONFIRMED}),
     ]
     reading = ["/v1/datasets", HALL, RECORDINGS, recording, f"{recording}/audio"]
     for method, path, body in changing:
