@@ -122,8 +122,8 @@ async def remove_dataset(
     """With all its recordings, from one moment to the next. A folder that was laid there by hand is not touched."""
     if confirm != collection.name:
         raise InvalidRequest(
-            f"query.confirm is {confirm[:MAX_TEXT]!r}; {collection.name!r}, the name of the dataset that goes with all its "
-            "recordings, was expected."
+            f"query.confirm is {confirm[:MAX_TEXT]!r}; {collection.name!r}, the name of the dataset that goes with all "
+            "its recordings, was expected."
         )
     await asyncio.to_thread(collection.delete)
 
