@@ -75,10 +75,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Load the champion before the first request; follow the registry and the queue until the end."""
     services: Services = app.state.services
     services.executor.start()
-    services.machines.start()
     # The threads are the parallelism: a matrix product that starts threads of its own would only get in their way.
     with threadpool_limits(1):
         await asyncio.to_thread(services.live.refresh)
+        services.machines.start()
         followers = [
             asyncio.create_task(services.live.follow(services.settings.poll_interval_s)),
             asyncio.create_task(services.queue.follow()),

@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import TypeVar
 
 from api.errors import Busy, NoModel
 from ml.errors import AliasNotSet, ModelError
+from ml.native import notes_held_back
 from ml.predictor import Predictor
 from ml.registry import Registry
 
@@ -61,9 +63,12 @@ class LiveModel:
             retry = self.failure is not None and time.monotonic() - self._tried_at > RETRY_FAILED_S
             if state == self._seen and not retry:
                 return
+            # LiteRT says once that it has found a CPU; at the first look nobody else writes to stderr yet.
+            quiet = notes_held_back() if self._seen is None else nullcontext()
             # Noted before loading: what changes meanwhile is seen by the next look.
             self._seen, self._tried_at = state, time.monotonic()
-            self.current = self._registry.predictor("champion")
+            with quiet:
+                self.current = self._registry.predictor("champion")
         except AliasNotSet as error:
             self.failure = None  # nothing promoted yet, or taken away: the last good model goes on
             if self.current is None:

@@ -45,7 +45,8 @@ def import_(
         raise typer.BadParameter(f"{name!r}: lower-case letters, digits, . _ and - are taken", param_hint="--name")
     registry = _registry()
     if file.suffix.lower() == ".zip":
-        version = registry.add_archive(file)
+        with notes_held_back():
+            version = registry.add_archive(file)
     elif file.suffix.lower() in SUFFIXES:
         doing = f"Importing {file.name}: checking, converting, proving ..."
         with notes_held_back() as stderr, Console(file=stderr).status(doing):
@@ -53,7 +54,8 @@ def import_(
     else:
         raise ImportRefused(f"{file.name} ends in {file.suffix!r}; .hdf5, .h5 or .zip was expected.")
     if promote:
-        registry.promote(version)
+        with notes_held_back():
+            registry.promote(version)
     typer.echo(version)
 
 
@@ -124,7 +126,8 @@ def verify(
     failed = False
     for version in [registry.resolve(reference)] if reference else registry.versions():
         try:
-            registry.predictor(version)
+            with notes_held_back():
+                registry.predictor(version)
         except ModelError as error:
             failed = True
             typer.echo(f"error: {error}", err=True)
@@ -141,14 +144,17 @@ def promote(
     """Point an alias to a version. Running services follow within two seconds."""
     if alias not in ("champion", "challenger"):
         raise typer.BadParameter(f"{alias!r}: champion or challenger was expected", param_hint="--alias")
-    version = _registry().promote(reference, "champion" if alias == "champion" else "challenger")
+    with notes_held_back():
+        version = _registry().promote(reference, "champion" if alias == "champion" else "challenger")
     typer.echo(f"{version} is {alias}")
 
 
 @app.command()
 def rollback() -> None:
     """Make the previous champion the champion again; the two change places."""
-    typer.echo(f"{_registry().rollback()} is champion")
+    with notes_held_back():
+        version = _registry().rollback()
+    typer.echo(f"{version} is champion")
 
 
 @app.command(
