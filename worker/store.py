@@ -95,6 +95,10 @@ class JobStore:
 
     # Asked by clients
 
+    def knows_key(self, idempotency_key: str) -> bool:
+        """Whether a request with this key made a job, not longer ago than :data:`IDEMPOTENCY_S`."""
+        return bool(self._client.exists(f"{PREFIX}idempotency:{idempotency_key}"))
+
     def submit(self, parameters: Parameters, *, request_id: str, idempotency_key: str = "") -> Submitted:
         """Write the record of a job, unless the same request made one before.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -117,8 +118,7 @@ async def extract_features(
     asked: ExtractionParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None
 ) -> Job:
     """Compute the features of a dataset's labelled recordings, so that trainings find them."""
-    await asyncio.to_thread(require_dataset, services.settings.home, asked.dataset)
-    return await _submitted(services, asked, idempotency_key)
+    return await _submitted(services, asked, idempotency_key, _has_dataset(services, asked.dataset))
 
 
 @router.post(
@@ -129,16 +129,14 @@ async def extract_features(
 )
 async def score(asked: ScoringParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> Job:
     """Judge every recording of a dataset, labelled or not. One that cannot be judged is a row with its error."""
-    await asyncio.to_thread(require_dataset, services.settings.home, asked.dataset)
-    await asyncio.to_thread(services.registry.resolve, asked.model)
-    return await _submitted(services, asked, idempotency_key)
+    there = (_has_dataset(services, asked.dataset), partial(services.registry.resolve, asked.model))
+    return await _submitted(services, asked, idempotency_key, *there)
 
 
 @router.post("/retraining", status_code=202, dependencies=[CanChange], responses=SUBMITTED | documented(*OF_DATASET))
 async def retrain(asked: RetrainingParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> Job:
     """Train a candidate on a dataset and, if asked, let it answer uploads. One at a time for each dataset."""
-    await asyncio.to_thread(require_dataset, services.settings.home, asked.dataset)
-    return await _submitted(services, asked, idempotency_key)
+    return await _submitted(services, asked, idempotency_key, _has_dataset(services, asked.dataset))
 
 
 @router.post("/diagnostic", status_code=202, dependencies=[CanChange], responses=SUBMITTED | documented(*SUBMIT_ERRORS))
@@ -263,11 +261,21 @@ async def no_such_kind(kind: str) -> None:
     raise JobKindUnknown(f"There is no kind of job {kind[:MAX_TOLD]!r}; there are: {', '.join(KINDS)}.")
 
 
-async def _submitted(services: Services, asked: Parameters, idempotency_key: str | None) -> Job:
-    request_id = current_request_id()
-    submitted = await services.jobs.ask(
-        lambda queue: queue.submit(asked, request_id=request_id, idempotency_key=idempotency_key or "")
-    )
+def _has_dataset(services: Services, name: str) -> Callable[[], object]:
+    return partial(require_dataset, services.settings.home, name)
+
+
+async def _submitted(
+    services: Services, asked: Parameters, idempotency_key: str | None, *there: Callable[[], object]
+) -> Job:
+    """The job, once all that it names is ``there``; a request that made one before has that, whatever is gone since."""
+    key, request_id = idempotency_key or "", current_request_id()
+    made_before = False
+    if there and key:
+        made_before = await services.jobs.ask(lambda queue: queue.store.knows_key(key))
+    for check in () if made_before else there:
+        await asyncio.to_thread(check)
+    submitted = await services.jobs.ask(lambda queue: queue.submit(asked, request_id=request_id, idempotency_key=key))
     job = submitted.job
     headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": str(RETRY_AFTER_S)}
     return JSONResponse(job.model_dump(), 202, headers)  # type: ignore[return-value]  # FastAPI sends it as it is

@@ -283,6 +283,18 @@ def test_a_dataset_that_is_not_there_is_told_at_once(client: Client, kind: str) 
     assert client.http.get("/v1/jobs?dataset=hal-3").json()["jobs"] == []
 
 
+def test_a_request_that_made_a_job_has_it_when_its_dataset_is_gone(client: Client) -> None:
+    """The same Idempotency-Key is answered with the job that there was."""
+    client.http.post("/v1/datasets", json={"name": "for-a-day"}).raise_for_status()
+    asked = {"url": "/v1/jobs/scoring", "json": {"dataset": "for-a-day"}, "headers": {"idempotency-key": "for-a-day"}}
+    made = client.http.post(**asked)
+    assert made.status_code == 202, made.text
+    client.ends(made.json()["id"])
+    client.http.delete("/v1/datasets/for-a-day?confirm=for-a-day").raise_for_status()
+    again = client.http.post(**asked)
+    assert (again.status_code, again.json()["id"]) == (202, made.json()["id"])
+
+
 def test_a_model_that_is_not_there_is_told_at_once(client: Client) -> None:
     """404 with those that are, and with what is to be done about an alias that points nowhere."""
     versions = ", ".join(Registry(client.jobs.home).versions())
