@@ -1,6 +1,8 @@
 """The notebook goes the whole way, from simulated recordings to an answer of the service."""
 
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -19,6 +21,13 @@ def notebook() -> nbformat.NotebookNode:
     return nbformat.read(NOTEBOOK, as_version=4)
 
 
+@pytest.fixture
+def left() -> Iterator[Path]:
+    """A folder for whatever is temporary; its path is short, since a socket's has 108 bytes at most."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 def test_the_notebook_is_committed_without_outputs(notebook: nbformat.NotebookNode) -> None:
     """It is of format 4.5, each cell has an id of its own, and none holds what some run of it printed."""
     nbformat.validate(notebook)
@@ -29,7 +38,7 @@ def test_the_notebook_is_committed_without_outputs(notebook: nbformat.NotebookNo
 
 
 def test_the_notebook_runs_to_its_end_in_under_three_minutes(
-    notebook: nbformat.NotebookNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    notebook: nbformat.NotebookNode, left: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every cell of it, its asserts included, in this interpreter; it shows its figure and leaves nothing behind."""
     # No kernel, setting or history of whoever runs the tests: then "python3" is this interpreter.
@@ -37,16 +46,15 @@ def test_the_notebook_runs_to_its_end_in_under_three_minutes(
         monkeypatch.setenv(name, str(tmp_path / "jupyter"))
     monkeypatch.delenv("JUPYTER_PATH", raising=False)
     monkeypatch.delenv("MPLBACKEND", raising=False)
-    (tmp_path / "left").mkdir()
     started = time.monotonic()
     NotebookClient(
         notebook,
         kernel_name="python3",
         timeout=int(PROMISED_S),
         resources={"metadata": {"path": str(NOTEBOOK.parent)}},
-    ).execute(env=environment() | {"TMPDIR": str(tmp_path / "left")})
+    ).execute(env=environment() | {"TMPDIR": str(left)})
     assert time.monotonic() - started < PROMISED_S
     shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert any("image/png" in output.get("data", {}) for output in shown)
     assert "Fan 3: send somebody" in "".join(output.get("text", "") for output in shown)
-    assert [path.name for path in (tmp_path / "left").glob("signalml-*")] == []
+    assert [path.name for path in left.glob("signalml-*")] == []
