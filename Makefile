@@ -26,9 +26,9 @@ run: install ## the service on port 5000 (SIGNALML_PORT), data in ./var (SIGNALM
 	$(BIN)/signalml demo
 	exec $(BIN)/signalml run
 
-# A file's tests stay in one process, since they share its servers and trained models.
+# A file's tests stay in one process, since they share its servers and trained models; the long files come first.
 test: install ## every test, a process for each core
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: install ## lint, format and types, as CI does
 	$(BIN)/ruff check .
