@@ -135,7 +135,7 @@ say "trained, by two trainers in turn" "$(seconds "$began")"
 eventually 10 get /readyz
 model=$(get /readyz | field model.version)
 say "answers uploads" "$model"
-upload=$(find "$WORK/fans" -path '*abnormal*' -name '*.wav' | sort | head -n 1)
+upload=$(find "$WORK/fans" -path '*abnormal*' -name '*.wav' | sort | sed -n 1p) # which reads to the end: nobody writes to a closed pipe
 curl -sS --fail -F "file=@$upload" "$URL/inference" | field Details.Message >/dev/null
 
 # Scoring, by two workers
