@@ -110,7 +110,7 @@ class Forked:
             status = 0
         except SystemExit as left:
             status = left.code if isinstance(left.code, int) else 0
-        except BaseException:
+        except BaseException:  # whatever it is, the log has it, and the parent sees the status
             logger.exception("a process failed")
         finally:
             logging.shutdown()

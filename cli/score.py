@@ -151,7 +151,7 @@ def _print_summary(tally: _Tally, predictor: Predictor) -> None:
 
 def _folder_of_all(names: Sequence[str]) -> str:
     """The folder that all of several files are in, with its slash; empty where there is none but the whole disk."""
-    try:
+    try:  # of strings: a path of pathlib would lose the "./" that somebody gave
         folder = os.path.commonpath([os.path.dirname(name) for name in names]) if len(names) > 1 else ""  # noqa: PTH120
     except ValueError:  # some from the root, some from here
         return ""

@@ -163,7 +163,7 @@ def _said_of(folder: Path, refused: Refused) -> dict[str, Listed]:
             refused(refusal)
     # Recordings in a folder without classes count as healthy where they are learned from; nobody has said they are.
     flat = listing.layout == FLAT
-    return {
+    return {  # by paths whose links are not followed, as above
         os.path.abspath(listing.root / each.path): replace(each, label=None) if flat else each  # noqa: PTH100
         for each in listing.recordings
     }

@@ -10,6 +10,7 @@
     records.py       what is kept of a training beside the bundle: split, evaluation, report
     verdicts.py      what was said of the test side, one of those records
     detecting.py     a detector of the healthy recordings, and the sides it is measured by
+    operating.py     what the detector that is served finds at each named false-alarm rate
     tested.py        what the candidate says of the test side, and what that is worth
     scene.py         what the steps share
     card.py          what the bundle says of where it comes from

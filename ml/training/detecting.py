@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Any
 
 from ml.dataset import ABNORMAL, NORMAL, Dataset, Entry, Split, split
 from ml.dataset.copies import without_copies
@@ -15,7 +14,6 @@ from ml.novelty import Detector, Healthy, Heard, Novelty, by_name, fit
 from ml.novelty.listening import Source, listen
 from ml.progress import Progress, Report
 from ml.training.hearing import detector_spec
-from ml.training.operating import operating_points
 from ml.training.options import Options
 
 FITTING = "detector"
@@ -80,20 +78,6 @@ class Detecting:
             for entry, windows in self._heard(detector.spec, entries, ABNORMAL)
         ]
 
-    def farthest(self, detector: Detector, entries: Sequence[Entry]) -> float:
-        """The score, 0 to 1, up to which a sound may be a fault of these recordings: half as far again as any of them.
-
-        Raises:
-            AudioError: a recording cannot be decoded any more, with its path.
-        """
-        found = [novelty for _, novelty in self.faults(detector, entries)]
-        farthest = max(found, key=TIMES, default=None)
-        return 0.0 if farthest is None else replace(farthest, times=FARTHER * farthest.times).score
-
-    def operating_points(self, detector: Detector, entries: Sequence[Entry]) -> dict[str, Any]:
-        """What it finds of the abnormal ones of some recordings, at each of the named false-alarm rates."""
-        return operating_points(detector, self.faults(detector, entries), self.options.seed)
-
     def _heard(
         self, spec: FeatureSpec, entries: Sequence[Entry], label: str
     ) -> Iterator[tuple[Entry, tuple[Heard, ...]]]:
@@ -102,6 +86,12 @@ class Detecting:
         sources = [Source(self.dataset.file(entry), entry.path) for entry in chosen]
         clips = listen(spec, sources, cut_by=self.spec, processes=self.processes, report=self.report)
         return zip(chosen, clips, strict=True)
+
+
+def farthest(faults: Iterable[tuple[Entry, Novelty]]) -> float:
+    """The score, 0 to 1, up to which a sound may be one of these faults: half as far again as any of them."""
+    found = max((novelty for _, novelty in faults), key=TIMES, default=None)
+    return 0.0 if found is None else replace(found, times=FARTHER * found.times).score
 
 
 def sounds(entry: Entry) -> bool:

@@ -23,6 +23,7 @@ from ml.training import records
 from ml.training.card import dataset_facts, detector_facts, figures_in_short, library_versions, split_summary
 from ml.training.detecting import Detecting, counted, split_healthy
 from ml.training.hearing import spec_for
+from ml.training.operating import operating_points
 from ml.training.options import Options
 from ml.training.tested import Tested
 from ml.training.trained import (
@@ -104,7 +105,7 @@ def _published(
     decision = at_rate(detector.calibration, options.false_alarm_rate).decision
     about = detector_facts(detector) | {
         "healthy": counted(learned),
-        "operating": making.operating_points(detector, sides.test),
+        "operating": operating_points(detector, making.faults(detector, sides.test), options.seed),
         "seconds": round(time.monotonic() - started, 1),
     }
     card = _card(making, sides, found.tested.evaluation, about, notes)

@@ -6,7 +6,7 @@ and its records are there, and from then on the same training is not done again:
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from ml.errors import MissingExtra
 from ml.feature_store import Features, FeatureStore
 from ml.features import FeatureSpec
 from ml.golden import golden_clip
-from ml.novelty import Detector
+from ml.novelty import Detector, Novelty
 from ml.predictor import Predictor
 from ml.progress import Progress, Report, cancellable, silent
 from ml.publishing import publish
@@ -29,8 +29,10 @@ from ml.training import records
 from ml.training.card import card_of, detector_facts
 from ml.training.classes import classes_for, not_learned, require_both, require_names
 from ml.training.deciding import EVEN, measured, threshold_from
+from ml.training.detecting import farthest
 from ml.training.detector_run import run_detector
 from ml.training.hearing import spec_for
+from ml.training.operating import operating_points
 from ml.training.options import Options
 from ml.training.report import report_facts
 from ml.training.scene import Measured, Scene
@@ -154,7 +156,8 @@ def _measure(scene: Scene) -> Measured:
     threshold, basis = threshold_from([each.score for each in validated], options.false_alarm_rate)
     learned, own = (*split.train, *split.validation), Decision(threshold, None, basis)
     detector = scene.detector(learned)
-    predictor = _candidate(scene, fitted, *_decisions(scene, own, detector, learned), detector)
+    faults = [] if detector is None else scene.detecting.faults(detector, learned)
+    predictor = _candidate(scene, fitted, *_decisions(scene, own, detector, faults), detector)
     tested = scene.tested(predictor).noting(not_learned(classes.unlearned))
     healthy = [each.score for each in tested.judged if each.entry.label == NORMAL]
     # Beside a detector these scores are the detector's, and say nothing of the classifier's threshold.
@@ -163,12 +166,12 @@ def _measure(scene: Scene) -> Measured:
 
 
 def _decisions(
-    scene: Scene, own: Decision, detector: Detector | None, learned: Sequence[Entry]
+    scene: Scene, own: Decision, detector: Detector | None, faults: Iterable[tuple[Entry, Novelty]]
 ) -> tuple[Decision, Naming | None]:
     """The threshold on the score, and beside a detector what it takes to name one of the faults that were learned."""
     if detector is None:
         return own, None
-    naming = Naming(own.threshold, own.basis, scene.detecting.farthest(detector, learned))
+    naming = Naming(own.threshold, own.basis, farthest(faults))
     return at_rate(detector.calibration, scene.options.false_alarm_rate).decision, naming
 
 
@@ -212,11 +215,13 @@ def _published(
     if scene.options.refit:
         learned = (*learned, *split.test)
         detector = scene.detector(learned)
-    decision, naming = _decisions(scene, found.decision, detector, learned)
-    about = None
+    faults, about = [], None
     if detector is not None:
-        every = [entry for _, entry in split.sides()]
-        about = detector_facts(detector) | {"operating": scene.detecting.operating_points(detector, every)}
+        faults = scene.detecting.faults(detector, [entry for _, entry in split.sides()])
+        about = detector_facts(detector) | {"operating": operating_points(detector, faults, scene.options.seed)}
+    paths = {entry.path for entry in learned}
+    of_learned = [(entry, novelty) for entry, novelty in faults if entry.path in paths]
+    decision, naming = _decisions(scene, found.decision, detector, of_learned)
     card = card_of(scene, found, about, notes, time.monotonic() - started)
     scene.report(Progress(LAST_STEP, 0, 1))
 
