@@ -6,10 +6,10 @@ from pydantic import AfterValidator, Field
 
 from api.schemas import AnsweringModel, Problem, Share, Wire
 from ml.audio import Quality
-from ml.labels import ClassLabel
-from ml.novelty import Departure, Nearest, Reasons, Unusable
-from ml.novelty.usable import Why
-from ml.predictor import Band, Verdict, VerdictWord, Window
+from ml.detectors import Departure, Nearest, Reasons, Unusable
+from ml.detectors.quality_checks import Why
+from ml.models.labels import ClassLabel
+from ml.models.predictor import Band, Verdict, VerdictWord, Window
 
 
 def _rounded(digits: int) -> AfterValidator:

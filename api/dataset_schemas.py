@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from api.schemas import Problem, Share, Time, Wire
-from ml.dataset.collected import Collected, Recording
+from ml.dataset.collection.state import Collected, Recording
 from ml.dataset.entries import Label
-from ml.dataset.labelling import MAX_TEXT, TEXT_PATTERN, Labels, Revision
-from ml.dataset.names import NAME_PATTERN
+from ml.dataset.paths import NAME_PATTERN
+from ml.dataset.recording_labels import MAX_TEXT, TEXT_PATTERN, Labels, Revision
 
 Name = Annotated[str, Field(json_schema_extra={"pattern": f"^{NAME_PATTERN.pattern}$"}, examples=["hall-3"])]
 RecordingId = Annotated[str, Field(examples=["2c26b46b68ffc68ff99b453c1d304134"])]

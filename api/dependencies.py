@@ -12,8 +12,8 @@ from api.declared import once_each, only_declared
 from api.security import Requires
 from api.services import Services, services_of
 from api.uploads import Form, read_form, read_one
-from ml.dataset.collection import Collection
-from ml.dataset.names import NAME_PATTERN
+from ml.dataset.collection.store import Collection
+from ml.dataset.paths import NAME_PATTERN
 
 # Of every router under /v1, in this order: whoever has no key is told nothing of what a route takes (KeyFirst).
 CanRead, OnlyDeclared = Depends(Requires("predict")), Depends(only_declared)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from ml.errors import SignalMLError
-from ml.files import locked, to_json, write_whole
+from ml.system.atomic import locked, to_json, write_whole
 
 Scope = Literal["predict", "admin"]
 PREFIX = "sml_"

@@ -15,7 +15,7 @@ from api.observing import Metrics
 from api.settings import Settings
 from ml.errors import SignalMLError
 from ml.machines import Ledger, Names, Observation
-from ml.predictor import Verdict
+from ml.models.predictor import Verdict
 
 logger = logging.getLogger("signalml.machines")
 LINE = 10_000

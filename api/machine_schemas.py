@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from api.schemas import Share, Time, Version, Wire
-from ml.dataset.labelling import MAX_TEXT, TEXT_PATTERN
+from ml.dataset.recording_labels import MAX_TEXT, TEXT_PATTERN
 from ml.machines import (
     MACHINE_ID_PATTERN,
     MAX_MACHINE_ID,
@@ -20,7 +20,7 @@ from ml.machines import (
 )
 from ml.machines.alarms import State
 from ml.machines.drift import DriftState
-from ml.predictor import VerdictWord
+from ml.models.predictor import VerdictWord
 
 MAX_NOTE = 500
 MachineId = Annotated[

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.serving import LiveModel
 from api.settings import METRICS_VARIABLE
-from ml.logs import new_request_id
+from ml.system.logs import new_request_id
 
 logger = logging.getLogger("signalml.access")
 REQUEST_ID_HEADER = b"x-request-id"

@@ -19,7 +19,7 @@ from api.schemas import Problem
 from api.services import services_of
 from api.validation import explained
 from ml.errors import SignalMLError
-from ml.logs import current_request_id
+from ml.system.logs import current_request_id
 
 logger = logging.getLogger("signalml.problems")
 PROBLEM_JSON = "application/problem+json"

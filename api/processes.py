@@ -18,7 +18,7 @@ from contextlib import suppress
 from types import FrameType
 
 from api.settings import METRICS_VARIABLE, Settings
-from ml.native import end_with
+from ml.system.native import end_with
 
 # A process that ends sooner than this after its start is not started again at once.
 SHORT_LIFE_S = 1.0

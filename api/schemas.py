@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from ml.bundle import Decision
-from ml.labels import MAX_MESSAGE, MAX_NAME
-from ml.registry import ALIASES, AliasChange
-from ml.revisions import LabelRevision
+from ml.models.bundle import Decision
+from ml.models.labels import MAX_MESSAGE, MAX_NAME
+from ml.models.registry import ALIASES, AliasChange
+from ml.models.revisions import LabelRevision
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Version = Annotated[str, Field(examples=["original-47a1c71740"])]

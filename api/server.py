@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from api.main import create_app
 from api.problems import PROBLEM_JSON, problem
 from api.settings import Settings
-from ml.logs import configure_logging, new_request_id
+from ml.system.logs import configure_logging, new_request_id
 
 # The application answers 408 at the body's deadline; a client that still goes on sending is cut off this much later.
 GRACE_S = 5.0

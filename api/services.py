@@ -15,8 +15,8 @@ from api.queue_watch import QueueWatch
 from api.serving import InferenceExecutor, LiveModel
 from api.settings import Settings
 from ml.audio import AudioLimits
-from ml.dataset.collection import Collection
-from ml.registry import Registry
+from ml.dataset.collection.store import Collection
+from ml.models.registry import Registry
 
 # Datasets whose journal is held as it was read last; ten thousand recordings take 10 MB.
 COLLECTIONS_KEPT = 16

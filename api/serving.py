@@ -12,9 +12,9 @@ from typing import TypeVar
 
 from api.errors import Busy, NoModel
 from ml.errors import AliasNotSet, ModelError
-from ml.native import notes_held_back
-from ml.predictor import Predictor
-from ml.registry import Registry
+from ml.models.predictor import Predictor
+from ml.models.registry import Registry
+from ml.system.native import notes_held_back
 
 logger = logging.getLogger("signalml.serving")
 # A champion that failed to load is tried again after this long even if nothing changed: its disk may have come back.

@@ -2,11 +2,12 @@
 
 from dataclasses import asdict
 
+from ml.detectors.thresholds import SENSITIVITIES, Operating, Sensitivity
 from pydantic import ConfigDict, Field
 
 from api.schemas import Share, Time, Version, Wire
-from ml.revisions import ThresholdRevision
-from ml.thresholds import SENSITIVITIES, Operating, Sensitivity, Wanted
+from ml.models.revisions import ThresholdRevision
+from ml.models.thresholds import Wanted
 
 
 class ExpectedRate(Wire):

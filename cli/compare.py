@@ -12,16 +12,16 @@ from api.settings import Settings
 from cli.output import print_table, say, say_note
 from cli.progress import shown_progress
 from ml.dataset import index
-from ml.dataset.names import index_cache
+from ml.dataset.paths import index_cache
+from ml.detectors.engines.registry import ENGINES
 from ml.errors import InvalidParameter
 from ml.evaluation import Estimate
-from ml.files import to_json, write_whole
-from ml.native import notes_held_back
-from ml.novelty.engines import ENGINES
+from ml.system.atomic import to_json, write_whole
+from ml.system.native import notes_held_back
 from ml.training import require_packages
 
 if TYPE_CHECKING:
-    from ml.novelty.comparison import Comparison, Refusal, Rejection, Row
+    from ml.experiments.comparison_results import Comparison, Refusal, Rejection, Row
 
 
 def compare(
@@ -51,7 +51,7 @@ def compare(
 
     Detectors learn from healthy recordings alone; abnormal ones, if there are any, only test them.
     """
-    from ml.novelty.comparing import compare as tried
+    from ml.experiments.detector_comparison import compare as tried
 
     require_packages()
     for file in (report_file, json_file):
@@ -73,7 +73,7 @@ def compare(
     if json_file is not None:
         write_whole(json_file, to_json(comparison.to_dict()))
     if report_file is not None:
-        from ml.reports.comparison import write_comparison
+        from ml.experiments.comparison_report import write_comparison
 
         write_comparison(report_file, comparison)
     print_comparison(comparison)
@@ -109,7 +109,7 @@ def print_comparison(comparison: "Comparison") -> None:
 
 
 def _table(rows: "Sequence[Row]") -> Table:
-    from ml.novelty.comparison import STATED
+    from ml.experiments.comparison_results import STATED
 
     rates = [head for rate in STATED for head in (f"detected at {rate:.0%}", f"false alarms at {rate:.0%}")]
     table = Table("engines", "AUC", "pAUC", *rates, "AUC less the bar's", box=None)
@@ -120,7 +120,7 @@ def _table(rows: "Sequence[Row]") -> Table:
 
 
 def _rejections(rejections: "Sequence[Rejection]") -> Table:
-    from ml.novelty.comparison import STATED
+    from ml.experiments.comparison_results import STATED
 
     heads = [f"{what} at {rate:.0%}" for what in ("rejected", "by an alarm") for rate in STATED]
     table = Table("learned from", "engines", "sounds", *heads, box=None)

@@ -13,13 +13,13 @@ from rich.table import Table
 from api.settings import Settings
 from cli.output import PIPE_WIDTH
 from cli.work import queue_url
-from ml.dataset.collected import is_collection
-from ml.dataset.collection import Collection
-from ml.dataset.named import names
-from ml.dataset.names import dataset_folder
+from ml.dataset.catalog import names
+from ml.dataset.collection.state import is_collection
+from ml.dataset.collection.store import Collection
+from ml.dataset.paths import dataset_folder
 from ml.errors import ModelError
-from ml.native import notes_held_back
-from ml.registry import Registry
+from ml.models.registry import Registry
+from ml.system.native import notes_held_back
 from worker.jobs import QUEUES, QueueUnavailable
 from worker.store import JobStore, connect
 

@@ -8,7 +8,7 @@ import typer
 from cli.progress import shown_progress
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-# As in ml.download, which is imported once it is needed.
+# As in ml.dataset.download, which is imported once it is needed.
 ZENODO = "https://zenodo.org/api/records/3384388"
 
 
@@ -26,7 +26,7 @@ def mimii(
     keep_archives: Annotated[bool, typer.Option("--keep-archives", help="Keep the zip files.")] = False,
 ) -> None:
     """MIMII (Hitachi, 2019; CC BY-SA 4.0), roughly 8 to 11 GB for a machine and a ratio. What was cut off goes on."""
-    from ml.download import download_mimii
+    from ml.dataset.download import download_mimii
 
     with shown_progress() as report:
         new = download_mimii(

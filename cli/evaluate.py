@@ -18,19 +18,20 @@ from cli.output import print_table, say, say_note
 from cli.progress import shown_progress
 from ml.classifier.recipe import Recipe
 from ml.dataset import Dataset, Entry, index, split
-from ml.dataset.names import features_folder, index_cache
+from ml.dataset.paths import features_folder, index_cache
 from ml.errors import DatasetEmpty
-from ml.evaluation import Estimate, Evaluation, Slice, judge
+from ml.evaluation import Estimate, Evaluation, Slice
 from ml.evaluation import evaluate as weigh
-from ml.evaluation.fitted import Fitted
-from ml.feature_store import FeatureStore
+from ml.experiments.original_protocol import Outcome
 from ml.features import FeatureSpec
-from ml.native import notes_held_back, reuse_memory
-from ml.predictor import Predictor
-from ml.progress import Report
-from ml.protocols import Outcome
-from ml.registry import Registry
+from ml.features.store import FeatureStore
+from ml.models.judging import judge
+from ml.models.predictor import Predictor
+from ml.models.registry import Registry
+from ml.system.native import notes_held_back, reuse_memory
+from ml.system.progress import Report
 from ml.training.records import evaluation_of
+from ml.training.split_records import Fitted
 
 FIGURES = ("auc", "pauc", "detection_rate", "false_alarm_rate", "auc_gain_randomised", "auc_level_only")
 COUNTS = ("n", "normal", "abnormal", "groups", "normal_groups", "abnormal_groups")
@@ -112,7 +113,7 @@ def _both_ways(
     predictor: Predictor, dataset: Dataset, home: Path, seed: int, processes: int | None, report: Report
 ) -> tuple[Outcome, ...]:
     """The network of this model's kind, fitted and measured twice on the dataset."""
-    from ml.protocols import compare
+    from ml.experiments.original_protocol import compare
 
     spec = predictor.bundle.content.spec
     recipe = Recipe.original(seed) if spec == FeatureSpec.original() else Recipe.spectrum(seed)

@@ -31,7 +31,7 @@ def inspect(
 ) -> None:
     """Show what a dataset holds: counts, sound characteristics, levels, refusals, copies, and how it would be split."""
     from ml.dataset import index, summary
-    from ml.dataset.names import index_cache
+    from ml.dataset.paths import index_cache
     from ml.dataset.summary import metadata
 
     if as_csv and as_json:

@@ -20,8 +20,8 @@ from cli.output import print_lines, said_of
 from cli.progress import shown_progress
 from cli.work import queue_url
 from ml.errors import InvalidParameter
-from ml.files import write_whole
-from ml.progress import Progress
+from ml.system.atomic import write_whole
+from ml.system.progress import Progress
 from worker.jobs import KINDS, PARAMETERS, STATES, Job, Kind, Parameters, QueueUnavailable, ResultNotReady
 from worker.queue import JobQueue
 from worker.results import JobFolder, as_csv, as_json, as_ndjson

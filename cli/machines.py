@@ -11,11 +11,11 @@ from rich.table import Table
 
 from api.settings import Settings
 from cli.output import print_table, say
-from ml.bundle import Bundle
 from ml.errors import MachineNotFound, ModelError
 from ml.machines import Acknowledgement, Alarm, Drift, Health, Ledger, Summary
-from ml.registry import Registry
-from ml.revisions import now
+from ml.models.bundle import Bundle
+from ml.models.registry import Registry
+from ml.system.clock import now
 
 NAMES_SHOWN = 8
 NOTHING = "No machines yet: upload recordings with  ?machine_id=NAME"

@@ -11,12 +11,12 @@ from rich.table import Table
 
 from api.settings import Settings
 from cli.output import print_table
-from ml.bundle import NAME_PATTERN
 from ml.errors import ImportRefused, InvalidLabels, ModelError
-from ml.files import write_whole
-from ml.importing import SUFFIXES, import_original
-from ml.native import notes_held_back
-from ml.registry import ALIASES, Registry
+from ml.models.bundle import NAME_PATTERN
+from ml.models.import_original import SUFFIXES, import_original
+from ml.models.registry import ALIASES, Registry
+from ml.system.atomic import write_whole
+from ml.system.native import notes_held_back
 from ml.training.records import report_of
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ml.detectors.thresholds import percent
 from rich.table import Table
 
 from cli.output import print_table, say
-from ml.thresholds import percent
 
 
 def print_operating_points(version: str, operating: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.table import Column
 
-from ml.progress import Progress, Report
+from ml.system.progress import Progress, Report
 
 ROOMY, CRAMPED = 110, 60  # columns of a terminal: from the first, everything is shown; below the other, no bar
 

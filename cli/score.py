@@ -19,13 +19,13 @@ from cli.progress import shown_progress
 from cli.thresholds import said_of_naming
 from ml.dataset.entries import Refusal, machine_name
 from ml.errors import InvalidParameter
-from ml.labels import UNKNOWN_FAULT
 from ml.machines import MAX_MACHINE_ID, is_machine_id
-from ml.predictor import NOT_JUDGED, Predictor
-from ml.progress import silent
-from ml.registry import Registry
-from ml.scoring import Row, items_at
-from ml.scoring import score as judge
+from ml.models.labels import UNKNOWN_FAULT
+from ml.models.predictor import NOT_JUDGED, Predictor
+from ml.models.registry import Registry
+from ml.models.scoring import Row, items_at
+from ml.models.scoring import score as judge
+from ml.system.progress import silent
 from worker.results import as_csv, as_json
 
 ERROR, UNUSABLE = "error", "unusable"
@@ -53,7 +53,7 @@ def score(
     processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
 ) -> None:
     """Judge recordings. A file that cannot be judged is a row with its reason; the exit status is then 1."""
-    from ml.native import notes_held_back, reuse_memory
+    from ml.system.native import notes_held_back, reuse_memory
 
     if machine is not None and not is_machine_id(machine):
         raise InvalidParameter(f"--machine {machine}: {MACHINE_ID_EXPECTED}")

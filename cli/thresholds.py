@@ -4,16 +4,17 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import typer
+from ml.detectors.thresholds import SENSITIVITIES, Operating, Sensitivity, percent
 from rich.table import Column, Table
 
 from api.settings import Settings
 from cli.models import Reference
 from cli.output import print_table, say, say_note
-from ml.bundle import Content
 from ml.evaluation import Estimate
-from ml.registry import Registry
-from ml.revisions import ThresholdRevision
-from ml.thresholds import SENSITIVITIES, Operating, Sensitivity, Wanted, in_force, percent, sensitivities
+from ml.models.bundle import Content
+from ml.models.registry import Registry
+from ml.models.revisions import ThresholdRevision
+from ml.models.thresholds import Wanted, in_force, sensitivities
 
 RATES = ", ".join(f"{name} ({percent(rate)})" for name, rate in SENSITIVITIES.items())
 ORIGIN_WIDTH = 29  # what is left of 80 columns

@@ -19,20 +19,21 @@ from cli.output import printable, say
 from cli.progress import shown_progress
 from ml.dataset import Dataset, Entry, index
 from ml.dataset.entries import Refusal
-from ml.dataset.names import index_cache
-from ml.dataset.splits import Method
+from ml.dataset.paths import index_cache
+from ml.dataset.splitting.methods import Method
+from ml.detectors import DEFAULT, ENGINES
+from ml.detectors.thresholds import percent
 from ml.errors import ChampionChanged, InvalidParameter
-from ml.native import notes_held_back
-from ml.novelty import DEFAULT, ENGINES
-from ml.registry import Registry
-from ml.thresholds import percent
+from ml.features.feature_specs import Kind
+from ml.models.registry import Registry
+from ml.system.native import notes_held_back
 from ml.training import Trained, require_packages, run
-from ml.training.options import Kind, LabelsFrom, Options
+from ml.training.options import LabelsFrom, Options
 from ml.training.promoting import Promotion, compare_with_champion
 from ml.training.promoting import promote as promote_by
 from ml.training.records import REPORT
 
-LONGEST_NAME = 48  # of a model, as ml.bundle.NAME_PATTERN has it
+LONGEST_NAME = 48  # of a model, as ml.models.bundle.NAME_PATTERN has it
 INTERRUPTED = 130  # as a shell has it: 128 and the signal
 FAULT_GROUPS = "3"
 DEMO_NAME, DEMO_FOLDER = "demo-fans", ".demo-"
@@ -161,7 +162,7 @@ def demo() -> None:
 @contextmanager
 def made_up_fans(home: Path) -> Iterator[Path]:
     """A small simulated dataset, which vanishes once something was learned from it."""
-    from ml.simulate import Plan, simulate
+    from ml.dataset.simulate import Plan, simulate
 
     home.mkdir(parents=True, exist_ok=True)
     for left_behind in home.glob(f"{DEMO_FOLDER}*"):

@@ -53,8 +53,8 @@ def worker(
 def run() -> None:
     """Run everything on this machine: the API, a worker, a trainer and, unless SIGNALML_REDIS_URL is set, a queue."""
     from cli.together import Part, Together
-    from ml.logs import configure_logging
-    from ml.native import in_own_session
+    from ml.system.logs import configure_logging
+    from ml.system.native import in_own_session
 
     settings = Settings()
     configure_logging(settings.log_level)

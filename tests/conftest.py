@@ -66,8 +66,8 @@ def home(original_home: Path, tmp_path: Path) -> Path:
 
 
 def _imported(file: Path, home: Path) -> Path:
-    from ml.importing import import_original
-    from ml.registry import Registry
+    from ml.models.import_original import import_original
+    from ml.models.registry import Registry
 
     registry = Registry(home)
     registry.promote(import_original(file, registry))

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ml.errors import SignalMLError
-from ml.files import write_whole
-from ml.native import in_own_session
+from ml.system.atomic import write_whole
+from ml.system.native import in_own_session
 from worker.jobs import QueueUnavailable
 from worker.queue import broker_problem
 

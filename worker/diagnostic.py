@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from ml.progress import Progress
+from ml.system.progress import Progress
 from worker.jobs import DiagnosticParameters
 from worker.lease import Lease
 

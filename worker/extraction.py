@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ml.dataset import Dataset, Entry, split
-from ml.dataset.named import dataset_of, version_of
-from ml.dataset.names import features_folder
+from ml.dataset.catalog import dataset_of, version_of
+from ml.dataset.paths import features_folder
 from ml.errors import DatasetError
-from ml.feature_store import Features, FeatureStore
 from ml.features import FeatureSpec
-from ml.training.hearing import spec_for
+from ml.features.feature_specs import spec_for
+from ml.features.store import Features, FeatureStore
 from worker.fanning import do_part, gather, in_parts
 from worker.jobs import ExtractionParameters, ExtractionRow
 from worker.lease import Lease

@@ -8,8 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ml.detectors.engines.registry import EngineName
 from ml.errors import SignalMLError
-from ml.novelty.engines import EngineName
 
 Kind = Literal["feature-extraction", "scoring", "retraining", "diagnostic"]
 State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]

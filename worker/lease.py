@@ -18,7 +18,7 @@ from typing import Literal, Self, TypeVar
 import redis
 
 from ml.errors import Cancelled
-from ml.progress import Progress
+from ml.system.progress import Progress
 from worker.jobs import JobError
 from worker.queue import SOFT_LIMIT_S, JobQueue
 from worker.records import Fenced, Nudges, Taken

@@ -13,8 +13,8 @@ from typing import Any
 from celery import signals
 from celery.exceptions import SecurityWarning
 
-from ml.logs import configure_logging
-from ml.native import end_with, reuse_memory
+from ml.system.logs import configure_logging
+from ml.system.native import end_with, reuse_memory
 from worker.jobs import Queue
 from worker.lease import StopFlag
 from worker.queue import JobQueue, celery_app
@@ -57,7 +57,7 @@ def run(options: Options) -> int:
 
     SIGTERM and SIGINT hand back what is under way, so that another worker goes on with it, and then end this one.
     """
-    # On a descriptor of its own: what a training holds back of TensorFlow's notes (ml.native) is not this.
+    # On a descriptor of its own: what a training holds back of TensorFlow's notes (ml.system.native) is not this.
     configure_logging(options.log_level, os.fdopen(os.dup(2), "w", buffering=1))
     # It warns of the superuser because of pickled messages, of which none is accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
@@ -110,7 +110,7 @@ def _begin_child(parent: int, standard: BaseProcess, niceness: int) -> None:
     """In a process that was just forked."""
     end_with(parent, signal.SIGKILL)
     # Celery passes its own process off as the standard library's: a daemon, which may have no children, with a key that
-    # cannot be handed on. A training reads with processes of its own, and those end with it (ml.parallel).
+    # cannot be handed on. A training reads with processes of its own, and those end with it (ml.system.parallel).
     multiprocessing.process._current_process = standard  # type: ignore[attr-defined]  # there is no public way
     os.nice(niceness)
     reuse_memory()
@@ -119,5 +119,5 @@ def _begin_child(parent: int, standard: BaseProcess, niceness: int) -> None:
 def _load_what_children_share() -> None:
     """Import before forking: what is loaded once is shared. TensorFlow is not: whoever has used it cannot be forked."""
     import ml.evaluation
-    import ml.scoring
+    import ml.models.scoring
     import ml.training  # noqa: F401 - loaded for the children

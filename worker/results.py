@@ -19,8 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ml.aside import full_disk_named, made_aside
-from ml.files import sync_folder, to_json, write_whole
+from ml.system.atomic import full_disk_named, made_aside, sync_folder, to_json, write_whole
 
 FOLDER = "jobs"
 Row = Mapping[str, Any]

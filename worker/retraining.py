@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 from ml.dataset import dataset_folder
-from ml.dataset.named import dataset_of, version_of
-from ml.native import notes_held_back, yield_cores
-from ml.novelty import DEFAULT
+from ml.dataset.catalog import dataset_of, version_of
+from ml.detectors import DEFAULT
+from ml.system.native import notes_held_back, yield_cores
 from ml.training import Options, run
 from ml.training.classes import not_learned
 from ml.training.promoting import compare_with_champion, promote

@@ -7,11 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ml.dataset.named import Item, file_of, items_of, version_of
-from ml.native import notes_held_back
-from ml.predictor import Predictor
-from ml.registry import Registry
-from ml.scoring import Portable, row_of
+from ml.dataset.catalog import Item, file_of, items_of, version_of
+from ml.models.predictor import Predictor
+from ml.models.registry import Registry
+from ml.models.scoring import Portable, row_of
+from ml.system.native import notes_held_back
 from worker.fanning import do_part, gather, in_parts
 from worker.jobs import ScoringParameters
 from worker.lease import Lease

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from ml.aside import full_disk_named
 from ml.errors import Cancelled, SignalMLError
-from ml.logs import doing
+from ml.system.atomic import full_disk_named
+from ml.system.logs import doing
 from worker import diagnostic, extraction, retraining, scoring
 from worker.jobs import QUEUES, JobError, Kind, Queue
 from worker.lease import RETRY_EVERY_S, Lease, StopFlag, too_long

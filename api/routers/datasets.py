@@ -32,12 +32,12 @@ from api.services import Services
 from api.uploads import PART, Upload
 from ml import errors
 from ml.audio import survey
-from ml.dataset.collected import Recording, is_collection
-from ml.dataset.collection import Added, Collection
-from ml.dataset.labelling import MAX_TEXT, TEXT_PATTERN, Given, checked
-from ml.dataset.named import names
+from ml.dataset.catalog import names
+from ml.dataset.collection.state import Recording, is_collection
+from ml.dataset.collection.store import Added, Collection
+from ml.dataset.recording_labels import MAX_TEXT, TEXT_PATTERN, Given, checked
 from ml.errors import SignalMLError
-from ml.logs import current_request_id
+from ml.system.logs import current_request_id
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], dependencies=[CanRead, OnlyDeclared], route_class=KeyFirst)
 # A regular expression, because the path names the dataset.

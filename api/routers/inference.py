@@ -23,7 +23,7 @@ from api.services import Services
 from api.uploads import FLAC_TYPES, PART, WAV_TYPES, Form, Upload
 from ml.errors import SignalMLError
 from ml.machines import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Names, is_machine_id
-from ml.predictor import Band, Predictor, Verdict
+from ml.models.predictor import Band, Predictor, Verdict
 
 router = APIRouter(tags=["inference"], dependencies=[CanRead])
 INFERENCE, PREDICT, BATCH = "/inference", "/v1/predict", "/v1/predict/batch"

@@ -16,9 +16,9 @@ from api.problems import documented
 from api.schemas import JobRows
 from api.security import KeyFirst
 from api.services import Services
-from ml.dataset.named import require_dataset
+from ml.dataset.catalog import require_dataset
 from ml.errors import AliasNotSet, DatasetNotFound, ModelNotFound
-from ml.logs import current_request_id
+from ml.system.logs import current_request_id
 from worker.jobs import (
     KINDS,
     STATES,

@@ -14,8 +14,8 @@ from api.services import Services
 from api.settings import Settings
 from ml import errors
 from ml.machines import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Acknowledgement, Ledger
-from ml.machines.forgetting import OBSERVATIONS_KEPT
-from ml.revisions import now
+from ml.machines.retention import OBSERVATIONS_KEPT
+from ml.system.clock import now
 
 router = APIRouter(prefix="/v1/machines", tags=["machines"], dependencies=[CanRead, OnlyDeclared], route_class=KeyFirst)
 MachinePath = Annotated[

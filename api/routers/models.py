@@ -23,7 +23,7 @@ from api.schemas import (
 from api.security import KeyFirst
 from api.services import Services
 from ml import errors
-from ml.registry import Alias, Registry
+from ml.models.registry import Alias, Registry
 
 router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[CanRead, OnlyDeclared], route_class=KeyFirst)
 STORED = (errors.BundleForeign, errors.BundleDamaged)

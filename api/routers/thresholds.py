@@ -11,8 +11,8 @@ from api.routers.models import OF_MODEL, Reference
 from api.security import KeyFirst
 from api.threshold_schemas import SensitivityPoint, ThresholdEvidence, ThresholdPatch, ThresholdPlace, ThresholdState
 from ml import errors
-from ml.registry import Registry
-from ml.thresholds import in_force, sensitivities
+from ml.models.registry import Registry
+from ml.models.thresholds import in_force, sensitivities
 
 router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[CanRead, OnlyDeclared], route_class=KeyFirst)
 

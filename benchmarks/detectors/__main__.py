@@ -18,12 +18,12 @@ from rich.console import Console
 from cli.compare import print_comparison
 from cli.progress import shown_progress
 from ml.dataset import Dataset, index
-from ml.files import write_whole
-from ml.native import notes_held_back
-from ml.novelty.comparing import compare
-from ml.novelty.comparison import Comparison, rows
-from ml.novelty.engines import ENGINES
-from ml.simulate import FAULTS, Plan, simulate
+from ml.dataset.simulate import FAULTS, Plan, simulate
+from ml.detectors.engines.registry import ENGINES
+from ml.experiments.comparison_results import Comparison, rows
+from ml.experiments.detector_comparison import compare
+from ml.system.atomic import write_whole
+from ml.system.native import notes_held_back
 
 RESULTS = Path(__file__).parents[1] / "results" / "detectors.json"
 TOGETHER = (

@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.inference import servers
-from ml.registry import Registry
-from ml.simulate import Plan, simulate
+from ml.dataset.simulate import Plan, simulate
+from ml.models.registry import Registry
 from ml.training import Options, run
 from ml.training.options import Learn
 

@@ -18,20 +18,22 @@ from rich.table import Table
 
 from benchmarks.detectors.__main__ import SEED
 from cli.progress import shown_progress
-from ml.bundle import Bundle, Content, GoldenClip
 from ml.dataset import NORMAL, Dataset, Entry, index
-from ml.dataset.listing import natural
-from ml.evaluation import Judged, judge
+from ml.dataset.indexing.listing import natural
+from ml.detectors.thresholds import at_rate
+from ml.evaluation import Judged
 from ml.evaluation.intervals import wilson
-from ml.files import write_whole
-from ml.golden import golden_clip
-from ml.labels import DETECTOR_LABELS
-from ml.predictor import Predictor
-from ml.progress import Report
-from ml.thresholds import at_rate
+from ml.features.feature_specs import spec_for
+from ml.models.bundle import Bundle, Content, GoldenClip
+from ml.models.golden import golden_clip
+from ml.models.judging import judge
+from ml.models.labels import DETECTOR_LABELS
+from ml.models.predictor import Predictor
+from ml.models.thresholds import decision_at
+from ml.system.atomic import write_whole
+from ml.system.progress import Report
 from ml.training import Options
 from ml.training.detecting import Detecting
-from ml.training.hearing import spec_for
 from ml.training.options import GAIN_DB
 
 RESULTS = Path(__file__).parents[1] / "results" / "rates.json"
@@ -69,7 +71,7 @@ def judged_at(dataset: Dataset, rate: float, report: Report) -> Iterator[Judged]
     fold = blocks(healthy)
     for number in range(BLOCKS):
         detector = making.detector([entry for entry in healthy if fold[entry.path] != number])
-        decision = at_rate(detector.calibration, rate).decision
+        decision = decision_at(at_rate(detector.calibration, rate))
         content = Content(spec, DETECTOR_LABELS, decision, {}, None, GoldenClip(golden_clip(), ()), detector)
         held_out = [entry for entry in healthy if fold[entry.path] == number]
         yield from judge(Predictor(Bundle("rates", "", content)), dataset, held_out, gain_db=GAIN_DB, seed=SEED)

@@ -86,7 +86,7 @@ def original_called(data: Path, _: Path) -> Callable[[float], dict[str, Any]]:
 
 def signalml(data: Path, home: Path) -> Callable[[float], dict[str, Any]]:
     """``Predictor.decode`` and ``Predictor.predict``."""
-    from ml.registry import Registry
+    from ml.models.registry import Registry
 
     predictor = Registry(home).predictor("champion")
     return _timer(lambda content: predictor.predict(predictor.decode(content)).worst.label.message, read_samples(data))

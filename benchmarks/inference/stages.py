@@ -23,10 +23,11 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from benchmarks.inference.samples import Sample, read_samples
-from ml.features import FRAMES_PER_BLOCK, FeatureExtractor, FeatureSpec
-from ml.network import Network
-from ml.registry import Registry
-from ml.resampling import FILTERS
+from ml.audio.resampling import FILTERS
+from ml.classifier.litert import Network
+from ml.features import FeatureExtractor, FeatureSpec
+from ml.features.extractor import FRAMES_PER_BLOCK
+from ml.models.registry import Registry
 
 SGEMM_SIZES = (256, 512, 1024)
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from benchmarks.training import clips
-from ml.dataset.names import dataset_folder
-from ml.native import notes_held_back
-from ml.registry import Registry
+from ml.dataset.paths import dataset_folder
+from ml.models.registry import Registry
+from ml.system.native import notes_held_back
 
 DATASET = "clips"
 
@@ -22,7 +22,7 @@ def with_model(home: Path) -> Path:
     registry = Registry(home)
     with notes_held_back():
         # Late: whoever needs no model does without TensorFlow.
-        from ml.importing import import_original
+        from ml.models.import_original import import_original
         from tests.unit import keras2
 
         registry.promote(import_original(keras2.write(home / "original.hdf5"), registry))

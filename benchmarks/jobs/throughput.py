@@ -15,9 +15,9 @@ from typing import Any
 
 from benchmarks.jobs.homes import DATASET, with_clips
 from ml.dataset import index, split
-from ml.dataset.names import dataset_folder, features_folder, index_cache
-from ml.feature_store import FeatureStore
-from ml.training.hearing import spec_for
+from ml.dataset.paths import dataset_folder, features_folder, index_cache
+from ml.features.feature_specs import spec_for
+from ml.features.store import FeatureStore
 from tests.integration.jobs import Jobs, jobs_of
 from worker.jobs import ExtractionParameters
 

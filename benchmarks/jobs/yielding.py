@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.inference import load, samples, servers
-from ml.simulate import Plan, simulate
+from ml.dataset.simulate import Plan, simulate
 
 RESULTS = Path(__file__).parent.parent / "results" / "yielding.json"
 PROMISED = 2.5

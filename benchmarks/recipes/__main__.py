@@ -16,13 +16,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ml.augment import Augmentation
 from ml.classifier import fitting
 from ml.classifier.recipe import NetworkSpec, Recipe
 from ml.dataset import ABNORMAL, NORMAL, Dataset, Entry, index
-from ml.feature_store import Features, FeatureStore
+from ml.features.augmentation import Augmentation
+from ml.features.feature_specs import spec_for
+from ml.features.store import Features, FeatureStore
 from ml.training.clips import clips_of
-from ml.training.hearing import spec_for
 
 RESULTS = Path(__file__).parents[1] / "results" / "recipes.json"
 GAIN = Augmentation(copies=1, gain_db=(-6.0, 6.0), seed=1)

@@ -21,8 +21,8 @@ import numpy as np
 from benchmarks.training import clips
 from ml.classifier.recipe import Recipe
 from ml.dataset import Dataset, index
-from ml.feature_store import FeatureStore
 from ml.features import FeatureSpec
+from ml.features.store import FeatureStore
 from ml.training.clips import clips_of
 
 TARGET = 1.5

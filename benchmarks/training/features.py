@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.augment import Augmentation
 from ml.dataset import Dataset, index
-from ml.feature_store import FeatureStore
 from ml.features import FeatureSpec
+from ml.features.augmentation import Augmentation
+from ml.features.store import FeatureStore
 
 RATE_HZ = 22_050
 FRAMES = 433

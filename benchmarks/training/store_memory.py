@@ -15,8 +15,8 @@ import psutil
 
 from benchmarks.training import clips
 from ml.dataset import Dataset
-from ml.feature_store import Features, FeatureStore
 from ml.features import FeatureSpec
+from ml.features.store import Features, FeatureStore
 
 INTERVAL_S = 0.05
 

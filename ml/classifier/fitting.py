@@ -25,8 +25,8 @@ from ml.classifier.calibration import calibrated_loss, temperature
 from ml.classifier.recipe import Recipe
 from ml.classifier.stream import Clips, in_order, shuffled
 from ml.errors import OneClassOnly
-from ml.files import write_whole
-from ml.progress import Progress, Report, silent
+from ml.system.atomic import write_whole
+from ml.system.progress import Progress, Report, silent
 
 # An epoch of a small dataset is over sooner than its state is on disk.
 SAVED_EVERY_S = 2.0

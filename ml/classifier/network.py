@@ -1,6 +1,7 @@
 """The network: built in Keras, exported for Keras and for LiteRT, and shown to be the same in both.
 
-:mod:`ml.classifier` and :mod:`ml.importing` are the only rooms that know Keras; nothing that serves imports them.
+:mod:`ml.classifier` and :mod:`ml.models.import_original` are the only rooms that know Keras; nothing that serves
+imports them.
 """
 
 import os
@@ -14,9 +15,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.classifier.litert import Network
 from ml.classifier.recipe import NetworkSpec
 from ml.errors import InvalidParameter, ModelError
-from ml.network import Network
 
 # Keras and LiteRT order their sums differently; measured on the original's network: 5e-7.
 EXPORT_TOLERANCE = 1e-5

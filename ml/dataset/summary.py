@@ -5,10 +5,10 @@ from collections.abc import Hashable, Iterable
 from operator import attrgetter
 from typing import Any
 
-from ml.dataset.copies import contradict
 from ml.dataset.entries import Dataset, Entry
 from ml.dataset.levels import level_report, low_median_high
-from ml.dataset.splits import split
+from ml.dataset.splitting.duplicates import contradict
+from ml.dataset.splitting.methods import split
 from ml.errors import DatasetError
 
 KIND = ("machine", "machine_id", "snr_db", "label", "fault")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ml.errors import DatasetEmpty, InvalidParameter
 from ml.evaluation import metrics
 from ml.evaluation.intervals import Plan, estimates
-from ml.evaluation.judging import Judged
+from ml.evaluation.judged import Judged
 from ml.evaluation.metrics import Floats, Ranking
 from ml.evaluation.notes import notes
 from ml.evaluation.results import UNDEFINED, Estimate, Evaluation, Slice
@@ -27,7 +27,7 @@ def evaluate(
     """What the verdicts are worth.
 
     Args:
-        judged: from :func:`ml.evaluation.judge`.
+        judged: from :func:`ml.models.judging.judge`.
         gain_judged: the same recordings in the same order, each with a random gain; None leaves that control out.
         threshold: the score above which the model raises an alarm, 0 to 1; with two minds it raises others too.
         classes: names of the model's classes, in the order of its outputs.

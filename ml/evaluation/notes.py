@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from ml.dataset import ABNORMAL, NORMAL
 from ml.evaluation.intervals import DRAWS, FEW_GROUPS, FEWEST_GROUPS
-from ml.evaluation.judging import Judged
+from ml.evaluation.judged import Judged
 from ml.evaluation.results import Estimate, Slice
 
 LISTED = 6  # names in one sentence

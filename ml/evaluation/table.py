@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ml.dataset import ABNORMAL
 from ml.evaluation.intervals import Plan
-from ml.evaluation.judging import Judged
+from ml.evaluation.judged import Judged
 from ml.evaluation.metrics import Floats
 from ml.evaluation.results import SliceKind
 

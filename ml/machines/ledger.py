@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Self
 
 from ml.errors import MachinesUnavailable, NothingToAcknowledge, StorageFull
-from ml.machines import recording, rows, telling
+from ml.machines import queries as telling
+from ml.machines import recording, rows
 from ml.machines.alarms import Acknowledgement, Alarm, Rule, State
 from ml.machines.health import Health, Summary
 from ml.machines.observation import Observation

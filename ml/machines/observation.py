@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from ml.predictor import Verdict, VerdictWord
-from ml.revisions import now
+from ml.models.predictor import Verdict, VerdictWord
+from ml.system.clock import now
 
 MAX_MACHINE_ID = 64
 # A name, or the kind of machine and its id as datasets have them (``fan/id_00``); as JSON Schema knows it too.

@@ -2,9 +2,10 @@
 
 import sqlite3
 
-from ml.machines import forgetting, rows
+from ml.machines import retention as forgetting
+from ml.machines import rows
 from ml.machines.alarms import Rule
-from ml.machines.joining import join
+from ml.machines.merge import join
 from ml.machines.observation import Observation
 
 INSERT = (

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.errors import MachinesUnavailable
-from ml.files import locked
+from ml.system.atomic import locked
 
 UNMADE, FORMAT = 0, 1
 BUSY_S = 5.0

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml.bundle import Decision
 from ml.faults import Agreement, FaultGroups
 from ml.features import FeatureSpec
-from ml.labels import Labels
+from ml.models.bundle import Decision
+from ml.models.labels import Labels
 
 if TYPE_CHECKING:
     from ml.classifier.fitting import Epoch

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 from ml.errors import MissingExtra
 from ml.evaluation.intervals import FEW_GROUPS
 from ml.faults import FaultGroups
-from ml.files import write_whole
 from ml.reports import tables
 from ml.reports.drawing import Picture
 from ml.reports.facts import ReportFacts
 from ml.reports.group_plots import group_pictures
 from ml.reports.skill_plots import skill_pictures, training_picture
 from ml.reports.sound_plots import MAX_EXEMPLARS, PLAYED_S, heard
+from ml.system.atomic import write_whole
 
 if TYPE_CHECKING:
     from ml.evaluation import Evaluation
 
-TEMPLATE = "page.html.jinja"
+FOLDER = Path(__file__).parent
+TEMPLATE = FOLDER / "page.html.jinja"
 TELLING_LEVEL = 0.15  # from an AUC of 0.5, in either direction
 
 
@@ -57,8 +58,8 @@ def write_report(target: Path, facts: ReportFacts) -> None:
     write_whole(target, rendered(TEMPLATE, _context(facts)))
 
 
-def rendered(template: str, context: Mapping[str, Any]) -> bytes:
-    """A template of this folder as a page.
+def rendered(template: Path, context: Mapping[str, Any]) -> bytes:
+    """A template as a page; it may use the templates of this folder.
 
     Raises:
         MissingExtra: jinja2 is not installed.
@@ -68,7 +69,7 @@ def rendered(template: str, context: Mapping[str, Any]) -> bytes:
     except ModuleNotFoundError as error:
         raise MissingExtra("Writing a report", "train") from error
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([template.parent, FOLDER]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -78,7 +79,7 @@ def rendered(template: str, context: Mapping[str, Any]) -> bytes:
         figure=tables.figure, interval=tables.interval, estimated=tables.estimated, two=tables.two
     )
     # Names of files may hold bytes that are no text; they are shown as question marks.
-    return environment.get_template(template).render(context).encode("utf-8", "replace")
+    return environment.get_template(template.name).render(context).encode("utf-8", "replace")
 
 
 def _context(facts: ReportFacts) -> dict[str, Any]:

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.audio import decode
+from ml.audio.resampling import resample
 from ml.errors import SignalMLError
 from ml.features import FeatureExtractor, FeatureSpec
 from ml.reports.drawing import Picture, picture
 from ml.reports.facts import Exemplar
-from ml.resampling import resample
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,8 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ml.dataset import Dataset, Entry, Split
+from ml.detectors import Detector
 from ml.evaluation import Estimate, Evaluation
-from ml.novelty import Detector
 from ml.training.scene import Measured, Scene
 
 LIBRARIES = ("keras", "numpy", "scipy", "scikit-learn")

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ml.dataset import ABNORMAL, NORMAL, Dataset, Entry, Split
 from ml.errors import InvalidParameter, OneClassOnly
 from ml.faults import Agreement, FaultGroups, agreement, group_faults, recording_vector, relative_to_healthy
-from ml.feature_store import Features
-from ml.labels import MAX_NAME, ORIGINAL_LABELS, ClassLabel, Labels
+from ml.features.store import Features
+from ml.models.labels import MAX_NAME, ORIGINAL_LABELS, ClassLabel, Labels
 from ml.training.options import FEWEST_FAULT_GROUPS, LabelsFrom, Options
 
 MESSAGES = {label.name: label.message for label in ORIGINAL_LABELS.classes}

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.dataset import Entry
-from ml.feature_store import Features
+from ml.features.store import Features
 
 if TYPE_CHECKING:
     from ml.classifier.stream import Clips

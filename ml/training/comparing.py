@@ -17,14 +17,15 @@ from typing import Any, Literal, NamedTuple
 
 from ml.dataset import ABNORMAL, Dataset, Entry
 from ml.errors import AudioError, ModelError
-from ml.evaluation import Judged, judge
-from ml.evaluation.comparison import Paired, compare
-from ml.evaluation.fitted import Fitted
-from ml.predictor import Predictor
-from ml.progress import Report, silent
-from ml.registry import Registry
+from ml.evaluation import Judged
+from ml.evaluation.paired import Paired, compare
+from ml.models.judging import judge
+from ml.models.predictor import Predictor
+from ml.models.registry import Registry
+from ml.system.progress import Report, silent
 from ml.training import records
 from ml.training.options import GAIN_DB, Options
+from ml.training.split_records import Fitted
 from ml.training.trained import Trained
 from ml.training.verdicts import verdicts_of
 

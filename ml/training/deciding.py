@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ml.bundle import Decision
-from ml.thresholds import threshold_at
+from ml.detectors.thresholds import threshold_at
+from ml.models.bundle import Decision
 
 # Where the most probable fault and the healthy class are equally probable.
 EVEN = 0.5

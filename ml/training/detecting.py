@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from ml.dataset import ABNORMAL, NORMAL, Dataset, Entry, Split, split
-from ml.dataset.copies import without_copies
-from ml.dataset.listing import natural
+from ml.dataset.indexing.listing import natural
+from ml.dataset.splitting.duplicates import without_copies
+from ml.detectors import Detector, Healthy, Heard, Novelty, by_name, fit
+from ml.detectors.parallel_spectra import Source, listen
 from ml.errors import OneClassOnly, TooFewRecordings
 from ml.features import FeatureSpec
-from ml.novelty import Detector, Healthy, Heard, Novelty, by_name, fit
-from ml.novelty.listening import Source, listen
-from ml.progress import Progress, Report
-from ml.training.hearing import detector_spec
+from ml.features.feature_specs import detector_spec
+from ml.system.progress import Progress, Report
 from ml.training.options import Options
 
 FITTING = "detector"

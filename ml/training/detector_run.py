@@ -6,23 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml.aside import full_disk_named
-from ml.bundle import Bundle, Content, GoldenClip
 from ml.dataset import NORMAL, Dataset, Split, summary
+from ml.detectors import Detector
+from ml.detectors.thresholds import at_rate
 from ml.evaluation import Evaluation
-from ml.golden import golden_clip
-from ml.labels import DETECTOR_LABELS
-from ml.novelty import Detector
-from ml.predictor import Predictor
-from ml.progress import Progress, Report
-from ml.publishing import publish
-from ml.registry import Registry
+from ml.features.feature_specs import spec_for
+from ml.models.bundle import Bundle, Content, GoldenClip
+from ml.models.golden import golden_clip
+from ml.models.labels import DETECTOR_LABELS
+from ml.models.predictor import Predictor
+from ml.models.publishing import publish
+from ml.models.registry import Registry
+from ml.models.thresholds import decision_at
 from ml.reports import ReportFacts
-from ml.thresholds import at_rate
+from ml.system.atomic import full_disk_named
+from ml.system.progress import Progress, Report
 from ml.training import records
 from ml.training.card import dataset_facts, detector_facts, figures_in_short, library_versions, split_summary
 from ml.training.detecting import Detecting, counted, split_healthy
-from ml.training.hearing import spec_for
 from ml.training.operating import operating_points
 from ml.training.options import Options
 from ml.training.tested import Tested
@@ -78,7 +79,7 @@ def _measure(making: Detecting, sides: Split) -> _Measured:
     """Learn from the healthy recordings that are not on the test side, and judge that."""
     options = making.options
     detector = making.detector((*sides.train, *sides.validation))
-    decision = at_rate(detector.calibration, options.false_alarm_rate).decision
+    decision = decision_at(at_rate(detector.calibration, options.false_alarm_rate))
     content = Content(making.spec, DETECTOR_LABELS, decision, {}, None, GoldenClip(golden_clip(), ()), detector)
     predictor = Predictor(Bundle("candidate", "", content))
     return _Measured(
@@ -102,7 +103,7 @@ def _published(
     if options.refit:
         learned = (*learned, *sides.test)
         detector = making.detector(learned)
-    decision = at_rate(detector.calibration, options.false_alarm_rate).decision
+    decision = decision_at(at_rate(detector.calibration, options.false_alarm_rate))
     about = detector_facts(detector) | {
         "healthy": counted(learned),
         "operating": operating_points(detector, making.faults(detector, sides.test), options.seed),

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ml.dataset import Entry
+from ml.detectors import Detector, Novelty
+from ml.detectors.thresholds import SENSITIVITIES, at_rate
 from ml.evaluation.intervals import Plan, estimates
 from ml.evaluation.metrics import Floats, divided
-from ml.novelty import Detector, Novelty
-from ml.thresholds import SENSITIVITIES, at_rate
 
 
 def operating_points(detector: Detector, faults: Sequence[tuple[Entry, Novelty]], seed: int) -> dict[str, Any]:

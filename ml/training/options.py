@@ -4,14 +4,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ml.augment import Augmentation
-from ml.bundle import NAME_PATTERN
 from ml.classifier.recipe import MOST_EPOCHS, Recipe
-from ml.dataset.splits import Method
+from ml.dataset.splitting.methods import Method
+from ml.detectors import DEFAULT, by_name
 from ml.errors import InvalidName, InvalidParameter
-from ml.novelty import DEFAULT, by_name
+from ml.features.augmentation import Augmentation
+from ml.features.feature_specs import Kind
+from ml.models.bundle import NAME_PATTERN
 
-Kind = Literal["spectrum", "original"]
 Learn = Literal["classifier", "detector", "both"]
 LabelsFrom = Literal["auto", "manifest", "groups", "binary"]
 # How far the gain of a recording is moved, either way, when it is asked whether loudness passes for skill.
@@ -30,7 +30,7 @@ class Options:
         snr_db: only recordings of this signal-to-noise ratio; None for all.
         learn: ``classifier``: known faults, from recordings of them. ``detector``: what is far from healthy, from
             healthy recordings alone; abnormal ones only evaluate. ``both`` in one model.
-        engines: what the detector is made of, names of :data:`ml.novelty.ENGINES`.
+        engines: what the detector is made of, names of :data:`ml.detectors.ENGINES`.
         kind: ``spectrum`` for the native rate and the network that the evidence chose, ``original`` for the original
             project's 22 050 Hz MFCCs and CNN.
         labels: what the classes are. ``manifest``: the faults that the recordings are labelled with. ``groups``: those

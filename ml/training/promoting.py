@@ -8,7 +8,7 @@ from typing import Literal
 from ml.errors import ChampionChanged, InvalidParameter
 from ml.evaluation import Estimate
 from ml.evaluation.intervals import FEWEST_GROUPS
-from ml.registry import Registry
+from ml.models.registry import Registry
 from ml.training.comparing import Comparison, compare_with_champion
 
 __all__ = ["Comparison", "Policy", "Promotion", "compare_with_champion", "promote"]

@@ -21,8 +21,8 @@ from typing import Any
 from ml.dataset import Entry, Split
 from ml.errors import ReportNotFound
 from ml.evaluation import Evaluation
-from ml.evaluation.fitted import MEASURED_THEN_FITTED
-from ml.files import sync_folder, to_json, write_whole
+from ml.system.atomic import sync_folder, to_json, write_whole
+from ml.training.split_records import MEASURED_THEN_FITTED
 
 FOLDER, SPLIT, EVALUATION, REPORT = "training", "split.csv", "evaluation.json", "report.html"
 MADE_FROM, COMPARISON = "training.json", "comparison.json"

@@ -11,27 +11,28 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml.aside import full_disk_named
-from ml.bundle import Bundle, Content, Decision, GoldenClip, Naming
 from ml.dataset import NORMAL, Dataset, Entry, Split, index, split
-from ml.dataset.names import features_folder, index_cache
+from ml.dataset.paths import features_folder, index_cache
+from ml.detectors import Detector, Novelty
+from ml.detectors.thresholds import at_rate
 from ml.errors import MissingExtra
-from ml.feature_store import Features, FeatureStore
 from ml.features import FeatureSpec
-from ml.golden import golden_clip
-from ml.novelty import Detector, Novelty
-from ml.predictor import Predictor
-from ml.progress import Progress, Report, cancellable, silent
-from ml.publishing import publish
-from ml.registry import Registry
-from ml.thresholds import at_rate
+from ml.features.feature_specs import spec_for
+from ml.features.store import Features, FeatureStore
+from ml.models.bundle import Bundle, Content, Decision, GoldenClip, Naming
+from ml.models.golden import golden_clip
+from ml.models.predictor import Predictor
+from ml.models.publishing import publish
+from ml.models.registry import Registry
+from ml.models.thresholds import decision_at
+from ml.system.atomic import full_disk_named
+from ml.system.progress import Progress, Report, cancellable, silent
 from ml.training import records
 from ml.training.card import card_of, detector_facts
 from ml.training.classes import classes_for, not_learned, require_both, require_names
 from ml.training.deciding import EVEN, measured, threshold_from
 from ml.training.detecting import farthest
 from ml.training.detector_run import run_detector
-from ml.training.hearing import spec_for
 from ml.training.operating import operating_points
 from ml.training.options import Options
 from ml.training.report import report_facts
@@ -172,7 +173,7 @@ def _decisions(
     if detector is None:
         return own, None
     naming = Naming(own.threshold, own.basis, farthest(faults))
-    return at_rate(detector.calibration, scene.options.false_alarm_rate).decision, naming
+    return decision_at(at_rate(detector.calibration, scene.options.false_alarm_rate)), naming
 
 
 def _candidate(

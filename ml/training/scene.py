@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ml.bundle import Decision
 from ml.dataset import Dataset, Entry, Split
-from ml.evaluation import Judged, judge
-from ml.feature_store import Features
-from ml.novelty import Detector
-from ml.predictor import Predictor
-from ml.progress import Report
+from ml.detectors import Detector
+from ml.evaluation import Judged
+from ml.features.store import Features
+from ml.models.bundle import Decision
+from ml.models.judging import judge
+from ml.models.predictor import Predictor
+from ml.system.progress import Report
 from ml.training.classes import Classes
 from ml.training.clips import clips_of
 from ml.training.detecting import Detecting

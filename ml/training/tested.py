@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from ml.dataset import Dataset, Entry
-from ml.evaluation import Evaluation, Judged, evaluate, judge
-from ml.predictor import Predictor
-from ml.progress import Report
+from ml.evaluation import Evaluation, Judged, evaluate
+from ml.models.judging import judge
+from ml.models.predictor import Predictor
+from ml.system.progress import Report
 from ml.training.options import GAIN_DB, Options
 
 

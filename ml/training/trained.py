@@ -14,9 +14,9 @@ from ml.dataset import Dataset, Entry, Split
 from ml.errors import ModelError
 from ml.evaluation import Evaluation, Judged
 from ml.features import FeatureSpec
-from ml.files import locked, to_json
-from ml.registry import Registry
+from ml.models.registry import Registry
 from ml.reports import ReportFacts, write_report
+from ml.system.atomic import locked, to_json
 from ml.training import records
 from ml.training.card import library_versions
 from ml.training.options import Options

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from ml.registry import Registry
-from ml.simulate import FAULTS, Plan, simulate
+from ml.dataset.simulate import FAULTS, Plan, simulate
+from ml.models.registry import Registry
 from tests.integration.servers import Server, environment, multipart
 
 RECORDINGS = ("normal.wav", "pb1.wav", "pb2.wav", "pb3.wav")

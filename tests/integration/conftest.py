@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ml.registry import Registry
+from ml.models.registry import Registry
 from tests import sounds
 from tests.integration.servers import Serve, Server, serving
 
@@ -58,7 +58,7 @@ def real_server(real_home: Path, serve_for_all: Serve) -> Server:
 @pytest.fixture(scope="session")
 def two_models(original_home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """A home with two versions of different weights and different labels; the first is champion. For reading."""
-    from ml.importing import import_original
+    from ml.models.import_original import import_original
     from tests.unit import keras2
 
     folder = tmp_path_factory.mktemp("two")

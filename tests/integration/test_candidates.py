@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ml.dataset import index
-from ml.registry import Registry
-from ml.simulate import simulate
+from ml.dataset.simulate import simulate
+from ml.models.registry import Registry
 from ml.training import Options, Trained, run
 from ml.training.comparing import Comparison, compare_with_champion
 from ml.training.promoting import promote

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from cli import train
 from cli.main import app
-from ml.registry import Registry
+from ml.models.registry import Registry
 from tests import sounds
 from tests.integration.servers import ROOT, Serve, environment
 from tests.unit import bundles, keras2

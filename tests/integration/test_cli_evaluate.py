@@ -11,7 +11,7 @@ import pytest
 
 from ml.dataset import index
 from ml.evaluation import Evaluation
-from ml.registry import Registry
+from ml.models.registry import Registry
 from tests import sounds
 from tests.integration.servers import environment
 

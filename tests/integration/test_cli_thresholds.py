@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ml.registry import Registry
+from ml.models.registry import Registry
 from tests import sounds
 from tests.integration.test_cli import is_one_sentence, signalml, succeeds
 from tests.unit import detectors

@@ -14,7 +14,7 @@ import pytest
 
 from api.keys import KeyStore
 from ml.audio import survey
-from ml.dataset.collection import Collection
+from ml.dataset.collection.store import Collection
 from tests import sounds
 from tests.integration.servers import MULTIPART_TYPE, Serve, Server, is_problem, request
 from tests.integration.trainings import signalml

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.download import download_mimii
+from ml.dataset.download import download_mimii
 from ml.errors import Cancelled, DownloadDamaged, DownloadFailed, InvalidParameter, StorageFull
-from ml.progress import Progress, cancellable
+from ml.system.progress import Progress, cancellable
 from tests.integration.servers import ROOT
 
 MEMBERS = {

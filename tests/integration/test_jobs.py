@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 import redis
 
-from ml.dataset.names import features_folder
-from ml.feature_store import ASIDE
+from ml.dataset.paths import features_folder
+from ml.features.store import ASIDE
 from tests import sounds
 from tests.integration.jobs import Broker, Jobs, jobs_of
 from tests.integration.servers import eventually

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from ml.registry import Registry
-from ml.simulate import simulate
+from ml.dataset.simulate import simulate
+from ml.models.registry import Registry
 from tests import sounds
 from tests.integration.jobs import Jobs, jobs_of
 from tests.integration.servers import Serve, Server, eventually, is_problem

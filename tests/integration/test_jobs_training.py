@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ml.registry import Registry
-from ml.simulate import simulate
+from ml.dataset.simulate import simulate
+from ml.models.registry import Registry
 from ml.training import run
 from tests.integration.jobs import Jobs, jobs_of
 from tests.integration.servers import eventually

@@ -16,8 +16,8 @@ import pytest
 
 from api.keys import KeyStore
 from ml.machines import Ledger, Observation
-from ml.registry import Registry
-from ml.revisions import now
+from ml.models.registry import Registry
+from ml.system.clock import now
 from tests import sounds
 from tests.integration.servers import Serve, Server, eventually, is_problem
 from tests.integration.test_cli import signalml, succeeds

@@ -6,9 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
+from ml.detectors.thresholds import SENSITIVITIES, threshold_at
 
-from ml.registry import Registry
-from ml.thresholds import SENSITIVITIES, Wanted, threshold_at
+from ml.models.registry import Registry
+from ml.models.thresholds import Wanted
 from tests import sounds
 from tests.integration.jobs import jobs_of
 from tests.integration.servers import Serve, Server, eventually, is_problem

@@ -17,9 +17,9 @@ from typing import Any
 import httpx
 import pytest
 
-from ml import bundle
-from ml.bundle import GoldenClip
-from ml.registry import Registry
+from ml.models import bundle
+from ml.models.bundle import GoldenClip
+from ml.models.registry import Registry
 from tests import sounds
 from tests.integration.servers import Serve, Server, environment, eventually
 from tests.unit import bundles

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from cli.main import app
 from ml.classifier.recipe import Recipe
 from ml.dataset import index
+from ml.dataset.simulate import simulate
 from ml.errors import Cancelled, StorageFull
-from ml.progress import Progress
-from ml.registry import Registry
-from ml.simulate import simulate
+from ml.models.registry import Registry
+from ml.system.progress import Progress
 from ml.training import Trained, run
 from ml.training.options import Options
 from tests import sounds

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from ml.dataset import index
-from ml.registry import Registry
-from ml.simulate import Plan, simulate
+from ml.dataset.simulate import Plan, simulate
+from ml.models.registry import Registry
 from ml.training import Options, records
 from ml.training.detecting import in_time, split_healthy
 from tests import sounds

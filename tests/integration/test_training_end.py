@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from ml.dataset import index
-from ml.progress import Progress
-from ml.registry import Registry
-from ml.simulate import Plan, simulate
+from ml.dataset.simulate import Plan, simulate
+from ml.models.registry import Registry
+from ml.system.progress import Progress
 from ml.training import Options, Trained, run
 from tests.integration.servers import environment
 from tests.integration.trainings import kept, unfinished, versions
@@ -38,9 +38,9 @@ class Step(NamedTuple):
 
 # Each step from the publishing on.
 STEPS = {
-    "before the bundle is added": Step("ml.registry", "Registry", "add", "before", "", False),
-    "with the bundle renamed": Step("ml.registry", "", "sync_folder", "before", "", True),
-    "with the bundle added": Step("ml.registry", "Registry", "add", "after", "", True),
+    "before the bundle is added": Step("ml.models.registry", "Registry", "add", "before", "", False),
+    "with the bundle renamed": Step("ml.models.registry", "", "sync_folder", "before", "", True),
+    "with the bundle added": Step("ml.models.registry", "Registry", "add", "after", "", True),
     "before the records are kept": Step("ml.training.records", "", "keep", "before", "", True),
     "with the records renamed": Step("ml.training.records", "", "sync_folder", "before", "", True),
     "with the records kept": Step("ml.training.records", "", "keep", "after", "", True),

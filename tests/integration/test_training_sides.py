@@ -12,10 +12,10 @@ import pytest
 
 from ml.audio import decode
 from ml.dataset import index
+from ml.dataset.simulate import Plan, simulate
 from ml.errors import Cancelled, SignalMLError
-from ml.progress import Progress
-from ml.registry import Registry
-from ml.simulate import Plan, simulate
+from ml.models.registry import Registry
+from ml.system.progress import Progress
 from ml.training import Trained, run
 from ml.training.options import Options
 from tests import sounds

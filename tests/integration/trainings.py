@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-from ml.simulate import Plan
+from ml.dataset.simulate import Plan
 from ml.training import Options
 from tests.integration.servers import environment
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ml import bundle
-from ml.bundle import Content, Decision
-from ml.registry import Registry
+from ml.models import bundle
+from ml.models.bundle import Content, Decision
+from ml.models.registry import Registry
 
 Change = Callable[[Path], object]
 

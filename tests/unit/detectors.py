@@ -5,14 +5,14 @@ from functools import cache
 
 import numpy as np
 
-from ml import bundle
-from ml.bundle import Bundle, Content, Decision, GoldenClip
+from ml.detectors import Calibration, Detector, Healthy, by_name, fit, hear
 from ml.features import FeatureExtractor, FeatureSpec
-from ml.golden import golden_clip
-from ml.labels import DETECTOR_LABELS
-from ml.novelty import Calibration, Detector, Healthy, by_name, fit, hear
-from ml.predictor import Predictor
-from ml.registry import Registry
+from ml.models import bundle
+from ml.models.bundle import Bundle, Content, Decision, GoldenClip
+from ml.models.golden import golden_clip
+from ml.models.labels import DETECTOR_LABELS
+from ml.models.predictor import Predictor
+from ml.models.registry import Registry
 from tests import sounds
 
 RATE_HZ = 16_000

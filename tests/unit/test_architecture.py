@@ -10,137 +10,241 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("ml", "worker", "api", "cli")
-# What each room may import of its siblings: whole rooms, or the modules named.
+PACKAGES = ("ml", "worker", "api", "cli")
+# What each package may import of its siblings: whole packages, or the modules named.
 ALLOWED = {
     "ml": set(),
     "worker": {"ml"},
     "api": {"ml", "worker.jobs", "worker.store", "worker.queue", "worker.records", "worker.results"},
     "cli": {"ml", "worker", "api"},
 }
+# The rooms of ml in the order in which data flows: each imports only rooms before it.
+ML_ROOMS = (
+    "errors",
+    "system",
+    "audio",
+    "dataset",
+    "features",
+    "evaluation",
+    "detectors",
+    "classifier",
+    "faults",
+    "models",
+    "reports",
+    "training",
+    "machines",
+    "experiments",
+)
+# The only packages that are imported inside functions: they are heavy, or an installation that serves lacks them.
+HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "h5py", "httpx", "jinja2"}
 TRAINING_LIBRARIES = {"keras", "tensorflow", "h5py"}
-# The rooms that may name those at all.
-TRAINING_ROOMS = {
+# The modules that may import those at all.
+TRAINING_MODULES = {
     "ml/classifier/network.py",
     "ml/classifier/stream.py",
     "ml/classifier/fitting.py",
-    "ml/importing.py",
-    "ml/novelty/dense_fitting.py",
-    "ml/publishing.py",
+    "ml/models/import_original.py",
+    "ml/detectors/engines/dense_fitting.py",
+    "ml/models/publishing.py",
 }
-# Those that load them when they are imported: nothing outside the classifier does the like.
-KERAS_ROOMS = {"ml.classifier.network", "ml.classifier.stream", "ml.classifier.fitting"}
+# Those that load them when they are imported: other modules import these late too.
+KERAS_MODULES = {"ml.classifier.network", "ml.classifier.stream", "ml.classifier.fitting"}
 
-MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
-each_module = pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(ROOT)) for path in MODULES])
-
-
-def imports(tree: ast.AST) -> Iterator[str]:
-    """Every module that is imported anywhere below, ``from a import b`` as ``a.b``; those for types alone left out."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        yield from imports(node)
-
-
-def at_import(tree: ast.AST) -> Iterator[str]:
-    """Those that are imported when the module itself is, and not only when a function is called."""
-    for node in ast.iter_child_nodes(tree):
-        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            if isinstance(node, (ast.Import, ast.ImportFrom)):
-                yield from imports(ast.Module([node], []))
-            elif not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
-                yield from at_import(node)
-
-
-def parsed(path: Path) -> ast.Module:
-    """The module's syntax tree."""
-    return ast.parse(path.read_text(), str(path))
+PATHS = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
 def name_of(path: Path) -> str:
-    """The path within the repository, with slashes."""
-    return path.relative_to(ROOT).as_posix()
+    """The module's dotted name; a package's is that of its folder."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def test_every_room_is_looked_at() -> None:
-    """The rules below are held over modules that exist."""
-    assert {path.relative_to(ROOT).parts[0] for path in MODULES} == set(ROOMS)
+MODULES = {name_of(path): path for path in PATHS}
+TREES = {name: ast.parse(path.read_text(), str(path)) for name, path in MODULES.items()}
+
+
+def imports(tree: ast.AST, *, late: bool = False) -> Iterator[tuple[str, bool]]:
+    """Every module imported anywhere in a tree, and whether only when a function is called."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, late) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield (full if full in MODULES else node.module), late
+        yield from imports(node, late=late or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+
+
+def without_types(tree: ast.AST) -> ast.Module:
+    """A tree without the imports that only type checkers see."""
+
+    class Pruned(ast.NodeTransformer):
+        def visit_If(self, node: ast.If) -> ast.AST | None:
+            return None if "TYPE_CHECKING" in ast.unparse(node.test) else self.generic_visit(node)
+
+    pruned = Pruned().visit(ast.parse(ast.unparse(tree)))
+    assert isinstance(pruned, ast.Module)
+    return pruned
+
+
+def within(name: str, packages: set[str]) -> bool:
+    """Whether a module is one of these, or lies below one."""
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def room_of(name: str) -> str:
+    """The room of a module of ml: ``ml.audio.wav`` is in ``audio``."""
+    return name.split(".")[1] if "." in name else ""
+
+
+def test_every_package_is_looked_at() -> None:
+    """The rules below are held over modules that exist, and every room of ml has its place in the order."""
+    assert {name.split(".")[0] for name in MODULES} == set(PACKAGES)
+    assert {room_of(name) for name in MODULES if name.startswith("ml.")} == set(ML_ROOMS)
+    assert len(ML_ROOMS) <= 14
 
 
 def test_every_module_is_on_the_map() -> None:
-    """Each module of the service, the worker and the command line, and each room or module of ml, by its room."""
+    """docs/architecture.md names each room of ml, and each module of the other packages."""
     page = (ROOT / "docs" / "architecture.md").read_text()
     map_of = dict(re.findall(r"^(\w+)/(.*?)(?=^\S)", page, re.S | re.M))
-    places = {_place(path.relative_to(ROOT)) for path in MODULES if path.name != "__init__.py"}
-    unnamed = [
-        f"{room}: {place}"
-        for room, place in sorted(places)
-        if re.search(rf"(?<![\w.]){re.escape(place)}", map_of[room]) is None
+    places = {_place(path.relative_to(ROOT)) for path in PATHS if path.name != "__init__.py"}
+    assert not [
+        f"{package}: {place}"
+        for package, place in sorted(places)
+        if re.search(rf"(?<![\w.]){re.escape(place)}", map_of[package]) is None
     ]
-    assert not unnamed
 
 
 def _place(path: Path) -> tuple[str, str]:
-    """The room of a module, and its name there; of the rooms within ml, theirs."""
-    room, *within = path.parts
-    return room, f"{within[0]}/" if room == "ml" and len(within) > 1 else within[-1]
+    """The package of a module, and its name there; of the rooms within ml, theirs."""
+    package, *inside = path.parts
+    return package, f"{inside[0]}/" if package == "ml" and len(inside) > 1 else inside[-1]
 
 
-@each_module
-def test_imports_go_one_way(path: Path) -> None:
+def test_packages_import_one_way() -> None:
     """ml imports no sibling, worker only ml, api only ml and the worker's contract: never its tasks."""
-    room = path.relative_to(ROOT).parts[0]
-    siblings = [name for name in imports(parsed(path)) if name.split(".")[0] in set(ROOMS) - {room}]
-    forbidden = [
-        name
-        for name in siblings
-        if not any(name == allowed or name.startswith(f"{allowed}.") for allowed in ALLOWED[room])
+    assert not [
+        f"{name} imports {other}"
+        for name, tree in TREES.items()
+        for other, _ in imports(tree)
+        if (package := name.split(".")[0]) != other.split(".")[0] in PACKAGES and not within(other, ALLOWED[package])
     ]
-    assert not forbidden
 
 
-@each_module
-def test_imports_are_absolute(path: Path) -> None:
-    """No import is relative, so that the rule above sees them all."""
-    relative = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.ImportFrom) and node.level]
-    assert not relative
+def test_rooms_of_ml_import_one_way() -> None:
+    """Each room of ml imports only rooms before it, late imports and those for types counted: there is no circle."""
+    assert not [
+        f"{name} imports {other}"
+        for name, tree in TREES.items()
+        if name.startswith("ml.")
+        for other, _ in imports(tree)
+        if other.startswith("ml.") and ML_ROOMS.index(room_of(other)) > ML_ROOMS.index(room_of(name))
+    ]
 
 
-@each_module
-def test_only_training_rooms_name_keras(path: Path) -> None:
+def test_no_modules_import_each_other() -> None:
+    """There is no circle among modules either, late imports counted; those for types alone are not."""
+    edges = {
+        name: {other for other, _ in imports(without_types(tree)) if other in MODULES and other != name}
+        for name, tree in TREES.items()
+    }
+    assert not circles(edges)
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """The strongly connected components of more than one node (R. Tarjan, SIAM J. Comput. 1(2), 1972)."""
+    numbers: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        numbers[node] = lowest[node] = len(numbers)
+        stack.append(node)
+        for other in sorted(edges[node]):
+            if other not in numbers:
+                visit(other)
+                lowest[node] = min(lowest[node], lowest[other])
+            elif other in stack:
+                lowest[node] = min(lowest[node], numbers[other])
+        if lowest[node] == numbers[node]:
+            component = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(component) > 1:
+                found.append(component)
+
+    for node in sorted(edges):
+        if node not in numbers:
+            visit(node)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("edges", "expected"),
+    [
+        ({"a": {"b"}, "b": {"c"}, "c": set()}, []),
+        ({"a": {"b"}, "b": {"c"}, "c": {"a"}}, [["a", "b", "c"]]),
+        ({"a": {"b"}, "b": {"a"}, "c": {"d"}, "d": {"c"}}, [["a", "b"], ["c", "d"]]),
+    ],
+)
+def test_circles_are_found(edges: dict[str, set[str]], expected: list[list[str]]) -> None:
+    """The rule above finds what it looks for."""
+    assert circles(edges) == expected
+
+
+def test_only_heavy_packages_are_imported_late() -> None:
+    """Inside functions stand imports of heavy or optional packages, and of the modules that load Keras: no others."""
+    assert not [
+        f"{name} imports {other} in a function"
+        for name, tree in TREES.items()
+        if name.startswith("ml.")
+        for other, late in imports(tree)
+        if late and not within(other, HEAVY | KERAS_MODULES | {"ml.detectors.engines.dense_fitting"})
+    ]
+
+
+def test_imports_are_absolute() -> None:
+    """No import is relative, so that the rules above see them all."""
+    assert not [
+        f"{name}:{node.lineno}"
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+
+
+def test_only_training_modules_import_keras() -> None:
     """Keras, TensorFlow and h5py are imported where models are made, and nowhere else."""
-    named = {name.split(".")[0] for name in imports(parsed(path))} & TRAINING_LIBRARIES
-    assert not named or name_of(path) in TRAINING_ROOMS
-
-
-@each_module
-def test_training_is_imported_late(path: Path) -> None:
-    """No module but the classifier itself loads Keras, or the classifier, when it is imported."""
-    late = TRAINING_LIBRARIES | KERAS_ROOMS
-    early = [
-        name
-        for name in at_import(parsed(path))
-        if name.split(".")[0] in late or any(name == each or name.startswith(f"{each}.") for each in late)
+    assert not [
+        f"{name} imports {other}"
+        for name, tree in TREES.items()
+        for other, _ in imports(without_types(tree))
+        if within(other, TRAINING_LIBRARIES) and MODULES[name].relative_to(ROOT).as_posix() not in TRAINING_MODULES
     ]
-    assert not early or name_of(path).startswith("ml/classifier/")
+
+
+def test_keras_is_imported_late() -> None:
+    """No module but the classifier's own loads Keras, or the classifier's network, when it is imported."""
+    assert not [
+        f"{name} imports {other}"
+        for name, tree in TREES.items()
+        for other, late in imports(without_types(tree))
+        if not late and within(other, TRAINING_LIBRARIES | KERAS_MODULES) and not name.startswith("ml.classifier")
+    ]
 
 
 def loaded_by(statement: str) -> set[str]:
     """The top-level modules that a fresh process holds after ``statement``."""
     code = f"{statement}\nimport sys\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT, timeout=120
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["api.main", "cli.main", "ml.predictor", "ml.registry", "ml.importing"])
+@pytest.mark.parametrize(
+    "module", ["api.main", "cli.main", "ml.models.predictor", "ml.models.registry", "ml.models.import_original"]
+)
 def test_serving_loads_no_tensorflow(module: str) -> None:
     """The API process, and the command line before it is asked to import a model, hold neither Keras nor TensorFlow."""
     loaded = loaded_by(f"import importlib; importlib.import_module({module!r})")
@@ -148,17 +252,18 @@ def test_serving_loads_no_tensorflow(module: str) -> None:
     assert not loaded & TRAINING_LIBRARIES
 
 
-def test_listening_loads_no_web_and_no_queue() -> None:
+def test_ml_loads_no_web_and_no_queue() -> None:
     """ml is plain Python and numpy: it knows no HTTP and no broker, transitively."""
-    assert not loaded_by("import ml.registry, ml.importing") & {"fastapi", "starlette", "celery", "redis", "httpx"}
+    loaded = loaded_by("import ml.models.registry, ml.models.import_original")
+    assert not loaded & {"fastapi", "starlette", "celery", "redis", "httpx"}
 
 
-def test_answering_a_recording_loads_no_tensorflow(original_home: Path) -> None:
+def test_scoring_a_recording_loads_no_tensorflow(original_home: Path) -> None:
     """Nor does a champion that is loaded and used."""
     statement = (
         "from pathlib import Path\n"
-        "from ml.golden import golden_clip\n"
-        "from ml.registry import Registry\n"
+        "from ml.models.golden import golden_clip\n"
+        "from ml.models.registry import Registry\n"
         f"predictor = Registry(Path({str(original_home)!r})).predictor('champion')\n"
         "predictor.predict(predictor.decode(golden_clip()))"
     )

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ml.aside import made_aside, require_room
 from ml.errors import InvalidParameter, StorageFull
+from ml.system.atomic import made_aside, require_room
 
 
 def names(folder: Path) -> list[str]:

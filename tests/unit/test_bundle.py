@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml import bundle
-from ml.bundle import Bundle, Decision
 from ml.errors import BundleDamaged, BundleForeign, GoldenClipFailed, ModelError
-from ml.files import write_whole
-from ml.labels import ClassLabel, Labels
-from ml.predictor import Predictor
-from ml.registry import Registry
+from ml.models import bundle
+from ml.models.bundle import Bundle, Decision
+from ml.models.labels import ClassLabel, Labels
+from ml.models.predictor import Predictor
+from ml.models.registry import Registry
+from ml.system.atomic import write_whole
 from tests.unit import bundles
 
 FILES = sorted(bundle.REQUIRED | bundle.CLASSIFIER)

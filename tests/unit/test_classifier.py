@@ -8,13 +8,13 @@ import pytest
 
 from ml.classifier import fitting, network
 from ml.classifier.fitting import answers, fit, refit
+from ml.classifier.litert import Network
 from ml.classifier.network import Scaling
 from ml.classifier.recipe import LARGEST_BATCH, NetworkSpec, Recipe
 from ml.classifier.stream import Clips, in_order, shuffled
 from ml.errors import Cancelled, InvalidParameter, ModelError, OneClassOnly
-from ml.keras_archive import LAYERS
-from ml.network import Network
-from ml.progress import silent
+from ml.models.keras_archive import LAYERS
+from ml.system.progress import silent
 
 ROWS, FRAMES, CLASSES = 16, 12, 3
 # All that there is to restore: convolutions, dropout in two places, a scaling, and a best epoch that is not the last.

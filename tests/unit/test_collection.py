@@ -15,9 +15,9 @@ import pytest
 
 from ml.audio import survey
 from ml.dataset import index
-from ml.dataset.collected import collected
-from ml.dataset.collection import Added, Collection
-from ml.dataset.named import Item, dataset_of, file_of, items_of, names, version_of
+from ml.dataset.catalog import Item, dataset_of, file_of, items_of, names, version_of
+from ml.dataset.collection.state import collected
+from ml.dataset.collection.store import Added, Collection
 from ml.errors import (
     DatasetEmpty,
     DatasetExists,

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from ml.dataset import Dataset, Entry, Split, index
-from ml.evaluation import Judged, evaluate, judge
-from ml.evaluation.comparison import compare
-from ml.registry import Registry
+from ml.evaluation import Judged, evaluate
+from ml.evaluation.paired import compare
+from ml.models.judging import judge
+from ml.models.registry import Registry
 from ml.training import Options, Trained, records
 from ml.training.comparing import Comparison, compare_with_champion
 from ml.training.options import GAIN_DB

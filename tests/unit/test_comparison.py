@@ -9,7 +9,7 @@ import pytest
 
 from ml.errors import DatasetEmpty, InvalidParameter
 from ml.evaluation import Estimate, Judged, evaluate
-from ml.evaluation.comparison import compare
+from ml.evaluation.paired import compare
 from tests.unit.judgements import CLASSES, drawn, judgements
 
 UNDEFINED = Estimate(None, None, None)

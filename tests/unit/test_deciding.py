@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.augment import Augmentation
 from ml.classifier.recipe import Recipe
 from ml.dataset import index, split
+from ml.dataset.simulate import Plan, simulate
 from ml.errors import InvalidName, InvalidParameter, OneClassOnly
-from ml.feature_store import FeatureStore
+from ml.experiments.original_protocol import compare
 from ml.features import FeatureExtractor, FeatureSpec
-from ml.protocols import compare
-from ml.simulate import Plan, simulate
+from ml.features.augmentation import Augmentation
+from ml.features.feature_specs import LONGEST_CLIP_S, SHORTEST_CLIP_S, spec_for
+from ml.features.store import FeatureStore
 from ml.training.classes import require_both
 from ml.training.deciding import EVEN, measured, threshold_from
-from ml.training.hearing import LONGEST_CLIP_S, SHORTEST_CLIP_S, spec_for
 from ml.training.options import Options
 from tests.unit.datasets import dataset, entry
 

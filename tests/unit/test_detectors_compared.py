@@ -10,12 +10,12 @@ import pytest
 
 from ml.audio import decode
 from ml.dataset import Dataset, index
+from ml.dataset.simulate import Plan, simulate
 from ml.errors import DatasetEmpty, InvalidParameter
 from ml.evaluation import Estimate
-from ml.novelty.comparing import BAR, BEST, compare
-from ml.novelty.comparison import STATED, Comparison, Row, Tried
-from ml.reports.comparison import write_comparison
-from ml.simulate import Plan, simulate
+from ml.experiments.comparison_report import write_comparison
+from ml.experiments.comparison_results import STATED, Comparison, Row, Tried
+from ml.experiments.detector_comparison import BAR, BEST, compare
 from tests import sounds
 
 UNDEFINED = Estimate(None, None, None)

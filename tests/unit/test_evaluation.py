@@ -11,12 +11,12 @@ import pytest
 
 from ml.dataset import index
 from ml.errors import AudioError, DatasetEmpty, InvalidParameter
-from ml.evaluation import Estimate, Evaluation, default_truth, evaluate, judge
-from ml.evaluation.fitted import Fitted
+from ml.evaluation import Estimate, Evaluation, evaluate
 from ml.evaluation.intervals import wilson
-from ml.evaluation.judging import gain_of
-from ml.labels import ORIGINAL_LABELS, ClassLabel, Labels
-from ml.registry import Registry
+from ml.models.judging import default_truth, gain_of, judge
+from ml.models.labels import ORIGINAL_LABELS, ClassLabel, Labels
+from ml.models.registry import Registry
+from ml.training.split_records import Fitted
 from tests import sounds
 from tests.unit import detectors
 from tests.unit.judgements import CLASSES, drawn, entry, judgements, verdict

@@ -14,21 +14,21 @@ import psutil
 import pytest
 import soundfile
 
-from ml.augment import Augmentation
 from ml.dataset import Dataset, index
 from ml.errors import Cancelled, FeaturesMissing, RecordingChanged, StorageFull
-from ml.feature_store import Features, FeatureStore
 from ml.features import FeatureExtractor, FeatureSpec
-from ml.progress import Progress, cancellable, silent
+from ml.features.augmentation import Augmentation
+from ml.features.store import Features, FeatureStore
+from ml.system.progress import Progress, cancellable, silent
 
 SPEC = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, n_fft=512, hop_length=256, n_mels=16, clip_frames=20)
 AUGMENTATION = Augmentation.everything(copies=2, seed=3)
 EXTRACTION = """
 import sys
 from pathlib import Path
-from ml.augment import Augmentation
+from ml.features.augmentation import Augmentation
 from ml.dataset import index
-from ml.feature_store import FeatureStore
+from ml.features.store import FeatureStore
 from ml.features import FeatureSpec
 
 if __name__ == "__main__":
@@ -41,7 +41,7 @@ import resource
 from pathlib import Path
 import numpy as np
 from ml.dataset import index
-from ml.feature_store import FeatureStore
+from ml.features.store import FeatureStore
 from ml.features import FeatureSpec
 
 dataset = index(Path(FOLDER), processes=1)
@@ -187,7 +187,7 @@ def test_too_little_room_is_said_before_anything_is_written(
 ) -> None:
     """What is needed and what is free is in the sentence."""
     usage = type(shutil.disk_usage(tmp_path))
-    monkeypatch.setattr("ml.aside.shutil.disk_usage", lambda _: usage(10, 9, 1))
+    monkeypatch.setattr("ml.system.atomic.shutil.disk_usage", lambda _: usage(10, 9, 1))
     with pytest.raises(StorageFull, match="MB"):
         FeatureStore(tmp_path / "s").extract(dataset, dataset.entries, SPEC)
     assert not (tmp_path / "s").exists()
@@ -200,7 +200,7 @@ def test_a_disk_that_fills_up_leaves_no_half(dataset: Dataset, tmp_path: Path, m
         file.write(b"half")  # type: ignore[attr-defined]  # an open file, as np.save gets it
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("ml.feature_store.np.save", half)
+    monkeypatch.setattr("ml.features.store.np.save", half)
     with pytest.raises(StorageFull, match="filled up"):
         FeatureStore(tmp_path).extract(dataset, dataset.entries, SPEC, processes=1)
     assert list(tmp_path.rglob("*.npy")) == []

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ml.audio import decode
+from ml.audio.resampling import FILTERS
 from ml.errors import SpecError
-from ml.features import FeatureExtractor, FeatureSpec, mel_filters
-from ml.resampling import FILTERS
+from ml.features import FeatureExtractor, FeatureSpec
+from ml.features.mel import mel_filters
 from tests import sounds
 
 ORIGINAL = FeatureSpec.original()

@@ -1,7 +1,7 @@
 """Who is held out when: whole sessions, or halves in time, and never anything that was learned from."""
 
 from ml.dataset import Entry
-from ml.novelty.holding_out import Bench, benches
+from ml.experiments.cross_validation import Bench, benches
 from tests.unit.datasets import session
 
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ml import bundle
+from ml.classifier.litert import Network
 from ml.errors import ImportRefused
-from ml.importing import import_original
-from ml.network import Network
-from ml.registry import Registry
+from ml.models import bundle
+from ml.models.import_original import import_original
+from ml.models.registry import Registry
 from tests import sounds
 from tests.unit import keras2
 
@@ -420,8 +420,8 @@ class Absent(MetaPathFinder):
 
 sys.meta_path.insert(0, Absent())
 from ml.errors import MissingExtra
-from ml.importing import import_original
-from ml.registry import Registry
+from ml.models.import_original import import_original
+from ml.models.registry import Registry
 home = Path(sys.argv[2])
 try:
     import_original(Path(sys.argv[1]), Registry(home))

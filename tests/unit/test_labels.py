@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.errors import InvalidLabels
-from ml.labels import MAX_MESSAGE, MAX_NAME, ORIGINAL_LABELS, ClassLabel, Labels
+from ml.models.labels import MAX_MESSAGE, MAX_NAME, ORIGINAL_LABELS, ClassLabel, Labels
 
 OK, BROKEN = ClassLabel("ok", "Fine", anomalous=False), ClassLabel("broken", "Not fine", anomalous=True)
 

@@ -19,10 +19,10 @@ import pytest
 
 from ml.errors import MachineNotFound, MachinesUnavailable, NothingToAcknowledge, SignalMLError, StorageFull
 from ml.machines import Acknowledgement, Ledger, Names, Observation, Rule, recording
-from ml.machines.forgetting import ALARMS_KEPT, OBSERVATIONS_KEPT, UNUSABLE_KEPT, VERSIONS_KEPT
+from ml.machines.retention import ALARMS_KEPT, OBSERVATIONS_KEPT, UNUSABLE_KEPT, VERSIONS_KEPT
 from ml.machines.schema import opened_to_write
-from ml.predictor import VerdictWord
-from ml.revisions import now
+from ml.models.predictor import VerdictWord
+from ml.system.clock import now
 
 FILE = "machines/health.sqlite3"
 WORDS: dict[str, VerdictWord] = {".": "normal", "!": "anomalous", "?": "unusable"}

@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from ml.parallel import ordered_map
-from ml.progress import Progress
+from ml.system.parallel import ordered_map
+from ml.system.progress import Progress
 
 
 def blas_threads(_: int) -> list[int]:

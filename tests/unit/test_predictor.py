@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ml import bundle
-from ml.bundle import GOLDEN_TOLERANCE, Bundle
+from ml.classifier.litert import Network
 from ml.errors import BundleDamaged, GoldenClipFailed
 from ml.features import FeatureExtractor
-from ml.golden import golden_clip
-from ml.labels import ClassLabel, Labels
-from ml.network import Network
-from ml.predictor import Predictor, Verdict
-from ml.registry import Registry
+from ml.models import bundle
+from ml.models.bundle import GOLDEN_TOLERANCE, Bundle
+from ml.models.golden import golden_clip
+from ml.models.labels import ClassLabel, Labels
+from ml.models.predictor import Predictor, Verdict
+from ml.models.registry import Registry
 from tests import sounds
 from tests.unit import keras2
 

@@ -7,8 +7,8 @@ import pytest
 
 from ml.errors import Cancelled, InvalidParameter
 from ml.evaluation import Estimate
-from ml.evaluation.comparison import Paired
-from ml.registry import Registry
+from ml.evaluation.paired import Paired
+from ml.models.registry import Registry
 from ml.training.promoting import Comparison, promote
 from tests.unit import bundles
 

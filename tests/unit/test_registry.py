@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from ml import bundle
 from ml.errors import (
     AliasNotSet,
     BundleDamaged,
@@ -27,7 +26,8 @@ from ml.errors import (
     ModelError,
     ModelNotFound,
 )
-from ml.registry import INCOMING_KEPT_S, Registry
+from ml.models import bundle
+from ml.models.registry import INCOMING_KEPT_S, Registry
 from tests import sounds
 from tests.unit import bundles
 from tests.unit.processes import at_once
@@ -500,7 +500,7 @@ def test_renamings_at_once_lose_none(home: Path, registry: Registry) -> None:
 DIE_WHILE_WRITING = """
 import os, signal, sys
 from pathlib import Path
-from ml.registry import Registry
+from ml.models.registry import Registry
 with Registry(Path(sys.argv[1])).incoming() as folder:
     (folder / "spec.json").write_text("{")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -527,8 +527,8 @@ def test_a_process_killed_while_writing_changes_nothing(home: Path, registry: Re
 DIE_WHILE_PROMOTING = """
 import os, signal, sys
 from pathlib import Path
-from ml.files import locked
-from ml.registry import Registry
+from ml.system.atomic import locked
+from ml.models.registry import Registry
 models = Registry(Path(sys.argv[1])).folder
 with locked(models / ".lock"):
     (models / ".aliases.json.0123").write_text('{"aliases": ')

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from ml.bundle import Decision
 from ml.classifier.fitting import Epoch
 from ml.dataset import Entry
 from ml.errors import MissingExtra
 from ml.evaluation import Evaluation, Judged, evaluate
 from ml.faults import Agreement, FaultGroups, group_faults
 from ml.features import FeatureSpec
-from ml.labels import ClassLabel, Labels
+from ml.models.bundle import Decision
+from ml.models.labels import ClassLabel, Labels
 from ml.reports import Exemplar, ReportFacts, write_report
 from ml.reports.drawing import picture, plain
 from ml.reports.tables import flat

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ml.resampling import FILTERS, resample
+from ml.audio.resampling import FILTERS, resample
 
 # Of full scale. Weights and products are float32 here, float64 in resampy; the measured maximum is 5e-7.
 TOLERANCE = 2e-6

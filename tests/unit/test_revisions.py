@@ -5,12 +5,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from ml.detectors.thresholds import SENSITIVITIES, threshold_at
 
-from ml import bundle
-from ml.bundle import Decision
 from ml.errors import BundleDamaged, InvalidParameter, ModelNotCalibrated, ModelNotFound
-from ml.registry import Registry
-from ml.thresholds import SENSITIVITIES, Wanted, threshold_at
+from ml.models import bundle
+from ml.models.bundle import Decision
+from ml.models.registry import Registry
+from ml.models.thresholds import Wanted
 from tests import sounds
 from tests.unit import bundles, detectors
 from tests.unit.processes import at_once

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ml.errors import DatasetEmpty, ManifestInvalid
-from ml.registry import Registry
-from ml.scoring import items_at, recordings, score
+from ml.models.registry import Registry
+from ml.models.scoring import items_at, recordings, score
 from tests import sounds
 from tests.unit import detectors
 

@@ -11,9 +11,9 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from ml.dataset import Dataset, Entry, Split, check, index, split
-from ml.dataset.blocks import sizes
+from ml.dataset.indexing.listing import natural
 from ml.dataset.levels import auc
-from ml.dataset.listing import natural
+from ml.dataset.splitting.blocks import sizes
 from ml.errors import InvalidParameter, LeakingSplit, SplitImpossible, TooFewRecordings
 from tests.unit.datasets import dataset, entry, session
 

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from cli import output
 from cli.progress import shown_progress
-from ml.progress import Progress
+from ml.system.progress import Progress
 
 
 class Terminal(io.StringIO):

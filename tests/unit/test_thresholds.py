@@ -7,10 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.errors import InvalidParameter
-from ml.evaluation.intervals import wilson
-from ml.novelty import Calibration
-from ml.thresholds import (
+from ml.detectors import Calibration
+from ml.detectors.thresholds import (
     SENSITIVITIES,
     at_rate,
     at_sensitivity,
@@ -20,6 +18,9 @@ from ml.thresholds import (
     smallest_rate,
     threshold_at,
 )
+from ml.errors import InvalidParameter
+from ml.evaluation.intervals import wilson
+from ml.models.thresholds import decision_at
 
 # Few values, so that there are ties.
 SCORE = st.integers(0, 40).map(lambda i: i / 40)
@@ -165,8 +166,8 @@ def test_what_was_asked_for_is_not_claimed_where_it_is_not_borne_out():
     """One in a thousand from twenty recordings: what is expected, and handed on, is one in twenty-one."""
     found = at_rate(calibration(np.arange(20) / 20), 0.001)
     assert found.false_alarm_rate == 0.001
-    assert found.decision.false_alarm_rate == pytest.approx(1 / 21)
-    assert "0 of 20" in found.decision.basis
+    assert decision_at(found).false_alarm_rate == pytest.approx(1 / 21)
+    assert "0 of 20" in decision_at(found).basis
 
 
 def test_none_above_is_no_certainty():

@@ -8,8 +8,8 @@ import pytest
 
 from ml.dataset import Dataset, Entry
 from ml.features import FeatureSpec
+from ml.features.feature_specs import spec_for
 from ml.training import Options, trained
-from ml.training.hearing import spec_for
 from ml.training.trained import made_from
 from tests.unit.datasets import dataset, session
 

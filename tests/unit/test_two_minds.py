@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ml import bundle
 from ml.audio import Recording
-from ml.bundle import Bundle, Content, Decision, GoldenClip, Naming
+from ml.detectors import DEFAULT, Detector, Healthy, by_name, fit, hear
 from ml.errors import BundleDamaged
 from ml.features import FeatureExtractor
-from ml.golden import golden_clip
-from ml.labels import DETECTOR_LABELS
-from ml.novelty import DEFAULT, Detector, Healthy, by_name, fit, hear
-from ml.predictor import Predictor, Verdict
-from ml.registry import Registry
-from ml.training.hearing import detector_spec
+from ml.features.feature_specs import detector_spec
+from ml.models import bundle
+from ml.models.bundle import Bundle, Content, Decision, GoldenClip, Naming
+from ml.models.golden import golden_clip
+from ml.models.labels import DETECTOR_LABELS
+from ml.models.predictor import Predictor, Verdict
+from ml.models.registry import Registry
 from tests import sounds
 
 RATE_HZ, SECONDS = 22_050, 10.0

@@ -1,0 +1,237 @@
+"""The datasets of a home by their names: what long work needs of each, whether it is a collection or a folder.
+
+A job is pinned to the version of a dataset that it began with. A collection can be read as it was then. A folder that
+somebody laid there cannot: what is there now is gone on with.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ml.audio import Survey
+from ml.dataset.collection.state import is_collection
+from ml.dataset.collection.store import Collection
+from ml.dataset.entries import Dataset, Entry, Label, Refusal
+from ml.dataset.indexing.build import in_order, index, surveyed
+from ml.dataset.indexing.cache import Found
+from ml.dataset.indexing.collection_listing import list_collection
+from ml.dataset.indexing.layouts import CLASS_UNKNOWN
+from ml.dataset.indexing.listing import Listed, files_below, natural, stays_within
+from ml.dataset.paths import NAME_PATTERN, dataset_folder, datasets_folder, index_cache
+from ml.errors import DatasetEmpty, DatasetNotFound, RecordingNotFound
+from ml.system.progress import Report, silent
+
+LISTED = 10  # names in one sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One file of a dataset that can be scored, labelled or not, or why it cannot.
+
+    Attributes:
+        path: relative to the dataset's folder, with slashes.
+        id: hash of its sound; None where it could not be read.
+        name: the client's file name, or the path.
+        label, fault, machine, machine_id, snr_db, group: None where nobody has said it.
+        duration_s: of the recording.
+        error: a stable code, a colon and a sentence; then only path and name are known.
+    """
+
+    path: str
+    id: str | None = None
+    name: str
+    label: Label | None = None
+    fault: str | None = None
+    machine: str | None = None
+    machine_id: str | None = None
+    snr_db: float | None = None
+    group: str | None = None
+    duration_s: float | None = None
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Item":
+        """What :meth:`to_dict` made."""
+        return cls(**values)
+
+
+def names(home: Path) -> list[str]:
+    """The datasets of a home, collections and folders, in alphabetical order."""
+    folder = datasets_folder(home)
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if NAME_PATTERN.fullmatch(path.name) and path.is_dir())
+
+
+def require_dataset(home: Path, name: str) -> Path:
+    """The folder of a dataset that is there.
+
+    Raises:
+        InvalidName
+        DatasetNotFound: it says which there are.
+    """
+    folder = dataset_folder(home, name)
+    if not folder.is_dir():
+        there = names(home)
+        more = f" and {len(there) - LISTED} more" if len(there) > LISTED else ""
+        raise DatasetNotFound(f"There is no dataset {name!r}; there are: {', '.join(there[:LISTED]) or 'none'}{more}.")
+    return folder
+
+
+def version_of(home: Path, name: str, *, processes: int | None = None, report: Report = silent) -> str:
+    """What a job is pinned to: a collection's lines, or the fingerprint of a folder's index, which reads its files.
+
+    Raises:
+        InvalidName, DatasetNotFound
+        DatasetEmpty: a folder without a recording that can be read.
+    """
+    folder = require_dataset(home, name)
+    if is_collection(folder):
+        return Collection(home, name).version
+    try:
+        return index(folder, cache=index_cache(home), processes=processes, report=report).fingerprint
+    except DatasetEmpty:
+        facts = [(item.path, item.id) for item in _of_folder(home, folder, processes, report)]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def items_of(
+    home: Path, name: str, version: str, *, processes: int | None = None, report: Report = silent
+) -> tuple[Item, ...]:
+    """Everything that can be scored, labelled or not, in order of recording; files that cannot are items with an error.
+
+    Args:
+        home: the folder that holds ``datasets/``.
+        name: of the dataset.
+        version: of a collection; a folder is read as it is now, whatever version is asked for.
+        processes: how many to read a folder's files with; None decides by cores and files.
+        report: told after each file that is read.
+
+    Raises:
+        InvalidName, DatasetNotFound, DatasetVersionNotFound
+        DatasetEmpty: there is no recording at all.
+    """
+    folder = require_dataset(home, name)
+    if is_collection(folder):
+        return tuple(_of_collection(folder, version))
+    return tuple(_of_folder(home, folder, processes, report))
+
+
+def dataset_of(
+    home: Path,
+    name: str,
+    version: str,
+    *,
+    snr_db: float | None = None,
+    processes: int | None = None,
+    report: Report = silent,
+) -> Dataset:
+    """What can be trained on; arguments as those of :func:`items_of`, ``snr_db`` as that of :func:`ml.dataset.index`.
+
+    Raises:
+        InvalidName, DatasetNotFound, DatasetVersionNotFound, ManifestInvalid
+        DatasetEmpty: no recording is there and labelled.
+    """
+    folder = require_dataset(home, name)
+    if is_collection(folder):
+        return Collection(home, name).dataset(version, snr_db=snr_db)
+    return index(folder, snr_db=snr_db, cache=index_cache(home), processes=processes, report=report)
+
+
+def file_of(home: Path, name: str, path: str) -> Path:
+    """The file of an item, whether or not it exists; never one outside of the dataset's folder.
+
+    Raises:
+        InvalidName, DatasetNotFound
+        RecordingNotFound: the path leads out of the folder.
+    """
+    folder = require_dataset(home, name)
+    if "\0" in path or not stays_within(folder, folder / path):
+        raise RecordingNotFound(f"{path!r} leads out of the dataset {name}; a path below its folder was expected.")
+    return folder / path
+
+
+def _of_collection(folder: Path, version: str) -> Iterator[Item]:
+    listing = list_collection(folder, version)
+    found = {recording.path: recording for recording in in_order(listing.recordings)}
+    refused = {refusal.path: refusal for refusal in listing.refusals}
+    for path in sorted(found.keys() | refused.keys(), key=natural):
+        yield _refused(refused[path]) if path in refused else _known(found[path], listing.surveys[path])
+
+
+def _of_folder(home: Path, folder: Path, processes: int | None, report: Report) -> list[Item]:
+    """By the folder's index; recordings whose class nothing tells are read too."""
+    cache = index_cache(home)
+    root, entries, refusals = _indexed(folder, cache, processes, report)
+    unlabelled = [refusal.path for refusal in refusals if refusal.code == CLASS_UNKNOWN]
+    read = surveyed([root / path for path in unlabelled], root, cache, processes, report)
+    items = [
+        *map(_of_entry, entries),
+        *(_refused(refusal) for refusal in refusals if refusal.code != CLASS_UNKNOWN),
+        *(_unlabelled(path, found) for path, found in zip(unlabelled, read, strict=True)),
+    ]
+    # A manifest's paths may start in a folder below its own.
+    below = PurePosixPath(os.path.relpath(root, folder))
+    return sorted((replace(item, path=str(below / item.path)) for item in items), key=lambda item: natural(item.path))
+
+
+def _indexed(
+    folder: Path, cache: Path, processes: int | None, report: Report
+) -> tuple[Path, tuple[Entry, ...], tuple[Refusal, ...]]:
+    """Root, entries and refusals; where the index has no entries, each file is one whose class is unknown."""
+    try:
+        dataset = index(folder, cache=cache, processes=processes, report=report)
+    except DatasetEmpty:
+        files = [str(file) for file in files_below(folder)]
+        if not files:
+            raise
+        return folder, (), tuple(Refusal(file, CLASS_UNKNOWN, "Nothing tells its class.") for file in files)
+    return dataset.root, dataset.entries, dataset.refusals
+
+
+def _of_entry(entry: Entry) -> Item:
+    return Item(
+        path=entry.path,
+        id=entry.audio_hash,
+        name=entry.path,
+        label=entry.label,
+        fault=entry.fault,
+        machine=entry.machine,
+        machine_id=entry.machine_id,
+        snr_db=entry.snr_db,
+        group=entry.group,
+        duration_s=entry.duration_s,
+    )
+
+
+def _unlabelled(path: str, found: Found) -> Item:
+    if isinstance(found, Refusal):
+        return _refused(replace(found, path=path))
+    return Item(path=path, id=found.audio_hash, name=path, duration_s=found.duration_s)
+
+
+def _known(recording: Listed, facts: Survey) -> Item:
+    return Item(
+        path=recording.path,
+        id=facts.audio_hash,
+        name=recording.file_name or recording.path,
+        label=recording.label,
+        fault=recording.fault,
+        machine=recording.machine,
+        machine_id=recording.machine_id,
+        snr_db=recording.snr_db,
+        group=recording.group or None,
+        duration_s=facts.duration_s,
+    )
+
+
+def _refused(refusal: Refusal) -> Item:
+    return Item(path=refusal.path, name=refusal.path, error=f"{refusal.code}: {refusal.reason}")

@@ -1,0 +1,1 @@
+"""A dataset that grows by uploads."""

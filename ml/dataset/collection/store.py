@@ -1,0 +1,321 @@
+"""Datasets that grow: recordings that clients put in, and what people say of them.
+
+::
+
+    <home>/datasets/<name>/journal.jsonl   the truth: what was uploaded, labelled and removed, a line for each
+    <home>/datasets/<name>/recordings/     the files, numbered in the order of their upload
+    <home>/datasets/.<name>.lock           held by whoever writes
+    <home>/datasets/.<name>.removed-*/     a dataset that is being removed; the next removal sweeps up one left behind
+
+A file is there whole before the journal names it, and the journal names it before anybody is told.
+"""
+
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml.audio import Survey
+from ml.dataset.collection.folder import (
+    is_vacant,
+    make,
+    require_collection,
+    sweep_files,
+    sweep_removed,
+    take_away,
+    writing,
+)
+from ml.dataset.collection.journal import Follower, append
+from ml.dataset.collection.state import (
+    CREATED,
+    FORMAT,
+    JOURNAL,
+    LABELLED,
+    RECORDED,
+    REMOVED,
+    Collected,
+    Recording,
+    collected,
+    is_collection,
+    path_of,
+)
+from ml.dataset.entries import Dataset
+from ml.dataset.indexing.build import index_listing
+from ml.dataset.indexing.collection_listing import list_collection
+from ml.dataset.paths import dataset_folder
+from ml.dataset.recording_labels import Given, Labels, checked
+from ml.errors import DatasetExists, RecordingNotFound
+from ml.system.atomic import write_whole
+from ml.system.clock import now
+
+MAX_FILE_NAME = 255
+NO_REQUEST = "-"
+
+
+class Added(NamedTuple):
+    """What became of an upload: whether it is new, and, where it is not, whether it changed the labels."""
+
+    recording: Recording
+    added: bool
+    relabelled: bool
+
+
+class Collection:
+    """One dataset of a home, whether or not it is there yet; safe under threads and beside other processes.
+
+    What was read of its journal is kept, so that another look reads only what was appended since.
+
+    Args:
+        home: the folder that holds ``datasets/``; made when it is first written to.
+        name: of the dataset.
+
+    Raises:
+        InvalidName: from the constructor.
+    """
+
+    def __init__(self, home: Path, name: str) -> None:
+        self.name = name
+        self.folder = dataset_folder(home, name)
+        self._journal = self.folder / JOURNAL
+        self._follower = Follower(self._journal)
+        self._state = Collected()
+        self._reading = threading.Lock()
+        self._swept = False
+
+    # Reading; each raises DatasetNotFound where there is no such dataset, DatasetReadOnly where it is no collection.
+
+    def now(self) -> Collected:
+        """The collection after every whole line; the next one makes another of it, and never changes this one."""
+        with self._reading, self._there():
+            from_start, lines = self._follower.new_lines()
+            if from_start or lines:
+                self._state = (Collected() if from_start else self._state).after(lines)
+            return self._state
+
+    def recordings(self, at: str | None = None) -> tuple[Recording, ...]:
+        """All recordings in the order of their upload, now or at a version.
+
+        Raises:
+            DatasetVersionNotFound
+        """
+        with self._there():
+            found = self.now() if at is None else collected(self.folder, at)
+        return tuple(found.recordings.values())
+
+    def recording(self, recording_id: str) -> Recording:
+        """One recording by its id.
+
+        Raises:
+            RecordingNotFound
+        """
+        found = self.now().recordings.get(recording_id)
+        if found is None:
+            raise RecordingNotFound(f"{self.name} holds no recording {recording_id!r}.")
+        return found
+
+    def file(self, recording_id: str) -> Path:
+        """The file of a recording.
+
+        Raises:
+            RecordingNotFound: there is no such recording, or its file was lost.
+        """
+        file = self.folder / self.recording(recording_id).path
+        if not file.is_file():
+            raise RecordingNotFound(f"{self.name} lists the recording {recording_id}, and its file does not exist.")
+        return file
+
+    @property
+    def version(self) -> str:
+        """How many lines its journal has."""
+        return self.now().version
+
+    @property
+    def damaged(self) -> int:
+        """How many of them say nothing that can be understood."""
+        return self.now().damaged
+
+    def dataset(self, at: str | None = None, *, snr_db: float | None = None) -> Dataset:
+        """What can be trained on, now or at a version.
+
+        Raises:
+            DatasetVersionNotFound
+            DatasetEmpty: no recording is there and labelled.
+        """
+        with self._there():
+            listing = list_collection(self.folder, at)
+        return index_listing(listing, self.folder, snr_db=snr_db)
+
+    # Writing; each raises StorageFull where the disk is, and leaves everything as it was.
+
+    def create(self, request_id: str = NO_REQUEST) -> None:
+        """Make it, empty.
+
+        Raises:
+            DatasetExists: it is there, or a folder is in its place.
+        """
+        with self._writing():
+            if not is_vacant(self.folder):
+                raise DatasetExists(f"There is a dataset {self.name!r} already.")
+            self._make(request_id)
+
+    def delete(self) -> None:
+        """Remove it with all its recordings: from one moment to the next it is not there.
+
+        Raises:
+            DatasetNotFound, DatasetReadOnly
+        """
+        require_collection(self.folder)
+        with self._writing():
+            require_collection(self.folder)
+            take_away(self.folder)
+        sweep_removed(self.folder.parent)
+
+    def add(
+        self, content: bytes | bytearray, facts: Survey, file_name: str, given: Given, request_id: str = NO_REQUEST
+    ) -> Added:
+        """Put a recording in; the dataset is made if it is not there. The same sound is kept once.
+
+        Args:
+            content: the file.
+            facts: its survey.
+            file_name: as the client named it; kept to be shown.
+            given: what is said of it. Of a sound that is there already, what is given and differs is a relabelling.
+            request_id: kept with it.
+
+        Raises:
+            DatasetReadOnly, RecordingLabelsInvalid
+        """
+        given = checked(given)
+        self.require_writable()
+        with self._writing():
+            self.require_writable()
+            known = self._known(facts.audio_hash)
+            if known is not None and (self.folder / known.path).is_file():
+                recording = self._relabelled(known, given, request_id)
+                return Added(recording, added=False, relabelled=recording is not known)
+            # One that the journal names and whose file was lost keeps what was said of it.
+            labels = (known.labels if known else Labels()).changed(given)
+            with self._made_if_missing(request_id):
+                recording = self._put_in(content, facts, file_name, labels, request_id)
+        return Added(recording, added=True, relabelled=False)
+
+    def relabel(self, recording_id: str, given: Given, request_id: str = NO_REQUEST) -> Recording:
+        """Change what is said of a recording, as a new revision; the earlier ones are kept.
+
+        Args:
+            recording_id: of which.
+            given: the fields to change; None clears one.
+            request_id: kept with the change.
+
+        Raises:
+            DatasetNotFound, DatasetReadOnly, RecordingNotFound, RecordingLabelsInvalid
+        """
+        given = checked(given)
+        require_collection(self.folder)
+        with self._writing():
+            return self._relabelled(self.recording(recording_id), given, request_id)
+
+    def remove(self, recording_id: str, request_id: str = NO_REQUEST) -> None:
+        """Remove a recording and its file.
+
+        Raises:
+            DatasetNotFound, DatasetReadOnly, RecordingNotFound
+        """
+        require_collection(self.folder)
+        with self._writing():
+            known = self.recording(recording_id)
+            self._append(REMOVED, request_id, id=recording_id)
+            (self.folder / known.path).unlink(missing_ok=True)
+
+    # The journal
+
+    def _known(self, recording_id: str) -> Recording | None:
+        return self.now().recordings.get(recording_id) if is_collection(self.folder) else None
+
+    def _append(self, kind: str, request_id: str, **facts: Any) -> None:
+        append(self._journal, _entry(kind, request_id, **facts))
+
+    def _relabelled(self, known: Recording, given: Given, request_id: str) -> Recording:
+        after = known.labels.changed(given)
+        if after == known.labels:
+            return known
+        self._append(LABELLED, request_id, id=known.id, labels=known.labels.differences(after))
+        return self.recording(known.id)
+
+    def _put_in(
+        self, content: bytes | bytearray, facts: Survey, file_name: str, labels: Labels, request_id: str
+    ) -> Recording:
+        number = self.now().last_number + 1
+        file = self.folder / path_of(number, facts)
+        write_whole(file, content)
+        try:
+            self._append(
+                RECORDED,
+                request_id,
+                number=number,
+                file_name=file_name[-MAX_FILE_NAME:],
+                labels=asdict(labels),
+                survey=asdict(facts),
+            )
+        except OSError:
+            file.unlink(missing_ok=True)
+            raise
+        return self.recording(facts.audio_hash)
+
+    # The folder
+
+    def require_writable(self) -> None:
+        """Refuse a folder that was laid there by hand; what is not there can be made.
+
+        Raises:
+            DatasetReadOnly
+        """
+        if not is_vacant(self.folder):
+            require_collection(self.folder)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with writing(self.folder):
+            if not self._swept and is_collection(self.folder):
+                self._sweep()
+            yield
+
+    def _sweep(self) -> None:
+        """Once; and not where a damaged line may be the one that named a file."""
+        found = self.now()
+        if not found.damaged:
+            sweep_files(self.folder, {recording.path for recording in found.recordings.values()})
+        self._swept = True
+
+    def _make(self, request_id: str) -> None:
+        make(self.folder, _entry(CREATED, request_id, format=FORMAT, id=uuid.uuid4().hex))
+
+    @contextmanager
+    def _made_if_missing(self, request_id: str) -> Iterator[None]:
+        """A collection to put the first recording into; where that fails, none is left."""
+        if is_collection(self.folder):
+            yield
+            return
+        self._make(request_id)
+        try:
+            yield
+        except BaseException:  # whatever it is, what nobody asked for on its own is not left
+            take_away(self.folder)
+            sweep_removed(self.folder.parent)
+            raise
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        """Say by name that it is not there, or was removed meanwhile."""
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError):
+            require_collection(self.folder)
+            raise  # it was made this very moment
+
+
+def _entry(kind: str, request_id: str, **facts: Any) -> dict[str, Any]:
+    return {"kind": kind, "at": now(), "request_id": request_id, **facts}

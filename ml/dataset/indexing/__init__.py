@@ -1,0 +1,1 @@
+"""A folder, a manifest or a collection -> an index of its recordings."""

@@ -1,0 +1,186 @@
+"""From a folder, a collection or a manifest to a :class:`~ml.dataset.entries.Dataset`: list, group, read."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from ml.audio import Survey, survey
+from ml.dataset.collection.state import is_collection
+from ml.dataset.entries import Dataset, Entry, Label, Refusal
+from ml.dataset.indexing import cache as cached
+from ml.dataset.indexing.cache import Found, Key
+from ml.dataset.indexing.collection_listing import list_collection
+from ml.dataset.indexing.layouts import list_folder
+from ml.dataset.indexing.listing import Listed, Listing, natural
+from ml.dataset.indexing.manifest import NAME, is_manifest, list_manifest
+from ml.dataset.indexing.sessions import with_groups
+from ml.errors import AudioError, DatasetEmpty, DatasetNotFound
+from ml.system.parallel import ordered_map
+from ml.system.progress import Report, silent
+
+REASONS_SHOWN = 3
+UNREADABLE, UNLABELLED = "file_unreadable", "label_missing"
+
+
+def index(
+    source: Path,
+    *,
+    snr_db: float | None = None,
+    cache: Path | None = None,
+    processes: int | None = None,
+    report: Report = silent,
+) -> Dataset:
+    """Index a dataset: every recording is read once, and refused by name where it cannot be.
+
+    Args:
+        source: a folder in one of the layouts of :mod:`ml.dataset.indexing.layouts`, a collection (whose facts its
+            journal has), a folder with a ``manifest.csv``, or a manifest.
+        snr_db: take the recordings of this signal-to-noise ratio alone, in decibels.
+        cache: a file that keeps what was measured; a second index then reads only files that have changed.
+        processes: how many to read with; None decides by cores and recordings.
+        report: told after each file that is read.
+
+    Returns:
+        Entries and refusals in natural order of their paths.
+
+    Raises:
+        DatasetNotFound: there is no such folder or manifest.
+        ManifestInvalid: a manifest without the columns that it needs.
+        DatasetEmpty: it holds no recording that can be read; the first reasons are in the sentence.
+    """
+    # Links are not resolved: what their names say would be lost.
+    source = Path(os.path.abspath(source))  # noqa: PTH100 - resolving links would lose what their names say
+    return index_listing(listed(source), source, snr_db=snr_db, cache=cache, processes=processes, report=report)
+
+
+def index_listing(
+    listing: Listing,
+    source: Path,
+    *,
+    snr_db: float | None = None,
+    cache: Path | None = None,
+    processes: int | None = None,
+    report: Report = silent,
+) -> Dataset:
+    """Index what was listed at ``source``; see :func:`index`.
+
+    Raises:
+        DatasetEmpty
+    """
+    recordings = in_order(_at(snr_db, listing))
+    unread = [listing.root / recording.path for recording in recordings if recording.path not in listing.surveys]
+    read = iter(surveyed(unread, listing.root, cache, processes, report))
+    found = [listing.surveys.get(recording.path) or next(read) for recording in recordings]
+    entries: list[Entry] = []
+    refusals = list(listing.refusals)
+    for recording, facts in zip(recordings, found, strict=True):
+        if isinstance(facts, Refusal):
+            refusals.append(Refusal(recording.path, facts.code, facts.reason))
+        elif recording.label is None:
+            refusals.append(Refusal(recording.path, UNLABELLED, "Nobody has labelled it yet: normal or abnormal."))
+        else:
+            entries.append(_entry(recording, recording.label, facts))
+    if not entries:
+        raise DatasetEmpty(_nothing_readable(source, refusals))
+    return Dataset(
+        name=source.name if source.is_dir() else source.stem,
+        root=listing.root,
+        layout=listing.layout,
+        entries=tuple(entries),
+        refusals=tuple(sorted(refusals, key=lambda refusal: natural(refusal.path))),
+        explicit_groups=listing.explicit_groups,
+    )
+
+
+def in_order(recordings: Iterable[Listed]) -> list[Listed]:
+    """The recordings in natural order of their paths, each with a group."""
+    return sorted(with_groups(recordings), key=lambda recording: natural(recording.path))
+
+
+def listed(source: Path) -> Listing:
+    """What a folder, a collection or a manifest says of its recordings, before any of them is read.
+
+    Raises:
+        DatasetNotFound, ManifestInvalid, DatasetEmpty
+    """
+    if source.is_dir():
+        if is_collection(source):
+            return list_collection(source)
+        manifest = source / NAME
+        return list_manifest(manifest) if is_manifest(manifest) else list_folder(source)
+    if source.is_file() and source.suffix.lower() == ".csv":
+        return list_manifest(source)
+    what = "is a file of another kind" if source.exists() else "does not exist"
+    raise DatasetNotFound(f"{source} {what}; a folder of recordings or a manifest (.csv) was expected.")
+
+
+def _at(snr_db: float | None, listing: Listing) -> list[Listed]:
+    if snr_db is None:
+        return listing.recordings
+    chosen = [recording for recording in listing.recordings if recording.snr_db == snr_db]
+    if not chosen and listing.recordings:
+        there = sorted({recording.snr_db for recording in listing.recordings if recording.snr_db is not None})
+        known = f"there are {', '.join(f'{value:g}' for value in there)} dB" if there else "no SNR is known of any"
+        raise DatasetEmpty(f"{listing.root} holds no recording at {snr_db:g} dB; {known}.")
+    return chosen
+
+
+def surveyed(
+    files: Sequence[Path], root: Path, cache: Path | None, processes: int | None, report: Report
+) -> list[Found]:
+    """What is known of each file, reading those of which nothing is."""
+    if not files:
+        return []
+    known, keys = cached.read(cache), [_key(file) for file in files]
+    unread = [file for file, key in zip(files, keys, strict=True) if key not in known]
+    fresh: list[Found] = []
+    try:
+        if unread:
+            fresh.extend(ordered_map(_survey, unread, step="recordings", processes=processes, report=report))
+    finally:
+        measured = dict(zip((key for key in keys if key not in known), fresh, strict=False))
+        if measured:
+            cached.write(cache, known | {key: found for key, found in measured.items() if _lasts(found)}, root)
+    remaining = iter(fresh)
+    return [known[key] if key in known else next(remaining) for key in keys]
+
+
+def _key(file: Path) -> Key:
+    try:
+        return cached.key_of(file)
+    except OSError:
+        return str(file), -1, -1
+
+
+def _lasts(found: Found) -> bool:
+    """Whether it is a fact of the file's content, and not of a disk or a permission that may be better next time."""
+    return not isinstance(found, Refusal) or found.code != UNREADABLE
+
+
+def _survey(file: Path) -> Found:
+    try:
+        return survey(file)
+    except AudioError as error:
+        return Refusal(str(file), error.code, str(error))
+    except OSError as error:
+        return Refusal(str(file), UNREADABLE, f"It cannot be read: {error.strerror or error}.")
+
+
+def _entry(recording: Listed, label: Label, facts: Survey) -> Entry:
+    return Entry(
+        path=recording.path,
+        label=label,
+        machine=recording.machine,
+        machine_id=recording.machine_id,
+        snr_db=recording.snr_db,
+        fault=recording.fault,
+        group=recording.group or "",
+        **asdict(facts),
+    )
+
+
+def _nothing_readable(source: Path, refusals: Sequence[Refusal]) -> str:
+    reasons = "; ".join(f"{refusal.path}: {refusal.reason.rstrip('.')}" for refusal in refusals[:REASONS_SHOWN])
+    more = f"; and {len(refusals) - REASONS_SHOWN} more" if len(refusals) > REASONS_SHOWN else ""
+    return f"None of the {len(refusals)} recordings of {source} can be used: {reasons}{more}."

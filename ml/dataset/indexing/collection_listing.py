@@ -1,0 +1,57 @@
+"""A collection as one more layout: what its journal says of the recordings, without reading them again."""
+
+from pathlib import Path
+
+from ml.dataset.collection.state import Recording, collected
+from ml.dataset.entries import Refusal, machine_name
+from ml.dataset.indexing.listing import Listed, Listing
+from ml.errors import DatasetEmpty, RecordingChanged
+
+MISSING = "file_missing"
+
+
+def list_collection(folder: Path, version: str | None = None) -> Listing:
+    """List a collection as it is, or as it was at a version; what was removed since is a refusal then.
+
+    Raises:
+        DatasetEmpty: there is no recording in it.
+        DatasetVersionNotFound: it has not had that version.
+    """
+    found = collected(folder, version).recordings.values()
+    if not found:
+        raise DatasetEmpty(f"{folder} holds no recording yet.")
+    listing = Listing(folder, "collection", explicit_groups=True)
+    for recording in found:
+        if (refusal := _refusal(folder, recording)) is not None:
+            listing.refusals.append(refusal)
+            continue
+        listing.recordings.append(_listed(recording))
+        listing.surveys[recording.path] = recording.survey
+        listing.explicit_groups &= recording.labels.group is not None
+    return listing
+
+
+def _refusal(folder: Path, recording: Recording) -> Refusal | None:
+    try:
+        size = (folder / recording.path).stat().st_size
+    except FileNotFoundError:
+        return Refusal(recording.path, MISSING, "The journal lists it, and it does not exist: removed, or lost.")
+    if size != recording.survey.bytes:
+        reason = f"It has {size} bytes; the journal has {recording.survey.bytes} of the upload."
+        return Refusal(recording.path, RecordingChanged.code, reason)
+    return None
+
+
+def _listed(recording: Recording) -> Listed:
+    labels = recording.labels
+    return Listed(
+        path=recording.path,
+        label=labels.label,
+        machine=labels.machine,
+        machine_id=labels.machine_id,
+        snr_db=labels.snr_db,
+        fault=labels.fault,
+        group=labels.group,
+        unit=machine_name(labels.machine, labels.machine_id),
+        file_name=recording.file_name,
+    )

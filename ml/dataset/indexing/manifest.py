@@ -1,0 +1,154 @@
+"""A table of recordings: ``path,label`` and, where they are known, ``machine, machine_id, snr_db, fault, group``."""
+
+import csv
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from ml.dataset.entries import Label, Refusal, machine_name
+from ml.dataset.indexing.listing import Listed, Listing, stays_within
+from ml.errors import DatasetEmpty, DatasetNotFound, ManifestInvalid
+
+NAME = "manifest.csv"
+REQUIRED = ("path", "label")
+# Where the paths of a manifest may also start, beside the manifest's own folder.
+RECORDINGS = "recordings"
+Row = dict[str, str]
+
+
+def is_manifest(file: Path) -> bool:
+    """Whether a file is a table with the columns that a manifest needs.
+
+    Raises:
+        ManifestInvalid: nobody can tell: it cannot be read.
+    """
+    return file.is_file() and set(REQUIRED) <= set(_columns(file))
+
+
+def list_manifest(file: Path) -> Listing:
+    """List the recordings of a manifest.
+
+    Paths are relative to the manifest's folder or, where none of them is found there, to the folder ``recordings``
+    beside it. What a row cannot mean is a refusal of that row.
+
+    Raises:
+        DatasetNotFound, ManifestInvalid, DatasetEmpty
+    """
+    rows = list(_rows(file))
+    if not rows:
+        raise DatasetEmpty(f"{file} has a header and no rows.")
+    listing = Listing(_root(file, rows), "manifest")
+    seen: set[str] = set()
+    listing.explicit_groups = True
+    for row in rows:
+        try:
+            recording = _recording(row, listing.root)
+            if recording.path in seen:
+                raise _RowRefused(ManifestInvalid.code, "The manifest lists it more than once; the first row counts.")
+        except _RowRefused as refused:
+            listing.refusals.append(Refusal(row["path"] or "(no path)", refused.code, str(refused)))
+        else:
+            seen.add(recording.path)
+            listing.recordings.append(recording)
+            listing.explicit_groups &= bool(row.get("group"))
+    return listing
+
+
+class _RowRefused(Exception):
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+def _rows(file: Path) -> Iterator[Row]:
+    columns = _columns(file)
+    if missing := [name for name in REQUIRED if name not in columns]:
+        raise ManifestInvalid(
+            f"{file} has the columns {', '.join(columns) or '(none)'}; {' and '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} needed, with commas between columns."
+        )
+    for cells in _lines(file):
+        if any(cells):
+            yield dict(zip(columns, [*cells, *[""] * len(columns)], strict=False))
+
+
+def _columns(file: Path) -> list[str]:
+    for cells in _lines(file, header=True):
+        return [cell.lower() for cell in cells]
+    return []
+
+
+def _lines(file: Path, *, header: bool = False) -> Iterator[list[str]]:
+    """The header alone, or all lines after it; blank ones before the header are none."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            lines = ([cell.strip() for cell in cells] for cells in csv.reader(text) if any(map(str.strip, cells)))
+            if header:
+                yield from [next(lines, [])]
+            else:
+                next(lines, None)
+                yield from lines
+    except FileNotFoundError as error:
+        raise DatasetNotFound(f"There is no {file}; a folder of recordings or a manifest was expected.") from error
+    except OSError as error:
+        raise ManifestInvalid(f"{file} cannot be read: {error.strerror or error}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ManifestInvalid(f"{file} cannot be read as a table in UTF-8: {error}") from error
+
+
+def _root(file: Path, rows: list[Row]) -> Path:
+    """The manifest's folder, or the folder of recordings beside it where only that has any of the files."""
+    beside = file.parent / RECORDINGS
+    found_here = any((file.parent / row["path"]).is_file() for row in rows)
+    if not found_here and any((beside / row["path"]).is_file() for row in rows):
+        return beside
+    return file.parent
+
+
+def _recording(row: Row, root: Path) -> Listed:
+    label, machine, machine_id = _label(row["label"]), row.get("machine") or None, row.get("machine_id") or None
+    path = _path(row["path"], root)
+    return Listed(
+        path=path,
+        label=label,
+        machine=machine,
+        machine_id=machine_id,
+        snr_db=_snr(row.get("snr_db", "")),
+        fault=(row.get("fault") or None) if label == "abnormal" else None,
+        group=row.get("group") or None,
+        unit=machine_name(machine, machine_id),
+    )
+
+
+def _label(text: str) -> Label:
+    if text.lower() == "normal":
+        return "normal"
+    if text.lower() == "abnormal":
+        return "abnormal"
+    raise _RowRefused(ManifestInvalid.code, f"Its label is {text!r}; normal or abnormal was expected.")
+
+
+def _snr(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise _RowRefused(ManifestInvalid.code, f"Its snr_db is {text!r}; a number of decibels was expected.")
+    return value
+
+
+def _path(text: str, root: Path) -> str:
+    """The path relative to ``root``, once it is sure to stay within it and to be a file."""
+    if not text or "\0" in text:
+        raise _RowRefused(ManifestInvalid.code, "The row names no file.")
+    file = Path(os.path.normpath(root / text.replace("\\", "/")))
+    if not file.is_relative_to(root) or not stays_within(root, file):
+        raise _RowRefused("path_outside", f"It leads out of {root}; paths below the manifest's folder are read.")
+    if not file.is_file():
+        kind = "is not a file" if file.exists() else "does not exist"
+        raise _RowRefused("file_missing", f"The manifest lists it, and it {kind}.")
+    return PurePosixPath(file.relative_to(root)).as_posix()

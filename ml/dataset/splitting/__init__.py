@@ -1,0 +1,1 @@
+"""An index -> recordings for training, validation and test."""

@@ -1,0 +1,1 @@
+"""Engines: ways to measure how far a clip is from normal."""

@@ -1,0 +1,1 @@
+"""Studies that nothing else needs: comparing engines, cross-validation, the original protocol."""

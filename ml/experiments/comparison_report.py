@@ -1,0 +1,120 @@
+"""Detectors side by side as one HTML page: tables, scores about the threshold, and the spectra behind them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.experiments.comparison_results import STATED, Comparison, Spectrum, Tried
+from ml.reports.drawing import ABNORMAL, INK, NORMAL, Picture, as_pixels, jitter, picture, plain
+from ml.reports.page import rendered
+from ml.system.atomic import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TEMPLATE = Path(__file__).parent / "comparison.html.jinja"
+MAX_SPECTRA = 24
+# Scores lie on a logarithmic axis; what is farther out than this is drawn at its end.
+FARTHEST_TIMES = 1000.0
+BINS = np.geomspace(1 / FARTHEST_TIMES, FARTHEST_TIMES, 61)
+COLOUR = {"normal": NORMAL, "abnormal": ABNORMAL}
+TICKS_TIMES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
+TICKS_HZ = (100, 250, 500, 1000, 2000, 4000, 8000, 16000)
+
+
+def write_comparison(target: Path, comparison: Comparison) -> None:
+    """Write a comparison as one HTML file that needs no other.
+
+    Args:
+        target: the file to write; its folder exists. It is replaced whole.
+        comparison: what to report.
+
+    Raises:
+        MissingExtra: matplotlib or jinja2 is not installed.
+        OSError: the file cannot be written.
+    """
+    context = {
+        "comparison": comparison,
+        "stated": STATED,
+        "scores": [_scores(name, number, comparison) for number, name in enumerate(comparison.contenders)],
+        "spectra": [_spectrum(spectrum, number) for number, spectrum in enumerate(comparison.spectra[:MAX_SPECTRA])],
+        "spectra_left_out": max(0, len(comparison.spectra) - MAX_SPECTRA),
+    }
+    write_whole(target, rendered(TEMPLATE, context))
+
+
+def _scores(contender: str, number: int, comparison: Comparison) -> Picture:
+    tried = comparison.tried[contender]
+    times = {label: _times([each for each in tried if each.entry.label == label]) for label in COLOUR}
+    counts = f"{len(times['normal'])} normal and {len(times['abnormal'])} abnormal scores"
+    return picture(
+        f"scores-{number}",
+        f"Scores of {plain(contender, 48)}",
+        f"As multiples of the threshold for {STATED[0]:.0%} false alarms (dashed), each detector's own: what is right "
+        f"of it raises an alarm. The less the two overlap the better; n = {counts}.",
+        lambda figure: _draw_scores(figure, times),
+    )
+
+
+def _times(tried: list[Tried]) -> NDArray[np.float64]:
+    """Distances as multiples of the threshold's: scores and thresholds are ``d / (1 + d)``."""
+    scores, thresholds = (
+        np.clip(values, 1e-9, 1 - 1e-9)
+        for values in (np.array([each.score for each in tried]), np.array([each.thresholds[0] for each in tried]))
+    )
+    odds = scores / (1 - scores) * (1 - thresholds) / thresholds
+    return np.asarray(np.clip(odds, 1 / FARTHEST_TIMES, FARTHEST_TIMES))
+
+
+def _draw_scores(figure: "Figure", times: dict[str, NDArray[np.float64]]) -> None:
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    for row, (label, values) in enumerate(times.items()):
+        if len(values):
+            share, colour = np.full(len(values), 100 / len(values)), COLOUR[label]
+            above.hist(
+                values, BINS, weights=share, histtype="stepfilled", facecolor=f"{colour}55", edgecolor=colour,
+                label=label,
+            )  # fmt: skip  # one line for each thing drawn
+            height = row + jitter(len(values), 0.3)
+            pixels = as_pixels(len(values))
+            below.scatter(values, height, s=8, color=colour, alpha=0.7, linewidths=0, rasterized=pixels)
+    for axes in (above, below):
+        axes.axvline(1, color=INK, linewidth=1, linestyle="--")
+    every = np.concatenate([*times.values(), [1.0]])
+    above.set_ylabel("share (%)")
+    above.legend()
+    below.set(xlabel="times the threshold", xscale="log", ylim=(1.6, -0.6))
+    below.set_xlim(every.min() / 1.3, every.max() * 1.3)
+    shown = [times for times in TICKS_TIMES if every.min() / 1.3 <= times <= every.max() * 1.3]
+    below.set_xticks(shown, [f"{times:g}" for times in shown])
+    below.minorticks_off()
+    below.set_yticks([0, 1], list(COLOUR))
+
+
+def _spectrum(spectrum: Spectrum, number: int) -> Picture:
+    counts = " and ".join(f"{n} {label}" for label, n in spectrum.n.items())
+    return picture(
+        f"spectrum-{number}",
+        f"Mean spectrum of {plain(spectrum.name, 48)}",
+        "Without the level; bands of one standard deviation from recording to recording. Where the two lie apart is "
+        f"what can be heard of the faults; n = {counts} recordings.",
+        lambda figure: _draw_spectrum(figure, spectrum),
+        height_in=2.8,
+    )
+
+
+def _draw_spectrum(figure: "Figure", spectrum: Spectrum) -> None:
+    axes = figure.add_subplot()
+    for label, mean in spectrum.mean_db.items():
+        deviation, colour = spectrum.deviation_db[label], COLOUR[label]
+        axes.fill_between(
+            spectrum.centres_hz, mean - deviation, mean + deviation, color=colour, alpha=0.25, linewidth=0
+        )
+        axes.plot(spectrum.centres_hz, mean, color=colour, linewidth=1.3, label=label)
+    shown = [hz for hz in TICKS_HZ if spectrum.centres_hz[0] <= hz <= spectrum.centres_hz[-1]]
+    axes.set(xlabel="kHz", ylabel="dB", xscale="log")
+    axes.set_xticks(shown, [f"{hz / 1000:g}" for hz in shown])
+    axes.minorticks_off()
+    axes.legend()

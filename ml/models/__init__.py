@@ -1,0 +1,1 @@
+"""Model versions: on disk, as they are served, and what they answer."""

@@ -1,0 +1,344 @@
+"""Versions of models, and the aliases that say which of them serves.
+
+::
+
+    <home>/models/<version>/                 a bundle, never changed once it is there
+    <home>/models/labels/<version>.json      what its classes were renamed to, every revision of it
+    <home>/models/thresholds/<version>.json  where its threshold was moved to, every revision of it
+    <home>/models/aliases.json               champion, challenger, previous, and how they came about
+    <home>/models/.incoming-*/               a bundle on its way in; one left behind is swept up a day later
+
+Writers hold a lock between processes; readers need none, because every file is replaced whole.
+"""
+
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from ml.errors import (
+    AliasNotSet,
+    AliasReserved,
+    BundleDamaged,
+    BundleForeign,
+    ChampionChanged,
+    ModelError,
+    ModelNotFound,
+)
+from ml.models import bundle
+from ml.models.bundle import Bundle
+from ml.models.predictor import Predictor
+from ml.models.revisions import LabelRevision, Revisions, ThresholdRevision, unpacked
+from ml.models.thresholds import Wanted, decide
+from ml.system.atomic import locked, sync_folder, to_json, write_whole
+from ml.system.clock import now
+
+Alias = Literal["champion", "challenger", "previous"]
+ALIASES: tuple[Alias, ...] = get_args(Alias)
+HINTS = {
+    "champion": " Import one with  signalml models import FILE --promote",
+    "previous": " There is nothing to roll back to: no champion has been replaced yet.",
+}
+# What is promoted replaces whichever version the alias points to; no version has such a name.
+WHICHEVER = "*"
+HISTORY_KEPT = 200
+INCOMING = ".incoming-"
+INCOMING_KEPT_S = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class AliasChange:
+    """One entry of the aliases' history; the oldest are forgotten after :data:`HISTORY_KEPT`."""
+
+    at: str
+    alias: str
+    version: str
+    before: str | None
+
+
+class Registry:
+    """The models of one home.
+
+    Args:
+        home: the folder that holds ``models/``; made when it is first written to.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "models"
+        self._aliases_file = self.folder / "aliases.json"
+        self._revisions = Revisions(self.folder)
+
+    # Reading
+
+    def versions(self) -> list[str]:
+        """All versions, the newest first."""
+        if not self.folder.is_dir():
+            return []
+        found = [
+            path for path in self.folder.iterdir() if path.is_dir() and bundle.VERSION_PATTERN.fullmatch(path.name)
+        ]
+        return [
+            path.name for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+        ]
+
+    def aliases(self) -> dict[Alias, str]:
+        """The aliases that are set, and their versions."""
+        pointed: dict[str, str] = self._aliases()["aliases"]
+        return {alias: pointed[alias] for alias in ALIASES if alias in pointed}
+
+    def history(self) -> list[AliasChange]:
+        """How the aliases came about, the oldest first."""
+        return [AliasChange(**entry) for entry in self._aliases()["history"]]
+
+    def resolve(self, reference: str) -> str:
+        """The version that a version, an alias, or a model's name means: of a name, the newest.
+
+        Raises:
+            AliasNotSet, ModelNotFound
+        """
+        if reference in ALIASES:
+            version = self.aliases().get(reference)
+            if version is None:
+                raise AliasNotSet(f"No model is {reference} in {self.folder}.{HINTS.get(reference, '')}")
+            return version
+        if bundle.VERSION_PATTERN.fullmatch(reference) and (self.folder / reference).is_dir():
+            return reference
+        versions = self.versions()
+        for version in versions:
+            if version.rpartition("-")[0] == reference:
+                return version
+        there = ", ".join(versions[:5]) or "none"
+        raise ModelNotFound(f"There is no model {reference!r}; the newest are: {there}.")
+
+    def path(self, reference: str) -> Path:
+        """The folder of a version, an alias or a name."""
+        return self.folder / self.resolve(reference)
+
+    def read(self, reference: str) -> Bundle:
+        """Verify and read a version.
+
+        Raises:
+            AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged
+        """
+        folder = self.path(reference)
+        if not folder.is_dir():
+            raise ModelNotFound(f"The model {folder.name} was there and is gone.")
+        found = Bundle.read(folder)
+        if found.version != folder.name:
+            raise BundleDamaged(f"The folder {folder.name} holds the bundle {found.version}.")
+        return found
+
+    def predictor(self, reference: str) -> Predictor:
+        """Load a version with its current labels and threshold; it has answered its golden clip.
+
+        Raises:
+            AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged, GoldenClipFailed
+        """
+        found = self.read(reference)
+        names, line = self._revisions.labels(found)[-1], self._revisions.thresholds(found)[-1]
+        return Predictor.load(found, names.labels, names.revision, line.decision, line.revision)
+
+    def labels(self, reference: str, found: Bundle | None = None) -> list[LabelRevision]:
+        """Every revision of a version's labels, the current one last."""
+        return self._revisions.labels(found or self.read(reference))
+
+    def thresholds(self, reference: str, found: Bundle | None = None) -> list[ThresholdRevision]:
+        """Every revision of a version's threshold, the current one last."""
+        return self._revisions.thresholds(found or self.read(reference))
+
+    def state(self) -> tuple[object, ...]:
+        """Changes whenever the champion, its labels or its threshold may have changed; cheap enough to poll."""
+        champion = self.aliases().get("champion")
+        return (champion, self._stamp(self._aliases_file), champion and self.stamp(champion))
+
+    def stamp(self, version: str) -> tuple[object, ...]:
+        """Changes whenever the labels or the threshold of a version may have changed."""
+        return tuple(map(self._stamp, self._revisions.files(version)))
+
+    # Writing
+
+    @contextmanager
+    def incoming(self) -> Iterator[Path]:
+        """An empty folder to write a bundle into, which vanishes unless :meth:`add` has taken it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+        folder = self.folder / f"{INCOMING}{uuid.uuid4().hex}"
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def add(self, folder: Path) -> str:
+        """Take a bundle from an :meth:`incoming` folder, once it has proved itself; a whole one already there stays.
+
+        Returns:
+            The version.
+
+        Raises:
+            BundleForeign, BundleDamaged, GoldenClipFailed
+        """
+        found = Predictor.load(Bundle.read(folder)).bundle
+        with self._writing():
+            target = self.folder / found.version
+            if not _whole(target):
+                shutil.rmtree(target, ignore_errors=True)
+                folder.rename(target)
+                sync_folder(self.folder)
+        return found.version
+
+    def add_archive(self, archive: Path) -> str:
+        """Add a bundle that :meth:`export` has packed.
+
+        Raises:
+            BundleForeign, BundleDamaged, GoldenClipFailed
+        """
+        with self.incoming() as folder:
+            bundle.unpack(archive, folder)
+            packed = folder / bundle.RENAMED
+            taken = unpacked(packed)
+            packed.unlink(missing_ok=True)
+            version = self.add(folder)
+        with self._writing():
+            self._revisions.adopt(version, taken)
+        return version
+
+    def export(self, reference: str, target: Path) -> None:
+        """Pack a version into one archive, with all revisions of its labels and its threshold."""
+        version = self.resolve(reference)
+        bundle.pack(self.folder / version, target, self._revisions.packed(version))
+
+    def promote(
+        self,
+        reference: str,
+        alias: Alias = "champion",
+        *,
+        replacing: str | None = WHICHEVER,
+        still_wanted: Callable[[], None] = lambda: None,
+    ) -> str:
+        """Point ``alias`` to a version that loads and answers its golden clip; the champion before becomes previous.
+
+        Args:
+            reference: the version, or an alias of it. Where it has ``alias`` already, nothing is done.
+            alias: what it shall be.
+            replacing: the version that must have ``alias`` until now; None where none may.
+            still_wanted: called under the lock, right before the alias is written; what it raises stops that.
+
+        Returns:
+            The version.
+
+        Raises:
+            AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged, GoldenClipFailed, AliasReserved
+            ChampionChanged: the alias points to another version than ``replacing``.
+        """
+        if alias == "previous":
+            raise AliasReserved("The alias previous is kept by the registry: promote another champion, or roll back.")
+        with self._writing():
+            version = self.resolve(reference)
+            self.predictor(version)
+            state = self._aliases()
+            pointed: dict[str, str] = state["aliases"]
+            before = pointed.get(alias)
+            if before == version:
+                return version
+            if replacing not in (WHICHEVER, before):
+                raise ChampionChanged(
+                    f"{before or 'No model'} is {alias} by now; {version} was to replace {replacing or 'none'}."
+                )
+            still_wanted()
+            if alias == "champion":
+                if before is not None:
+                    pointed["previous"] = before
+                if pointed.get("challenger") == version:
+                    del pointed["challenger"]
+            pointed[alias] = version
+            change = AliasChange(now(), alias, version, before)
+            state["history"] = [*state["history"], asdict(change)][-HISTORY_KEPT:]
+            write_whole(self._aliases_file, to_json(state))
+        return version
+
+    def rollback(self) -> str:
+        """Make the previous champion the champion again; the two change places.
+
+        Raises:
+            AliasNotSet: there is no previous champion.
+        """
+        return self.promote("previous")
+
+    def rename_classes(self, reference: str, names: Sequence[tuple[str, str]]) -> LabelRevision:
+        """Give a version's classes new names and messages, as a new revision; the old ones are kept.
+
+        Args:
+            reference: version or alias.
+            names: a name and a message for each class, in the order of the classes.
+
+        Raises:
+            InvalidLabels, AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged
+        """
+        with self._writing():
+            return self._revisions.rename(self.read(reference), names)
+
+    def set_threshold(self, reference: str, wanted: Wanted) -> ThresholdRevision:
+        """Move a version's threshold, as a new revision; the old ones are kept, and nothing is trained anew.
+
+        Args:
+            reference: version, alias or name.
+            wanted: where to.
+
+        Raises:
+            InvalidParameter, ModelNotCalibrated, AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged
+        """
+        with self._writing():
+            found = self.read(reference)
+            return self._revisions.move(found, decide(found.content, wanted), wanted.sensitivity)
+
+    # Files
+
+    def _aliases(self) -> dict[str, Any]:
+        try:
+            state = json.loads(self._aliases_file.read_bytes())
+            pointed = state["aliases"].values()
+            if not all(isinstance(v, str) and bundle.VERSION_PATTERN.fullmatch(v) for v in pointed):
+                raise TypeError("an alias that points to no version")
+            if not isinstance(state["history"], list):
+                raise TypeError("a history that is no list")
+        except FileNotFoundError:
+            return {"aliases": {}, "history": []}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BundleForeign(
+                f"{self._aliases_file.name} is damaged ({error}): remove it and promote again."
+            ) from error
+        return dict(state)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder / ".lock"):
+            yield
+
+    def _sweep(self) -> None:
+        for left in self.folder.glob(f"{INCOMING}*"):
+            with suppress(FileNotFoundError):  # another process may sweep too
+                if time.time() - left.stat().st_mtime > INCOMING_KEPT_S:
+                    shutil.rmtree(left, ignore_errors=True)
+
+    @staticmethod
+    def _stamp(path: Path) -> tuple[int, int] | None:
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return None
+        return (found.st_ino, found.st_mtime_ns)
+
+
+def _whole(folder: Path) -> bool:
+    try:
+        bundle.verify(folder)
+    except ModelError:
+        return False
+    return True

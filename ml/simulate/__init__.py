@@ -1,6 +1,0 @@
-"""Fans that never existed, with three faults, in the MIMII layout: shafts, blades, bearings, flow and rooms."""
-
-from ml.simulate.plan import FAULTS, Plan
-from ml.simulate.tree import simulate
-
-__all__ = ["FAULTS", "Plan", "simulate"]

@@ -1,0 +1,1 @@
+"""The operating system below the library: files, processes, progress, logs."""
