@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from api.schemas import AnsweringModel, Problem, Share, Wire
-from ml.audio import Quality
-from ml.detectors import Departure, Nearest, Reasons, Unusable
-from ml.detectors.quality_checks import Why
+from ml.audio.recording import Quality
+from ml.detectors.quality_checks import Unusable, Why
+from ml.detectors.reference import Departure, Nearest, Reasons
 from ml.models.labels import ClassLabel
 from ml.models.predictor import Band, Verdict, VerdictWord, Window
 

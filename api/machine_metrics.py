@@ -7,7 +7,7 @@ from typing import get_args
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from ml.machines import State
+from ml.machines.alarms import State
 
 
 class MachineMetrics(Collector):

@@ -14,7 +14,8 @@ from queue import Empty, Full, Queue
 from api.observing import Metrics
 from api.settings import Settings
 from ml.errors import SignalMLError
-from ml.machines import Ledger, Names, Observation
+from ml.machines.ledger import Ledger
+from ml.machines.observation import Names, Observation
 from ml.models.predictor import Verdict
 
 logger = logging.getLogger("signalml.machines")

@@ -6,20 +6,10 @@ from pydantic import Field
 
 from api.schemas import Share, Time, Version, Wire
 from ml.dataset.recording_labels import MAX_TEXT, TEXT_PATTERN
-from ml.machines import (
-    MACHINE_ID_PATTERN,
-    MAX_MACHINE_ID,
-    Acknowledgement,
-    Alarm,
-    Drift,
-    Health,
-    Observation,
-    Rule,
-    Summary,
-    VersionRecord,
-)
-from ml.machines.alarms import State
-from ml.machines.drift import DriftState
+from ml.machines.alarms import Acknowledgement, Alarm, Rule, State
+from ml.machines.drift import Drift, DriftState
+from ml.machines.health import Health, Summary, VersionRecord
+from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Observation
 from ml.models.predictor import VerdictWord
 
 MAX_NOTE = 500

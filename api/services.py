@@ -14,7 +14,7 @@ from api.observing import Metrics
 from api.queue_watch import QueueWatch
 from api.serving import InferenceExecutor, LiveModel
 from api.settings import Settings
-from ml.audio import AudioLimits
+from ml.audio.limits import AudioLimits
 from ml.dataset.collection.store import Collection
 from ml.models.registry import Registry
 

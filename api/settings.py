@@ -11,7 +11,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml.errors import InvalidParameter
-from ml.machines import MACHINES_KEPT, Rule
+from ml.machines.alarms import Rule
+from ml.machines.ledger import MACHINES_KEPT
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # prometheus_client looks at it when it is imported; then each process counts into files there, and answers for all.

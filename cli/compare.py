@@ -11,14 +11,14 @@ from rich.table import Table
 from api.settings import Settings
 from cli.output import print_table, say, say_note
 from cli.progress import shown_progress
-from ml.dataset import index
+from ml.dataset.indexing.build import index
 from ml.dataset.paths import index_cache
 from ml.detectors.engines.registry import ENGINES
 from ml.errors import InvalidParameter
-from ml.evaluation import Estimate
+from ml.evaluation.results import Estimate
 from ml.system.atomic import to_json, write_whole
 from ml.system.native import notes_held_back
-from ml.training import require_packages
+from ml.training.run import require_packages
 
 if TYPE_CHECKING:
     from ml.experiments.comparison_results import Comparison, Refusal, Rejection, Row

@@ -26,7 +26,7 @@ def mimii(
     keep_archives: Annotated[bool, typer.Option("--keep-archives", help="Keep the zip files.")] = False,
 ) -> None:
     """MIMII (Hitachi, 2019; CC BY-SA 4.0), roughly 8 to 11 GB for a machine and a ratio. What was cut off goes on."""
-    from ml.dataset.download import download_mimii
+    from ml.dataset.download.mimii import download_mimii
 
     with shown_progress() as report:
         new = download_mimii(

@@ -17,13 +17,15 @@ from api.settings import Settings
 from cli.output import print_table, say, say_note
 from cli.progress import shown_progress
 from ml.classifier.recipe import Recipe
-from ml.dataset import Dataset, Entry, index, split
+from ml.dataset.entries import Dataset, Entry
+from ml.dataset.indexing.build import index
 from ml.dataset.paths import features_folder, index_cache
+from ml.dataset.splitting.methods import split
 from ml.errors import DatasetEmpty
-from ml.evaluation import Estimate, Evaluation, Slice
-from ml.evaluation import evaluate as weigh
+from ml.evaluation.evaluating import evaluate as weigh
+from ml.evaluation.results import Estimate, Evaluation, Slice
 from ml.experiments.original_protocol import Outcome
-from ml.features import FeatureSpec
+from ml.features.spec import FeatureSpec
 from ml.features.store import FeatureStore
 from ml.models.judging import judge
 from ml.models.predictor import Predictor

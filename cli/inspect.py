@@ -30,9 +30,9 @@ def inspect(
     processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
 ) -> None:
     """Show what a dataset holds: counts, sound characteristics, levels, refusals, copies, and how it would be split."""
-    from ml.dataset import index, summary
+    from ml.dataset.indexing.build import index
     from ml.dataset.paths import index_cache
-    from ml.dataset.summary import metadata
+    from ml.dataset.summary import metadata, summary
 
     if as_csv and as_json:
         raise typer.BadParameter("--csv and --json were given; one of them was expected")

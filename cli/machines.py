@@ -12,7 +12,10 @@ from rich.table import Table
 from api.settings import Settings
 from cli.output import print_table, say
 from ml.errors import MachineNotFound, ModelError
-from ml.machines import Acknowledgement, Alarm, Drift, Health, Ledger, Summary
+from ml.machines.alarms import Acknowledgement, Alarm
+from ml.machines.drift import Drift
+from ml.machines.health import Health, Summary
+from ml.machines.ledger import Ledger
 from ml.models.bundle import Bundle
 from ml.models.registry import Registry
 from ml.system.clock import now

@@ -19,7 +19,7 @@ from cli.progress import shown_progress
 from cli.thresholds import said_of_naming
 from ml.dataset.entries import Refusal, machine_name
 from ml.errors import InvalidParameter
-from ml.machines import MAX_MACHINE_ID, is_machine_id
+from ml.machines.observation import MAX_MACHINE_ID, is_machine_id
 from ml.models.labels import UNKNOWN_FAULT
 from ml.models.predictor import NOT_JUDGED, Predictor
 from ml.models.registry import Registry

@@ -29,8 +29,8 @@ def simulate(
     processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
 ) -> None:
     """Record fans that never existed: healthy, out of balance, clogged or on a bad supply, in MIMII's layout."""
-    from ml.dataset.simulate import Plan
-    from ml.dataset.simulate import simulate as record
+    from ml.dataset.simulate.plan import Plan
+    from ml.dataset.simulate.tree import simulate as record
 
     try:
         plan = Plan(

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import typer
-from ml.detectors.thresholds import SENSITIVITIES, Operating, Sensitivity, percent
 from rich.table import Column, Table
 
 from api.settings import Settings
 from cli.models import Reference
 from cli.output import print_table, say, say_note
-from ml.evaluation import Estimate
+from ml.detectors.thresholds import SENSITIVITIES, Operating, Sensitivity, percent
+from ml.evaluation.results import Estimate
 from ml.models.bundle import Content
 from ml.models.registry import Registry
 from ml.models.revisions import ThresholdRevision

@@ -17,21 +17,22 @@ from cli.evaluate import print_tables
 from cli.operating import print_operating_points
 from cli.output import printable, say
 from cli.progress import shown_progress
-from ml.dataset import Dataset, Entry, index
-from ml.dataset.entries import Refusal
+from ml.dataset.entries import Dataset, Entry, Refusal
+from ml.dataset.indexing.build import index
 from ml.dataset.paths import index_cache
 from ml.dataset.splitting.methods import Method
-from ml.detectors import DEFAULT, ENGINES
+from ml.detectors.engines.registry import DEFAULT, ENGINES
 from ml.detectors.thresholds import percent
 from ml.errors import ChampionChanged, InvalidParameter
 from ml.features.feature_specs import Kind
 from ml.models.registry import Registry
 from ml.system.native import notes_held_back
-from ml.training import Trained, require_packages, run
 from ml.training.options import LabelsFrom, Options
 from ml.training.promoting import Promotion, compare_with_champion
 from ml.training.promoting import promote as promote_by
 from ml.training.records import REPORT
+from ml.training.run import require_packages, run
+from ml.training.trained import Trained
 
 LONGEST_NAME = 48  # of a model, as ml.models.bundle.NAME_PATTERN has it
 INTERRUPTED = 130  # as a shell has it: 128 and the signal
@@ -162,7 +163,8 @@ def demo() -> None:
 @contextmanager
 def made_up_fans(home: Path) -> Iterator[Path]:
     """A small simulated dataset, which vanishes once something was learned from it."""
-    from ml.dataset.simulate import Plan, simulate
+    from ml.dataset.simulate.plan import Plan
+    from ml.dataset.simulate.tree import simulate
 
     home.mkdir(parents=True, exist_ok=True)
     for left_behind in home.glob(f"{DEMO_FOLDER}*"):

@@ -7,12 +7,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ml.dataset import Dataset, Entry, split
 from ml.dataset.catalog import dataset_of, version_of
+from ml.dataset.entries import Dataset, Entry
 from ml.dataset.paths import features_folder
+from ml.dataset.splitting.methods import split
 from ml.errors import DatasetError
-from ml.features import FeatureSpec
 from ml.features.feature_specs import spec_for
+from ml.features.spec import FeatureSpec
 from ml.features.store import Features, FeatureStore
 from worker.fanning import do_part, gather, in_parts
 from worker.jobs import ExtractionParameters, ExtractionRow

@@ -3,13 +3,14 @@
 import os
 from pathlib import Path
 
-from ml.dataset import dataset_folder
 from ml.dataset.catalog import dataset_of, version_of
-from ml.detectors import DEFAULT
+from ml.dataset.paths import dataset_folder
+from ml.detectors.engines.registry import DEFAULT
 from ml.system.native import notes_held_back, yield_cores
-from ml.training import Options, run
 from ml.training.classes import not_learned
+from ml.training.options import Options
 from ml.training.promoting import compare_with_champion, promote
+from ml.training.run import run
 from worker.jobs import RetrainingParameters
 from worker.lease import Lease
 

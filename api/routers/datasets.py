@@ -31,7 +31,7 @@ from api.security import KeyFirst
 from api.services import Services
 from api.uploads import PART, Upload
 from ml import errors
-from ml.audio import survey
+from ml.audio.survey import survey
 from ml.dataset.catalog import names
 from ml.dataset.collection.state import Recording, is_collection
 from ml.dataset.collection.store import Added, Collection

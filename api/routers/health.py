@@ -16,7 +16,8 @@ from api.machine_metrics import MachineMetrics
 from api.schemas import AnsweringModel, Live, Ready
 from api.settings import Settings
 from ml.errors import MachinesUnavailable
-from ml.machines import Ledger, State
+from ml.machines.alarms import State
+from ml.machines.ledger import Ledger
 from worker.jobs import QueueUnavailable
 
 if TYPE_CHECKING:

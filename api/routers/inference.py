@@ -22,7 +22,7 @@ from api.problems import documented, problem_of
 from api.services import Services
 from api.uploads import FLAC_TYPES, PART, WAV_TYPES, Form, Upload
 from ml.errors import SignalMLError
-from ml.machines import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Names, is_machine_id
+from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Names, is_machine_id
 from ml.models.predictor import Band, Predictor, Verdict
 
 router = APIRouter(tags=["inference"], dependencies=[CanRead])

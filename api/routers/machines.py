@@ -13,7 +13,9 @@ from api.security import KeyFirst, KeyName
 from api.services import Services
 from api.settings import Settings
 from ml import errors
-from ml.machines import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Acknowledgement, Ledger
+from ml.machines.alarms import Acknowledgement
+from ml.machines.ledger import Ledger
+from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID
 from ml.machines.retention import OBSERVATIONS_KEPT
 from ml.system.clock import now
 

@@ -17,8 +17,10 @@ from rich.console import Console
 
 from cli.compare import print_comparison
 from cli.progress import shown_progress
-from ml.dataset import Dataset, index
-from ml.dataset.simulate import FAULTS, Plan, simulate
+from ml.dataset.entries import Dataset
+from ml.dataset.indexing.build import index
+from ml.dataset.simulate.plan import FAULTS, Plan
+from ml.dataset.simulate.tree import simulate
 from ml.detectors.engines.registry import ENGINES
 from ml.experiments.comparison_results import Comparison, rows
 from ml.experiments.detector_comparison import compare

@@ -20,10 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.inference import servers
-from ml.dataset.simulate import Plan, simulate
+from ml.dataset.simulate.plan import Plan
+from ml.dataset.simulate.tree import simulate
 from ml.models.registry import Registry
-from ml.training import Options, run
-from ml.training.options import Learn
+from ml.training.options import Learn, Options
+from ml.training.run import run
 
 RESULTS = Path(__file__).parents[1] / "results" / "answer.json"
 PROMISED = 1.6

@@ -18,11 +18,12 @@ from rich.table import Table
 
 from benchmarks.detectors.__main__ import SEED
 from cli.progress import shown_progress
-from ml.dataset import NORMAL, Dataset, Entry, index
+from ml.dataset.entries import NORMAL, Dataset, Entry
+from ml.dataset.indexing.build import index
 from ml.dataset.indexing.listing import natural
 from ml.detectors.thresholds import at_rate
-from ml.evaluation import Judged
 from ml.evaluation.intervals import wilson
+from ml.evaluation.judged import Judged
 from ml.features.feature_specs import spec_for
 from ml.models.bundle import Bundle, Content, GoldenClip
 from ml.models.golden import golden_clip
@@ -32,9 +33,8 @@ from ml.models.predictor import Predictor
 from ml.models.thresholds import decision_at
 from ml.system.atomic import write_whole
 from ml.system.progress import Report
-from ml.training import Options
 from ml.training.detecting import Detecting
-from ml.training.options import GAIN_DB
+from ml.training.options import GAIN_DB, Options
 
 RESULTS = Path(__file__).parents[1] / "results" / "rates.json"
 SETS: tuple[tuple[str, float | None], ...] = (("pc_fan", None), ("mimii", 0.0), ("mimii", -6.0))

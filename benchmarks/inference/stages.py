@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from benchmarks.inference.samples import Sample, read_samples
 from ml.audio.resampling import FILTERS
 from ml.classifier.litert import Network
-from ml.features import FeatureExtractor, FeatureSpec
-from ml.features.extractor import FRAMES_PER_BLOCK
+from ml.features.extractor import FRAMES_PER_BLOCK, FeatureExtractor
+from ml.features.spec import FeatureSpec
 from ml.models.registry import Registry
 
 SGEMM_SIZES = (256, 512, 1024)

@@ -14,8 +14,9 @@ from statistics import median
 from typing import Any
 
 from benchmarks.jobs.homes import DATASET, with_clips
-from ml.dataset import index, split
+from ml.dataset.indexing.build import index
 from ml.dataset.paths import dataset_folder, features_folder, index_cache
+from ml.dataset.splitting.methods import split
 from ml.features.feature_specs import spec_for
 from ml.features.store import FeatureStore
 from tests.integration.jobs import Jobs, jobs_of

@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.inference import load, samples, servers
-from ml.dataset.simulate import Plan, simulate
+from ml.dataset.simulate.plan import Plan
+from ml.dataset.simulate.tree import simulate
 
 RESULTS = Path(__file__).parent.parent / "results" / "yielding.json"
 PROMISED = 2.5

@@ -18,7 +18,8 @@ from rich.table import Table
 
 from ml.classifier import fitting
 from ml.classifier.recipe import NetworkSpec, Recipe
-from ml.dataset import ABNORMAL, NORMAL, Dataset, Entry, index
+from ml.dataset.entries import ABNORMAL, NORMAL, Dataset, Entry
+from ml.dataset.indexing.build import index
 from ml.features.augmentation import Augmentation
 from ml.features.feature_specs import spec_for
 from ml.features.store import Features, FeatureStore

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from ml.dataset import Dataset, index
+from ml.dataset.entries import Dataset
+from ml.dataset.indexing.build import index
 
 
 def write(folder: Path, count: int, *, seconds: float = 10.0, channels: int = 8, rate_hz: int = 16_000) -> Dataset:

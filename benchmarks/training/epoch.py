@@ -20,8 +20,9 @@ import numpy as np
 
 from benchmarks.training import clips
 from ml.classifier.recipe import Recipe
-from ml.dataset import Dataset, index
-from ml.features import FeatureSpec
+from ml.dataset.entries import Dataset
+from ml.dataset.indexing.build import index
+from ml.features.spec import FeatureSpec
 from ml.features.store import FeatureStore
 from ml.training.clips import clips_of
 

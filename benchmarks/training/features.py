@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.dataset import Dataset, index
-from ml.features import FeatureSpec
+from ml.dataset.entries import Dataset
+from ml.dataset.indexing.build import index
 from ml.features.augmentation import Augmentation
+from ml.features.spec import FeatureSpec
 from ml.features.store import FeatureStore
 
 RATE_HZ = 22_050

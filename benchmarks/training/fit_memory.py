@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.training import clips
 from benchmarks.training.store_memory import Watched
 from ml.classifier.recipe import Recipe
-from ml.features import FeatureSpec
+from ml.features.spec import FeatureSpec
 from ml.features.store import FeatureStore
 from ml.training.clips import clips_of
 

@@ -14,8 +14,8 @@ import numpy as np
 import psutil
 
 from benchmarks.training import clips
-from ml.dataset import Dataset
-from ml.features import FeatureSpec
+from ml.dataset.entries import Dataset
+from ml.features.spec import FeatureSpec
 from ml.features.store import Features, FeatureStore
 
 INTERVAL_S = 0.05

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ml.audio import Survey
+from ml.audio.survey import Survey
 from ml.dataset.collection.state import is_collection
 from ml.dataset.collection.store import Collection
 from ml.dataset.entries import Dataset, Entry, Label, Refusal

@@ -21,7 +21,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.audio import Quality
+from ml.audio.recording import Quality
 from ml.detectors.engines.engine import Engine, State
 from ml.detectors.engines.registry import by_name
 from ml.detectors.out_of_domain import Guard
@@ -29,7 +29,8 @@ from ml.detectors.quality_checks import Unusable, foreign, unusable
 from ml.detectors.reference import Reasons, Reference
 from ml.detectors.spectra import Heard, hear
 from ml.errors import BundleDamaged, InvalidParameter, SpecError
-from ml.features import FeatureExtractor, FeatureSpec
+from ml.features.extractor import FeatureExtractor
+from ml.features.spec import FeatureSpec
 from ml.system.zip_members import UNREADABLE_ZIP
 
 

@@ -11,7 +11,7 @@ from ml.detectors.folds import Folds, by_session, by_time
 from ml.detectors.out_of_domain import OF_HEALTHY, Guard
 from ml.detectors.reference import Healthy, Reference
 from ml.errors import TooFewRecordings
-from ml.features import FeatureSpec
+from ml.features.spec import FeatureSpec
 
 Measures = NDArray[np.float64]
 """Distances of a recording: ``(windows, engines, machines)``."""

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ml.audio import decode
+from ml.audio.decode import decode
 from ml.detectors.spectra import Heard, hear
 from ml.errors import AudioError
-from ml.features import FeatureExtractor, FeatureSpec
+from ml.features.extractor import FeatureExtractor
+from ml.features.spec import FeatureSpec
 from ml.system.parallel import ordered_map
 from ml.system.progress import Report, silent
 

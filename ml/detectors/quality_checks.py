@@ -6,11 +6,11 @@ from typing import Literal
 
 import numpy as np
 
-from ml.audio import Quality
+from ml.audio.recording import Quality
 from ml.detectors.out_of_domain import BEYOND
 from ml.detectors.reference import LINEAR_BANDS, Reference, linear_levels, usual_least
 from ml.detectors.spectra import Heard
-from ml.features import FeatureSpec
+from ml.features.spec import FeatureSpec
 
 Why = Literal["silence", "too_quiet", "clipped", "band_limited", "too_short", "foreign"]
 # So far below the quietest usual recording there is a machine that stands still or a microphone that is off.

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ml.detectors.engines.covariance import STEADY_DB
 from ml.detectors.spectra import Heard
 from ml.errors import BundleDamaged
-from ml.features import FeatureSpec
 from ml.features.mel import mel_edges
+from ml.features.spec import FeatureSpec
 
 REASONS = 8  # bands of frequencies that are told apart, of equal width in mel
 MOST_KEPT = 2000  # recordings, evenly taken

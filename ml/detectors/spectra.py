@@ -10,8 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.features import FeatureExtractor
-from ml.features.extractor import POWER_FLOOR
+from ml.features.extractor import POWER_FLOOR, FeatureExtractor
 
 Floats = NDArray[np.float32]
 # Two bins of the spectrum make a band of the fine spectrum: 31 Hz at 16 kHz. Finer was no better (decision 14).

@@ -12,9 +12,3 @@
 
 Nothing here needs scikit-learn: a serving installation can evaluate too.
 """
-
-from ml.evaluation.evaluating import evaluate
-from ml.evaluation.judged import Judged
-from ml.evaluation.results import Estimate, Evaluation, Slice
-
-__all__ = ["Estimate", "Evaluation", "Judged", "Slice", "evaluate"]

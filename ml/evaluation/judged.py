@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ml.dataset import Entry
+from ml.dataset.entries import Entry
 
 
 @dataclass(frozen=True, slots=True)

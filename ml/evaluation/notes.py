@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from ml.dataset import ABNORMAL, NORMAL
+from ml.dataset.entries import ABNORMAL, NORMAL
 from ml.evaluation.intervals import DRAWS, FEW_GROUPS, FEWEST_GROUPS
 from ml.evaluation.judged import Judged
 from ml.evaluation.results import Estimate, Slice

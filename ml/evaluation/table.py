@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.dataset import ABNORMAL
+from ml.dataset.entries import ABNORMAL
 from ml.evaluation.intervals import Plan
 from ml.evaluation.judged import Judged
 from ml.evaluation.metrics import Floats

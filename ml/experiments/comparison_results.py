@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.dataset.entries import ABNORMAL, NORMAL, Entry, Label
-from ml.evaluation import Estimate, metrics
+from ml.evaluation import metrics
 from ml.evaluation.intervals import FEWEST_GROUPS, Plan, estimates, wilson_difference
 from ml.evaluation.metrics import Floats, Ranking
-from ml.evaluation.results import UNDEFINED
+from ml.evaluation.results import UNDEFINED, Estimate
 from ml.evaluation.table import ABNORMAL_STRATUM, NORMAL_STRATUM
 
 # False-alarm rates that thresholds are stated for.

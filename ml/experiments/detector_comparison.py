@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ml.dataset import ABNORMAL, NORMAL, Dataset, Entry
+from ml.dataset.entries import ABNORMAL, NORMAL, Dataset, Entry
 from ml.dataset.splitting.duplicates import without_copies
 from ml.detectors.detector import Detector, Novelty
 from ml.detectors.engines.baseline import Baseline, as_published
@@ -42,8 +42,9 @@ from ml.experiments.comparison_results import (
     shares,
 )
 from ml.experiments.cross_validation import Bench, Fold, benches
-from ml.features import FeatureExtractor, FeatureSpec
+from ml.features.extractor import FeatureExtractor
 from ml.features.feature_specs import detector_spec, spec_for
+from ml.features.spec import FeatureSpec
 from ml.models.judging import gain_of
 from ml.models.scoring import recordings
 from ml.system.progress import Progress, Report, silent

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.classifier.recipe import Recipe
-from ml.dataset import Dataset, Entry, Split
+from ml.dataset.entries import Dataset, Entry
+from ml.dataset.splitting.sides import Split
 from ml.evaluation.metrics import Ranking, auc, class_figures
-from ml.features import FeatureSpec
 from ml.features.augmentation import Augmentation
+from ml.features.spec import FeatureSpec
 from ml.features.store import Features, FeatureStore
 from ml.system.progress import Report, silent
 from ml.training.clips import clips_of

@@ -8,18 +8,3 @@ a hypothesis: it is called ``group 1``, ``group 2`` and so on until somebody has
 
 Needs scikit-learn, which comes with the extra "train" and is imported when first used.
 """
-
-from ml.faults.agreement import Agreement, agreement
-from ml.faults.groups import FaultGroups, group_faults
-from ml.faults.trials import Trial
-from ml.faults.vectors import recording_vector, relative_to_healthy
-
-__all__ = [
-    "Agreement",
-    "FaultGroups",
-    "Trial",
-    "agreement",
-    "group_faults",
-    "recording_vector",
-    "relative_to_healthy",
-]

@@ -14,7 +14,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from ml.errors import InvalidParameter
-from ml.features import FeatureSpec
+from ml.features.spec import FeatureSpec
 
 Floats = NDArray[np.float64]
 

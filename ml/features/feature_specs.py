@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from ml.dataset import Entry
-from ml.features import FeatureSpec
+from ml.dataset.entries import Entry
+from ml.features.spec import FeatureSpec
 
 Kind = Literal["spectrum", "original"]
 # 64 ms frames, half of one apart: 1024 samples at MIMII's 16 kHz. Finer and coarser were no better (decision 0010).

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
-from ml.audio import Channel
+from ml.audio.recording import Channel
 from ml.audio.resampling import FILTERS
 from ml.errors import SpecError
 

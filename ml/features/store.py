@@ -24,11 +24,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.audio import Recording, decode
-from ml.dataset import Dataset, Entry
+from ml.audio.decode import decode
+from ml.audio.recording import Recording
+from ml.dataset.entries import Dataset, Entry
 from ml.errors import AudioError, FeaturesMissing, RecordingChanged, StorageFull
-from ml.features import FeatureExtractor, FeatureSpec
 from ml.features.augmentation import Augmentation
+from ml.features.extractor import FeatureExtractor
+from ml.features.spec import FeatureSpec
 from ml.system.atomic import require_room, to_json, write_whole
 from ml.system.parallel import ordered_map
 from ml.system.progress import Report, silent

@@ -10,27 +10,3 @@
                     schema (the tables), rows, recording (into them), joining (of one machine's two names),
                     forgetting (what is too much), telling (out of them)
 """
-
-from ml.machines.alarms import Acknowledgement, Alarm, Rule, State
-from ml.machines.drift import Drift
-from ml.machines.health import Health, Summary, VersionRecord
-from ml.machines.ledger import MACHINES_KEPT, Ledger
-from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Names, Observation, is_machine_id
-
-__all__ = [
-    "MACHINES_KEPT",
-    "MACHINE_ID_PATTERN",
-    "MAX_MACHINE_ID",
-    "Acknowledgement",
-    "Alarm",
-    "Drift",
-    "Health",
-    "Ledger",
-    "Names",
-    "Observation",
-    "Rule",
-    "State",
-    "Summary",
-    "VersionRecord",
-    "is_machine_id",
-]

@@ -30,9 +30,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from ml.detectors import Detector
+from ml.detectors.detector import Detector
 from ml.errors import BundleDamaged, BundleForeign, InvalidLabels, SpecError
-from ml.features import FeatureSpec
+from ml.features.spec import FeatureSpec
 from ml.models import keras_archive
 from ml.models.labels import Labels
 from ml.system.atomic import sync_folder, to_json, write_whole

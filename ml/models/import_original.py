@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ml.classifier.recipe import NetworkSpec
 from ml.errors import ImportRefused, InvalidParameter, MissingExtra
-from ml.features import FeatureSpec
+from ml.features.spec import FeatureSpec
 from ml.models.bundle import Decision
 from ml.models.labels import ORIGINAL_LABELS
 from ml.models.publishing import publish

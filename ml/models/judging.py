@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ml.dataset import NORMAL, Dataset, Entry
+from ml.dataset.entries import NORMAL, Dataset, Entry
 from ml.errors import AudioError
 from ml.evaluation.judged import Judged
 from ml.models.labels import Labels

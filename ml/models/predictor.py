@@ -37,12 +37,18 @@ from typing import Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.audio import DEFAULT_LIMITS, AudioLimits, Quality, Recording, decode
+from ml.audio.decode import decode
+from ml.audio.limits import DEFAULT_LIMITS, AudioLimits
+from ml.audio.recording import Quality, Recording
 from ml.classifier.litert import Network
-from ml.detectors import Heard, Novelty, Reasons, Unusable
+from ml.detectors.detector import Novelty
+from ml.detectors.quality_checks import Unusable
+from ml.detectors.reference import Reasons
+from ml.detectors.spectra import Heard
 from ml.detectors.thresholds import p_value
 from ml.errors import AudioError, BundleDamaged, GoldenClipFailed
-from ml.features import FeatureExtractor, FeatureSpec
+from ml.features.extractor import FeatureExtractor
+from ml.features.spec import FeatureSpec
 from ml.models.bundle import GOLDEN_TOLERANCE, Bundle, Decision, Naming
 from ml.models.labels import UNKNOWN_FAULT, ClassLabel, Labels
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.audio import decode
-from ml.detectors import Detector
-from ml.features import FeatureExtractor, FeatureSpec
+from ml.audio.decode import decode
+from ml.detectors.detector import Detector
+from ml.features.extractor import FeatureExtractor
+from ml.features.spec import FeatureSpec
 from ml.models import bundle
 from ml.models.bundle import Bundle, Content, Decision, GoldenClip, Naming
 from ml.models.golden import golden_clip

@@ -10,7 +10,8 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from ml.audio import Recording, decode
+from ml.audio.decode import decode
+from ml.audio.recording import Recording
 from ml.dataset.catalog import Item
 from ml.dataset.entries import Label, Refusal, machine_name
 from ml.dataset.indexing.build import listed

@@ -12,8 +12,3 @@
 
 matplotlib and jinja2 come with the extra "train" and are imported when a report is written.
 """
-
-from ml.reports.facts import Exemplar, ReportFacts
-from ml.reports.page import write_report
-
-__all__ = ["Exemplar", "ReportFacts", "write_report"]

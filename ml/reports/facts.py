@@ -4,14 +4,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml.faults import Agreement, FaultGroups
-from ml.features import FeatureSpec
+from ml.faults.agreement import Agreement
+from ml.faults.groups import FaultGroups
+from ml.features.spec import FeatureSpec
 from ml.models.bundle import Decision
 from ml.models.labels import Labels
 
 if TYPE_CHECKING:
     from ml.classifier.fitting import Epoch
-    from ml.evaluation import Evaluation
+    from ml.evaluation.results import Evaluation
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.faults import FaultGroups
+from ml.faults.groups import FaultGroups
 from ml.reports.drawing import COLOURS, INK, MARKERS, Picture, as_pixels, jitter, picture, plain
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml.errors import MissingExtra
 from ml.evaluation.intervals import FEW_GROUPS
-from ml.faults import FaultGroups
+from ml.faults.groups import FaultGroups
 from ml.reports import tables
 from ml.reports.drawing import Picture
 from ml.reports.facts import ReportFacts
@@ -17,7 +17,7 @@ from ml.reports.sound_plots import MAX_EXEMPLARS, PLAYED_S, heard
 from ml.system.atomic import write_whole
 
 if TYPE_CHECKING:
-    from ml.evaluation import Evaluation
+    from ml.evaluation.results import Evaluation
 
 FOLDER = Path(__file__).parent
 TEMPLATE = FOLDER / "page.html.jinja"

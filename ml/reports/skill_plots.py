@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ml.classifier.fitting import Epoch
-    from ml.evaluation import Estimate, Evaluation, Slice
+    from ml.evaluation.results import Estimate, Evaluation, Slice
 
 PARTIAL = 0.1  # the false-alarm rate up to which pAUC looks
 SCORE_BINS = np.linspace(0, 1, 26)

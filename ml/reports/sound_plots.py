@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.audio import decode
+from ml.audio.decode import decode
 from ml.audio.resampling import resample
 from ml.errors import SignalMLError
-from ml.features import FeatureExtractor, FeatureSpec
+from ml.features.extractor import FeatureExtractor
+from ml.features.spec import FeatureSpec
 from ml.reports.drawing import Picture, picture
 from ml.reports.facts import Exemplar
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from ml.evaluation import Estimate, Evaluation
+    from ml.evaluation.results import Estimate, Evaluation
 
 ABSENT = "\N{EN DASH}"
 MAX_LISTED, MAX_RECORDS = 12, 24

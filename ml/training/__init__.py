@@ -21,9 +21,3 @@
     comparing.py     the candidate beside the champion
     promoting.py     whether the candidate takes the champion's place
 """
-
-from ml.training.options import Options
-from ml.training.run import require_packages, run
-from ml.training.trained import Trained
-
-__all__ = ["Options", "Trained", "require_packages", "run"]

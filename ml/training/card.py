@@ -6,9 +6,10 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from ml.dataset import Dataset, Entry, Split
-from ml.detectors import Detector
-from ml.evaluation import Estimate, Evaluation
+from ml.dataset.entries import Dataset, Entry
+from ml.dataset.splitting.sides import Split
+from ml.detectors.detector import Detector
+from ml.evaluation.results import Estimate, Evaluation
 from ml.training.scene import Measured, Scene
 
 LIBRARIES = ("keras", "numpy", "scipy", "scikit-learn")

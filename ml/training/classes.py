@@ -8,9 +8,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.dataset import ABNORMAL, NORMAL, Dataset, Entry, Split
+from ml.dataset.entries import ABNORMAL, NORMAL, Dataset, Entry
+from ml.dataset.splitting.sides import Split
 from ml.errors import InvalidParameter, OneClassOnly
-from ml.faults import Agreement, FaultGroups, agreement, group_faults, recording_vector, relative_to_healthy
+from ml.faults.agreement import Agreement, agreement
+from ml.faults.groups import FaultGroups, group_faults
+from ml.faults.vectors import recording_vector, relative_to_healthy
 from ml.features.store import Features
 from ml.models.labels import MAX_NAME, ORIGINAL_LABELS, ClassLabel, Labels
 from ml.training.options import FEWEST_FAULT_GROUPS, LabelsFrom, Options

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.dataset import Entry
+from ml.dataset.entries import Entry
 from ml.features.store import Features
 
 if TYPE_CHECKING:

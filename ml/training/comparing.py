@@ -15,9 +15,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ml.dataset import ABNORMAL, Dataset, Entry
+from ml.dataset.entries import ABNORMAL, Dataset, Entry
 from ml.errors import AudioError, ModelError
-from ml.evaluation import Judged
+from ml.evaluation.judged import Judged
 from ml.evaluation.paired import Paired, compare
 from ml.models.judging import judge
 from ml.models.predictor import Predictor

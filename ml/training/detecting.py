@@ -5,14 +5,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
-from ml.dataset import ABNORMAL, NORMAL, Dataset, Entry, Split, split
+from ml.dataset.entries import ABNORMAL, NORMAL, Dataset, Entry
 from ml.dataset.indexing.listing import natural
 from ml.dataset.splitting.duplicates import without_copies
-from ml.detectors import Detector, Healthy, Heard, Novelty, by_name, fit
+from ml.dataset.splitting.methods import split
+from ml.dataset.splitting.sides import Split
+from ml.detectors.detector import Detector, Novelty
+from ml.detectors.engines.registry import by_name
+from ml.detectors.fitting import fit
 from ml.detectors.parallel_spectra import Source, listen
+from ml.detectors.reference import Healthy
+from ml.detectors.spectra import Heard
 from ml.errors import OneClassOnly, TooFewRecordings
-from ml.features import FeatureSpec
 from ml.features.feature_specs import detector_spec
+from ml.features.spec import FeatureSpec
 from ml.system.progress import Progress, Report
 from ml.training.options import Options
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml.dataset import NORMAL, Dataset, Split, summary
-from ml.detectors import Detector
+from ml.dataset.entries import NORMAL, Dataset
+from ml.dataset.splitting.sides import Split
+from ml.dataset.summary import summary
+from ml.detectors.detector import Detector
 from ml.detectors.thresholds import at_rate
-from ml.evaluation import Evaluation
+from ml.evaluation.results import Evaluation
 from ml.features.feature_specs import spec_for
 from ml.models.bundle import Bundle, Content, GoldenClip
 from ml.models.golden import golden_clip
@@ -18,7 +20,7 @@ from ml.models.predictor import Predictor
 from ml.models.publishing import publish
 from ml.models.registry import Registry
 from ml.models.thresholds import decision_at
-from ml.reports import ReportFacts
+from ml.reports.facts import ReportFacts
 from ml.system.atomic import full_disk_named
 from ml.system.progress import Progress, Report
 from ml.training import records

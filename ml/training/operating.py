@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ml.dataset import Entry
-from ml.detectors import Detector, Novelty
+from ml.dataset.entries import Entry
+from ml.detectors.detector import Detector, Novelty
 from ml.detectors.thresholds import SENSITIVITIES, at_rate
 from ml.evaluation.intervals import Plan, estimates
 from ml.evaluation.metrics import Floats, divided

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from ml.classifier.recipe import MOST_EPOCHS, Recipe
 from ml.dataset.splitting.methods import Method
-from ml.detectors import DEFAULT, by_name
+from ml.detectors.engines.registry import DEFAULT, by_name
 from ml.errors import InvalidName, InvalidParameter
 from ml.features.augmentation import Augmentation
 from ml.features.feature_specs import Kind

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from ml.errors import ChampionChanged, InvalidParameter
-from ml.evaluation import Estimate
 from ml.evaluation.intervals import FEWEST_GROUPS
+from ml.evaluation.results import Estimate
 from ml.models.registry import Registry
 from ml.training.comparing import Comparison, compare_with_champion
 

@@ -18,9 +18,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ml.dataset import Entry, Split
+from ml.dataset.entries import Entry
+from ml.dataset.splitting.sides import Split
 from ml.errors import ReportNotFound
-from ml.evaluation import Evaluation
+from ml.evaluation.results import Evaluation
 from ml.system.atomic import sync_folder, to_json, write_whole
 from ml.training.split_records import MEASURED_THEN_FITTED
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ml.dataset import NORMAL, Entry, summary
-from ml.evaluation import Judged
-from ml.reports import Exemplar, ReportFacts
+from ml.dataset.entries import NORMAL, Entry
+from ml.dataset.summary import summary
+from ml.evaluation.judged import Judged
+from ml.reports.facts import Exemplar, ReportFacts
 from ml.training.card import split_summary
 from ml.training.scene import Measured, Scene
 

@@ -11,13 +11,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml.dataset import NORMAL, Dataset, Entry, Split, index, split
+from ml.dataset.entries import NORMAL, Dataset, Entry
+from ml.dataset.indexing.build import index
 from ml.dataset.paths import features_folder, index_cache
-from ml.detectors import Detector, Novelty
+from ml.dataset.splitting.methods import split
+from ml.dataset.splitting.sides import Split
+from ml.detectors.detector import Detector, Novelty
 from ml.detectors.thresholds import at_rate
 from ml.errors import MissingExtra
-from ml.features import FeatureSpec
 from ml.features.feature_specs import spec_for
+from ml.features.spec import FeatureSpec
 from ml.features.store import Features, FeatureStore
 from ml.models.bundle import Bundle, Content, Decision, GoldenClip, Naming
 from ml.models.golden import golden_clip

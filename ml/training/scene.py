@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ml.dataset import Dataset, Entry, Split
-from ml.detectors import Detector
-from ml.evaluation import Judged
+from ml.dataset.entries import Dataset, Entry
+from ml.dataset.splitting.sides import Split
+from ml.detectors.detector import Detector
+from ml.evaluation.judged import Judged
 from ml.features.store import Features
 from ml.models.bundle import Decision
 from ml.models.judging import judge

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from ml.dataset import Entry
+from ml.dataset.entries import Entry
 
 TEST = "test"
 # The side of what the recipe was measured on, and the served network then fitted to.

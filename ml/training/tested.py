@@ -4,8 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from ml.dataset import Dataset, Entry
-from ml.evaluation import Evaluation, Judged, evaluate
+from ml.dataset.entries import Dataset, Entry
+from ml.evaluation.evaluating import evaluate
+from ml.evaluation.judged import Judged
+from ml.evaluation.results import Evaluation
 from ml.models.judging import judge
 from ml.models.predictor import Predictor
 from ml.system.progress import Report

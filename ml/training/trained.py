@@ -10,12 +10,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
-from ml.dataset import Dataset, Entry, Split
+from ml.dataset.entries import Dataset, Entry
+from ml.dataset.splitting.sides import Split
 from ml.errors import ModelError
-from ml.evaluation import Evaluation, Judged
-from ml.features import FeatureSpec
+from ml.evaluation.judged import Judged
+from ml.evaluation.results import Evaluation
+from ml.features.spec import FeatureSpec
 from ml.models.registry import Registry
-from ml.reports import ReportFacts, write_report
+from ml.reports.facts import ReportFacts
+from ml.reports.page import write_report
 from ml.system.atomic import locked, to_json
 from ml.training import records
 from ml.training.card import library_versions

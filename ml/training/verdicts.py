@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from ml.dataset import Entry
-from ml.evaluation import Judged
+from ml.dataset.entries import Entry
+from ml.evaluation.judged import Judged
 from ml.training.records import folder_of, write_table
 
 VERDICTS = "verdicts.csv"

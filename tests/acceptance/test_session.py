@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from ml.dataset.simulate import FAULTS, Plan, simulate
+from ml.dataset.simulate.plan import FAULTS, Plan
+from ml.dataset.simulate.tree import simulate
 from ml.models.registry import Registry
 from tests.integration.servers import Server, environment, multipart
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from ml.dataset import index
-from ml.dataset.simulate import simulate
+from ml.dataset.indexing.build import index
+from ml.dataset.simulate.tree import simulate
 from ml.models.registry import Registry
-from ml.training import Options, Trained, run
 from ml.training.comparing import Comparison, compare_with_champion
+from ml.training.options import Options
 from ml.training.promoting import promote
+from ml.training.run import run
+from ml.training.trained import Trained
 from tests.integration.trainings import TINY, signalml
 from tests.unit import bundles
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ml.dataset import index
-from ml.evaluation import Evaluation
+from ml.dataset.indexing.build import index
+from ml.evaluation.results import Evaluation
 from ml.models.registry import Registry
 from tests import sounds
 from tests.integration.servers import environment

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ml.dataset import index
+from ml.dataset.indexing.build import index
 from tests import sounds
 from tests.integration.servers import environment
 from tests.unit.datasets import write

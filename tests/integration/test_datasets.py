@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from api.keys import KeyStore
-from ml.audio import survey
+from ml.audio.survey import survey
 from ml.dataset.collection.store import Collection
 from tests import sounds
 from tests.integration.servers import MULTIPART_TYPE, Serve, Server, is_problem, request

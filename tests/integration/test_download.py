@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.dataset.download import download_mimii
+from ml.dataset.download.mimii import download_mimii
 from ml.errors import Cancelled, DownloadDamaged, DownloadFailed, InvalidParameter, StorageFull
 from ml.system.progress import Progress, cancellable
 from tests.integration.servers import ROOT

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ml.dataset.simulate import simulate
+from ml.dataset.simulate.tree import simulate
 from ml.models.registry import Registry
 from tests import sounds
 from tests.integration.jobs import Jobs, jobs_of

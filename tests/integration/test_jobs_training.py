@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ml.dataset.simulate import simulate
+from ml.dataset.simulate.tree import simulate
 from ml.models.registry import Registry
-from ml.training import run
+from ml.training.run import run
 from tests.integration.jobs import Jobs, jobs_of
 from tests.integration.servers import eventually
 from tests.integration.trainings import TINY, kept, versions

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from api.keys import KeyStore
-from ml.machines import Ledger, Observation
+from ml.machines.ledger import Ledger
+from ml.machines.observation import Observation
 from ml.models.registry import Registry
 from ml.system.clock import now
 from tests import sounds

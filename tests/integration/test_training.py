@@ -13,13 +13,14 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from ml.classifier.recipe import Recipe
-from ml.dataset import index
-from ml.dataset.simulate import simulate
+from ml.dataset.indexing.build import index
+from ml.dataset.simulate.tree import simulate
 from ml.errors import Cancelled, StorageFull
 from ml.models.registry import Registry
 from ml.system.progress import Progress
-from ml.training import Trained, run
 from ml.training.options import Options
+from ml.training.run import run
+from ml.training.trained import Trained
 from tests import sounds
 from tests.integration.trainings import TINY, Training, kept, killed_at, signalml, start, unfinished, versions
 

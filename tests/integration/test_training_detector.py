@@ -11,11 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from ml.dataset import index
-from ml.dataset.simulate import Plan, simulate
+from ml.dataset.indexing.build import index
+from ml.dataset.simulate.plan import Plan
+from ml.dataset.simulate.tree import simulate
 from ml.models.registry import Registry
-from ml.training import Options, records
+from ml.training import records
 from ml.training.detecting import in_time, split_healthy
+from ml.training.options import Options
 from tests import sounds
 from tests.integration.jobs import jobs_of
 from tests.integration.servers import Serve, Server

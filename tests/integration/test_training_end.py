@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ml.dataset import index
-from ml.dataset.simulate import Plan, simulate
+from ml.dataset.indexing.build import index
+from ml.dataset.simulate.plan import Plan
+from ml.dataset.simulate.tree import simulate
 from ml.models.registry import Registry
 from ml.system.progress import Progress
-from ml.training import Options, Trained, run
+from ml.training.options import Options
+from ml.training.run import run
+from ml.training.trained import Trained
 from tests.integration.servers import environment
 from tests.integration.trainings import kept, unfinished, versions
 
@@ -53,7 +56,7 @@ DRIVER = f"""
 import os, signal, sys
 from pathlib import Path
 
-from ml.training import Options, run
+from ml.training.options import Options; from ml.training.run import run
 
 if __name__ == "__main__":
     source, home, version = sys.argv[1:]

@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.audio import decode
-from ml.dataset import index
-from ml.dataset.simulate import Plan, simulate
+from ml.audio.decode import decode
+from ml.dataset.indexing.build import index
+from ml.dataset.simulate.plan import Plan
+from ml.dataset.simulate.tree import simulate
 from ml.errors import Cancelled, SignalMLError
 from ml.models.registry import Registry
 from ml.system.progress import Progress
-from ml.training import Trained, run
 from ml.training.options import Options
+from ml.training.run import run
+from ml.training.trained import Trained
 from tests import sounds
 from tests.integration.trainings import kept, killed_at, unfinished, versions
 

@@ -11,8 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-from ml.dataset.simulate import Plan
-from ml.training import Options
+from ml.dataset.simulate.plan import Plan
+from ml.training.options import Options
 from tests.integration.servers import environment
 
 # Recordings of one fan, shorter than the golden clip; half of the sessions are of faults.
@@ -23,7 +23,7 @@ import json, signal, sys
 from pathlib import Path
 
 from ml.classifier import fitting
-from ml.training import Options, run
+from ml.training.options import Options; from ml.training.run import run
 
 fitting.SAVED_EVERY_S = 0
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from ml.dataset import Dataset, Entry, Label
+from ml.dataset.entries import Dataset, Entry, Label
 from tests import sounds
 
 

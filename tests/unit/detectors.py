@@ -5,8 +5,13 @@ from functools import cache
 
 import numpy as np
 
-from ml.detectors import Calibration, Detector, Healthy, by_name, fit, hear
-from ml.features import FeatureExtractor, FeatureSpec
+from ml.detectors.detector import Calibration, Detector
+from ml.detectors.engines.registry import by_name
+from ml.detectors.fitting import fit
+from ml.detectors.reference import Healthy
+from ml.detectors.spectra import hear
+from ml.features.extractor import FeatureExtractor
+from ml.features.spec import FeatureSpec
 from ml.models import bundle
 from ml.models.bundle import Bundle, Content, Decision, GoldenClip
 from ml.models.golden import golden_clip

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ml.dataset import Entry
-from ml.evaluation import Judged
+from ml.dataset.entries import Entry
+from ml.evaluation.judged import Judged
 
 CLASSES = ("normal", "imbalance", "clogging")
 

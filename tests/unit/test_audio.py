@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.audio import DEFAULT_LIMITS, Recording, decode
+from ml.audio.decode import decode
+from ml.audio.limits import DEFAULT_LIMITS
+from ml.audio.recording import Recording
 from ml.errors import ChannelNotFound, RecordingTooLong, RecordingTooShort
 from tests import sounds
 

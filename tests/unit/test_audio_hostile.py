@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.audio import decode
+from ml.audio.decode import decode
 from ml.errors import (
     AudioError,
     EmptyAudio,
@@ -217,7 +217,7 @@ def test_a_million_empty_chunks_are_refused_at_once() -> None:
 MEASURE = """
 import sys
 from pathlib import Path
-from ml.audio import decode
+from ml.audio.decode import decode
 from ml.errors import AudioError
 from tests import sounds
 

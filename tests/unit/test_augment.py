@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ml.errors import InvalidParameter
-from ml.features import FeatureExtractor, FeatureSpec
 from ml.features.augmentation import Augmentation, Draw
+from ml.features.extractor import FeatureExtractor
+from ml.features.spec import FeatureSpec
 
 HASH = "0123456789abcdef" * 2
 SPEC = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, n_fft=1024, hop_length=256, n_mels=64, clip_frames=300)

@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ml.detectors import Detector, Healthy, Heard, by_name, fit, hear
+from ml.detectors.detector import Detector
 from ml.detectors.engines.baseline import EPOCHS, HIDDEN, as_published
 from ml.detectors.engines.dense import Layer, forward, in_context, packed, stacked, unpacked
 from ml.detectors.engines.dense_fitting import BATCH, LEARNING_RATE, autoencoder, fitted
-from ml.features import FeatureExtractor, FeatureSpec
+from ml.detectors.engines.registry import by_name
+from ml.detectors.fitting import fit
+from ml.detectors.reference import Healthy
+from ml.detectors.spectra import Heard, hear
+from ml.features.extractor import FeatureExtractor
+from ml.features.spec import FeatureSpec
 from tests import sounds
 
 ROOT = Path(__file__).parents[2]
@@ -133,7 +138,7 @@ def test_neither_is_asked_through_keras() -> None:
     facts, arrays = (part.hex() for part in detector_of("baseline").to_bytes())
     code = (
         "import sys\n"
-        "from ml.detectors import Detector\n"
+        "from ml.detectors.detector import Detector\n"
         "facts, arrays = map(bytes.fromhex, sys.stdin.read().split())\n"
         "Detector.from_bytes(facts, arrays)\n"
         "assert not {'keras', 'tensorflow'} & set(sys.modules)\n"

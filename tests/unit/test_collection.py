@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from ml.audio import survey
-from ml.dataset import index
+from ml.audio.survey import survey
 from ml.dataset.catalog import Item, dataset_of, file_of, items_of, names, version_of
 from ml.dataset.collection.state import collected
 from ml.dataset.collection.store import Added, Collection
+from ml.dataset.indexing.build import index
 from ml.errors import (
     DatasetEmpty,
     DatasetExists,

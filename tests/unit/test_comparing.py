@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from ml.dataset import Dataset, Entry, Split, index
-from ml.evaluation import Judged, evaluate
+from ml.dataset.entries import Dataset, Entry
+from ml.dataset.indexing.build import index
+from ml.dataset.splitting.sides import Split
+from ml.evaluation.evaluating import evaluate
+from ml.evaluation.judged import Judged
 from ml.evaluation.paired import compare
 from ml.models.judging import judge
 from ml.models.registry import Registry
-from ml.training import Options, Trained, records
+from ml.training import records
 from ml.training.comparing import Comparison, compare_with_champion
-from ml.training.options import GAIN_DB
+from ml.training.options import GAIN_DB, Options
+from ml.training.trained import Trained
 from ml.training.verdicts import verdicts_of, write_verdicts
 from tests import sounds
 from tests.unit.judgements import CLASSES, verdict

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from ml.errors import DatasetEmpty, InvalidParameter
-from ml.evaluation import Estimate, Judged, evaluate
+from ml.evaluation.evaluating import evaluate
+from ml.evaluation.judged import Judged
 from ml.evaluation.paired import compare
+from ml.evaluation.results import Estimate
 from tests.unit.judgements import CLASSES, drawn, judgements
 
 UNDEFINED = Estimate(None, None, None)

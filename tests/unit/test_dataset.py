@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.audio import decode, survey
-from ml.dataset import Dataset, dataset_folder, index
+from ml.audio.decode import decode
+from ml.audio.survey import survey
+from ml.dataset.entries import Dataset
+from ml.dataset.indexing.build import index
+from ml.dataset.paths import dataset_folder
 from ml.errors import AudioError, Cancelled, DatasetEmpty, DatasetNotFound, InvalidName, ManifestInvalid
 from ml.system.progress import Progress
 from tests import sounds

@@ -9,13 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.classifier.recipe import Recipe
-from ml.dataset import index, split
-from ml.dataset.simulate import Plan, simulate
+from ml.dataset.indexing.build import index
+from ml.dataset.simulate.plan import Plan
+from ml.dataset.simulate.tree import simulate
+from ml.dataset.splitting.methods import split
 from ml.errors import InvalidName, InvalidParameter, OneClassOnly
 from ml.experiments.original_protocol import compare
-from ml.features import FeatureExtractor, FeatureSpec
 from ml.features.augmentation import Augmentation
+from ml.features.extractor import FeatureExtractor
 from ml.features.feature_specs import LONGEST_CLIP_S, SHORTEST_CLIP_S, spec_for
+from ml.features.spec import FeatureSpec
 from ml.features.store import FeatureStore
 from ml.training.classes import require_both
 from ml.training.deciding import EVEN, measured, threshold_from

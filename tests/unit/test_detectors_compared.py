@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.audio import decode
-from ml.dataset import Dataset, index
-from ml.dataset.simulate import Plan, simulate
+from ml.audio.decode import decode
+from ml.dataset.entries import Dataset
+from ml.dataset.indexing.build import index
+from ml.dataset.simulate.plan import Plan
+from ml.dataset.simulate.tree import simulate
 from ml.errors import DatasetEmpty, InvalidParameter
-from ml.evaluation import Estimate
+from ml.evaluation.results import Estimate
 from ml.experiments.comparison_report import write_comparison
 from ml.experiments.comparison_results import STATED, Comparison, Row, Tried
 from ml.experiments.detector_comparison import BAR, BEST, compare

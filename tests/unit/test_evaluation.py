@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.dataset import index
+from ml.dataset.indexing.build import index
 from ml.errors import AudioError, DatasetEmpty, InvalidParameter
-from ml.evaluation import Estimate, Evaluation, evaluate
+from ml.evaluation.evaluating import evaluate
 from ml.evaluation.intervals import wilson
+from ml.evaluation.results import Estimate, Evaluation
 from ml.models.judging import default_truth, gain_of, judge
 from ml.models.labels import ORIGINAL_LABELS, ClassLabel, Labels
 from ml.models.registry import Registry

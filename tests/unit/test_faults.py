@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ml.errors import InvalidParameter, MissingExtra, TooFewRecordings
-from ml.faults import agreement, group_faults, recording_vector, relative_to_healthy
-from ml.features import FeatureExtractor, FeatureSpec
+from ml.faults.agreement import agreement
+from ml.faults.groups import group_faults
+from ml.faults.vectors import recording_vector, relative_to_healthy
+from ml.features.extractor import FeatureExtractor
+from ml.features.spec import FeatureSpec
 from tests import sounds
 
 ROOT = Path(__file__).parents[2]
@@ -163,7 +166,7 @@ def test_a_constant_feature_says_nothing() -> None:
 def test_the_same_seed_gives_the_same_numbers_whatever_the_threads() -> None:
     """One thread or four, here or in another process: the same JSON, to the last digit."""
     code = (
-        "import json, numpy as np; from ml.faults import group_faults;"
+        "import json, numpy as np; from ml.faults.groups import group_faults;"
         "v = np.random.default_rng(5).normal(size=(1500, 40));"
         "print(json.dumps(group_faults(v, k='auto', seed=4).to_dict()))"
     )

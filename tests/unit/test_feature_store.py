@@ -14,10 +14,12 @@ import psutil
 import pytest
 import soundfile
 
-from ml.dataset import Dataset, index
+from ml.dataset.entries import Dataset
+from ml.dataset.indexing.build import index
 from ml.errors import Cancelled, FeaturesMissing, RecordingChanged, StorageFull
-from ml.features import FeatureExtractor, FeatureSpec
 from ml.features.augmentation import Augmentation
+from ml.features.extractor import FeatureExtractor
+from ml.features.spec import FeatureSpec
 from ml.features.store import Features, FeatureStore
 from ml.system.progress import Progress, cancellable, silent
 
@@ -27,9 +29,9 @@ EXTRACTION = """
 import sys
 from pathlib import Path
 from ml.features.augmentation import Augmentation
-from ml.dataset import index
+from ml.dataset.indexing.build import index
 from ml.features.store import FeatureStore
-from ml.features import FeatureSpec
+from ml.features.spec import FeatureSpec
 
 if __name__ == "__main__":
     dataset = index(Path(sys.argv[1]), processes=1)
@@ -40,9 +42,9 @@ MEMORY = """
 import resource
 from pathlib import Path
 import numpy as np
-from ml.dataset import index
+from ml.dataset.indexing.build import index
 from ml.features.store import FeatureStore
-from ml.features import FeatureSpec
+from ml.features.spec import FeatureSpec
 
 dataset = index(Path(FOLDER), processes=1)
 store = FeatureStore(Path(FOLDER + "-features"))

@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ml.audio import decode
+from ml.audio.decode import decode
 from ml.audio.resampling import FILTERS
 from ml.errors import SpecError
-from ml.features import FeatureExtractor, FeatureSpec
+from ml.features.extractor import FeatureExtractor
 from ml.features.mel import mel_filters
+from ml.features.spec import FeatureSpec
 from tests import sounds
 
 ORIGINAL = FeatureSpec.original()

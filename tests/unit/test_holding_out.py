@@ -1,6 +1,6 @@
 """Who is held out when: whole sessions, or halves in time, and never anything that was learned from."""
 
-from ml.dataset import Entry
+from ml.dataset.entries import Entry
 from ml.experiments.cross_validation import Bench, benches
 from tests.unit.datasets import session
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.errors import InvalidParameter
-from ml.machines import Acknowledgement, Alarm, Rule
+from ml.machines.alarms import Acknowledgement, Alarm, Rule
 
 RULES = st.tuples(st.integers(1, 6), st.integers(0, 6), st.integers(0, 5)).map(
     lambda drawn: Rule(drawn[0], drawn[0] + drawn[1], min(drawn[2], drawn[0] - 1))

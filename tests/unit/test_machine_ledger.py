@@ -18,7 +18,10 @@ from pathlib import Path
 import pytest
 
 from ml.errors import MachineNotFound, MachinesUnavailable, NothingToAcknowledge, SignalMLError, StorageFull
-from ml.machines import Acknowledgement, Ledger, Names, Observation, Rule, recording
+from ml.machines import recording
+from ml.machines.alarms import Acknowledgement, Rule
+from ml.machines.ledger import Ledger
+from ml.machines.observation import Names, Observation
 from ml.machines.retention import ALARMS_KEPT, OBSERVATIONS_KEPT, UNUSABLE_KEPT, VERSIONS_KEPT
 from ml.machines.schema import opened_to_write
 from ml.models.predictor import VerdictWord

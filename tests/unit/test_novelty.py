@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ml.detectors import DEFAULT, Detector, Healthy, Heard, by_name, fit, hear
-from ml.detectors.engines.registry import ENGINES, REMOVED
+from ml.detectors.detector import Detector
+from ml.detectors.engines.registry import DEFAULT, ENGINES, REMOVED, by_name
+from ml.detectors.fitting import fit
+from ml.detectors.reference import Healthy
+from ml.detectors.spectra import Heard, hear
 from ml.errors import BundleDamaged, InvalidParameter, TooFewRecordings
-from ml.features import FeatureExtractor, FeatureSpec
+from ml.features.extractor import FeatureExtractor
+from ml.features.spec import FeatureSpec
 from tests import sounds
 
 RATE_HZ, SECONDS = 16_000, 2

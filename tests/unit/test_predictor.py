@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ml.classifier.litert import Network
 from ml.errors import BundleDamaged, GoldenClipFailed
-from ml.features import FeatureExtractor
+from ml.features.extractor import FeatureExtractor
 from ml.models import bundle
 from ml.models.bundle import GOLDEN_TOLERANCE, Bundle
 from ml.models.golden import golden_clip

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ml.errors import Cancelled, InvalidParameter
-from ml.evaluation import Estimate
 from ml.evaluation.paired import Paired
+from ml.evaluation.results import Estimate
 from ml.models.registry import Registry
 from ml.training.promoting import Comparison, promote
 from tests.unit import bundles

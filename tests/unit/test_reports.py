@@ -15,15 +15,19 @@ import pytest
 from matplotlib.figure import Figure
 
 from ml.classifier.fitting import Epoch
-from ml.dataset import Entry
+from ml.dataset.entries import Entry
 from ml.errors import MissingExtra
-from ml.evaluation import Evaluation, Judged, evaluate
-from ml.faults import Agreement, FaultGroups, group_faults
-from ml.features import FeatureSpec
+from ml.evaluation.evaluating import evaluate
+from ml.evaluation.judged import Judged
+from ml.evaluation.results import Evaluation
+from ml.faults.agreement import Agreement
+from ml.faults.groups import FaultGroups, group_faults
+from ml.features.spec import FeatureSpec
 from ml.models.bundle import Decision
 from ml.models.labels import ClassLabel, Labels
-from ml.reports import Exemplar, ReportFacts, write_report
 from ml.reports.drawing import picture, plain
+from ml.reports.facts import Exemplar, ReportFacts
+from ml.reports.page import write_report
 from ml.reports.tables import flat
 from tests import sounds
 

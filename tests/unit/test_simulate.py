@@ -23,13 +23,15 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ml.audio import decode
-from ml.dataset.simulate import FAULTS, Plan, simulate
+from ml.audio.decode import decode
 from ml.dataset.simulate.fan import Condition, Day, Fan, condition
+from ml.dataset.simulate.plan import FAULTS, Plan
 from ml.dataset.simulate.signals import generator
 from ml.dataset.simulate.sound import fan_sound
+from ml.dataset.simulate.tree import simulate
 from ml.errors import Cancelled, InvalidParameter, StorageFull
-from ml.features import FeatureExtractor, FeatureSpec
+from ml.features.extractor import FeatureExtractor
+from ml.features.spec import FeatureSpec
 from ml.system.progress import Progress, cancellable, silent
 
 TINY = Plan(machines=1, sessions=1, recordings=2, snr_db=(6.0, -6.0), duration_s=1.0)
@@ -324,7 +326,7 @@ def test_a_killed_simulation_leaves_no_dataset_and_the_next_one_clears_up(tmp_pa
     """``kill -9`` halfway: no target; the same command then makes it whole."""
     target = tmp_path / "fans"
     program = (
-        f"from pathlib import Path; from ml.dataset.simulate import *; simulate(Path({str(target)!r}), processes=1)"
+        f"from pathlib import Path; from ml.dataset.simulate.tree import simulate; simulate(Path({str(target)!r}), processes=1)"
     )
     with subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2]) as process:
         for _ in until(lambda: len(list(tmp_path.rglob("*.wav"))) > 5):

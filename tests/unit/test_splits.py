@@ -10,10 +10,14 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from ml.dataset import Dataset, Entry, Split, check, index, split
+from ml.dataset.entries import Dataset, Entry
+from ml.dataset.indexing.build import index
 from ml.dataset.indexing.listing import natural
 from ml.dataset.levels import auc
 from ml.dataset.splitting.blocks import sizes
+from ml.dataset.splitting.leaks import check
+from ml.dataset.splitting.methods import split
+from ml.dataset.splitting.sides import Split
 from ml.errors import InvalidParameter, LeakingSplit, SplitImpossible, TooFewRecordings
 from tests.unit.datasets import dataset, entry, session
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ml.dataset import Dataset, Entry
-from ml.features import FeatureSpec
+from ml.dataset.entries import Dataset, Entry
 from ml.features.feature_specs import spec_for
-from ml.training import Options, trained
+from ml.features.spec import FeatureSpec
+from ml.training import trained
+from ml.training.options import Options
 from ml.training.trained import made_from
 from tests.unit.datasets import dataset, session
 

@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ml.audio import Recording
-from ml.detectors import DEFAULT, Detector, Healthy, by_name, fit, hear
+from ml.audio.recording import Recording
+from ml.detectors.detector import Detector
+from ml.detectors.engines.registry import DEFAULT, by_name
+from ml.detectors.fitting import fit
+from ml.detectors.reference import Healthy
+from ml.detectors.spectra import hear
 from ml.errors import BundleDamaged
-from ml.features import FeatureExtractor
+from ml.features.extractor import FeatureExtractor
 from ml.features.feature_specs import detector_spec
 from ml.models import bundle
 from ml.models.bundle import Bundle, Content, Decision, GoldenClip, Naming

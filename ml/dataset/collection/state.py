@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ml.audio import Survey
+from ml.audio.survey import Survey
 from ml.dataset.collection.journal import Follower
 from ml.dataset.recording_labels import Labels, Revision, checked
 from ml.errors import DatasetVersionNotFound, RecordingLabelsInvalid

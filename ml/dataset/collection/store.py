@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ml.audio import Survey
+from ml.audio.survey import Survey
 from ml.dataset.collection.folder import (
     is_vacant,
     make,

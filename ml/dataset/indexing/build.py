@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from ml.audio import Survey, survey
+from ml.audio.survey import Survey, survey
 from ml.dataset.collection.state import is_collection
 from ml.dataset.entries import Dataset, Entry, Label, Refusal
 from ml.dataset.indexing import cache as cached

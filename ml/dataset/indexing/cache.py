@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ml.audio import Survey
+from ml.audio.survey import Survey
 from ml.dataset.entries import Refusal
 from ml.system.atomic import write_whole
 

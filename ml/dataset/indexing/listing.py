@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from ml.audio import Survey
+from ml.audio.survey import Survey
 from ml.dataset.entries import Label, Refusal
 from ml.errors import DatasetEmpty
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ml.detectors.engines.dense import FRAMES_IN_CONTEXT, Floats, forward, in_context, packed, stacked, unpacked
 from ml.detectors.engines.engine import State
 from ml.detectors.spectra import Heard
-from ml.features import FeatureSpec
+from ml.features.spec import FeatureSpec
 
 HIDDEN = (64, 64, 8, 64, 64)
 EPOCHS = 50
