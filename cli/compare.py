@@ -18,7 +18,7 @@ from ml.errors import InvalidParameter
 from ml.evaluation.results import Estimate
 from ml.system.atomic import to_json, write_whole
 from ml.system.native import notes_held_back
-from ml.training.run import require_packages
+from ml.training.pipeline import require_packages
 
 if TYPE_CHECKING:
     from ml.experiments.comparison_results import Comparison, Refusal, Rejection, Row

@@ -12,8 +12,8 @@ from rich.table import Table
 from api.settings import Settings
 from cli.output import print_table
 from ml.errors import ImportRefused, InvalidLabels, ModelError
-from ml.models.bundle import NAME_PATTERN
 from ml.models.import_original import SUFFIXES, import_original
+from ml.models.names import NAME_PATTERN
 from ml.models.registry import ALIASES, Registry
 from ml.system.atomic import write_whole
 from ml.system.native import notes_held_back

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,26 +17,25 @@ from cli.evaluate import print_tables
 from cli.operating import print_operating_points
 from cli.output import printable, say
 from cli.progress import shown_progress
+from cli.training_options import choices_from, with_training_options
 from ml.dataset.entries import Dataset, Entry, Refusal
 from ml.dataset.indexing.build import index
 from ml.dataset.paths import index_cache
-from ml.dataset.splitting.methods import Method
-from ml.detectors.engines.registry import DEFAULT, ENGINES
 from ml.detectors.thresholds import percent
 from ml.errors import ChampionChanged, InvalidParameter
-from ml.features.feature_specs import Kind
+from ml.models.names import LONGEST_NAME
 from ml.models.registry import Registry
 from ml.system.native import notes_held_back
-from ml.training.options import LabelsFrom, Options
-from ml.training.promoting import Promotion, compare_with_champion
-from ml.training.promoting import promote as promote_by
+from ml.training.champion_comparison import compare_with_champion
+from ml.training.options import TrainingOptions
+from ml.training.pipeline import require_packages
+from ml.training.pipeline import train as train_model
+from ml.training.promotion import Promotion
+from ml.training.promotion import promote as promote_by
 from ml.training.records import REPORT
-from ml.training.run import require_packages, run
-from ml.training.trained import Trained
+from ml.training.training_result import TrainingResult
 
-LONGEST_NAME = 48  # of a model, as ml.models.bundle.NAME_PATTERN has it
 INTERRUPTED = 130  # as a shell has it: 128 and the signal
-FAULT_GROUPS = "3"
 DEMO_NAME, DEMO_FOLDER = "demo-fans", ".demo-"
 REFUSALS_SHOWN = 10
 LEFT_BEHIND_S = 3600  # by a run that was killed
@@ -46,11 +45,9 @@ DEMO_NOTE = (
 )
 
 
+@with_training_options
 def train(
     source: Annotated[Path, typer.Argument(help="A folder of recordings, or a manifest (.csv).")],
-    name: Annotated[
-        str | None, typer.Option(help="What the version's name begins with; else the name of the source.")
-    ] = None,
     detector: Annotated[
         bool,
         typer.Option("--detector", help="Learn from healthy recordings alone; abnormal ones, if any, only evaluate."),
@@ -58,75 +55,21 @@ def train(
     both: Annotated[
         bool, typer.Option("--both", help="A classifier of known faults and a detector of unknown ones, in one model.")
     ] = False,
-    engine: Annotated[
-        list[str] | None, typer.Option(help=f"What the detector is made of, again for each: {', '.join(ENGINES)}.")
-    ] = None,
-    snr: Annotated[float | None, typer.Option(help="Only the recordings at this signal-to-noise ratio, in dB.")] = None,
-    kind: Annotated[
-        Kind, typer.Option(help="spectrum: the native rate; original: the original project's MFCCs and CNN.")
-    ] = "spectrum",
-    labels: Annotated[
-        LabelsFrom, typer.Option(help="Classes from: faults in the manifest, groups found in the sound, or binary.")
-    ] = "auto",
-    groups: Annotated[str, typer.Option(help="How many groups of faults, 2 to 9, or auto.")] = FAULT_GROUPS,
-    copies: Annotated[int, typer.Option(min=0, help="Augmented copies of each training recording.")] = 0,
-    split: Annotated[
-        Method, typer.Option(help="What is held out: group, blocks, machine, or what fits the recordings.")
-    ] = "auto",
-    held_out: Annotated[str | None, typer.Option(help="The machine id that --split machine holds out.")] = None,
-    false_alarm_rate: Annotated[
-        float, typer.Option(help="Share of healthy recordings that may raise an alarm.")
-    ] = 0.01,
-    refit: Annotated[
-        bool, typer.Option(help="Once measured, fit once more, to all recordings, and serve that.")
-    ] = True,
-    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
     processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
     promote: Annotated[bool, typer.Option("--promote", help="Make it the champion: it then answers uploads.")] = False,
     if_better: Annotated[
         bool, typer.Option("--if-better", help="Make it the champion if it beats the one there is, and say why.")
     ] = False,
+    **choices: Any,
 ) -> None:
     """Train a model: index, split, features, groups, fit, threshold, evaluation, card, report; prints its version.
 
     Interrupted, it goes on where it was when it is started again in the same way.
     """
-    if detector and both:
-        raise InvalidParameter("--detector and --both were given; one of them was expected.")
-    of_classifiers = {
-        "--epochs": epochs is not None,
-        "--copies": copies > 0,
-        "--labels": labels != "auto",
-        "--groups": groups != FAULT_GROUPS,
-    }
-    if detector and (idle := [option for option, given in of_classifiers.items() if given]):
-        raise InvalidParameter(
-            f"{', '.join(idle)} changes nothing with --detector: it fits no classifier. --both does."
-        )
-    if engine and not (detector or both):
-        raise InvalidParameter("--engine says what a detector is made of; --detector or --both was expected beside it.")
-    if held_out is not None and split != "machine":
-        raise InvalidParameter(f"--held-out {held_out} holds a machine out; add --split machine.")
     if promote and if_better:
         raise InvalidParameter("--promote and --if-better were given; one of them was expected.")
-    options = Options(
-        source=source,
-        name=name or _name_of(source),
-        snr_db=snr,
-        learn="detector" if detector else "both" if both else "classifier",
-        engines=tuple(engine or DEFAULT),
-        kind=kind,
-        labels=labels,
-        groups=_groups(groups),
-        copies=copies,
-        split=split,
-        held_out=held_out,
-        false_alarm_rate=false_alarm_rate,
-        refit=refit,
-        epochs=epochs,
-        seed=seed,
-    )
+    chosen = choices_from(choices, detector=detector, both=both)
+    options = TrainingOptions(source=source, **chosen | {"name": chosen["name"] or _name_of(source)})
     home = Settings().home
     try:
         trained, dataset = _trained(options, home, processes)
@@ -153,7 +96,7 @@ def demo() -> None:
     stderr = Console(stderr=True, highlight=False)
     stderr.print("No model answers yet. Making a demonstration model from simulated fans, about a minute ...")
     with made_up_fans(home) as fans:
-        trained, _ = _trained(Options(source=fans, name=DEMO_NAME), home, None, (DEMO_NOTE,))
+        trained, _ = _trained(TrainingOptions(source=fans, name=DEMO_NAME), home, None, (DEMO_NOTE,))
     with suppress(ChampionChanged), notes_held_back():  # whoever promoted a model meanwhile meant that one to answer
         registry.promote(trained.version, replacing=None)
     _print_standing(trained.version, registry)
@@ -174,7 +117,9 @@ def made_up_fans(home: Path) -> Iterator[Path]:
         yield simulate(Path(folder) / DEMO_NAME, plan=Plan.demo(), report=report)
 
 
-def _trained(options: Options, home: Path, processes: int | None, notes: Sequence[str] = ()) -> tuple[Trained, Dataset]:
+def _trained(
+    options: TrainingOptions, home: Path, processes: int | None, notes: Sequence[str] = ()
+) -> tuple[TrainingResult, Dataset]:
     """Train, show how far it is, and print what it came to."""
     require_packages()
     with notes_held_back() as stderr:
@@ -185,7 +130,7 @@ def _trained(options: Options, home: Path, processes: int | None, notes: Sequenc
         for line in _said_of(dataset.refusals):
             console.print(line)
         with shown_progress(console) as report:
-            trained = run(options, home, dataset=dataset, notes=notes, processes=processes, report=report)
+            trained = train_model(options, home, dataset=dataset, notes=notes, processes=processes, report=report)
     if trained.split.method == "machine":
         say(f"Held out, so that the figures are of a machine not learned from: {_machines(trained.split.test)}.")
         typer.echo()
@@ -206,7 +151,7 @@ def _machines(entries: Sequence[Entry]) -> str:
     return ", ".join(sorted({entry.machine_name for entry in entries}))
 
 
-def _print_thresholds(trained: Trained, registry: Registry) -> None:
+def _print_thresholds(trained: TrainingResult, registry: Registry) -> None:
     """Where alarms begin in what is served and, where that differs, where they did in what was measured."""
     bundle = registry.read(trained.version)
     served = registry.thresholds(trained.version, bundle)[-1].decision
@@ -234,7 +179,9 @@ def _print_standing(version: str, registry: Registry) -> None:
     typer.echo(f"To let it answer them:  signalml models promote {version}")
 
 
-def _decided(trained: Trained, options: Options, dataset: Dataset, home: Path, processes: int | None) -> Promotion:
+def _decided(
+    trained: TrainingResult, options: TrainingOptions, dataset: Dataset, home: Path, processes: int | None
+) -> Promotion:
     """Hold it against the champion, and promote it if it is better."""
     with notes_held_back() as stderr, shown_progress(Console(file=stderr)) as report:
         compared = compare_with_champion(trained, options, dataset, home, processes=processes, report=report)
@@ -244,11 +191,3 @@ def _decided(trained: Trained, options: Options, dataset: Dataset, home: Path, p
 def _name_of(source: Path) -> str:
     """The source's name as a model may be called."""
     return re.sub(r"[^a-z0-9._-]+", "-", source.resolve().stem.lower()).strip("-._")[:LONGEST_NAME] or "model"
-
-
-def _groups(text: str) -> int | Literal["auto"]:
-    if text == "auto":
-        return "auto"
-    if not text.isdecimal():
-        raise InvalidParameter(f"{text!r} groups; a number from 2 to 9, or auto, was expected.")
-    return int(text)

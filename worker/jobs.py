@@ -4,12 +4,12 @@ One definition for the API, its OpenAPI schema, the workers and the command line
 paths or audio: a worker finds both in its own ``SIGNALML_HOME``.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from ml.detectors.engines.registry import EngineName
 from ml.errors import SignalMLError
+from ml.training.choices import PromotionPolicy, TrainingChoices
 
 Kind = Literal["feature-extraction", "scoring", "retraining", "diagnostic"]
 State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
@@ -80,49 +80,18 @@ class ScoringParameters(Parameters):
     model: ModelReference = "champion"
 
 
-class RetrainingParameters(Parameters):
+class RetrainingTarget(Parameters):
+    """The dataset of a retraining, and what becomes of the candidate."""
+
+    dataset: DatasetName
+    promote: PromotionPolicy = Field(default="if-better", examples=["if-better"])
+    """Whether the candidate becomes the champion, which answers uploads."""
+
+
+class RetrainingParameters(TrainingChoices, RetrainingTarget):
     """Train a candidate on a dataset, hold it against the champion on recordings that neither has learned from."""
 
-    kind = "retraining"
-    dataset: DatasetName
-    promote: Literal["always", "if-better", "never"] = Field(default="if-better", examples=["if-better"])
-    """Whether the candidate becomes the champion, which answers uploads."""
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,47}$")] | None = Field(default=None, examples=["fan-3"])
-    """What the version's name begins with; the dataset's name if left out."""
-    learn: Literal["classifier", "detector", "both"] = Field(default="classifier", examples=["detector"])
-    """A classifier of known faults, a detector that learns from healthy recordings alone, or both in one model."""
-    engines: Annotated[list[EngineName], Field(min_length=1)] | None = Field(default=None, examples=[None])
-    """What a detector is made of; what the evidence chose if left out."""
-    training_kind: Literal["spectrum", "original"] = Field(default="spectrum", examples=["spectrum"])
-    """What the network hears: see `features` of an extraction."""
-    labels: Literal["auto", "manifest", "groups", "binary"] = Field(default="auto", examples=["auto"])
-    """Classes from: faults that were named, groups found in the sound, or normal and abnormal alone."""
-    groups: Annotated[int, Field(ge=2, le=9)] | Literal["auto"] = Field(default=3, examples=[3])
-    """How many groups of faults."""
-    copies: int = Field(default=0, ge=0, le=20, examples=[0])
-    """Augmented copies of each training recording."""
-    split: Literal["auto", "group", "blocks", "machine"] = Field(default="auto", examples=["auto"])
-    """What is held out to measure on."""
-    held_out: str | None = Field(default=None, max_length=64, examples=[None])
-    """The machine id that the split `machine` holds out."""
-    snr_db: float | None = Field(default=None, ge=-100, le=100, examples=[None])
-    """Only the recordings at this signal-to-noise ratio, in dB."""
-    false_alarm_rate: float = Field(default=0.01, gt=0, lt=1, examples=[0.01])
-    """Share of healthy recordings that may raise an alarm."""
-    refit: bool = Field(default=True, examples=[True])
-    """Once measured, fit once more, to all recordings, and serve that."""
-    epochs: int | None = Field(default=None, ge=1, le=1000, examples=[None])
-    """At most so many; the recipe's if left out."""
-    seed: int = Field(default=0, ge=0, le=2**31 - 1, examples=[0])
-    """Of everything that is drawn."""
-
-    @model_validator(mode="after")
-    def _engines_are_of_a_detector(self) -> Self:
-        if self.engines is not None and self.learn == "classifier":
-            raise ValueError(
-                "engines are what a detector is made of, and learn is 'classifier'; 'detector' or 'both' was expected"
-            )
-        return self
+    kind: ClassVar[Kind] = "retraining"
 
     @property
     def exclusive(self) -> str | None:

@@ -5,12 +5,14 @@ from pathlib import Path
 
 from ml.dataset.catalog import dataset_of, version_of
 from ml.dataset.paths import dataset_folder
-from ml.detectors.engines.registry import DEFAULT
+from ml.models.names import LONGEST_NAME
 from ml.system.native import notes_held_back, yield_cores
+from ml.training.champion_comparison import compare_with_champion
+from ml.training.choices import TrainingChoices
 from ml.training.classes import not_learned
-from ml.training.options import Options
-from ml.training.promoting import compare_with_champion, promote
-from ml.training.run import run
+from ml.training.options import TrainingOptions
+from ml.training.pipeline import train
+from ml.training.promotion import promote
 from worker.jobs import RetrainingParameters
 from worker.lease import Lease
 
@@ -31,7 +33,7 @@ def begin(lease: Lease, home: Path, asked: RetrainingParameters) -> None:
     lease.log(f"{len(dataset.entries)} labelled recordings of {asked.dataset} (version {pinned}).")
     options = options_of(asked, home)
     with notes_held_back():
-        trained = run(options, home, dataset=dataset, report=lease.report)
+        trained = train(options, home, dataset=dataset, report=lease.report)
         lease.surely(lambda: lease.store.pin(taken, model_version=trained.version))
         comparison = compare_with_champion(trained, options, dataset, home, report=lease.report)
     for note in not_learned(trained.unlearned):
@@ -56,22 +58,8 @@ def begin(lease: Lease, home: Path, asked: RetrainingParameters) -> None:
     lease.surely(lambda: lease.store.succeed(taken, summary, ""))
 
 
-def options_of(asked: RetrainingParameters, home: Path) -> Options:
+def options_of(asked: RetrainingParameters, home: Path) -> TrainingOptions:
     """The training that is asked for."""
-    return Options(
-        source=dataset_folder(home, asked.dataset),
-        name=asked.name or asked.dataset[:48],
-        snr_db=asked.snr_db,
-        learn=asked.learn,
-        engines=tuple(asked.engines or DEFAULT),
-        kind=asked.training_kind,
-        labels=asked.labels,
-        groups=asked.groups,
-        copies=asked.copies,
-        split=asked.split,
-        held_out=asked.held_out,
-        false_alarm_rate=asked.false_alarm_rate,
-        refit=asked.refit,
-        epochs=asked.epochs,
-        seed=asked.seed,
-    )
+    chosen = {name: getattr(asked, name) for name in TrainingChoices.model_fields}
+    name = asked.name or asked.dataset[:LONGEST_NAME]
+    return TrainingOptions(source=dataset_folder(home, asked.dataset), **chosen | {"name": name})

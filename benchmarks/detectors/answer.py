@@ -23,8 +23,8 @@ from benchmarks.inference import servers
 from ml.dataset.simulate.plan import Plan
 from ml.dataset.simulate.tree import simulate
 from ml.models.registry import Registry
-from ml.training.options import Learn, Options
-from ml.training.run import run
+from ml.training.options import Learn, TrainingOptions
+from ml.training.pipeline import train
 
 RESULTS = Path(__file__).parents[1] / "results" / "answer.json"
 PROMISED = 1.6
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def _trained(source: Path, home: Path, learn: Learn) -> Path:
-    trained = run(Options(source=source, name="fans", learn=learn, epochs=EPOCHS, refit=False), home)
+    trained = train(TrainingOptions(source=source, name="fans", learn=learn, epochs=EPOCHS, refit=False), home)
     Registry(home).promote(trained.version)
     return home
 

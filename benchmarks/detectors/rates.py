@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ml.training.detecting import Detecting
 from rich.console import Console
 from rich.table import Table
 
@@ -33,8 +34,7 @@ from ml.models.predictor import Predictor
 from ml.models.thresholds import decision_at
 from ml.system.atomic import write_whole
 from ml.system.progress import Report
-from ml.training.detecting import Detecting
-from ml.training.options import GAIN_DB, Options
+from ml.training.options import GAIN_DB, TrainingOptions
 
 RESULTS = Path(__file__).parents[1] / "results" / "rates.json"
 SETS: tuple[tuple[str, float | None], ...] = (("pc_fan", None), ("mimii", 0.0), ("mimii", -6.0))
@@ -65,7 +65,7 @@ def judged_at(dataset: Dataset, rate: float, report: Report) -> Iterator[Judged]
     healthy = sorted((e for e in dataset.entries if e.label == NORMAL), key=lambda entry: natural(entry.path))
     of = Counter(entry.group for entry in healthy)
     healthy = [entry for entry in healthy if of[entry.group] > 1]
-    options = Options(source=dataset.root, name="rates", learn="detector")
+    options = TrainingOptions(source=dataset.root, name="rates", learn="detector")
     spec = spec_for(healthy, options.kind)
     making = Detecting(replace(dataset, entries=tuple(healthy)), spec, options, None, report)
     fold = blocks(healthy)

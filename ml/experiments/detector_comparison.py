@@ -21,7 +21,8 @@ from ml.dataset.splitting.duplicates import without_copies
 from ml.detectors.detector import Detector, Novelty
 from ml.detectors.engines.baseline import Baseline, as_published
 from ml.detectors.engines.engine import Engine
-from ml.detectors.engines.registry import DEFAULT, ENGINES, by_name
+from ml.detectors.engines.names import DEFAULT_ENGINES
+from ml.detectors.engines.registry import ENGINES, by_name
 from ml.detectors.fitting import fit
 from ml.detectors.parallel_spectra import Source, listen
 from ml.detectors.reference import Healthy
@@ -51,7 +52,7 @@ from ml.system.progress import Progress, Report, silent
 
 TOGETHER = "+"
 BAR = Baseline.name
-BEST = TOGETHER.join(DEFAULT)
+BEST = TOGETHER.join(DEFAULT_ENGINES)
 
 
 def compare(

@@ -4,12 +4,11 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 from ml.dataset.entries import Entry
+from ml.features.kinds import FeatureKind
 from ml.features.spec import FeatureSpec
 
-Kind = Literal["spectrum", "original"]
 # 64 ms frames, half of one apart: 1024 samples at MIMII's 16 kHz. Finer and coarser were no better (decision 0010).
 FRAME_S = 0.064
 N_MELS = 128
@@ -18,7 +17,7 @@ LONGEST_CLIP_S = 10.0
 SHORTEST_CLIP_S = 0.5
 
 
-def spec_for(entries: Sequence[Entry], kind: Kind) -> FeatureSpec:
+def spec_for(entries: Sequence[Entry], kind: FeatureKind) -> FeatureSpec:
     """What a network for these recordings hears.
 
     Their most frequent sample rate, so that most are not resampled; clips of their median length, at most 10 s; log-mel

@@ -21,7 +21,6 @@ Nothing is executed to read one: JSON, a flatbuffer, and a Keras archive of whic
 
 import hashlib
 import json
-import re
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -35,6 +34,7 @@ from ml.errors import BundleDamaged, BundleForeign, InvalidLabels, SpecError
 from ml.features.spec import FeatureSpec
 from ml.models import keras_archive
 from ml.models.labels import Labels
+from ml.models.names import NAME_PATTERN, VERSION_PATTERN
 from ml.system.atomic import sync_folder, to_json, write_whole
 from ml.system.zip_members import UNREADABLE_ZIP, read_member
 
@@ -50,8 +50,6 @@ CLASSIFIER, DETECTOR = frozenset({LITERT, KERAS}), frozenset({DETECTOR_FACTS, DE
 KNOWN = REQUIRED | CLASSIFIER | DETECTOR
 # What a version's name digests: all that decides an answer. Not the Keras archive and the card, which carry times.
 DECIDING = (SPEC, LABELS, DECISION, LITERT, GOLDEN_CLIP, GOLDEN_ANSWER, DETECTOR_FACTS, DETECTOR_ARRAYS)
-VERSION_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}-[0-9a-f]{10}")
-NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
 NAMING, NOVELTY = "naming", "novelty"  # keys of decision.json and golden.json
 NO_LIMIT = 1.0
 MAX_FILE_BYTES = 512 * 2**20

@@ -32,6 +32,7 @@ from ml.errors import (
 )
 from ml.models import bundle
 from ml.models.bundle import Bundle
+from ml.models.names import VERSION_PATTERN
 from ml.models.predictor import Predictor
 from ml.models.revisions import LabelRevision, Revisions, ThresholdRevision, unpacked
 from ml.models.thresholds import Wanted, decide
@@ -79,9 +80,7 @@ class Registry:
         """All versions, the newest first."""
         if not self.folder.is_dir():
             return []
-        found = [
-            path for path in self.folder.iterdir() if path.is_dir() and bundle.VERSION_PATTERN.fullmatch(path.name)
-        ]
+        found = [path for path in self.folder.iterdir() if path.is_dir() and VERSION_PATTERN.fullmatch(path.name)]
         return [
             path.name for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
         ]
@@ -106,7 +105,7 @@ class Registry:
             if version is None:
                 raise AliasNotSet(f"No model is {reference} in {self.folder}.{HINTS.get(reference, '')}")
             return version
-        if bundle.VERSION_PATTERN.fullmatch(reference) and (self.folder / reference).is_dir():
+        if VERSION_PATTERN.fullmatch(reference) and (self.folder / reference).is_dir():
             return reference
         versions = self.versions()
         for version in versions:
@@ -303,7 +302,7 @@ class Registry:
         try:
             state = json.loads(self._aliases_file.read_bytes())
             pointed = state["aliases"].values()
-            if not all(isinstance(v, str) and bundle.VERSION_PATTERN.fullmatch(v) for v in pointed):
+            if not all(isinstance(v, str) and VERSION_PATTERN.fullmatch(v) for v in pointed):
                 raise TypeError("an alias that points to no version")
             if not isinstance(state["history"], list):
                 raise TypeError("a history that is no list")

@@ -1,53 +1,84 @@
 """What a bundle says of where it comes from, what it was measured on, and what it cannot do."""
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml.dataset.entries import Dataset, Entry
 from ml.dataset.splitting.sides import Split
 from ml.detectors.detector import Detector
 from ml.evaluation.results import Estimate, Evaluation
-from ml.training.scene import Measured, Scene
+from ml.training.candidate import FittedModel
+from ml.training.classes import Classes
+from ml.training.context import TrainingContext
+from ml.training.detector_stage import MeasuredRecording, counted
+from ml.training.held_out_result import HeldOutResult
+from ml.training.operating_points import operating_points
+
+if TYPE_CHECKING:
+    from ml.classifier.fitting import Fitted
 
 LIBRARIES = ("keras", "numpy", "scipy", "scikit-learn")
 NETWORK_LIMITS = (
     "It knows the machines and the faults that it was shown. Another machine, another microphone place or a fault of "
     "another kind may be answered wrongly and with confidence."
 )
+DETECTOR_LIMITS = (
+    "It knows how its machines sound when they are healthy, as they were when it learned them. A machine that was "
+    "repaired, moved or set to run otherwise is novel too. What it finds has no name."
+)
 
 
-def card_of(
-    scene: Scene, found: Measured, detector: dict[str, Any] | None, notes: Sequence[str], seconds: float
+def build_card(
+    context: TrainingContext,
+    classes: Classes,
+    measured: FittedModel,
+    served: FittedModel,
+    result: HeldOutResult,
+    abnormal: Sequence[MeasuredRecording],
 ) -> dict[str, Any]:
-    """The card, as plain values; ``detector`` is what is said of the one that is served."""
-    fitted = found.fitted
-    return {
-        "source": {"kind": "trained here", "options": scene.options.to_dict(), "notes": list(notes)},
-        "dataset": dataset_facts(scene.dataset),
-        "split": split_summary(scene.split),
-        "classes": {
-            "from": scene.classes.source,
-            "names": [label.name for label in scene.classes.labels.classes],
-            "not_learned": dict(Counter(str(entry.fault) for entry in scene.classes.unlearned)),
-        },
-        "groups": groups_summary(scene),
-        "recipe": scene.options.recipe.to_dict(),
-        "fit": {
-            "epochs": len(fitted.history),
-            "best_epoch": fitted.best_epoch,
-            "temperature": round(fitted.temperature, 4),
-            "served": "fitted once more, to all sides, for as many epochs as the best"
-            if scene.options.refit
-            else "the network that was measured",
-            "seconds": round(seconds, 1),
-        },
-        "detector": detector,
-        "metrics": figures_in_short(found.tested.evaluation),
+    """The card, as plain values; see :func:`ml.training.publication.publish_candidate` for the arguments."""
+    seconds = round(time.monotonic() - context.started, 1)
+    card = {
+        "source": {"kind": "trained here", "options": context.options.to_dict(), "notes": list(context.notes)},
+        "dataset": dataset_facts(context.dataset),
+        "split": split_summary(context.split),
+        "metrics": figures_in_short(result.evaluation),
         "libraries": library_versions(),
-        "limits": NETWORK_LIMITS,
+        "limits": DETECTOR_LIMITS if measured.network is None else NETWORK_LIMITS,
+    }
+    if served.detector is None:
+        detector = None
+    else:
+        points = operating_points(served.detector, abnormal, context.options.seed)
+        detector = detector_facts(served.detector) | {"healthy": counted(context.final_side), "operating": points}
+    if measured.network is None:
+        return card | {"detector": {**(detector or {}), "seconds": seconds}}
+    return card | {"detector": detector} | _classifier_facts(context, classes, measured.network, seconds)
+
+
+def _classifier_facts(context: TrainingContext, classes: Classes, network: "Fitted", seconds: float) -> dict[str, Any]:
+    """Classes, groups, recipe and fit."""
+    return {
+        "classes": {
+            "from": classes.source,
+            "names": [label.name for label in classes.labels.classes],
+            "not_learned": dict(Counter(str(entry.fault) for entry in classes.unlearned)),
+        },
+        "groups": groups_summary(classes),
+        "recipe": context.options.recipe.to_dict(),
+        "fit": {
+            "epochs": len(network.history),
+            "best_epoch": network.best_epoch,
+            "temperature": round(network.temperature, 4),
+            "served": "fitted once more, to all sides, for as many epochs as the best"
+            if context.options.refit
+            else "the network that was measured",
+            "seconds": seconds,
+        },
     }
 
 
@@ -91,9 +122,9 @@ def split_summary(split: Split) -> dict[str, Any]:
     }
 
 
-def groups_summary(scene: Scene) -> dict[str, Any] | None:
+def groups_summary(classes: Classes) -> dict[str, Any] | None:
     """What was found in the abnormal recordings, in short; None where nothing was looked for."""
-    groups, agreed = scene.classes.groups, scene.classes.agreement
+    groups, agreed = classes.groups, classes.agreement
     if groups is None:
         return None
     return {"k": groups.k, "chosen_by": groups.chosen_by, "agreement": None if agreed is None else asdict(agreed)}

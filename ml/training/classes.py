@@ -15,8 +15,9 @@ from ml.faults.agreement import Agreement, agreement
 from ml.faults.groups import FaultGroups, group_faults
 from ml.faults.vectors import recording_vector, relative_to_healthy
 from ml.features.store import Features
-from ml.models.labels import MAX_NAME, ORIGINAL_LABELS, ClassLabel, Labels
-from ml.training.options import FEWEST_FAULT_GROUPS, LabelsFrom, Options
+from ml.models.labels import DETECTOR_LABELS, MAX_NAME, ORIGINAL_LABELS, ClassLabel, Labels
+from ml.training.choices import FEWEST_FAULT_GROUPS, LabelsFrom
+from ml.training.options import TrainingOptions
 
 MESSAGES = {label.name: label.message for label in ORIGINAL_LABELS.classes}
 WITHOUT_FAULTS = (
@@ -93,13 +94,21 @@ def require_names(dataset: Dataset) -> None:
             )
 
 
-def classes_for(dataset: Dataset, split: Split, features: Features, options: Options) -> Classes:
+def choose_classes(dataset: Dataset, split: Split, features: Features | None, options: TrainingOptions) -> Classes:
     """Decide on the classes, and find groups in the abnormal recordings of the training side, never augmented.
+
+    Args:
+        dataset: the recordings.
+        split: their sides.
+        features: of all of them; None for a detector alone, which knows no classes of faults.
+        options: of the training.
 
     Raises:
         InvalidParameter: named faults are asked for, and not every abnormal recording has one.
         TooFewRecordings: fewer abnormal recordings than groups asked for.
     """
+    if features is None:
+        return Classes(DETECTOR_LABELS, "binary", {}, None, None, (), ())
     source = _source(dataset, options.labels)
     groups = _groups(split, features, options, needed=source == "groups")
     if source == "groups" and groups is not None:
@@ -133,7 +142,7 @@ def _abnormal(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     return tuple(entry for entry in entries if entry.label == ABNORMAL)
 
 
-def _groups(split: Split, features: Features, options: Options, *, needed: bool) -> FaultGroups | None:
+def _groups(split: Split, features: Features, options: TrainingOptions, *, needed: bool) -> FaultGroups | None:
     """Groups of the abnormal training recordings, if the classes are made of them or there are enough to look at."""
     abnormal = _abnormal(split.train)
     enough = options.groups if options.groups != "auto" else FEWEST_FAULT_GROUPS
@@ -168,7 +177,7 @@ def _machine(entry: Entry) -> tuple[str | None, str | None, float | None]:
     return entry.machine, entry.machine_id, entry.snr_db
 
 
-def _agreement(groups: FaultGroups | None, grouped: Sequence[Entry], options: Options) -> Agreement | None:
+def _agreement(groups: FaultGroups | None, grouped: Sequence[Entry], options: TrainingOptions) -> Agreement | None:
     """How the groups agree with the faults, where every recording names one."""
     if groups is None or not all(entry.fault for entry in grouped):
         return None

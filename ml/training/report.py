@@ -1,67 +1,93 @@
-"""What the report of a training shows: facts gathered from its steps, and recordings worth hearing."""
+"""What the report of a training shows: facts gathered from its stages, and recordings worth listening to."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ml.dataset.entries import NORMAL, Entry
 from ml.dataset.summary import summary
 from ml.evaluation.judged import Judged
 from ml.reports.facts import Exemplar, ReportFacts
+from ml.training.candidate import FittedModel, Thresholds
 from ml.training.card import split_summary
-from ml.training.scene import Measured, Scene
+from ml.training.classes import Classes
+from ml.training.context import TrainingContext
+from ml.training.held_out_result import HeldOutResult
 
 HEARD_PER_GROUP = 2
 REFITTED_NETWORK = (
     "The figures are those of a network that never heard the held-out side. The network that is served was fitted by "
     "the same recipe to all sides."
 )
+REFITTED_DETECTOR = (
+    "The figures are those of a detector that never heard the held-out side. The one that is served learned from all "
+    "healthy recordings, and its threshold from scores of recordings that were left out in turn."
+)
 
 
 def report_facts(
-    scene: Scene, found: Measured, version: str, card: dict[str, Any], notes: Sequence[str]
+    context: TrainingContext,
+    classes: Classes,
+    measured: FittedModel,
+    served: FittedModel,
+    thresholds: Thresholds,
+    result: HeldOutResult,
+    version: str,
+    card: dict[str, Any],
 ) -> ReportFacts:
-    """Everything that the report is made of."""
-    classes, spec = scene.classes, scene.features.spec
-    return ReportFacts(
+    """Everything that the report is made of; see :func:`ml.training.publication.publish_candidate`."""
+    network = measured.network
+    facts = ReportFacts(
         version=version,
         card=card,
-        labels=classes.labels,
-        decision=found.decision,
-        spec=spec,
-        evaluation=found.tested.evaluation,
+        labels=served.labels,
+        decision=thresholds.classifier or thresholds.score,
+        spec=context.spec if network is not None or served.detector is None else served.detector.spec,
+        evaluation=result.evaluation,
+        dataset_summary=summary(context.dataset),
+        split_summary=split_summary(context.split),
+        notes=(*context.notes, *_refit_note(context)),
+    )
+    if network is None:
+        return facts
+    return replace(
+        facts,
         groups=classes.groups,
         agreement=classes.agreement,
-        history=found.fitted.history,
-        best_epoch=found.fitted.best_epoch,
-        dataset_summary=summary(scene.dataset),
-        split_summary=split_summary(scene.split),
-        exemplars=tuple(_exemplars(scene, found)),
-        notes=(*notes, *((REFITTED_NETWORK,) if scene.options.refit else ())),
+        history=network.history,
+        best_epoch=network.best_epoch,
+        exemplars=tuple(_exemplars(context, classes, result)),
     )
 
 
-def _exemplars(scene: Scene, found: Measured) -> Iterator[Exemplar]:
+def _refit_note(context: TrainingContext) -> Sequence[str]:
+    if not context.options.refit:
+        return ()
+    return (REFITTED_NETWORK if context.has_classifier else REFITTED_DETECTOR,)
+
+
+def _exemplars(context: TrainingContext, classes: Classes, result: HeldOutResult) -> Iterator[Exemplar]:
     """One healthy recording of the middle, and the clearest of each group or, without groups, of each class."""
-    healthy = sorted((each for each in found.tested.judged if each.entry.label == NORMAL), key=lambda each: each.score)
+    healthy = sorted((each for each in result.judged if each.entry.label == NORMAL), key=lambda each: each.score)
     if healthy:
-        yield _heard(scene, "healthy", healthy[len(healthy) // 2])
-    groups = scene.classes.groups
+        yield _heard(context, "healthy", healthy[len(healthy) // 2])
+    groups = classes.groups
     if groups is not None:
         for group, (name, members) in enumerate(zip(groups.names, groups.exemplars, strict=True)):
             for member in members[:HEARD_PER_GROUP]:
-                entry, distance = scene.classes.grouped[member], groups.distances[member, group]
-                yield _exemplar(scene, name, entry, f"{distance:.2f} from the centroid")
+                entry, distance = classes.grouped[member], groups.distances[member, group]
+                yield _exemplar(context, name, entry, f"{distance:.2f} from the centroid")
         return
-    for label in scene.classes.labels.classes[1:]:
-        right = [each for each in found.tested.judged if each.truth == label.name and each.anomaly]
+    for label in classes.labels.classes[1:]:
+        right = [each for each in result.judged if each.truth == label.name and each.anomaly]
         for each in sorted(right, key=lambda each: -each.score)[:HEARD_PER_GROUP]:
-            yield _heard(scene, label.name, each)
+            yield _heard(context, label.name, each)
 
 
-def _heard(scene: Scene, title: str, judged: Judged) -> Exemplar:
-    return _exemplar(scene, title, judged.entry, f"score {judged.score:.3f}")
+def _heard(context: TrainingContext, title: str, judged: Judged) -> Exemplar:
+    return _exemplar(context, title, judged.entry, f"score {judged.score:.3f}")
 
 
-def _exemplar(scene: Scene, title: str, entry: Entry, fact: str) -> Exemplar:
+def _exemplar(context: TrainingContext, title: str, entry: Entry, fact: str) -> Exemplar:
     fault = f", {entry.fault}" if entry.fault else ""
-    return Exemplar(title, scene.dataset.file(entry), f"{entry.path}{fault}: {fact}")
+    return Exemplar(title, context.dataset.file(entry), f"{entry.path}{fault}: {fact}")

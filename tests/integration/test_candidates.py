@@ -12,11 +12,11 @@ import pytest
 from ml.dataset.indexing.build import index
 from ml.dataset.simulate.tree import simulate
 from ml.models.registry import Registry
-from ml.training.comparing import Comparison, compare_with_champion
-from ml.training.options import Options
-from ml.training.promoting import promote
-from ml.training.run import run
-from ml.training.trained import Trained
+from ml.training.champion_comparison import Comparison, compare_with_champion
+from ml.training.options import TrainingOptions
+from ml.training.pipeline import train
+from ml.training.promotion import promote
+from ml.training.training_result import TrainingResult
 from tests.integration.trainings import TINY, signalml
 from tests.unit import bundles
 
@@ -43,9 +43,9 @@ def fans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def options(source: Path, *, held_out: str = OTHER, refit: bool = True, seed: int = 0) -> Options:
+def options(source: Path, *, held_out: str = OTHER, refit: bool = True, seed: int = 0) -> TrainingOptions:
     """Learned from one machine, measured on the other."""
-    return Options(
+    return TrainingOptions(
         source=source, name=source.stem, split="machine", held_out=held_out, epochs=EPOCHS, refit=refit, seed=seed
     )
 
@@ -58,12 +58,12 @@ def commanded(home: Path, source: Path, *more: str) -> subprocess.CompletedProce
     return done
 
 
-Homed = tuple[Path, Trained]
+Homed = tuple[Path, TrainingResult]
 
 
-def champion_of(home: Path, chosen: Options) -> Homed:
+def champion_of(home: Path, chosen: TrainingOptions) -> Homed:
     """A home with this champion."""
-    trained = run(chosen, home, processes=1)
+    trained = train(chosen, home, processes=1)
     Registry(home).promote(trained.version)
     return home, trained
 
@@ -137,7 +137,7 @@ def test_a_worse_candidate_is_kept_out(fans: Path, good: Homed, copied: Callable
     assert f"signalml models promote {version}" in done.stdout
 
 
-def compared(trained: Trained, chosen: Options, home: Path) -> Comparison:
+def compared(trained: TrainingResult, chosen: TrainingOptions, home: Path) -> Comparison:
     """A candidate of this process beside the champion."""
     return compare_with_champion(trained, chosen, index(chosen.source, processes=1), home, processes=1)
 
@@ -148,7 +148,7 @@ def test_figures_of_then_are_those_of_the_networks_that_were_measured(
     """Neither those of the champion that has learned from the recordings, nor of the candidate that has."""
     home = copied(good)
     chosen = options(fans / "right.csv", seed=1)
-    trained = run(chosen, home, processes=1)
+    trained = train(chosen, home, processes=1)
     found = compared(trained, chosen, home)
     assert found.paired is not None
     assert found.paired.candidate_auc.value == trained.evaluation.auc_gain_randomised.value
@@ -159,7 +159,7 @@ def test_a_champion_that_has_seen_everything_stays(fans: Path, good: Homed, copi
     """It was fitted to all, and measured on the other machine: nothing is left that says who is better."""
     home = copied(good)
     chosen = options(fans / "right.csv", held_out=ONE, refit=False)
-    trained = run(chosen, home, processes=1)
+    trained = train(chosen, home, processes=1)
     found = compared(trained, chosen, home)
     assert found.basis == "none"
     assert "0 normal and 0 abnormal are of machines that it has not learned from" in found.says
@@ -172,7 +172,7 @@ def test_a_champion_that_came_meanwhile_stays(fans: Path, bad: Homed, copied: Ca
     """The candidate beat the one before; nobody knows whether it beats this one."""
     home = copied(bad)
     chosen = options(fans / "right.csv", refit=False)
-    trained = run(chosen, home, processes=1)
+    trained = train(chosen, home, processes=1)
     found = compared(trained, chosen, home)
     meanwhile = bundles.further(Registry(home))
     Registry(home).promote(meanwhile)

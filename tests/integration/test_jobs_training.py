@@ -12,7 +12,7 @@ import pytest
 
 from ml.dataset.simulate.tree import simulate
 from ml.models.registry import Registry
-from ml.training.run import run
+from ml.training.pipeline import train
 from tests.integration.jobs import Jobs, jobs_of
 from tests.integration.servers import eventually
 from tests.integration.trainings import TINY, kept, versions
@@ -126,7 +126,7 @@ def test_cancelled_while_it_fits_it_leaves_no_version(jobs: Jobs) -> None:
 
 def test_a_candidate_that_is_not_better_is_kept_out(jobs: Jobs) -> None:
     """The second of two: a version, not the champion, with the figures in the reason."""
-    champion = run(options_of(parameters(epochs=8), jobs.home), jobs.home, processes=1).version
+    champion = train(options_of(parameters(epochs=8), jobs.home), jobs.home, processes=1).version
     Registry(jobs.home).promote(champion)
     jobs.work(**TRAINER)
     ended = jobs.ends(asked(jobs, epochs=1), within_s=90)  # of the same seed: they have the same held-out side

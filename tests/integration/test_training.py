@@ -18,9 +18,9 @@ from ml.dataset.simulate.tree import simulate
 from ml.errors import Cancelled, StorageFull
 from ml.models.registry import Registry
 from ml.system.progress import Progress
-from ml.training.options import Options
-from ml.training.run import run
-from ml.training.trained import Trained
+from ml.training.options import TrainingOptions
+from ml.training.pipeline import train
+from ml.training.training_result import TrainingResult
 from tests import sounds
 from tests.integration.trainings import TINY, Training, kept, killed_at, signalml, start, unfinished, versions
 
@@ -59,10 +59,10 @@ def first(pair: tuple[Training, Training]) -> Training:
 
 
 @pytest.fixture(scope="session")
-def grouped(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trained]:
+def grouped(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingResult]:
     """A home with a model of groups, fitted once more to all recordings. For reading, but for its labels."""
     home = tmp_path_factory.mktemp("grouped")
-    return home, run(Options(source=tiny, name="groups", labels="groups", epochs=1), home, processes=1)
+    return home, train(TrainingOptions(source=tiny, name="groups", labels="groups", epochs=1), home, processes=1)
 
 
 def test_train_ends_with_a_version_and_its_records(first: Training) -> None:
@@ -94,7 +94,7 @@ def test_same_seed_same_bundle(pair: tuple[Training, Training]) -> None:
 
 def test_a_killed_training_goes_on_where_it_was(tiny: Path, first: Training, tmp_path: Path) -> None:
     """Killed in the features and in the fit it leaves no version; the third start ends as one that was never killed."""
-    options = Options(source=tiny, name=NAME, epochs=EPOCHS, refit=False)
+    options = TrainingOptions(source=tiny, name=NAME, epochs=EPOCHS, refit=False)
     killed_at("features 8", options, tmp_path)
     assert (versions(tmp_path), kept(tmp_path)) == ([], [])
     said = killed_at("epochs 1", options, tmp_path)
@@ -104,7 +104,7 @@ def test_a_killed_training_goes_on_where_it_was(tiny: Path, first: Training, tmp
     (work,) = unfinished(tmp_path)
     assert (work / "fit.npz").is_file()
     seen: list[Progress] = []
-    trained = run(options, tmp_path, processes=1, report=seen.append)
+    trained = train(options, tmp_path, processes=1, report=seen.append)
     assert [each.done for each in seen if each.step == "epochs"] == [2]
     assert trained.version == first.version
     assert (tmp_path / "models" / first.version / "network.tflite").read_bytes() == first.network
@@ -116,8 +116,8 @@ def test_cancelled_leaves_no_version(tiny: Path, tmp_path: Path, step: str) -> N
     """Whatever it was at, it stops at its next report."""
     seen: list[Progress] = []
     with pytest.raises(Cancelled, match="as was asked"):
-        run(
-            Options(source=tiny, name=NAME, epochs=1),
+        train(
+            TrainingOptions(source=tiny, name=NAME, epochs=1),
             tmp_path,
             processes=1,
             report=seen.append,
@@ -200,7 +200,9 @@ def messy(tiny: Path, tmp_path: Path) -> Path:
 def test_what_is_missing_or_broken_is_left_out(messy: Path, tmp_path: Path) -> None:
     """The rest is trained on, whatever its rates and channels; the split names no file that was not heard."""
     home = tmp_path / "home"
-    trained = run(Options(source=messy, name="messy", labels="binary", epochs=1, refit=False), home, processes=1)
+    trained = train(
+        TrainingOptions(source=messy, name="messy", labels="binary", epochs=1, refit=False), home, processes=1
+    )
     with (trained.records / "split.csv").open(newline="") as lines:
         paths = {row["path"] for row in csv.DictReader(lines)}
     assert len(paths) == 32
@@ -214,7 +216,7 @@ def test_a_full_disk_is_said_before_the_features(tiny: Path, tmp_path: Path, mon
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 0))
     with pytest.raises(StorageFull, match="are free on its disk"):
-        run(Options(source=tiny, name=NAME, epochs=1), tmp_path, processes=1)
+        train(TrainingOptions(source=tiny, name=NAME, epochs=1), tmp_path, processes=1)
     assert (versions(tmp_path), kept(tmp_path)) == ([], [])
 
 
@@ -238,7 +240,7 @@ def test_a_disk_that_fills_up_is_said(tiny: Path, tmp_path: Path, size_kb: int) 
         subprocess.run(["umount", str(home)], check=True)
 
 
-def test_groups_are_classes_that_can_be_named(grouped: tuple[Path, Trained]) -> None:
+def test_groups_are_classes_that_can_be_named(grouped: tuple[Path, TrainingResult]) -> None:
     """A healthy class and three groups, which ``models label`` gives names that a person knows."""
     home, trained = grouped
     names = [each.name for each in Registry(home).predictor(trained.version).labels.classes]
@@ -274,7 +276,7 @@ def test_evaluate_judges_exactly_the_test_side(tiny: Path, first: Training) -> N
     assert found["confusion"] == then["confusion"]
 
 
-def test_after_a_refit_the_kept_figures_are_shown(tiny: Path, grouped: tuple[Path, Trained]) -> None:
+def test_after_a_refit_the_kept_figures_are_shown(tiny: Path, grouped: tuple[Path, TrainingResult]) -> None:
     """Since the served network knows every recording; it is said, and the split says which it was measured on."""
     home, trained = grouped
     sides = Training(home, trained.version, subprocess.CompletedProcess([], 0, "", "")).sides()

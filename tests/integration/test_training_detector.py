@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from ml.training.detecting import in_time, split_healthy
 from typer.testing import CliRunner
 
 from cli.main import app
@@ -16,8 +17,7 @@ from ml.dataset.simulate.plan import Plan
 from ml.dataset.simulate.tree import simulate
 from ml.models.registry import Registry
 from ml.training import records
-from ml.training.detecting import in_time, split_healthy
-from ml.training.options import Options
+from ml.training.options import TrainingOptions
 from tests import sounds
 from tests.integration.jobs import jobs_of
 from tests.integration.servers import Serve, Server
@@ -128,7 +128,7 @@ def test_no_abnormal_recording_is_learned_from(trained: Training, fans: Path) ->
 def test_a_machine_that_is_held_out_is_judged_alone(fans: Path) -> None:
     """Its recordings, healthy and not, and no abnormal one of the machine that is learned from."""
     sides = split_healthy(
-        index(fans), Options(source=fans, name="x", learn="detector", split="machine", held_out="id_01")
+        index(fans), TrainingOptions(source=fans, name="x", learn="detector", split="machine", held_out="id_01")
     )
     assert {entry.machine_id for entry in sides.test} == {"id_01"}
     assert {entry.label for entry in sides.test} == {"normal", "abnormal"}

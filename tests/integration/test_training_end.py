@@ -16,9 +16,9 @@ from ml.dataset.simulate.plan import Plan
 from ml.dataset.simulate.tree import simulate
 from ml.models.registry import Registry
 from ml.system.progress import Progress
-from ml.training.options import Options
-from ml.training.run import run
-from ml.training.trained import Trained
+from ml.training.options import TrainingOptions
+from ml.training.pipeline import train
+from ml.training.training_result import TrainingResult
 from tests.integration.servers import environment
 from tests.integration.trainings import kept, unfinished, versions
 
@@ -56,7 +56,7 @@ DRIVER = f"""
 import os, signal, sys
 from pathlib import Path
 
-from ml.training.options import Options; from ml.training.run import run
+from ml.training.options import TrainingOptions; from ml.training.pipeline import train
 
 if __name__ == "__main__":
     source, home, version = sys.argv[1:]
@@ -68,7 +68,7 @@ if __name__ == "__main__":
             os.kill(os.getpid(), signal.SIGKILL)
 
     Path.rename = dying
-    run(Options(source=Path(source), name={NAME!r}, epochs={EPOCHS}), Path(home), processes=1)
+    train(TrainingOptions(source=Path(source), name={NAME!r}, epochs={EPOCHS}), Path(home), processes=1)
 """
 
 
@@ -82,7 +82,7 @@ class Whole(NamedTuple):
     """A training that was never stopped, and its home. For reading."""
 
     home: Path
-    trained: Trained
+    trained: TrainingResult
     stopped: dict[str, Path]  # at each step, a copy of the home as it was
 
 
@@ -95,7 +95,7 @@ def whole(short: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
         patch.setattr("ml.classifier.fitting.SAVED_EVERY_S", 0)
         for name, step in STEPS.items():
             copy_at(step, home, stopped[name], patch)
-        return Whole(home, run(options(short), home, processes=1), stopped)
+        return Whole(home, train(options(short), home, processes=1), stopped)
 
 
 def copy_at(step: Step, home: Path, copy: Path, patch: pytest.MonkeyPatch) -> None:
@@ -116,15 +116,15 @@ def copy_at(step: Step, home: Path, copy: Path, patch: pytest.MonkeyPatch) -> No
     patch.setattr(place, step.name, copying)
 
 
-def options(source: Path) -> Options:
+def options(source: Path) -> TrainingOptions:
     """Those of the driver."""
-    return Options(source=source, name=NAME, epochs=EPOCHS)
+    return TrainingOptions(source=source, name=NAME, epochs=EPOCHS)
 
 
-def again(source: Path, home: Path) -> tuple[Trained, set[str]]:
+def again(source: Path, home: Path) -> tuple[TrainingResult, set[str]]:
     """Started once more: what came of it, and the steps that it took."""
     seen: list[Progress] = []
-    trained = run(options(source), home, processes=1, report=seen.append)
+    trained = train(options(source), home, processes=1, report=seen.append)
     return trained, {each.step for each in seen}
 
 
@@ -193,11 +193,11 @@ def test_other_recordings_are_another_training(short: Path, whole: Whole, tmp_pa
     """One less is enough; and what was indexed before is what is trained on, wherever the source is said to be."""
     home = Path(shutil.copytree(whole.home, tmp_path / "home"))
     dataset = index(short, processes=1)
-    elsewhere = Options(source=tmp_path / "not there", name=NAME, epochs=EPOCHS)
+    elsewhere = TrainingOptions(source=tmp_path / "not there", name=NAME, epochs=EPOCHS)
     fewer = type(dataset)(
         dataset.name, dataset.root, dataset.layout, dataset.entries[:-1], dataset.refusals, dataset.explicit_groups
     )
-    trained = run(elsewhere, home, dataset=fewer, processes=1)
+    trained = train(elsewhere, home, dataset=fewer, processes=1)
     assert trained.version != whole.trained.version
     assert dataset.entries[-1] not in [entry for _, entry in trained.split.sides()]
     card = json.loads((home / "models" / trained.version / "card.json").read_bytes())

@@ -17,9 +17,9 @@ from ml.dataset.simulate.tree import simulate
 from ml.errors import Cancelled, SignalMLError
 from ml.models.registry import Registry
 from ml.system.progress import Progress
-from ml.training.options import Options
-from ml.training.run import run
-from ml.training.trained import Trained
+from ml.training.options import TrainingOptions
+from ml.training.pipeline import train
+from ml.training.training_result import TrainingResult
 from tests import sounds
 from tests.integration.trainings import kept, killed_at, unfinished, versions
 
@@ -34,22 +34,22 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return simulate(tmp_path_factory.mktemp("simulated") / "short", plan=SHORT, processes=1)
 
 
-def options(source: Path, **choices: object) -> Options:
+def options(source: Path, **choices: object) -> TrainingOptions:
     """Those of a short training."""
-    return Options(**{"source": source, "name": NAME, "epochs": EPOCHS} | choices)  # type: ignore[arg-type]  # whatever a test chooses
+    return TrainingOptions(**{"source": source, "name": NAME, "epochs": EPOCHS} | choices)  # type: ignore[arg-type]  # whatever a test chooses
 
 
-def trained(source: Path, home: Path, **choices: object) -> Trained:
+def trained(source: Path, home: Path, **choices: object) -> TrainingResult:
     """A short training in this process."""
-    return run(options(source, **choices), home, processes=1)
+    return train(options(source, **choices), home, processes=1)
 
 
-def network(home: Path, found: Trained) -> bytes:
+def network(home: Path, found: TrainingResult) -> bytes:
     """The network that serves."""
     return (home / "models" / found.version / "network.tflite").read_bytes()
 
 
-def sides(found: Trained) -> dict[str, list[str]]:
+def sides(found: TrainingResult) -> dict[str, list[str]]:
     """The paths of each side."""
     of: dict[str, list[str]] = {}
     with (found.records / "split.csv").open(newline="", encoding="utf-8") as lines:
@@ -59,20 +59,20 @@ def sides(found: Trained) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def refitted(short: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trained]:
+def refitted(short: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingResult]:
     """A home with a model that was never stopped. For reading."""
     home = tmp_path_factory.mktemp("refitted")
     return home, trained(short, home)
 
 
 @pytest.fixture(scope="module")
-def measured(short: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trained]:
+def measured(short: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingResult]:
     """A home with a model of groups that never heard the test side. For reading."""
     home = tmp_path_factory.mktemp("measured")
     return home, trained(short, home, labels="groups", refit=False)
 
 
-def test_the_test_side_decides_nothing(short: Path, measured: tuple[Path, Trained], tmp_path: Path) -> None:
+def test_the_test_side_decides_nothing(short: Path, measured: tuple[Path, TrainingResult], tmp_path: Path) -> None:
     """Its recordings replaced by noise: the same network to the byte, groups and all, and the same threshold."""
     home, found = measured
     source = Path(shutil.copytree(short, tmp_path / "short"))
@@ -86,7 +86,7 @@ def test_the_test_side_decides_nothing(short: Path, measured: tuple[Path, Traine
     assert other.evaluation.pooled.auc != found.evaluation.pooled.auc
 
 
-def test_another_seed_makes_another_network(short: Path, measured: tuple[Path, Trained], tmp_path: Path) -> None:
+def test_another_seed_makes_another_network(short: Path, measured: tuple[Path, TrainingResult], tmp_path: Path) -> None:
     """The seed is of everything that is drawn."""
     home, found = measured
     other = trained(short, tmp_path, labels="groups", refit=False, seed=1)
@@ -95,7 +95,9 @@ def test_another_seed_makes_another_network(short: Path, measured: tuple[Path, T
 
 
 @pytest.mark.parametrize("gain_db", [-6.0, 6.0])
-def test_how_loud_it_was_recorded_changes_no_score(short: Path, refitted: tuple[Path, Trained], gain_db: float) -> None:
+def test_how_loud_it_was_recorded_changes_no_score(
+    short: Path, refitted: tuple[Path, TrainingResult], gain_db: float
+) -> None:
     """A microphone that was moved is no fault: scores agree to a thousandth."""
     home, found = refitted
     predictor = Registry(home).predictor(found.version)
@@ -120,11 +122,13 @@ def left(killed: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(killed, tmp_path / "home"))
 
 
-def test_killed_in_the_final_fit_it_goes_on_there(short: Path, refitted: tuple[Path, Trained], left: Path) -> None:
+def test_killed_in_the_final_fit_it_goes_on_there(
+    short: Path, refitted: tuple[Path, TrainingResult], left: Path
+) -> None:
     """Nothing half-done is seen; the next start fits only the epochs that are missing, to the same version."""
     assert (versions(left), kept(left)) == ([], [])
     seen: list[Progress] = []
-    again = run(options(short), left, processes=1, report=seen.append)
+    again = train(options(short), left, processes=1, report=seen.append)
     assert [each.done for each in seen if each.step == "epochs of the final fit"] == [2]
     assert "epochs" not in {each.step for each in seen}
     assert again.version == refitted[1].version
@@ -132,12 +136,12 @@ def test_killed_in_the_final_fit_it_goes_on_there(short: Path, refitted: tuple[P
 
 
 def test_cancelled_at_its_last_step_there_is_neither_version_nor_records(
-    short: Path, refitted: tuple[Path, Trained], left: Path
+    short: Path, refitted: tuple[Path, TrainingResult], left: Path
 ) -> None:
     """However close it was; a later start ends as if nothing had been."""
     seen: list[Progress] = []
     with pytest.raises(Cancelled):
-        run(
+        train(
             options(short),
             left,
             processes=1,
@@ -157,7 +161,7 @@ def test_a_report_that_cannot_be_written_leaves_no_version(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("ml.training.trained.write_report", full)
+    monkeypatch.setattr("ml.training.training_result.write_report", full)
     with pytest.raises((OSError, SignalMLError)):
         trained(short, tmp_path, refit=False, epochs=1)
     assert (versions(tmp_path), kept(tmp_path)) == ([], [])

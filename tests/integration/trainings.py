@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ml.dataset.simulate.plan import Plan
-from ml.training.options import Options
+from ml.training.options import TrainingOptions
 from tests.integration.servers import environment
 
 # Recordings of one fan, shorter than the golden clip; half of the sessions are of faults.
@@ -23,7 +23,8 @@ import json, signal, sys
 from pathlib import Path
 
 from ml.classifier import fitting
-from ml.training.options import Options; from ml.training.run import run
+from ml.training.options import TrainingOptions
+from ml.training.pipeline import train
 
 fitting.SAVED_EVERY_S = 0
 
@@ -35,7 +36,7 @@ def report(progress):
 
 if __name__ == "__main__":
     last, home, source, chosen = sys.argv[1:]
-    run(Options(source=Path(source), **json.loads(chosen)), Path(home), processes=1, report=report)
+    train(TrainingOptions(source=Path(source), **json.loads(chosen)), Path(home), processes=1, report=report)
 """
 
 
@@ -77,7 +78,7 @@ def start(home: Path, *arguments: object) -> subprocess.Popen[str]:
     return _process(["-m", "cli.main", *map(str, arguments)], environment(home=home))
 
 
-def killed_at(line: str, options: Options, home: Path) -> list[str]:
+def killed_at(line: str, options: TrainingOptions, home: Path) -> list[str]:
     """Kill a training by :data:`DRIVER` and all its processes once it says ``line``; returns what it had said."""
     chosen = asdict(options)
     source = chosen.pop("source")

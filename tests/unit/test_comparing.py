@@ -17,9 +17,9 @@ from ml.evaluation.paired import compare
 from ml.models.judging import judge
 from ml.models.registry import Registry
 from ml.training import records
-from ml.training.comparing import Comparison, compare_with_champion
-from ml.training.options import GAIN_DB, Options
-from ml.training.trained import Trained
+from ml.training.champion_comparison import Comparison, compare_with_champion
+from ml.training.options import GAIN_DB, TrainingOptions
+from ml.training.training_result import TrainingResult
 from ml.training.verdicts import verdicts_of, write_verdicts
 from tests import sounds
 from tests.unit.judgements import CLASSES, verdict
@@ -59,7 +59,7 @@ class Match:
         return Registry(self.home).resolve("champion")
 
     @property
-    def candidate(self) -> Trained:
+    def candidate(self) -> TrainingResult:
         """It orders all but one of its held-out recordings as it should."""
         gained = tuple(verdict(e, 0.9 if e.label == "abnormal" else 0.1) for e in self.dataset.entries)
         gained = (replace(gained[0], score=0.95), *gained[1:])
@@ -67,7 +67,7 @@ class Match:
         folder.mkdir(parents=True, exist_ok=True)
         split = Split(self.method, 0, (), (), self.dataset.entries, ())
         figures = evaluate(gained, threshold=0.5, classes=CLASSES)
-        return Trained(CANDIDATE, figures, folder, split, gained, gained)
+        return TrainingResult(CANDIDATE, figures, folder, split, gained, gained)
 
     def learned(self, train: Sequence[Entry], test: Sequence[Entry] = (), *, refitted: bool = True) -> Path:
         """Let the champion have been trained in this home."""
@@ -79,7 +79,7 @@ class Match:
 
     def compared(self) -> Comparison:
         """The comparison."""
-        options = Options(source=self.dataset.root, name="fan")
+        options = TrainingOptions(source=self.dataset.root, name="fan")
         return compare_with_champion(self.candidate, options, self.dataset, self.home, processes=1)
 
     @property
@@ -104,7 +104,7 @@ def test_without_a_champion_nothing_is_compared(match: Match) -> None:
     """It is said, and kept."""
     candidate = match.candidate
     (match.home / "models" / "aliases.json").unlink()
-    found = compare_with_champion(candidate, Options(source=Path(), name="fan"), match.dataset, match.home)
+    found = compare_with_champion(candidate, TrainingOptions(source=Path(), name="fan"), match.dataset, match.home)
     assert (found.basis, found.champion, found.paired) == ("no champion", None, None)
     assert match.kept == found.to_dict()
 
@@ -113,7 +113,7 @@ def test_the_champion_is_not_compared_with_itself(match: Match) -> None:
     """And the comparison that made it champion stays on record."""
     match.compared()
     before = match.kept
-    options = Options(source=Path(), name="fan")
+    options = TrainingOptions(source=Path(), name="fan")
     candidate = replace(match.candidate, version=match.champion)
     assert compare_with_champion(candidate, options, match.dataset, match.home).basis == "itself"
     assert match.kept == before

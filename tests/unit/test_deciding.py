@@ -21,8 +21,8 @@ from ml.features.feature_specs import LONGEST_CLIP_S, SHORTEST_CLIP_S, spec_for
 from ml.features.spec import FeatureSpec
 from ml.features.store import FeatureStore
 from ml.training.classes import require_both
-from ml.training.deciding import EVEN, measured, threshold_from
-from ml.training.options import Options
+from ml.training.classifier_threshold import EVEN, measured, threshold_from
+from ml.training.options import TrainingOptions
 from tests.unit.datasets import dataset, entry
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=300)
@@ -30,7 +30,7 @@ RATES = st.floats(0.001, 0.999)
 
 
 def options(**choices):
-    return Options(**{"source": Path("/somewhere/fans"), "name": "fan"} | choices)
+    return TrainingOptions(**{"source": Path("/somewhere/fans"), "name": "fan"} | choices)
 
 
 def recordings(rates=(16_000,), seconds=(10.0,)):
@@ -135,7 +135,7 @@ def test_a_name_that_no_folder_should_have_is_refused(name):
 def test_options_become_a_recipe_and_an_augmentation():
     """Seed and epochs are handed on; copies that nobody asked for are None."""
     assert options(seed=3).recipe == Recipe.spectrum(3)
-    assert options(kind="original", epochs=2).recipe == Recipe.original().shortened(2)
+    assert options(training_kind="original", epochs=2).recipe == Recipe.original().shortened(2)
     assert options().augmentation is None
     assert options(copies=2, seed=3).augmentation == Augmentation.everything(2, 3)
 

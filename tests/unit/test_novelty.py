@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ml.detectors.detector import Detector
-from ml.detectors.engines.registry import DEFAULT, ENGINES, REMOVED, by_name
+from ml.detectors.engines.names import DEFAULT_ENGINES, REMOVED_ENGINES
+from ml.detectors.engines.registry import ENGINES, by_name
 from ml.detectors.fitting import fit
 from ml.detectors.reference import Healthy
 from ml.detectors.spectra import Heard, hear
@@ -73,7 +74,7 @@ def healthy(
     ]
 
 
-@pytest.fixture(scope="module", params=[*QUICK, "+".join(DEFAULT)])
+@pytest.fixture(scope="module", params=[*QUICK, "+".join(DEFAULT_ENGINES)])
 def fitted(request: pytest.FixtureRequest) -> Detector:
     """A detector of two fans, of each engine alone and of the default together."""
     engines = [by_name(name) for name in request.param.split("+")]
@@ -83,7 +84,7 @@ def fitted(request: pytest.FixtureRequest) -> Detector:
 @pytest.fixture(scope="module")
 def default() -> Detector:
     """A detector of two fans as it is unless told otherwise."""
-    return fit(SPEC, [by_name(name) for name in DEFAULT], healthy(("fan/id_00", "fan/id_02")))
+    return fit(SPEC, [by_name(name) for name in DEFAULT_ENGINES], healthy(("fan/id_00", "fan/id_02")))
 
 
 # What is heard
@@ -151,7 +152,7 @@ def test_loudness_is_no_fault(default: Detector) -> None:
     assert default.measure(louder).score == pytest.approx(default.measure(usual).score, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", REMOVED)
+@pytest.mark.parametrize("name", REMOVED_ENGINES)
 def test_a_removed_engine_is_named_with_what_to_do(name: str) -> None:
     """Models of earlier versions may have one: the error says that they must be trained again."""
     with pytest.raises(InvalidParameter, match=f"{name}.*no longer.*train the model again"):
@@ -233,7 +234,7 @@ def test_too_few_recordings_are_said(count: int) -> None:
 def test_the_only_recording_of_a_machine_is_always_learned_from() -> None:
     """It is never left out, has no score in the calibration, and its machine is known."""
     recordings = [*healthy(count=4), *healthy(("pump/id_00",), count=1, first=300)]
-    detector = fit(SPEC, [by_name(name) for name in DEFAULT], recordings)
+    detector = fit(SPEC, [by_name(name) for name in DEFAULT_ENGINES], recordings)
     assert len(detector.calibration.named) == 4
     assert detector.measure(recordings[-1].clips[0], "pump/id_00").times < 1
 

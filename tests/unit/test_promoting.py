@@ -9,7 +9,7 @@ from ml.errors import Cancelled, InvalidParameter
 from ml.evaluation.paired import Paired
 from ml.evaluation.results import Estimate
 from ml.models.registry import Registry
-from ml.training.promoting import Comparison, promote
+from ml.training.promotion import Comparison, promote
 from tests.unit import bundles
 
 ROUGHLY = 0.1

@@ -326,7 +326,8 @@ def test_a_killed_simulation_leaves_no_dataset_and_the_next_one_clears_up(tmp_pa
     """``kill -9`` halfway: no target; the same command then makes it whole."""
     target = tmp_path / "fans"
     program = (
-        f"from pathlib import Path; from ml.dataset.simulate.tree import simulate; simulate(Path({str(target)!r}), processes=1)"
+        "from pathlib import Path; from ml.dataset.simulate.tree import simulate; "
+        f"simulate(Path({str(target)!r}), processes=1)"
     )
     with subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2]) as process:
         for _ in until(lambda: len(list(tmp_path.rglob("*.wav"))) > 5):

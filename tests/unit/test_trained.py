@@ -10,12 +10,12 @@ from ml.dataset.entries import Dataset, Entry
 from ml.features.feature_specs import spec_for
 from ml.features.spec import FeatureSpec
 from ml.training import trained
-from ml.training.options import Options
-from ml.training.trained import made_from
+from ml.training.options import TrainingOptions
+from ml.training.training_result import cache_key
 from tests.unit.datasets import dataset, session
 
 ENTRIES = [*session("a", 3), *session("b", 3, "abnormal", fault="imbalance", machine_id="id_00", machine="fan")]
-FANS, OPTIONS, SPEC = dataset(ENTRIES), Options(source=Path("fans"), name="fan"), spec_for(ENTRIES, "spectrum")
+FANS, OPTIONS, SPEC = dataset(ENTRIES), TrainingOptions(source=Path("fans"), name="fan"), spec_for(ENTRIES, "spectrum")
 
 
 def changed(**facts: object) -> Dataset:
@@ -29,21 +29,21 @@ def changed(**facts: object) -> Dataset:
 )
 def test_other_recordings_make_another_training(fans: Dataset) -> None:
     """One that is called otherwise, is of another machine, sounds otherwise, or is not there."""
-    assert made_from(fans, SPEC, OPTIONS) != made_from(FANS, SPEC, OPTIONS)
+    assert cache_key(fans, SPEC, OPTIONS) != cache_key(FANS, SPEC, OPTIONS)
 
 
 def test_other_choices_make_another_training() -> None:
     """Whatever a person chose, and what the network hears."""
-    same = made_from(FANS, SPEC, OPTIONS)
-    assert made_from(FANS, SPEC, replace(OPTIONS, seed=1)) != same
-    assert made_from(FANS, SPEC, replace(OPTIONS, refit=False)) != same
-    assert made_from(FANS, FeatureSpec.original(), OPTIONS) != same
-    assert made_from(dataset(ENTRIES), SPEC, replace(OPTIONS, source=Path("elsewhere/fans"))) == same
+    same = cache_key(FANS, SPEC, OPTIONS)
+    assert cache_key(FANS, SPEC, OPTIONS.with_changes(seed=1)) != same
+    assert cache_key(FANS, SPEC, OPTIONS.with_changes(refit=False)) != same
+    assert cache_key(FANS, FeatureSpec.original(), OPTIONS) != same
+    assert cache_key(dataset(ENTRIES), SPEC, OPTIONS.with_changes(source=Path("elsewhere/fans"))) == same
 
 
 def test_another_version_of_this_project_makes_another_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may compute another network: what was fitted by the one before is neither gone on with nor found."""
-    same = made_from(FANS, SPEC, OPTIONS)
+    same = cache_key(FANS, SPEC, OPTIONS)
     installed: Callable[[str], str] = trained.version
     monkeypatch.setattr(trained, "version", lambda name: "99" if name == "signalml" else installed(name))
-    assert made_from(FANS, SPEC, OPTIONS) != same
+    assert cache_key(FANS, SPEC, OPTIONS) != same

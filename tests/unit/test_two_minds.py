@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ml.audio.recording import Recording
 from ml.detectors.detector import Detector
-from ml.detectors.engines.registry import DEFAULT, by_name
+from ml.detectors.engines.names import DEFAULT_ENGINES
+from ml.detectors.engines.registry import by_name
 from ml.detectors.fitting import fit
 from ml.detectors.reference import Healthy
 from ml.detectors.spectra import hear
@@ -51,7 +52,7 @@ def detector(classifier: Content) -> Detector:
         Healthy((hear(extractor, fan(seed)[:, 0].astype(np.float32)),), "fan/id_00", "one", f"{seed}.wav", -25.6)
         for seed in range(8)
     ]
-    return fit(spec, [by_name(name) for name in DEFAULT], healthy)
+    return fit(spec, [by_name(name) for name in DEFAULT_ENGINES], healthy)
 
 
 def both(classifier: Content, detector: Detector, decision: Decision, naming: Naming) -> Predictor:
@@ -242,7 +243,7 @@ def test_a_dead_healthy_recording_excuses_no_other(classifier: Content) -> None:
         Healthy((hear(extractor, each[:, 0].astype(np.float32)),), "fan/id_00", "one", f"{number}.wav", level_dbfs)
         for number, (each, level_dbfs) in enumerate(taken)
     ]
-    detector = fit(spec, [by_name(name) for name in DEFAULT], healthy)
+    detector = fit(spec, [by_name(name) for name in DEFAULT_ENGINES], healthy)
     found = judged(alone(classifier, detector, NEVER), 2 * sounds.noise(len(hiss), seed=2, level=1e-5)).unusable
     assert found is not None
     assert found.why == "too_quiet"

@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -14,10 +14,10 @@ from ml.dataset.splitting.blocks import cut_all
 from ml.dataset.splitting.by_group import deal
 from ml.dataset.splitting.duplicates import without_copies
 from ml.dataset.splitting.leaks import check
+from ml.dataset.splitting.method_names import SplitMethod
 from ml.dataset.splitting.sides import SIDES, Shares, Side, Split, components, units, versions
 from ml.errors import InvalidParameter, SplitImpossible, TooFewRecordings
 
-Method = Literal["auto", "group", "blocks", "machine"]
 TRAIN_AT_LEAST = 0.1
 # Below two sessions of a class there is none to hold out.
 SESSIONS_TO_SPLIT = 2
@@ -44,7 +44,7 @@ Divided = tuple[dict[str, Side], dict[str, str]]
 def split(
     dataset: Dataset,
     *,
-    method: Method = "auto",
+    method: SplitMethod = "auto",
     test_share: float = 0.2,
     validation_share: float = 0.15,
     guard: int = 1,
@@ -94,8 +94,8 @@ def split(
 def _check_parameters(
     method: str, test_share: float, validation_share: float, guard: int, seed: int, held_out: str | None
 ) -> None:
-    if method not in get_args(Method):
-        raise InvalidParameter(f"The method is {method!r}; one of {', '.join(get_args(Method))} was expected.")
+    if method not in get_args(SplitMethod):
+        raise InvalidParameter(f"The method is {method!r}; one of {', '.join(get_args(SplitMethod))} was expected.")
     for name, share in (("test_share", test_share), ("validation_share", validation_share)):
         if not (math.isfinite(share) and share > 0):
             raise InvalidParameter(f"{name} is {share:g}; a share above 0 was expected.")
@@ -112,7 +112,7 @@ def _check_parameters(
         raise InvalidParameter(f"A machine is held out ({held_out!r}) by the method machine; {method!r} was asked for.")
 
 
-def _automatic(task: _Task, explicit_groups: bool) -> Method:
+def _automatic(task: _Task, explicit_groups: bool) -> SplitMethod:
     fewest = _fewest_components(task)
     if _at_several_snrs(task):
         if fewest < MACHINES_TO_SPLIT:

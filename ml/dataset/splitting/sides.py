@@ -32,6 +32,10 @@ class Split:
     test: tuple[Entry, ...]
     left_out: tuple[tuple[Entry, str], ...]
 
+    def entries(self) -> list[Entry]:
+        """Each recording that is on a side."""
+        return [entry for _, entry in self.sides()]
+
     def sides(self) -> Iterator[tuple[Side, Entry]]:
         """Each recording that is on a side, with the side."""
         for side, entries in zip(SIDES, (self.train, self.validation, self.test), strict=True):

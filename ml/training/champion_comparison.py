@@ -24,9 +24,9 @@ from ml.models.predictor import Predictor
 from ml.models.registry import Registry
 from ml.system.progress import Report, silent
 from ml.training import records
-from ml.training.options import GAIN_DB, Options
+from ml.training.options import GAIN_DB, TrainingOptions
 from ml.training.split_records import Fitted
-from ml.training.trained import Trained
+from ml.training.training_result import TrainingResult
 from ml.training.verdicts import verdicts_of
 
 Basis = Literal["no champion", "itself", "judged by both", "held out of both", "none"]
@@ -73,8 +73,8 @@ class Comparison:
 
 
 def compare_with_champion(
-    trained: Trained,
-    options: Options,
+    trained: TrainingResult,
+    options: TrainingOptions,
     dataset: Dataset,
     home: Path,
     *,
@@ -113,8 +113,8 @@ def compare_with_champion(
 class _Rivals:
     """A candidate, what it was made from, and the champion."""
 
-    trained: Trained
-    options: Options
+    trained: TrainingResult
+    options: TrainingOptions
     dataset: Dataset
     home: Path
     champion: str

@@ -3,17 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from ml.errors import ChampionChanged, InvalidParameter
 from ml.evaluation.intervals import FEWEST_GROUPS
 from ml.evaluation.results import Estimate
 from ml.models.registry import Registry
-from ml.training.comparing import Comparison, compare_with_champion
+from ml.training.champion_comparison import Comparison
+from ml.training.choices import PromotionPolicy
 
-__all__ = ["Comparison", "Policy", "Promotion", "compare_with_champion", "promote"]
-
-Policy = Literal["always", "if-better", "never"]
 # What a better candidate may still be worse by, at the lower end of the interval.
 MARGIN = 0.05
 
@@ -36,7 +33,7 @@ class Promotion:
 def promote(
     version: str,
     comparison: Comparison | None,
-    policy: Policy,
+    policy: PromotionPolicy,
     home: Path,
     *,
     still_wanted: Callable[[], None] = lambda: None,

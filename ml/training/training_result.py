@@ -22,8 +22,8 @@ from ml.reports.page import write_report
 from ml.system.atomic import locked, to_json
 from ml.training import records
 from ml.training.card import library_versions
-from ml.training.options import Options
-from ml.training.tested import Tested
+from ml.training.held_out_result import HeldOutResult
+from ml.training.options import TrainingOptions
 from ml.training.verdicts import verdicts_of, write_verdicts
 
 RECORDS, LAST_STEP = "records", "model and report"
@@ -31,7 +31,7 @@ KEPT = "no model was made, and the next run goes on from what is there"
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainingResult:
     """What came of a training.
 
     Attributes:
@@ -53,12 +53,14 @@ class Trained:
     unlearned: tuple[Entry, ...] = ()
 
     @classmethod
-    def of(cls, version: str, folder: Path, split: Split, tested: Tested, unlearned: tuple[Entry, ...] = ()) -> Self:
+    def of(
+        cls, version: str, folder: Path, split: Split, tested: HeldOutResult, unlearned: tuple[Entry, ...] = ()
+    ) -> Self:
         """A training that has come to its end, with its records in a folder."""
         return cls(version, tested.evaluation, folder, split, tested.judged, tested.gain_judged, unlearned)
 
 
-def made_from(dataset: Dataset, spec: FeatureSpec, options: Options) -> dict[str, Any]:
+def cache_key(dataset: Dataset, spec: FeatureSpec, options: TrainingOptions) -> dict[str, Any]:
     """All that decides what a training comes to, as plain values: the same again makes the same version."""
     recordings = json.dumps([asdict(entry) for entry in dataset.entries])
     return {
@@ -70,7 +72,7 @@ def made_from(dataset: Dataset, spec: FeatureSpec, options: Options) -> dict[str
     }
 
 
-def found_again(home: Path, facts: Mapping[str, Any], split: Split) -> Trained | None:
+def find_existing(home: Path, facts: Mapping[str, Any], split: Split) -> TrainingResult | None:
     """The training that was made from these facts, where its version and its records are whole; None to train anew."""
     registry = Registry(home)
     for candidate in registry.versions():
@@ -83,14 +85,14 @@ def found_again(home: Path, facts: Mapping[str, Any], split: Split) -> Trained |
                 faults = registry.read(candidate).content.card.get("classes", {}).get("not_learned", ())
                 unlearned = tuple(entry for _, entry in split.sides() if entry.fault in faults)
                 folder = records.folder_of(home, candidate)
-                return Trained(candidate, evaluation, folder, split, judged, gained, unlearned)
+                return TrainingResult(candidate, evaluation, folder, split, judged, gained, unlearned)
     return None
 
 
 def write_records(
     work: Path,
     split: Split,
-    tested: Tested,
+    tested: HeldOutResult,
     facts: Mapping[str, Any],
     shown: ReportFacts,
     *,

@@ -1,0 +1,5 @@
+"""The ways to split a dataset."""
+
+from typing import Literal
+
+SplitMethod = Literal["auto", "group", "blocks", "machine"]

@@ -1,0 +1,104 @@
+"""The stages of a detector: the fit to normal recordings, and how far abnormal ones are from them."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from operator import attrgetter
+
+from ml.dataset.entries import ABNORMAL, NORMAL, Entry
+from ml.dataset.indexing.listing import natural
+from ml.detectors.detector import Detector, Novelty
+from ml.detectors.engines.registry import by_name
+from ml.detectors.fitting import fit
+from ml.detectors.parallel_spectra import Source, listen
+from ml.detectors.reference import Healthy
+from ml.detectors.spectra import Heard
+from ml.features.feature_specs import detector_spec
+from ml.features.spec import FeatureSpec
+from ml.system.progress import Progress
+from ml.training.context import TrainingContext
+
+FITTING = "detector"
+# A sound that is so many times as far from normal as the farthest fault learned is none of them (decision 14).
+FARTHER = 1.5
+TIMES = attrgetter("times")
+MeasuredRecording = tuple[Entry, Novelty]
+"""A recording, and how far its worst clip is from normal."""
+
+
+def fit_detector(context: TrainingContext, entries: Sequence[Entry]) -> Detector:
+    """A detector of the normal ones of some recordings.
+
+    Raises:
+        TooFewRecordings: fewer than three normal ones.
+        AudioError: a recording cannot be decoded any more, with its path.
+    """
+    spec = detector_spec(context.spec)
+    recordings = [
+        Healthy(
+            clips=clips,
+            machine=entry.machine_name,
+            session=entry.group,
+            name=entry.path,
+            level_dbfs=entry.level_dbfs,
+            clipped_share=entry.clipped_share,
+        )
+        for entry, clips in _spectra(context, spec, entries, NORMAL)
+    ]
+    engines = [by_name(name) for name in context.options.engine_names]
+    return fit(spec, engines, recordings, lambda done, fits: context.report(Progress(FITTING, done, fits)))
+
+
+def measure_abnormal(context: TrainingContext, detector: Detector, entries: Sequence[Entry]) -> list[MeasuredRecording]:
+    """The abnormal ones of some recordings, and how far their worst clips are from normal.
+
+    Raises:
+        AudioError: a recording cannot be decoded any more, with its path.
+    """
+    return [
+        (entry, max((detector.measure(clip, entry.machine_name) for clip in clips), key=TIMES))
+        for entry, clips in _spectra(context, detector.spec, entries, ABNORMAL)
+    ]
+
+
+def _spectra(
+    context: TrainingContext, spec: FeatureSpec, entries: Sequence[Entry], label: str
+) -> Iterator[tuple[Entry, tuple[Heard, ...]]]:
+    """Recordings of a label, and the spectra of each."""
+    chosen = in_time([entry for entry in entries if entry.label == label and sounds(entry)])
+    sources = [Source(context.dataset.file(entry), entry.path) for entry in chosen]
+    clips = listen(spec, sources, cut_by=context.spec, processes=context.processes, report=context.report)
+    return zip(chosen, clips, strict=True)
+
+
+def farthest(faults: Iterable[MeasuredRecording]) -> float:
+    """The score, 0 to 1, up to which a sound may be one of these faults: half as far again as any of them."""
+    found = max((novelty for _, novelty in faults), key=TIMES, default=None)
+    return 0.0 if found is None else replace(found, times=FARTHER * found.times).score
+
+
+def sounds(entry: Entry) -> bool:
+    """Whether a recording is more than digital silence."""
+    return entry.level_dbfs is not None
+
+
+def in_time(entries: Iterable[Entry]) -> list[Entry]:
+    """Recordings in the order they were made in, by their names: neighbours in time are then left out together.
+
+    The SNR versions of a machine are of the same recordings: they go side by side, each at its place among those of its
+    SNR, so that none is measured by what has learned from another version of it.
+    """
+    in_order = sorted(entries, key=lambda entry: natural(entry.path))
+    versions: defaultdict[tuple[str, float | None], list[Entry]] = defaultdict(list)
+    for entry in in_order:
+        versions[entry.machine_name, entry.snr_db].append(entry)
+    if len(versions) == len({machine for machine, _ in versions}):
+        return in_order
+    place = {entry.path: number / len(some) for some in versions.values() for number, entry in enumerate(some)}
+    return sorted(in_order, key=lambda entry: place[entry.path])
+
+
+def counted(entries: Iterable[Entry]) -> dict[str, int]:
+    """How many recordings of each machine are learned from, for the card."""
+    names = (entry.machine_name or "unnamed" for entry in entries if entry.label == NORMAL and sounds(entry))
+    return dict(Counter(names))

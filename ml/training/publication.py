@@ -1,0 +1,72 @@
+"""A candidate -> a version in the registry, with the records of its training beside it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml.dataset.entries import NORMAL
+from ml.models.publishing import publish
+from ml.models.registry import Registry
+from ml.system.progress import Progress
+from ml.training.candidate import FittedModel, Thresholds
+from ml.training.card import build_card
+from ml.training.classes import Classes
+from ml.training.context import TrainingContext
+from ml.training.detector_stage import MeasuredRecording
+from ml.training.held_out_result import HeldOutResult
+from ml.training.report import report_facts
+from ml.training.training_result import LAST_STEP, write_records
+
+
+def publish_candidate(
+    context: TrainingContext,
+    classes: Classes,
+    measured: FittedModel,
+    served: FittedModel,
+    thresholds: Thresholds,
+    result: HeldOutResult,
+    abnormal: Sequence[MeasuredRecording],
+    key: Mapping[str, Any],
+) -> str:
+    """Add the served model to the registry; its records lie ready in the work folder.
+
+    Args:
+        context: the training.
+        classes: what is told apart.
+        measured: the model that was evaluated.
+        served: the model that goes into the bundle.
+        thresholds: of the served model.
+        result: of the evaluation.
+        abnormal: all abnormal recordings, as the served detector measures them.
+        key: the training's cache key.
+
+    Returns:
+        The version.
+    """
+    card = build_card(context, classes, measured, served, result, abnormal)
+    context.report(Progress(LAST_STEP, 0, 1))
+
+    def before_add(version: str) -> None:
+        """Whatever may fail or be cancelled comes before the version is there; only renames come after."""
+        shown = report_facts(context, classes, measured, served, thresholds, result, version, card)
+        write_records(context.work, context.split, result, key, shown, learned=_learned_after_evaluation(context))
+        context.report(Progress(LAST_STEP, 1, 1, version))
+
+    return publish(
+        None if served.network is None else served.network.model,
+        name=context.options.model_name,
+        spec=context.spec,
+        labels=served.labels,
+        decision=thresholds.score,
+        card=card,
+        registry=Registry(context.home),
+        detector=served.detector,
+        naming=thresholds.fault_rule,
+        before_add=before_add,
+    )
+
+
+def _learned_after_evaluation(context: TrainingContext) -> list[Any]:
+    """The recordings of the test side that the served model has learned from: abnormal ones only by a network."""
+    if not context.options.refit:
+        return []
+    return [entry for entry in context.split.test if context.has_classifier or entry.label == NORMAL]
