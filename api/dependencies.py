@@ -8,19 +8,19 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
-from api.declared import once_each, only_declared
-from api.security import Requires
+from api.route_inputs import reject_repeated_parameters, reject_unknown_parameters
+from api.security import RequireScope
 from api.services import Services, services_of
-from api.uploads import Form, read_form, read_one
+from api.uploads import UploadForm, read_form, read_single_file
 from ml.dataset.collection.store import Collection
 from ml.dataset.paths import NAME_PATTERN
 
 # Of every router under /v1, in this order: whoever has no key is told nothing of what a route takes (KeyFirst).
-CanRead, OnlyDeclared = Depends(Requires("predict")), Depends(only_declared)
+RequirePredict, RejectUnknownParameters = Depends(RequireScope("predict")), Depends(reject_unknown_parameters)
 # Of one that passes over what it does not take.
-OnceEach = Depends(once_each)
+RejectRepeatedParameters = Depends(reject_repeated_parameters)
 # Of single routes, beside those.
-CanChange = Depends(Requires("admin"))
+RequireAdmin = Depends(RequireScope("admin"))
 
 
 async def services(request: Request) -> Services:
@@ -31,7 +31,7 @@ async def services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(services)]
 
 
-async def place(services: ServicesDep) -> Services:
+async def require_capacity(services: ServicesDep) -> Services:
     """The services, if the executor has a place now: refusing before the body is read spares both sides the upload.
 
     Raises:
@@ -41,28 +41,28 @@ async def place(services: ServicesDep) -> Services:
     return services
 
 
-PlaceDep = Annotated[Services, Depends(place)]
+CapacityDep = Annotated[Services, Depends(require_capacity)]
 
 
-async def multipart_upload(request: Request, services: PlaceDep) -> Form:
+async def multipart_upload(request: Request, services: CapacityDep) -> UploadForm:
     """A multipart form with one file; other parts of it are passed over, as the original service did."""
-    with services.metrics.stage("receive"):
-        return await read_one(request, raw=False, strict=False)
+    with services.metrics.time_stage("receive"):
+        return await read_single_file(request, raw=False, strict=False)
 
 
-async def any_upload(request: Request, services: PlaceDep) -> Form:
+async def any_upload(request: Request, services: CapacityDep) -> UploadForm:
     """A multipart form with one file, or the body as one."""
-    with services.metrics.stage("receive"):
-        return await read_one(request, raw=True)
+    with services.metrics.time_stage("receive"):
+        return await read_single_file(request, raw=True)
 
 
-async def batch_upload(request: Request, services: PlaceDep) -> Form:
+async def batch_upload(request: Request, services: CapacityDep) -> UploadForm:
     """A multipart form with several files."""
-    with services.metrics.stage("receive"):
+    with services.metrics.time_stage("receive"):
         return await read_form(request, most=services.settings.max_batch_files)
 
 
-DatasetName = Annotated[
+DatasetNamePath = Annotated[
     str,
     Path(
         description="1 to 64 lower-case letters, digits, dots, hyphens and underscores.",
@@ -72,7 +72,7 @@ DatasetName = Annotated[
 ]
 
 
-async def collection(name: DatasetName, services: ServicesDep) -> Collection:
+async def collection(name: DatasetNamePath, services: ServicesDep) -> Collection:
     """The dataset that a path names, whether or not it is there.
 
     Raises:
@@ -84,18 +84,18 @@ async def collection(name: DatasetName, services: ServicesDep) -> Collection:
 CollectionDep = Annotated[Collection, Depends(collection)]
 
 
-async def recordings_form(request: Request, collection: CollectionDep, services: PlaceDep) -> Form:
+async def recordings_form(request: Request, collection: CollectionDep, services: CapacityDep) -> UploadForm:
     """Recordings and what is said of them; the dataset is looked at first, which may spare both sides the upload.
 
     Raises:
         DatasetReadOnly
     """
     await asyncio.to_thread(collection.require_writable)
-    with services.metrics.stage("receive"):
+    with services.metrics.time_stage("receive"):
         return await read_form(request, most=services.settings.max_batch_files)
 
 
-MultipartUpload = Annotated[Form, Depends(multipart_upload)]
-AnyUpload = Annotated[Form, Depends(any_upload)]
-BatchUpload = Annotated[Form, Depends(batch_upload)]
-RecordingsForm = Annotated[Form, Depends(recordings_form)]
+MultipartUpload = Annotated[UploadForm, Depends(multipart_upload)]
+AnyUpload = Annotated[UploadForm, Depends(any_upload)]
+BatchUpload = Annotated[UploadForm, Depends(batch_upload)]
+RecordingsForm = Annotated[UploadForm, Depends(recordings_form)]

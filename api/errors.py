@@ -82,13 +82,13 @@ class TooManyParts(RequestError):
     code = "part_too_many"
 
 
-class MissingKey(RequestError):
+class MissingApiKey(RequestError):
     """No API key, or none that is known."""
 
     code = "api_key_missing"
 
 
-class ScopeMissing(RequestError):
+class MissingApiKeyScope(RequestError):
     """An API key that may not do this."""
 
     code = "api_key_scope_missing"
@@ -107,7 +107,7 @@ class Busy(RequestError):
 
 
 # What many routes can answer with, for their entries in the OpenAPI schema.
-KEY_ERRORS = (MissingKey, ScopeMissing)
+KEY_ERRORS = (MissingApiKey, MissingApiKeyScope)
 V1_ERRORS = (*KEY_ERRORS, UnknownParameter)
 BODY_ERRORS = (BodyTooLarge, BodyTimeout, InvalidRequest)
 FORM_ERRORS = (UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts, Busy)
@@ -136,7 +136,7 @@ STATUS: Mapping[type[SignalMLError], int] = {
     errors.ModelNotFound: 404,
     errors.ReportNotFound: 404,
     errors.AliasNotSet: 404,
-    errors.InvalidLabels: 422,
+    errors.InvalidClassLabels: 422,
     # What is stored is not fit to serve, and the request was: the conflict is with the state of the server.
     errors.ModelError: 409,
     errors.DatasetError: 422,
@@ -166,14 +166,14 @@ STATUS: Mapping[type[SignalMLError], int] = {
     UnsupportedMediaType: 415,
     MissingPart: 422,
     TooManyParts: 422,
-    MissingKey: 401,
-    ScopeMissing: 403,
+    MissingApiKey: 401,
+    MissingApiKeyScope: 403,
     NoModel: 503,
     Busy: 503,
 }
 
 
-def reference() -> str:
+def render_reference() -> str:
     """The page docs/errors.md: every code, its status and its meaning."""
     kinds, found = [SignalMLError], []
     while kinds:

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 THREADS = 4
 # Of one answer; a call takes one or two.
 TIMEOUT_S = 0.7
-LEFT_ALONE_S = 1.0
+BACKOFF_S = 1.0
 # How long a stream of events waits for the next before it says that it is still there.
 EVENTS_WAIT_MS = 1000
 NOT_CONFIGURED = "No job queue is configured: set SIGNALML_REDIS_URL, or start the service with  signalml run"
 T = TypeVar("T")
 
 
-class Event(NamedTuple):
+class JobEvent(NamedTuple):
     """One event of a job: its id in the stream, its kind, and its data as JSON."""
 
     id: str
@@ -35,7 +35,7 @@ class Event(NamedTuple):
     data: str
 
 
-class Jobs:
+class JobQueueClient:
     """The queue of one application; connected to when it is first asked.
 
     Args:
@@ -47,7 +47,7 @@ class Jobs:
         self._url = url
         self._queue: JobQueue | None = None
         self._pool: ThreadPoolExecutor | None = None
-        self._left_alone_until = 0.0
+        self._backoff_until = 0.0
         self._problem = ""
         self._streams, self._most_streams = 0, most_streams
         self.closing: Callable[[], bool] = lambda: False
@@ -58,18 +58,18 @@ class Jobs:
         """Whether there is a queue at all."""
         return self._url is not None
 
-    async def ask(self, call: "Callable[[JobQueue], T]") -> T:
+    async def run(self, call: "Callable[[JobQueue], T]") -> T:
         """Have something done with the queue.
 
         Raises:
             QueueUnavailable: there is none, or it does not answer; within two seconds.
             Whatever the call raises.
         """
-        self._refuse_if_left_alone()
+        self._refuse_during_backoff()
         if self._pool is None:
             self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="jobs")
         context = contextvars.copy_context()
-        return await asyncio.wrap_future(self._pool.submit(context.run, self._asked, call))
+        return await asyncio.wrap_future(self._pool.submit(context.run, self._run_in_thread, call))
 
     def close(self) -> None:
         """Let go of the threads."""
@@ -77,7 +77,7 @@ class Jobs:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
-    def events(self, job: str, after: str) -> AsyncGenerator[Event | None]:
+    def events(self, job: str, after: str) -> AsyncGenerator[JobEvent | None]:
         """The events of a job after one of them, as they come, until the last; None now and then where none comes.
 
         While the server is away this waits for it, and goes on where it was.
@@ -89,7 +89,7 @@ class Jobs:
             raise Busy(f"{self._streams} clients watch jobs already; try again in a moment.")
         return self._events(job, after)
 
-    async def _events(self, job: str, after: str) -> AsyncGenerator[Event | None]:
+    async def _events(self, job: str, after: str) -> AsyncGenerator[JobEvent | None]:
         import redis
         import redis.asyncio
 
@@ -102,7 +102,7 @@ class Jobs:
                 try:
                     found = await _read(client, job, after)
                 except (redis.RedisError, OSError):
-                    await asyncio.sleep(LEFT_ALONE_S)
+                    await asyncio.sleep(BACKOFF_S)
                     found = []
                 for event in found:
                     after = event.id
@@ -115,15 +115,15 @@ class Jobs:
             self._streams -= 1
             await client.aclose()
 
-    def _asked(self, call: "Callable[[JobQueue], T]") -> T:
+    def _run_in_thread(self, call: "Callable[[JobQueue], T]") -> T:
         import redis
 
-        self._refuse_if_left_alone()
+        self._refuse_during_backoff()
         try:
             return call(self._connected())
         except redis.RedisError as error:
             self._problem = f"The job queue does not answer ({type(error).__name__}: {error}); try again in a moment."
-            self._left_alone_until = time.monotonic() + LEFT_ALONE_S
+            self._backoff_until = time.monotonic() + BACKOFF_S
             raise QueueUnavailable(self._problem) from error
 
     def _connected(self) -> "JobQueue":
@@ -134,15 +134,15 @@ class Jobs:
             self._queue = JobQueue(self._url or "", timeout_s=TIMEOUT_S)
         return self._queue
 
-    def _refuse_if_left_alone(self) -> None:
+    def _refuse_during_backoff(self) -> None:
         if self._url is None:
             raise QueueUnavailable(NOT_CONFIGURED)
-        if time.monotonic() < self._left_alone_until:
+        if time.monotonic() < self._backoff_until:
             raise QueueUnavailable(self._problem)
 
 
-async def _read(client: Any, job: str, after: str) -> list[Event]:
+async def _read(client: Any, job: str, after: str) -> list[JobEvent]:
     from worker.store import EVENTS_AT_ONCE, events_key
 
     answer = await client.xread({events_key(job): after}, count=EVENTS_AT_ONCE, block=EVENTS_WAIT_MS)
-    return [Event(entry, fields["event"], fields["data"]) for _, entries in answer for entry, fields in entries]
+    return [JobEvent(entry, fields["event"], fields["data"]) for _, entries in answer for entry, fields in entries]

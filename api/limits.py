@@ -6,14 +6,14 @@ import re
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import BodyTimeout, BodyTooLarge, Busy
-from api.observing import Metrics
-from api.problems import answer, problem_of
+from api.observability.requests import Metrics
+from api.problems import problem_of_error, problem_response
 
 # What is no upload is a few names in JSON.
 SMALL_BODY_BYTES = 64 * 2**10
 
 
-class BodyGuard:
+class BodyLimitMiddleware:
     """ASGI middleware: bounds each body by bytes and time while it streams in, and all of them by their sum.
 
     A Content-Length over the limit is answered before anything is read; a body without one, or with a false one, is
@@ -47,9 +47,9 @@ class BodyGuard:
         limit = self._max_body_bytes if self._uploads.fullmatch(scope["path"]) else SMALL_BODY_BYTES
         announced = _content_length(scope)
         if announced is not None and announced > limit:
-            self._metrics.refused(BodyTooLarge.code)
-            refusal = answer(
-                problem_of(
+            self._metrics.count_refusal(BodyTooLarge.code)
+            refusal = problem_response(
+                problem_of_error(
                     BodyTooLarge(f"The body is announced with {announced} bytes; at most {limit} are accepted here.")
                 )
             )

@@ -11,12 +11,12 @@ import threading
 from contextlib import suppress
 from queue import Empty, Full, Queue
 
-from api.observing import Metrics
+from api.observability.requests import Metrics
 from api.settings import Settings
 from ml.errors import SignalMLError
 from ml.machines.ledger import Ledger
-from ml.machines.observation import Names, Observation
-from ml.models.predictor import Verdict
+from ml.machines.observation import MachineNames, Observation
+from ml.models.verdict import Verdict
 
 logger = logging.getLogger("signalml.machines")
 LINE = 10_000
@@ -35,7 +35,7 @@ class MachineRecorder:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._line: Queue[Observation | None] = Queue(LINE)
+        self._pending: Queue[Observation | None] = Queue(LINE)
         self._ledger: Ledger | None = None
         self._failure: str | None = None
 
@@ -45,17 +45,17 @@ class MachineRecorder:
         self._thread = threading.Thread(target=self._run, name="machines", daemon=True)
         self._thread.start()
 
-    def record(self, names: Names, verdict: Verdict) -> None:
+    def record(self, names: MachineNames, verdict: Verdict) -> None:
         """Have a verdict on a machine recorded; returns at once, whatever becomes of it. From any thread."""
         try:
-            self._line.put_nowait(Observation.of(names, verdict))
+            self._pending.put_nowait(Observation.of(names, verdict))
         except Full:
-            self._lost(1, "the line is full: the disk is slower than the uploads come")
+            self._count_lost(1, "the line is full: the disk is slower than the uploads come")
 
     def close(self) -> None:
         """Record what waits, and end; a disk that takes too long is not waited for."""
         with suppress(Full):
-            self._line.put(None, timeout=STOP_WITHIN_S)
+            self._pending.put(None, timeout=STOP_WITHIN_S)
             self._thread.join(STOP_WITHIN_S)
         if self._thread.is_alive():
             logger.error("told to stop, while verdicts on machines waited for their disk: they are not recorded")
@@ -63,18 +63,18 @@ class MachineRecorder:
     def _run(self) -> None:
         going_on = True
         while going_on:
-            taken = [self._line.get(), *self._waiting()]
+            taken = [self._pending.get(), *self._waiting()]
             going_on = None not in taken
             if observations := [each for each in taken if each is not None]:
                 self._write(observations)
-        self._let_go()
+        self._close_ledger()
 
     def _waiting(self) -> list[Observation | None]:
         """What else is in line by now."""
         taken: list[Observation | None] = []
         try:
             while len(taken) < AT_ONCE:
-                taken.append(self._line.get_nowait())
+                taken.append(self._pending.get_nowait())
         except Empty:
             pass
         return taken
@@ -83,12 +83,12 @@ class MachineRecorder:
         try:
             self._open_ledger().record(observations)
         except SignalMLError as error:
-            self._let_go()  # a disk that was away comes back with the same file, which must be opened anew
-            self._lost(len(observations), str(error))
+            self._close_ledger()  # a disk that was away comes back with the same file, which must be opened anew
+            self._count_lost(len(observations), str(error))
         except Exception:  # a bug costs the record these verdicts, and not the thread
             logger.exception("unforeseen")
-            self._let_go()
-            self._lost(len(observations), "something unforeseen")
+            self._close_ledger()
+            self._count_lost(len(observations), "something unforeseen")
         else:
             if self._failure is not None:
                 logger.info("verdicts on machines are recorded again")
@@ -96,20 +96,20 @@ class MachineRecorder:
 
     def _open_ledger(self) -> Ledger:
         if self._ledger is not None and not self._ledger.is_current():
-            self._let_go()
+            self._close_ledger()
         if self._ledger is None:
             settings = self._settings
             self._ledger = Ledger(settings.home, True, settings.alarm_rule, settings.machines_kept)
         return self._ledger
 
-    def _let_go(self) -> None:
+    def _close_ledger(self) -> None:
         if self._ledger is not None:
             self._ledger.close()
         self._ledger = None
 
-    def _lost(self, count: int, failure: str) -> None:
+    def _count_lost(self, count: int, failure: str) -> None:
         """Counted each time, logged once for each reason."""
-        self._metrics.not_recorded(count)
+        self._metrics.count_unrecorded(count)
         if failure != self._failure:
             logger.error("verdicts on machines are not recorded: %s", failure)
         self._failure = failure

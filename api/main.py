@@ -8,14 +8,14 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from threadpoolctl import threadpool_limits
 
 from api import problems
-from api.limits import BodyGuard
-from api.observing import RequestObserver
+from api.limits import BodyLimitMiddleware
+from api.observability.requests import RequestLogMiddleware
 from api.routers import datasets, health, inference, jobs, machines, models, thresholds
 from api.services import Services
 from api.settings import Settings
+from ml.system.parallel import one_blas_thread
 
 DESCRIPTION = """\
 Listens to a machine and says whether it sounds healthy and, if not, what is wrong with it.
@@ -56,17 +56,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(jobs.router)
     app.include_router(machines.router)
     app.include_router(health.router)
-    problems.install(app)
+    problems.install_error_handlers(app)
     app.add_middleware(
-        BodyGuard,
+        BodyLimitMiddleware,
         metrics=services.metrics,
         uploads=re.compile("|".join((*map(re.escape, inference.UPLOAD_PATHS), datasets.UPLOAD_PATH))),
         max_body_bytes=settings.max_body_bytes,
         max_buffered_bytes=settings.max_buffered_bytes,
         timeout_s=settings.body_timeout_s,
     )
-    app.add_middleware(problems.BugGuard)
-    app.add_middleware(RequestObserver, metrics=services.metrics)
+    app.add_middleware(problems.UnhandledErrorMiddleware)
+    app.add_middleware(RequestLogMiddleware, metrics=services.metrics)
     return app
 
 
@@ -76,17 +76,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     services.executor.start()
     # The threads are the parallelism: a matrix product that starts threads of its own would only get in their way.
-    with threadpool_limits(1):
-        await asyncio.to_thread(services.live.refresh)
-        services.machines.start()
+    with one_blas_thread():
+        await asyncio.to_thread(services.live_model.refresh)
+        services.machine_recorder.start()
         followers = [
-            asyncio.create_task(services.live.follow(services.settings.poll_interval_s)),
-            asyncio.create_task(services.queue.follow()),
+            asyncio.create_task(services.live_model.poll_forever(services.settings.poll_interval_s)),
+            asyncio.create_task(services.queue_monitor.poll_forever()),
         ]
         yield
         for follower in followers:
             follower.cancel()
         await asyncio.gather(*followers, return_exceptions=True)
         await asyncio.to_thread(services.executor.close)
-        await asyncio.to_thread(services.machines.close)
-        services.jobs.close()
+        await asyncio.to_thread(services.machine_recorder.close)
+        services.job_queue.close()

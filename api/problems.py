@@ -13,11 +13,11 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.declared import Declared
 from api.errors import InvalidRequest, status_of
-from api.schemas import Problem
+from api.route_inputs import RouteInputs
+from api.schemas.common import Problem
 from api.services import services_of
-from api.validation import explained
+from api.validation import explain_errors
 from ml.errors import SignalMLError
 from ml.system.logs import current_request_id
 
@@ -35,7 +35,7 @@ FRAMEWORK_CODES = {
 }
 
 
-def problem(status: int, code: str, detail: str) -> Problem:
+def build_problem(status: int, code: str, detail: str) -> Problem:
     """The body of an error answer."""
     return Problem(
         type=f"urn:signalml:problem:{code}",
@@ -51,12 +51,12 @@ def _phrase(status: int) -> str:
     return RENAMED_STATUSES.get(status) or HTTPStatus(status).phrase
 
 
-def problem_of(error: SignalMLError) -> Problem:
+def problem_of_error(error: SignalMLError) -> Problem:
     """The body of the answer to one of the project's own errors."""
-    return problem(status_of(type(error)), error.code, str(error))
+    return build_problem(status_of(type(error)), error.code, str(error))
 
 
-def answer(body: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def problem_response(body: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """The error answer, with the headers that belong to its status."""
     extra = dict(headers or {})
     if body.status == 503:
@@ -66,7 +66,7 @@ def answer(body: Problem, headers: Mapping[str, str] | None = None) -> JSONRespo
     return JSONResponse(body.model_dump(), body.status, extra, media_type=PROBLEM_JSON)
 
 
-def documented(*kinds: type[SignalMLError]) -> dict[int | str, dict[str, Any]]:
+def error_responses(*kinds: type[SignalMLError]) -> dict[int | str, dict[str, Any]]:
     """OpenAPI entries for the errors that a route can answer with: one per status, an example per code."""
     entries: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
@@ -79,12 +79,12 @@ def documented(*kinds: type[SignalMLError]) -> dict[int | str, dict[str, Any]]:
             },
         )
         summary = " ".join((kind.__doc__ or kind.code).split())
-        example = problem(status, kind.code, summary).model_dump() | {"request_id": "0b3c5d4e1f2a4b6c"}
+        example = build_problem(status, kind.code, summary).model_dump() | {"request_id": "0b3c5d4e1f2a4b6c"}
         entry["content"][PROBLEM_JSON]["examples"][kind.code] = {"summary": summary, "value": example}
     return entries
 
 
-def install(app: FastAPI) -> None:
+def install_error_handlers(app: FastAPI) -> None:
     """Make every error that leaves ``app`` a problem+json."""
     app.add_exception_handler(SignalMLError, _on_signalml_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -94,8 +94,8 @@ def install(app: FastAPI) -> None:
 
 async def _on_signalml_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, SignalMLError)  # noqa: S101 - Starlette's own dispatch guarantees it; this tells the types
-    services_of(request).metrics.refused(error.code)
-    return answer(problem_of(error))
+    services_of(request).metrics.count_refusal(error.code)
+    return problem_response(problem_of_error(error))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
@@ -110,11 +110,13 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
         404: f"There is nothing at {request.url.path}; /docs lists what there is.",
         405: f"{request.method} is not allowed at {request.url.path}.",
     }
-    services_of(request).metrics.refused(code)
+    services_of(request).metrics.count_refusal(code)
     headers = dict(error.headers or {})
     if "Allow" in headers:
         headers["Allow"] = ", ".join(_allowed(request))
-    return answer(problem(error.status_code, code, details.get(error.status_code, str(error.detail))), headers)
+    return problem_response(
+        build_problem(error.status_code, code, details.get(error.status_code, str(error.detail))), headers
+    )
 
 
 def _allowed(request: Request) -> list[str]:
@@ -132,16 +134,18 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
         return await _on_signalml_error(
             request, InvalidRequest("The body is not sent as Content-Type: application/json.")
         )
-    said = explained(error.errors(), error.body, Declared.by(request).fields)
+    said = explain_errors(error.errors(), error.body, RouteInputs.of(request).json_fields)
     return await _on_signalml_error(request, InvalidRequest(said))
 
 
 async def _on_disconnect(_request: Request, _error: Exception) -> JSONResponse:
     """Nobody is there to read this; it keeps a client's hanging up from being logged as a bug."""
-    return answer(problem(400, "client_disconnected", "The client went away before its request was complete."))
+    return problem_response(
+        build_problem(400, "client_disconnected", "The client went away before its request was complete.")
+    )
 
 
-class BugGuard:
+class UnhandledErrorMiddleware:
     """ASGI middleware: what nobody foresaw is logged under the request's id; the client is told nothing of the inside.
 
     Starlette's own stands outside of all middleware, where the id is no longer known.
@@ -166,4 +170,4 @@ class BugGuard:
             if started or scope["type"] != "http":
                 raise  # half an answer is out: only closing the connection tells the client
             detail = "Something went wrong here; the log has it under this request_id."
-            await answer(problem(500, "internal_error", detail))(scope, receive, send)
+            await problem_response(build_problem(500, "internal_error", detail))(scope, receive, send)

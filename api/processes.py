@@ -18,7 +18,7 @@ from contextlib import suppress
 from types import FrameType
 
 from api.settings import METRICS_VARIABLE, Settings
-from ml.system.native import end_with
+from ml.system.native import signal_on_parent_death
 
 # A process that ends sooner than this after its start is not started again at once.
 SHORT_LIFE_S = 1.0
@@ -44,19 +44,19 @@ def serve(settings: Settings, announce: Callable[[], None]) -> None:
     from api import server
 
     try:
-        with server.listen(settings) as listening:
+        with server.open_listener(settings) as listening:
             announce()
             if settings.processes == 1:
                 signal.signal(signal.SIGTERM, _leave)
                 server.run(listening)
             else:
-                Forked(settings.processes, lambda: server.run(listening)).run()
+                PreforkPool(settings.processes, lambda: server.run(listening)).run()
     finally:
         if counters:
             shutil.rmtree(counters, ignore_errors=True)
 
 
-class Forked:
+class PreforkPool:
     """Processes that do the same work, kept at their number until SIGTERM or SIGINT.
 
     Args:
@@ -105,7 +105,7 @@ class Forked:
             signal.signal(signal.SIGTERM, _leave)
             os.setpgid(0, 0)  # a terminal's Ctrl-C goes to the parent alone, which passes on SIGTERM
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
-            end_with(parent, signal.SIGTERM)
+            signal_on_parent_death(parent, signal.SIGTERM)
             self._work()
             status = 0
         except SystemExit as left:

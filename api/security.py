@@ -8,8 +8,8 @@ from fastapi import Depends, Request, Response, Security
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader
 
-from api.errors import MissingKey, ScopeMissing
-from api.keys import Scope
+from api.api_keys import ApiKeyScope
+from api.errors import MissingApiKey, MissingApiKeyScope
 from api.services import services_of
 
 HEADER = "X-API-Key"
@@ -17,10 +17,10 @@ header = APIKeyHeader(name=HEADER, auto_error=False, description="Only where the
 
 
 @dataclass(frozen=True, slots=True)
-class Requires:
+class RequireScope:
     """A dependency that lets a request through if keys are not required, or its key allows ``scope``."""
 
-    scope: Scope
+    scope: ApiKeyScope
 
     async def __call__(self, request: Request, secret: Annotated[str | None, Security(header)]) -> None:
         """Look at the key.
@@ -32,21 +32,23 @@ class Requires:
         if not services.settings.require_api_key:
             return
         if not secret:
-            raise MissingKey(f"This service needs an API key in the header {HEADER}.")
+            raise MissingApiKey(f"This service needs an API key in the header {HEADER}.")
         key = services.keys.find(secret)
         if key is None:
-            raise MissingKey("The API key is not known here, or was revoked.")
+            raise MissingApiKey("The API key is not known here, or was revoked.")
         if not key.allows(self.scope):
-            raise ScopeMissing(f"The API key {key.name!r} has the scope {key.scope}; {self.scope} is needed for this.")
+            raise MissingApiKeyScope(
+                f"The API key {key.name!r} has the scope {key.scope}; {self.scope} is needed for this."
+            )
 
 
-class KeyFirst(APIRoute):
+class AuthFirstRoute(APIRoute):
     """A route that looks at the key before all else: FastAPI would read a JSON body before any dependency."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """What FastAPI makes of the route, behind its keys."""
         answer = super().get_route_handler()
-        locks = [each.dependency for each in self.dependencies if isinstance(each.dependency, Requires)]
+        locks = [each.dependency for each in self.dependencies if isinstance(each.dependency, RequireScope)]
         if self.body_field is None:
             return answer
 

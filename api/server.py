@@ -15,9 +15,9 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.main import create_app
-from api.problems import PROBLEM_JSON, problem
+from api.problems import PROBLEM_JSON, build_problem
 from api.settings import Settings
-from ml.system.logs import configure_logging, new_request_id
+from ml.system.logs import configure_logging, request_context
 
 # The application answers 408 at the body's deadline; a client that still goes on sending is cut off this much later.
 GRACE_S = 5.0
@@ -32,7 +32,7 @@ UPGRADE_OFFER = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
 logger = logging.getLogger("signalml.server")
 
 
-class GuardedProtocol(HttpToolsProtocol):
+class BoundedHttpProtocol(HttpToolsProtocol):
     """HTTP/1.1 with bounds on heads, deadlines for heads and bodies, and problem+json for what is not HTTP at all."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -137,8 +137,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """Answer below the application, which has seen nothing of this, and close."""
         if self.transport.is_closing():
             return
-        with new_request_id() as request_id:
-            body = problem(status, code, detail).model_dump_json().encode()
+        with request_context() as request_id:
+            body = build_problem(status, code, detail).model_dump_json().encode()
             facts = {"status": status, "code": code, "client": self.client[0] if self.client else None}
             logger.info("refused", extra={"facts": facts})
         application().state.services.metrics.refused(code)
@@ -164,7 +164,7 @@ def application() -> FastAPI:
     return create_app(settings)
 
 
-def listen(settings: Settings) -> socket.socket:
+def open_listener(settings: Settings) -> socket.socket:
     """A socket that listens, so that a port in use is told before anything else is done.
 
     Raises:
@@ -184,7 +184,7 @@ def run(listening: socket.socket) -> None:
     config = uvicorn.Config(
         application,
         factory=True,
-        http=GuardedProtocol,
+        http=BoundedHttpProtocol,
         ws="none",
         access_log=False,
         log_config=None,

@@ -7,11 +7,11 @@ from typing import Self
 
 from starlette.requests import HTTPConnection
 
-from api.job_queue import Jobs
-from api.keys import KeyStore
+from api.api_keys import ApiKeyStore
+from api.job_queue import JobQueueClient
 from api.machine_recorder import MachineRecorder
-from api.observing import Metrics
-from api.queue_watch import QueueWatch
+from api.observability.requests import Metrics
+from api.queue_monitor import QueueMonitor
 from api.serving import InferenceExecutor, LiveModel
 from api.settings import Settings
 from ml.audio.limits import AudioLimits
@@ -29,13 +29,13 @@ class Services:
     settings: Settings
     limits: AudioLimits
     registry: Registry
-    live: LiveModel
+    live_model: LiveModel
     executor: InferenceExecutor
     metrics: Metrics
-    machines: MachineRecorder
-    keys: KeyStore
-    queue: QueueWatch
-    jobs: Jobs
+    machine_recorder: MachineRecorder
+    keys: ApiKeyStore
+    queue_monitor: QueueMonitor
+    job_queue: JobQueueClient
     collection: Callable[[str], Collection]
 
     @classmethod
@@ -48,13 +48,13 @@ class Services:
             settings=settings,
             limits=AudioLimits(max_duration_s=settings.max_duration_s),
             registry=registry,
-            live=live,
+            live_model=live,
             executor=InferenceExecutor(settings.inference_threads, settings.inference_queue),
             metrics=metrics,
-            machines=MachineRecorder(settings, metrics),
-            keys=KeyStore(settings.home),
-            queue=QueueWatch(settings.redis_url),
-            jobs=Jobs(settings.redis_url, settings.event_streams),
+            machine_recorder=MachineRecorder(settings, metrics),
+            keys=ApiKeyStore(settings.home),
+            queue_monitor=QueueMonitor(settings.redis_url),
+            job_queue=JobQueueClient(settings.redis_url, settings.event_streams),
             collection=lru_cache(COLLECTIONS_KEPT)(partial(Collection, settings.home)),
         )
 

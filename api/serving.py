@@ -14,7 +14,7 @@ from api.errors import Busy, NoModel
 from ml.errors import AliasNotSet, ModelError
 from ml.models.predictor import Predictor
 from ml.models.registry import Registry
-from ml.system.native import notes_held_back
+from ml.system.native import quiet_native_stderr
 
 logger = logging.getLogger("signalml.serving")
 # A champion that failed to load is tried again after this long even if nothing changed: its disk may have come back.
@@ -59,16 +59,16 @@ class LiveModel:
 
     def _refresh(self) -> None:
         try:
-            state = self._registry.state()
+            state = self._registry.champion_stamp()
             retry = self.failure is not None and time.monotonic() - self._tried_at > RETRY_FAILED_S
             if state == self._seen and not retry:
                 return
             # LiteRT says once that it has found a CPU; at the first look nobody else writes to stderr yet.
-            quiet = notes_held_back() if self._seen is None else nullcontext()
+            quiet = quiet_native_stderr() if self._seen is None else nullcontext()
             # Noted before loading: what changes meanwhile is seen by the next look.
             self._seen, self._tried_at = state, time.monotonic()
             with quiet:
-                self.current = self._registry.predictor("champion")
+                self.current = self._registry.load_predictor("champion")
         except AliasNotSet as error:
             self.failure = None  # nothing promoted yet, or taken away: the last good model goes on
             if self.current is None:
@@ -82,13 +82,13 @@ class LiveModel:
         else:
             self.failure = None
             facts = {
-                "version": self.current.bundle.version,
-                "labels_revision": self.current.labels_revision,
-                "threshold_revision": self.current.decision_revision,
+                "version": self.current.model.version,
+                "labels_revision": self.current.model.labels_revision,
+                "threshold_revision": self.current.model.threshold_revision,
             }
             logger.info("serving", extra={"facts": facts})
 
-    async def follow(self, interval_s: float) -> None:
+    async def poll_forever(self, interval_s: float) -> None:
         """Refresh for ever."""
         while True:
             await asyncio.sleep(interval_s)

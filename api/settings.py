@@ -11,7 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml.errors import InvalidParameter
-from ml.machines.alarms import Rule
+from ml.machines.alarms import KOfNRule
 from ml.machines.ledger import MACHINES_KEPT
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -102,18 +102,18 @@ class Settings(BaseSettings):
         """The three numbers of an alarm must fit each other; where one of the first two is no number, that is said."""
         if {"alarm_raise", "alarm_of"} <= info.data.keys():
             try:
-                Rule(info.data["alarm_raise"], info.data["alarm_of"], clear_at)
+                KOfNRule(info.data["alarm_raise"], info.data["alarm_of"], clear_at)
             except InvalidParameter as error:
                 raise ValueError(str(error)) from error
         return clear_at
 
     @property
-    def alarm_rule(self) -> Rule:
+    def alarm_rule(self) -> KOfNRule:
         """When a machine is in alarm."""
-        return Rule(self.alarm_raise, self.alarm_of, self.alarm_clear)
+        return KOfNRule(self.alarm_raise, self.alarm_of, self.alarm_clear)
 
 
-def reference() -> str:
+def render_reference() -> str:
     """The page docs/settings.md: a table of all settings."""
     rows = []
     for name, field in Settings.model_fields.items():

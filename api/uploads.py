@@ -11,20 +11,20 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from api.declared import MULTIPART, Declared
 from api.errors import InvalidRequest, MalformedMultipart, MissingPart, TooManyParts, UnsupportedMediaType
+from api.route_inputs import MULTIPART, RouteInputs
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-PART = "file"
+FILE_PART = "file"
 WAV_TYPES = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave")
 FLAC_TYPES = ("audio/flac", "audio/x-flac")
 RAW_TYPES = (*WAV_TYPES, *FLAC_TYPES, "application/octet-stream")
 MAX_PART_HEADER_BYTES = 8192
 # Parts are parsed on the event loop: 32 MiB of empty ones would hold it for ten seconds.
 MAX_OTHER_PARTS = 100
-NAMES_TOLD = 10  # of other parts, in the sentence that says which were there
+MAX_NAMES_SHOWN = 10  # of other parts, in the sentence that says which were there
 MAX_FIELD_BYTES = 4096  # of one part that is text
 
 
@@ -35,14 +35,14 @@ class Upload(NamedTuple):
     content: bytearray
 
 
-class Form(NamedTuple):
+class UploadForm(NamedTuple):
     """The files of a multipart form, and the parts of it that are text, by their names."""
 
     files: list[Upload]
     fields: dict[str, str]
 
 
-async def read_one(request: Request, raw: bool, strict: bool = True) -> Form:
+async def read_single_file(request: Request, raw: bool, strict: bool = True) -> UploadForm:
     """The one file of a multipart form, with those of its parts that are text or, where ``raw`` allows it, the body.
 
     Raises:
@@ -53,11 +53,11 @@ async def read_one(request: Request, raw: bool, strict: bool = True) -> Form:
         content = bytearray()
         async for chunk in request.stream():
             content += chunk
-        return Form([Upload("body", content)], {})
+        return UploadForm([Upload("body", content)], {})
     return await read_form(request, most=1, also=RAW_TYPES if raw else (), strict=strict)
 
 
-async def read_form(request: Request, most: int, also: tuple[str, ...] = (), strict: bool = True) -> Form:
+async def read_form(request: Request, most: int, also: tuple[str, ...] = (), strict: bool = True) -> UploadForm:
     """The files called ``file`` of a multipart form, and what it says beside them in the parts that its route declares.
 
     Args:
@@ -76,7 +76,7 @@ async def read_form(request: Request, most: int, also: tuple[str, ...] = (), str
     boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary")
     if not boundary:
         raise MalformedMultipart("The Content-Type names no boundary between the parts of the form.")
-    form = _Form(most, Declared.by(request), strict)
+    form = _UploadFormBuilder(most, RouteInputs.of(request), strict)
     try:
         parser = MultipartParser(boundary, form.callbacks())
         async for chunk in request.stream():
@@ -87,10 +87,10 @@ async def read_form(request: Request, most: int, also: tuple[str, ...] = (), str
     return form.whole()
 
 
-class _Form:
+class _UploadFormBuilder:
     """Collects the parts as the parser comes upon them."""
 
-    def __init__(self, most: int, declared: Declared, strict: bool) -> None:
+    def __init__(self, most: int, declared: RouteInputs, strict: bool) -> None:
         self._most = most
         self._strict = strict
         self._declared = declared
@@ -115,15 +115,17 @@ class _Form:
             "on_part_end": self._on_part_end,
         }
 
-    def whole(self) -> Form:
+    def whole(self) -> UploadForm:
         """What was in it, once all of it is read."""
         if self._open:
             raise MalformedMultipart("The multipart form ends inside a part: its closing boundary is missing.")
         if not self._uploads:
-            hint = " It came without a file name: send it as a file." if PART in self._others else ""
-            names = sorted(self._others)[:NAMES_TOLD]
-            raise MissingPart(f"The form has the parts {names}; a file in a part called {PART!r} was expected.{hint}")
-        return Form(self._uploads, {name: _text(name, content) for name, content in self._fields.items()})
+            hint = " It came without a file name: send it as a file." if FILE_PART in self._others else ""
+            names = sorted(self._others)[:MAX_NAMES_SHOWN]
+            raise MissingPart(
+                f"The form has the parts {names}; a file in a part called {FILE_PART!r} was expected.{hint}"
+            )
+        return UploadForm(self._uploads, {name: _text(name, content) for name, content in self._fields.items()})
 
     def _on_part_begin(self) -> None:
         self._open = True
@@ -153,16 +155,16 @@ class _Form:
             raise MalformedMultipart("A part of the form has no name in its Content-Disposition.")
         name = options[b"name"].decode("utf-8", "replace")
         file_name = options.get(b"filename", b"").decode("utf-8", "replace")
-        if name != PART and name in self._declared.parts:
+        if name != FILE_PART and name in self._declared.form_parts:
             self._begin_field(name)
             return
-        if name != PART or not file_name:
+        if name != FILE_PART or not file_name:
             if self._strict:
-                self._declared.require_part(name)
+                self._declared.check_part(name)
             self._content = None
             self._passed_over += 1
             if self._passed_over > MAX_OTHER_PARTS:
-                raise TooManyParts(f"The form has more than {MAX_OTHER_PARTS} parts that are no {PART!r}.")
+                raise TooManyParts(f"The form has more than {MAX_OTHER_PARTS} parts that are no {FILE_PART!r}.")
             self._others.add(name)
             return
         if len(self._uploads) == self._most:

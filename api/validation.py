@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 MOST_SENTENCES = 10
-MAX_TOLD = 64
+MAX_SHOWN_LENGTH = 64
 # By pydantic's types of errors, with what it says of each in braces.
 EXPECTED = {
     "bool_type": "true or false",
@@ -38,7 +38,7 @@ EXPECTED = {
 Error = Mapping[str, Any]
 
 
-def explained(errors: Sequence[Error], body: Any, fields: Sequence[str]) -> str:
+def explain_errors(errors: Sequence[Error], body: Any, fields: Sequence[str]) -> str:
     """What is wrong, in a sentence for each place.
 
     Args:
@@ -110,4 +110,4 @@ def _found(value: object) -> str:
 def _readable(text: str) -> str:
     """The beginning of a text, with escapes for what cannot be sent: a JSON text may have halves of characters."""
     shown = text.encode(errors="backslashreplace").decode()
-    return shown if len(shown) <= MAX_TOLD else f"{shown[:MAX_TOLD]}..."
+    return shown if len(shown) <= MAX_SHOWN_LENGTH else f"{shown[:MAX_SHOWN_LENGTH]}..."

@@ -9,19 +9,19 @@ from rich.console import Console
 from rich.table import Table
 
 from api.settings import Settings
-from cli.output import print_table, say, say_note
-from cli.progress import shown_progress
+from cli.output import print_note, print_table, print_text
+from cli.progress import show_progress
 from ml.dataset.indexing.build import index
-from ml.dataset.paths import index_cache
+from ml.dataset.paths import index_cache_file
 from ml.detectors.engines.registry import ENGINES
 from ml.errors import InvalidParameter
 from ml.evaluation.results import Estimate
-from ml.system.atomic import to_json, write_whole
-from ml.system.native import notes_held_back
+from ml.system.atomic import to_json, write_atomic
+from ml.system.native import quiet_native_stderr
 from ml.training.pipeline import require_packages
 
 if TYPE_CHECKING:
-    from ml.experiments.comparison_results import Comparison, Refusal, Rejection, Row
+    from ml.experiments.comparison_results import ComparisonRow, DetectorComparison, OutOfDomainRejection, UnusableShare
 
 
 def compare(
@@ -51,15 +51,15 @@ def compare(
 
     Detectors learn from healthy recordings alone; abnormal ones, if there are any, only test them.
     """
-    from ml.experiments.detector_comparison import compare as tried
+    from ml.experiments.detector_comparison import compare_detectors as tried
 
     require_packages()
     for file in (report_file, json_file):
         _refuse_unless_writable(file)
     if out_of_domain is not None and not out_of_domain.exists():
         raise InvalidParameter(f"--out-of-domain {out_of_domain} does not exist; a folder of sounds was expected.")
-    with notes_held_back() as stderr, shown_progress(Console(file=stderr)) as report:
-        cache = index_cache(Settings().home)
+    with quiet_native_stderr() as stderr, show_progress(Console(file=stderr)) as report:
+        cache = index_cache_file(Settings().home)
         dataset = index(source, snr_db=snr, cache=cache, processes=processes, report=report)
         comparison = tried(
             dataset,
@@ -71,11 +71,11 @@ def compare(
             report=report,
         )
     if json_file is not None:
-        write_whole(json_file, to_json(comparison.to_dict()))
+        write_atomic(json_file, to_json(comparison.to_dict()))
     if report_file is not None:
-        from ml.experiments.comparison_report import write_comparison
+        from ml.experiments.comparison_report import write_comparison_report
 
-        write_comparison(report_file, comparison)
+        write_comparison_report(report_file, comparison)
     print_comparison(comparison)
 
 
@@ -85,58 +85,60 @@ def _refuse_unless_writable(file: Path | None) -> None:
         raise InvalidParameter(f"{file} cannot be written: a file in a folder that exists was expected.")
 
 
-def print_comparison(comparison: "Comparison") -> None:
+def print_comparison(comparison: "DetectorComparison") -> None:
     """Everything that a comparison found, for a person."""
     for rows in comparison.slices:
         first = rows[0]
-        say(
+        print_text(
             f"{first.name}: {first.normal} normal and {first.abnormal} abnormal recordings "
             f"(sessions: {first.normal_sessions} and {first.abnormal_sessions})"
         )
         print_table(_table(rows), "")
         typer.echo()
     if comparison.rejections:
-        say("Sounds that are no machine, and the share of them that does not pass for a healthy one:")
+        print_text("Sounds that are no machine, and the share of them that does not pass for a healthy one:")
         print_table(_rejections(comparison.rejections), "", keys=2)
         typer.echo()
     if comparison.refusals:
-        say("What the default takes for no machine's, and does not judge unless it is anomalous:")
+        print_text("What the default takes for no machine's, and does not judge unless it is anomalous:")
         print_table(_refusals(comparison.refusals), "", keys=2)
         typer.echo()
-    say_note(f"{comparison.contenders[0]} is the default, {comparison.bar} the bar that the others are held against.")
+    print_note(
+        f"{comparison.contenders[0]} is the default, {comparison.baseline} the bar that the others are held against."
+    )
     for note in comparison.notes:
-        say_note(note)
+        print_note(note)
 
 
-def _table(rows: "Sequence[Row]") -> Table:
-    from ml.experiments.comparison_results import STATED
+def _table(rows: "Sequence[ComparisonRow]") -> Table:
+    from ml.experiments.comparison_results import FALSE_ALARM_RATES
 
-    rates = [head for rate in STATED for head in (f"detected at {rate:.0%}", f"false alarms at {rate:.0%}")]
+    rates = [head for rate in FALSE_ALARM_RATES for head in (f"detected at {rate:.0%}", f"false alarms at {rate:.0%}")]
     table = Table("engines", "AUC", "pAUC", *rates, "AUC less the bar's", box=None)
     for row in rows:
         of_rates = (estimate for pair in row.rates for estimate in pair)
-        table.add_row(row.contender, *map(_shown, (row.auc, row.pauc, *of_rates, row.auc_difference)))
+        table.add_row(row.contender, *map(_format_estimate, (row.auc, row.pauc, *of_rates, row.auc_difference)))
     return table
 
 
-def _rejections(rejections: "Sequence[Rejection]") -> Table:
-    from ml.experiments.comparison_results import STATED
+def _rejections(rejections: "Sequence[OutOfDomainRejection]") -> Table:
+    from ml.experiments.comparison_results import FALSE_ALARM_RATES
 
-    heads = [f"{what} at {rate:.0%}" for what in ("rejected", "by an alarm") for rate in STATED]
+    heads = [f"{what} at {rate:.0%}" for what in ("rejected", "by an alarm") for rate in FALSE_ALARM_RATES]
     table = Table("learned from", "engines", "sounds", *heads, box=None)
     for each in rejections:
-        table.add_row(each.bench, each.contender, str(each.n), *map(_shown, (*each.rejected, *each.alarmed)))
+        table.add_row(each.subset, each.contender, str(each.n), *map(_format_estimate, (*each.rejected, *each.alarmed)))
     return table
 
 
-def _refusals(refusals: "Sequence[Refusal]") -> Table:
+def _refusals(refusals: "Sequence[UnusableShare]") -> Table:
     table = Table("learned from", "of", "n", "share", box=None)
     for each in refusals:
-        table.add_row(each.bench, each.what, str(each.n), _shown(each.refused))
+        table.add_row(each.subset, each.what, str(each.n), _format_estimate(each.refused))
     return table
 
 
-def _shown(estimate: Estimate) -> str:
+def _format_estimate(estimate: Estimate) -> str:
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return "-"
     return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"

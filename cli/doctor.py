@@ -13,13 +13,13 @@ from rich.table import Table
 from api.settings import Settings
 from cli.output import PIPE_WIDTH
 from cli.work import queue_url
-from ml.dataset.catalog import names
+from ml.dataset.catalog import dataset_names
 from ml.dataset.collection.state import is_collection
 from ml.dataset.collection.store import Collection
 from ml.dataset.paths import dataset_folder
 from ml.errors import ModelError
 from ml.models.registry import Registry
-from ml.system.native import notes_held_back
+from ml.system.native import quiet_native_stderr
 from worker.jobs import QUEUES, QueueUnavailable
 from worker.store import JobStore, connect
 
@@ -33,16 +33,20 @@ class Finding(NamedTuple):
     """One thing that was looked at.
 
     Attributes:
-        what: which.
-        grade: how it is.
-        says: in a sentence.
-        do: what to do; empty where nothing is to be done.
+        subject: what was checked.
+        grade: the result.
+        detail: the result in a sentence.
+        remedy: what to do; empty where nothing is to be done.
     """
 
-    what: str
+    subject: str
     grade: Grade
-    says: str
-    do: str = ""
+    detail: str
+    remedy: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """Plain values, under the names that scripts read."""
+        return {"what": self.subject, "grade": self.grade, "says": self.detail, "do": self.remedy}
 
 
 def doctor(
@@ -50,10 +54,10 @@ def doctor(
 ) -> None:
     """Look at home, models, datasets, queue and workers; the exit status is 1 if anything is wrong."""
     settings = Settings()
-    with notes_held_back():
-        found = [finding for look in LOOKS for finding in look(settings)]
+    with quiet_native_stderr():
+        found = [finding for look in CHECKS for finding in look(settings)]
     if as_json:
-        typer.echo(json.dumps([finding._asdict() for finding in found], indent=2))
+        typer.echo(json.dumps([finding.to_dict() for finding in found], indent=2))
     else:
         _print(found)
     raise typer.Exit(int(any(finding.grade == "wrong" for finding in found)))
@@ -62,8 +66,8 @@ def doctor(
 def _print(found: list[Finding]) -> None:
     table = Table("", "what", "how it is", box=None)
     for each in found:
-        says = f"{each.says}\n-> {each.do}" if each.do else each.says
-        table.add_row(f"[{COLOURS[each.grade]}]{each.grade}[/]", each.what, says.replace("[", r"\["))
+        says = f"{each.detail}\n-> {each.remedy}" if each.remedy else each.detail
+        table.add_row(f"[{COLOURS[each.grade]}]{each.grade}[/]", each.subject, says.replace("[", r"\["))
     out = Console(highlight=False)
     if not out.is_terminal:
         out.width = PIPE_WIDTH
@@ -96,7 +100,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
     for version in versions:
         serving = [alias for alias, pointed in aliases.items() if pointed == version]
         try:
-            registry.predictor(version)
+            registry.load_predictor(version)
         except ModelError as error:
             do = "signalml models rollback, then import it again" if "champion" in serving else "import it again"
             yield Finding(f"model {version}", "wrong" if serving else "warning", str(error), do)
@@ -106,7 +110,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
 
 
 def _datasets(settings: Settings) -> Iterator[Finding]:
-    for name in names(settings.home):
+    for name in dataset_names(settings.home):
         if is_collection(dataset_folder(settings.home, name)):
             damaged = Collection(settings.home, name).damaged
             if damaged:
@@ -156,7 +160,7 @@ def _server(client: redis.Redis) -> Iterator[Finding]:
 
 
 def _workers(store: JobStore) -> Iterator[Finding]:
-    figures = store.figures()
+    figures = store.stats()
     for queue in QUEUES:
         alive = [worker for worker in figures.workers if worker.alive and queue in worker.queues]
         waits, oldest_s = figures.waiting[queue], figures.oldest_s[queue]
@@ -172,4 +176,4 @@ def _workers(store: JobStore) -> Iterator[Finding]:
             yield Finding(f"workers of {queue}", "ok", ", ".join(worker.name for worker in alive))
 
 
-LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_home, _models, _datasets, _queue)
+CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_home, _models, _datasets, _queue)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.progress import shown_progress
+from cli.progress import show_progress
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 # As in ml.dataset.download, which is imported once it is needed.
@@ -28,7 +28,7 @@ def mimii(
     """MIMII (Hitachi, 2019; CC BY-SA 4.0), roughly 8 to 11 GB for a machine and a ratio. What was cut off goes on."""
     from ml.dataset.download.mimii import download_mimii
 
-    with shown_progress() as report:
+    with show_progress() as report:
         new = download_mimii(
             to, machines=machine, snr_db=snr, source=source, keep_archives=keep_archives, report=report
         )

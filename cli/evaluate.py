@@ -5,7 +5,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,26 +14,26 @@ from rich.console import Console
 from rich.table import Table
 
 from api.settings import Settings
-from cli.output import print_table, say, say_note
-from cli.progress import shown_progress
+from cli.output import print_note, print_table, print_text
+from cli.progress import show_progress
 from ml.classifier.recipe import Recipe
 from ml.dataset.entries import Dataset, Entry
 from ml.dataset.indexing.build import index
-from ml.dataset.paths import features_folder, index_cache
+from ml.dataset.paths import features_folder, index_cache_file
 from ml.dataset.splitting.methods import split
 from ml.errors import DatasetEmpty
 from ml.evaluation.evaluating import evaluate as weigh
 from ml.evaluation.results import Estimate, Evaluation, Slice
-from ml.experiments.original_protocol import Outcome
+from ml.experiments.original_protocol import ProtocolResult
 from ml.features.spec import FeatureSpec
 from ml.features.store import FeatureStore
 from ml.models.judging import judge
 from ml.models.predictor import Predictor
 from ml.models.registry import Registry
-from ml.system.native import notes_held_back, reuse_memory
-from ml.system.progress import Report
-from ml.training.records import evaluation_of
-from ml.training.split_records import Fitted
+from ml.system.native import quiet_native_stderr, reuse_memory
+from ml.system.progress import ProgressCallback
+from ml.training.recorded_split import RecordedSplit
+from ml.training.records import read_evaluation
 
 FIGURES = ("auc", "pauc", "detection_rate", "false_alarm_rate", "auc_gain_randomised", "auc_level_only")
 COUNTS = ("n", "normal", "abnormal", "groups", "normal_groups", "abnormal_groups")
@@ -75,12 +75,14 @@ def evaluate(
     """Judge a dataset's recordings, but for those that the model was fitted on, and say how well that went."""
     reuse_memory()
     home = Settings().home
-    with notes_held_back():
-        predictor = Registry(home).predictor(model)
-    with notes_held_back() as stderr, shown_progress(Console(file=stderr)) as report:
-        dataset = index(source, snr_db=snr, cache=index_cache(home), processes=processes, report=report)
-        kept = evaluation_of(home, predictor.bundle.version)
-        entries, said = _held_out(dataset, Fitted.of(home, predictor.bundle.version), all_, kept is not None)
+    with quiet_native_stderr():
+        predictor = Registry(home).load_predictor(model)
+    with quiet_native_stderr() as stderr, show_progress(Console(file=stderr)) as report:
+        dataset = index(source, snr_db=snr, cache=index_cache_file(home), processes=processes, report=report)
+        kept = read_evaluation(home, predictor.model.version)
+        entries, said = _select_entries(
+            dataset, RecordedSplit.read(home, predictor.model.version), all_, kept is not None
+        )
         if entries or kept is None:
             evaluation = _evaluated(predictor, dataset, entries, gain_db, seed, processes, report)
         else:
@@ -89,47 +91,47 @@ def evaluate(
     evaluation = replace(evaluation, notes=(*said, *evaluation.notes))
     if form == "json":
         facts = {
-            "version": predictor.bundle.version,
+            "version": predictor.model.version,
             "dataset": dataset.name,
             "dataset_fingerprint": dataset.fingerprint,
             "gain_db": gain_db,
             "seed": seed,
         }
         if outcomes:
-            facts["protocols"] = [asdict(outcome) for outcome in outcomes]
+            facts["protocols"] = [outcome.to_dict() for outcome in outcomes]
         typer.echo(json.dumps(facts | evaluation.to_dict(), indent=2, allow_nan=False))
     elif form == "csv" and outcomes:
         csv.writer(sys.stdout, lineterminator="\n").writerows(
-            [list(asdict(outcomes[0])), *(asdict(outcome).values() for outcome in outcomes)]
+            [list(outcomes[0].to_dict()), *(outcome.to_dict().values() for outcome in outcomes)]
         )
     elif form == "csv":
         csv.writer(sys.stdout, lineterminator="\n").writerows(_csv_rows(evaluation))
     else:
-        say(f"{predictor.bundle.version} on {dataset.name}: {_judged_on(len(entries), evaluation)}")
+        print_text(f"{predictor.model.version} on {dataset.name}: {_judged_on(len(entries), evaluation)}")
         typer.echo()
         print_tables(evaluation)
         _print_protocols(outcomes)
 
 
 def _both_ways(
-    predictor: Predictor, dataset: Dataset, home: Path, seed: int, processes: int | None, report: Report
-) -> tuple[Outcome, ...]:
+    predictor: Predictor, dataset: Dataset, home: Path, seed: int, processes: int | None, report: ProgressCallback
+) -> tuple[ProtocolResult, ...]:
     """The network of this model's kind, fitted and measured twice on the dataset."""
-    from ml.experiments.original_protocol import compare
+    from ml.experiments.original_protocol import compare_protocols
 
-    spec = predictor.bundle.content.spec
+    spec = predictor.model.bundle.content.spec
     recipe = Recipe.original(seed) if spec == FeatureSpec.original() else Recipe.spectrum(seed)
     sides = split(dataset, seed=seed)
-    return compare(
+    return compare_protocols(
         dataset, sides, spec, recipe, FeatureStore(features_folder(home)), processes=processes, report=report
     )
 
 
-def _print_protocols(outcomes: Sequence[Outcome]) -> None:
+def _print_protocols(outcomes: Sequence[ProtocolResult]) -> None:
     if not outcomes:
         return
     typer.echo()
-    say("The same network, fitted anew on these recordings and measured in two ways:")
+    print_text("The same network, fitted anew on these recordings and measured in two ways:")
     heads = ("windows", "near-copies learned from", "accuracy", "always normal", "macro-F1", "AUC")
     table = Table("protocol", *heads, box=None)
     for each in outcomes:
@@ -138,7 +140,7 @@ def _print_protocols(outcomes: Sequence[Outcome]) -> None:
         table.add_row(each.protocol, str(each.n), *shown)
     print_table(table, "")
     for each in outcomes:
-        say_note(f"{each.protocol}: {each.says}.")
+        print_note(f"{each.protocol}: {each.description}.")
 
 
 def _evaluated(
@@ -148,7 +150,7 @@ def _evaluated(
     gain_db: float,
     seed: int,
     processes: int | None,
-    report: Report,
+    report: ProgressCallback,
 ) -> Evaluation:
     judged = judge(predictor, dataset, entries, seed=seed, processes=processes, report=report)
     gained = None
@@ -156,14 +158,16 @@ def _evaluated(
         gained = judge(predictor, dataset, entries, gain_db=gain_db, seed=seed, processes=processes, report=report)
     return weigh(
         judged,
-        gain_judged=gained,
-        threshold=predictor.decision.threshold,
-        classes=[label.name for label in predictor.labels.classes],
+        judged_with_gain=gained,
+        threshold=predictor.model.decision.threshold,
+        classes=[label.name for label in predictor.model.labels.classes],
         seed=seed,
     )
 
 
-def _held_out(dataset: Dataset, fitted: Fitted | None, all_: bool, kept: bool) -> tuple[tuple[Entry, ...], list[str]]:
+def _select_entries(
+    dataset: Dataset, fitted: RecordedSplit | None, all_: bool, kept: bool
+) -> tuple[tuple[Entry, ...], list[str]]:
     """The recordings that count, each once, and what is to be said of the others.
 
     Raises:
@@ -225,29 +229,29 @@ def print_tables(evaluation: Evaluation) -> None:
     typer.echo()
     figures = Table("", "", box=None, show_header=False)
     for name, words in SUMMARY.items():
-        figures.add_row(words, _shown(getattr(evaluation, name)))
+        figures.add_row(words, _format_estimate(getattr(evaluation, name)))
     print_table(figures, "")
     typer.echo()
-    say(f"True class by row, predicted class by column; anomalous above a score of {evaluation.threshold:g}:")
+    print_text(f"True class by row, predicted class by column; anomalous above a score of {evaluation.threshold:g}:")
     confusion = Table("", *evaluation.classes, box=None)
     for name, row in zip(evaluation.classes, evaluation.confusion, strict=True):
         confusion.add_row(name, *map(str, row))
     print_table(confusion, "")
     typer.echo()
     for note in evaluation.notes:
-        say_note(note)
+        print_note(note)
 
 
 def _print_slices(slices: Sequence[Slice]) -> None:
     heads = ("AUC", "pAUC", "detection", "false alarms", "AUC, random gain", "AUC, level only")
     table = Table("recordings", "normal", "abnormal", "groups", *heads, box=None)
     for each in slices:
-        figures = (_shown(getattr(each, figure)) for figure in FIGURES)
+        figures = (_format_estimate(getattr(each, figure)) for figure in FIGURES)
         table.add_row(each.name, str(each.normal), str(each.abnormal), str(each.groups), *figures)
     print_table(table, "")
 
 
-def _shown(estimate: Estimate) -> str:
+def _format_estimate(estimate: Estimate) -> str:
     if estimate.value is None:
         return "-"
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

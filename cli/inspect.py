@@ -12,7 +12,7 @@ from rich.table import Table
 
 from api.settings import Settings
 from cli.output import print_table
-from cli.progress import shown_progress
+from cli.progress import show_progress
 
 # Of lists that could be thousands long, a terminal gets the first.
 SHOWN = 10
@@ -31,19 +31,19 @@ def inspect(
 ) -> None:
     """Show what a dataset holds: counts, sound characteristics, levels, refusals, copies, and how it would be split."""
     from ml.dataset.indexing.build import index
-    from ml.dataset.paths import index_cache
-    from ml.dataset.summary import metadata, summary
+    from ml.dataset.paths import index_cache_file
+    from ml.dataset.summary import manifest_row, summarise
 
     if as_csv and as_json:
         raise typer.BadParameter("--csv and --json were given; one of them was expected")
-    with shown_progress() as report:
-        dataset = index(source, snr_db=snr, cache=index_cache(Settings().home), processes=processes, report=report)
+    with show_progress() as report:
+        dataset = index(source, snr_db=snr, cache=index_cache_file(Settings().home), processes=processes, report=report)
     if as_csv:
-        _print_csv([metadata(entry) for entry in dataset.entries])
+        _print_csv([manifest_row(entry) for entry in dataset.entries])
     elif as_json:
-        typer.echo(json.dumps(summary(dataset), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(summarise(dataset), indent=2, ensure_ascii=False))
     else:
-        _print_summary(summary(dataset))
+        _print_summary(summarise(dataset))
 
 
 def _print_csv(rows: list[dict[str, Any]]) -> None:
@@ -55,13 +55,20 @@ def _print_csv(rows: list[dict[str, Any]]) -> None:
 def _print_summary(facts: dict[str, Any]) -> None:
     hours = facts["duration_s"] / 3600
     total = f"{hours:.1f} h" if hours >= 1 else f"{facts['duration_s'] / 60:.1f} min"
-    _say(
+    _print_line(
         f"{facts['name']}: {facts['recordings']} recordings, {total}, {facts['bytes'] / 1e6:,.1f} MB "
         f"(layout: {facts['layout']}, fingerprint {facts['fingerprint']})"
     )
-    for table in (_kinds(facts), _groups(facts), _shares(facts), _ranges(facts), _machine_levels(facts), _split(facts)):
+    for table in (
+        _kinds(facts),
+        _sessions_table(facts),
+        _shares(facts),
+        _ranges(facts),
+        _machine_levels(facts),
+        _split(facts),
+    ):
         if table.row_count:
-            _say(f"\n{table.title}")
+            _print_line(f"\n{table.title}")
             table.title = None
             print_table(table, "")
     _print_notes(facts)
@@ -76,7 +83,7 @@ def _kinds(facts: dict[str, Any]) -> Table:
     return table
 
 
-def _groups(facts: dict[str, Any]) -> Table:
+def _sessions_table(facts: dict[str, Any]) -> Table:
     counts = facts["groups"]["counts"]
     origin = "named by the manifest" if facts["groups"]["named"] else "guessed from folders and file names"
     table = _table(f"{len(counts)} groups, {origin}", "group", numbers=("normal", "abnormal"))
@@ -143,11 +150,11 @@ def _copies(same: dict[str, Any]) -> str:
 def _list(title: str, lines: list[str]) -> None:
     if not lines:
         return
-    _say(f"\n{title}")
+    _print_line(f"\n{title}")
     for line in lines[:SHOWN]:
-        _say(f"  {line}")
+        _print_line(f"  {line}")
     if len(lines) > SHOWN:
-        _say(f"  ... and {len(lines) - SHOWN} more (--json has all)")
+        _print_line(f"  ... and {len(lines) - SHOWN} more (--json has all)")
 
 
 def _table(title: str, *columns: str, numbers: tuple[str, ...]) -> Table:
@@ -157,5 +164,5 @@ def _table(title: str, *columns: str, numbers: tuple[str, ...]) -> Table:
     return table
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     Console(markup=False, highlight=False, soft_wrap=True).print(line)

@@ -16,18 +16,18 @@ from rich.console import Console
 from rich.table import Table
 
 from api.settings import Settings
-from cli.output import print_lines, said_of
-from cli.progress import shown_progress
+from cli.output import describe_validation_error, print_lines
+from cli.progress import show_progress
 from cli.work import queue_url
 from ml.errors import InvalidParameter
-from ml.system.atomic import write_whole
+from ml.system.atomic import write_atomic
 from ml.system.progress import Progress
-from worker.jobs import KINDS, PARAMETERS, STATES, Job, Kind, Parameters, QueueUnavailable, ResultNotReady
+from worker.jobs import JOB_KINDS, JOB_STATES, PARAMETERS, Job, JobKind, JobParameters, QueueUnavailable, ResultNotReady
 from worker.queue import JobQueue
 from worker.results import JobFolder, as_csv, as_json, as_ndjson
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="Its id.")]
+JobIdArgument = Annotated[str, typer.Argument(metavar="JOB", help="Its id.")]
 REQUEST_ID = "command-line"
 AWAY_S = 1.0
 FORMATS = {"json": as_json, "ndjson": as_ndjson, "csv": as_csv}
@@ -38,7 +38,7 @@ FORMATS = {"json": as_json, "ndjson": as_ndjson, "csv": as_csv}
     "model=fan-3-47a1c71740 --watch`,  `signalml jobs submit retraining hall-3 --set promote=never`"
 )
 def submit(
-    kind: Annotated[Kind, typer.Argument(help="What is to be done.")],
+    kind: Annotated[JobKind, typer.Argument(help="What is to be done.")],
     dataset: Annotated[str | None, typer.Argument(help="The dataset; a diagnostic has none.")] = None,
     set_: Annotated[
         list[str] | None,
@@ -50,7 +50,7 @@ def submit(
     """Ask for long work; prints the id of the job."""
     parameters = _parameters(kind, dataset, set_ or [])
     queue = _queue()
-    job = _asked(lambda: queue.submit(parameters, request_id=REQUEST_ID, idempotency_key=key)).job
+    job = _call_queue(lambda: queue.submit(parameters, request_id=REQUEST_ID, idempotency_key=key)).job
     typer.echo(job.id)
     if watch_:
         watch(job.id)
@@ -58,14 +58,14 @@ def submit(
 
 @app.command("list", epilog="Example:  `signalml jobs list --state running --state queued`")
 def list_(
-    state: Annotated[list[str] | None, typer.Option(help=f"Only in these states: {', '.join(STATES)}.")] = None,
-    kind: Annotated[list[str] | None, typer.Option(help=f"Only of these kinds: {', '.join(KINDS)}.")] = None,
+    state: Annotated[list[str] | None, typer.Option(help=f"Only in these states: {', '.join(JOB_STATES)}.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help=f"Only of these kinds: {', '.join(JOB_KINDS)}.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Only of this dataset.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many, the newest first.")] = 20,
 ) -> None:
     """The latest jobs, and how far they are."""
-    queue, kinds, states = _queue(), _some(kind, KINDS, "--kind"), _some(state, STATES, "--state")
-    page = _asked(lambda: queue.store.page(kinds=kinds, states=states, dataset=dataset, limit=limit))
+    queue, kinds, states = _queue(), _some(kind, JOB_KINDS, "--kind"), _some(state, JOB_STATES, "--state")
+    page = _call_queue(lambda: queue.store.list_jobs(kinds=kinds, states=states, dataset=dataset, limit=limit))
     table = Table("job", "kind", "dataset", "state", "attempt", "progress", "created", box=None)
     for job in page.jobs:
         asked_of = str(job.parameters.get("dataset", "-"))
@@ -75,13 +75,13 @@ def list_(
 
 
 @app.command(epilog="Example:  `signalml jobs watch 019ac7d2f1e84c7b9a3e51d0`")
-def watch(job: JobId) -> None:
+def watch(job: JobIdArgument) -> None:
     """Show how far a job is until it ends; the exit status says whether it succeeded."""
     queue = _queue()
-    _asked(lambda: queue.store.get(job))
+    _call_queue(lambda: queue.store.get(job))
     console = Console(stderr=True)
     with ExitStack() as bars:
-        report = bars.enter_context(shown_progress(console))
+        report = bars.enter_context(show_progress(console))
         for event, data in _events(queue, job):
             if event == "progress":
                 report(Progress(data["step"], data["done"], data["total"], data["message"]))
@@ -89,32 +89,32 @@ def watch(job: JobId) -> None:
                 console.print(data["message"], markup=False, highlight=False)
             elif event == "state" and data["state"] != "queued":
                 console.print(f"{data['state']}", markup=False, highlight=False)
-    found = _asked(lambda: queue.store.get(job))
+    found = _call_queue(lambda: queue.store.get(job))
     typer.echo(json.dumps(found.summary, indent=2) if found.summary else _progress(found))
     raise typer.Exit(int(found.state != "succeeded"))
 
 
 @app.command()
-def cancel(job: JobId) -> None:
+def cancel(job: JobIdArgument) -> None:
     """Ask for the end of a job; one that has ended stays as it is."""
     queue = _queue()
-    typer.echo(_asked(lambda: queue.cancel(job)).state)
+    typer.echo(_call_queue(lambda: queue.cancel(job)).state)
 
 
 @app.command(epilog="Example:  `signalml jobs result 019ac7d2f1e84c7b9a3e51d0 --format csv --output scores.csv`")
 def result(
-    job: JobId,
+    job: JobIdArgument,
     form: Annotated[Literal["json", "ndjson", "csv"], typer.Option("--format", help="Of the rows.")] = "csv",
     output: Annotated[Path | None, typer.Option(dir_okay=False, help="Write them to this file.")] = None,
 ) -> None:
     """The rows of a job that succeeded."""
     queue = _queue()
-    found, file = _asked(lambda: (queue.store.get(job), queue.store.result_file(job)))
+    found, file = _call_queue(lambda: (queue.store.get(job), queue.store.result_file(job)))
     if found.state != "succeeded":
         raise ResultNotReady(f"The job {job} is {found.state}; a job that succeeded was expected.")
     rows = JobFolder(Settings().home, job).rows(file) if file else iter([found.summary or {}])
     if output is not None:
-        write_whole(output, b"".join(FORMATS[form](rows)))
+        write_atomic(output, b"".join(FORMATS[form](rows)))
         typer.echo(f"{output}")
         return
     for line in FORMATS[form](rows):
@@ -132,14 +132,14 @@ def _queue() -> JobQueue:
     return JobQueue(queue_url(Settings()))
 
 
-def _asked(call: Any) -> Any:
+def _call_queue(call: Any) -> Any:
     try:
         return call()
     except redis.RedisError as error:
         raise QueueUnavailable(f"The job queue does not answer ({error}):  signalml doctor  says more.") from error
 
 
-def _parameters(kind: Kind, dataset: str | None, pairs: list[str]) -> Parameters:
+def _parameters(kind: JobKind, dataset: str | None, pairs: list[str]) -> JobParameters:
     values: dict[str, Any] = {} if dataset is None else {"dataset": dataset}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -159,7 +159,7 @@ def _wrong(entry: ErrorDetails) -> str:
             f"{entry['input']!r} is no name of a dataset; jobs take the name of one that recordings were put into over "
             "HTTP or of a folder below datasets/ of SIGNALML_HOME, and no path"
         )
-    return said_of(entry)
+    return describe_validation_error(entry)
 
 
 def _events(queue: JobQueue, job: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from api.keys import KeyStore
+from api.api_keys import ApiKeyStore
 from api.settings import Settings
 from cli.output import print_table
 
@@ -31,7 +31,7 @@ def create(
 def list_() -> None:
     """Names, scopes and ages of the keys."""
     table = Table("name", "scope", "created", box=None)
-    for key in _keys().keys():  # noqa: SIM118 - a store, not a mapping
+    for key in _keys().list_keys():
         table.add_row(key.name, key.scope, key.created)
     print_table(table, "No keys yet:  signalml keys create NAME")
 
@@ -43,5 +43,5 @@ def revoke(name: Annotated[str, typer.Argument(help="Whose key it is.")]) -> Non
     typer.echo(f"{name} is revoked")
 
 
-def _keys() -> KeyStore:
-    return KeyStore(Settings().home)
+def _keys() -> ApiKeyStore:
+    return ApiKeyStore(Settings().home)

@@ -10,15 +10,15 @@ import typer
 from rich.table import Table
 
 from api.settings import Settings
-from cli.output import print_table, say
+from cli.output import print_table, print_text
 from ml.errors import MachineNotFound, ModelError
 from ml.machines.alarms import Acknowledgement, Alarm
 from ml.machines.drift import Drift
-from ml.machines.health import Health, Summary
+from ml.machines.health import Health, HealthSummary
 from ml.machines.ledger import Ledger
 from ml.models.bundle import Bundle
 from ml.models.registry import Registry
-from ml.system.clock import now
+from ml.system.clock import timestamp
 
 NAMES_SHOWN = 8
 NOTHING = "No machines yet: upload recordings with  ?machine_id=NAME"
@@ -45,29 +45,31 @@ def machines(
             return
         machine_id = _whole_name(machine_id, list(ledger.states()))
         if acknowledge is not None:
-            said = Acknowledgement(now(), by or _logged_in(), None, acknowledge)
+            said = Acknowledgement(timestamp(), by or _logged_in(), None, acknowledge)
             typer.echo(f"alarm {ledger.acknowledge(machine_id, said).id} of {machine_id} is acknowledged")
         else:
             _print_one(ledger.health(machine_id, latest=0), settings.home)
 
 
-def _whole_name(said: str, remembered: Sequence[str]) -> str:
+def _whole_name(requested: str, remembered: Sequence[str]) -> str:
     """The name itself or, where it is the id of one machine alone, that machine's.
 
     Raises:
         MachineNotFound: it is the id of several.
     """
-    alike = [name for name in remembered if name.rpartition("/")[2] == said]
-    if said in remembered or not alike:
-        return said
+    alike = [name for name in remembered if name.rpartition("/")[2] == requested]
+    if requested in remembered or not alike:
+        return requested
     if len(alike) > 1:
-        raise MachineNotFound(f"{said} is the id of {', '.join(alike)}; the whole name of one of them was expected.")
+        raise MachineNotFound(
+            f"{requested} is the id of {', '.join(alike)}; the whole name of one of them was expected."
+        )
     return alike[0]
 
 
-def _print_all(summaries: list[Summary], home: Path) -> None:
+def _print_all(summaries: list[HealthSummary], home: Path) -> None:
     champion = _champion(home)
-    strange = {summary.machine_id for summary in summaries if _is_strange(summary.machine_id, champion)}
+    strange = {summary.machine_id for summary in summaries if _is_unknown_machine(summary.machine_id, champion)}
     table = Table("machine", "state", "heard", "version", "anomalous", "not judged", "drift", box=None)
     for summary in summaries:
         table.add_row(
@@ -75,13 +77,13 @@ def _print_all(summaries: list[Summary], home: Path) -> None:
             summary.state,
             summary.heard_at[:19],
             summary.version,
-            f"{summary.anomalous} of {summary.of}",
+            f"{summary.anomalous} of {summary.n_verdicts}",
             str(summary.unusable),
             _drift(summary.drift),
         )
     print_table(table, NOTHING)
     if strange and champion is not None:
-        say(f"* {_said_of_strange(champion)}", hanging="  ")
+        print_text(f"* {_unknown_machine_note(champion)}", hanging="  ")
 
 
 def _champion(home: Path) -> Bundle | None:
@@ -91,13 +93,13 @@ def _champion(home: Path) -> Bundle | None:
         return None
 
 
-def _is_strange(machine_id: str, champion: Bundle | None) -> bool:
+def _is_unknown_machine(machine_id: str, champion: Bundle | None) -> bool:
     """Whether the champion has a detector, and that has not learned this machine."""
     detector = None if champion is None else champion.content.detector
-    return detector is not None and detector.knows(machine_id) is None
+    return detector is not None and detector.resolve_machine(machine_id) is None
 
 
-def _said_of_strange(champion: Bundle) -> str:
+def _unknown_machine_note(champion: Bundle) -> str:
     learned = [] if champion.content.detector is None else list(filter(None, champion.content.detector.machines))
     names = ", ".join(learned[:NAMES_SHOWN]) + (", ..." if len(learned) > NAMES_SHOWN else "")
     return (
@@ -123,7 +125,7 @@ def _print_one(health: Health, home: Path) -> None:
     print_table(versions, "")
     alarms = Table("alarm", "raised", "by", "cleared", "acknowledged", box=None)
     for alarm in health.alarms:
-        by = f"{alarm.anomalous} of {alarm.of}, {alarm.version}"
+        by = f"{alarm.anomalous} of {alarm.n_verdicts}, {alarm.version}"
         alarms.add_row(str(alarm.id), alarm.raised_at[:19], by, (alarm.cleared_at or "-")[:19], _seen(alarm))
     typer.echo("")
     print_table(alarms, "No alarms.")

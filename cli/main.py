@@ -15,7 +15,7 @@ from cli.doctor import doctor
 from cli.evaluate import evaluate
 from cli.inspect import inspect
 from cli.machines import machines
-from cli.output import said_of
+from cli.output import describe_validation_error
 from cli.score import score
 from cli.simulate import simulate
 from cli.thresholds import thresholds
@@ -33,7 +33,7 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except typer.BadParameter as error:
             if isinstance(error.__cause__, ValidationError):
-                error.message = said_of(error.__cause__.errors()[0])
+                error.message = describe_validation_error(error.__cause__.errors()[0])
             raise
 
 
@@ -124,17 +124,17 @@ def openapi() -> None:
 @app.command()
 def settings() -> None:
     """Print every setting, its default and its meaning, as docs/settings.md has them."""
-    from api.settings import reference
+    from api.settings import render_reference
 
-    print(reference(), end="")  # noqa: T201 - its output
+    print(render_reference(), end="")  # noqa: T201 - its output
 
 
 @app.command()
 def errors() -> None:
     """Print every error code, its HTTP status and its meaning, as docs/errors.md has them."""
-    from api.errors import reference
+    from api.errors import render_reference
 
-    print(reference(), end="")  # noqa: T201 - its output
+    print(render_reference(), end="")  # noqa: T201 - its output
 
 
 def main() -> None:

@@ -11,16 +11,16 @@ from rich.table import Table
 
 from api.settings import Settings
 from cli.output import print_table
-from ml.errors import ImportRefused, InvalidLabels, ModelError
+from ml.errors import ImportRefused, InvalidClassLabels, ModelError
 from ml.models.import_original import SUFFIXES, import_original
 from ml.models.names import NAME_PATTERN
 from ml.models.registry import ALIASES, Registry
-from ml.system.atomic import write_whole
-from ml.system.native import notes_held_back
-from ml.training.records import report_of
+from ml.system.atomic import write_atomic
+from ml.system.native import quiet_native_stderr
+from ml.training.records import report_path
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-Reference = Annotated[
+ModelArgument = Annotated[
     str, typer.Argument(help="A version, a name that versions begin with, or champion, challenger, previous.")
 ]
 
@@ -45,16 +45,16 @@ def import_(
         raise typer.BadParameter(f"{name!r}: lower-case letters, digits, . _ and - are taken", param_hint="--name")
     registry = _registry()
     if file.suffix.lower() == ".zip":
-        with notes_held_back():
+        with quiet_native_stderr():
             version = registry.add_archive(file)
     elif file.suffix.lower() in SUFFIXES:
         doing = f"Importing {file.name}: checking, converting, proving ..."
-        with notes_held_back() as stderr, Console(file=stderr).status(doing):
+        with quiet_native_stderr() as stderr, Console(file=stderr).status(doing):
             version = import_original(file, registry, name)
     else:
         raise ImportRefused(f"{file.name} ends in {file.suffix!r}; .hdf5, .h5 or .zip was expected.")
     if promote:
-        with notes_held_back():
+        with quiet_native_stderr():
             registry.promote(version)
     typer.echo(version)
 
@@ -84,7 +84,7 @@ def list_() -> None:
 
 
 @app.command()
-def show(reference: Reference = "champion") -> None:
+def show(reference: ModelArgument = "champion") -> None:
     """One version, whole, as JSON."""
     registry = _registry()
     bundle = registry.read(reference)
@@ -94,10 +94,10 @@ def show(reference: Reference = "champion") -> None:
         "created": bundle.created,
         "aliases": [alias for alias, version in registry.aliases().items() if version == bundle.version],
         "features": content.spec.to_dict() | {"fingerprint": content.spec.fingerprint, "clip_s": content.spec.clip_s},
-        "decision": asdict(registry.thresholds(bundle.version, bundle)[-1].decision),
+        "decision": asdict(registry.threshold_revisions(bundle.version, bundle)[-1].decision),
         "labels": [
             {"revision": r.revision, "created": r.created, "classes": r.labels.to_list()}
-            for r in registry.labels(bundle.version, bundle)
+            for r in registry.label_revisions(bundle.version, bundle)
         ],
         "card": content.card,
     }
@@ -106,14 +106,14 @@ def show(reference: Reference = "champion") -> None:
 
 @app.command(epilog="Example:  `signalml models report champion --output fan-hall-3.html`")
 def report(
-    reference: Reference = "champion",
+    reference: ModelArgument = "champion",
     output: Annotated[Path | None, typer.Option(dir_okay=False, help="Copy it to this file.")] = None,
 ) -> None:
     """Say where the report of a version's training is: one HTML page that opens offline."""
     home = Settings().home
-    page = report_of(home, _registry().resolve(reference))
+    page = report_path(home, _registry().resolve(reference))
     if output is not None:
-        write_whole(output, page.read_bytes())
+        write_atomic(output, page.read_bytes())
     typer.echo(f"{output or page}")
 
 
@@ -126,8 +126,8 @@ def verify(
     failed = False
     for version in [registry.resolve(reference)] if reference else registry.versions():
         try:
-            with notes_held_back():
-                registry.predictor(version)
+            with quiet_native_stderr():
+                registry.load_predictor(version)
         except ModelError as error:
             failed = True
             typer.echo(f"error: {error}", err=True)
@@ -138,13 +138,13 @@ def verify(
 
 @app.command(epilog="Example:  `signalml models promote challenger`")
 def promote(
-    reference: Reference,
+    reference: ModelArgument,
     alias: Annotated[str, typer.Option(help="champion (it answers uploads) or challenger.")] = "champion",
 ) -> None:
     """Point an alias to a version. Running services follow within two seconds."""
     if alias not in ("champion", "challenger"):
         raise typer.BadParameter(f"{alias!r}: champion or challenger was expected", param_hint="--alias")
-    with notes_held_back():
+    with quiet_native_stderr():
         version = _registry().promote(reference, "champion" if alias == "champion" else "challenger")
     typer.echo(f"{version} is {alias}")
 
@@ -152,7 +152,7 @@ def promote(
 @app.command()
 def rollback() -> None:
     """Make the previous champion the champion again; the two change places."""
-    with notes_held_back():
+    with quiet_native_stderr():
         version = _registry().rollback()
     typer.echo(f"{version} is champion")
 
@@ -161,7 +161,7 @@ def rollback() -> None:
     epilog="Example:  `signalml models export champion fan.zip`, then elsewhere  `signalml models import fan.zip`"
 )
 def export(
-    reference: Reference,
+    reference: ModelArgument,
     target: Annotated[Path, typer.Argument(dir_okay=False, help="The archive to write (.zip).")],
 ) -> None:
     """Pack a version into one file, for a machine without TensorFlow or a network."""
@@ -173,12 +173,12 @@ def export(
     epilog='Example:  `signalml models label champion "normal=Component OK" "imbalance=Fan 3: out of balance" ...`'
 )
 def label(
-    reference: Reference,
+    reference: ModelArgument,
     classes: Annotated[list[str], typer.Argument(help="NAME=MESSAGE for each class, in the order of the classes.")],
 ) -> None:
     """Name the classes and their messages, as a new revision; the earlier ones are kept."""
     pairs = [tuple(text.split("=", 1)) for text in classes]
     if not all(len(pair) == 2 for pair in pairs):
-        raise InvalidLabels(f"Labels: {classes} were given; each was expected as NAME=MESSAGE.")
+        raise InvalidClassLabels(f"Labels: {classes} were given; each was expected as NAME=MESSAGE.")
     revision = _registry().rename_classes(reference, [(pair[0], pair[1]) for pair in pairs])
     typer.echo(f"revision {revision.revision}: {', '.join(c.name for c in revision.labels.classes)}")

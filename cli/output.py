@@ -24,7 +24,7 @@ def print_table(table: Table, otherwise: str, *, keys: int = 1) -> None:
         keys: how many of its first columns say what a row is of, and stand in every part.
     """
     out = Console(markup=False, highlight=False)
-    parts = in_parts(table, out.width, keys) if out.is_terminal else iter([table])
+    parts = split_columns(table, out.width, keys) if out.is_terminal else iter([table])
     _print(out, parts if table.row_count else iter([otherwise]))
 
 
@@ -42,7 +42,7 @@ def print_lines(table: Table, otherwise: str, *, dispensable: Sequence[str], sho
     _print(out, iter([lines if table.row_count else otherwise]))
 
 
-def in_parts(table: Table, width: int, keys: int = 1) -> Iterator[Table]:
+def split_columns(table: Table, width: int, keys: int = 1) -> Iterator[Table]:
     """A table as several that are no wider than so many columns; what is wider by itself is broken at words."""
     named, others = table.columns[:keys], table.columns[keys:]
     for column in named:
@@ -86,13 +86,13 @@ def _print(out: Console, parts: Iterator[Table | str]) -> None:
         out.print(*[""] * (number > 0), part, sep="\n")
 
 
-def said_of(entry: ErrorDetails) -> str:
+def describe_validation_error(entry: ErrorDetails) -> str:
     """What a validation found wrong, with the value that it is about."""
     given, wrong = repr(entry["input"]), entry["msg"].removeprefix("Value error, ")
     return wrong if given in wrong else f"{given}: {wrong}"
 
 
-def say(sentences: str, *, hanging: str = "") -> None:
+def print_text(sentences: str, *, hanging: str = "") -> None:
     """Print sentences, on a terminal broken at words; the lines after the first begin with ``hanging``."""
     out = Console(markup=False, highlight=False, soft_wrap=True)
     out.print(_wrapped(sentences, out.width, hanging) if out.is_terminal else sentences)
@@ -103,9 +103,9 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
-def say_note(note: str) -> None:
+def print_note(note: str) -> None:
     """Print one of several notes."""
-    say(f"- {note}", hanging="  ")
+    print_text(f"- {note}", hanging="  ")
 
 
 def _wrapped(text: str, width: int, hanging: str) -> str:

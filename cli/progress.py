@@ -16,13 +16,13 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.table import Column
 
-from ml.system.progress import Progress, Report
+from ml.system.progress import Progress, ProgressCallback
 
 ROOMY, CRAMPED = 110, 60  # columns of a terminal: from the first, everything is shown; below the other, no bar
 
 
 @contextmanager
-def shown_progress(console: Console | None = None) -> Iterator[Report]:
+def show_progress(console: Console | None = None) -> Iterator[ProgressCallback]:
     """Show what is reported until the work is done.
 
     Args:
@@ -34,9 +34,9 @@ def shown_progress(console: Console | None = None) -> Iterator[Report]:
     console = console or Console(stderr=True)
     if console.is_terminal:
         with _bars(console) as bars:
-            yield _Shown(bars)
+            yield _BarReport(bars)
     else:
-        yield _Logged(console)
+        yield _LineReport(console)
 
 
 def _bars(console: Console) -> Bars:
@@ -53,7 +53,7 @@ def _bars(console: Console) -> Bars:
     return Bars(*columns, console=console, expand=True)
 
 
-class _Shown:
+class _BarReport:
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
@@ -64,7 +64,7 @@ class _Shown:
         self._bars.update(self._tasks[progress.step], completed=progress.done, total=progress.total, note=progress.note)
 
 
-class _Logged:
+class _LineReport:
     """One line when a step is done; its note is its last word."""
 
     def __init__(self, console: Console) -> None:

@@ -14,18 +14,19 @@ import typer
 from rich.cells import cell_len, set_cell_size
 
 from api.settings import Settings
-from cli.output import printable, say, say_note
-from cli.progress import shown_progress
-from cli.thresholds import said_of_naming
-from ml.dataset.entries import Refusal, machine_name
+from cli.output import print_note, print_text, printable
+from cli.progress import show_progress
+from cli.thresholds import fault_rule_note
+from ml.dataset.entries import FileRefusal, machine_name
 from ml.errors import InvalidParameter
 from ml.machines.observation import MAX_MACHINE_ID, is_machine_id
 from ml.models.labels import UNKNOWN_FAULT
-from ml.models.predictor import NOT_JUDGED, Predictor
+from ml.models.predictor import Predictor
 from ml.models.registry import Registry
-from ml.models.scoring import Row, items_at
-from ml.models.scoring import score as judge
-from ml.system.progress import silent
+from ml.models.scoring import ScoreRow, find_items
+from ml.models.scoring import score_items as judge
+from ml.models.verdict import NOT_JUDGED
+from ml.system.progress import ignore_progress
 from worker.results import as_csv, as_json
 
 ERROR, UNUSABLE = "error", "unusable"
@@ -34,7 +35,7 @@ MACHINE_ID_EXPECTED = (
     "slash between them."
 )
 REASON_WIDTH = 24  # of the message, at least: the longest codes of errors that are met with
-Format = Literal["table", "csv", "json"]
+OutputFormat = Literal["table", "csv", "json"]
 FORMATS: Mapping[str, Callable[[Iterable[Mapping[str, Any]]], Iterator[bytes]]] = {"csv": as_csv, "json": as_json}
 
 
@@ -48,23 +49,24 @@ def score(
         typer.Option(help="The machine that all are of, fan/id_00 or id_00; else what their folders or manifest say."),
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="table for a person; csv, or a json array, with a row per recording.")
+        OutputFormat,
+        typer.Option("--format", help="table for a person; csv, or a json array, with a row per recording."),
     ] = "table",
     processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
 ) -> None:
     """Judge recordings. A file that cannot be judged is a row with its reason; the exit status is then 1."""
-    from ml.system.native import notes_held_back, reuse_memory
+    from ml.system.native import quiet_native_stderr, reuse_memory
 
     if machine is not None and not is_machine_id(machine):
         raise InvalidParameter(f"--machine {machine}: {MACHINE_ID_EXPECTED}")
-    items = items_at(paths, machine, refused=_say_refused)
+    items = find_items(paths, machine, on_refusal=_print_refusal)
     reuse_memory()
-    with notes_held_back():
-        predictor = Registry(Settings().home).predictor(model)
+    with quiet_native_stderr():
+        predictor = Registry(Settings().home).load_predictor(model)
     # On a terminal the rows themselves are the progress; a bar would be written between them.
     bar = sys.stderr.isatty() and not sys.stdout.isatty()
     tally = _Tally()
-    with shown_progress() if bar else nullcontext(silent) as report:
+    with show_progress() if bar else nullcontext(ignore_progress) as report:
         rows = _tallied(judge(predictor, items, processes=processes, report=report), tally)
         if form == "table":
             machines = {machine_name(item.machine, item.machine_id) for item in items}
@@ -77,10 +79,10 @@ def score(
             sys.stdout.flush()
     if form == "table":
         _print_summary(tally, predictor)
-    raise typer.Exit(int(tally.words[ERROR] + tally.words[UNUSABLE] > 0))
+    raise typer.Exit(int(tally.verdicts[ERROR] + tally.verdicts[UNUSABLE] > 0))
 
 
-def _say_refused(refusal: Refusal) -> None:
+def _print_refusal(refusal: FileRefusal) -> None:
     typer.echo(printable(f"refused row: {refusal.path}: {refusal.reason}"), err=True)
 
 
@@ -96,20 +98,20 @@ class _Tally:
     """What is said below the table.
 
     Attributes:
-        words: how many rows have each verdict, or an error.
+        verdicts: how many rows have each verdict, or an error.
         by_classifier: anomalous at a score that is not above the threshold, by the classifier beside the detector.
         strangers: of a machine that was named and that the detector has not learned.
         causes: how many were not judged for the same cause, by the first sentence that said so.
     """
 
-    words: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
     by_classifier: int = 0
     strangers: int = 0
     causes: dict[str, tuple[str, int]] = field(default_factory=dict)
 
-    def add(self, row: Row) -> None:
+    def add(self, row: ScoreRow) -> None:
         """Count a row in."""
-        self.words[row.verdict or ERROR] += 1
+        self.verdicts[row.verdict or ERROR] += 1
         self.by_classifier += row.verdict == "anomalous" and (row.score or 0.0) <= (row.threshold or 0.0)
         self.strangers += row.machine_known is False and bool(row.machine or row.machine_id)
         if (cause := _cause(row)) is not None:
@@ -118,13 +120,13 @@ class _Tally:
             self.causes[alike] = sentence, count + 1
 
 
-def _tallied(rows: Iterable[Row], tally: _Tally) -> Iterator[Row]:
+def _tallied(rows: Iterable[ScoreRow], tally: _Tally) -> Iterator[ScoreRow]:
     for row in rows:
         tally.add(row)
         yield row
 
 
-def _cause(row: Row) -> _Cause | None:
+def _cause(row: ScoreRow) -> _Cause | None:
     """Why a row has no score; an error's code says it in short, and a sentence of ours by its beginning."""
     if row.error is not None:
         return _Cause(row.error.partition(":")[0], row.error)
@@ -135,18 +137,18 @@ def _cause(row: Row) -> _Cause | None:
 
 def _print_summary(tally: _Tally, predictor: Predictor) -> None:
     words = ("normal", "anomalous", UNUSABLE, ERROR)
-    counted = ", ".join(f"{tally.words[word]} {word}" for word in words if tally.words[word] or word in words[:2])
+    counted = ", ".join(f"{tally.verdicts[word]} {word}" for word in words if tally.verdicts[word] or word in words[:2])
     typer.echo()
-    say(f"{counted}. Model {predictor.bundle.version}, threshold {predictor.decision.threshold:.4g}.")
-    if tally.by_classifier and (said := said_of_naming(predictor.bundle.content)) is not None:
-        say(f"Of the anomalous, {tally.by_classifier} scored no higher than the threshold. {said}")
+    print_text(f"{counted}. Model {predictor.model.version}, threshold {predictor.model.decision.threshold:.4g}.")
+    if tally.by_classifier and (said := fault_rule_note(predictor.model.bundle.content)) is not None:
+        print_text(f"Of the anomalous, {tally.by_classifier} scored no higher than the threshold. {said}")
     if tally.strangers:
-        say(
+        print_text(
             f"Its detector has not heard the machine of {tally.strangers} of them: those were compared with the "
             "machine that each is most like."
         )
     for sentence, count in tally.causes.values():
-        say_note(printable(f"{count} x {sentence}"))
+        print_note(printable(f"{count} x {sentence}"))
 
 
 def _folder_of_all(names: Sequence[str]) -> str:
@@ -158,7 +160,7 @@ def _folder_of_all(names: Sequence[str]) -> str:
     return f"{folder}/" if folder.strip("/") else ""
 
 
-def as_table(rows: Iterable[Row], predictor: Predictor, machine_width: int, folder: str = "") -> Iterator[bytes]:
+def as_table(rows: Iterable[ScoreRow], predictor: Predictor, machine_width: int, folder: str = "") -> Iterator[bytes]:
     """Aligned lines. The name comes last, so that no row has to wait for the longest of them.
 
     Args:
@@ -167,7 +169,7 @@ def as_table(rows: Iterable[Row], predictor: Predictor, machine_width: int, fold
         machine_width: of the longest machine's name; 0 where no machine is known, and then there is no such column.
         folder: what all names begin with, with a slash at its end: said once, in the head.
     """
-    messages = [label.message for label in (*predictor.labels.classes, UNKNOWN_FAULT)]
+    messages = [label.message for label in (*predictor.model.labels.classes, UNKNOWN_FAULT)]
     width = max(REASON_WIDTH, *map(cell_len, messages))
     machine_width = machine_width and max(machine_width, len("machine"))
 

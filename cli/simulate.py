@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.progress import shown_progress
+from cli.progress import show_progress
 from ml.errors import InvalidParameter
 
 # Where they are not called as what they set in a plan.
@@ -29,21 +29,21 @@ def simulate(
     processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
 ) -> None:
     """Record fans that never existed: healthy, out of balance, clogged or on a bad supply, in MIMII's layout."""
-    from ml.dataset.simulate.plan import Plan
-    from ml.dataset.simulate.tree import simulate as record
+    from ml.dataset.simulate.plan import SimulationPlan
+    from ml.dataset.simulate.simulator import simulate as record
 
     try:
-        plan = Plan(
+        plan = SimulationPlan(
             machines=machines,
             sessions=sessions,
             recordings=recordings,
-            snr_db=tuple(snr) if snr else Plan().snr_db,
+            snr_db=tuple(snr) if snr else SimulationPlan().snr_db,
             channels=channels,
             duration_s=duration,
         )
     except InvalidParameter as error:
         raise InvalidParameter(re.sub(r"^Simulation: (\w+)", _option, str(error))) from error
-    with shown_progress() as report:
+    with show_progress() as report:
         record(target, plan=plan, seed=seed, processes=processes, report=report)
     fans = "1 fan" if machines == 1 else f"{machines} fans"
     typer.echo(f"{plan.files} recordings, {fans}, {plan.bytes / 1e6:,.0f} MB, in {target}")

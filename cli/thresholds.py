@@ -7,21 +7,21 @@ import typer
 from rich.table import Column, Table
 
 from api.settings import Settings
-from cli.models import Reference
-from cli.output import print_table, say, say_note
-from ml.detectors.thresholds import SENSITIVITIES, Operating, Sensitivity, percent
+from cli.models import ModelArgument
+from cli.output import print_note, print_table, print_text
+from ml.detectors.thresholds import SENSITIVITIES, OperatingPoint, Sensitivity, percent
 from ml.evaluation.results import Estimate
-from ml.models.bundle import Content
+from ml.models.bundle import BundleContent
 from ml.models.registry import Registry
 from ml.models.revisions import ThresholdRevision
-from ml.models.thresholds import Wanted, in_force, sensitivities
+from ml.models.thresholds import ThresholdRequest, current_operating_point, sensitivities
 
 RATES = ", ".join(f"{name} ({percent(rate)})" for name, rate in SENSITIVITIES.items())
 ORIGIN_WIDTH = 29  # what is left of 80 columns
 
 
 def thresholds(
-    reference: Reference = "champion",
+    reference: ModelArgument = "champion",
     false_alarm_rate: Annotated[
         float | None, typer.Option(help="Move it to where this share of healthy recordings is above it: 0.02 is 2 %.")
     ] = None,
@@ -35,45 +35,47 @@ def thresholds(
     registry = Registry(Settings().home)
     version = registry.resolve(reference)
     if reset or any(each is not None for each in (false_alarm_rate, sensitivity, threshold)):
-        wanted = Wanted(threshold=threshold, false_alarm_rate=false_alarm_rate, sensitivity=sensitivity, reset=reset)
-        before = registry.thresholds(version)[-1].revision
+        wanted = ThresholdRequest(
+            threshold=threshold, false_alarm_rate=false_alarm_rate, sensitivity=sensitivity, reset=reset
+        )
+        before = registry.threshold_revisions(version)[-1].revision
         if registry.set_threshold(version, wanted).revision == before:
             typer.echo("Nothing moved: the threshold is there already.")
     _print(registry, version)
 
 
-def said_of_naming(content: Content) -> str | None:
+def fault_rule_note(content: BundleContent) -> str | None:
     """What a threshold does not move, where a classifier stands beside the detector."""
-    if content.naming is None:
+    if content.fault_rule is None:
         return None
     return (
         "A classifier beside the detector raises alarms of its own, by a score and a threshold of its own, "
-        f"{content.naming.threshold:.4g}; moving the detector's threshold does not move that."
+        f"{content.fault_rule.threshold:.4g}; moving the detector's threshold does not move that."
     )
 
 
 def _print(registry: Registry, version: str) -> None:
-    content, history = registry.read(version).content, registry.thresholds(version)
+    content, history = registry.read(version).content, registry.threshold_revisions(version)
     decision, points = history[-1].decision, sensitivities(content)
-    known = in_force(content, decision.threshold)
-    say(f"{version}: a score above {decision.threshold:.4g} is anomalous ({decision.basis}).")
+    known = current_operating_point(content, decision.threshold)
+    print_text(f"{version}: a score above {decision.threshold:.4g} is anomalous ({decision.basis}).")
     if known is not None:
-        say(
-            f"Expected above it: {_shown(known.expected)} of healthy recordings, by {known.n} of them, which bear out "
+        print_text(
+            f"Expected above it: {_format_estimate(known.expected_rate)} of healthy recordings, by {known.n} of them, which bear out "
             f"no rate below {percent(known.smallest_rate)}."
         )
         _print_points(points)
     _print_history(history)
-    if (said := said_of_naming(content)) is not None:
-        say_note(said)
+    if (said := fault_rule_note(content)) is not None:
+        print_note(said)
     for note in dict.fromkeys(note for each in points.values() for note in each.notes):
-        say_note(note)
+        print_note(note)
 
 
-def _print_points(points: Mapping[Sensitivity, Operating]) -> None:
+def _print_points(points: Mapping[Sensitivity, OperatingPoint]) -> None:
     table = Table("sensitivity", "false alarms", "threshold", "expected", box=None)
     for name, each in points.items():
-        table.add_row(name, percent(SENSITIVITIES[name]), f"{each.threshold:.4g}", _shown(each.expected))
+        table.add_row(name, percent(SENSITIVITIES[name]), f"{each.threshold:.4g}", _format_estimate(each.expected_rate))
     typer.echo()
     print_table(table, "")
 
@@ -102,7 +104,7 @@ def _origin(revision: ThresholdRevision, first: ThresholdRevision) -> str:
     return f"{revision.sensitivity}: {asked_for}" if revision.sensitivity else asked_for
 
 
-def _shown(estimate: Estimate) -> str:
+def _format_estimate(estimate: Estimate) -> str:
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return "-"
     return f"{percent(estimate.value)} [{percent(estimate.low)}, {percent(estimate.high)}]"

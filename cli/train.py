@@ -14,18 +14,18 @@ from rich.console import Console
 
 from api.settings import Settings
 from cli.evaluate import print_tables
-from cli.operating import print_operating_points
-from cli.output import printable, say
-from cli.progress import shown_progress
+from cli.operating_points import print_operating_points
+from cli.output import print_text, printable
+from cli.progress import show_progress
 from cli.training_options import choices_from, with_training_options
-from ml.dataset.entries import Dataset, Entry, Refusal
+from ml.dataset.entries import Dataset, Entry, FileRefusal
 from ml.dataset.indexing.build import index
-from ml.dataset.paths import index_cache
+from ml.dataset.paths import index_cache_file
 from ml.detectors.thresholds import percent
 from ml.errors import ChampionChanged, InvalidParameter
 from ml.models.names import LONGEST_NAME
 from ml.models.registry import Registry
-from ml.system.native import notes_held_back
+from ml.system.native import quiet_native_stderr
 from ml.training.champion_comparison import compare_with_champion
 from ml.training.options import TrainingOptions
 from ml.training.pipeline import require_packages
@@ -72,7 +72,7 @@ def train(
     options = TrainingOptions(source=source, **chosen | {"name": chosen["name"] or _name_of(source)})
     home = Settings().home
     try:
-        trained, dataset = _trained(options, home, processes)
+        trained, dataset = _train(options, home, processes)
     except KeyboardInterrupt as interrupt:
         typer.echo("Stopped. The same command goes on where it was.", err=True)
         raise typer.Exit(INTERRUPTED) from interrupt
@@ -80,8 +80,8 @@ def train(
     if promote:
         registry.promote(trained.version)
     elif if_better:
-        decided = _decided(trained, options, dataset, home, processes)
-        say(("Promoted: " if decided.promoted else "Not promoted: ") + decided.reason)
+        decided = _promote_if_better(trained, options, dataset, home, processes)
+        print_text(("Promoted: " if decided.promoted else "Not promoted: ") + decided.reason)
     _print_thresholds(trained, registry)
     _print_standing(trained.version, registry)
     typer.echo(trained.version)
@@ -95,51 +95,54 @@ def demo() -> None:
         return
     stderr = Console(stderr=True, highlight=False)
     stderr.print("No model answers yet. Making a demonstration model from simulated fans, about a minute ...")
-    with made_up_fans(home) as fans:
-        trained, _ = _trained(TrainingOptions(source=fans, name=DEMO_NAME), home, None, (DEMO_NOTE,))
-    with suppress(ChampionChanged), notes_held_back():  # whoever promoted a model meanwhile meant that one to answer
-        registry.promote(trained.version, replacing=None)
+    with simulated_fans(home) as fans:
+        trained, _ = _train(TrainingOptions(source=fans, name=DEMO_NAME), home, None, (DEMO_NOTE,))
+    with (
+        suppress(ChampionChanged),
+        quiet_native_stderr(),
+    ):  # whoever promoted a model meanwhile meant that one to answer
+        registry.promote(trained.version, expected_version=None)
     _print_standing(trained.version, registry)
     typer.echo(trained.version)
 
 
 @contextmanager
-def made_up_fans(home: Path) -> Iterator[Path]:
+def simulated_fans(home: Path) -> Iterator[Path]:
     """A small simulated dataset, which vanishes once something was learned from it."""
-    from ml.dataset.simulate.plan import Plan
-    from ml.dataset.simulate.tree import simulate
+    from ml.dataset.simulate.plan import SimulationPlan
+    from ml.dataset.simulate.simulator import simulate
 
     home.mkdir(parents=True, exist_ok=True)
     for left_behind in home.glob(f"{DEMO_FOLDER}*"):
         if time.time() - left_behind.stat().st_mtime > LEFT_BEHIND_S:
             shutil.rmtree(left_behind, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=home, prefix=DEMO_FOLDER) as folder, shown_progress() as report:
-        yield simulate(Path(folder) / DEMO_NAME, plan=Plan.demo(), report=report)
+    with tempfile.TemporaryDirectory(dir=home, prefix=DEMO_FOLDER) as folder, show_progress() as report:
+        yield simulate(Path(folder) / DEMO_NAME, plan=SimulationPlan.demo(), report=report)
 
 
-def _trained(
+def _train(
     options: TrainingOptions, home: Path, processes: int | None, notes: Sequence[str] = ()
 ) -> tuple[TrainingResult, Dataset]:
     """Train, show how far it is, and print what it came to."""
     require_packages()
-    with notes_held_back() as stderr:
+    with quiet_native_stderr() as stderr:
         console = Console(file=stderr, markup=False, highlight=False, soft_wrap=True)
-        with shown_progress(console) as report:
-            cache = index_cache(home)
+        with show_progress(console) as report:
+            cache = index_cache_file(home)
             dataset = index(options.source, snr_db=options.snr_db, cache=cache, processes=processes, report=report)
-        for line in _said_of(dataset.refusals):
+        for line in _refusal_lines(dataset.refusals):
             console.print(line)
-        with shown_progress(console) as report:
+        with show_progress(console) as report:
             trained = train_model(options, home, dataset=dataset, notes=notes, processes=processes, report=report)
     if trained.split.method == "machine":
-        say(f"Held out, so that the figures are of a machine not learned from: {_machines(trained.split.test)}.")
+        print_text(f"Held out, so that the figures are of a machine not learned from: {_machines(trained.split.test)}.")
         typer.echo()
     print_tables(trained.evaluation)
     typer.echo(f"\nReport: {trained.records / REPORT}")
     return trained, dataset
 
 
-def _said_of(refusals: Sequence[Refusal]) -> list[str]:
+def _refusal_lines(refusals: Sequence[FileRefusal]) -> list[str]:
     """Which files are left out, and why; of many, the first."""
     lines = [printable(f"left out: {refusal.path}: {refusal.reason}") for refusal in refusals[:REFUSALS_SHOWN]]
     if (more := len(refusals) - REFUSALS_SHOWN) > 0:
@@ -154,14 +157,14 @@ def _machines(entries: Sequence[Entry]) -> str:
 def _print_thresholds(trained: TrainingResult, registry: Registry) -> None:
     """Where alarms begin in what is served and, where that differs, where they did in what was measured."""
     bundle = registry.read(trained.version)
-    served = registry.thresholds(trained.version, bundle)[-1].decision
+    served = registry.threshold_revisions(trained.version, bundle)[-1].decision
     at, measured_at = f"{served.threshold:.4g}", f"{trained.evaluation.threshold:.4g}"
-    say(f"Threshold: served, a score above {at} is anomalous ({served.basis}).")
+    print_text(f"Threshold: served, a score above {at} is anomalous ({served.basis}).")
     if measured_at != at:
-        say(f"The figures above were measured at {measured_at}, by the fit that left the test side out.")
+        print_text(f"The figures above were measured at {measured_at}, by the fit that left the test side out.")
     asked, came = served.false_alarm_rate, trained.evaluation.pooled.false_alarm_rate
     if asked is not None and came.value is not None and came.low is not None and came.low > asked:
-        say(
+        print_text(
             f"There, {came.value:.1%} of the healthy recordings raised an alarm, where {percent(asked)} was stated: "
             "another session is another sound. Record more of them before you trust that rate."
         )
@@ -179,11 +182,11 @@ def _print_standing(version: str, registry: Registry) -> None:
     typer.echo(f"To let it answer them:  signalml models promote {version}")
 
 
-def _decided(
+def _promote_if_better(
     trained: TrainingResult, options: TrainingOptions, dataset: Dataset, home: Path, processes: int | None
 ) -> Promotion:
     """Hold it against the champion, and promote it if it is better."""
-    with notes_held_back() as stderr, shown_progress(Console(file=stderr)) as report:
+    with quiet_native_stderr() as stderr, show_progress(Console(file=stderr)) as report:
         compared = compare_with_champion(trained, options, dataset, home, processes=processes, report=report)
     return promote_by(trained.version, compared, "if-better", home)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from api.settings import Settings
-from worker.broker import Broker, address_of
+from worker.broker import LocalBroker, local_broker_url
 from worker.jobs import QUEUES, QueueUnavailable
 
 WORKERS = {"worker": "extraction,scoring", "trainer": "training"}
@@ -26,7 +26,7 @@ def worker(
     ] = None,
 ) -> None:
     """Do the long work that waits in the queue, until told to stop; what is under way is then handed back."""
-    from worker.main import Options, run
+    from worker.main import WorkerOptions, run
 
     settings = Settings()
     chosen = tuple(queue for queue in QUEUES if queue in queues.split(","))
@@ -37,13 +37,13 @@ def worker(
         # Each in a process of its own, one at a time: it uses all the cores that it finds.
         raise typer.BadParameter("a training has a worker of its own: --queues training", param_hint="--queues")
     children = 1 if "training" in chosen else processes or settings.worker_processes
-    options = Options(
+    options = WorkerOptions(
         url=queue_url(settings),
         home=settings.home.absolute(),
         queues=chosen,
         children=children,
         niceness=settings.worker_niceness,
-        kept_s=settings.jobs_kept_days * SECONDS_A_DAY,
+        retention_s=settings.jobs_kept_days * SECONDS_A_DAY,
         log_level=settings.log_level,
         alive=settings.worker_alive_file,
     )
@@ -52,28 +52,28 @@ def worker(
 
 def run() -> None:
     """Run everything on this machine: the API, a worker, a trainer and, unless SIGNALML_REDIS_URL is set, a queue."""
-    from cli.together import Part, Together
+    from cli.supervisor import Process, Supervisor
     from ml.system.logs import configure_logging
-    from ml.system.native import in_own_session
+    from ml.system.native import start_in_new_session
 
     settings = Settings()
     configure_logging(settings.log_level)
     url = settings.redis_url
-    broker = Broker(settings.home) if url is None else None
+    broker = LocalBroker(settings.home) if url is None else None
 
     def command(*words: str) -> subprocess.Popen[bytes]:
         environment = os.environ | {"SIGNALML_REDIS_URL": url or queue_url(settings)}
-        return in_own_session([sys.executable, "-m", "cli.main", *words], env=environment)
+        return start_in_new_session([sys.executable, "-m", "cli.main", *words], env=environment)
 
     parts = [
-        Part("api", partial(command, "serve")),
-        *(Part(name, partial(command, "worker", "--queues", queues)) for name, queues in WORKERS.items()),
+        Process("api", partial(command, "serve")),
+        *(Process(name, partial(command, "worker", "--queues", queues)) for name, queues in WORKERS.items()),
     ]
     if broker is None:
-        Together(parts).run()
+        Supervisor(parts).run()
         return
-    with broker.held():
-        Together([Part("queue", broker.start), *parts]).run()
+    with broker.lock():
+        Supervisor([Process("queue", broker.start), *parts]).run()
 
 
 def queue_url(settings: Settings) -> str:
@@ -82,7 +82,7 @@ def queue_url(settings: Settings) -> str:
     Raises:
         QueueUnavailable: neither.
     """
-    url = settings.redis_url or address_of(settings.home)
+    url = settings.redis_url or local_broker_url(settings.home)
     if url is None:
         raise QueueUnavailable(
             f"No job queue: SIGNALML_REDIS_URL is not set, and no  signalml run  is under way in {settings.home}."

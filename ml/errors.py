@@ -173,7 +173,7 @@ class BundleDamaged(ModelError):
     code = "model_bundle_damaged"
 
 
-class BundleForeign(ModelError):
+class BundleUnrecognised(ModelError):
     """Not a bundle, or one of a format this version cannot read."""
 
     code = "model_bundle_foreign"
@@ -215,7 +215,7 @@ class ChampionChanged(ModelError):
     code = "model_champion_changed"
 
 
-class InvalidLabels(ModelError):
+class InvalidClassLabels(ModelError):
     """Labels that do not fit the network they are meant for."""
 
     code = "model_labels_invalid"
@@ -269,13 +269,13 @@ class RecordingNotFound(DatasetError):
     code = "recording_not_found"
 
 
-class RecordingLabelsInvalid(DatasetError):
+class InvalidRecordingLabels(DatasetError):
     """Labels of a recording that mean nothing, or contradict each other."""
 
     code = "recording_labels_invalid"
 
 
-class ManifestInvalid(DatasetError):
+class InvalidManifest(DatasetError):
     """A manifest that lacks a column, or holds a value that means nothing."""
 
     code = "dataset_manifest_invalid"

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ml.errors import SignalMLError
-from ml.system.atomic import write_whole
-from ml.system.native import in_own_session
+from ml.system.atomic import write_atomic
+from ml.system.native import start_in_new_session
 from worker.jobs import QueueUnavailable
-from worker.queue import broker_problem
+from worker.queue import check_broker
 
 FOLDER, ADDRESS, LOG, LOCK = "broker", "address", "server.log", ".lock"
 SERVERS = ("valkey-server", "redis-server")
@@ -27,7 +27,7 @@ LOADING = "BusyLoadingError"
 LOOPBACK = "127.0.0.1"
 
 
-def address_of(home: Path) -> str | None:
+def local_broker_url(home: Path) -> str | None:
     """Where the server that ``signalml run`` started in this home listens; None where none was."""
     try:
         return (home / FOLDER / ADDRESS).read_text().strip()
@@ -41,7 +41,7 @@ class NoBroker(SignalMLError):
     code = "broker_missing"
 
 
-class Broker:
+class LocalBroker:
     """The server of one home.
 
     Args:
@@ -63,7 +63,7 @@ class Broker:
         return f"redis://:{self._password}@{LOOPBACK}:{self._port}/0"
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Be the only one in this home: two servers would write one append-only file.
 
         Raises:
@@ -93,16 +93,16 @@ class Broker:
         self.folder.mkdir(parents=True, exist_ok=True)
         # Not on the command line, which every user of the machine can read.
         settings = self.folder / "server.conf"
-        write_whole(settings, self._settings().encode(), mode=0o600)
-        write_whole(self.folder / ADDRESS, self.url.encode(), mode=0o600)
+        write_atomic(settings, self._settings().encode(), mode=0o600)
+        write_atomic(self.folder / ADDRESS, self.url.encode(), mode=0o600)
         with (self.folder / LOG).open("ab") as log:
-            process = in_own_session([self._program, settings.name], cwd=self.folder, stdout=log, stderr=log)
+            process = start_in_new_session([self._program, settings.name], cwd=self.folder, stdout=log, stderr=log)
         self._wait_for(process)
         return process
 
     def _wait_for(self, process: subprocess.Popen[bytes]) -> None:
         give_up = time.monotonic() + START_S
-        while (problem := broker_problem(self.url)) is not None and not problem.startswith(LOADING):
+        while (problem := check_broker(self.url)) is not None and not problem.startswith(LOADING):
             if process.poll() is not None or time.monotonic() > give_up:
                 raise OSError(f"The queue's own server does not start ({problem}). It said:\n{self._last_words()}")
             time.sleep(0.05)

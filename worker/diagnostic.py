@@ -10,11 +10,11 @@ from worker.lease import Lease
 TICK_S = 0.1
 
 
-def begin(lease: Lease, _: Path, asked: DiagnosticParameters) -> None:
+def begin(lease: Lease, _: Path, parameters: DiagnosticParameters) -> None:
     """Do nothing for as long as was asked."""
-    ticks = round(asked.seconds / TICK_S)
+    ticks = round(parameters.seconds / TICK_S)
     for tick in range(ticks):
         lease.report(Progress("nothing", tick, ticks))
         time.sleep(TICK_S)
-    taken = lease.taken
-    lease.surely(lambda: lease.store.succeed(taken, {"through": asked.through, "seconds": asked.seconds}, ""))
+    taken = lease.unit
+    lease.retry(lambda: lease.store.succeed(taken, {"through": parameters.through, "seconds": parameters.seconds}, ""))

@@ -7,47 +7,47 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ml.dataset.catalog import dataset_of, version_of
+from ml.dataset.catalog import dataset_version, load_dataset
 from ml.dataset.entries import Dataset, Entry
 from ml.dataset.paths import features_folder
 from ml.dataset.splitting.methods import split
 from ml.errors import DatasetError
 from ml.features.feature_specs import spec_for
 from ml.features.spec import FeatureSpec
-from ml.features.store import Features, FeatureStore
-from worker.fanning import do_part, gather, in_parts
+from ml.features.store import FeatureStore, StoredFeatures
 from worker.jobs import ExtractionParameters, ExtractionRow
 from worker.lease import Lease
-from worker.results import JobFolder, Row
+from worker.parts import gather_parts, process_part, split_into_parts
+from worker.results import JobFolder, ResultRow
 
 Planned = dict[str, Any]
 
 
-def begin(lease: Lease, home: Path, asked: ExtractionParameters) -> None:
+def begin(lease: Lease, home: Path, parameters: ExtractionParameters) -> None:
     """Pin the dataset, decide on the features, and hand out the recordings."""
-    taken = lease.taken
-    version = taken.dataset_version or version_of(home, asked.dataset, processes=1, report=lease.report)
-    lease.surely(lambda: lease.store.pin(taken, dataset_version=version))
-    dataset = dataset_of(home, asked.dataset, version, processes=1, report=lease.report)
-    spec = _spec(dataset, asked)
-    parts = in_parts(list(_planned(dataset, home)))
+    taken = lease.unit
+    version = taken.dataset_version or dataset_version(home, parameters.dataset, processes=1, report=lease.report)
+    lease.retry(lambda: lease.store.pin(taken, dataset_version=version))
+    dataset = load_dataset(home, parameters.dataset, version, processes=1, report=lease.report)
+    spec = _spec(dataset, parameters)
+    parts = split_into_parts(list(_planned(dataset, home)))
     plan = [{"spec": spec.to_dict(), "recordings": list(part)} for part in parts]
-    name = JobFolder(home, taken.job).write_plan(plan, taken.token)
-    lease.surely(lambda: lease.store.pin(taken, plan=name))
-    lease.log(f"Features {spec.fingerprint} of {asked.dataset} (version {version}).")
-    lease.nudging(lambda: lease.store.fan_out(taken, [len(part) for part in parts], "features"))
+    name = JobFolder(home, taken.job_id).write_plan(plan, taken.token)
+    lease.retry(lambda: lease.store.pin(taken, plan=name))
+    lease.log(f"Features {spec.fingerprint} of {parameters.dataset} (version {version}).")
+    lease.retry_and_notify(lambda: lease.store.fan_out(taken, [len(part) for part in parts], "features"))
 
 
-def part(lease: Lease, home: Path, _: ExtractionParameters) -> None:
+def run_part(lease: Lease, home: Path, _: ExtractionParameters) -> None:
     """Compute the features of some recordings. What is on disk already is not computed again."""
-    taken, folder = lease.taken, JobFolder(home, lease.taken.job)
-    planned = folder.planned(taken.plan or "", taken.unit)
+    taken, folder = lease.unit, JobFolder(home, lease.unit.job_id)
+    planned = folder.planned(taken.plan or "", taken.name)
     entries = [Entry(**each["entry"]) for each in planned["recordings"] if "entry" in each]
-    dataset = Dataset("job", home, "planned", tuple(entries), (), explicit_groups=True)
+    dataset = Dataset("job", home, "planned", tuple(entries), (), explicit_sessions=True)
     store, spec = FeatureStore(features_folder(home)), FeatureSpec.from_dict(planned["spec"])
-    together = _all_together(store, dataset, entries, spec, lease)
+    together = _extract_all(store, dataset, entries, spec, lease)
 
-    def extract(each: Planned) -> Row:
+    def extract(each: Planned) -> ResultRow:
         if "entry" not in each:
             return _row(each, None, each["error"])
         entry = Entry(**each["entry"])
@@ -57,12 +57,12 @@ def part(lease: Lease, home: Path, _: ExtractionParameters) -> None:
         except DatasetError as error:
             return _row(each, None, f"{error.code}: {error}")
 
-    do_part(lease, folder, planned["recordings"], extract)
+    process_part(lease, folder, planned["recordings"], extract)
 
 
-def end(lease: Lease, home: Path, _: ExtractionParameters) -> None:
+def gather(lease: Lease, home: Path, _: ExtractionParameters) -> None:
     """Gather what was done."""
-    gather(lease, home, summary)
+    gather_parts(lease, home, summary)
 
 
 def summary(rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
@@ -82,13 +82,13 @@ def summary(rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _spec(dataset: Dataset, asked: ExtractionParameters) -> FeatureSpec:
+def _spec(dataset: Dataset, parameters: ExtractionParameters) -> FeatureSpec:
     """What a training would hear: decided on its training side or, where nothing can be split, on all recordings."""
     try:
         entries: Sequence[Entry] = split(dataset).train
     except DatasetError:
         entries = dataset.entries
-    return spec_for(entries, asked.features)
+    return spec_for(entries, parameters.features)
 
 
 def _planned(dataset: Dataset, home: Path) -> Iterator[Planned]:
@@ -101,9 +101,9 @@ def _planned(dataset: Dataset, home: Path) -> Iterator[Planned]:
         yield {"name": refusal.path, "recording": "", "error": f"{refusal.code}: {refusal.reason}"}
 
 
-def _all_together(
+def _extract_all(
     store: FeatureStore, dataset: Dataset, entries: Sequence[Entry], spec: FeatureSpec, lease: Lease
-) -> Features | None:
+) -> StoredFeatures | None:
     """All at once, which is how nearly every part goes; None where a recording stands in the way."""
     try:
         return store.extract(dataset, entries, spec, processes=1, report=lambda _: lease.check())
@@ -111,5 +111,5 @@ def _all_together(
         return None
 
 
-def _row(each: Planned, windows: int | None, error: str | None) -> Row:
+def _row(each: Planned, windows: int | None, error: str | None) -> ResultRow:
     return ExtractionRow(recording=each["recording"], name=each["name"], windows=windows, error=error).model_dump()

@@ -11,16 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from ml.errors import SignalMLError
 from ml.training.choices import PromotionPolicy, TrainingChoices
 
-Kind = Literal["feature-extraction", "scoring", "retraining", "diagnostic"]
-State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
-Queue = Literal["extraction", "scoring", "training"]
-KINDS: tuple[Kind, ...] = ("feature-extraction", "scoring", "retraining", "diagnostic")
-STATES: tuple[State, ...] = ("queued", "running", "cancelling", "succeeded", "failed", "cancelled")
-ENDED: tuple[State, ...] = ("succeeded", "failed", "cancelled")
-QUEUES: tuple[Queue, ...] = ("extraction", "scoring", "training")
+JobKind = Literal["feature-extraction", "scoring", "retraining", "diagnostic"]
+JobState = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
+QueueName = Literal["extraction", "scoring", "training"]
+JOB_KINDS: tuple[JobKind, ...] = ("feature-extraction", "scoring", "retraining", "diagnostic")
+JOB_STATES: tuple[JobState, ...] = ("queued", "running", "cancelling", "succeeded", "failed", "cancelled")
+FINAL_STATES: tuple[JobState, ...] = ("succeeded", "failed", "cancelled")
+QUEUES: tuple[QueueName, ...] = ("extraction", "scoring", "training")
 MAX_ATTEMPTS = 3
 
-Time = Annotated[str, Field(description="ISO 8601, UTC.", examples=["2026-11-24T21:46:09.123+00:00"])]
+Timestamp = Annotated[str, Field(description="ISO 8601, UTC.", examples=["2026-11-24T21:46:09.123+00:00"])]
 DatasetName = Annotated[
     str,
     Field(
@@ -39,31 +39,31 @@ ModelReference = Annotated[
 ]
 
 
-class Contract(BaseModel):
+class JobSchema(BaseModel):
     """Base of everything that a job takes and gives."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class Parameters(Contract):
+class JobParameters(JobSchema):
     """Base of the parameters of each kind. True is no number, and no text is; a command line asks for less."""
 
     model_config = ConfigDict(strict=True)
 
-    kind: ClassVar[Kind]
+    kind: ClassVar[JobKind]
 
     @property
-    def queue(self) -> Queue:
+    def queue(self) -> QueueName:
         """Where the work waits."""
         return QUEUE_OF[self.kind]
 
     @property
-    def exclusive(self) -> str | None:
+    def exclusive_key(self) -> str | None:
         """Of what only one may be under way; None for no such thing."""
         return None
 
 
-class ExtractionParameters(Parameters):
+class ExtractionParameters(JobParameters):
     """Compute and keep the features of every recording of a dataset, so that trainings find them."""
 
     kind = "feature-extraction"
@@ -72,7 +72,7 @@ class ExtractionParameters(Parameters):
     """What a training of that kind hears: log-mel bands at the recordings' own rate, or the original's MFCCs."""
 
 
-class ScoringParameters(Parameters):
+class ScoringParameters(JobParameters):
     """Judge every recording of a dataset, labelled or not."""
 
     kind = "scoring"
@@ -80,7 +80,7 @@ class ScoringParameters(Parameters):
     model: ModelReference = "champion"
 
 
-class RetrainingTarget(Parameters):
+class RetrainingTarget(JobParameters):
     """The dataset of a retraining, and what becomes of the candidate."""
 
     dataset: DatasetName
@@ -91,7 +91,7 @@ class RetrainingTarget(Parameters):
 class RetrainingParameters(TrainingChoices, RetrainingTarget):
     """Train a candidate on a dataset, hold it against the champion on recordings that neither has learned from."""
 
-    kind: ClassVar[Kind] = "retraining"
+    kind: ClassVar[JobKind] = "retraining"
 
     @property
     def exclusive(self) -> str | None:
@@ -99,25 +99,25 @@ class RetrainingParameters(TrainingChoices, RetrainingTarget):
         return f"retraining:{self.dataset}"
 
 
-class DiagnosticParameters(Parameters):
+class DiagnosticParameters(JobParameters):
     """Do nothing, by way of a queue and a worker: shows that the way from request to result is whole."""
 
     kind = "diagnostic"
-    through: Queue = Field(default="scoring", examples=["scoring"])
+    through: QueueName = Field(default="scoring", examples=["scoring"])
     """The queue whose workers are to show that they work."""
     seconds: float = Field(default=0.0, ge=0, le=3600, examples=[0.0])
     """How long to do nothing."""
 
     @property
-    def queue(self) -> Queue:
+    def queue(self) -> QueueName:
         """The one that is looked at."""
         return self.through
 
 
-PARAMETERS: dict[Kind, type[Parameters]] = {
+PARAMETERS: dict[JobKind, type[JobParameters]] = {
     each.kind: each for each in (ExtractionParameters, ScoringParameters, RetrainingParameters, DiagnosticParameters)
 }
-QUEUE_OF: dict[Kind, Queue] = {
+QUEUE_OF: dict[JobKind, QueueName] = {
     "feature-extraction": "extraction",
     "scoring": "scoring",
     "retraining": "training",
@@ -125,7 +125,7 @@ QUEUE_OF: dict[Kind, Queue] = {
 }
 
 
-class JobError(Contract):
+class JobError(JobSchema):
     """Why a job failed."""
 
     code: str = Field(examples=["dataset_one_class"])
@@ -133,7 +133,7 @@ class JobError(Contract):
     detail: str = Field(examples=["All 12 recordings in hall-3 are normal; a classifier learns from both."])
 
 
-class JobProgress(Contract):
+class JobProgress(JobSchema):
     """How far a job is."""
 
     step: str = Field(examples=["recordings"])
@@ -147,20 +147,20 @@ class JobProgress(Contract):
     message: str = Field(examples=["loss 0.213, accuracy 93%"])
 
 
-class Job(Contract):
+class Job(JobSchema):
     """One piece of long work, as its record says."""
 
     id: str = Field(examples=["019ac7d2f1e84c7b9a3e51d0"])
-    kind: Kind = Field(examples=["scoring"])
-    state: State = Field(examples=["running"])
+    kind: JobKind = Field(examples=["scoring"])
+    state: JobState = Field(examples=["running"])
     attempt: int = Field(ge=0, le=MAX_ATTEMPTS, examples=[1])
     """How often its work, or the part that was begun most often, has been begun; 0 while it waits."""
     parameters: dict[str, Any] = Field(examples=[{"dataset": "hall-3", "model": "champion"}])
     progress: JobProgress | None
     """Null before the first report."""
-    created: Time
-    started: Time | None
-    ended: Time | None
+    created: Timestamp
+    started: Timestamp | None
+    ended: Timestamp | None
     request_id: str = Field(examples=["0b3c5d4e1f2a4b6c"])
     """The X-Request-ID that caused it; it is in the log lines of API and workers."""
     dataset_version: str | None = Field(examples=["42"])
@@ -175,12 +175,12 @@ class Job(Contract):
     """Counts every change of this record; the ETag."""
 
     @property
-    def ended_for_good(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether nothing will change any more."""
-        return self.state in ENDED
+        return self.state in FINAL_STATES
 
 
-class JobPage(Contract):
+class JobPage(JobSchema):
     """Jobs, the newest first."""
 
     jobs: list[Job]
@@ -188,7 +188,7 @@ class JobPage(Contract):
     """The cursor of the next page; null where there is none."""
 
 
-class ExtractionRow(Contract):
+class ExtractionRow(JobSchema):
     """What was done with one recording."""
 
     recording: str

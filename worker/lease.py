@@ -21,13 +21,13 @@ from ml.errors import Cancelled
 from ml.system.progress import Progress
 from worker.jobs import JobError
 from worker.queue import SOFT_LIMIT_S, JobQueue
-from worker.records import Fenced, Nudges, Taken
-from worker.store import BEAT_S
+from worker.records import LeasedUnit, LeaseLost, Nudges
+from worker.store import RENEW_INTERVAL_S
 
 logger = logging.getLogger("signalml.lease")
-Verdict = Literal["cancelling", "lost", "stopping", "too long"]
+EndReason = Literal["cancelling", "lost", "stopping", "too long"]
 # How long work may go on without a report after it was told to end.
-GRACE_S: dict[Verdict, float] = {"cancelling": 1.0, "lost": 5.0, "stopping": 6.0, "too long": 10.0}
+GRACE_S: dict[EndReason, float] = {"cancelling": 1.0, "lost": 5.0, "stopping": 6.0, "too long": 10.0}
 LOOKS_EVERY_S = 0.2
 PROGRESS_EVERY_S = 0.25
 RETRY_EVERY_S = 0.5
@@ -53,19 +53,19 @@ class Lease:
 
     Args:
         queue: where the record is.
-        taken: the unit.
+        unit: the unit.
         stopping: whether this worker is to stop.
     """
 
-    def __init__(self, queue: JobQueue, taken: Taken, stopping: StopFlag) -> None:
-        self.taken = taken
+    def __init__(self, queue: JobQueue, taken: LeasedUnit, stopping: StopFlag) -> None:
+        self.unit = taken
         self.store = queue.store
         self._queue = queue
         self._stopping = stopping
-        self._verdict: Verdict | None = None
+        self._end_reason: EndReason | None = None
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="lease", daemon=True)
-        self._told: tuple[str, float] = ("", 0.0)
+        self._last_report: tuple[str, float] = ("", 0.0)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -83,24 +83,24 @@ class Lease:
         Raises:
             Cancelled
         """
-        if self._verdict is not None:
-            raise Cancelled(f"{self.taken.job}/{self.taken.unit}: {self._verdict}.")
+        if self._end_reason is not None:
+            raise Cancelled(f"{self.unit.job_id}/{self.unit.name}: {self._end_reason}.")
 
     @property
     def stopping(self) -> bool:
         """Whether the work ends only because its worker does: what is done of it can be kept."""
-        return self._verdict == "stopping"
+        return self._end_reason == "stopping"
 
-    def assure(self) -> None:
+    def recheck(self) -> None:
         """Ask once more, right before something is done that cannot be taken back; others may wait for it meanwhile.
 
         Raises:
             Cancelled: the job is being cancelled, or is another's now.
-            RedisError: nobody can say; :meth:`surely` tries the whole again.
+            RedisError: nobody can say; :meth:`retry` tries the whole again.
         """
-        hold = self.store.renew(self.taken)
+        hold = self.store.renew(self.unit)
         if hold != "held":
-            raise Cancelled(f"{self.taken.job}/{self.taken.unit}: {hold}.")
+            raise Cancelled(f"{self.unit.job_id}/{self.unit.name}: {hold}.")
 
     def report(self, progress: Progress) -> None:
         """Say how far it is, a few times a second at most; first and last reports of a step are never left out.
@@ -109,13 +109,13 @@ class Lease:
             Cancelled
         """
         self.check()
-        step, at = self._told
+        step, at = self._last_report
         due = progress.step != step or progress.done == progress.total or time.monotonic() - at >= PROGRESS_EVERY_S
         if not due:
             return
-        self._told = (progress.step, time.monotonic())
+        self._last_report = (progress.step, time.monotonic())
         try:
-            self.store.progress(self.taken, progress.step, progress.done, progress.total, progress.note)
+            self.store.progress(self.unit, progress.step, progress.done, progress.total, progress.note)
         except redis.RedisError as error:
             logger.info("no progress could be told: %s", error)  # the next report tells it
 
@@ -123,11 +123,11 @@ class Lease:
         """Tell whoever watches the job, and the log."""
         logger.info(message)
         try:
-            self.store.log(self.taken, message)
+            self.store.log(self.unit, message)
         except redis.RedisError:
             logger.info("it could not be told to those who watch")
 
-    def surely(self, change: Callable[[], T]) -> T:
+    def retry(self, change: Callable[[], T]) -> T:
         """Change the record, however long its server is away.
 
         Raises:
@@ -142,23 +142,23 @@ class Lease:
                     raise  # it was reached, and refuses: asking again changes nothing
                 logger.warning("the record cannot be reached, trying again: %s", error)
                 if self._stopping:
-                    raise Cancelled(f"{self.taken.job}/{self.taken.unit}: stopping.") from error
+                    raise Cancelled(f"{self.unit.job_id}/{self.unit.name}: stopping.") from error
                 time.sleep(RETRY_EVERY_S)
 
-    def nudging(self, change: Callable[[], Nudges | None]) -> None:
-        """Change the record, as :meth:`surely` does, and call for whoever does what is to be done next."""
-        self._queue.nudge(self.surely(change))
+    def retry_and_notify(self, change: Callable[[], Nudges | None]) -> None:
+        """Change the record, as :meth:`retry` does, and call for whoever does what is to be done next."""
+        self._queue.nudge(self.retry(change))
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Put the record right after the work was ended early."""
-        verdict = self._verdict or "stopping"
+        verdict = self._end_reason or "stopping"
         logger.info("ended early: %s", verdict)
         try:
             if verdict == "too long":
-                self.store.fail(self.taken, too_long(self.taken))
+                self.store.fail(self.unit, time_limit_error(self.unit))
             elif verdict != "lost":
-                self._queue.nudge(self.store.release(self.taken))
-        except (redis.RedisError, Fenced) as error:
+                self._queue.nudge(self.store.release(self.unit))
+        except (redis.RedisError, LeaseLost) as error:
             logger.warning("the record says otherwise, or cannot be reached: the sweep will see to it: %s", error)
 
     # Beside the work
@@ -169,9 +169,9 @@ class Lease:
             now = time.monotonic()
             if self._stopping:
                 return self._end("stopping")
-            if now - started > SOFT_LIMIT_S[self.taken.parameters.queue]:
+            if now - started > SOFT_LIMIT_S[self.unit.parameters.queue]:
                 return self._end("too long")
-            if now - renewed >= BEAT_S:
+            if now - renewed >= RENEW_INTERVAL_S:
                 renewed = now
                 hold = self._renewed()
                 if hold != "held":
@@ -180,22 +180,22 @@ class Lease:
 
     def _renewed(self) -> Literal["held", "cancelling", "lost"]:
         try:
-            return self.store.renew(self.taken)
+            return self.store.renew(self.unit)
         except redis.RedisError as error:
             logger.info("the lease could not be renewed: %s", error)
             return "held"  # nobody else can have it while its server is away
 
-    def _end(self, verdict: Verdict) -> None:
-        self._verdict = verdict
+    def _end(self, verdict: EndReason) -> None:
+        self._end_reason = verdict
         if self._done.wait(GRACE_S[verdict]):
             return
         logger.warning("%s, and the work does not come to a report: ending its process", verdict)
-        self.let_go()
+        self.release()
         logging.shutdown()
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def too_long(taken: Taken) -> JobError:
+def time_limit_error(taken: LeasedUnit) -> JobError:
     """What is said of work that took longer than any should."""
     limit_s = SOFT_LIMIT_S[taken.parameters.queue]
     return JobError(code="time_limit", detail=f"One part of the work took longer than {limit_s} s, the most it may.")

@@ -14,8 +14,8 @@ from celery import signals
 from celery.exceptions import SecurityWarning
 
 from ml.system.logs import configure_logging
-from ml.system.native import end_with, reuse_memory
-from worker.jobs import Queue
+from ml.system.native import reuse_memory, signal_on_parent_death
+from worker.jobs import QueueName
 from worker.lease import StopFlag
 from worker.queue import JobQueue, celery_app
 from worker.recovery import Recovery, step_for
@@ -28,7 +28,7 @@ FORKED_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class WorkerOptions:
     """How a worker is run.
 
     Attributes:
@@ -37,22 +37,22 @@ class Options:
         queues: whose work it does.
         children: processes that work at once.
         niceness: of those processes, 0 to 19; 19 leaves the cores to whoever wants them.
-        kept_s: how long jobs that ended are remembered.
+        retention_s: how long jobs that ended are remembered.
         log_level: least severe line that is logged.
         alive: a file to touch while all is well.
     """
 
     url: str
     home: Path
-    queues: tuple[Queue, ...]
+    queues: tuple[QueueName, ...]
     children: int
     niceness: int = NICENESS
-    kept_s: float
+    retention_s: float
     log_level: str = "info"
     alive: Path | None = None
 
 
-def run(options: Options) -> int:
+def run(options: WorkerOptions) -> int:
     """Work until told to stop; returns the exit status.
 
     SIGTERM and SIGINT hand back what is under way, so that another worker goes on with it, and then end this one.
@@ -69,7 +69,7 @@ def run(options: Options) -> int:
     use_for_redis(app)
     register(app, options.url, options.home, stopping)
     recovery = Recovery(
-        JobQueue(options.url), options.home, options.queues, options.children, options.kept_s, options.alive
+        JobQueue(options.url), options.home, options.queues, options.children, options.retention_s, options.alive
     )
     app.steps["consumer"].add(step_for(recovery))
     app.conf.worker_proc_alive_timeout = FORKED_WITHIN_S
@@ -80,7 +80,7 @@ def run(options: Options) -> int:
 
     def on_stop(**_: Any) -> None:
         stopping.set()
-        recovery.leave()
+        recovery.deregister()
 
     def keep_logging(**_: Any) -> None:
         """Celery leaves logging alone once somebody listens to this."""
@@ -108,7 +108,7 @@ def run(options: Options) -> int:
 
 def _begin_child(parent: int, standard: BaseProcess, niceness: int) -> None:
     """In a process that was just forked."""
-    end_with(parent, signal.SIGKILL)
+    signal_on_parent_death(parent, signal.SIGKILL)
     # Celery passes its own process off as the standard library's: a daemon, which may have no children, with a key that
     # cannot be handed on. A training reads with processes of its own, and those end with it (ml.system.parallel).
     multiprocessing.process._current_process = standard  # type: ignore[attr-defined]  # there is no public way

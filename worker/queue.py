@@ -8,8 +8,8 @@ import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from worker.jobs import QUEUES, Job, Parameters, Queue, QueueUnavailable
-from worker.records import Nudges, Submitted
+from worker.jobs import QUEUES, Job, JobParameters, QueueName, QueueUnavailable
+from worker.records import Nudges, Submission
 from worker.store import CELERY_PREFIX, TIMEOUT_S, JobStore, connect
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("signalml.queue")
 # Longest that one unit of work may take: a part of an extraction or a scoring, or a whole training. At the soft limit
 # the job fails by name; a process that does not even notice is killed at the hard one.
-SOFT_LIMIT_S: dict[Queue, int] = {"extraction": 1800, "scoring": 1800, "training": 24 * 3600}
+SOFT_LIMIT_S: dict[QueueName, int] = {"extraction": 1800, "scoring": 1800, "training": 24 * 3600}
 HARD_AFTER_S = 60
 
 
-def task_name(queue: Queue) -> str:
+def task_name(queue: QueueName) -> str:
     """What the messages of a queue ask for."""
     return f"signalml.{queue}"
 
@@ -87,7 +87,7 @@ class JobQueue:
         self.url = url
         self.store = JobStore(connect(url, timeout_s=timeout_s))
 
-    def submit(self, parameters: Parameters, *, request_id: str, idempotency_key: str = "") -> Submitted:
+    def submit(self, parameters: JobParameters, *, request_id: str, idempotency_key: str = "") -> Submission:
         """Write the record, then nudge a worker; what the store raises is raised."""
         submitted = self.store.submit(parameters, request_id=request_id, idempotency_key=idempotency_key)
         if submitted.created:
@@ -105,7 +105,7 @@ class JobQueue:
         soft = SOFT_LIMIT_S[owed.queue]
         options: dict[str, Any] = {"queue": owed.queue, "retry": False, "ignore_result": True}
         try:
-            for _ in range(owed.owed):
+            for _ in range(owed.n_messages):
                 celery_app(self.url).send_task(
                     task_name(owed.queue), soft_time_limit=soft, time_limit=soft + HARD_AFTER_S, **options
                 )
@@ -113,7 +113,7 @@ class JobQueue:
             logger.warning("no message could be sent to %s: %s", owed.queue, error)
 
 
-def broker_problem(url: str) -> str | None:
+def check_broker(url: str) -> str | None:
     """Ask the broker for a sign of life.
 
     Args:

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
-from worker.jobs import ENDED, Job, JobProgress, Kind, Parameters, Queue, State
+from worker.jobs import FINAL_STATES, Job, JobKind, JobParameters, JobProgress, JobState, QueueName
 
 WORKER_SEEN_S = 10.0
 
-Hold = Literal["held", "cancelling", "lost"]
+LeaseStatus = Literal["held", "cancelling", "lost"]
 
 
-class Fenced(Exception):
+class LeaseLost(Exception):
     """The lease is another's now, or the job has ended: whatever this attempt has made counts for nothing."""
 
 
-class Submitted(NamedTuple):
+class Submission(NamedTuple):
     """A job, and whether it is new: the same request again is answered with the job that there is."""
 
     job: Job
@@ -25,11 +25,11 @@ class Submitted(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class LeasedUnit:
     """A unit of a job's work, and the right to do it.
 
     Attributes:
-        job, unit: which.
+        job_id, name: which.
         token: proves the lease; grows with every lease there is.
         attempt: how often this unit has been begun, this time included.
         at, stop: of a part, the items still to do.
@@ -37,14 +37,14 @@ class Taken:
         dataset_version, model_version, plan: what an earlier unit, or an attempt before this one, has pinned.
     """
 
-    job: str
-    unit: str
+    job_id: str
+    name: str
     token: int
     attempt: int
     at: int
     stop: int
-    kind: Kind
-    parameters: Parameters
+    kind: JobKind
+    parameters: JobParameters
     request_id: str
     dataset_version: str | None
     model_version: str | None
@@ -54,16 +54,16 @@ class Taken:
 class Nudges(NamedTuple):
     """How many messages a queue is owed."""
 
-    queue: Queue
-    owed: int
+    queue: QueueName
+    n_messages: int
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerSeen:
+class WorkerInfo:
     """A worker, as it last said of itself."""
 
     name: str
-    queues: tuple[Queue, ...]
+    queues: tuple[QueueName, ...]
     children: int
     version: str
     seconds_ago: float
@@ -75,7 +75,7 @@ class WorkerSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class QueueStats:
     """What there is, counted.
 
     Attributes:
@@ -86,11 +86,11 @@ class Figures:
         seconds: histograms of waiting and running times: (what, kind) -> upper bound, ``sum`` or ``count`` -> value.
     """
 
-    jobs: Mapping[tuple[Kind, State], int]
-    waiting: Mapping[Queue, int]
-    oldest_s: Mapping[Queue, float]
-    workers: tuple[WorkerSeen, ...]
-    seconds: Mapping[tuple[str, Kind], Mapping[str, float]]
+    jobs: Mapping[tuple[JobKind, JobState], int]
+    waiting: Mapping[QueueName, int]
+    oldest_s: Mapping[QueueName, float]
+    workers: tuple[WorkerInfo, ...]
+    seconds: Mapping[tuple[str, JobKind], Mapping[str, float]]
 
 
 def job_of(record: Mapping[str, str]) -> Job:
@@ -121,7 +121,7 @@ def _progress(record: Mapping[str, str]) -> JobProgress | None:
         return None
     done, total = int(record["done"]), int(record["total"])
     eta_s = None
-    if 0 < done <= total and record["state"] not in ENDED:
+    if 0 < done <= total and record["state"] not in FINAL_STATES:
         spent_s = (int(record["updated_ms"]) - int(record["step_ms"])) / 1000
         eta_s = round(spent_s / done * (total - done), 1)
     return JobProgress(step=record["step"], done=done, total=total, eta_s=eta_s, message=record["message"])

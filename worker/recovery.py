@@ -15,13 +15,13 @@ from typing import Any
 import redis
 from celery import bootsteps
 
-from worker.jobs import Queue
+from worker.jobs import QueueName
 from worker.queue import JobQueue
 from worker.results import JobFolder
 from worker.store import SWEEP_S
 
 logger = logging.getLogger("signalml.recovery")
-BEAT_EVERY_S, PRUNE_EVERY_S = 3.0, 60.0
+HEARTBEAT_INTERVAL_S, PRUNE_EVERY_S = 3.0, 60.0
 
 
 class Recovery:
@@ -36,7 +36,13 @@ class Recovery:
     """
 
     def __init__(
-        self, jobs: JobQueue, home: Path, queues: tuple[Queue, ...], children: int, kept_s: float, alive: Path | None
+        self,
+        jobs: JobQueue,
+        home: Path,
+        queues: tuple[QueueName, ...],
+        children: int,
+        kept_s: float,
+        alive: Path | None,
     ) -> None:
         self._jobs, self._home, self._queues, self._children = jobs, home, queues, children
         self._kept_s, self._alive = kept_s, alive
@@ -57,26 +63,26 @@ class Recovery:
             logger.info("the records can be reached again")
         self._away = False
 
-    def leave(self) -> None:
+    def deregister(self) -> None:
         """Say that this worker stops."""
         try:
-            self._jobs.store.leave(self._name)
+            self._jobs.store.remove_worker(self._name)
         except redis.RedisError as error:
             logger.info("nobody could be told that this worker stops: %s", error)
 
     def _round(self, now: float) -> None:
         for owed in self._jobs.store.sweep():
-            logger.info("sending messages again", extra={"facts": owed._asdict()})
+            logger.info("sending messages again", extra={"facts": {"queue": owed.queue, "owed": owed.n_messages}})
             self._jobs.nudge(owed)
-        if now - self._beaten >= BEAT_EVERY_S:
-            self._jobs.store.beat(self._name, self._queues, self._children, version("signalml"))
+        if now - self._beaten >= HEARTBEAT_INTERVAL_S:
+            self._jobs.store.heartbeat(self._name, self._queues, self._children, version("signalml"))
             self._beaten = now
             if self._alive is not None:
                 self._alive.touch()
         if now - self._pruned >= PRUNE_EVERY_S:
             self._pruned = now
             for job in self._jobs.store.prune(self._kept_s):
-                JobFolder(self._home, job).forget()
+                JobFolder(self._home, job).delete()
 
 
 def step_for(recovery: Recovery) -> type[bootsteps.StartStopStep]:

@@ -19,10 +19,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ml.system.atomic import full_disk_named, made_aside, sync_folder, to_json, write_whole
+from ml.system.atomic import atomic_folder, sync_folder, to_json, translate_disk_full, write_atomic
 
 FOLDER = "jobs"
-Row = Mapping[str, Any]
+ResultRow = Mapping[str, Any]
 NOTHING_LOST = "what was done before is kept, and the job can be asked for again"
 
 
@@ -44,27 +44,27 @@ class JobFolder:
             StorageFull
         """
         name = f"plan-{token}"
-        with made_aside(self.path / name) as folder:
+        with atomic_folder(self.path / name) as folder:
             for number, work in enumerate(parts):
-                write_whole(folder / f"part-{number:05d}.json", to_json(work))
+                write_atomic(folder / f"part-{number:05d}.json", to_json(work))
         return name
 
     def planned(self, plan: str, part: str) -> Any:
         """What a part is to work on."""
         return json.loads((self.path / plan / f"{part}.json").read_bytes())
 
-    def write_part(self, part: str, at: int, token: int, rows: Iterable[Row]) -> str:
+    def write_part(self, part: str, at: int, token: int, rows: Iterable[ResultRow]) -> str:
         """Keep rows of a part, from its item ``at`` on; returns the file's name.
 
         Raises:
             StorageFull
         """
         name = f"{part}-{at:06d}-{token}.ndjson"
-        with full_disk_named(self.path / name, NOTHING_LOST):
-            write_whole(self.path / name, b"".join(_line(row) for row in rows))
+        with translate_disk_full(self.path / name, NOTHING_LOST):
+            write_atomic(self.path / name, b"".join(_line(row) for row in rows))
         return name
 
-    def gather(self, files: Sequence[str], token: int) -> str:
+    def merge_parts(self, files: Sequence[str], token: int) -> str:
         """Put the rows of all parts into one file; returns its name.
 
         Raises:
@@ -73,7 +73,7 @@ class JobFolder:
         name = f"rows-{token}.ndjson"
         aside = self.path / f".{name}"
         self.path.mkdir(parents=True, exist_ok=True)
-        with full_disk_named(self.path / name, NOTHING_LOST):
+        with translate_disk_full(self.path / name, NOTHING_LOST):
             try:
                 with aside.open("wb") as out:
                     for file in files:
@@ -103,12 +103,12 @@ class JobFolder:
             else:
                 each.unlink(missing_ok=True)
 
-    def forget(self) -> None:
+    def delete(self) -> None:
         """Remove everything."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def as_csv(rows: Iterable[Row]) -> Iterator[bytes]:
+def as_csv(rows: Iterable[ResultRow]) -> Iterator[bytes]:
     """A header and a line per row. Numbers read back as the same; probabilities and the like are joined by ``;``."""
     for number, row in enumerate(rows):
         if number == 0:
@@ -116,7 +116,7 @@ def as_csv(rows: Iterable[Row]) -> Iterator[bytes]:
         yield _cells(map(_cell, row.values()))
 
 
-def as_json(rows: Iterable[Row]) -> Iterator[bytes]:
+def as_json(rows: Iterable[ResultRow]) -> Iterator[bytes]:
     """One array, an object a line."""
     before = b"[\n"
     for row in rows:
@@ -125,12 +125,12 @@ def as_json(rows: Iterable[Row]) -> Iterator[bytes]:
     yield b"[]\n" if before == b"[\n" else b"\n]\n"
 
 
-def as_ndjson(rows: Iterable[Row]) -> Iterator[bytes]:
+def as_ndjson(rows: Iterable[ResultRow]) -> Iterator[bytes]:
     """An object a line."""
     return map(_line, rows)
 
 
-def _line(row: Row) -> bytes:
+def _line(row: ResultRow) -> bytes:
     return json.dumps(row, allow_nan=False).encode() + b"\n"
 
 

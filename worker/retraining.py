@@ -3,13 +3,13 @@
 import os
 from pathlib import Path
 
-from ml.dataset.catalog import dataset_of, version_of
+from ml.dataset.catalog import dataset_version, load_dataset
 from ml.dataset.paths import dataset_folder
 from ml.models.names import LONGEST_NAME
-from ml.system.native import notes_held_back, yield_cores
+from ml.system.native import quiet_native_stderr, set_idle_priority
 from ml.training.champion_comparison import compare_with_champion
 from ml.training.choices import TrainingChoices
-from ml.training.classes import not_learned
+from ml.training.classes import unlearned_notes
 from ml.training.options import TrainingOptions
 from ml.training.pipeline import train
 from ml.training.promotion import promote
@@ -21,25 +21,25 @@ from worker.lease import Lease
 NICENESS = 19
 
 
-def begin(lease: Lease, home: Path, asked: RetrainingParameters) -> None:
+def begin(lease: Lease, home: Path, parameters: RetrainingParameters) -> None:
     """All of it, in one process. Begun again, it goes on from the features and the checkpoint that it finds."""
     if os.nice(0) == NICENESS:
         # The lease's own thread has begun and is not meant: it must not be starved.
-        yield_cores()
-    taken = lease.taken
-    pinned = taken.dataset_version or version_of(home, asked.dataset, report=lease.report)
-    lease.surely(lambda: lease.store.pin(taken, dataset_version=pinned))
-    dataset = dataset_of(home, asked.dataset, pinned, snr_db=asked.snr_db, report=lease.report)
-    lease.log(f"{len(dataset.entries)} labelled recordings of {asked.dataset} (version {pinned}).")
-    options = options_of(asked, home)
-    with notes_held_back():
+        set_idle_priority()
+    taken = lease.unit
+    pinned = taken.dataset_version or dataset_version(home, parameters.dataset, report=lease.report)
+    lease.retry(lambda: lease.store.pin(taken, dataset_version=pinned))
+    dataset = load_dataset(home, parameters.dataset, pinned, snr_db=parameters.snr_db, report=lease.report)
+    lease.log(f"{len(dataset.entries)} labelled recordings of {parameters.dataset} (version {pinned}).")
+    options = options_of(parameters, home)
+    with quiet_native_stderr():
         trained = train(options, home, dataset=dataset, report=lease.report)
-        lease.surely(lambda: lease.store.pin(taken, model_version=trained.version))
+        lease.retry(lambda: lease.store.pin(taken, model_version=trained.version))
         comparison = compare_with_champion(trained, options, dataset, home, report=lease.report)
-    for note in not_learned(trained.unlearned):
+    for note in unlearned_notes(trained.unlearned):
         lease.log(note)
-    promotion = lease.surely(
-        lambda: promote(trained.version, comparison, asked.promote, home, still_wanted=lease.assure)
+    promotion = lease.retry(
+        lambda: promote(trained.version, comparison, parameters.promote, home, still_wanted=lease.recheck)
     )
     lease.log(promotion.reason)
     pooled = trained.evaluation.pooled
@@ -55,11 +55,11 @@ def begin(lease: Lease, home: Path, asked: RetrainingParameters) -> None:
         "not_learned": sorted({str(entry.fault) for entry in trained.unlearned}),
         "report": f"/v1/models/{trained.version}/report",
     }
-    lease.surely(lambda: lease.store.succeed(taken, summary, ""))
+    lease.retry(lambda: lease.store.succeed(taken, summary, ""))
 
 
-def options_of(asked: RetrainingParameters, home: Path) -> TrainingOptions:
+def options_of(parameters: RetrainingParameters, home: Path) -> TrainingOptions:
     """The training that is asked for."""
-    chosen = {name: getattr(asked, name) for name in TrainingChoices.model_fields}
-    name = asked.name or asked.dataset[:LONGEST_NAME]
-    return TrainingOptions(source=dataset_folder(home, asked.dataset), **chosen | {"name": name})
+    chosen = {name: getattr(parameters, name) for name in TrainingChoices.model_fields}
+    name = parameters.name or parameters.dataset[:LONGEST_NAME]
+    return TrainingOptions(source=dataset_folder(home, parameters.dataset), **chosen | {"name": name})

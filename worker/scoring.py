@@ -7,49 +7,49 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ml.dataset.catalog import Item, file_of, items_of, version_of
+from ml.dataset.catalog import ScoringItem, dataset_version, item_file, list_items
 from ml.models.predictor import Predictor
 from ml.models.registry import Registry
-from ml.models.scoring import Portable, row_of
-from ml.system.native import notes_held_back
-from worker.fanning import do_part, gather, in_parts
+from ml.models.scoring import score_item
+from ml.system.native import quiet_native_stderr
 from worker.jobs import ScoringParameters
 from worker.lease import Lease
-from worker.results import JobFolder, Row
+from worker.parts import gather_parts, process_part, split_into_parts
+from worker.results import JobFolder, ResultRow
 
 logger = logging.getLogger("signalml.scoring")
 
 
-def begin(lease: Lease, home: Path, asked: ScoringParameters) -> None:
+def begin(lease: Lease, home: Path, parameters: ScoringParameters) -> None:
     """Pin dataset and model, list the recordings, and hand them out."""
-    taken = lease.taken
-    dataset = taken.dataset_version or version_of(home, asked.dataset, processes=1, report=lease.report)
-    model = taken.model_version or Registry(home).resolve(asked.model)
-    lease.surely(lambda: lease.store.pin(taken, dataset_version=dataset, model_version=model))
-    items = items_of(home, asked.dataset, dataset, processes=1, report=lease.report)
-    parts = in_parts(items)
-    plan = JobFolder(home, taken.job).write_plan([[item.to_dict() for item in part] for part in parts], taken.token)
-    lease.surely(lambda: lease.store.pin(taken, plan=plan))
-    lease.log(f"{len(items)} recordings of {asked.dataset} (version {dataset}) are judged by {model}.")
-    lease.nudging(lambda: lease.store.fan_out(taken, [len(part) for part in parts], "recordings"))
+    taken = lease.unit
+    dataset = taken.dataset_version or dataset_version(home, parameters.dataset, processes=1, report=lease.report)
+    model = taken.model_version or Registry(home).resolve(parameters.model)
+    lease.retry(lambda: lease.store.pin(taken, dataset_version=dataset, model_version=model))
+    items = list_items(home, parameters.dataset, dataset, processes=1, report=lease.report)
+    parts = split_into_parts(items)
+    plan = JobFolder(home, taken.job_id).write_plan([[item.to_dict() for item in part] for part in parts], taken.token)
+    lease.retry(lambda: lease.store.pin(taken, plan=plan))
+    lease.log(f"{len(items)} recordings of {parameters.dataset} (version {dataset}) are judged by {model}.")
+    lease.retry_and_notify(lambda: lease.store.fan_out(taken, [len(part) for part in parts], "recordings"))
 
 
-def part(lease: Lease, home: Path, asked: ScoringParameters) -> None:
+def run_part(lease: Lease, home: Path, parameters: ScoringParameters) -> None:
     """Judge some recordings."""
-    taken, folder = lease.taken, JobFolder(home, lease.taken.job)
-    items = [Item.from_dict(values) for values in folder.planned(taken.plan or "", taken.unit)]
+    taken, folder = lease.unit, JobFolder(home, lease.unit.job_id)
+    items = [ScoringItem.from_dict(values) for values in folder.planned(taken.plan or "", taken.name)]
     model = _model(home, taken.model_version or "")
 
-    def judge(item: Item) -> Row:
+    def judge(item: ScoringItem) -> ResultRow:
         logger.debug("scoring", extra={"facts": {"path": item.path}})
-        return _row(item, model, None if item.error else file_of(home, asked.dataset, item.path))
+        return _row(item, model, None if item.error else item_file(home, parameters.dataset, item.path))
 
-    do_part(lease, folder, items, judge)
+    process_part(lease, folder, items, judge)
 
 
-def end(lease: Lease, home: Path, _: ScoringParameters) -> None:
+def gather(lease: Lease, home: Path, _: ScoringParameters) -> None:
     """Gather the verdicts."""
-    gather(lease, home, summary)
+    gather_parts(lease, home, summary)
 
 
 def summary(rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
@@ -71,18 +71,17 @@ def summary(rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _row(item: Item, model: Portable, file: Path | None) -> Row:
+def _row(item: ScoringItem, model: Predictor, file: Path | None) -> ResultRow:
     """As ``signalml score`` has it, behind the hash of the sound; that is empty where it cannot be read."""
-    return {"recording": item.id or "", **row_of(model, item, file).to_dict()}
+    return {"recording": item.id or "", **score_item(model, item, file).to_dict()}
 
 
-def _model(home: Path, version: str) -> Portable:
+def _model(home: Path, version: str) -> Predictor:
     """The model, loaded once in each process and anew when its classes are renamed or its threshold is moved."""
     return _loaded(home, version, Registry(home).stamp(version))
 
 
 @lru_cache(maxsize=2)
-def _loaded(home: Path, version: str, _stamp: tuple[object, ...]) -> Portable:
-    with notes_held_back():
-        predictor: Predictor = Registry(home).predictor(version)
-    return Portable(predictor)
+def _loaded(home: Path, version: str, _stamp: tuple[object, ...]) -> Predictor:
+    with quiet_native_stderr():
+        return Registry(home).load_predictor(version)

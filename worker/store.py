@@ -11,25 +11,25 @@ from typing import Any, cast
 import redis
 
 from worker.jobs import (
-    KINDS,
+    JOB_KINDS,
+    JOB_STATES,
     MAX_ATTEMPTS,
     PARAMETERS,
     QUEUES,
-    STATES,
     IdempotencyConflict,
     Job,
     JobConflict,
     JobError,
+    JobKind,
     JobNotFound,
     JobPage,
-    Kind,
-    Parameters,
-    Queue,
+    JobParameters,
+    JobState,
     QueueFull,
+    QueueName,
     QueueUnavailable,
-    State,
 )
-from worker.records import Fenced, Figures, Hold, Nudges, Submitted, Taken, WorkerSeen, job_of
+from worker.records import LeasedUnit, LeaseLost, LeaseStatus, Nudges, QueueStats, Submission, WorkerInfo, job_of
 
 SCRIPT = (Path(__file__).parent / "transitions.lua").read_text()
 PREFIX = "signalml:"
@@ -38,7 +38,7 @@ CELERY_PREFIX = PREFIX + "celery:"
 # A worker renews its leases every BEAT_S. One that is not heard of for LEASE_S is given up; with a sweep every SWEEP_S
 # its work goes on elsewhere within 15 s. A training, which runs where nobody wants the core, may be silent for longer:
 # measured on one core beside six busy loops, for 20 s.
-LEASE_S, BEAT_S, SWEEP_S = 12.0, 1.0, 1.0
+LEASE_S, RENEW_INTERVAL_S, SWEEP_S = 12.0, 1.0, 1.0
 TRAINING_PATIENCE = 2
 # Where nobody has swept for so long, nobody could renew either: leases then get another LEASE_S.
 GAP_S = 6.0
@@ -95,11 +95,11 @@ class JobStore:
 
     # Asked by clients
 
-    def knows_key(self, idempotency_key: str) -> bool:
+    def has_idempotency_key(self, idempotency_key: str) -> bool:
         """Whether a request with this key made a job, not longer ago than :data:`IDEMPOTENCY_S`."""
         return bool(self._client.exists(f"{PREFIX}idempotency:{idempotency_key}"))
 
-    def submit(self, parameters: Parameters, *, request_id: str, idempotency_key: str = "") -> Submitted:
+    def submit(self, parameters: JobParameters, *, request_id: str, idempotency_key: str = "") -> Submission:
         """Write the record of a job, unless the same request made one before.
 
         Raises:
@@ -117,7 +117,7 @@ class JobStore:
             most_waiting=MOST_WAITING,
             parameters=written,
             request_id=request_id,
-            exclusive=parameters.exclusive or "",
+            exclusive=parameters.exclusive_key or "",
             dataset=getattr(parameters, "dataset", ""),
             idempotency=idempotency_key,
             idempotency_s=IDEMPOTENCY_S,
@@ -125,7 +125,7 @@ class JobStore:
         )
         if conflict := answer.get("conflict"):
             raise _refusal(conflict, answer, parameters)
-        return Submitted(self.get(answer["job"]), answer["created"])
+        return Submission(self.get(answer["job"]), answer["created"])
 
     def get(self, job: str) -> Job:
         """The record.
@@ -138,11 +138,11 @@ class JobStore:
             raise JobNotFound(f"There is no job {job!r}; records of jobs that ended are kept for a while only.")
         return job_of(record)
 
-    def page(
+    def list_jobs(
         self,
         *,
-        kinds: Sequence[Kind] = KINDS,
-        states: Sequence[State] = STATES,
+        kinds: Sequence[JobKind] = JOB_KINDS,
+        states: Sequence[JobState] = JOB_STATES,
         dataset: str | None = None,
         cursor: str | None = None,
         limit: int = 50,
@@ -159,7 +159,7 @@ class JobStore:
         return JobPage(jobs=found[:limit], next=found[limit - 1].id if more else cursor)
 
     def _ids(
-        self, kinds: Sequence[Kind], states: Sequence[State], dataset: str | None, cursor: str | None, count: int
+        self, kinds: Sequence[JobKind], states: Sequence[JobState], dataset: str | None, cursor: str | None, count: int
     ) -> list[str]:
         keys = [f"{PREFIX}index:{kind}:{state}" for kind in kinds for state in states]
         if dataset is not None:
@@ -199,7 +199,7 @@ class JobStore:
 
     # Asked by workers
 
-    def take(self, queue: Queue, worker: str, call: str) -> Taken | None:
+    def take(self, queue: QueueName, worker: str, call: str) -> LeasedUnit | None:
         """The unit of work whose turn it is, under a lease; None if nothing waits.
 
         Args:
@@ -211,10 +211,10 @@ class JobStore:
         if not answer:
             return None
         record, unit = dict(zip(answer["record"][::2], answer["record"][1::2], strict=True)), answer["unit_record"]
-        kind: Kind = record["kind"]
-        return Taken(
-            job=answer["job"],
-            unit=answer["unit"],
+        kind: JobKind = record["kind"]
+        return LeasedUnit(
+            job_id=answer["job"],
+            name=answer["unit"],
             token=unit["token"],
             attempt=unit["attempt"],
             at=unit["at"],
@@ -227,82 +227,82 @@ class JobStore:
             plan=record.get("plan"),
         )
 
-    def renew(self, taken: Taken) -> Hold:
+    def renew(self, taken: LeasedUnit) -> LeaseStatus:
         """Keep the lease for another while, if it is still ours."""
-        hold: Hold = self._held("renew", taken, lease_ms=_lease_ms(taken.parameters.queue))["hold"]
+        hold: LeaseStatus = self._call_for_unit("renew", taken, lease_ms=_lease_ms(taken.parameters.queue))["hold"]
         return hold
 
-    def progress(self, taken: Taken, step: str, done: int, total: int, message: str) -> None:
+    def progress(self, taken: LeasedUnit, step: str, done: int, total: int, message: str) -> None:
         """Say how far it is; lost with the lease, since nobody needs it then."""
-        self._held("progress", taken, step=step, done=done, total=total, message=message)
+        self._call_for_unit("progress", taken, step=step, done=done, total=total, message=message)
 
-    def log(self, taken: Taken, message: str) -> None:
+    def log(self, taken: LeasedUnit, message: str) -> None:
         """Tell whoever watches; lost with the lease."""
-        self._held("log", taken, message=message)
+        self._call_for_unit("log", taken, message=message)
 
-    def pin(self, taken: Taken, **fields: str) -> None:
+    def pin(self, taken: LeasedUnit, **fields: str) -> None:
         """Note facts that later attempts must find as they are now.
 
         Raises:
             Fenced
         """
-        self._mine("pin", taken, fields=fields)
+        self._call_or_lose("pin", taken, fields=fields)
 
-    def fan_out(self, taken: Taken, stops: Sequence[int], step: str) -> Nudges | None:
+    def fan_out(self, taken: LeasedUnit, stops: Sequence[int], step: str) -> Nudges | None:
         """Put parts in the place of this unit: each of so many items.
 
         Raises:
             Fenced
         """
-        return _nudges(self._mine("fan_out", taken, stops=stops, step=step, total=sum(stops)))
+        return _nudges(self._call_or_lose("fan_out", taken, stops=stops, step=step, total=sum(stops)))
 
-    def advance(self, taken: Taken, at: int, part: str) -> Nudges | None:
+    def advance(self, taken: LeasedUnit, at: int, part: str) -> Nudges | None:
         """Note that the items before ``at`` are done, and which file holds what came of those since the last time.
 
         Raises:
             Fenced
         """
-        return _nudges(self._mine("advance", taken, at=at, part=part))
+        return _nudges(self._call_or_lose("advance", taken, at=at, part=part))
 
-    def parts(self, taken: Taken) -> list[str]:
+    def part_files(self, taken: LeasedUnit) -> list[str]:
         """The files of all parts, in order.
 
         Raises:
             Fenced
         """
-        return list(self._mine("parts", taken)["files"])
+        return list(self._call_or_lose("parts", taken)["files"])
 
-    def succeed(self, taken: Taken, summary: Mapping[str, Any], result: str) -> None:
+    def succeed(self, taken: LeasedUnit, summary: Mapping[str, Any], result: str) -> None:
         """End the job: all is done.
 
         Raises:
             Fenced
         """
-        self._mine("succeed", taken, summary=json.dumps(summary, allow_nan=False), result=result)
+        self._call_or_lose("succeed", taken, summary=json.dumps(summary, allow_nan=False), result=result)
 
-    def fail(self, taken: Taken, error: JobError) -> None:
+    def fail(self, taken: LeasedUnit, error: JobError) -> None:
         """End the job: it cannot be done.
 
         Raises:
             Fenced
         """
-        self._mine("fail", taken, error=error.model_dump_json())
+        self._call_or_lose("fail", taken, error=error.model_dump_json())
 
-    def release(self, taken: Taken) -> Nudges | None:
+    def release(self, taken: LeasedUnit) -> Nudges | None:
         """Hand the unit back undone; of a job that is being cancelled, let it go.
 
         Raises:
             Fenced
         """
-        return _nudges(self._mine("release", taken))
+        return _nudges(self._call_or_lose("release", taken))
 
-    def _held(self, operation: str, taken: Taken, **arguments: Any) -> Any:
-        return self._call(operation, job=taken.job, unit=taken.unit, token=taken.token, **arguments)
+    def _call_for_unit(self, operation: str, taken: LeasedUnit, **arguments: Any) -> Any:
+        return self._call(operation, job=taken.job_id, unit=taken.name, token=taken.token, **arguments)
 
-    def _mine(self, operation: str, taken: Taken, **arguments: Any) -> Any:
-        answer = self._held(operation, taken, **arguments)
+    def _call_or_lose(self, operation: str, taken: LeasedUnit, **arguments: Any) -> Any:
+        answer = self._call_for_unit(operation, taken, **arguments)
         if answer["hold"] == "lost":
-            raise Fenced(f"{taken.job}/{taken.unit} is no longer leased under the token {taken.token}.")
+            raise LeaseLost(f"{taken.job_id}/{taken.name} is no longer leased under the token {taken.token}.")
         return answer
 
     # Asked by whoever keeps house
@@ -321,18 +321,18 @@ class JobStore:
 
     def prune(self, kept_s: float) -> list[str]:
         """Forget some of the jobs that ended longer ago than this; returns their ids."""
-        return list(self._call("prune", kinds=KINDS, most=FORGOTTEN_AT_ONCE, kept_ms=_ms(kept_s))["forgotten"])
+        return list(self._call("prune", kinds=JOB_KINDS, most=FORGOTTEN_AT_ONCE, kept_ms=_ms(kept_s))["forgotten"])
 
-    def beat(self, name: str, queues: Sequence[Queue], children: int, version: str) -> None:
+    def heartbeat(self, name: str, queues: Sequence[QueueName], children: int, version: str) -> None:
         """Say that a worker is alive."""
         said = {"queues": queues, "children": children, "version": version, "at": self._now_s()}
         self._client.hset(f"{PREFIX}workers", name, json.dumps(said))
 
-    def leave(self, name: str) -> None:
+    def remove_worker(self, name: str) -> None:
         """Say that a worker has stopped."""
         self._client.hdel(f"{PREFIX}workers", name)
 
-    def workers(self, within_s: float = 3600) -> tuple[WorkerSeen, ...]:
+    def workers(self, within_s: float = 3600) -> tuple[WorkerInfo, ...]:
         """Workers that were heard of, the latest first; those of longer ago are forgotten."""
         now = self._now_s()
         found = []
@@ -340,15 +340,15 @@ class JobStore:
             said = json.loads(text)
             ago = max(0.0, now - said["at"])
             if ago > within_s:
-                self.leave(name)
+                self.remove_worker(name)
             else:
-                found.append(WorkerSeen(name, tuple(said["queues"]), said["children"], said["version"], ago))
+                found.append(WorkerInfo(name, tuple(said["queues"]), said["children"], said["version"], ago))
         return tuple(sorted(found, key=lambda worker: worker.seconds_ago))
 
-    def figures(self) -> Figures:
+    def stats(self) -> QueueStats:
         """Count everything; takes the same time however many jobs there are."""
-        pairs = [(kind, state) for kind in KINDS for state in STATES]
-        timed = [(what, kind) for what in ("wait", "run") for kind in KINDS]
+        pairs = [(kind, state) for kind in JOB_KINDS for state in JOB_STATES]
+        timed = [(what, kind) for what in ("wait", "run") for kind in JOB_KINDS]
         with self._client.pipeline(transaction=False) as asked:
             for kind, state in pairs:
                 asked.zcard(f"{PREFIX}index:{kind}:{state}")
@@ -365,14 +365,14 @@ class JobStore:
             waiting[queue] = next(answers)
             oldest[queue] = max((max(0.0, now_ms - score) / 1000 for _, score in next(answers)), default=0.0)
         seconds = {pair: {name: float(value) for name, value in next(answers).items()} for pair in timed}
-        return Figures(jobs, waiting, oldest, self.workers(), seconds)
+        return QueueStats(jobs, waiting, oldest, self.workers(), seconds)
 
     def _now_s(self) -> float:
         seconds, microseconds = self._client.time()
         return float(seconds) + microseconds / 1e6
 
 
-def _refusal(conflict: str, answer: Mapping[str, Any], parameters: Parameters) -> Exception:
+def _refusal(conflict: str, answer: Mapping[str, Any], parameters: JobParameters) -> Exception:
     if conflict == "idempotency":
         return IdempotencyConflict(
             f"This Idempotency-Key was used for another request, which made the job {answer['job']}: use a new key."
@@ -391,7 +391,7 @@ def _nudges(answer: Mapping[str, Any]) -> Nudges | None:
     return Nudges(answer["queue"], answer["nudges"]) if "nudges" in answer else None
 
 
-def _lease_ms(queue: Queue) -> int:
+def _lease_ms(queue: QueueName) -> int:
     return _ms(LEASE_S * (TRAINING_PATIENCE if queue == "training" else 1))
 
 

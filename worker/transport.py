@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from kombu import connection
 from kombu.transport import TRANSPORT_ALIASES, redis
 
-from worker.jobs import Queue
+from worker.jobs import QueueName
 from worker.queue import HARD_AFTER_S, SOFT_LIMIT_S, task_name
 from worker.store import SWEEP_S
 
@@ -56,12 +56,12 @@ class Transport(redis.Transport):
                 raise Empty from error
 
     def _deliver(self, message: Any, queue: str) -> None:
-        if not _is_nudge(message, cast("Queue", queue)):
+        if not _is_nudge(message, cast("QueueName", queue)):
             raise NotANudge(f"It is none that is sent to {queue}: {str(message)[:200]!r}.")
         super()._deliver(message, queue)  # type: ignore[no-untyped-call]  # kombu is half typed
 
 
-class Connection(connection.Connection):
+class PollingConnection(connection.Connection):
     """One that looks every second for a broker that is away; kombu's own gets as slow as twice a minute."""
 
     def ensure_connection(self, *arguments: Any, **options: Any) -> Any:
@@ -73,10 +73,10 @@ def use_for_redis(app: "Celery") -> None:
     """From now on this process, and this application in it, reach a broker like this."""
     name = f"{__name__}:{Transport.__name__}"
     TRANSPORT_ALIASES.update({"redis": name, "rediss": name})
-    app.amqp.Connection = Connection
+    app.amqp.Connection = PollingConnection
 
 
-def _is_nudge(message: Any, queue: Queue) -> bool:
+def _is_nudge(message: Any, queue: QueueName) -> bool:
     """Whether it is what is sent to this queue, but for its ids."""
     try:
         headers, properties = message["headers"], message["properties"]

@@ -10,7 +10,19 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import FileResponse
 
-from api.dataset_schemas import (
+from api.dependencies import (
+    CollectionDep,
+    RecordingsForm,
+    RejectUnknownParameters,
+    RequireAdmin,
+    RequirePredict,
+    ServicesDep,
+)
+from api.errors import AUDIO_ERRORS, BODY_ERRORS, FORM_ERRORS, V1_ERRORS, InvalidRequest
+from api.problems import error_responses, problem_of_error
+from api.route_inputs import MULTIPART
+from api.routers.inference import FILE
+from api.schemas.datasets import (
     UNLABELLED,
     DatasetList,
     DatasetNew,
@@ -22,29 +34,29 @@ from api.dataset_schemas import (
     UploadResponse,
     UploadResult,
 )
-from api.declared import MULTIPART
-from api.dependencies import CanChange, CanRead, CollectionDep, OnlyDeclared, RecordingsForm, ServicesDep
-from api.errors import AUDIO_ERRORS, BODY_ERRORS, FORM_ERRORS, V1_ERRORS, InvalidRequest
-from api.problems import documented, problem_of
-from api.routers.inference import FILE
-from api.security import KeyFirst
+from api.security import AuthFirstRoute
 from api.services import Services
-from api.uploads import PART, Upload
+from api.uploads import FILE_PART, Upload
 from ml import errors
-from ml.audio.survey import survey
-from ml.dataset.catalog import names
-from ml.dataset.collection.state import Recording, is_collection
-from ml.dataset.collection.store import Added, Collection
-from ml.dataset.recording_labels import MAX_TEXT, TEXT_PATTERN, Given, checked
+from ml.audio.info import read_info
+from ml.dataset.catalog import dataset_names
+from ml.dataset.collection.state import CollectionRecording, is_collection
+from ml.dataset.collection.store import AddResult, Collection
+from ml.dataset.recording_labels import MAX_TEXT, TEXT_PATTERN, AnnotationChanges, check_annotation
 from ml.errors import SignalMLError
 from ml.system.logs import current_request_id
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"], dependencies=[CanRead, OnlyDeclared], route_class=KeyFirst)
+router = APIRouter(
+    prefix="/v1/datasets",
+    tags=["datasets"],
+    dependencies=[RequirePredict, RejectUnknownParameters],
+    route_class=AuthFirstRoute,
+)
 # A regular expression, because the path names the dataset.
 UPLOAD_PATH = f"{router.prefix}/[^/]+/recordings"
-NAMED = (*V1_ERRORS, errors.InvalidName, errors.DatasetNotFound)
-OF_COLLECTION = (*NAMED, errors.DatasetReadOnly)
-OF_RECORDING = (*OF_COLLECTION, errors.RecordingNotFound)
+DATASET_ERRORS = (*V1_ERRORS, errors.InvalidName, errors.DatasetNotFound)
+COLLECTION_ERRORS = (*DATASET_ERRORS, errors.DatasetReadOnly)
+RECORDING_ERRORS = (*COLLECTION_ERRORS, errors.RecordingNotFound)
 UPLOAD_ERRORS = (
     *V1_ERRORS,
     *BODY_ERRORS,
@@ -53,7 +65,7 @@ UPLOAD_ERRORS = (
     *(kind for kind in AUDIO_ERRORS if kind is not errors.ChannelNotFound),
     errors.InvalidName,
     errors.DatasetReadOnly,
-    errors.RecordingLabelsInvalid,
+    errors.InvalidRecordingLabels,
     errors.StorageFull,
 )
 MAX_PAGE = 1000
@@ -62,7 +74,7 @@ FORM: dict[str, Any] = {
     "schema": {
         "type": "object",
         "properties": {
-            PART: {"type": "array", "items": FILE, "minItems": 1},
+            FILE_PART: {"type": "array", "items": FILE, "minItems": 1},
             "label": {"type": "string", "enum": ["normal", "abnormal", ""]},
             "machine": TEXT,
             "machine_id": TEXT,
@@ -70,7 +82,7 @@ FORM: dict[str, Any] = {
             "fault": TEXT | {"description": "Goes with the label `abnormal`."},
             "group": TEXT | {"description": "The recording session."},
         },
-        "required": [PART],
+        "required": [FILE_PART],
         "additionalProperties": False,
     }
 }
@@ -78,10 +90,10 @@ AUDIO = {
     kind: {"schema": {"type": "string", "format": "binary"}, "example": magic}
     for kind, magic in (("audio/wav", "RIFF..."), ("audio/flac", "fLaC..."))
 }
-RecordingId = Annotated[str, Path(description="Of its sound.", examples=["2c26b46b68ffc68ff99b453c1d304134"])]
+RecordingIdPath = Annotated[str, Path(description="Of its sound.", examples=["2c26b46b68ffc68ff99b453c1d304134"])]
 
 
-@router.get("", summary="All datasets", responses=documented(*V1_ERRORS))
+@router.get("", summary="All datasets", responses=error_responses(*V1_ERRORS))
 async def list_datasets(services: ServicesDep) -> DatasetList:
     """Collections, with what is in them, and folders that were laid there by hand."""
     return await asyncio.to_thread(_list, services)
@@ -91,8 +103,8 @@ async def list_datasets(services: ServicesDep) -> DatasetList:
     "",
     summary="Make a dataset",
     status_code=201,
-    dependencies=[CanChange],
-    responses=documented(*V1_ERRORS, *BODY_ERRORS, errors.InvalidName, errors.DatasetExists, errors.StorageFull),
+    dependencies=[RequireAdmin],
+    responses=error_responses(*V1_ERRORS, *BODY_ERRORS, errors.InvalidName, errors.DatasetExists, errors.StorageFull),
 )
 async def create_dataset(new: DatasetNew, services: ServicesDep, response: Response) -> DatasetSummary:
     """An empty one; an upload makes the one that it names too. `Location` is where it is shown."""
@@ -102,7 +114,7 @@ async def create_dataset(new: DatasetNew, services: ServicesDep, response: Respo
     return await asyncio.to_thread(_summary, collection)
 
 
-@router.get("/{name}", summary="One dataset", responses=documented(*NAMED))
+@router.get("/{name}", summary="One dataset", responses=error_responses(*DATASET_ERRORS))
 async def show_dataset(collection: CollectionDep) -> DatasetSummary:
     """How many recordings of which label, and the version that a job would begin with."""
     return await asyncio.to_thread(_summary, collection)
@@ -112,8 +124,8 @@ async def show_dataset(collection: CollectionDep) -> DatasetSummary:
     "/{name}",
     summary="Remove a dataset",
     status_code=204,
-    dependencies=[CanChange],
-    responses=documented(*OF_COLLECTION, InvalidRequest, errors.StorageFull),
+    dependencies=[RequireAdmin],
+    responses=error_responses(*COLLECTION_ERRORS, InvalidRequest, errors.StorageFull),
 )
 async def remove_dataset(
     collection: CollectionDep,
@@ -132,9 +144,9 @@ async def remove_dataset(
     "/{name}/recordings",
     summary="Put recordings in",
     status_code=201,
-    dependencies=[CanChange],
+    dependencies=[RequireAdmin],
     openapi_extra={"requestBody": {"required": True, "content": {MULTIPART: FORM}}},
-    responses=documented(*UPLOAD_ERRORS)
+    responses=error_responses(*UPLOAD_ERRORS)
     | {200: {"model": UploadResponse, "description": "Every sound was there already, or was refused."}},
 )
 async def put_recordings(
@@ -147,7 +159,7 @@ async def put_recordings(
     the answer is its problem. Of several, none fails the others.
     """
     services.executor.refuse_if_full()
-    given, taking = checked(form.fields), _Taking(services, collection)
+    given, taking = check_annotation(form.fields), _RecordingUploader(services, collection)
     if len(form.files) == 1:
         results = [_result(form.files[0], await taking(form.files[0], given))]
         response.headers["Location"] = f"{router.prefix}/{collection.name}/recordings/{results[0].id}"
@@ -161,7 +173,7 @@ async def put_recordings(
 @router.get(
     "/{name}/recordings",
     summary="What is in a dataset",
-    responses=documented(*OF_COLLECTION, InvalidRequest),
+    responses=error_responses(*COLLECTION_ERRORS, InvalidRequest),
 )
 async def list_recordings(
     collection: CollectionDep,
@@ -179,9 +191,9 @@ async def list_recordings(
 @router.get(
     "/{name}/recordings/{recording}",
     summary="One recording",
-    responses=documented(*OF_RECORDING),
+    responses=error_responses(*RECORDING_ERRORS),
 )
-async def show_recording(collection: CollectionDep, recording: RecordingId) -> RecordingDetails:
+async def show_recording(collection: CollectionDep, recording: RecordingIdPath) -> RecordingDetails:
     """With every revision of its labels: what they were, since when, and by which request."""
     return RecordingDetails.of(await asyncio.to_thread(collection.recording, recording))
 
@@ -190,9 +202,9 @@ async def show_recording(collection: CollectionDep, recording: RecordingId) -> R
     "/{name}/recordings/{recording}/audio",
     summary="Listen to a recording",
     response_class=FileResponse,
-    responses=documented(*OF_RECORDING) | {200: {"content": AUDIO}},
+    responses=error_responses(*RECORDING_ERRORS) | {200: {"content": AUDIO}},
 )
-async def listen(collection: CollectionDep, recording: RecordingId) -> FileResponse:
+async def listen(collection: CollectionDep, recording: RecordingIdPath) -> FileResponse:
     """The file as it was uploaded."""
     known, file = await asyncio.to_thread(_file, collection, recording)
     return FileResponse(
@@ -207,12 +219,14 @@ async def listen(collection: CollectionDep, recording: RecordingId) -> FileRespo
 @router.patch(
     "/{name}/recordings/{recording}",
     summary="Label a recording",
-    dependencies=[CanChange],
-    responses=documented(*OF_RECORDING, *BODY_ERRORS, errors.RecordingLabelsInvalid, errors.StorageFull),
+    dependencies=[RequireAdmin],
+    responses=error_responses(*RECORDING_ERRORS, *BODY_ERRORS, errors.InvalidRecordingLabels, errors.StorageFull),
 )
-async def label_recording(collection: CollectionDep, recording: RecordingId, change: LabelsChange) -> RecordingDetails:
+async def label_recording(
+    collection: CollectionDep, recording: RecordingIdPath, change: LabelsChange
+) -> RecordingDetails:
     """A person's correction, as a new revision; the earlier ones are kept."""
-    relabelling = partial(collection.relabel, recording, change.given(), current_request_id())
+    relabelling = partial(collection.relabel, recording, change.to_label_changes(), current_request_id())
     return RecordingDetails.of(await asyncio.to_thread(relabelling))
 
 
@@ -220,10 +234,10 @@ async def label_recording(collection: CollectionDep, recording: RecordingId, cha
     "/{name}/recordings/{recording}",
     summary="Remove a recording",
     status_code=204,
-    dependencies=[CanChange],
-    responses=documented(*OF_RECORDING, errors.StorageFull),
+    dependencies=[RequireAdmin],
+    responses=error_responses(*RECORDING_ERRORS, errors.StorageFull),
 )
-async def remove_recording(collection: CollectionDep, recording: RecordingId) -> None:
+async def remove_recording(collection: CollectionDep, recording: RecordingIdPath) -> None:
     """With its file; jobs that are pinned to a version that had it go on without it."""
     await asyncio.to_thread(collection.remove, recording, current_request_id())
 
@@ -233,7 +247,7 @@ def _list(services: Services) -> DatasetList:
 
 
 def _summaries(services: Services) -> Iterator[DatasetSummary]:
-    for name in names(services.settings.home):
+    for name in dataset_names(services.settings.home):
         try:
             yield _summary(services.collection(name))
         except errors.DatasetNotFound:
@@ -243,7 +257,7 @@ def _summaries(services: Services) -> Iterator[DatasetSummary]:
 def _summary(collection: Collection) -> DatasetSummary:
     if collection.folder.is_dir() and not is_collection(collection.folder):
         return DatasetSummary.of_folder(collection.name)
-    return DatasetSummary.of(collection.name, collection.now())
+    return DatasetSummary.of(collection.name, collection.current_state())
 
 
 def _page(collection: Collection, label: str | None, machine_id: str | None, limit: int, cursor: int) -> RecordingPage:
@@ -261,41 +275,41 @@ def _page(collection: Collection, label: str | None, machine_id: str | None, lim
     )
 
 
-def _file(collection: Collection, recording_id: str) -> tuple[Recording, FilePath]:
+def _file(collection: Collection, recording_id: str) -> tuple[CollectionRecording, FilePath]:
     return collection.recording(recording_id), collection.file(recording_id)
 
 
-class _Taking:
+class _RecordingUploader:
     """Uploads on their way into one dataset, in the name of one request that has been let in."""
 
     def __init__(self, services: Services, collection: Collection) -> None:
         self._services = services
         self._collection = collection
 
-    async def __call__(self, upload: Upload, given: Given) -> Added:
+    async def __call__(self, upload: Upload, given: AnnotationChanges) -> AddResult:
         """The sound is read where inference is, the disk is written elsewhere: a slow one holds no place."""
-        reading = partial(survey, upload.content, self._services.limits)
+        reading = partial(read_info, upload.content, self._services.limits)
         facts = await self._services.executor.run(reading, admitted=True)
         adding = partial(self._collection.add, upload.content, facts, upload.name, given, current_request_id())
         return await asyncio.to_thread(adding)
 
-    async def or_error(self, upload: Upload, given: Given) -> UploadResult:
+    async def or_error(self, upload: Upload, given: AnnotationChanges) -> UploadResult:
         """One of several: its error is its own."""
         try:
             return _result(upload, await self(upload, given))
         except SignalMLError as error:
-            self._services.metrics.refused(error.code)
+            self._services.metrics.count_refusal(error.code)
             return UploadResult(
                 file_name=upload.name,
                 id=None,
                 added=False,
                 relabelled=False,
                 recording=None,
-                error=problem_of(error),
+                error=problem_of_error(error),
             )
 
 
-def _result(upload: Upload, done: Added) -> UploadResult:
+def _result(upload: Upload, done: AddResult) -> UploadResult:
     return UploadResult(
         file_name=upload.name,
         id=done.recording.id,

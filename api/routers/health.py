@@ -10,18 +10,18 @@ from prometheus_client import CONTENT_TYPE_PLAIN_1_0_0
 from prometheus_client.registry import Collector
 
 from api.dependencies import ServicesDep
-from api.job_metrics import JobMetrics
-from api.job_queue import Jobs
-from api.machine_metrics import MachineMetrics
-from api.schemas import AnsweringModel, Live, Ready
+from api.job_queue import JobQueueClient
+from api.observability.jobs import JobMetrics
+from api.observability.machines import MachineMetrics
+from api.schemas.common import AnsweringModel, Live, Ready
 from api.settings import Settings
 from ml.errors import MachinesUnavailable
-from ml.machines.alarms import State
+from ml.machines.alarms import AlarmState
 from ml.machines.ledger import Ledger
 from worker.jobs import QueueUnavailable
 
 if TYPE_CHECKING:
-    from worker.records import Figures
+    from worker.records import QueueStats
 
 router = APIRouter(tags=["health"])
 CONSOLE = Path(__file__).parent.parent / "console" / "index.html"
@@ -59,17 +59,17 @@ async def livez() -> Live:
 )
 async def readyz(services: ServicesDep) -> Response:
     """200 when a model is loaded and has answered its golden clip; the job queue is reported and changes nothing."""
-    live = services.live
+    live = services.live_model
     predictor = live.current
     model = None
     if predictor is not None:
         model = AnsweringModel(
-            version=predictor.bundle.version,
-            labels_revision=predictor.labels_revision,
-            threshold_revision=predictor.decision_revision,
+            version=predictor.model.version,
+            labels_revision=predictor.model.labels_revision,
+            threshold_revision=predictor.model.threshold_revision,
         )
     status: Literal["ready", "not ready"] = "ready" if model else "not ready"
-    ready = Ready(status=status, model=model, model_failure=live.failure, queue=services.queue.state)
+    ready = Ready(status=status, model=model, model_failure=live.failure, queue=services.queue_monitor.state)
     return JSONResponse(ready.model_dump(), 200 if model else 503)
 
 
@@ -82,13 +82,13 @@ async def readyz(services: ServicesDep) -> Response:
 async def metrics(services: ServicesDep) -> Response:
     """Requests, stages of inference, refusals by code, the model that answers; machines; jobs, queues and workers."""
     more: list[Collector] = [MachineMetrics(await asyncio.to_thread(_states, services.settings))]
-    if services.jobs.configured:
-        more.append(JobMetrics(await _figures(services.jobs)))
+    if services.job_queue.configured:
+        more.append(JobMetrics(await _figures(services.job_queue)))
     shown = await asyncio.to_thread(services.metrics.exposition, *more)
     return Response(shown, media_type=CONTENT_TYPE_PLAIN_1_0_0)
 
 
-def _states(settings: Settings) -> dict[str, State] | None:
+def _states(settings: Settings) -> dict[str, AlarmState] | None:
     try:
         with Ledger(settings.home, rule=settings.alarm_rule) as ledger:
             return ledger.states()
@@ -96,8 +96,8 @@ def _states(settings: Settings) -> dict[str, State] | None:
         return None
 
 
-async def _figures(jobs: Jobs) -> "Figures | None":
+async def _figures(jobs: JobQueueClient) -> "QueueStats | None":
     try:
-        return await jobs.ask(lambda queue: queue.store.figures())
+        return await jobs.run(lambda queue: queue.store.stats())
     except QueueUnavailable:
         return None

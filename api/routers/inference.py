@@ -6,33 +6,35 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from api.answers import AnomalyResponse, BatchItem, BatchResponse, PredictResponse
-from api.declared import MULTIPART
-from api.dependencies import AnyUpload, BatchUpload, CanRead, MultipartUpload, OnceEach, OnlyDeclared, ServicesDep
-from api.errors import (
-    AUDIO_ERRORS,
-    BODY_ERRORS,
-    FORM_ERRORS,
-    KEY_ERRORS,
-    InvalidRequest,
-    NoModel,
-    UnknownParameter,
+from api.dependencies import (
+    AnyUpload,
+    BatchUpload,
+    MultipartUpload,
+    RejectRepeatedParameters,
+    RejectUnknownParameters,
+    RequirePredict,
+    ServicesDep,
 )
-from api.problems import documented, problem_of
+from api.errors import AUDIO_ERRORS, BODY_ERRORS, FORM_ERRORS, KEY_ERRORS, InvalidRequest, NoModel, UnknownParameter
+from api.problems import error_responses, problem_of_error
+from api.route_inputs import MULTIPART
+from api.schemas.predictions import AnomalyResponse, BatchItem, BatchResponse, PredictResponse
 from api.services import Services
-from api.uploads import FLAC_TYPES, PART, WAV_TYPES, Form, Upload
+from api.uploads import FILE_PART, FLAC_TYPES, WAV_TYPES, Upload, UploadForm
 from ml.errors import SignalMLError
-from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Names, is_machine_id
-from ml.models.predictor import Band, Predictor, Verdict
+from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID, MachineNames, is_machine_id
+from ml.models.explanations import OcclusionBand, occlusion_bands
+from ml.models.predictor import Predictor
+from ml.models.verdict import Verdict
 
-router = APIRouter(tags=["inference"], dependencies=[CanRead])
+router = APIRouter(tags=["inference"], dependencies=[RequirePredict])
 INFERENCE, PREDICT, BATCH = "/inference", "/v1/predict", "/v1/predict/batch"
 UPLOAD_PATHS = frozenset({INFERENCE, PREDICT, BATCH})
 
 UPLOAD_ERRORS = (*KEY_ERRORS, *BODY_ERRORS, *FORM_ERRORS, NoModel)
 FILE: dict[str, Any] = {"type": "string", "format": "binary", "description": "A WAV or FLAC recording."}
 MACHINE_ID = "machine_id"
-MachineId = Annotated[
+MachineIdQuery = Annotated[
     str | None,
     Query(
         min_length=1,
@@ -53,8 +55,8 @@ MACHINE_PART: dict[str, Any] = {
 
 def _form(files: dict[str, Any], **more: Any) -> dict[str, Any]:
     """A form with files in its part `file`, and the machine that they are of."""
-    properties = {PART: files, MACHINE_ID: MACHINE_PART}
-    return {"schema": {"type": "object", "properties": properties, "required": [PART], **more}}
+    properties = {FILE_PART: files, MACHINE_ID: MACHINE_PART}
+    return {"schema": {"type": "object", "properties": properties, "required": [FILE_PART], **more}}
 
 
 ONE_FILE = _form(FILE, additionalProperties=False)
@@ -70,13 +72,15 @@ def _body(content: dict[str, Any]) -> dict[str, Any]:
     INFERENCE,
     summary="Judge one recording, in the original service's words",
     openapi_extra=_body({MULTIPART: _form(FILE)}),
-    dependencies=[OnceEach],
-    responses=documented(*UPLOAD_ERRORS, *AUDIO_ERRORS),
+    dependencies=[RejectRepeatedParameters],
+    responses=error_responses(*UPLOAD_ERRORS, *AUDIO_ERRORS),
 )
-async def inference(form: MultipartUpload, services: ServicesDep, machine_id: MachineId = None) -> AnomalyResponse:
+async def inference(form: MultipartUpload, services: ServicesDep, machine_id: MachineIdQuery = None) -> AnomalyResponse:
     """Takes the part `file` of a multipart form, as the original service did, and answers with its keys and types."""
     (upload,), machine_id = form.files, _machine_of(form, machine_id)
-    verdict, _ = await services.executor.run(_Judging(services, services.live.predictor(), upload, machine_id))
+    verdict, _ = await services.executor.run(
+        _PredictionTask(services, services.live_model.predictor(), upload, machine_id)
+    )
     return AnomalyResponse.of(verdict)
 
 
@@ -84,20 +88,20 @@ async def inference(form: MultipartUpload, services: ServicesDep, machine_id: Ma
     PREDICT,
     summary="Judge one recording in full",
     openapi_extra=_body({MULTIPART: ONE_FILE, WAV_TYPES[0]: {"schema": FILE}, FLAC_TYPES[0]: {"schema": FILE}}),
-    dependencies=[OnlyDeclared],
-    responses=documented(*UPLOAD_ERRORS, UnknownParameter, *AUDIO_ERRORS),
+    dependencies=[RejectUnknownParameters],
+    responses=error_responses(*UPLOAD_ERRORS, UnknownParameter, *AUDIO_ERRORS),
 )
 async def predict(
     form: AnyUpload,
     services: ServicesDep,
-    machine_id: MachineId = None,
+    machine_id: MachineIdQuery = None,
     explain: Annotated[
         bool, Query(description="Also say why: which frequencies, and which healthy recordings it is like.")
     ] = False,
 ) -> PredictResponse:
     """Takes the part `file` of a multipart form, or the recording itself as the body, which is faster."""
     (upload,), machine_id = form.files, _machine_of(form, machine_id)
-    judging = _Judging(services, services.live.predictor(), upload, machine_id, explain)
+    judging = _PredictionTask(services, services.live_model.predictor(), upload, machine_id, explain)
     return PredictResponse.of(*await services.executor.run(judging))
 
 
@@ -105,24 +109,24 @@ async def predict(
     BATCH,
     summary="Judge several recordings in one request",
     openapi_extra=_body({MULTIPART: MANY_FILES}),
-    dependencies=[OnlyDeclared],
-    responses=documented(*UPLOAD_ERRORS, UnknownParameter),
+    dependencies=[RejectUnknownParameters],
+    responses=error_responses(*UPLOAD_ERRORS, UnknownParameter),
 )
-async def predict_batch(form: BatchUpload, services: ServicesDep, machine_id: MachineId = None) -> BatchResponse:
+async def predict_batch(form: BatchUpload, services: ServicesDep, machine_id: MachineIdQuery = None) -> BatchResponse:
     """Takes any number of parts `file` and answers each with a verdict or an error; none fails the others.
 
     The files go to the threads one after another, so that single uploads come in between. A `machine_id` holds for all
     of them, in their order.
     """
-    predictor, machine_id = services.live.predictor(), _machine_of(form, machine_id)
+    predictor, machine_id = services.live_model.predictor(), _machine_of(form, machine_id)
     results: list[BatchItem] = []
     for upload in form.files:
-        judging = _Judging(services, predictor, upload, machine_id)
+        judging = _PredictionTask(services, predictor, upload, machine_id)
         results.append(await services.executor.run(partial(_batch_item, judging), admitted=bool(results)))
     return BatchResponse(results=results)
 
 
-def _machine_of(form: Form, asked: str | None) -> str | None:
+def _machine_of(form: UploadForm, query_value: str | None) -> str | None:
     """The machine that the address names, or the form; an empty part is one that was not sent.
 
     Raises:
@@ -134,12 +138,14 @@ def _machine_of(form: Form, asked: str | None) -> str | None:
             f"The part {MACHINE_ID!r} is {said[:MAX_MACHINE_ID]!r}; 1 to {MAX_MACHINE_ID} letters, digits, dots, "
             "hyphens and underscores, or two such names with a slash between them, were expected."
         )
-    if said is not None and asked not in (None, said):
-        raise InvalidRequest(f"{MACHINE_ID} is {asked!r} in the address and {said!r} in the form; one was expected.")
-    return said or asked
+    if said is not None and query_value not in (None, said):
+        raise InvalidRequest(
+            f"{MACHINE_ID} is {query_value!r} in the address and {said!r} in the form; one was expected."
+        )
+    return said or query_value
 
 
-class _Judging:
+class _PredictionTask:
     """One upload on its way through one model, to be called in a thread."""
 
     def __init__(
@@ -147,32 +153,32 @@ class _Judging:
     ) -> None:
         self.upload = upload
         self.metrics = services.metrics
-        self._machines = services.machines
+        self._machines = services.machine_recorder
         self._machine_id = machine_id
         self._limits = services.limits
         self._predictor = predictor
         self._explain = explain
         self._handed_over = time.perf_counter()
 
-    def __call__(self) -> tuple[Verdict, tuple[Band, ...] | None]:
-        self.metrics.staged("wait", time.perf_counter() - self._handed_over)
-        with self.metrics.stage("decode"):
+    def __call__(self) -> tuple[Verdict, tuple[OcclusionBand, ...] | None]:
+        self.metrics.observe_stage("wait", time.perf_counter() - self._handed_over)
+        with self.metrics.time_stage("decode"):
             recording = self._predictor.decode(self.upload.content, self._limits)
-        with self.metrics.stage("predict"):
-            verdict = self._predictor.predict(recording, self._machine_id, reasons=self._explain)
+        with self.metrics.time_stage("predict"):
+            verdict = self._predictor.predict(recording, self._machine_id, explain=self._explain)
         if self._machine_id is not None:
-            self._machines.record(Names.of(self._machine_id, self._predictor.knows), verdict)
+            self._machines.record(MachineNames.resolve(self._machine_id, self._predictor.resolve_machine), verdict)
         if not self._explain:
             return verdict, None
-        with self.metrics.stage("explain"):
-            return verdict, self._predictor.bands(recording, verdict.worst)
+        with self.metrics.time_stage("explain"):
+            return verdict, occlusion_bands(self._predictor, recording, verdict.worst)
 
 
-def _batch_item(judging: _Judging) -> BatchItem:
+def _batch_item(judging: _PredictionTask) -> BatchItem:
     name = judging.upload.name
     try:
         verdict, _ = judging()
     except SignalMLError as error:
-        judging.metrics.refused(error.code)
-        return BatchItem(file_name=name, prediction=None, error=problem_of(error))
+        judging.metrics.count_refusal(error.code)
+        return BatchItem(file_name=name, prediction=None, error=problem_of_error(error))
     return BatchItem(file_name=name, prediction=PredictResponse.of(verdict), error=None)

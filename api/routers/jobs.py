@@ -9,48 +9,50 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.convertors import Convertor, register_url_convertor
 
-from api.dependencies import CanChange, CanRead, OnlyDeclared, ServicesDep
+from api.dependencies import RejectUnknownParameters, RequireAdmin, RequirePredict, ServicesDep
 from api.errors import BODY_ERRORS, V1_ERRORS, Busy, InvalidRequest
-from api.job_queue import Event
-from api.problems import documented
-from api.schemas import JobRows
-from api.security import KeyFirst
+from api.job_queue import JobEvent
+from api.problems import error_responses
+from api.schemas.common import JobRows
+from api.security import AuthFirstRoute
 from api.services import Services
 from ml.dataset.catalog import require_dataset
 from ml.errors import AliasNotSet, DatasetNotFound, ModelNotFound
 from ml.system.logs import current_request_id
 from worker.jobs import (
-    KINDS,
-    STATES,
+    JOB_KINDS,
+    JOB_STATES,
     DiagnosticParameters,
     ExtractionParameters,
     IdempotencyConflict,
     Job,
     JobConflict,
+    JobKind,
     JobKindUnknown,
     JobNotFound,
     JobPage,
-    Kind,
-    Parameters,
+    JobParameters,
+    JobState,
     QueueFull,
     QueueUnavailable,
     ResultNotReady,
     RetrainingParameters,
     ScoringParameters,
-    State,
 )
 from worker.results import JobFolder, as_csv, as_json, as_ndjson
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[CanRead, OnlyDeclared], route_class=KeyFirst)
+router = APIRouter(
+    prefix="/v1/jobs", tags=["jobs"], dependencies=[RequirePredict, RejectUnknownParameters], route_class=AuthFirstRoute
+)
 SUBMIT_ERRORS = (*V1_ERRORS, *BODY_ERRORS, IdempotencyConflict, JobConflict, QueueFull, QueueUnavailable)
-OF_DATASET = (*SUBMIT_ERRORS, DatasetNotFound)
-OF_JOB = (*V1_ERRORS, InvalidRequest, JobNotFound, QueueUnavailable)
+DATASET_JOB_ERRORS = (*SUBMIT_ERRORS, DatasetNotFound)
+JOB_ERRORS = (*V1_ERRORS, InvalidRequest, JobNotFound, QueueUnavailable)
 RETRY_AFTER_S = 1
 EVENT_STREAM = "text/event-stream"
 # A stream's client that lost its connection waits this long before it comes back.
 RECONNECT_MS = 1000
 ROWS_AT_ONCE = 500
-MAX_TOLD = 64
+MAX_SHOWN_LENGTH = 64
 
 
 class JobIds(Convertor[str]):
@@ -67,15 +69,15 @@ class JobIds(Convertor[str]):
         return value
 
 
-class NeitherIdsNorKinds(JobIds):
+class InvalidJobPathConvertor(JobIds):
     """In a path, what is there in place of a job's id or a kind of job."""
 
-    regex = rf"(?!(?:{JobIds.regex}|{'|'.join(KINDS)})(?:/|$))[^/]+"
+    regex = rf"(?!(?:{JobIds.regex}|{'|'.join(JOB_KINDS)})(?:/|$))[^/]+"
 
 
 register_url_convertor("job", JobIds())
-register_url_convertor("mistaken", NeitherIdsNorKinds())
-JobId = Annotated[str, Path(pattern=f"^{JobIds.regex}$", examples=["019ac7d2f1e84c7b9a3e51d0"])]
+register_url_convertor("mistaken", InvalidJobPathConvertor())
+JobIdPath = Annotated[str, Path(pattern=f"^{JobIds.regex}$", examples=["019ac7d2f1e84c7b9a3e51d0"])]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -84,8 +86,8 @@ IdempotencyKey = Annotated[
         description="The same request with the same key is answered with the same job, for a day.",
     ),
 ]
-Format = Literal["json", "ndjson", "csv"]
-FORMATS: dict[Format, tuple[str, Callable[[Iterator[dict[str, Any]]], Iterator[bytes]]]] = {
+ResultFormat = Literal["json", "ndjson", "csv"]
+FORMATS: dict[ResultFormat, tuple[str, Callable[[Iterator[dict[str, Any]]], Iterator[bytes]]]] = {
     "json": ("application/json", as_json),
     "ndjson": ("application/x-ndjson", as_ndjson),
     "csv": ("text/csv; charset=utf-8", as_csv),
@@ -112,72 +114,82 @@ EVENTS: dict[str, Any] = {
 
 
 @router.post(
-    "/feature-extraction", status_code=202, dependencies=[CanChange], responses=SUBMITTED | documented(*OF_DATASET)
+    "/feature-extraction",
+    status_code=202,
+    dependencies=[RequireAdmin],
+    responses=SUBMITTED | error_responses(*DATASET_JOB_ERRORS),
 )
 async def extract_features(
-    asked: ExtractionParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None
+    parameters: ExtractionParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None
 ) -> Job:
     """Compute the features of a dataset's labelled recordings, so that trainings find them."""
-    return await _submitted(services, asked, idempotency_key, _has_dataset(services, asked.dataset))
+    return await _submit(services, parameters, idempotency_key, _has_dataset(services, parameters.dataset))
 
 
 @router.post(
     "/scoring",
     status_code=202,
-    dependencies=[CanChange],
-    responses=SUBMITTED | documented(*OF_DATASET, ModelNotFound, AliasNotSet),
+    dependencies=[RequireAdmin],
+    responses=SUBMITTED | error_responses(*DATASET_JOB_ERRORS, ModelNotFound, AliasNotSet),
 )
 async def score(asked: ScoringParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> Job:
     """Judge every recording of a dataset, labelled or not. One that cannot be judged is a row with its error."""
     there = (_has_dataset(services, asked.dataset), partial(services.registry.resolve, asked.model))
-    return await _submitted(services, asked, idempotency_key, *there)
+    return await _submit(services, asked, idempotency_key, *there)
 
 
-@router.post("/retraining", status_code=202, dependencies=[CanChange], responses=SUBMITTED | documented(*OF_DATASET))
+@router.post(
+    "/retraining",
+    status_code=202,
+    dependencies=[RequireAdmin],
+    responses=SUBMITTED | error_responses(*DATASET_JOB_ERRORS),
+)
 async def retrain(asked: RetrainingParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> Job:
     """Train a candidate on a dataset and, if asked, let it answer uploads. One at a time for each dataset."""
-    return await _submitted(services, asked, idempotency_key, _has_dataset(services, asked.dataset))
+    return await _submit(services, asked, idempotency_key, _has_dataset(services, asked.dataset))
 
 
-@router.post("/diagnostic", status_code=202, dependencies=[CanChange], responses=SUBMITTED | documented(*SUBMIT_ERRORS))
+@router.post(
+    "/diagnostic", status_code=202, dependencies=[RequireAdmin], responses=SUBMITTED | error_responses(*SUBMIT_ERRORS)
+)
 async def diagnose(asked: DiagnosticParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> Job:
     """Do nothing, by way of a queue and a worker: whether that way is whole."""
-    return await _submitted(services, asked, idempotency_key)
+    return await _submit(services, asked, idempotency_key)
 
 
-@router.get("", responses=documented(*V1_ERRORS, InvalidRequest, QueueUnavailable))
+@router.get("", responses=error_responses(*V1_ERRORS, InvalidRequest, QueueUnavailable))
 async def list_jobs(
     services: ServicesDep,
-    kind: Annotated[list[Kind] | None, Query(description="Only of these kinds.")] = None,
-    state: Annotated[list[State] | None, Query(description="Only in these states.")] = None,
+    kind: Annotated[list[JobKind] | None, Query(description="Only of these kinds.")] = None,
+    state: Annotated[list[JobState] | None, Query(description="Only in these states.")] = None,
     dataset: Annotated[str | None, Query(max_length=64, description="Only of this dataset.")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[str | None, Query(pattern="^[0-9a-f]{24}$", description="`next` of the page before.")] = None,
 ) -> JobPage:
     """Jobs, the newest first."""
-    return await services.jobs.ask(
-        lambda queue: queue.store.page(
-            kinds=kind or KINDS, states=state or STATES, dataset=dataset, cursor=cursor, limit=limit
+    return await services.job_queue.run(
+        lambda queue: queue.store.list_jobs(
+            kinds=kind or JOB_KINDS, states=state or JOB_STATES, dataset=dataset, cursor=cursor, limit=limit
         )
     )
 
 
 @router.get(
     "/{job:job}",
-    responses=documented(*OF_JOB) | {304: {"description": "It is as it was."}},
+    responses=error_responses(*JOB_ERRORS) | {304: {"description": "It is as it was."}},
 )
 async def show_job(
-    job: JobId,
+    job: JobIdPath,
     services: ServicesDep,
     response: Response,
     if_none_match: Annotated[str | None, Header(description="The ETag that is known.")] = None,
 ) -> Job:
     """One job, with an ETag that changes with anything in it."""
-    found = await services.jobs.ask(lambda queue: queue.store.get(job))
+    found = await services.job_queue.run(lambda queue: queue.store.get(job))
     response.headers["ETag"] = tag = f'"{found.id}-{found.revision}"'
     if if_none_match is not None and tag in (each.strip().removeprefix("W/") for each in if_none_match.split(",")):
         return Response(status_code=304, headers={"ETag": tag})  # type: ignore[return-value]  # FastAPI sends it as it is
-    if not found.ended_for_good:
+    if not found.has_ended:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return found
 
@@ -185,42 +197,42 @@ async def show_job(
 @router.delete(
     "/{job:job}",
     status_code=202,
-    dependencies=[CanChange],
-    responses=documented(*OF_JOB),
+    dependencies=[RequireAdmin],
+    responses=error_responses(*JOB_ERRORS),
 )
-async def cancel_job(job: JobId, services: ServicesDep) -> Job:
+async def cancel_job(job: JobIdPath, services: ServicesDep) -> Job:
     """Asks for its end: what waits ends at once, what is under way within seconds; what has ended stays as it is."""
-    return await services.jobs.ask(lambda queue: queue.cancel(job))
+    return await services.job_queue.run(lambda queue: queue.cancel(job))
 
 
 @router.get(
     "/{job:job}/events",
     response_class=StreamingResponse,
-    responses=documented(*OF_JOB, Busy)
+    responses=error_responses(*JOB_ERRORS, Busy)
     | {200: EVENTS, 204: {"description": "Everything was told: the last event was `Last-Event-ID`."}},
 )
 async def watch_job(
-    job: JobId,
+    job: JobIdPath,
     services: ServicesDep,
     last_event_id: Annotated[
         str, Header(pattern=r"^(\d{1,19}-\d{1,19})?$", description="The id of the last event that was received.")
     ] = "",
 ) -> Response:
     """What happens to a job, as server-sent events, from its beginning or from after `Last-Event-ID`."""
-    found = await services.jobs.ask(lambda queue: queue.store.get(job))
-    if found.ended_for_good and last_event_id:
+    found = await services.job_queue.run(lambda queue: queue.store.get(job))
+    if found.has_ended and last_event_id:
         # A browser that gets 204 does not come back: it is not said for want of an answer.
-        left = await services.jobs.ask(lambda queue: queue.store.events(job, last_event_id, wait_ms=None))
+        left = await services.job_queue.run(lambda queue: queue.store.events(job, last_event_id, wait_ms=None))
         if not left:
             return Response(status_code=204)
-    told = services.jobs.events(job, last_event_id or "0")
-    return StreamingResponse(_as_sent(told), media_type=EVENT_STREAM, headers={"Cache-Control": "no-cache"})
+    told = services.job_queue.events(job, last_event_id or "0")
+    return StreamingResponse(_encode_events(told), media_type=EVENT_STREAM, headers={"Cache-Control": "no-cache"})
 
 
 @router.get(
     "/{job:job}/result",
     response_model=JobRows,
-    responses=documented(*OF_JOB, ResultNotReady)
+    responses=error_responses(*JOB_ERRORS, ResultNotReady)
     | {
         200: {
             "description": "All rows, in the order of the recordings: an array, an object a line, or a table.",
@@ -232,13 +244,15 @@ async def watch_job(
     },
 )
 async def show_result(
-    job: JobId,
+    job: JobIdPath,
     request: Request,
     services: ServicesDep,
-    format_: Annotated[Format | None, Query(alias="format", description="Else as `Accept` says, else json.")] = None,
+    format_: Annotated[
+        ResultFormat | None, Query(alias="format", description="Else as `Accept` says, else json.")
+    ] = None,
 ) -> Response:
     """What came of a job that succeeded: a row for each recording or, of a retraining, one row."""
-    found, file = await services.jobs.ask(lambda queue: (queue.store.get(job), queue.store.result_file(job)))
+    found, file = await services.job_queue.run(lambda queue: (queue.store.get(job), queue.store.result_file(job)))
     if found.state != "succeeded":
         raise ResultNotReady(f"The job {job} is {found.state}; a job that succeeded was expected.")
     media_type, written = FORMATS[format_ or _accepted(request.headers.get("accept", ""))]
@@ -249,46 +263,50 @@ async def show_result(
 @router.get("/{job:mistaken}", include_in_schema=False)
 @router.get("/{job:mistaken}/events", include_in_schema=False)
 @router.get("/{job:mistaken}/result", include_in_schema=False)
-@router.delete("/{job:mistaken}", include_in_schema=False, dependencies=[CanChange])
+@router.delete("/{job:mistaken}", include_in_schema=False, dependencies=[RequireAdmin])
 async def no_such_job(job: str) -> None:
     """An id that none can be: the job is as missing as one of which nothing is known."""
-    raise JobNotFound(f"There is no job {job[:MAX_TOLD]!r}; an id of 24 digits, 0 to 9 and a to f, was expected.")
+    raise JobNotFound(
+        f"There is no job {job[:MAX_SHOWN_LENGTH]!r}; an id of 24 digits, 0 to 9 and a to f, was expected."
+    )
 
 
-@router.post("/{kind:mistaken}", include_in_schema=False, dependencies=[CanChange])
+@router.post("/{kind:mistaken}", include_in_schema=False, dependencies=[RequireAdmin])
 async def no_such_kind(kind: str) -> None:
     """Says which there are."""
-    raise JobKindUnknown(f"There is no kind of job {kind[:MAX_TOLD]!r}; there are: {', '.join(KINDS)}.")
+    raise JobKindUnknown(f"There is no kind of job {kind[:MAX_SHOWN_LENGTH]!r}; there are: {', '.join(JOB_KINDS)}.")
 
 
 def _has_dataset(services: Services, name: str) -> Callable[[], object]:
     return partial(require_dataset, services.settings.home, name)
 
 
-async def _submitted(
-    services: Services, asked: Parameters, idempotency_key: str | None, *there: Callable[[], object]
+async def _submit(
+    services: Services, parameters: JobParameters, idempotency_key: str | None, *checks: Callable[[], object]
 ) -> Job:
-    """The job, once all that it names is ``there``; a request that made one before has that, whatever is gone since."""
+    """The job, once all that it names is ``checks``; a request that made one before has that, whatever is gone since."""
     key, request_id = idempotency_key or "", current_request_id()
     made_before = False
-    if there and key:
-        made_before = await services.jobs.ask(lambda queue: queue.store.knows_key(key))
-    for check in () if made_before else there:
+    if checks and key:
+        made_before = await services.job_queue.run(lambda queue: queue.store.has_idempotency_key(key))
+    for check in () if made_before else checks:
         await asyncio.to_thread(check)
-    submitted = await services.jobs.ask(lambda queue: queue.submit(asked, request_id=request_id, idempotency_key=key))
+    submitted = await services.job_queue.run(
+        lambda queue: queue.submit(parameters, request_id=request_id, idempotency_key=key)
+    )
     job = submitted.job
     headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": str(RETRY_AFTER_S)}
     return JSONResponse(job.model_dump(), 202, headers)  # type: ignore[return-value]  # FastAPI sends it as it is
 
 
-async def _as_sent(events: AsyncIterator[Event | None]) -> AsyncIterator[bytes]:
+async def _encode_events(events: AsyncIterator[JobEvent | None]) -> AsyncIterator[bytes]:
     """Events in the form of the HTML standard (9.2.5); a comment now and then keeps proxies from hanging up."""
     yield f"retry: {RECONNECT_MS}\n\n".encode()
     async for event in events:
         yield f"id: {event.id}\nevent: {event.kind}\ndata: {event.data}\n\n".encode() if event else b": waiting\n\n"
 
 
-def _accepted(accept: str) -> Format:
+def _accepted(accept: str) -> ResultFormat:
     for name, (media_type, _) in FORMATS.items():
         if media_type.partition(";")[0] in accept:
             return name

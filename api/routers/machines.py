@@ -5,11 +5,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from api.dependencies import CanChange, CanRead, OnlyDeclared, ServicesDep
+from api.dependencies import RejectUnknownParameters, RequireAdmin, RequirePredict, ServicesDep
 from api.errors import BODY_ERRORS, V1_ERRORS, InvalidRequest
-from api.machine_schemas import AlarmRule, AlarmSeen, MachineAlarm, MachineHealth, MachineList, MachineSummary
-from api.problems import documented
-from api.security import KeyFirst, KeyName
+from api.problems import error_responses
+from api.schemas.machines import AlarmRule, AlarmSeen, MachineAlarm, MachineHealth, MachineList, MachineSummary
+from api.security import AuthFirstRoute, KeyName
 from api.services import Services
 from api.settings import Settings
 from ml import errors
@@ -17,10 +17,15 @@ from ml.machines.alarms import Acknowledgement
 from ml.machines.ledger import Ledger
 from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID
 from ml.machines.retention import OBSERVATIONS_KEPT
-from ml.system.clock import now
+from ml.system.clock import timestamp
 
-router = APIRouter(prefix="/v1/machines", tags=["machines"], dependencies=[CanRead, OnlyDeclared], route_class=KeyFirst)
-MachinePath = Annotated[
+router = APIRouter(
+    prefix="/v1/machines",
+    tags=["machines"],
+    dependencies=[RequirePredict, RejectUnknownParameters],
+    route_class=AuthFirstRoute,
+)
+MachineIdPath = Annotated[
     str,
     Path(
         min_length=1,
@@ -36,7 +41,7 @@ MachinePath = Annotated[
 @router.get(
     "",
     summary="All machines",
-    responses=documented(*V1_ERRORS, errors.MachinesUnavailable),
+    responses=error_responses(*V1_ERRORS, errors.MachinesUnavailable),
 )
 async def list_machines(services: ServicesDep) -> MachineList:
     """Every machine whose recordings were uploaded with a `machine_id`, and whether it is in alarm."""
@@ -46,10 +51,10 @@ async def list_machines(services: ServicesDep) -> MachineList:
 @router.get(
     "/{machine_id:path}/health",
     summary="One machine",
-    responses=documented(*V1_ERRORS, InvalidRequest, errors.MachineNotFound, errors.MachinesUnavailable),
+    responses=error_responses(*V1_ERRORS, InvalidRequest, errors.MachineNotFound, errors.MachinesUnavailable),
 )
 async def show_machine(
-    machine_id: MachinePath,
+    machine_id: MachineIdPath,
     services: ServicesDep,
     latest: Annotated[
         int, Query(ge=0, le=OBSERVATIONS_KEPT, description="At most so many of its last verdicts are told.")
@@ -65,8 +70,8 @@ async def show_machine(
 @router.post(
     "/{machine_id:path}/acknowledge",
     summary="Its alarm was seen",
-    dependencies=[CanChange],
-    responses=documented(
+    dependencies=[RequireAdmin],
+    responses=error_responses(
         *V1_ERRORS,
         *BODY_ERRORS,
         errors.MachineNotFound,
@@ -76,10 +81,10 @@ async def show_machine(
     ),
 )
 async def acknowledge(
-    machine_id: MachinePath, seen: AlarmSeen, services: ServicesDep, key_name: KeyName
+    machine_id: MachineIdPath, seen: AlarmSeen, services: ServicesDep, key_name: KeyName
 ) -> MachineAlarm:
     """Silences the alarm that lasts until it clears; an alarm that is raised after that is a new one."""
-    said = Acknowledgement(at=now(), by=seen.by, key=key_name, note=seen.note)
+    said = Acknowledgement(at=timestamp(), by=seen.by, key=key_name, note=seen.note)
 
     def note() -> MachineAlarm:
         with Ledger(services.settings.home) as ledger:
@@ -102,11 +107,11 @@ def _health(services: Services, machine_id: str, latest: int) -> MachineHealth:
     return MachineHealth.of_health(health, settings.alarm_rule)
 
 
-def _remembered(ledger: Ledger, services: Services, said: str) -> str:
+def _remembered(ledger: Ledger, services: Services, requested: str) -> str:
     """The name that a machine's record has: as it was said, or as the detector that answers calls that machine.
 
     The first before the second: two records of one machine, until the next upload joins them, can both be had.
     """
-    model = services.live.current
-    known = None if model is None else model.knows(said)
-    return said if known is None or ledger.remembers(said) else known
+    model = services.live_model.current
+    known = None if model is None else model.resolve_machine(requested)
+    return requested if known is None or ledger.has_machine(requested) else known

@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse
 
-from api.dependencies import CanChange, CanRead, OnlyDeclared, ServicesDep
+from api.dependencies import RejectUnknownParameters, RequireAdmin, RequirePredict, ServicesDep
 from api.errors import BODY_ERRORS, V1_ERRORS, InvalidRequest
-from api.problems import documented
-from api.schemas import (
+from api.problems import error_responses
+from api.schemas.common import (
     AliasHistoryEntry,
     AliasState,
     AliasTarget,
@@ -20,20 +20,25 @@ from api.schemas import (
     ModelSummary,
     ThresholdFacts,
 )
-from api.security import KeyFirst
+from api.security import AuthFirstRoute
 from api.services import Services
 from ml import errors
 from ml.models.registry import Alias, Registry
 
-router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[CanRead, OnlyDeclared], route_class=KeyFirst)
-STORED = (errors.BundleForeign, errors.BundleDamaged)
-OF_MODEL = (*V1_ERRORS, errors.ModelNotFound, errors.AliasNotSet, *STORED)
+router = APIRouter(
+    prefix="/v1/models",
+    tags=["models"],
+    dependencies=[RequirePredict, RejectUnknownParameters],
+    route_class=AuthFirstRoute,
+)
+BUNDLE_ERRORS = (errors.BundleUnrecognised, errors.BundleDamaged)
+MODEL_ERRORS = (*V1_ERRORS, errors.ModelNotFound, errors.AliasNotSet, *BUNDLE_ERRORS)
 # The report holds styles, drawings and sounds, and nothing that runs: a browser is told to hold it to that.
 REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
 )
-Reference = Annotated[
+ModelReferencePath = Annotated[
     str,
     Path(
         description="A version, an alias, or the name that versions begin with: the newest of them.",
@@ -42,7 +47,7 @@ Reference = Annotated[
 ]
 
 
-@router.get("", summary="All versions", responses=documented(*V1_ERRORS, *STORED))
+@router.get("", summary="All versions", responses=error_responses(*V1_ERRORS, *BUNDLE_ERRORS))
 async def list_models(services: ServicesDep) -> ModelList:
     """The versions, the newest first, their aliases, and how these came about."""
     return await asyncio.to_thread(_list, services.registry)
@@ -51,9 +56,9 @@ async def list_models(services: ServicesDep) -> ModelList:
 @router.get(
     "/{version}",
     summary="One version",
-    responses=documented(*OF_MODEL, InvalidRequest),
+    responses=error_responses(*MODEL_ERRORS, InvalidRequest),
 )
-async def show_model(version: Reference, services: ServicesDep) -> ModelDetails:
+async def show_model(version: ModelReferencePath, services: ServicesDep) -> ModelDetails:
     """Features, classes with every revision of their names, the threshold in force, and the card."""
     return await asyncio.to_thread(_details, services.registry, version)
 
@@ -62,10 +67,10 @@ async def show_model(version: Reference, services: ServicesDep) -> ModelDetails:
     "/{version}/report",
     summary="The report of its training",
     response_class=HTMLResponse,
-    responses=documented(*OF_MODEL, InvalidRequest, errors.ReportNotFound)
+    responses=error_responses(*MODEL_ERRORS, InvalidRequest, errors.ReportNotFound)
     | {200: {"content": {"text/html": {"example": "<!doctype html><title>fan-hall-3-47a1c71740</title>"}}}},
 )
-async def show_report(version: Reference, services: ServicesDep) -> HTMLResponse:
+async def show_report(version: ModelReferencePath, services: ServicesDep) -> HTMLResponse:
     """One page to look at and to keep: it needs no other file and runs nothing. Only versions trained here have one."""
     page = await asyncio.to_thread(_report, services, version)
     return HTMLResponse(page, headers={"Content-Security-Policy": REPORT_POLICY, "X-Content-Type-Options": "nosniff"})
@@ -74,8 +79,8 @@ async def show_report(version: Reference, services: ServicesDep) -> HTMLResponse
 @router.put(
     "/aliases/{alias}",
     summary="Promote, or roll back",
-    dependencies=[CanChange],
-    responses=documented(*OF_MODEL, *BODY_ERRORS, errors.GoldenClipFailed, errors.AliasReserved),
+    dependencies=[RequireAdmin],
+    responses=error_responses(*MODEL_ERRORS, *BODY_ERRORS, errors.GoldenClipFailed, errors.AliasReserved),
 )
 async def point_alias(
     alias: Annotated[Alias, Path(description="`previous` is kept by the service and cannot be set.")],
@@ -89,7 +94,7 @@ async def point_alias(
 
     def switch() -> AliasState:
         services.registry.promote(target.version, alias)
-        services.live.refresh()
+        services.live_model.refresh()
         return AliasState(aliases=services.registry.aliases())
 
     return await asyncio.to_thread(switch)
@@ -98,15 +103,15 @@ async def point_alias(
 @router.patch(
     "/{version}/labels",
     summary="Name the classes",
-    dependencies=[CanChange],
-    responses=documented(*OF_MODEL, *BODY_ERRORS, errors.InvalidLabels),
+    dependencies=[RequireAdmin],
+    responses=error_responses(*MODEL_ERRORS, *BODY_ERRORS, errors.InvalidClassLabels),
 )
-async def name_classes(version: Reference, patch: LabelsPatch, services: ServicesDep) -> LabelsRevision:
+async def name_classes(version: ModelReferencePath, patch: LabelsPatch, services: ServicesDep) -> LabelsRevision:
     """Gives every class a name and a message, as a new revision; the earlier ones are kept."""
 
     def rename() -> LabelsRevision:
         revision = services.registry.rename_classes(version, [(label.name, label.message) for label in patch.classes])
-        services.live.refresh()
+        services.live_model.refresh()
         return LabelsRevision.of(revision)
 
     return await asyncio.to_thread(rename)
@@ -129,17 +134,17 @@ def _details(registry: Registry, reference: str) -> ModelDetails:
         created=bundle.created,
         features=content.spec.to_dict(),
         features_fingerprint=content.spec.fingerprint,
-        decision=ThresholdFacts.of(registry.thresholds(bundle.version, bundle)[-1].decision),
-        labels=[LabelsRevision.of(revision) for revision in registry.labels(bundle.version, bundle)],
+        decision=ThresholdFacts.of(registry.threshold_revisions(bundle.version, bundle)[-1].decision),
+        labels=[LabelsRevision.of(revision) for revision in registry.label_revisions(bundle.version, bundle)],
         card=content.card,
     )
 
 
 def _report(services: Services, reference: str) -> bytes:
     # Late: whoever never asks for a report does without the rooms of training, 4 MB.
-    from ml.training.records import report_of
+    from ml.training.records import report_path
 
-    return report_of(services.settings.home, services.registry.resolve(reference)).read_bytes()
+    return report_path(services.settings.home, services.registry.resolve(reference)).read_bytes()
 
 
 def _aliases_of(version: str, aliases: dict[Alias, str]) -> list[Alias]:

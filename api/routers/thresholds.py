@@ -4,25 +4,30 @@ import asyncio
 
 from fastapi import APIRouter
 
-from api.dependencies import CanChange, CanRead, OnlyDeclared, ServicesDep
+from api.dependencies import RejectUnknownParameters, RequireAdmin, RequirePredict, ServicesDep
 from api.errors import BODY_ERRORS, InvalidRequest
-from api.problems import documented
-from api.routers.models import OF_MODEL, Reference
-from api.security import KeyFirst
-from api.threshold_schemas import SensitivityPoint, ThresholdEvidence, ThresholdPatch, ThresholdPlace, ThresholdState
+from api.problems import error_responses
+from api.routers.models import MODEL_ERRORS, ModelReferencePath
+from api.schemas.thresholds import SensitivityPoint, ThresholdEvidence, ThresholdPatch, ThresholdPlace, ThresholdState
+from api.security import AuthFirstRoute
 from ml import errors
 from ml.models.registry import Registry
-from ml.models.thresholds import in_force, sensitivities
+from ml.models.thresholds import current_operating_point, sensitivities
 
-router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[CanRead, OnlyDeclared], route_class=KeyFirst)
+router = APIRouter(
+    prefix="/v1/models",
+    tags=["models"],
+    dependencies=[RequirePredict, RejectUnknownParameters],
+    route_class=AuthFirstRoute,
+)
 
 
 @router.get(
     "/{version}/threshold",
     summary="Where its threshold is",
-    responses=documented(*OF_MODEL, InvalidRequest),
+    responses=error_responses(*MODEL_ERRORS, InvalidRequest),
 )
-async def show_threshold(version: Reference, services: ServicesDep) -> ThresholdState:
+async def show_threshold(version: ModelReferencePath, services: ServicesDep) -> ThresholdState:
     """The one in force, the false-alarm rate to be expected, what each sensitivity would mean, and the history."""
     return await asyncio.to_thread(_state, services.registry, version)
 
@@ -30,10 +35,10 @@ async def show_threshold(version: Reference, services: ServicesDep) -> Threshold
 @router.patch(
     "/{version}/threshold",
     summary="Move its threshold",
-    dependencies=[CanChange],
-    responses=documented(*OF_MODEL, *BODY_ERRORS, errors.InvalidParameter, errors.ModelNotCalibrated),
+    dependencies=[RequireAdmin],
+    responses=error_responses(*MODEL_ERRORS, *BODY_ERRORS, errors.InvalidParameter, errors.ModelNotCalibrated),
 )
-async def move_threshold(version: Reference, patch: ThresholdPatch, services: ServicesDep) -> ThresholdState:
+async def move_threshold(version: ModelReferencePath, patch: ThresholdPatch, services: ServicesDep) -> ThresholdState:
     """Moves it as a new revision, without a training; answers follow at once here, within 2 s in other processes.
 
     By its score, by a false-alarm rate, by a sensitivity, or back to where it was when the model was written. A model
@@ -43,8 +48,8 @@ async def move_threshold(version: Reference, patch: ThresholdPatch, services: Se
     def move() -> ThresholdState:
         # Once, so that what is shown is the version that was moved, even if the alias points elsewhere by then.
         moved = services.registry.resolve(version)
-        services.registry.set_threshold(moved, patch.wanted())
-        services.live.refresh()
+        services.registry.set_threshold(moved, patch.to_request())
+        services.live_model.refresh()
         return _state(services.registry, moved)
 
     return await asyncio.to_thread(move)
@@ -52,8 +57,8 @@ async def move_threshold(version: Reference, patch: ThresholdPatch, services: Se
 
 def _state(registry: Registry, reference: str) -> ThresholdState:
     bundle = registry.read(reference)
-    history = registry.thresholds(bundle.version, bundle)
-    known = in_force(bundle.content, history[-1].decision.threshold)
+    history = registry.threshold_revisions(bundle.version, bundle)
+    known = current_operating_point(bundle.content, history[-1].decision.threshold)
     return ThresholdState(
         version=bundle.version,
         current=ThresholdPlace.of(history[-1]),

@@ -16,25 +16,25 @@ from typing import Any
 from rich.console import Console
 
 from cli.compare import print_comparison
-from cli.progress import shown_progress
+from cli.progress import show_progress
 from ml.dataset.entries import Dataset
 from ml.dataset.indexing.build import index
-from ml.dataset.simulate.plan import FAULTS, Plan
-from ml.dataset.simulate.tree import simulate
+from ml.dataset.simulate.plan import FAULTS, SimulationPlan
+from ml.dataset.simulate.simulator import simulate
 from ml.detectors.engines.registry import ENGINES
-from ml.experiments.comparison_results import Comparison, rows
-from ml.experiments.detector_comparison import compare
-from ml.system.atomic import write_whole
-from ml.system.native import notes_held_back
+from ml.experiments.comparison_results import DetectorComparison, comparison_rows
+from ml.experiments.detector_comparison import compare_detectors
+from ml.system.atomic import write_atomic
+from ml.system.native import quiet_native_stderr
 
 RESULTS = Path(__file__).parents[1] / "results" / "detectors.json"
-TOGETHER = (
+COMBINATIONS = (
     "spectrum-gaussian+fluctuation",
     "spectrum-gaussian+distance+neighbours",
     "spectrum-gaussian+distance+fluctuation",
 )
 SETS = ("mimii", "pc_fan", "uav_propeller", "simulated")
-FANS = Plan(machines=2, sessions=2, recordings=5, snr_db=(0.0,), duration_s=5.0)
+FANS = SimulationPlan(machines=2, sessions=2, recordings=5, snr_db=(0.0,), duration_s=5.0)
 SEED = 7
 
 
@@ -59,33 +59,33 @@ def simulated(folder: Path) -> Path:
     return simulate(folder / "fans", plan=FANS, seed=SEED)
 
 
-def compared(dataset: Dataset, no_machines: Path) -> Comparison:
+def compared(dataset: Dataset, no_machines: Path) -> DetectorComparison:
     """Every engine alone, and some together."""
-    with notes_held_back() as stderr, shown_progress(Console(file=stderr)) as report:
-        return compare(dataset, (*ENGINES, *TOGETHER), out_of_domain=no_machines, report=report)
+    with quiet_native_stderr() as stderr, show_progress(Console(file=stderr)) as report:
+        return compare_detectors(dataset, (*ENGINES, *COMBINATIONS), out_of_domain=no_machines, report=report)
 
 
-def by_fault(name: str, comparison: Comparison) -> Iterator[tuple[str, Comparison]]:
+def by_fault(name: str, comparison: DetectorComparison) -> Iterator[tuple[str, DetectorComparison]]:
     """Each fault that is known by itself, beside the same healthy recordings; else all as it is."""
-    there = {each.entry.fault for each in comparison.tried[comparison.bar]}
+    there = {each.entry.fault for each in comparison.trials[comparison.baseline]}
     faults = [fault for fault in FAULTS if fault in there]
     for fault in faults:
         tried = {
             contender: tuple(each for each in every if each.entry.fault in (None, fault))
-            for contender, every in comparison.tried.items()
+            for contender, every in comparison.trials.items()
         }
-        of_fault = tuple(rows(tried, comparison.bar, comparison.seed))
+        of_fault = tuple(comparison_rows(tried, comparison.baseline, comparison.seed))
         yield f"{name}, {fault}", replace(comparison, rows=of_fault, tried=tried)
     if not faults:
         yield name, comparison
 
 
-def keep(title: str, comparison: Comparison) -> None:
+def keep(title: str, comparison: DetectorComparison) -> None:
     """Put a comparison among the results, the others as they are; estimates as ``[value, low, high]``."""
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     known[title] = short(comparison.to_dict())
     lines = (f"{json.dumps(name)}: {by_line(facts)}" for name, facts in known.items())
-    write_whole(RESULTS, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    write_atomic(RESULTS, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
 def short(facts: Any) -> Any:

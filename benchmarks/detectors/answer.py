@@ -20,15 +20,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.inference import servers
-from ml.dataset.simulate.plan import Plan
-from ml.dataset.simulate.tree import simulate
+from ml.dataset.simulate.plan import SimulationPlan
+from ml.dataset.simulate.simulator import simulate
 from ml.models.registry import Registry
 from ml.training.options import Learn, TrainingOptions
 from ml.training.pipeline import train
 
 RESULTS = Path(__file__).parents[1] / "results" / "answer.json"
 PROMISED = 1.6
-FANS = Plan(machines=2, sessions=2, recordings=4, snr_db=(6.0,), duration_s=10.0)
+FANS = SimulationPlan(machines=2, sessions=2, recordings=4, snr_db=(6.0,), duration_s=10.0)
 EPOCHS = 3  # a better network takes as long
 WAV_TYPE = {"content-type": "audio/wav"}
 ASKED = {
@@ -65,7 +65,7 @@ def _served(home: Path) -> Iterator[str]:
     """The address of a server of one process, ready."""
     server = servers.signalml(home)
     alone = replace(server, environment=server.environment | {"SIGNALML_PROCESSES": "1"})
-    with servers.running(alone, home / "server.log") as running:
+    with servers.run_server(alone, home / "server.log") as running:
         yield f"http://127.0.0.1:{running.port}"
 
 

@@ -18,22 +18,22 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.detectors.__main__ import SEED
-from cli.progress import shown_progress
+from cli.progress import show_progress
 from ml.dataset.entries import NORMAL, Dataset, Entry
 from ml.dataset.indexing.build import index
-from ml.dataset.indexing.listing import natural
-from ml.detectors.thresholds import at_rate
+from ml.dataset.indexing.listing import natural_key
+from ml.detectors.thresholds import operating_point_at_rate
 from ml.evaluation.intervals import wilson
-from ml.evaluation.judged import Judged
+from ml.evaluation.judged import JudgedRecording
 from ml.features.feature_specs import spec_for
-from ml.models.bundle import Bundle, Content, GoldenClip
-from ml.models.golden import golden_clip
+from ml.models.bundle import Bundle, BundleContent, GoldenClip
+from ml.models.golden import make_golden_clip
 from ml.models.judging import judge
 from ml.models.labels import DETECTOR_LABELS
 from ml.models.predictor import Predictor
 from ml.models.thresholds import decision_at
-from ml.system.atomic import write_whole
-from ml.system.progress import Report
+from ml.system.atomic import write_atomic
+from ml.system.progress import ProgressCallback
 from ml.training.options import GAIN_DB, TrainingOptions
 
 RESULTS = Path(__file__).parents[1] / "results" / "rates.json"
@@ -49,7 +49,7 @@ def main() -> None:
     given = parser.parse_args()
     table = Table("recordings", "healthy", *(f"false alarms at {rate:.0%}" for rate in STATED))
     found = {}
-    with shown_progress(Console(stderr=True)) as report:
+    with show_progress(Console(stderr=True)) as report:
         for name, snr_db in SETS:
             dataset = index(given.recordings / name, snr_db=snr_db)
             title = name if snr_db is None else f"{name}, {snr_db:g} dB"
@@ -57,12 +57,12 @@ def main() -> None:
             found[title] = {f"{rate:g}": rated(each) for rate, each in judged.items()}
             table.add_row(title, str(len(judged[STATED[0]])), *map(_shown, found[title].values()))
     Console().print(table)
-    write_whole(RESULTS, (json.dumps(found, indent=2) + "\n").encode())
+    write_atomic(RESULTS, (json.dumps(found, indent=2) + "\n").encode())
 
 
-def judged_at(dataset: Dataset, rate: float, report: Report) -> Iterator[Judged]:
+def judged_at(dataset: Dataset, rate: float, report: ProgressCallback) -> Iterator[JudgedRecording]:
     """Verdicts on each healthy recording, by a detector that has not learned from its block."""
-    healthy = sorted((e for e in dataset.entries if e.label == NORMAL), key=lambda entry: natural(entry.path))
+    healthy = sorted((e for e in dataset.entries if e.label == NORMAL), key=lambda entry: natural_key(entry.path))
     of = Counter(entry.group for entry in healthy)
     healthy = [entry for entry in healthy if of[entry.group] > 1]
     options = TrainingOptions(source=dataset.root, name="rates", learn="detector")
@@ -71,8 +71,8 @@ def judged_at(dataset: Dataset, rate: float, report: Report) -> Iterator[Judged]
     fold = blocks(healthy)
     for number in range(BLOCKS):
         detector = making.detector([entry for entry in healthy if fold[entry.path] != number])
-        decision = decision_at(at_rate(detector.calibration, rate))
-        content = Content(spec, DETECTOR_LABELS, decision, {}, None, GoldenClip(golden_clip(), ()), detector)
+        decision = decision_at(operating_point_at_rate(detector.calibration, rate))
+        content = BundleContent(spec, DETECTOR_LABELS, decision, {}, None, GoldenClip(make_golden_clip(), ()), detector)
         held_out = [entry for entry in healthy if fold[entry.path] == number]
         yield from judge(Predictor(Bundle("rates", "", content)), dataset, held_out, gain_db=GAIN_DB, seed=SEED)
 
@@ -85,7 +85,7 @@ def blocks(healthy: Sequence[Entry]) -> dict[str, int]:
     }
 
 
-def rated(judged: Sequence[Judged]) -> list[float]:
+def rated(judged: Sequence[JudgedRecording]) -> list[float]:
     """The share of false alarms, with its interval: of recordings one by one, so too narrow for sessions to come."""
     share = sum(each.anomaly for each in judged) / len(judged)
     return [round(figure, 3) for figure in (share, *wilson(share, len(judged)))]

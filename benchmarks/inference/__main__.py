@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from benchmarks.inference import chart, load, machine, report, samples, servers, summary
-from benchmarks.inference.rounds import Bench, Plan
+from benchmarks.inference.rounds import Benchmark, Schedule
 from benchmarks.inference.summary import Round
 
 OUTPUT = samples.REPOSITORY / "benchmarks" / "results" / "inference.json"
@@ -63,8 +63,8 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _plan(options: argparse.Namespace) -> Plan:
-    return Plan(
+def _plan(options: argparse.Namespace) -> Schedule:
+    return Schedule(
         seconds=options.seconds or (2.0 if options.quick else 8.0),
         lead_s=1.0 if options.quick else 2.0,
         rounds=options.rounds or (2 if options.quick else 5),
@@ -73,14 +73,14 @@ def _plan(options: argparse.Namespace) -> Plan:
     )
 
 
-def measure(plan: Plan, data: Path, say: Callable[[str], None]) -> dict[str, Any]:
+def measure(plan: Schedule, data: Path, say: Callable[[str], None]) -> dict[str, Any]:
     """Measure everything, in a home that is gone afterwards."""
     facts = {"made": machine.made(), "machine": machine.machine(), "versions": machine.versions(), "plan": asdict(plan)}
     with tempfile.TemporaryDirectory(prefix="signalml-benchmark-") as folder:
         home = Path(folder)
         say("importing the model")
         servers.import_model(home, data)
-        bench = Bench(plan, data, home, say)
+        bench = Benchmark(plan, data, home, say)
         pair = (servers.original(data), servers.signalml(home))
         http = bench.over_http(pair)
         in_process = bench.in_process(list(WAYS))
@@ -114,7 +114,7 @@ def _compared(original: Sequence[Round], ours: Sequence[Round], clients: int) ->
     }
 
 
-def _http_rows(server: servers.Server, measured: Sequence[Round], many: int) -> list[dict[str, Any]]:
+def _http_rows(server: servers.ServerSpec, measured: Sequence[Round], many: int) -> list[dict[str, Any]]:
     return [
         {"server": server.name, "route": route, "body": load.ROUTES[route], "clients": clients}
         | summary.loaded([one["load"][summary.load_key(route, clients)] for one in measured])

@@ -15,13 +15,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.inference.samples import REPOSITORY, Sample, default_data, read_samples, weights
+from benchmarks.inference.samples import REPOSITORY, BenchmarkRecording, default_data, read_recordings, weights
 
 Answer = Callable[[bytes], str]
 """Bytes of a recording in, message out."""
 
 
-class Worker:
+class TimerProcess:
     """A process that measures one way when it is asked to.
 
     Args:
@@ -67,7 +67,7 @@ def original(data: Path, _: Path) -> Callable[[float], dict[str, Any]]:
     from benchmarks.inference import original as way
 
     model = way.build_model(weights(data))
-    return _timer(lambda content: way.infer(model, io.BytesIO(content))["Details"]["Message"], read_samples(data))
+    return _timer(lambda content: way.infer(model, io.BytesIO(content))["Details"]["Message"], read_recordings(data))
 
 
 def original_called(data: Path, _: Path) -> Callable[[float], dict[str, Any]]:
@@ -81,15 +81,17 @@ def original_called(data: Path, _: Path) -> Callable[[float], dict[str, Any]]:
         message: str = way.answer(model(clip, training=False).numpy()[0])["Details"]["Message"]
         return message
 
-    return _timer(answer, read_samples(data))
+    return _timer(answer, read_recordings(data))
 
 
 def signalml(data: Path, home: Path) -> Callable[[float], dict[str, Any]]:
     """``Predictor.decode`` and ``Predictor.predict``."""
     from ml.models.registry import Registry
 
-    predictor = Registry(home).predictor("champion")
-    return _timer(lambda content: predictor.predict(predictor.decode(content)).worst.label.message, read_samples(data))
+    predictor = Registry(home).load_predictor("champion")
+    return _timer(
+        lambda content: predictor.predict(predictor.decode(content)).worst.label.message, read_recordings(data)
+    )
 
 
 def stages(data: Path, home: Path) -> Callable[[float], dict[str, Any]]:
@@ -99,7 +101,7 @@ def stages(data: Path, home: Path) -> Callable[[float], dict[str, Any]]:
     return Stages(data, home).measure
 
 
-def _timer(answer: Answer, samples: Sequence[Sample]) -> Callable[[float], dict[str, Any]]:
+def _timer(answer: Answer, samples: Sequence[BenchmarkRecording]) -> Callable[[float], dict[str, Any]]:
     """Time ``answer`` on the recordings in turn, once it has answered each of them rightly.
 
     Raises:

@@ -21,7 +21,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from benchmarks.inference.samples import Sample, default_data, read_samples
+from benchmarks.inference.samples import BenchmarkRecording, default_data, read_recordings
 
 HOST = "127.0.0.1"
 BOUNDARY = "----signalml-benchmark"
@@ -67,7 +67,7 @@ class _Log:
     problems: list[str] = field(default_factory=list)
 
 
-def build_request(route: str, sample: Sample) -> Request:
+def build_request(route: str, sample: BenchmarkRecording) -> Request:
     """One upload, as the kind of body that ``route`` is measured with."""
     content_type, body = ROUTES[route], sample.content
     if content_type == "multipart/form-data":
@@ -80,7 +80,7 @@ def build_request(route: str, sample: Sample) -> Request:
     return Request(head.encode() + body, sample.message)
 
 
-def _multipart(sample: Sample) -> bytes:
+def _multipart(sample: BenchmarkRecording) -> bytes:
     part = (
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{sample.name}"\r\n'
         "Content-Type: audio/wav\r\n\r\n"
@@ -94,7 +94,7 @@ def message(route: str, body: bytes) -> str:
     return str(answer["Details"]["Message"] if route == "/inference" else answer["message"])
 
 
-class Connection:
+class HttpConnection:
     """Just enough HTTP/1.1 for answers with a Content-Length; connects anew where the server has hung up."""
 
     def __init__(self, port: int) -> None:
@@ -170,7 +170,7 @@ def get(port: int, path: str) -> int:
         return connection.exchange(wire.encode())[0]
 
 
-def post(port: int, route: str, sample: Sample) -> dict[str, Any]:
+def post(port: int, route: str, sample: BenchmarkRecording) -> dict[str, Any]:
     """The answer to one recording.
 
     Raises:
@@ -186,15 +186,17 @@ def post(port: int, route: str, sample: Sample) -> dict[str, Any]:
 
 
 @contextmanager
-def _connection(port: int) -> Iterator[Connection]:
-    connection = Connection(port)
+def _connection(port: int) -> Iterator[HttpConnection]:
+    connection = HttpConnection(port)
     try:
         yield connection
     finally:
         connection.close()
 
 
-def run(port: int, route: str, samples: Sequence[Sample], clients: int, lead_s: float, seconds: float) -> Measurement:
+def run(
+    port: int, route: str, samples: Sequence[BenchmarkRecording], clients: int, lead_s: float, seconds: float
+) -> Measurement:
     """Let ``clients`` send for ``lead_s`` and then, measured, for ``seconds``."""
     requests = [build_request(route, sample) for sample in samples]
     logs = [_Log() for _ in range(clients)]
@@ -238,7 +240,7 @@ def _client(number: int, port: int, route: str, requests: Sequence[Request], end
                 time.sleep(0.01)  # a refusal is quick; do not turn it into a flood
 
 
-def _ask(connection: Connection, route: str, request: Request) -> tuple[str | None, float]:
+def _ask(connection: HttpConnection, route: str, request: Request) -> tuple[str | None, float]:
     """What is wrong with the answer, if anything, and when it was complete."""
     try:
         status, body = connection.exchange(request.wire)
@@ -266,7 +268,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="seconds measured")
     parser.add_argument("--data", type=Path, default=default_data(), help="folder with seed/ in it")
     options = parser.parse_args()
-    samples = read_samples(options.data)
+    samples = read_recordings(options.data)
     measured = run(options.port, options.route, samples, options.clients, options.lead, options.seconds)
     json.dump(asdict(measured), sys.stdout)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.inference import load, servers
-from benchmarks.inference.inprocess import Worker
-from benchmarks.inference.samples import REPOSITORY, read_samples
-from benchmarks.inference.servers import Running, Server
+from benchmarks.inference.inprocess import TimerProcess
+from benchmarks.inference.samples import REPOSITORY, read_recordings
+from benchmarks.inference.servers import RunningServer, ServerSpec
 from benchmarks.inference.summary import Round, load_key
 
 PROBABILITY_TOLERANCE = 0.02
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Schedule:
     """How long and how often. Times in seconds.
 
     Attributes:
@@ -45,29 +45,29 @@ class WrongAnswer(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Benchmark:
     """Where everything lies, and who is told what is being done.
 
     Attributes:
         plan: how long and how often.
         data: folder with ``seed/`` in it.
         home: of this service, with a champion in its registry.
-        say: told what is being done.
+        report: told what is being done.
     """
 
-    plan: Plan
+    plan: Schedule
     data: Path
     home: Path
-    say: Callable[[str], None]
+    report: Callable[[str], None]
 
-    def over_http(self, pair: Sequence[Server]) -> dict[str, list[Round]]:
+    def over_http(self, pair: Sequence[ServerSpec]) -> dict[str, list[Round]]:
         """Measure both servers, round by round.
 
         Raises:
             WrongAnswer, ServerFailed
         """
         for server in pair:
-            self.say(f"{server.name}: trying the four recordings")
+            self.report(f"{server.name}: trying the four recordings")
             self._rehearse(server)
         measured: dict[str, list[Round]] = {server.name: [] for server in pair}
         for number, server in self._in_turns(pair):
@@ -79,12 +79,12 @@ class Bench:
         """Measure without HTTP, each way in a process of its own."""
         measured: dict[str, list[Round]] = {way: [] for way in ways}
         with ExitStack() as stack:
-            workers = {way: stack.enter_context(Worker(way, self.data, self.home)) for way in ways}
+            workers = {way: stack.enter_context(TimerProcess(way, self.data, self.home)) for way in ways}
             for way, worker in workers.items():
-                self.say(f"in process: warming up {way}")
+                self.report(f"in process: warming up {way}")
                 worker.measure(min(WARM_UP_S, self.plan.seconds))
             for number, way in self._in_turns(ways):
-                self.say(f"round {number + 1}, in process: {way}")
+                self.report(f"round {number + 1}, in process: {way}")
                 measured[way].append(workers[way].measure(self.plan.seconds / 2))
         return measured
 
@@ -94,22 +94,22 @@ class Bench:
             for one in all_ if number % 2 == 0 else reversed(all_):
                 yield number, one
 
-    def _rehearse(self, server: Server) -> None:
+    def _rehearse(self, server: ServerSpec) -> None:
         """Start once, uncounted: files come into the system's cache, compiled code is kept, and answers are checked."""
-        with servers.running(server, self._log) as up:
-            for sample in read_samples(self.data):
+        with servers.run_server(server, self._log) as up:
+            for sample in read_recordings(self.data):
                 details = load.post(up.port, "/inference", sample)["Details"]
                 differences = [abs(a - b) for a, b in zip(details["Probabilities"], sample.probabilities, strict=True)]
                 if details["Message"] != sample.message or max(differences) > PROBABILITY_TOLERANCE:
                     raise WrongAnswer(f"{server.name} answers {sample.name} with {details}")
 
-    def _visit(self, number: int, server: Server) -> Round:
+    def _visit(self, number: int, server: ServerSpec) -> Round:
         """Start a server, measure it, stop it."""
         say = partial(self._say_of, number, server)
         say("starting")
-        with servers.running(server, self._log) as up:
+        with servers.run_server(server, self._log) as up:
             memory_ready = up.memory()
-            load.post(up.port, server.routes[0], read_samples(self.data)[0])
+            load.post(up.port, server.routes[0], read_recordings(self.data)[0])
             first_answer_s = time.perf_counter() - up.started
             say("warming up")
             self._load(up, server.routes[0], 2, 0, min(WARM_UP_S, self.plan.seconds))
@@ -131,7 +131,7 @@ class Bench:
             "load": loads,
         }
 
-    def _load(self, up: Running, route: str, clients: int, lead_s: float, seconds: float) -> dict[str, Any]:
+    def _load(self, up: RunningServer, route: str, clients: int, lead_s: float, seconds: float) -> dict[str, Any]:
         """Run the load client, in a process of its own."""
         options = {"port": up.port, "route": route, "clients": clients, "lead": lead_s, "seconds": seconds}
         command = [sys.executable, "-m", "benchmarks.inference.load", "--data", str(self.data.resolve())]
@@ -141,8 +141,8 @@ class Bench:
         measured: dict[str, Any] = json.loads(done.stdout)
         return measured
 
-    def _say_of(self, number: int, server: Server, what: str) -> None:
-        self.say(f"round {number + 1}, {server.name}: {what}")
+    def _say_of(self, number: int, server: ServerSpec, what: str) -> None:
+        self.report(f"round {number + 1}, {server.name}: {what}")
 
     @property
     def _log(self) -> Path:

@@ -10,7 +10,7 @@ WEIGHTS_FILE = "weightsMulti.hdf5"
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class BenchmarkRecording:
     """One recording: its file, the message that is its right answer, and the original's probabilities."""
 
     name: str
@@ -29,7 +29,7 @@ def weights(data: Path) -> Path:
     return data / "seed" / WEIGHTS_FILE
 
 
-def read_samples(data: Path) -> tuple[Sample, ...]:
+def read_recordings(data: Path) -> tuple[BenchmarkRecording, ...]:
     """Read the recordings and what ``expected.json`` says of them.
 
     Raises:
@@ -38,7 +38,7 @@ def read_samples(data: Path) -> tuple[Sample, ...]:
     seed = data / "seed"
     answers = json.loads((seed / "expected.json").read_text())["answers"]
     return tuple(
-        Sample(
+        BenchmarkRecording(
             name,
             (seed / name).read_bytes(),
             answer["Details"]["Message"],

@@ -26,7 +26,7 @@ class ServerFailed(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServerSpec:
     """How a server is started, and which routes it is measured by; the first is what the other server has too.
 
     Attributes:
@@ -49,7 +49,7 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class ServerMemory:
     """Resident memory of a server's processes, in MiB. ``peak`` is the highest that the largest process ever had."""
 
     processes: int
@@ -59,7 +59,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningServer:
     """A server that is ready; ``started`` on the clock of ``time.perf_counter``."""
 
     process: subprocess.Popen[bytes]
@@ -67,18 +67,18 @@ class Running:
     started: float
     ready_s: float
 
-    def memory(self) -> Memory:
+    def memory(self) -> ServerMemory:
         """Resident memory now."""
         main = psutil.Process(self.process.pid)
         processes = [main, *main.children(recursive=True)]
         resident = {process.pid: process.memory_info().rss / MIB for process in processes}
         largest = max(resident, key=lambda pid: resident[pid])
-        return Memory(len(processes), resident[largest], sum(resident.values()), _peak_mib(largest))
+        return ServerMemory(len(processes), resident[largest], sum(resident.values()), _peak_mib(largest))
 
 
-def original(data: Path) -> Server:
+def original(data: Path) -> ServerSpec:
     """The original's way."""
-    return Server(
+    return ServerSpec(
         name="original's way",
         command=(sys.executable, "-m", "benchmarks.inference.original", "--data", str(data.resolve())),
         port_option="--port",
@@ -89,9 +89,9 @@ def original(data: Path) -> Server:
     )
 
 
-def signalml(home: Path) -> Server:
+def signalml(home: Path) -> ServerSpec:
     """This service, with its defaults."""
-    return Server(
+    return ServerSpec(
         name="signalml",
         command=(*_signalml_command(), "serve"),
         port_option=None,
@@ -128,7 +128,7 @@ def _environment(extra: dict[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def running(server: Server, log: Path) -> Iterator[Running]:
+def run_server(server: ServerSpec, log: Path) -> Iterator[RunningServer]:
     """Start ``server``, wait until it is ready, and stop it at the end.
 
     Raises:
@@ -142,12 +142,12 @@ def running(server: Server, log: Path) -> Iterator[Running]:
         process = subprocess.Popen(command, env=environment, cwd=server.folder, stdout=output, stderr=output)
         try:
             _wait_until_ready(process, port, server, log)
-            yield Running(process, port, started, time.perf_counter() - started)
+            yield RunningServer(process, port, started, time.perf_counter() - started)
         finally:
             _stop(process)
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], port: int, server: Server, log: Path) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int, server: ServerSpec, log: Path) -> None:
     give_up = time.perf_counter() + READY_WITHIN_S
     while time.perf_counter() < give_up:
         if process.poll() is not None:

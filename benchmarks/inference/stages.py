@@ -22,9 +22,9 @@ import scipy.fft
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from benchmarks.inference.samples import Sample, read_samples
+from benchmarks.inference.samples import BenchmarkRecording, read_recordings
 from ml.audio.resampling import FILTERS
-from ml.classifier.litert import Network
+from ml.classifier.litert import LiteRTNetwork
 from ml.features.extractor import FRAMES_PER_BLOCK, FeatureExtractor
 from ml.features.spec import FeatureSpec
 from ml.models.registry import Registry
@@ -49,7 +49,7 @@ class Stages:
     """
 
     def __init__(self, data: Path, home: Path) -> None:
-        self._samples = read_samples(data)
+        self._samples = read_recordings(data)
         self._stages = _stages(self._samples, home)
 
     def measure(self, seconds: float) -> dict[str, Any]:
@@ -73,13 +73,13 @@ def _row(stage: Stage, times: dict[str, list[float]], gflops: float) -> dict[str
     return {"stage": stage.name, "ms": median(times[stage.name]) * 1e3, "floor_ms": floor_s * 1e3}
 
 
-def _stages(samples: Sequence[Sample], home: Path) -> tuple[Stage, ...]:
-    predictor = Registry(home).predictor("champion")
+def _stages(samples: Sequence[BenchmarkRecording], home: Path) -> tuple[Stage, ...]:
+    predictor = Registry(home).load_predictor("champion")
     content = predictor.bundle.content
-    spec, extractor, network = content.spec, FeatureExtractor(content.spec), Network(content.litert)
+    spec, extractor, network = content.spec, FeatureExtractor(content.spec), LiteRTNetwork(content.litert)
 
     def features(log_mel: NDArray[np.float32]) -> NDArray[np.float32]:
-        return extractor.fit(extractor.coefficients(log_mel))
+        return extractor.pad_or_crop(extractor.coefficients(log_mel))
 
     recordings = [predictor.decode(sample.content) for sample in samples]
     sounds = [extractor.resample(recording.samples, recording.sample_rate_hz) for recording in recordings]

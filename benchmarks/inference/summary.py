@@ -14,7 +14,7 @@ Ratio = dict[str, float]
 """How many times better: ``median``, worst (``low``) and best (``high``) of so many ``rounds``."""
 
 
-class Figure(NamedTuple):
+class ComparedFigure(NamedTuple):
     """One figure of a round, how to find it, and whether more of it is better."""
 
     name: str
@@ -70,7 +70,7 @@ def better_by(more: Sequence[float], less: Sequence[float]) -> Ratio:
     return {"median": median(ratios), "low": min(ratios), "high": max(ratios), "rounds": len(ratios)}
 
 
-def ratio(figure: Figure, original: Sequence[Round], ours: Sequence[Round]) -> Ratio:
+def ratio(figure: ComparedFigure, original: Sequence[Round], ours: Sequence[Round]) -> Ratio:
     """How many times better this service is in ``figure``."""
     theirs, mine = [figure.find(r) for r in original], [figure.find(r) for r in ours]
     return better_by(mine, theirs) if figure.more_is_better else better_by(theirs, mine)
@@ -86,20 +86,22 @@ def throughput_of(key: str) -> Callable[[Round], float]:
     return lambda measured: len(measured["load"][key]["latencies_ms"]) / measured["load"][key]["seconds"]
 
 
-def figures(route: str, many: int) -> dict[str, Figure]:
+def figures(route: str, many: int) -> dict[str, ComparedFigure]:
     """What the two servers are compared by, in the order of the tables."""
     one, all_ = load_key(route, 1), load_key(route, many)
     return {
-        "p50_one": Figure("p50, 1 client (ms)", percentile_of(one, 50)),
-        "p99_one": Figure("p99, 1 client (ms)", percentile_of(one, 99)),
-        "p50_many": Figure(f"p50, {many} clients (ms)", percentile_of(all_, 50)),
-        "p99_many": Figure(f"p99, {many} clients (ms)", percentile_of(all_, 99)),
-        "throughput_one": Figure("answers per second, 1 client", throughput_of(one), more_is_better=True),
-        "throughput_many": Figure(f"answers per second, {many} clients", throughput_of(all_), more_is_better=True),
-        "rss_ready": Figure("memory when ready (MiB)", lambda r: r["memory_ready"]["largest"]),
-        "rss_loaded": Figure("memory after the load (MiB)", lambda r: r["memory_loaded"]["largest"]),
-        "ready": Figure("start to ready (s)", lambda r: r["ready_s"]),
-        "first_answer": Figure("start to first answer (s)", lambda r: r["first_answer_s"]),
+        "p50_one": ComparedFigure("p50, 1 client (ms)", percentile_of(one, 50)),
+        "p99_one": ComparedFigure("p99, 1 client (ms)", percentile_of(one, 99)),
+        "p50_many": ComparedFigure(f"p50, {many} clients (ms)", percentile_of(all_, 50)),
+        "p99_many": ComparedFigure(f"p99, {many} clients (ms)", percentile_of(all_, 99)),
+        "throughput_one": ComparedFigure("answers per second, 1 client", throughput_of(one), more_is_better=True),
+        "throughput_many": ComparedFigure(
+            f"answers per second, {many} clients", throughput_of(all_), more_is_better=True
+        ),
+        "rss_ready": ComparedFigure("memory when ready (MiB)", lambda r: r["memory_ready"]["largest"]),
+        "rss_loaded": ComparedFigure("memory after the load (MiB)", lambda r: r["memory_loaded"]["largest"]),
+        "ready": ComparedFigure("start to ready (s)", lambda r: r["ready_s"]),
+        "first_answer": ComparedFigure("start to first answer (s)", lambda r: r["first_answer_s"]),
     }
 
 

@@ -16,11 +16,11 @@ from typing import Any, cast
 
 import redis
 
-from benchmarks.jobs.homes import DATASET, with_clips
-from tests.integration.jobs import Broker, Jobs, jobs_of
-from tests.integration.servers import eventually
-from worker.fanning import RECORDINGS_PER_PART
+from benchmarks.jobs.homes import DATASET, add_recordings
+from tests.integration.jobs import Broker, JobHarness, run_jobs
+from tests.integration.servers import wait_until
 from worker.jobs import DiagnosticParameters, ExtractionParameters
+from worker.parts import RECORDINGS_PER_PART
 from worker.store import PREFIX, JobStore, connect
 
 IDLE_S, BUSY_S = 5.0, 5.0
@@ -39,9 +39,9 @@ def measure(root: Path, count: int, say: Callable[[str], None]) -> dict[str, Any
         count: empty jobs.
         say: told what is being done.
     """
-    home = with_clips(root / "home", PARTS * RECORDINGS_PER_PART)
+    home = add_recordings(root / "home", PARTS * RECORDINGS_PER_PART)
     found: dict[str, Any] = {}
-    with jobs_of(root / "worked", home) as jobs:
+    with run_jobs(root / "worked", home) as jobs:
         say(f"capacity: {count} empty jobs, one process")
         found["empty_jobs"] = _empty_jobs(jobs, count)
         say("capacity: an idle worker, a busy process, parts")
@@ -80,7 +80,7 @@ def _server(client: redis.Redis) -> Server:
     }
 
 
-def _used(jobs: Jobs, what: Callable[[], object]) -> dict[str, float]:
+def _used(jobs: JobHarness, what: Callable[[], object]) -> dict[str, float]:
     """What a piece of work costs the server, and how long it takes."""
     client = jobs.broker.client()
     before, started = _server(client), time.perf_counter()
@@ -89,11 +89,11 @@ def _used(jobs: Jobs, what: Callable[[], object]) -> dict[str, float]:
     return {name: after[name] - before[name] for name in before} | {"seconds": seconds}
 
 
-def _empty_jobs(jobs: Jobs, count: int) -> dict[str, float]:
+def _empty_jobs(jobs: JobHarness, count: int) -> dict[str, float]:
     asked: list[str] = []
     parameters = DiagnosticParameters(through="extraction")
     submitting = _used(jobs, lambda: asked.extend(jobs.submit(parameters) for _ in range(count)))
-    worked = _used(jobs, lambda: (jobs.work(queues=("extraction",), children=1), _ended(jobs, asked[-1])))
+    worked = _used(jobs, lambda: (jobs.start_worker(queues=("extraction",), children=1), _ended(jobs, asked[-1])))
     started, ended = jobs.store.get(asked[0]).started, jobs.store.get(asked[-1]).ended
     assert started
     assert ended
@@ -110,14 +110,14 @@ def _empty_jobs(jobs: Jobs, count: int) -> dict[str, float]:
     }
 
 
-def _busy_process(jobs: Jobs, idle_us_per_s: float) -> float:
+def _busy_process(jobs: JobHarness, idle_us_per_s: float) -> float:
     """Renewing a lease and telling of progress, without what the idle worker costs."""
     parameters = DiagnosticParameters(through="extraction", seconds=BUSY_S)
     used = _used(jobs, lambda: _ended(jobs, jobs.submit(parameters)))
     return (used["us"] - idle_us_per_s * used["seconds"]) / used["seconds"]
 
 
-def _parts(jobs: Jobs, idle_us_per_s: float) -> dict[str, float]:
+def _parts(jobs: JobHarness, idle_us_per_s: float) -> dict[str, float]:
     """A part more: what many cost more than few, each of recordings whose features are on disk already."""
     parameters = ExtractionParameters(dataset=DATASET)
     _ended(jobs, jobs.submit(parameters))
@@ -135,9 +135,9 @@ def _parts(jobs: Jobs, idle_us_per_s: float) -> dict[str, float]:
     }
 
 
-def _ended(jobs: Jobs, job: str) -> None:
+def _ended(jobs: JobHarness, job: str) -> None:
     """Seldom asked, since asking costs the server too."""
-    eventually(lambda: jobs.store.get(job).ended_for_good, WITHIN_S, every_s=0.25)
+    wait_until(lambda: jobs.store.get(job).has_ended, WITHIN_S, every_s=0.25)
 
 
 class _InFlight(JobStore):

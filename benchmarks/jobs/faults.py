@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.inference import machine, samples
-from benchmarks.jobs.homes import DATASET, with_clips, with_model
-from tests.integration.jobs import Broker, Worker, free_port, jobs_of
-from tests.integration.servers import environment, eventually
+from benchmarks.jobs.homes import DATASET, add_model, add_recordings
+from tests.integration.jobs import Broker, WorkerProcess, free_port, run_jobs
+from tests.integration.servers import environment, wait_until
 from worker.jobs import Job, ScoringParameters
 
 OUTPUT = samples.REPOSITORY / "benchmarks" / "results" / "jobs-faults.json"
@@ -40,7 +40,7 @@ EXAMPLES = """examples:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class FaultOutcome:
     """What became of a job.
 
     Attributes:
@@ -76,12 +76,12 @@ class Outcome:
         return [promise for promise, is_kept in kept.items() if not is_kept]
 
 
-def broker_killed(home: Path, root: Path, recordings: int, away_s: float) -> Outcome:
+def broker_killed(home: Path, root: Path, recordings: int, away_s: float) -> FaultOutcome:
     """Redis killed and started again later from its append-only file; the workers are left alone."""
     return _through(f"Redis killed for {away_s:g} s", Broker.kill, Broker.start, home, root, recordings, away_s)
 
 
-def broker_frozen(home: Path, root: Path, recordings: int, away_s: float) -> Outcome:
+def broker_frozen(home: Path, root: Path, recordings: int, away_s: float) -> FaultOutcome:
     """Redis accepts connections and answers nothing, then goes on."""
     return _through(f"Redis frozen for {away_s:g} s", Broker.freeze, Broker.thaw, home, root, recordings, away_s)
 
@@ -94,9 +94,9 @@ def _through(
     root: Path,
     recordings: int,
     away_s: float,
-) -> Outcome:
-    with jobs_of(root, home) as jobs:
-        worker = jobs.work(queues=("scoring",), log_level="debug")
+) -> FaultOutcome:
+    with run_jobs(root, home) as jobs:
+        worker = jobs.start_worker(queues=("scoring",), log_level="debug")
         job = jobs.submit(ScoringParameters(dataset=DATASET))
         jobs.at_least(job, UNDER_WAY)
         children = set(worker.children())
@@ -104,9 +104,9 @@ def _through(
         time.sleep(away_s)
         over = datetime.now(UTC)
         end(jobs.broker)
-        ended = jobs.ends(job, within_s=ENDED_WITHIN_S)
+        ended = jobs.wait_for_end(job, within_s=ENDED_WITHIN_S)
         assert set(worker.children()) == children, "A process was started anew."
-        return Outcome(
+        return FaultOutcome(
             fault=name,
             away_s=away_s,
             resumed_s=_all_busy_after(worker, over),
@@ -118,7 +118,7 @@ def _through(
         )
 
 
-def _all_busy_after(worker: Worker, moment: datetime) -> float:
+def _all_busy_after(worker: WorkerProcess, moment: datetime) -> float:
     """Seconds until as many parts were begun as there are processes."""
     begun = (datetime.fromisoformat(line["time"]) for line in worker.lines() if line["message"] == "begun")
     return sorted((at - moment).total_seconds() for at in begun if at >= moment)[len(worker.children()) - 1]
@@ -148,7 +148,7 @@ class Service:
         with log.open("wb") as lines:
             command = [sys.executable, "-m", "cli.main", "run"]
             self._process = subprocess.Popen(command, cwd=log.parent, env=settings, stdout=lines, stderr=lines)
-        eventually(self._answers, STARTED_WITHIN_S)
+        wait_until(self._answers, STARTED_WITHIN_S)
 
     def job(self, job: str) -> Job:
         """As the API tells it."""
@@ -176,13 +176,13 @@ class Service:
             return False
 
 
-def all_stopped(home: Path, root: Path, recordings: int, _: float) -> Outcome:
+def all_stopped(home: Path, root: Path, recordings: int, _: float) -> FaultOutcome:
     """SIGTERM to everything, queue and API included, and a new start in the same home."""
     root.mkdir()
     first = Service(home, root / "first.log")
     try:
         asked = first.client.post("/v1/jobs/scoring", json={"dataset": DATASET}).raise_for_status().json()["id"]
-        eventually(lambda: first.job(asked).model_version and _done(first.job(asked)) >= UNDER_WAY, ENDED_WITHIN_S)
+        wait_until(lambda: first.job(asked).model_version and _done(first.job(asked)) >= UNDER_WAY, ENDED_WITHIN_S)
         status = first.stop()
     finally:
         first.kill()
@@ -190,14 +190,14 @@ def all_stopped(home: Path, root: Path, recordings: int, _: float) -> Outcome:
     assert before < recordings, "All was done before everything had stopped: try more --recordings."
     second = Service(home, root / "second.log")
     try:
-        eventually(lambda: _judged(second) or second.job(asked).ended_for_good, ENDED_WITHIN_S)
+        wait_until(lambda: _judged(second) or second.job(asked).has_ended, ENDED_WITHIN_S)
         resumed_s = time.monotonic() - started
-        ended = eventually(lambda: (found := second.job(asked)).ended_for_good and found, ENDED_WITHIN_S)
+        ended = wait_until(lambda: (found := second.job(asked)).has_ended and found, ENDED_WITHIN_S)
         rows = second.client.get(f"/v1/jobs/{asked}/result").raise_for_status().json()
         second.stop()
     finally:
         second.kill()
-    return Outcome(
+    return FaultOutcome(
         fault=f"SIGTERM to everything after {before} of {recordings}, started again",
         away_s=0.0,
         resumed_s=resumed_s,
@@ -214,7 +214,7 @@ def _judged(service: Service) -> list[dict[str, Any]]:
     return [line for line in service.lines() if line["message"] == "scoring"]
 
 
-def show(outcomes: Sequence[Outcome], console: Console) -> None:
+def show(outcomes: Sequence[FaultOutcome], console: Console) -> None:
     """One row for each fault."""
     table = Table("fault", "went on after", "attempts", "rows", "judged twice", "", box=None)
     for each in outcomes:
@@ -250,7 +250,7 @@ def main() -> int:
     faults = ((broker_killed, options.killed), (broker_frozen, options.frozen), (all_stopped, 0.0))
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="signalml-faults-") as folder:
-        home = with_clips(with_model(Path(folder) / "home"), options.recordings, CLIP_S)
+        home = add_recordings(add_model(Path(folder) / "home"), options.recordings, CLIP_S)
         for inflict, seconds in faults:
             console.print((inflict.__doc__ or "").partition("\n")[0])
             outcomes.append(inflict(home, Path(folder) / inflict.__name__, options.recordings, seconds))

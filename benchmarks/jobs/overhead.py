@@ -9,8 +9,8 @@ from typing import Any
 
 import redis
 
-from tests.integration.jobs import Jobs, jobs_of
-from tests.integration.servers import Server, serving
+from tests.integration.jobs import JobHarness, run_jobs
+from tests.integration.servers import ServerProcess, run_servers
 from worker.jobs import DiagnosticParameters
 from worker.store import PREFIX
 
@@ -27,21 +27,21 @@ def measure(root: Path, count: int, say: Callable[[str], None]) -> dict[str, Any
         count: jobs, of each.
         say: told what is being done.
     """
-    with jobs_of(root, root / "home") as jobs:
-        jobs.work(queues=("scoring",), children=CHILDREN)
+    with run_jobs(root, root / "home") as jobs:
+        jobs.start_worker(queues=("scoring",), children=CHILDREN)
         say(f"overhead: {count} empty jobs, one after another")
         watcher = jobs.broker.client()
         _seconds(jobs, watcher)
         times_ms = [1000 * _seconds(jobs, watcher) for _ in range(count)]
         say(f"overhead: {count} empty jobs at once over HTTP")
-        with serving(root) as serve:
+        with run_servers(root) as serve:
             server = serve(jobs.home, wait_for="/livez", redis_url=jobs.broker.url, processes=1)
             together = _at_once(server, jobs, count)
     one = {"median_ms": median(times_ms), "p95_ms": quantiles(times_ms, n=20)[-1], "most_ms": max(times_ms)}
     return {"jobs": count, "one_by_one": one | {"target_ms": TARGET_MS}, "at_once": together}
 
 
-def _seconds(jobs: Jobs, watcher: redis.Redis) -> float:
+def _seconds(jobs: JobHarness, watcher: redis.Redis) -> float:
     """From asking to the event that says the end, as a client that watches the events sees it."""
     started = time.perf_counter()
     job, after = jobs.submit(DiagnosticParameters()), "0"
@@ -52,7 +52,7 @@ def _seconds(jobs: Jobs, watcher: redis.Redis) -> float:
             return time.perf_counter() - started
 
 
-def _at_once(server: Server, jobs: Jobs, count: int) -> dict[str, Any]:
+def _at_once(server: ServerProcess, jobs: JobHarness, count: int) -> dict[str, Any]:
     def ask(_: int) -> str:
         answer = server.client.post("/v1/jobs/diagnostic", json={})
         assert answer.status_code == 202, answer.content
@@ -62,6 +62,6 @@ def _at_once(server: Server, jobs: Jobs, count: int) -> dict[str, Any]:
     with ThreadPoolExecutor(CLIENTS) as pool:
         asked = list(pool.map(ask, range(count)))
     asked_s = time.perf_counter() - started
-    states = [jobs.ends(job, within_s=WITHIN_S).state for job in asked]
+    states = [jobs.wait_for_end(job, within_s=WITHIN_S).state for job in asked]
     ended_s = time.perf_counter() - started
     return {"clients": CLIENTS, "succeeded": states.count("succeeded"), "asked_s": asked_s, "ended_s": ended_s}

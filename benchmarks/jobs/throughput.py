@@ -13,13 +13,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.jobs.homes import DATASET, with_clips
+from benchmarks.jobs.homes import DATASET, add_recordings
 from ml.dataset.indexing.build import index
-from ml.dataset.paths import dataset_folder, features_folder, index_cache
+from ml.dataset.paths import dataset_folder, features_folder, index_cache_file
 from ml.dataset.splitting.methods import split
 from ml.features.feature_specs import spec_for
 from ml.features.store import FeatureStore
-from tests.integration.jobs import Jobs, jobs_of
+from tests.integration.jobs import JobHarness, run_jobs
 from worker.jobs import ExtractionParameters
 
 PROCESSES = 2
@@ -38,10 +38,10 @@ def measure(root: Path, recordings: int, clip_s: float, rounds: int, say: Callab
         say: told what is being done.
     """
     say(f"throughput: writing {recordings} recordings")
-    home = with_clips(root / "home", recordings, clip_s)
+    home = add_recordings(root / "home", recordings, clip_s)
     times_s: dict[str, list[float]] = {"pool": [], "job": []}
-    with jobs_of(root, home) as jobs:
-        jobs.work(queues=("extraction",), children=PROCESSES)
+    with run_jobs(root, home) as jobs:
+        jobs.start_worker(queues=("extraction",), children=PROCESSES)
         _job(jobs)  # not counted: loads what is loaded once, and notes the index on disk
         for number in range(rounds):
             for way in times_s if number % 2 == 0 else reversed(times_s):
@@ -67,12 +67,12 @@ def _spread(ratios: list[float]) -> dict[str, float]:
     return {"median": median(ratios), "lowest": min(ratios), "highest": max(ratios)}
 
 
-def _job(jobs: Jobs) -> float:
+def _job(jobs: JobHarness) -> float:
     """Seconds from asking to the end."""
     _forget_features(jobs.home)
     started = time.perf_counter()
     job = jobs.submit(ExtractionParameters(dataset=DATASET))
-    ended = jobs.ends(job, within_s=WITHIN_S)
+    ended = jobs.wait_for_end(job, within_s=WITHIN_S)
     seconds = time.perf_counter() - started
     assert ended.state == "succeeded", ended
     return seconds
@@ -102,7 +102,7 @@ def main() -> None:
     """In the process that is measured: the plain way, for the first so many recordings; prints its seconds."""
     home, recordings = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None
     started = time.perf_counter()
-    dataset = index(dataset_folder(home, DATASET), cache=index_cache(home), processes=1)
+    dataset = index(dataset_folder(home, DATASET), cache=index_cache_file(home), processes=1)
     spec = spec_for(split(dataset).train, "spectrum")
     FeatureStore(features_folder(home)).extract(dataset, dataset.entries[:recordings], spec, processes=PROCESSES)
     print(time.perf_counter() - started)

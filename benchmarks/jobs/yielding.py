@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.inference import load, samples, servers
-from ml.dataset.simulate.plan import Plan
-from ml.dataset.simulate.tree import simulate
+from ml.dataset.simulate.plan import SimulationPlan
+from ml.dataset.simulate.simulator import simulate
 
 RESULTS = Path(__file__).parent.parent / "results" / "yielding.json"
 PROMISED = 2.5
@@ -47,7 +47,7 @@ def main() -> None:
         home = Path(folder) / "home"
         home.mkdir()
         servers.import_model(home, options.data)
-        simulate(home / "datasets" / "fans", plan=Plan.demo())
+        simulate(home / "datasets" / "fans", plan=SimulationPlan.demo())
         with _service(home) as port:
             rounds = [_round(port, options, number) for number in range(options.rounds)]
     ratios = [each["busy"]["p99_ms"] / each["idle"]["p99_ms"] for each in rounds]
@@ -71,7 +71,7 @@ def _round(port: int, options: argparse.Namespace, number: int) -> dict[str, Any
 
 
 def _measured(port: int, options: argparse.Namespace) -> dict[str, float]:
-    recordings = samples.read_samples(options.data)
+    recordings = samples.read_recordings(options.data)
     found = load.run(port, "/v1/predict", recordings, clients=1, lead_s=1.0, seconds=options.seconds)
     assert found.wrong == 0, found.first_problem
     cuts = statistics.quantiles(found.latencies_ms, n=100)

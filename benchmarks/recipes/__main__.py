@@ -22,8 +22,8 @@ from ml.dataset.entries import ABNORMAL, NORMAL, Dataset, Entry
 from ml.dataset.indexing.build import index
 from ml.features.augmentation import Augmentation
 from ml.features.feature_specs import spec_for
-from ml.features.store import Features, FeatureStore
-from ml.training.clips import clips_of
+from ml.features.store import FeatureStore, StoredFeatures
+from ml.training.clips import make_clips
 
 RESULTS = Path(__file__).parents[1] / "results" / "recipes.json"
 GAIN = Augmentation(copies=1, gain_db=(-6.0, 6.0), seed=1)
@@ -49,7 +49,7 @@ CANDIDATES: dict[str, tuple[str, Recipe, int]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Fold:
+class RecipeFold:
     """Recordings to learn from, of which the last of each class choose, and recordings to judge."""
 
     train: tuple[Entry, ...]
@@ -57,14 +57,14 @@ class Fold:
     test: tuple[Entry, ...]
 
 
-def fold(train: Sequence[Entry], test: Sequence[Entry]) -> Fold:
+def fold(train: Sequence[Entry], test: Sequence[Entry]) -> RecipeFold:
     """The last seventh of each class's training recordings decides when to stop."""
     chosen: list[Entry] = []
     for name in {class_name(entry) for entry in train}:
         members = [entry for entry in train if class_name(entry) == name]
         if len(members) > 2:
             chosen += members[-max(1, len(members) // 7) :]
-    return Fold(tuple(entry for entry in train if entry not in chosen), tuple(chosen), tuple(test))
+    return RecipeFold(tuple(entry for entry in train if entry not in chosen), tuple(chosen), tuple(test))
 
 
 def class_name(entry: Entry) -> str:
@@ -72,7 +72,7 @@ def class_name(entry: Entry) -> str:
     return entry.fault or entry.label
 
 
-def pc_fan(dataset: Dataset) -> Iterator[Fold]:
+def pc_fan(dataset: Dataset) -> Iterator[RecipeFold]:
     """Every healthy block with every abnormal block held out: no session is on two sides."""
     normal, abnormal = (sorted({e.group for e in dataset.entries if e.label == side}) for side in (NORMAL, ABNORMAL))
     for held_out in ({n, a} for n in normal for a in abnormal):
@@ -81,7 +81,7 @@ def pc_fan(dataset: Dataset) -> Iterator[Fold]:
         )
 
 
-def blocks(dataset: Dataset) -> Iterator[Fold]:
+def blocks(dataset: Dataset) -> Iterator[RecipeFold]:
     """Contiguous fifths of what each machine recorded, in recording order."""
     sides: dict[str, int] = {}
     units = {(e.machine_id, e.snr_db, e.label) for e in dataset.entries}
@@ -97,7 +97,7 @@ def blocks(dataset: Dataset) -> Iterator[Fold]:
         )
 
 
-def flights(dataset: Dataset) -> Iterator[Fold]:
+def flights(dataset: Dataset) -> Iterator[RecipeFold]:
     """Learned from one flown figure, judged on the other."""
     for figure in ("square", "f8"):
         yield fold(
@@ -106,21 +106,21 @@ def flights(dataset: Dataset) -> Iterator[Fold]:
 
 
 def judge(
-    work: Fold, features: Features, gained: Features, recipe: Recipe, names: list[str]
+    work: RecipeFold, features: StoredFeatures, gained: StoredFeatures, recipe: Recipe, names: list[str]
 ) -> list[dict[str, object]]:
     """Fit on a fold, and say what is heard in its test side, with a random gain."""
     of = {e.path: names.index(class_name(e)) for e in (*work.train, *work.validation)}
     with tempfile.TemporaryDirectory() as folder:
-        fitted = fitting.fit(
+        fitted = fitting.fit_network(
             recipe,
-            clips_of(work.train, of, features, augmented=True),
-            clips_of(work.validation, of, features, augmented=False),
+            make_clips(work.train, of, features, augmented=True),
+            make_clips(work.validation, of, features, augmented=False),
             len(names),
             Path(folder) / "fit.npz",
         )
     rows = []
     for entry in work.test:
-        answers = fitted.model(gained.windows(entry, 1)[..., None], training=False).numpy().astype(np.float64)
+        answers = fitted.model(gained.clips(entry, 1)[..., None], training=False).numpy().astype(np.float64)
         odds = np.log(answers[:, 1:].max(axis=1) + 1e-30) - np.log(answers[:, 0] + 1e-30)
         worst = int(odds.argmax())
         rows.append(

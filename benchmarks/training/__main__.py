@@ -36,7 +36,7 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     facts = {"made": machine.made(), "machine": machine.machine(), "versions": machine.versions()}
     with tempfile.TemporaryDirectory(prefix="signalml-benchmark-") as folder:
         source = Path(folder, "clips")
-        clips.write(source, options.recordings)
+        clips.write_recordings(source, options.recordings)
         facts["features"] = features.measure(source, options.rounds, console.print)
     facts["epoch"] = epoch.measure(options.windows, options.rounds, console.print)
     facts["memory"] = {"signalml": _memory("signalml", options.clips), "original": _memory("original", THEIR_CLIPS)}

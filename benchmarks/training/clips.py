@@ -9,7 +9,9 @@ from ml.dataset.entries import Dataset
 from ml.dataset.indexing.build import index
 
 
-def write(folder: Path, count: int, *, seconds: float = 10.0, channels: int = 8, rate_hz: int = 16_000) -> Dataset:
+def write_recordings(
+    folder: Path, count: int, *, seconds: float = 10.0, channels: int = 8, rate_hz: int = 16_000
+) -> Dataset:
     """Write recordings of noise with two tones, 16 bit, and index them. The seed is the recording's number."""
     target = folder / "normal"
     target.mkdir(parents=True)

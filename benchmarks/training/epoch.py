@@ -24,7 +24,7 @@ from ml.dataset.entries import Dataset
 from ml.dataset.indexing.build import index
 from ml.features.spec import FeatureSpec
 from ml.features.store import FeatureStore
-from ml.training.clips import clips_of
+from ml.training.clips import make_clips
 
 TARGET = 1.5
 NEAR_FLOOR = 1.1
@@ -49,7 +49,7 @@ def signalml(dataset: Dataset, folder: Path) -> Callable[[], object]:
     """This project's way."""
     from ml.classifier import fitting
 
-    work = fitting._Work(Recipe.original(), _windows(dataset, folder), CLASSES, folder / "none", "benchmark")
+    work = fitting._FittingRun(Recipe.original(), _windows(dataset, folder), CLASSES, folder / "none", "benchmark")
     return lambda: work.epoch(lambda: (None, None), 1)
 
 
@@ -57,7 +57,7 @@ def floor(dataset: Dataset, folder: Path) -> Callable[[], object]:
     """This project's step without anything to read."""
     from ml.classifier import fitting
 
-    work = fitting._Work(Recipe.original(), _windows(dataset, folder), CLASSES, folder / "none", "benchmark")
+    work = fitting._FittingRun(Recipe.original(), _windows(dataset, folder), CLASSES, folder / "none", "benchmark")
     work._batches = itertools.cycle(list(itertools.islice(work._batches, work._steps)))
     return lambda: work.epoch(lambda: (None, None), 1)
 
@@ -68,7 +68,7 @@ WAYS = {"original": original, "signalml": signalml, "floor": floor}
 def _windows(dataset: Dataset, folder: Path) -> Any:
     features = FeatureStore(folder).extract(dataset, dataset.entries, FeatureSpec.original())
     classes = {entry.path: number % CLASSES for number, entry in enumerate(dataset.entries)}
-    return clips_of(dataset.entries, classes, features, augmented=False)
+    return make_clips(dataset.entries, classes, features, augmented=False)
 
 
 def measure(windows: int, rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
@@ -81,7 +81,9 @@ def measure(windows: int, rounds: int, say: Callable[[str], None]) -> dict[str, 
     """
     times_s: dict[str, list[float]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory(prefix="signalml-epoch-") as folder:
-        _windows(clips.write(Path(folder, "clips"), windows, seconds=1.0, channels=1), Path(folder, "features"))
+        _windows(
+            clips.write_recordings(Path(folder, "clips"), windows, seconds=1.0, channels=1), Path(folder, "features")
+        )
         for number in range(rounds):
             for way in WAYS if number % 2 == 0 else reversed(WAYS):
                 say(f"epoch, round {number + 1}: {way}")

@@ -99,7 +99,7 @@ def main() -> None:
     way, source = WAYS[sys.argv[1]], Path(sys.argv[2])
     dataset = index(source, processes=1)
     folder = source.parent / "features"
-    first = Dataset(dataset.name, dataset.root, dataset.layout, dataset.entries[:1], (), explicit_groups=False)
+    first = Dataset(dataset.name, dataset.root, dataset.layout, dataset.entries[:1], (), explicit_sessions=False)
     way(first, folder / "warm")
     started = time.perf_counter()
     way(dataset, folder / "measured")

@@ -13,21 +13,21 @@ from typing import Any
 import numpy as np
 
 from benchmarks.training import clips
-from benchmarks.training.store_memory import Watched
+from benchmarks.training.store_memory import MemoryWatch
 from ml.classifier.recipe import Recipe
 from ml.features.spec import FeatureSpec
 from ml.features.store import FeatureStore
-from ml.training.clips import clips_of
+from ml.training.clips import make_clips
 
 CLASSES = 4
 SHAPE = (40, 433)
 
 
-def signalml(count: int, epochs: int, folder: Path) -> Watched:
+def signalml(count: int, epochs: int, folder: Path) -> MemoryWatch:
     """Extract in two processes, fit, validate on one window in twenty."""
-    dataset = clips.write(folder / "clips", count, seconds=1.0, channels=1)
-    with Watched() as watched:
-        from ml.classifier.fitting import fit
+    dataset = clips.write_recordings(folder / "clips", count, seconds=1.0, channels=1)
+    with MemoryWatch() as watched:
+        from ml.classifier.fitting import fit_network
 
         features = FeatureStore(folder / "features").extract(
             dataset, dataset.entries, FeatureSpec.original(), processes=2
@@ -35,16 +35,16 @@ def signalml(count: int, epochs: int, folder: Path) -> Watched:
         classes = {entry.path: number % CLASSES for number, entry in enumerate(dataset.entries)}
         held_out = count // 20
         train, validation = (
-            clips_of(entries, classes, features, augmented=False)
+            make_clips(entries, classes, features, augmented=False)
             for entries in (dataset.entries[held_out:], dataset.entries[:held_out])
         )
-        fit(Recipe.original().shortened(epochs), train, validation, CLASSES, folder / "checkpoint")
+        fit_network(Recipe.original().with_epochs(epochs), train, validation, CLASSES, folder / "checkpoint")
     return watched
 
 
-def original(count: int, epochs: int, _: Path) -> Watched:
+def original(count: int, epochs: int, _: Path) -> MemoryWatch:
     """Lists of lists, then an array of them, as the original's ``tolist()`` and ``np.array`` do."""
-    with Watched() as watched:
+    with MemoryWatch() as watched:
         import keras
 
         from ml.classifier import network

@@ -16,12 +16,12 @@ import psutil
 from benchmarks.training import clips
 from ml.dataset.entries import Dataset
 from ml.features.spec import FeatureSpec
-from ml.features.store import Features, FeatureStore
+from ml.features.store import FeatureStore, StoredFeatures
 
 INTERVAL_S = 0.05
 
 
-class Watched:
+class MemoryWatch:
     """The largest resident memory, in MB, of this process and of each of those it started, while it is entered."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Watched:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
-    def __enter__(self) -> "Watched":
+    def __enter__(self) -> "MemoryWatch":
         self._thread.start()
         return self
 
@@ -59,11 +59,11 @@ def _rss_mb(process: psutil.Process) -> float:
 def measure(count: int, processes: int) -> dict[str, Any]:
     """Extract ``count`` recordings, then read all their features in random order, one at a time."""
     with tempfile.TemporaryDirectory(prefix="signalml-memory-") as folder:
-        dataset = clips.write(Path(folder, "clips"), count, seconds=1.0, channels=1)
-        with Watched() as extracting:
+        dataset = clips.write_recordings(Path(folder, "clips"), count, seconds=1.0, channels=1)
+        with MemoryWatch() as extracting:
             store = FeatureStore(Path(folder, "features"))
             features = store.extract(dataset, dataset.entries, FeatureSpec.original(), processes=processes)
-        with Watched() as reading:
+        with MemoryWatch() as reading:
             _read(features, dataset)
     return {
         "clips": count,
@@ -73,12 +73,12 @@ def measure(count: int, processes: int) -> dict[str, Any]:
     }
 
 
-def _read(features: Features, dataset: Dataset) -> None:
+def _read(features: StoredFeatures, dataset: Dataset) -> None:
     for position in np.random.Generator(np.random.PCG64(0)).permutation(len(dataset.entries)):
-        np.array(features.windows(dataset.entries[position]))
+        np.array(features.clips(dataset.entries[position]))
 
 
-def _figures(watched: Watched) -> dict[str, int]:
+def _figures(watched: MemoryWatch) -> dict[str, int]:
     names = ("parent_mb", "child_mb", "together_mb")
     return {name: round(getattr(watched, name)) for name in names}
 

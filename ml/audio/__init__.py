@@ -1,1 +1,1 @@
-"""Bytes or a path in, a :class:`Recording` out; what is not sound is refused by name before memory is spent."""
+"""Bytes or a path in, a :class:`~ml.audio.recording.Recording` out; what is not sound is refused by name before memory is spent."""

@@ -1,4 +1,4 @@
-"""From bytes or a path to a :class:`Recording`: recognise, check the header, mix block by block."""
+"""From bytes or a path to a :class:`~ml.audio.recording.Recording`: recognise, check the header, mix block by block."""
 
 import mmap
 import os
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from ml.audio import flac, wav
 from ml.audio.limits import DEFAULT_LIMITS, AudioLimits, Header
 from ml.audio.meter import Meter
-from ml.audio.recording import Channel, Quality, Recording
+from ml.audio.recording import AudioQuality, Channel, Recording
 from ml.errors import ChannelNotFound, EmptyAudio, NotAudio
 
 # One block of 8 channels is 256 KiB as float32: it stays in a core's L2 cache between conversion and mixing.
 SAMPLES_PER_BLOCK = 65_536
-Source = bytes | bytearray | memoryview | str | os.PathLike[str]
+AudioSource = bytes | bytearray | memoryview | str | os.PathLike[str]
 KNOWN_FILES = (
     (0, b"\x89PNG", "a PNG image"),
     (0, b"\xff\xd8\xff", "a JPEG image"),
@@ -33,7 +33,7 @@ KNOWN_FILES = (
 
 
 def decode(
-    source: Source,
+    source: AudioSource,
     *,
     channel: Channel = "mean",
     limits: AudioLimits = DEFAULT_LIMITS,
@@ -52,7 +52,7 @@ def decode(
         AudioError: one of its subclasses, with what was found and what was expected.
         OSError: the path cannot be read.
     """
-    header, blocks = opened(viewed(source), limits)
+    header, blocks = open_audio(view_bytes(source), limits)
     if channel != "mean" and not 0 <= channel < header.channels:
         raise ChannelNotFound(
             f"The model listens to channel {channel} (counted from 0); the recording has {header.channels}."
@@ -60,7 +60,7 @@ def decode(
     return _mix(blocks, header, channel)
 
 
-def viewed(source: Source) -> memoryview:
+def view_bytes(source: AudioSource) -> memoryview:
     """A recording's bytes: those of a path without reading them yet, others as they are.
 
     Raises:
@@ -84,7 +84,7 @@ def _mapped(path: str | os.PathLike[str]) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def opened(data: memoryview, limits: AudioLimits) -> tuple[Header, Iterator[NDArray[np.generic]]]:
+def open_audio(data: memoryview, limits: AudioLimits) -> tuple[Header, Iterator[NDArray[np.generic]]]:
     """What a recording says of itself, held to ``limits``, and its samples as they are coded, block by block.
 
     Raises:
@@ -121,12 +121,12 @@ def _mix(blocks: Iterator[NDArray[np.generic]], header: Header, channel: Channel
     return Recording(
         samples=mono,
         sample_rate_hz=header.sample_rate_hz,
-        quality=Quality(
+        quality=AudioQuality(
             duration_s=header.duration_s,
             sample_rate_hz=header.sample_rate_hz,
             channels=header.channels,
             level_dbfs=20 * float(np.log10(rms)) if rms > 0 else None,
-            clipped_share=meter.clipped / (header.frames * header.channels),
+            clipped_share=meter.clipped_samples / (header.frames * header.channels),
             digital_silence=meter.low == meter.high,
         ),
     )

@@ -17,14 +17,14 @@ class Meter:
         full_scale: the coded value that is -1; 24-bit samples lie in the upper three bytes of int32.
         highest: the largest coded value.
         low, high: of the samples so far, of any channel.
-        clipped: how many samples so far lie at full scale.
+        clipped_samples: how many samples so far lie at full scale.
     """
 
     def __init__(self, header: Header) -> None:
         container_bits = 32 if header.bits == 24 else header.bits
         self.full_scale = 1.0 if header.floating else 2.0 ** (container_bits - 1)
         self.highest = 1.0 if header.floating else self.full_scale - 2.0 ** (container_bits - header.bits)
-        self.low, self.high, self.clipped = np.inf, -np.inf, 0
+        self.low, self.high, self.clipped_samples = np.inf, -np.inf, 0
         self._floating = header.floating
 
     def read(self, block: NDArray[np.generic]) -> None:
@@ -38,7 +38,7 @@ class Meter:
             _check_finite(low, high)
         if high >= self.highest or low <= -self.full_scale:
             at_full_scale = (block >= self.highest) | (block <= -self.full_scale)  # type: ignore[operator]  # numpy's types know no order of generic
-            self.clipped += int(np.count_nonzero(at_full_scale))
+            self.clipped_samples += int(np.count_nonzero(at_full_scale))
         self.low, self.high = min(self.low, low), max(self.high, high)
 
 

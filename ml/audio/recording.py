@@ -11,7 +11,7 @@ Channel = int | Literal["mean"]
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
+class AudioQuality:
     """Facts about a recording, for whoever wants to know whether its verdict can be trusted.
 
     Attributes:
@@ -44,4 +44,4 @@ class Recording:
 
     samples: NDArray[np.float32]
     sample_rate_hz: int
-    quality: Quality
+    quality: AudioQuality

@@ -21,12 +21,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ml.classifier import network
-from ml.classifier.calibration import calibrated_loss, temperature
 from ml.classifier.recipe import Recipe
-from ml.classifier.stream import Clips, in_order, shuffled
+from ml.classifier.stream import Clips, sequential_batches, shuffled_batches
+from ml.classifier.temperature_scaling import calibrated_loss, fit_temperature
 from ml.errors import OneClassOnly
-from ml.system.atomic import write_whole
-from ml.system.progress import Progress, Report, silent
+from ml.system.atomic import write_atomic
+from ml.system.progress import Progress, ProgressCallback, ignore_progress
 
 # An epoch of a small dataset is over sooner than its state is on disk.
 SAVED_EVERY_S = 2.0
@@ -61,7 +61,7 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FittedNetwork:
     """A fitted network.
 
     Attributes:
@@ -79,9 +79,15 @@ class Fitted:
     resumed_after: int
 
 
-def fit(
-    recipe: Recipe, train: Clips, validation: Clips, classes: int, checkpoint: Path, *, report: Report = silent
-) -> Fitted:
+def fit_network(
+    recipe: Recipe,
+    train: Clips,
+    validation: Clips,
+    classes: int,
+    checkpoint: Path,
+    *,
+    report: ProgressCallback = ignore_progress,
+) -> FittedNetwork:
     """Fit a network to ``train``; ``validation`` decides when to stop, which epoch is kept, and the temperature.
 
     Args:
@@ -96,8 +102,8 @@ def fit(
     Raises:
         OneClassOnly: a class without a window in ``train``.
     """
-    work = _Work(recipe, train, classes, checkpoint, _identity(recipe, train, validation))
-    held_out = in_order(validation, AT_ONCE)
+    work = _FittingRun(recipe, train, classes, checkpoint, _identity(recipe, train, validation))
+    held_out = sequential_batches(validation, AT_ONCE)
 
     def evaluate() -> tuple[float, float]:
         logits = work.logits(held_out)
@@ -111,13 +117,20 @@ def fit(
         work.epoch(evaluate, recipe.settled)
         report(Progress("epochs", len(work.state.history), recipe.epochs, _note(work.state.history[-1])))
     work.model.set_weights(work.state.best)
-    cooled = temperature(work.logits(held_out), validation.labels)
-    return work.done(work.state.best_epoch(recipe.settled), cooled, report)
+    best_temperature = fit_temperature(work.logits(held_out), validation.labels)
+    return work.done(work.state.best_epoch(recipe.settled), best_temperature, report)
 
 
-def refit(
-    recipe: Recipe, clips: Clips, classes: int, epochs: int, cooled: float, checkpoint: Path, *, report: Report = silent
-) -> Fitted:
+def refit_network(
+    recipe: Recipe,
+    clips: Clips,
+    classes: int,
+    epochs: int,
+    temperature: float,
+    checkpoint: Path,
+    *,
+    report: ProgressCallback = ignore_progress,
+) -> FittedNetwork:
     """Fit once more, to all there is, for as many epochs and at the temperature that :func:`fit` found.
 
     Args:
@@ -125,23 +138,23 @@ def refit(
         clips: windows of all sides.
         classes: how many the network tells apart.
         epochs: how many.
-        cooled: the temperature.
+        temperature: the temperature.
         checkpoint: as for :func:`fit`, another file.
         report: told after each epoch.
     """
-    work = _Work(recipe, clips, classes, checkpoint, _identity(recipe, clips, clips, epochs))
+    work = _FittingRun(recipe, clips, classes, checkpoint, _identity(recipe, clips, clips, epochs))
     while (done := len(work.state.history)) < epochs:
         work.epoch(lambda: (None, None), done + 1)
         report(Progress("epochs of the final fit", done + 1, epochs, _note(work.state.history[-1])))
-    return work.done(epochs, cooled, report)
+    return work.done(epochs, temperature, report)
 
 
-def answers(model: keras.Model, clips: Clips, batch: int = AT_ONCE) -> NDArray[np.float32]:
+def predict_probabilities(model: keras.Model, clips: Clips, batch: int = AT_ONCE) -> NDArray[np.float32]:
     """Probabilities of the classes for each window, as recorded: ``(windows, classes)``."""
-    return _answers(_answer(model), in_order(clips, batch))
+    return _answers(_answer(model), sequential_batches(clips, batch))
 
 
-class _Work:
+class _FittingRun:
     """A network being fitted."""
 
     def __init__(self, recipe: Recipe, train: Clips, classes: int, checkpoint: Path, identity: str) -> None:
@@ -154,12 +167,12 @@ class _Work:
         self.model = network.build(recipe.network, (rows, frames), classes, scaling, recipe.seed)
         optimizer = keras.optimizers.Adam(recipe.learning_rate)
         optimizer.build(self.model.trainable_variables)
-        self.state = _State(checkpoint, self.model, optimizer, identity)
+        self.state = _FitState(checkpoint, self.model, optimizer, identity)
         self.resumed_after = len(self.state.history)
         weights = len(train) / (classes * counts) if recipe.class_weights else np.ones(classes)
         passes = recipe.passes(len(train))
         self._recipe, self._steps = recipe, passes * math.ceil(len(train) / recipe.batch)
-        self._batches = iter(shuffled(train, recipe.batch, weights, recipe.seed, passes * self.resumed_after))
+        self._batches = iter(shuffled_batches(train, recipe.batch, weights, recipe.seed, passes * self.resumed_after))
         self._step, self._answer = _training_step(self.model, optimizer), _answer(self.model)
 
     def epoch(self, evaluate: Callable[[], tuple[float | None, float | None]], first: int) -> None:
@@ -167,20 +180,20 @@ class _Work:
         number, started = len(self.state.history) + 1, time.monotonic()
         _seed_dropout(self.model, self._recipe.seed, number)
         loss, accuracy = _mean(self._step(*batch) for batch in itertools.islice(self._batches, self._steps))
-        self.state.after(Epoch(number, loss, accuracy, *evaluate(), time.monotonic() - started), first)
+        self.state.record_epoch(Epoch(number, loss, accuracy, *evaluate(), time.monotonic() - started), first)
 
     def logits(self, batches: tf.data.Dataset) -> NDArray[np.float32]:
         """Logarithms of the probabilities, ``(windows, classes)``; they differ from logits by a constant per window."""
         return np.asarray(np.log(np.maximum(_answers(self._answer, batches), SMALLEST)), np.float32)
 
-    def done(self, best_epoch: int, cooled: float, report: Report) -> Fitted:
-        report(Progress("fitted", 1, 1, f"best epoch {best_epoch}, temperature {cooled:.2f}"))
+    def done(self, best_epoch: int, temperature: float, report: ProgressCallback) -> FittedNetwork:
+        report(Progress("fitted", 1, 1, f"best epoch {best_epoch}, temperature {temperature:.2f}"))
         self.model.set_weights(self.state.best)
-        _fold(self.model, cooled)
-        return Fitted(self.model, tuple(self.state.history), best_epoch, cooled, self.resumed_after)
+        _fold(self.model, temperature)
+        return FittedNetwork(self.model, tuple(self.state.history), best_epoch, temperature, self.resumed_after)
 
 
-class _State:
+class _FitState:
     """What fitting has come to: in memory, and in the checkpoint."""
 
     def __init__(self, file: Path, model: keras.Model, optimizer: keras.Optimizer, identity: str) -> None:
@@ -198,7 +211,7 @@ class _State:
             return len(self.history)
         return min(judged, key=lambda epoch: epoch.validation_loss or 0.0).epoch
 
-    def after(self, epoch: Epoch, first: int) -> None:
+    def record_epoch(self, epoch: Epoch, first: int) -> None:
         """Take note of an epoch, and save the state if that is some time ago."""
         self.history.append(epoch)
         if self.best_epoch(first) == epoch.epoch:
@@ -216,7 +229,7 @@ class _State:
         facts = {"identity": self._identity, "history": [asdict(past) for past in self.history]}
         file = io.BytesIO()
         np.savez(file, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
-        write_whole(self._file, file.getvalue())
+        write_atomic(self._file, file.getvalue())
 
     def _resume(self) -> None:
         """A checkpoint of another recipe or other data is not gone on with: fitting begins anew."""
@@ -309,7 +322,7 @@ def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
             layer.seed_generator.state.assign([(seed * DROPOUTS_AT_MOST + number) % 2**32, epoch * DRAWS_AT_MOST])
 
 
-def _fold(model: keras.Model, cooled: float) -> None:
+def _fold(model: keras.Model, temperature: float) -> None:
     """Divide the last layer by the temperature: the network then says calibrated probabilities by itself."""
     last = model.layers[-1]
-    last.set_weights([weights / cooled for weights in last.get_weights()])
+    last.set_weights([weights / temperature for weights in last.get_weights()])

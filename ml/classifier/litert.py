@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ml.errors import BundleDamaged
 
 
-class Network:
+class LiteRTNetwork:
     """A LiteRT model that any number of threads may call.
 
     An interpreter serves one call at a time; a call takes an idle one or makes its own, so there are never more than

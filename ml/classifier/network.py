@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.classifier.litert import Network
+from ml.classifier.litert import LiteRTNetwork
 from ml.classifier.recipe import NetworkSpec
 from ml.errors import InvalidParameter, ModelError
 
@@ -97,7 +97,7 @@ def export(model: keras.Model, folder: Path, probes: Sequence[NDArray[np.float32
     model.export(litert, format="litert", verbose=False)
     content = litert.read_bytes()
     litert.unlink()
-    network = Network(content)
+    network = LiteRTNetwork(content)
     for probe in probes:
         difference = float(np.abs(network(probe) - model(probe, training=False).numpy()[0]).max())
         if not difference <= EXPORT_TOLERANCE:

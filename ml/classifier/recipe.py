@@ -121,7 +121,7 @@ class Recipe:
             seed=seed,
         )
 
-    def shortened(self, epochs: int) -> Self:
+    def with_epochs(self, epochs: int) -> Self:
         """The same with at most so many epochs."""
         return replace(self, epochs=epochs, settled=min(self.settled, epochs))
 

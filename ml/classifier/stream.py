@@ -31,19 +31,21 @@ class Clips:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batch(self, windows: NDArray[np.int64], variants: NDArray[np.int64]) -> NDArray[np.float32]:
+    def batch(self, clip_indices: NDArray[np.int64], variants: NDArray[np.int64]) -> NDArray[np.float32]:
         """Features of several windows, ``(windows, rows, frames, 1)``."""
-        return np.stack([self.read(int(i), int(v)) for i, v in zip(windows, variants, strict=True)])[..., None]
+        return np.stack([self.read(int(i), int(v)) for i, v in zip(clip_indices, variants, strict=True)])[..., None]
 
 
-def in_order(clips: Clips, batch: int) -> tf.data.Dataset:
+def sequential_batches(clips: Clips, batch: int) -> tf.data.Dataset:
     """Every window once, as recorded, in order: features, class, weight 1."""
     windows = np.arange(len(clips))
     drawn = _Draw(windows, np.zeros_like(windows), clips.labels, np.ones(len(clips), np.float32))
     return _stream(clips, lambda: drawn.batches(batch))
 
 
-def shuffled(clips: Clips, batch: int, weights: NDArray[np.float64], seed: int, first_pass: int) -> tf.data.Dataset:
+def shuffled_batches(
+    clips: Clips, batch: int, weights: NDArray[np.float64], seed: int, first_pass: int
+) -> tf.data.Dataset:
     """Pass after pass without end, each every window once, in an order and in variants drawn from (seed, pass).
 
     One pipeline for all, so that the next pass is being read while this one ends.

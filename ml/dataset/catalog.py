@@ -12,24 +12,24 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ml.audio.survey import Survey
+from ml.audio.info import AudioInfo
 from ml.dataset.collection.state import is_collection
 from ml.dataset.collection.store import Collection
-from ml.dataset.entries import Dataset, Entry, Label, Refusal
-from ml.dataset.indexing.build import in_order, index, surveyed
-from ml.dataset.indexing.cache import Found
+from ml.dataset.entries import Dataset, Entry, FileRefusal, Label
+from ml.dataset.indexing.build import index, read_infos, sort_with_sessions
+from ml.dataset.indexing.cache import InfoOrRefusal
 from ml.dataset.indexing.collection_listing import list_collection
 from ml.dataset.indexing.layouts import CLASS_UNKNOWN
-from ml.dataset.indexing.listing import Listed, files_below, natural, stays_within
-from ml.dataset.paths import NAME_PATTERN, dataset_folder, datasets_folder, index_cache
+from ml.dataset.indexing.listing import ListedRecording, audio_files_below, natural_key, stays_within
+from ml.dataset.paths import NAME_PATTERN, dataset_folder, datasets_folder, index_cache_file
 from ml.errors import DatasetEmpty, DatasetNotFound, RecordingNotFound
-from ml.system.progress import Report, silent
+from ml.system.progress import ProgressCallback, ignore_progress
 
 LISTED = 10  # names in one sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class ScoringItem:
     """One file of a dataset that can be scored, labelled or not, or why it cannot.
 
     Attributes:
@@ -58,12 +58,12 @@ class Item:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Item":
+    def from_dict(cls, values: dict[str, Any]) -> "ScoringItem":
         """What :meth:`to_dict` made."""
         return cls(**values)
 
 
-def names(home: Path) -> list[str]:
+def dataset_names(home: Path) -> list[str]:
     """The datasets of a home, collections and folders, in alphabetical order."""
     folder = datasets_folder(home)
     if not folder.is_dir():
@@ -80,13 +80,15 @@ def require_dataset(home: Path, name: str) -> Path:
     """
     folder = dataset_folder(home, name)
     if not folder.is_dir():
-        there = names(home)
+        there = dataset_names(home)
         more = f" and {len(there) - LISTED} more" if len(there) > LISTED else ""
         raise DatasetNotFound(f"There is no dataset {name!r}; there are: {', '.join(there[:LISTED]) or 'none'}{more}.")
     return folder
 
 
-def version_of(home: Path, name: str, *, processes: int | None = None, report: Report = silent) -> str:
+def dataset_version(
+    home: Path, name: str, *, processes: int | None = None, report: ProgressCallback = ignore_progress
+) -> str:
     """What a job is pinned to: a collection's lines, or the fingerprint of a folder's index, which reads its files.
 
     Raises:
@@ -97,15 +99,15 @@ def version_of(home: Path, name: str, *, processes: int | None = None, report: R
     if is_collection(folder):
         return Collection(home, name).version
     try:
-        return index(folder, cache=index_cache(home), processes=processes, report=report).fingerprint
+        return index(folder, cache=index_cache_file(home), processes=processes, report=report).fingerprint
     except DatasetEmpty:
         facts = [(item.path, item.id) for item in _of_folder(home, folder, processes, report)]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def items_of(
-    home: Path, name: str, version: str, *, processes: int | None = None, report: Report = silent
-) -> tuple[Item, ...]:
+def list_items(
+    home: Path, name: str, version: str, *, processes: int | None = None, report: ProgressCallback = ignore_progress
+) -> tuple[ScoringItem, ...]:
     """Everything that can be scored, labelled or not, in order of recording; files that cannot are items with an error.
 
     Args:
@@ -125,16 +127,16 @@ def items_of(
     return tuple(_of_folder(home, folder, processes, report))
 
 
-def dataset_of(
+def load_dataset(
     home: Path,
     name: str,
     version: str,
     *,
     snr_db: float | None = None,
     processes: int | None = None,
-    report: Report = silent,
+    report: ProgressCallback = ignore_progress,
 ) -> Dataset:
-    """What can be trained on; arguments as those of :func:`items_of`, ``snr_db`` as that of :func:`ml.dataset.index`.
+    """What can be trained on; arguments as those of :func:`list_items`, ``snr_db`` as that of :func:`ml.dataset.index`.
 
     Raises:
         InvalidName, DatasetNotFound, DatasetVersionNotFound, ManifestInvalid
@@ -143,10 +145,10 @@ def dataset_of(
     folder = require_dataset(home, name)
     if is_collection(folder):
         return Collection(home, name).dataset(version, snr_db=snr_db)
-    return index(folder, snr_db=snr_db, cache=index_cache(home), processes=processes, report=report)
+    return index(folder, snr_db=snr_db, cache=index_cache_file(home), processes=processes, report=report)
 
 
-def file_of(home: Path, name: str, path: str) -> Path:
+def item_file(home: Path, name: str, path: str) -> Path:
     """The file of an item, whether or not it exists; never one outside of the dataset's folder.
 
     Raises:
@@ -159,46 +161,52 @@ def file_of(home: Path, name: str, path: str) -> Path:
     return folder / path
 
 
-def _of_collection(folder: Path, version: str) -> Iterator[Item]:
+def _of_collection(folder: Path, version: str) -> Iterator[ScoringItem]:
     listing = list_collection(folder, version)
-    found = {recording.path: recording for recording in in_order(listing.recordings)}
+    found = {recording.path: recording for recording in sort_with_sessions(listing.recordings)}
     refused = {refusal.path: refusal for refusal in listing.refusals}
-    for path in sorted(found.keys() | refused.keys(), key=natural):
-        yield _refused(refused[path]) if path in refused else _known(found[path], listing.surveys[path])
+    for path in sorted(found.keys() | refused.keys(), key=natural_key):
+        yield (
+            _item_from_refusal(refused[path])
+            if path in refused
+            else _item_from_listed(found[path], listing.infos[path])
+        )
 
 
-def _of_folder(home: Path, folder: Path, processes: int | None, report: Report) -> list[Item]:
+def _of_folder(home: Path, folder: Path, processes: int | None, report: ProgressCallback) -> list[ScoringItem]:
     """By the folder's index; recordings whose class nothing tells are read too."""
-    cache = index_cache(home)
-    root, entries, refusals = _indexed(folder, cache, processes, report)
+    cache = index_cache_file(home)
+    root, entries, refusals = _index_folder(folder, cache, processes, report)
     unlabelled = [refusal.path for refusal in refusals if refusal.code == CLASS_UNKNOWN]
-    read = surveyed([root / path for path in unlabelled], root, cache, processes, report)
+    read = read_infos([root / path for path in unlabelled], root, cache, processes, report)
     items = [
         *map(_of_entry, entries),
-        *(_refused(refusal) for refusal in refusals if refusal.code != CLASS_UNKNOWN),
-        *(_unlabelled(path, found) for path, found in zip(unlabelled, read, strict=True)),
+        *(_item_from_refusal(refusal) for refusal in refusals if refusal.code != CLASS_UNKNOWN),
+        *(_item_from_info(path, found) for path, found in zip(unlabelled, read, strict=True)),
     ]
     # A manifest's paths may start in a folder below its own.
     below = PurePosixPath(os.path.relpath(root, folder))
-    return sorted((replace(item, path=str(below / item.path)) for item in items), key=lambda item: natural(item.path))
+    return sorted(
+        (replace(item, path=str(below / item.path)) for item in items), key=lambda item: natural_key(item.path)
+    )
 
 
-def _indexed(
-    folder: Path, cache: Path, processes: int | None, report: Report
-) -> tuple[Path, tuple[Entry, ...], tuple[Refusal, ...]]:
+def _index_folder(
+    folder: Path, cache: Path, processes: int | None, report: ProgressCallback
+) -> tuple[Path, tuple[Entry, ...], tuple[FileRefusal, ...]]:
     """Root, entries and refusals; where the index has no entries, each file is one whose class is unknown."""
     try:
         dataset = index(folder, cache=cache, processes=processes, report=report)
     except DatasetEmpty:
-        files = [str(file) for file in files_below(folder)]
+        files = [str(file) for file in audio_files_below(folder)]
         if not files:
             raise
-        return folder, (), tuple(Refusal(file, CLASS_UNKNOWN, "Nothing tells its class.") for file in files)
+        return folder, (), tuple(FileRefusal(file, CLASS_UNKNOWN, "Nothing tells its class.") for file in files)
     return dataset.root, dataset.entries, dataset.refusals
 
 
-def _of_entry(entry: Entry) -> Item:
-    return Item(
+def _of_entry(entry: Entry) -> ScoringItem:
+    return ScoringItem(
         path=entry.path,
         id=entry.audio_hash,
         name=entry.path,
@@ -212,14 +220,14 @@ def _of_entry(entry: Entry) -> Item:
     )
 
 
-def _unlabelled(path: str, found: Found) -> Item:
-    if isinstance(found, Refusal):
-        return _refused(replace(found, path=path))
-    return Item(path=path, id=found.audio_hash, name=path, duration_s=found.duration_s)
+def _item_from_info(path: str, found: InfoOrRefusal) -> ScoringItem:
+    if isinstance(found, FileRefusal):
+        return _item_from_refusal(replace(found, path=path))
+    return ScoringItem(path=path, id=found.audio_hash, name=path, duration_s=found.duration_s)
 
 
-def _known(recording: Listed, facts: Survey) -> Item:
-    return Item(
+def _item_from_listed(recording: ListedRecording, facts: AudioInfo) -> ScoringItem:
+    return ScoringItem(
         path=recording.path,
         id=facts.audio_hash,
         name=recording.file_name or recording.path,
@@ -233,5 +241,5 @@ def _known(recording: Listed, facts: Survey) -> Item:
     )
 
 
-def _refused(refusal: Refusal) -> Item:
-    return Item(path=refusal.path, name=refusal.path, error=f"{refusal.code}: {refusal.reason}")
+def _item_from_refusal(refusal: FileRefusal) -> ScoringItem:
+    return ScoringItem(path=refusal.path, name=refusal.path, error=f"{refusal.code}: {refusal.reason}")

@@ -63,7 +63,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class FileRefusal:
     """A file that is no usable recording: the error's stable code, and its sentence."""
 
     path: str
@@ -81,15 +81,15 @@ class Dataset:
         layout: ``mimii``, ``folder per class``, ``flat``, ``manifest`` or ``collection``.
         entries: in natural order of their paths, which is the order they were recorded in.
         refusals: files that could not be read.
-        explicit_groups: whether a manifest or a collection names the groups; otherwise they are guessed.
+        explicit_sessions: whether a manifest or a collection names the groups; otherwise they are guessed.
     """
 
     name: str
     root: Path
     layout: str
     entries: tuple[Entry, ...]
-    refusals: tuple[Refusal, ...]
-    explicit_groups: bool
+    refusals: tuple[FileRefusal, ...]
+    explicit_sessions: bool
 
     def file(self, entry: Entry) -> Path:
         """Where the recording is."""

@@ -11,7 +11,7 @@ from ml.dataset.entries import Entry
 # Digital silence has no level; any number below the quietest recording ranks it.
 SILENCE_DBFS = -400.0
 # Where level alone tells the classes apart this well, a score without randomised gain may be loudness and nothing else.
-GIVEN_AWAY = 0.8
+LEVEL_AUC_WARNING = 0.8
 # Fewer of a class than this say nothing about one machine.
 ENOUGH = 5
 
@@ -29,27 +29,27 @@ def auc(normal: Sequence[float], abnormal: Sequence[float]) -> float | None:
     return float(below.mean() / (2 * len(low)))
 
 
-def level_report(entries: Sequence[Entry]) -> dict[str, Any]:
+def level_statistics(entries: Sequence[Entry]) -> dict[str, Any]:
     """Levels by class, their difference, and the AUC of level alone: over all, and within each machine and SNR.
 
     The AUC is that of the better direction, 0.5 to 1: a model may learn that the broken machine is the quieter one.
     """
-    heard = _by_class(entry for entry in entries if entry.level_dbfs is not None)
+    levels_by_label = _by_class(entry for entry in entries if entry.level_dbfs is not None)
     of_machine: defaultdict[tuple[str, float | None], list[Entry]] = defaultdict(list)
     for entry in entries:
         if entry.machine_id is not None:
             of_machine[entry.machine_name, entry.snr_db].append(entry)
     machines = [
-        {"machine": machine, "snr_db": snr_db} | _told_by_level(within)
+        {"machine": machine, "snr_db": snr_db} | _level_separation(within)
         for (machine, snr_db), within in of_machine.items()
         if min(map(len, _by_class(within).values())) >= ENOUGH
     ]
-    pooled = _told_by_level(entries)
+    pooled = _level_separation(entries)
     return {
-        "dbfs": {label: low_median_high(levels) for label, levels in heard.items()},
+        "dbfs": {label: low_median_high(levels) for label, levels in levels_by_label.items()},
         **pooled,
         "by_machine": machines,
-        "given_away": [_warning(where) for where in [pooled, *machines] if (where["auc"] or 0) >= GIVEN_AWAY],
+        "given_away": [_warning(where) for where in [pooled, *machines] if (where["auc"] or 0) >= LEVEL_AUC_WARNING],
     }
 
 
@@ -67,7 +67,7 @@ def _by_class(entries: Iterable[Entry]) -> dict[str, list[float]]:
     return levels
 
 
-def _told_by_level(entries: Iterable[Entry]) -> dict[str, Any]:
+def _level_separation(entries: Iterable[Entry]) -> dict[str, Any]:
     of_class = _by_class(entries)
     one_way = auc(of_class["normal"], of_class["abnormal"])
     return {

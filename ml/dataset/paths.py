@@ -13,7 +13,7 @@ def features_folder(home: Path) -> Path:
     return home / "features"
 
 
-def index_cache(home: Path) -> Path:
+def index_cache_file(home: Path) -> Path:
     """Where what was measured of recordings is kept, for everything that indexes in this home."""
     return features_folder(home) / "index.jsonl"
 

@@ -7,16 +7,16 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import get_args
 
 from ml.dataset.entries import Label
-from ml.errors import RecordingLabelsInvalid
+from ml.errors import InvalidRecordingLabels
 
 MAX_TEXT = 64
 # No control character, and no line or paragraph separator; as a regular expression that JSON Schema knows too.
 TEXT_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
-Given = Mapping[str, str | float | None]
+AnnotationChanges = Mapping[str, str | float | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
+class Annotation:
     """What is known of one recording beside its sound; None for what nobody has said.
 
     Attributes:
@@ -34,7 +34,7 @@ class Labels:
     fault: str | None = None
     group: str | None = None
 
-    def changed(self, given: Given) -> "Labels":
+    def with_changes(self, given: AnnotationChanges) -> "Annotation":
         """These labels with others in their place; a fault goes with the label ``abnormal`` where it is not kept.
 
         Args:
@@ -47,23 +47,23 @@ class Labels:
         if after.fault is None or after.label == "abnormal":
             return after
         if given.get("fault"):
-            raise RecordingLabelsInvalid(
+            raise InvalidRecordingLabels(
                 f"The fault {after.fault!r} is named for a recording whose label is {after.label or 'not given'}; "
                 "the label abnormal was expected with it."
             )
         return replace(after, fault=None)
 
-    def differences(self, other: "Labels") -> dict[str, str | float | None]:
+    def differences(self, other: "Annotation") -> dict[str, str | float | None]:
         """The fields in which ``other`` differs from these, as ``other`` has them."""
         mine = asdict(self)
         return {name: value for name, value in asdict(other).items() if value != mine[name]}
 
 
-FIELDS = tuple(field.name for field in fields(Labels))
+FIELDS = tuple(field.name for field in fields(Annotation))
 
 
 @dataclass(frozen=True, slots=True)
-class Revision:
+class AnnotationRevision:
     """Labels from a time on.
 
     Attributes:
@@ -76,10 +76,10 @@ class Revision:
     at: str
     request_id: str
     changed: tuple[str, ...]
-    labels: Labels
+    labels: Annotation
 
 
-def checked(given: Given) -> dict[str, str | float | None]:
+def check_annotation(given: AnnotationChanges) -> dict[str, str | float | None]:
     """Labels as a client gave them, once it is sure that each can be meant.
 
     Args:
@@ -91,18 +91,18 @@ def checked(given: Given) -> dict[str, str | float | None]:
     Raises:
         RecordingLabelsInvalid: with the field and what was expected of it.
     """
-    return {name: _checked(name, value) for name, value in given.items() if value is None or str(value).strip()}
+    return {name: _check_field(name, value) for name, value in given.items() if value is None or str(value).strip()}
 
 
-def _checked(name: str, value: str | float | None) -> str | float | None:
+def _check_field(name: str, value: str | float | None) -> str | float | None:
     if name not in FIELDS:
-        raise RecordingLabelsInvalid(f"There is no label {name!r}; {', '.join(FIELDS)} are known.")
+        raise InvalidRecordingLabels(f"There is no label {name!r}; {', '.join(FIELDS)} are known.")
     if value is None:
         return None
     if name == "snr_db":
         return _decibels(value)
     if name == "label" and value not in get_args(Label):
-        raise RecordingLabelsInvalid(f"The label is {_shown(value)}; normal or abnormal was expected.")
+        raise InvalidRecordingLabels(f"The label is {_shown(value)}; normal or abnormal was expected.")
     return _text(name, value)
 
 
@@ -112,15 +112,15 @@ def _decibels(value: str | float) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise RecordingLabelsInvalid(f"snr_db is {_shown(value)}; a number of decibels was expected.")
+        raise InvalidRecordingLabels(f"snr_db is {_shown(value)}; a number of decibels was expected.")
     return number
 
 
 def _text(name: str, value: str | float) -> str:
     if not isinstance(value, str) or len(value) > MAX_TEXT:
-        raise RecordingLabelsInvalid(f"{name} is {_shown(value)}; at most {MAX_TEXT} characters were expected.")
+        raise InvalidRecordingLabels(f"{name} is {_shown(value)}; at most {MAX_TEXT} characters were expected.")
     if not re.fullmatch(TEXT_PATTERN, value):
-        raise RecordingLabelsInvalid(f"{name} is {_shown(value)}; a text without control characters was expected.")
+        raise InvalidRecordingLabels(f"{name} is {_shown(value)}; a text without control characters was expected.")
     return value.strip()
 
 

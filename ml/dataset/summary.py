@@ -6,8 +6,8 @@ from operator import attrgetter
 from typing import Any
 
 from ml.dataset.entries import Dataset, Entry
-from ml.dataset.levels import level_report, low_median_high
-from ml.dataset.splitting.duplicates import contradict
+from ml.dataset.levels import level_statistics, low_median_high
+from ml.dataset.splitting.duplicates import labels_contradict
 from ml.dataset.splitting.methods import split
 from ml.errors import DatasetError
 
@@ -21,13 +21,13 @@ COLUMNS = (
 )
 
 
-def summary(dataset: Dataset) -> dict[str, Any]:
+def summarise(dataset: Dataset) -> dict[str, Any]:
     """Everything that ``signalml inspect`` shows.
 
     Returns:
         Plain values that JSON can hold: ``recordings`` and ``duration_s`` in all; ``kinds``, counts by machine, id,
         SNR, label and fault; ``groups``; ``shares`` of channels, sample rates (hertz) and bit depths, 0 to 1, the most
-        frequent first; ``durations_s`` by label; ``levels`` (see :func:`~ml.dataset.levels.level_report`);
+        frequent first; ``durations_s`` by label; ``levels`` (see :func:`~ml.dataset.levels.level_statistics`);
         ``silent`` and ``clipped`` recordings; ``duplicates``; ``refusals``; ``split``, the automatic one.
     """
     entries = dataset.entries
@@ -40,19 +40,19 @@ def summary(dataset: Dataset) -> dict[str, Any]:
         "duration_s": sum(entry.duration_s for entry in entries),
         "labels": dict(Counter(entry.label for entry in entries)),
         "kinds": _kinds(entries),
-        "groups": {"named": dataset.explicit_groups, "counts": _groups(entries)},
+        "groups": {"named": dataset.explicit_sessions, "counts": _groups(entries)},
         "shares": {name: _shares(map(attrgetter(name), entries)) for name in (*PROPERTIES, "codec")},
         "durations_s": _durations(entries),
-        "levels": level_report(entries),
+        "levels": level_statistics(entries),
         "silent": [entry.path for entry in entries if entry.level_dbfs is None],
         "clipped": [entry.path for entry in entries if entry.clipped_share > 0],
         "duplicates": [_copies(same) for same in dataset.duplicates],
         "refusals": [{"path": r.path, "code": r.code, "reason": r.reason} for r in dataset.refusals],
-        "split": automatic_split(dataset),
+        "split": automatic_split_summary(dataset),
     }
 
 
-def automatic_split(dataset: Dataset) -> dict[str, Any]:
+def automatic_split_summary(dataset: Dataset) -> dict[str, Any]:
     """How the dataset is split if nothing is said: the method and counts by side and label, or why it cannot be."""
     try:
         result = split(dataset)
@@ -68,7 +68,7 @@ def automatic_split(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def metadata(entry: Entry) -> dict[str, Any]:
+def manifest_row(entry: Entry) -> dict[str, Any]:
     """One row of the original's metadata table, and more; with ``path`` and ``label`` it is a manifest's row too."""
     values = {name: getattr(entry, name) for name in COLUMNS}
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in values.items()}
@@ -104,5 +104,5 @@ def _copies(same: tuple[Entry, ...]) -> dict[str, Any]:
     first, *others = same
     return {
         "paths": [entry.path for entry in same],
-        "contradicting": any(contradict(first, other) for other in others),
+        "contradicting": any(labels_contradict(first, other) for other in others),
     }

@@ -21,17 +21,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.audio.recording import Quality
-from ml.detectors.engines.engine import Engine, State
-from ml.detectors.engines.registry import by_name
-from ml.detectors.out_of_domain import Guard
-from ml.detectors.quality_checks import Unusable, foreign, unusable
-from ml.detectors.reference import Reasons, Reference
-from ml.detectors.spectra import Heard, hear
+from ml.audio.recording import AudioQuality
+from ml.detectors.engines.engine import Engine, EngineState
+from ml.detectors.engines.registry import engine_by_name
+from ml.detectors.out_of_domain import OutOfDomainCheck
+from ml.detectors.quality_checks import UnusableReason, check_out_of_domain, check_quality
+from ml.detectors.reference import Deviations, Reference
+from ml.detectors.spectra import Spectra, compute_spectra
 from ml.errors import BundleDamaged, InvalidParameter, SpecError
 from ml.features.extractor import FeatureExtractor
 from ml.features.spec import FeatureSpec
-from ml.system.zip_members import UNREADABLE_ZIP
+from ml.system.zip_members import ZIP_ERRORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +39,19 @@ class Novelty:
     """How far one clip is from healthy.
 
     Attributes:
-        times: how many times as far as a healthy recording typically is, above 0.
+        relative_distance: how many times as far as a healthy recording typically is, above 0.
         engine: the engine that says so.
         machine: the machine that the clip was compared with.
     """
 
-    times: float
+    relative_distance: float
     engine: str
     machine: str
 
     @property
     def score(self) -> float:
         """The same between 0 and 1: 0.5 is as far as a healthy recording typically is, 0.9 nine times as far."""
-        return self.times / (1 + self.times)
+        return self.relative_distance / (1 + self.relative_distance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,28 +81,28 @@ class Detector:
         scales: ``(engines, machines)``, what each measures on a healthy recording.
         calibration: scores of healthy recordings.
         reference: what healthy recordings sounded like.
-        guard: against sound that is no machine.
+        out_of_domain: against sound that is no machine.
     """
 
     spec: FeatureSpec
     engines: tuple[Engine, ...]
-    states: tuple[State, ...]
+    states: tuple[EngineState, ...]
     machines: tuple[str, ...]
     scales: NDArray[np.float64]
     calibration: Calibration
     reference: Reference
-    guard: Guard
+    out_of_domain: OutOfDomainCheck
 
     @cached_property
     def extractor(self) -> FeatureExtractor:
         """The transform that its spec names."""
         return FeatureExtractor(self.spec)
 
-    def hear(self, clip: NDArray[np.float32]) -> Heard:
+    def compute_spectra(self, clip: NDArray[np.float32]) -> Spectra:
         """The spectra of a clip: float32 samples at the spec's rate."""
-        return hear(self.extractor, clip)
+        return compute_spectra(self.extractor, clip)
 
-    def knows(self, machine: str | None) -> str | None:
+    def resolve_machine(self, machine: str | None) -> str | None:
         """The machine that is meant: by its whole name, or by its id where only one machine has it; else None."""
         if machine is None:
             return None
@@ -111,32 +111,32 @@ class Detector:
         alike = [name for name in self.machines if name.rpartition("/")[2] == machine]
         return alike[0] if len(alike) == 1 else None
 
-    def measure(self, heard: Heard, machine: str | None = None) -> Novelty:
+    def measure(self, spectra: Spectra, machine: str | None = None) -> Novelty:
         """How far a clip is from healthy.
 
         Args:
-            heard: its spectra.
+            spectra: its spectra.
             machine: the machine that it is of, where that is known.
         """
-        times = measured_by(self.engines, self.states, heard) / self.scales
-        farthest, known = times.max(axis=0), self.knows(machine)
+        times = measure_distances(self.engines, self.states, spectra) / self.scales
+        farthest, known = times.max(axis=0), self.resolve_machine(machine)
         index = int(farthest.argmin()) if known is None else self.machines.index(known)
         engine = self.engines[int(times[:, index].argmax())]
         return Novelty(float(farthest[index]), engine.name, self.machines[index])
 
-    def reasons(self, heard: Heard, novelty: Novelty, level_dbfs: float | None) -> Reasons:
+    def deviations(self, spectra: Spectra, novelty: Novelty, level_dbfs: float | None) -> Deviations:
         """Why a clip was judged as it was: held against the machine that it was compared with."""
-        return self.reference.reasons(self.spec, heard, self.machines.index(novelty.machine), level_dbfs)
+        return self.reference.deviations(self.spec, spectra, self.machines.index(novelty.machine), level_dbfs)
 
-    def unusable(self, quality: Quality, clips: Sequence[Heard]) -> Unusable | None:
+    def check_quality(self, quality: AudioQuality, clips: Sequence[Spectra]) -> UnusableReason | None:
         """Why a recording cannot be judged; None where it can."""
-        return unusable(quality, clips, self.reference, self.spec)
+        return check_quality(quality, clips, self.reference, self.spec)
 
-    def foreign(self, clips: Sequence[Heard], machine: str | None = None) -> Unusable | None:
+    def check_out_of_domain(self, clips: Sequence[Spectra], machine: str | None = None) -> UnusableReason | None:
         """Why a recording is taken for no machine's, whatever its spectrum; None where it may be one's."""
-        known = self.knows(machine)
+        known = self.resolve_machine(machine)
         index = None if known is None else self.machines.index(known)
-        return foreign(max(self.guard.beyond(clip, index) for clip in clips))
+        return check_out_of_domain(max(self.out_of_domain.relative_fluctuation(clip, index) for clip in clips))
 
     # Files
 
@@ -155,8 +155,8 @@ class Detector:
         }
         arrays |= {"scales": self.scales}
         arrays |= {f"calibration/{name}": getattr(self.calibration, name) for name in CALIBRATION_ARRAYS}
-        arrays |= {f"guard/{name}": array for name, array in self.guard.state.items()}
-        arrays |= {"guard_scales": self.guard.scales, "guard_most": self.guard.most}
+        arrays |= {f"guard/{name}": array for name, array in self.out_of_domain.state.items()}
+        arrays |= {"guard_scales": self.out_of_domain.scales, "guard_most": self.out_of_domain.most}
         arrays |= {f"reference/{name}": array for name, array in self.reference.to_arrays().items()}
         archive = io.BytesIO()
         np.savez_compressed(archive, allow_pickle=False, **arrays)
@@ -174,7 +174,7 @@ class Detector:
             # An array of Python objects would be unpickled, which runs code: numpy refuses it unless asked.
             with np.load(io.BytesIO(arrays), allow_pickle=False) as archive:
                 held = {name: archive[name] for name in archive.files}
-            engines = tuple(by_name(name) for name in described["engines"])
+            engines = tuple(engine_by_name(name) for name in described["engines"])
             detector = cls(
                 spec=FeatureSpec.from_dict(described["spec"]),
                 engines=engines,
@@ -183,7 +183,7 @@ class Detector:
                 scales=held["scales"],
                 calibration=Calibration(*(held[f"calibration/{name}"] for name in CALIBRATION_ARRAYS)),
                 reference=Reference.from_arrays(described["recordings"], _below("reference", held)),
-                guard=Guard(_below("guard", held), held["guard_scales"], held["guard_most"]),
+                out_of_domain=OutOfDomainCheck(_below("guard", held), held["guard_scales"], held["guard_most"]),
             )
             if detector.scales.shape != (len(engines), len(detector.machines)) or not (detector.scales > 0).all():
                 raise ValueError(f"its scales have the shape {detector.scales.shape}, or are not above 0")
@@ -192,11 +192,11 @@ class Detector:
             calibration = [getattr(detector.calibration, name) for name in CALIBRATION_ARRAYS]
             if len({len(each) for each in calibration}) > 1 or not all(np.isfinite(each).all() for each in calibration):
                 raise ValueError("its calibration is not one number for each recording")
-            silent = detector.hear(np.zeros(detector.spec.clip_samples, np.float32))
-            detector.reasons(silent, detector.measure(silent), None)
-            detector.foreign([silent], detector.machines[-1])
+            silent = detector.compute_spectra(np.zeros(detector.spec.clip_samples, np.float32))
+            detector.deviations(silent, detector.measure(silent), None)
+            detector.check_out_of_domain([silent], detector.machines[-1])
         except (
-            *UNREADABLE_ZIP,
+            *ZIP_ERRORS,
             AttributeError,
             ValueError,
             KeyError,
@@ -218,6 +218,8 @@ def _below(folder: str, held: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[A
     return {name.removeprefix(prefix): array for name, array in held.items() if name.startswith(prefix)}
 
 
-def measured_by(engines: Sequence[Engine], states: Sequence[State], heard: Heard) -> NDArray[np.float64]:
+def measure_distances(
+    engines: Sequence[Engine], states: Sequence[EngineState], spectra: Spectra
+) -> NDArray[np.float64]:
     """What each engine measures against each machine, unscaled: ``(engines, machines)``."""
-    return np.stack([engine.score(state, heard) for engine, state in zip(engines, states, strict=True)])
+    return np.stack([engine.distances(state, spectra) for engine, state in zip(engines, states, strict=True)])

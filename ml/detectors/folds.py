@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 FOLDS = 5
-Folds = NDArray[np.int64]
+FoldNumbers = NDArray[np.int64]
 """The fold that leaves each recording out, counted from 0; -1 for one that is always learned from."""
 
 
-def by_time(machines: Sequence[str], most: int = FOLDS) -> Folds:
+def time_folds(machines: Sequence[str], most: int = FOLDS) -> FoldNumbers:
     """Contiguous in time within each machine, so that no neighbour helps.
 
     A machine's only recording is never left out: nothing would be known of the machine.
@@ -22,7 +22,7 @@ def by_time(machines: Sequence[str], most: int = FOLDS) -> Folds:
     return _folds(machines, range(len(machines)), most)
 
 
-def by_session(machines: Sequence[str], sessions: Sequence[str]) -> Folds:
+def session_folds(machines: Sequence[str], sessions: Sequence[str]) -> FoldNumbers:
     """Whole sessions of each machine; none of a machine that has one alone.
 
     Args:
@@ -32,7 +32,7 @@ def by_session(machines: Sequence[str], sessions: Sequence[str]) -> Folds:
     return _folds(machines, sessions, FOLDS)
 
 
-def _folds(machines: Sequence[str], units: Sequence[Hashable], most: int) -> Folds:
+def _folds(machines: Sequence[str], units: Sequence[Hashable], most: int) -> FoldNumbers:
     fold = np.full(len(machines), -1)
     for machine in dict.fromkeys(machines):
         mine = [index for index, name in enumerate(machines) if name == machine]

@@ -22,7 +22,7 @@ DYNAMIC_RANGE_DB = 80.0
 
 
 @dataclass(frozen=True)
-class Heard:
+class Spectra:
     """What was heard in one clip.
 
     Attributes:
@@ -42,7 +42,7 @@ class Heard:
         return np.asarray(np.maximum(self.log_mel, self.log_mel.max() - DYNAMIC_RANGE_DB), np.float32)
 
     @cached_property
-    def mel_shape(self) -> Floats:
+    def mel_spectrum(self) -> Floats:
         """Mean log-mel spectrum at constant power, in dB, ``(bands,)``: the steady sound.
 
         The power is that of the mel bands, so that a gain moves both alike and drops out.
@@ -52,7 +52,7 @@ class Heard:
         return np.asarray(steady - 10 * np.log10(max(float(power), POWER_FLOOR)), np.float32)
 
     @cached_property
-    def fine_shape(self) -> Floats:
+    def fine_spectrum(self) -> Floats:
         """Log of the mean power in narrow bands less its own mean, in dB, ``(bins // 2,)``: tones and knocks.
 
         The mean is of the power and not of its logarithm, so that what is loud for a moment counts.
@@ -69,11 +69,11 @@ class Heard:
         return np.asarray(20 * np.log10(self._floored.std(axis=0) + LEAST_FLUCTUATION_DB), np.float32)
 
 
-def hear(extractor: FeatureExtractor, clip: Floats) -> Heard:
+def compute_spectra(extractor: FeatureExtractor, clip: Floats) -> Spectra:
     """Take the spectra of one clip.
 
     Args:
         extractor: of the detector's spec; level and floor are left as recorded, whatever it says of them.
         clip: float32 samples at the spec's rate.
     """
-    return Heard(*extractor.spectra(clip))
+    return Spectra(*extractor.log_mel_and_power(clip))

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ml.detectors.detector import Calibration
 from ml.errors import InvalidParameter
 from ml.evaluation import metrics
-from ml.evaluation.intervals import FEW_GROUPS, FEWEST_GROUPS, Plan, estimates, wilson
+from ml.evaluation.intervals import FEW_SESSIONS, MIN_SESSIONS, BootstrapPlan, bootstrap_estimates, wilson
 from ml.evaluation.results import Estimate
 
 Scores = NDArray[np.float64]
@@ -37,14 +37,14 @@ BY_HAND = "set by hand"
 
 
 @dataclass(frozen=True, slots=True)
-class Operating:
+class OperatingPoint:
     """A threshold, and what healthy recordings say of it.
 
     Attributes:
         threshold: a score above it is anomalous.
         false_alarm_rate: what was asked for; None where the threshold itself was.
         sensitivity: the name that it was asked for by; None without one.
-        expected: share of further healthy recordings above it, and its 95 % interval, which draws sessions.
+        expected_rate: share of further healthy recordings above it, and its 95 % interval, which draws sessions.
         n: how many healthy recordings say so.
         smallest_rate: the smallest rate that so many bear out.
         basis: in words, where the threshold comes from.
@@ -54,7 +54,7 @@ class Operating:
     threshold: float
     false_alarm_rate: float | None
     sensitivity: Sensitivity | None
-    expected: Estimate
+    expected_rate: Estimate
     n: int
     smallest_rate: float
     basis: str
@@ -92,7 +92,9 @@ def threshold_at(scores: Scores, rate: float) -> float:
     return float(np.sort(scores)[min(max(rank, 1), len(scores)) - 1])
 
 
-def at_rate(calibration: Calibration, rate: float, sensitivity: Sensitivity | None = None) -> Operating:
+def operating_point_at_rate(
+    calibration: Calibration, rate: float, sensitivity: Sensitivity | None = None
+) -> OperatingPoint:
     """The threshold at a false-alarm rate.
 
     Args:
@@ -113,10 +115,10 @@ def at_rate(calibration: Calibration, rate: float, sensitivity: Sensitivity | No
         )
     else:
         basis, notes = f"for {percent(rate)} false alarms", ()
-    return _operating(calibration, threshold, rate, sensitivity, basis, notes)
+    return _operating_point(calibration, threshold, rate, sensitivity, basis, notes)
 
 
-def at_sensitivity(calibration: Calibration, sensitivity: Sensitivity) -> Operating:
+def operating_point_at_sensitivity(calibration: Calibration, sensitivity: Sensitivity) -> OperatingPoint:
     """The threshold at a named rate.
 
     Raises:
@@ -124,19 +126,19 @@ def at_sensitivity(calibration: Calibration, sensitivity: Sensitivity) -> Operat
     """
     if sensitivity not in SENSITIVITIES:
         raise InvalidParameter(f"A sensitivity of {sensitivity!r}; {', '.join(SENSITIVITIES)} were expected.")
-    return at_rate(calibration, SENSITIVITIES[sensitivity], sensitivity)
+    return operating_point_at_rate(calibration, SENSITIVITIES[sensitivity], sensitivity)
 
 
-def at_threshold(calibration: Calibration, threshold: float) -> Operating:
+def operating_point_at_threshold(calibration: Calibration, threshold: float) -> OperatingPoint:
     """What is known of a threshold that was set as a score, 0 to 1.
 
     Raises:
         InvalidParameter: a score that is none.
     """
-    return _operating(calibration, require_score(threshold), None, None, BY_HAND, ())
+    return _operating_point(calibration, _check_threshold(threshold), None, None, BY_HAND, ())
 
 
-def require_score(threshold: float) -> float:
+def _check_threshold(threshold: float) -> float:
     """The threshold itself.
 
     Raises:
@@ -147,24 +149,24 @@ def require_score(threshold: float) -> float:
     return threshold
 
 
-def _operating(
+def _operating_point(
     calibration: Calibration,
     threshold: float,
     rate: float | None,
     sensitivity: Sensitivity | None,
     basis: str,
     notes: tuple[str, ...],
-) -> Operating:
+) -> OperatingPoint:
     n, above = len(calibration.named), int(np.count_nonzero(calibration.named > threshold))
-    return Operating(
+    return OperatingPoint(
         threshold=threshold,
         false_alarm_rate=rate,
         sensitivity=sensitivity,
-        expected=expected_rate(calibration, threshold),
+        expected_rate=expected_rate(calibration, threshold),
         n=n,
         smallest_rate=smallest_rate(n),
         basis=f"{basis}; above it were {above} of {n} healthy recordings that had not been learned from",
-        notes=(*notes, *_said_of_sessions(calibration)),
+        notes=(*notes, *_session_notes(calibration)),
     )
 
 
@@ -178,27 +180,27 @@ def expected_rate(calibration: Calibration, threshold: float) -> Estimate:
     48 to 76 %, 53 to 88 % and 93 %.
     """
     n, above = len(calibration.named), calibration.named > threshold
-    plan = Plan.of(np.zeros(n, np.int64), calibration.session, SEED)
+    plan = BootstrapPlan.of(np.zeros(n, np.int64), calibration.session, SEED)
 
     def rates(weights: Scores) -> Scores:
-        return ((1 + n * metrics.share(above, np.ones(n, bool), weights)) / (n + 1))[:, None]
+        return ((1 + n * metrics.weighted_share(above, np.ones(n, bool), weights)) / (n + 1))[:, None]
 
-    (drawn,) = estimates(rates, plan, [plan.units(0)])
+    (drawn,) = bootstrap_estimates(rates, plan, [plan.units(0)])
     if drawn.value is None or drawn.low is None or drawn.high is None:
         return drawn  # there are no recordings
     low, high = wilson(drawn.value, n)
     return Estimate(drawn.value, min(drawn.low, low), max(drawn.high, high))
 
 
-def _said_of_sessions(calibration: Calibration) -> tuple[str, ...]:
+def _session_notes(calibration: Calibration) -> tuple[str, ...]:
     sessions = len(np.unique(calibration.session))
-    if sessions < FEWEST_GROUPS:
+    if sessions < MIN_SESSIONS:
         of = "one session" if sessions == 1 else f"{sessions} sessions"
         return (
             f"The healthy recordings are of {of}: the interval was drawn recording by recording, and as recordings of "
             "one session resemble each other, it is too narrow.",
         )
-    if sessions < FEW_GROUPS:
+    if sessions < FEW_SESSIONS:
         return (f"The interval was drawn from {sessions} sessions and is rough.",)
     return ()
 

@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 
 from ml.errors import DatasetEmpty, InvalidParameter
 from ml.evaluation import metrics
-from ml.evaluation.intervals import Plan, estimates
-from ml.evaluation.judged import Judged
+from ml.evaluation.intervals import BootstrapPlan, bootstrap_estimates
+from ml.evaluation.judged import JudgedRecording
 from ml.evaluation.metrics import Floats, Ranking
 from ml.evaluation.notes import notes
 from ml.evaluation.results import UNDEFINED, Estimate, Evaluation, Slice
-from ml.evaluation.table import ABNORMAL_STRATUM, NORMAL_STRATUM, Members, Table, members, together
+from ml.evaluation.table import ABNORMAL_STRATUM, NORMAL_STRATUM, JudgedTable, SliceMembers, all_slices, slices_by
 
 
 def evaluate(
-    judged: Sequence[Judged],
+    judged: Sequence[JudgedRecording],
     *,
-    gain_judged: Sequence[Judged] | None = None,
+    judged_with_gain: Sequence[JudgedRecording] | None = None,
     threshold: float,
     classes: Sequence[str],
     seed: int = 0,
@@ -28,25 +28,25 @@ def evaluate(
 
     Args:
         judged: from :func:`ml.models.judging.judge`.
-        gain_judged: the same recordings in the same order, each with a random gain; None leaves that control out.
+        judged_with_gain: the same recordings in the same order, each with a random gain; None leaves that control out.
         threshold: the score above which the model raises an alarm, 0 to 1; with two minds it raises others too.
         classes: names of the model's classes, in the order of its outputs.
         seed: of the bootstrap.
 
     Raises:
         DatasetEmpty: nothing was judged.
-        InvalidParameter: ``gain_judged`` is not of the same recordings, or a predicted class is not in ``classes``.
+        InvalidParameter: ``judged_with_gain`` is not of the same recordings, or a predicted class is not in ``classes``.
     """
     if not judged:
         raise DatasetEmpty("There is no judged recording to evaluate; at least one was expected.")
-    if gain_judged is not None and [j.entry for j in gain_judged] != [j.entry for j in judged]:
+    if judged_with_gain is not None and [j.entry for j in judged_with_gain] != [j.entry for j in judged]:
         raise InvalidParameter("gain_judged holds other recordings than judged; the same in the same order are needed.")
-    table = Table.of(judged, gain_judged, None)
-    slices = tuple(_slice(table, each, seed) for each in members(judged))
+    table = JudgedTable.of(judged, judged_with_gain, None)
+    slices = tuple(_slice(table, each, seed) for each in all_slices(judged))
     named = _Named.of(judged, classes)
     accuracy, balanced_accuracy, macro_f1 = _class_figures(named, table, len(classes), seed)
     brier, ece = _calibration(table, seed)
-    mean_auc, mean_pauc = _harmonic_means(table, together(judged, "id"), seed)
+    mean_auc, mean_pauc = _harmonic_means(table, slices_by(judged, "id"), seed)
     return Evaluation(
         threshold=threshold,
         slices=slices,
@@ -68,9 +68,9 @@ def evaluate(
     )
 
 
-def _slice(table: Table, each: Members, seed: int) -> Slice:
+def _slice(table: JudgedTable, each: SliceMembers, seed: int) -> Slice:
     part = table.take(each.which)
-    plan = part.plan(seed)
+    plan = part.bootstrap_plan(seed)
     normal, abnormal = plan.units(NORMAL_STRATUM), plan.units(ABNORMAL_STRATUM)
     both = plan.units(NORMAL_STRATUM, ABNORMAL_STRATUM)
     ranked = [part.score, part.level_dbfs, *([] if part.gain_score is None else [part.gain_score])]
@@ -78,10 +78,10 @@ def _slice(table: Table, each: Members, seed: int) -> Slice:
 
     def figures(weights: Floats) -> Floats:
         curves = [ranking.roc(weights) for ranking in rankings]
-        rates = [metrics.share(part.alarm, among, weights) for among in (part.abnormal, ~part.abnormal)]
+        rates = [metrics.weighted_share(part.alarm, among, weights) for among in (part.abnormal, ~part.abnormal)]
         return np.stack([metrics.partial_auc(*curves[0]), *rates, *(metrics.auc(*curve) for curve in curves)], axis=1)
 
-    pauc, detection_rate, false_alarm_rate, auc, level_only, *gained = estimates(
+    pauc, detection_rate, false_alarm_rate, auc, level_only, *gained = bootstrap_estimates(
         figures, plan, [both, abnormal, normal, *[both] * len(rankings)]
     )
     return Slice(
@@ -93,9 +93,9 @@ def _slice(table: Table, each: Members, seed: int) -> Slice:
         n=len(part.score),
         normal=int((~part.abnormal).sum()),
         abnormal=int(part.abnormal.sum()),
-        groups=len(np.unique(part.group)),
-        normal_groups=len(np.unique(part.group[~part.abnormal])),
-        abnormal_groups=len(np.unique(part.group[part.abnormal])),
+        groups=len(np.unique(part.session)),
+        normal_groups=len(np.unique(part.session[~part.abnormal])),
+        abnormal_groups=len(np.unique(part.session[part.abnormal])),
         auc=auc,
         pauc=pauc,
         detection_rate=detection_rate,
@@ -105,7 +105,7 @@ def _slice(table: Table, each: Members, seed: int) -> Slice:
     )
 
 
-def _harmonic_means(table: Table, ids: Sequence[Members], seed: int) -> tuple[Estimate, Estimate]:
+def _harmonic_means(table: JudgedTable, ids: Sequence[SliceMembers], seed: int) -> tuple[Estimate, Estimate]:
     """Of AUC and pAUC over the machine ids. Drawn within each id, so that each is in every draw."""
     if not ids:
         return UNDEFINED, UNDEFINED
@@ -119,8 +119,10 @@ def _harmonic_means(table: Table, ids: Sequence[Members], seed: int) -> tuple[Es
         of_each = [[figure(*curve) for curve in curves] for figure in (metrics.auc, metrics.partial_auc)]
         return np.stack([metrics.harmonic_mean(np.stack(each, axis=1)) for each in of_each], axis=1)
 
-    plan = Plan.of(2 * number + part.abnormal, part.group, seed)
-    auc, pauc = estimates(figures, plan, [table.plan(seed).units(NORMAL_STRATUM, ABNORMAL_STRATUM)] * 2)
+    plan = BootstrapPlan.of(2 * number + part.abnormal, part.session, seed)
+    auc, pauc = bootstrap_estimates(
+        figures, plan, [table.bootstrap_plan(seed).units(NORMAL_STRATUM, ABNORMAL_STRATUM)] * 2
+    )
     return auc, pauc
 
 
@@ -132,7 +134,7 @@ class _Named(NamedTuple):
     predicted: NDArray[np.int64]
 
     @classmethod
-    def of(cls, judged: Sequence[Judged], classes: Sequence[str]) -> "_Named":
+    def of(cls, judged: Sequence[JudgedRecording], classes: Sequence[str]) -> "_Named":
         number = {name: i for i, name in enumerate(classes)}
         unknown = {j.predicted for j in judged} - number.keys()
         if unknown:
@@ -146,30 +148,30 @@ class _Named(NamedTuple):
         return tuple(tuple(map(int, row)) for row in counts.reshape(classes, classes))
 
 
-def _class_figures(named: _Named, table: Table, classes: int, seed: int) -> tuple[Estimate, ...]:
+def _class_figures(named: _Named, table: JudgedTable, classes: int, seed: int) -> tuple[Estimate, ...]:
     """Accuracy, balanced accuracy and macro-F1; drawn within each true class, so that each is in every draw."""
-    plan = Plan.of(named.truth, table.group[named.which], seed)
+    plan = BootstrapPlan.of(named.truth, table.session[named.which], seed)
 
     def figures(weights: Floats) -> Floats:
         return metrics.class_figures(named.truth, named.predicted, classes, weights)
 
     smallest = plan.units(*map(int, np.unique(named.truth)))
-    return estimates(figures, plan, [smallest] * 3)
+    return bootstrap_estimates(figures, plan, [smallest] * 3)
 
 
-def _calibration(table: Table, seed: int) -> tuple[Estimate, ...]:
+def _calibration(table: JudgedTable, seed: int) -> tuple[Estimate, ...]:
     """Brier score and ECE."""
-    plan = table.plan(seed)
+    plan = table.bootstrap_plan(seed)
     bins = metrics.calibration_bins(table.score)
 
     def figures(weights: Floats) -> Floats:
         error = metrics.calibration_error(table.score, table.abnormal, bins, weights)
         return np.stack([metrics.brier(table.score, table.abnormal, weights), error], axis=1)
 
-    return estimates(figures, plan, [min(stratum.units for stratum in plan.strata)] * 2)
+    return bootstrap_estimates(figures, plan, [min(stratum.units for stratum in plan.strata)] * 2)
 
 
-def _roc(table: Table) -> tuple[tuple[float, float, float], ...]:
+def _roc(table: JudgedTable) -> tuple[tuple[float, float, float], ...]:
     """The corners of the ROC; none where a class is missing."""
     if table.abnormal.all() or not table.abnormal.any():
         return ()

@@ -26,15 +26,15 @@ from ml.evaluation.results import UNDEFINED, Estimate
 
 DRAWS = 2000
 WEIGHTS_AT_ONCE = 2**16  # half a MiB stays in a core's cache: 5000 recordings take 3 s, with 16 times as many 5 s
-FEWEST_GROUPS = 3
-FEW_GROUPS = 10  # below this the percentiles of a bootstrap are rough, and too narrow more often than not
+MIN_SESSIONS = 3
+FEW_SESSIONS = 10  # below this the percentiles of a bootstrap are rough, and too narrow more often than not
 Z95 = 1.959963984540054  # 97.5 % of a normal distribution lies below
 SAME = 1e-12
 DECIMALS = 12  # sums of shares miss 1 by some 1e-16; perfect shall read as 1
 
 Statistic = Callable[[Floats], Floats]
 """From weights ``(draws, recordings)`` to figures ``(draws, figures)``."""
-Alike = Callable[[float, int], tuple[float, float]]
+DegenerateInterval = Callable[[float, int], tuple[float, float]]
 """From a figure that all draws agree on, and the number of units that it rests on, to its interval."""
 
 
@@ -51,13 +51,13 @@ class Stratum:
     def of(cls, number: int, members: NDArray[np.int64], groups: NDArray[np.int64]) -> Self:
         """Draw by group, or by recording where there are too few groups."""
         names, unit = np.unique(groups[members], return_inverse=True)
-        if len(names) >= FEWEST_GROUPS:
+        if len(names) >= MIN_SESSIONS:
             return cls(number, members, unit, len(names))
         return cls(number, members, np.arange(len(members)), len(members))
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BootstrapPlan:
     """What is drawn: strata of recordings, and the seed."""
 
     size: int
@@ -107,26 +107,28 @@ def wilson_difference(difference: float, trials: int) -> tuple[float, float]:
     return max(-1.0, difference - most), min(1.0, difference + most)
 
 
-def estimates(statistic: Statistic, plan: Plan, units: Sequence[int], alike: Alike = wilson) -> tuple[Estimate, ...]:
+def bootstrap_estimates(
+    statistic: Statistic, plan: BootstrapPlan, units: Sequence[int], degenerate_interval: DegenerateInterval = wilson
+) -> tuple[Estimate, ...]:
     """Figures with their intervals.
 
     Args:
         statistic: what they are.
         plan: how recordings are drawn.
         units: for each figure, the number of units that it rests on: of the smaller class, where it rests on two.
-        alike: the interval of a figure that is the same in all draws.
+        degenerate_interval: the interval of a figure that is the same in all draws.
     """
     if plan.size == 0:
         return (UNDEFINED,) * len(units)
     values = statistic(np.ones((1, plan.size)))[0]
     draws = np.concatenate([statistic(weights) for weights in plan.weights()])
     return tuple(
-        UNDEFINED if math.isnan(value) else _interval(float(value), column, count, alike)
+        UNDEFINED if math.isnan(value) else _interval(float(value), column, count, degenerate_interval)
         for value, column, count in zip(values, draws.T, units, strict=True)
     )
 
 
-def _interval(value: float, draws: Floats, units: int, alike: Alike) -> Estimate:
+def _interval(value: float, draws: Floats, units: int, alike: DegenerateInterval) -> Estimate:
     draws = draws[~np.isnan(draws)]
     low, high = np.percentile(draws, [2.5, 97.5])
     if high - low < SAME:

@@ -6,7 +6,7 @@ from ml.dataset.entries import Entry
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedRecording:
     """A recording and what the model says of it.
 
     Attributes:

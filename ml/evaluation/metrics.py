@@ -52,7 +52,7 @@ class _Passed:
     def rates(self, weights: Floats) -> Floats:
         counts = np.zeros((len(weights), len(self.members) + 1))
         np.cumsum(weights[:, self.members], axis=1, out=counts[:, 1:])
-        return divided(counts[:, self.passed], counts[:, -1:])
+        return divide_or_nan(counts[:, self.passed], counts[:, -1:])
 
 
 def auc(false_alarms: Floats, detections: Floats) -> Floats:
@@ -83,9 +83,9 @@ def partial_auc(false_alarms: Floats, detections: Floats, limit: float = MAX_FAL
     return standardised
 
 
-def share(flags: NDArray[np.bool_], among: NDArray[np.bool_], weights: Floats) -> Floats:
+def weighted_share(flags: NDArray[np.bool_], among: NDArray[np.bool_], weights: Floats) -> Floats:
     """Weighted share of the recordings ``among`` which ``flags`` says; NaN where there are none."""
-    return divided(weights @ (flags & among).astype(float), weights @ among.astype(float))
+    return divide_or_nan(weights @ (flags & among).astype(float), weights @ among.astype(float))
 
 
 def class_figures(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int, weights: Floats) -> Floats:
@@ -101,16 +101,16 @@ def class_figures(truth: NDArray[np.int64], predicted: NDArray[np.int64], classe
     right = np.diagonal(confusion, axis1=1, axis2=2)
     true, heard = confusion.sum(axis=2), confusion.sum(axis=1)
     there = true > 0
-    recall, f1 = divided(right, true), divided(2 * right, true + heard)
-    accuracy = divided(right.sum(axis=1), true.sum(axis=1))
+    recall, f1 = divide_or_nan(right, true), divide_or_nan(2 * right, true + heard)
+    accuracy = divide_or_nan(right.sum(axis=1), true.sum(axis=1))
     count = there.sum(axis=1)
-    means = [divided(np.where(there, figure, 0).sum(axis=1), count) for figure in (recall, f1)]
+    means = [divide_or_nan(np.where(there, figure, 0).sum(axis=1), count) for figure in (recall, f1)]
     return np.where(count[:, None] > 1, np.stack([accuracy, *means], axis=1), np.nan)
 
 
 def brier(scores: Floats, abnormal: NDArray[np.bool_], weights: Floats) -> Floats:
     """Mean squared distance between the score and what is true, 0 or 1 (G. W. Brier, 1950)."""
-    return divided(weights @ np.square(scores - abnormal), weights.sum(axis=1))
+    return divide_or_nan(weights @ np.square(scores - abnormal), weights.sum(axis=1))
 
 
 def calibration_bins(scores: Floats) -> NDArray[np.int64]:
@@ -124,7 +124,7 @@ def calibration_bins(scores: Floats) -> NDArray[np.int64]:
 def calibration_error(scores: Floats, abnormal: NDArray[np.bool_], bins: NDArray[np.int64], weights: Floats) -> Floats:
     """Expected calibration error: mean over the bins, by their weight, of |mean score - share of abnormal|."""
     excess = (scores - abnormal)[:, None] * (bins[:, None] == np.unique(bins))
-    return divided(np.abs(weights @ excess).sum(axis=1), weights.sum(axis=1))
+    return divide_or_nan(np.abs(weights @ excess).sum(axis=1), weights.sum(axis=1))
 
 
 def harmonic_mean(figures: Floats) -> Floats:
@@ -132,10 +132,10 @@ def harmonic_mean(figures: Floats) -> Floats:
     known = ~np.isnan(figures)
     with np.errstate(divide="ignore"):
         inverse = np.where(known, 1 / np.where(known, figures, 1), 0).sum(axis=1)
-    return divided(known.sum(axis=1), inverse)
+    return divide_or_nan(known.sum(axis=1), inverse)
 
 
-def divided(numerator: NDArray[np.generic], denominator: NDArray[np.generic]) -> Floats:
+def divide_or_nan(numerator: NDArray[np.generic], denominator: NDArray[np.generic]) -> Floats:
     """NaN, and no warning, where there is nothing to divide by."""
     above, below = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
     quotient: Floats = np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)

@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Sequence
 
 from ml.dataset.entries import ABNORMAL, NORMAL
-from ml.evaluation.intervals import DRAWS, FEW_GROUPS, FEWEST_GROUPS
-from ml.evaluation.judged import Judged
+from ml.evaluation.intervals import DRAWS, FEW_SESSIONS, MIN_SESSIONS
+from ml.evaluation.judged import JudgedRecording
 from ml.evaluation.results import Estimate, Slice
 
 LISTED = 6  # names in one sentence
 TELLING = 0.1  # a distance from 0.5 at which level is worth a word
 
 
-def notes(judged: Sequence[Judged], slices: Sequence[Slice], classes: Sequence[str]) -> tuple[str, ...]:
+def notes(judged: Sequence[JudgedRecording], slices: Sequence[Slice], classes: Sequence[str]) -> tuple[str, ...]:
     """What is to be said of this evaluation.
 
     Args:
@@ -38,11 +38,11 @@ def _intervals(slices: Sequence[Slice]) -> Iterator[str]:
     thin = [each.name for each in slices if _thin(each.normal_groups) or _thin(each.abnormal_groups)]
     if thin:
         yield (
-            f"A class with fewer than {FEWEST_GROUPS} groups was drawn recording by recording: recordings of one group "
+            f"A class with fewer than {MIN_SESSIONS} groups was drawn recording by recording: recordings of one group "
             f"resemble each other, so these intervals are too narrow: {_listed(thin)}."
         )
-    if FEWEST_GROUPS <= min(pooled.normal_groups, pooled.abnormal_groups) < FEW_GROUPS:
-        yield f"Intervals from fewer than {FEW_GROUPS} groups of a class are rough."
+    if MIN_SESSIONS <= min(pooled.normal_groups, pooled.abnormal_groups) < FEW_SESSIONS:
+        yield f"Intervals from fewer than {FEW_SESSIONS} groups of a class are rough."
     if any(_perfect(estimate) for each in slices for estimate in (each.auc, each.detection_rate)):
         yield (
             "Where every draw gives the same figure, such as 1, the interval is Wilson's for a proportion, with as "
@@ -50,7 +50,7 @@ def _intervals(slices: Sequence[Slice]) -> Iterator[str]:
         )
 
 
-def _unusable(judged: Sequence[Judged]) -> Iterator[str]:
+def _unusable(judged: Sequence[JudgedRecording]) -> Iterator[str]:
     of = {label: sum(each.unusable for each in judged if each.entry.label == label) for label in (NORMAL, ABNORMAL)}
     if any(of.values()):
         yield (
@@ -60,7 +60,7 @@ def _unusable(judged: Sequence[Judged]) -> Iterator[str]:
         )
 
 
-def _classes(judged: Sequence[Judged], pooled: Slice, classes: Sequence[str]) -> Iterator[str]:
+def _classes(judged: Sequence[JudgedRecording], pooled: Slice, classes: Sequence[str]) -> Iterator[str]:
     judged = [each for each in judged if not each.unusable]
     truths = [each.truth for each in judged if each.truth in classes]
     if not (pooled.normal and pooled.abnormal):
@@ -95,7 +95,7 @@ def _controls(slices: Sequence[Slice]) -> Iterator[str]:
         yield f"With a random gain on each recording the AUC is {_shown(gained)}: what does not hang on the level."
 
 
-def _pooling(judged: Sequence[Judged], slices: Sequence[Slice]) -> Iterator[str]:
+def _pooling(judged: Sequence[JudgedRecording], slices: Sequence[Slice]) -> Iterator[str]:
     if len({j.entry.snr_db for j in judged} - {None}) > 1:
         yield (
             "The SNR versions of a recording are the same machine's sound under other noise: pooled over SNR they are "
@@ -107,7 +107,7 @@ def _pooling(judged: Sequence[Judged], slices: Sequence[Slice]) -> Iterator[str]
 
 
 def _thin(groups: int) -> bool:
-    return 0 < groups < FEWEST_GROUPS
+    return 0 < groups < MIN_SESSIONS
 
 
 def _perfect(estimate: Estimate) -> bool:

@@ -11,15 +11,15 @@ import numpy as np
 
 from ml.errors import DatasetEmpty, InvalidParameter
 from ml.evaluation import metrics
-from ml.evaluation.intervals import FEWEST_GROUPS, estimates, wilson_difference
-from ml.evaluation.judged import Judged
+from ml.evaluation.intervals import MIN_SESSIONS, bootstrap_estimates, wilson_difference
+from ml.evaluation.judged import JudgedRecording
 from ml.evaluation.metrics import Floats, Ranking
 from ml.evaluation.results import Estimate
-from ml.evaluation.table import ABNORMAL_STRATUM, NORMAL_STRATUM, Table
+from ml.evaluation.table import ABNORMAL_STRATUM, NORMAL_STRATUM, JudgedTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Paired:
+class PairedComparison:
     """A candidate beside a champion, on the same recordings.
 
     Attributes:
@@ -46,12 +46,14 @@ class Paired:
     balanced_accuracy_difference: Estimate
 
     @property
-    def thin(self) -> bool:
+    def too_few_sessions(self) -> bool:
         """Whether a class was drawn recording by recording, so that its intervals are too narrow."""
-        return min(self.normal_groups, self.abnormal_groups) < FEWEST_GROUPS
+        return min(self.normal_groups, self.abnormal_groups) < MIN_SESSIONS
 
 
-def compare(candidate: Sequence[Judged], champion: Sequence[Judged], *, seed: int = 0) -> Paired:
+def compare_paired(
+    candidate: Sequence[JudgedRecording], champion: Sequence[JudgedRecording], *, seed: int = 0
+) -> PairedComparison:
     """Hold a candidate's verdicts against a champion's.
 
     Args:
@@ -70,8 +72,8 @@ def compare(candidate: Sequence[Judged], champion: Sequence[Judged], *, seed: in
         raise DatasetEmpty("There is no judged recording to compare on; at least one was expected.")
     if [each.entry for each in candidate] != [each.entry for each in champion]:
         raise InvalidParameter("Candidate and champion judged other recordings; the same in the same order are needed.")
-    tables = [Table.of(judged, None, None) for judged in (candidate, champion)]
-    abnormal, group, plan = tables[0].abnormal, tables[0].group, tables[0].plan(seed)
+    tables = [JudgedTable.of(judged, None, None) for judged in (candidate, champion)]
+    abnormal, group, plan = tables[0].abnormal, tables[0].session, tables[0].bootstrap_plan(seed)
     rankings = [Ranking(table.score, abnormal) for table in tables]
 
     def figures(weights: Floats) -> Floats:
@@ -83,9 +85,9 @@ def compare(candidate: Sequence[Judged], champion: Sequence[Judged], *, seed: in
         return each[:, ::2] - each[:, 1::2]
 
     smaller = plan.units(NORMAL_STRATUM, ABNORMAL_STRATUM)
-    auc, champion_auc, accuracy, champion_accuracy = estimates(figures, plan, [smaller] * 4)
-    auc_difference, accuracy_difference = estimates(differences, plan, [smaller] * 2, wilson_difference)
-    return Paired(
+    auc, champion_auc, accuracy, champion_accuracy = bootstrap_estimates(figures, plan, [smaller] * 4)
+    auc_difference, accuracy_difference = bootstrap_estimates(differences, plan, [smaller] * 2, wilson_difference)
+    return PairedComparison(
         n=len(abnormal),
         normal=int((~abnormal).sum()),
         abnormal=int(abnormal.sum()),
@@ -101,7 +103,7 @@ def compare(candidate: Sequence[Judged], champion: Sequence[Judged], *, seed: in
     )
 
 
-def _balanced_accuracy(table: Table, weights: Floats) -> Floats:
-    found = metrics.share(table.alarm, table.abnormal, weights)
-    spared = metrics.share(~table.alarm, ~table.abnormal, weights)
+def _balanced_accuracy(table: JudgedTable, weights: Floats) -> Floats:
+    found = metrics.weighted_share(table.alarm, table.abnormal, weights)
+    spared = metrics.weighted_share(~table.alarm, ~table.abnormal, weights)
     return (found + spared) / 2

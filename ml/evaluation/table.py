@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.dataset.entries import ABNORMAL
-from ml.evaluation.intervals import Plan
-from ml.evaluation.judged import Judged
+from ml.evaluation.intervals import BootstrapPlan
+from ml.evaluation.judged import JudgedRecording
 from ml.evaluation.metrics import Floats
 from ml.evaluation.results import SliceKind
 
@@ -18,7 +18,7 @@ NORMAL_STRATUM, ABNORMAL_STRATUM = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class JudgedTable:
     """The judged recordings as columns, each ``(recordings,)``."""
 
     score: Floats
@@ -26,10 +26,12 @@ class Table:
     level_dbfs: Floats
     abnormal: NDArray[np.bool_]
     alarm: NDArray[np.bool_]
-    group: NDArray[np.int64]
+    session: NDArray[np.int64]
 
     @classmethod
-    def of(cls, judged: Sequence[Judged], gain_judged: Sequence[Judged] | None, threshold: float | None) -> Self:
+    def of(
+        cls, judged: Sequence[JudgedRecording], gain_judged: Sequence[JudgedRecording] | None, threshold: float | None
+    ) -> Self:
         """Alarms are above the threshold; None: as the model raised them. Digital silence is softer than any sound."""
         score = np.array([j.score for j in judged])
         levels = [j.entry.level_dbfs for j in judged]
@@ -39,27 +41,27 @@ class Table:
             level_dbfs=np.array([-np.inf if level is None else level for level in levels]),
             abnormal=np.array([j.entry.label == ABNORMAL for j in judged]),
             alarm=np.array([j.anomaly for j in judged]) if threshold is None else score > threshold,
-            group=np.unique([j.entry.group for j in judged], return_inverse=True)[1],
+            session=np.unique([j.entry.group for j in judged], return_inverse=True)[1],
         )
 
-    def take(self, which: NDArray[np.int64]) -> "Table":
+    def take(self, which: NDArray[np.int64]) -> "JudgedTable":
         """Some of the recordings."""
-        return Table(
+        return JudgedTable(
             score=self.score[which],
             gain_score=None if self.gain_score is None else self.gain_score[which],
             level_dbfs=self.level_dbfs[which],
             abnormal=self.abnormal[which],
             alarm=self.alarm[which],
-            group=self.group[which],
+            session=self.session[which],
         )
 
-    def plan(self, seed: int) -> Plan:
+    def bootstrap_plan(self, seed: int) -> BootstrapPlan:
         """Drawn by group, normal and abnormal apart."""
-        return Plan.of(self.abnormal.astype(np.int64), self.group, seed)
+        return BootstrapPlan.of(self.abnormal.astype(np.int64), self.session, seed)
 
 
 @dataclass(frozen=True, slots=True)
-class Members:
+class SliceMembers:
     """What a slice's recordings have in common, and which they are: indices, ``(n,)``."""
 
     kind: SliceKind
@@ -76,10 +78,10 @@ class Members:
         return " at ".join(part for part in (machine, snr) if part) or "pooled"
 
 
-def members(judged: Sequence[Judged]) -> Iterator[Members]:
+def all_slices(judged: Sequence[JudgedRecording]) -> Iterator[SliceMembers]:
     """All; then by machine, id, SNR, and id x SNR, each where there are several of them and they are named."""
-    yield Members("pooled", None, None, None, np.arange(len(judged)))
-    found = {kind: together(judged, kind) for kind in ("machine", "id", "snr", "id x snr")}
+    yield SliceMembers("pooled", None, None, None, np.arange(len(judged)))
+    found = {kind: slices_by(judged, kind) for kind in ("machine", "id", "snr", "id x snr")}
     for kind in ("machine", "id", "snr"):
         yield from found[kind] if len(found[kind]) > 1 else ()
     # Where every id was recorded at one SNR only, or every SNR of one id, these would be the same slices again.
@@ -87,7 +89,7 @@ def members(judged: Sequence[Judged]) -> Iterator[Members]:
         yield from found["id x snr"]
 
 
-def together(judged: Sequence[Judged], kind: SliceKind) -> list[Members]:
+def slices_by(judged: Sequence[JudgedRecording], kind: SliceKind) -> list[SliceMembers]:
     """The recordings by what they have in common; those that do not say so are in none."""
     found: dict[tuple[str, str, float], list[int]] = {}
     for i, each in enumerate(judged):
@@ -101,6 +103,6 @@ def together(judged: Sequence[Judged], kind: SliceKind) -> list[Members]:
             continue
         found.setdefault((machine or "", machine_id or "", 0.0 if snr_db is None else snr_db), []).append(i)
     return [
-        Members(kind, machine or None, machine_id or None, snr_db if "snr" in kind else None, np.array(which))
+        SliceMembers(kind, machine or None, machine_id or None, snr_db if "snr" in kind else None, np.array(which))
         for (machine, machine_id, snr_db), which in sorted(found.items())
     ]

@@ -6,10 +6,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.experiments.comparison_results import STATED, Comparison, Spectrum, Tried
-from ml.reports.drawing import ABNORMAL, INK, NORMAL, Picture, as_pixels, jitter, picture, plain
-from ml.reports.page import rendered
-from ml.system.atomic import write_whole
+from ml.experiments.comparison_results import FALSE_ALARM_RATES, DetectorComparison, MeanSpectrum, Trial
+from ml.reports.drawing import (
+    ABNORMAL_COLOUR,
+    INK,
+    NORMAL_COLOUR,
+    Picture,
+    as_pixels,
+    draw_picture,
+    jitter,
+    printable_name,
+)
+from ml.reports.page import render_template
+from ml.system.atomic import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,14 +26,14 @@ if TYPE_CHECKING:
 TEMPLATE = Path(__file__).parent / "comparison.html.jinja"
 MAX_SPECTRA = 24
 # Scores lie on a logarithmic axis; what is farther out than this is drawn at its end.
-FARTHEST_TIMES = 1000.0
-BINS = np.geomspace(1 / FARTHEST_TIMES, FARTHEST_TIMES, 61)
-COLOUR = {"normal": NORMAL, "abnormal": ABNORMAL}
-TICKS_TIMES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
+MAX_THRESHOLD_RATIO = 1000.0
+BINS = np.geomspace(1 / MAX_THRESHOLD_RATIO, MAX_THRESHOLD_RATIO, 61)
+COLOUR = {"normal": NORMAL_COLOUR, "abnormal": ABNORMAL_COLOUR}
+TICKS_THRESHOLD_RATIO = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 TICKS_HZ = (100, 250, 500, 1000, 2000, 4000, 8000, 16000)
 
 
-def write_comparison(target: Path, comparison: Comparison) -> None:
+def write_comparison_report(target: Path, comparison: DetectorComparison) -> None:
     """Write a comparison as one HTML file that needs no other.
 
     Args:
@@ -37,35 +46,35 @@ def write_comparison(target: Path, comparison: Comparison) -> None:
     """
     context = {
         "comparison": comparison,
-        "stated": STATED,
+        "stated": FALSE_ALARM_RATES,
         "scores": [_scores(name, number, comparison) for number, name in enumerate(comparison.contenders)],
         "spectra": [_spectrum(spectrum, number) for number, spectrum in enumerate(comparison.spectra[:MAX_SPECTRA])],
         "spectra_left_out": max(0, len(comparison.spectra) - MAX_SPECTRA),
     }
-    write_whole(target, rendered(TEMPLATE, context))
+    write_atomic(target, render_template(TEMPLATE, context))
 
 
-def _scores(contender: str, number: int, comparison: Comparison) -> Picture:
-    tried = comparison.tried[contender]
-    times = {label: _times([each for each in tried if each.entry.label == label]) for label in COLOUR}
+def _scores(contender: str, number: int, comparison: DetectorComparison) -> Picture:
+    tried = comparison.trials[contender]
+    times = {label: _threshold_ratios([each for each in tried if each.entry.label == label]) for label in COLOUR}
     counts = f"{len(times['normal'])} normal and {len(times['abnormal'])} abnormal scores"
-    return picture(
+    return draw_picture(
         f"scores-{number}",
-        f"Scores of {plain(contender, 48)}",
-        f"As multiples of the threshold for {STATED[0]:.0%} false alarms (dashed), each detector's own: what is right "
+        f"Scores of {printable_name(contender, 48)}",
+        f"As multiples of the threshold for {FALSE_ALARM_RATES[0]:.0%} false alarms (dashed), each detector's own: what is right "
         f"of it raises an alarm. The less the two overlap the better; n = {counts}.",
         lambda figure: _draw_scores(figure, times),
     )
 
 
-def _times(tried: list[Tried]) -> NDArray[np.float64]:
+def _threshold_ratios(tried: list[Trial]) -> NDArray[np.float64]:
     """Distances as multiples of the threshold's: scores and thresholds are ``d / (1 + d)``."""
     scores, thresholds = (
         np.clip(values, 1e-9, 1 - 1e-9)
         for values in (np.array([each.score for each in tried]), np.array([each.thresholds[0] for each in tried]))
     )
     odds = scores / (1 - scores) * (1 - thresholds) / thresholds
-    return np.asarray(np.clip(odds, 1 / FARTHEST_TIMES, FARTHEST_TIMES))
+    return np.asarray(np.clip(odds, 1 / MAX_THRESHOLD_RATIO, MAX_THRESHOLD_RATIO))
 
 
 def _draw_scores(figure: "Figure", times: dict[str, NDArray[np.float64]]) -> None:
@@ -87,17 +96,17 @@ def _draw_scores(figure: "Figure", times: dict[str, NDArray[np.float64]]) -> Non
     above.legend()
     below.set(xlabel="times the threshold", xscale="log", ylim=(1.6, -0.6))
     below.set_xlim(every.min() / 1.3, every.max() * 1.3)
-    shown = [times for times in TICKS_TIMES if every.min() / 1.3 <= times <= every.max() * 1.3]
+    shown = [times for times in TICKS_THRESHOLD_RATIO if every.min() / 1.3 <= times <= every.max() * 1.3]
     below.set_xticks(shown, [f"{times:g}" for times in shown])
     below.minorticks_off()
     below.set_yticks([0, 1], list(COLOUR))
 
 
-def _spectrum(spectrum: Spectrum, number: int) -> Picture:
+def _spectrum(spectrum: MeanSpectrum, number: int) -> Picture:
     counts = " and ".join(f"{n} {label}" for label, n in spectrum.n.items())
-    return picture(
+    return draw_picture(
         f"spectrum-{number}",
-        f"Mean spectrum of {plain(spectrum.name, 48)}",
+        f"Mean spectrum of {printable_name(spectrum.name, 48)}",
         "Without the level; bands of one standard deviation from recording to recording. Where the two lie apart is "
         f"what can be heard of the faults; n = {counts} recordings.",
         lambda figure: _draw_spectrum(figure, spectrum),
@@ -105,7 +114,7 @@ def _spectrum(spectrum: Spectrum, number: int) -> Picture:
     )
 
 
-def _draw_spectrum(figure: "Figure", spectrum: Spectrum) -> None:
+def _draw_spectrum(figure: "Figure", spectrum: MeanSpectrum) -> None:
     axes = figure.add_subplot()
     for label, mean in spectrum.mean_db.items():
         deviation, colour = spectrum.deviation_db[label], COLOUR[label]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml.dataset.entries import ABNORMAL, NORMAL, Entry
-from ml.detectors.fitting import enough
-from ml.detectors.folds import Folds, by_session, by_time
+from ml.detectors.fitting import has_enough_recordings
+from ml.detectors.folds import FoldNumbers, session_folds, time_folds
 
 # A machine of one session is cut in two, and each half tried by what has learned from the other.
 HALVES = 2
@@ -19,16 +19,16 @@ class Fold:
     """Recordings that share none.
 
     Attributes:
-        learned: healthy ones to learn from, in time order.
-        tried: the healthy ones held out, and every abnormal one of the same machines.
+        train: healthy ones to learn from, in time order.
+        test: the healthy ones held out, and every abnormal one of the same machines.
     """
 
-    learned: tuple[Entry, ...]
-    tried: tuple[Entry, ...]
+    train: tuple[Entry, ...]
+    test: tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Subset:
     """All recordings that are compared with each other: of one kind of machine, at one SNR.
 
     Attributes:
@@ -49,7 +49,7 @@ class Bench:
         return f"{self.machine or 'recordings'}{snr}"
 
 
-def benches(entries: Iterable[Entry]) -> tuple[Bench, ...]:
+def split_subsets(entries: Iterable[Entry]) -> tuple[Subset, ...]:
     """Recordings by kind of machine and SNR: what one detector would be fitted to.
 
     The SNR versions of a machine are other sounds of the same recordings, so that one must not help another.
@@ -57,28 +57,28 @@ def benches(entries: Iterable[Entry]) -> tuple[Bench, ...]:
     found: defaultdict[tuple[str, float], list[Entry]] = defaultdict(list)
     for entry in entries:
         found[entry.machine or "", -float("inf") if entry.snr_db is None else entry.snr_db].append(entry)
-    return tuple(_bench(found[key]) for key in sorted(found))
+    return tuple(_subset(found[key]) for key in sorted(found))
 
 
-def _bench(entries: Sequence[Entry]) -> Bench:
+def _subset(entries: Sequence[Entry]) -> Subset:
     first = entries[0]
-    return Bench(first.machine, first.snr_db, tuple(_folds(entries)), tuple(entries))
+    return Subset(first.machine, first.snr_db, tuple(_folds(entries)), tuple(entries))
 
 
 def _folds(entries: Sequence[Entry]) -> Iterator[Fold]:
     healthy = [entry for entry in entries if entry.label == NORMAL]
-    folds = _held_out(healthy)
+    folds = _fold_numbers(healthy)
     for number in range(1 + folds.max(initial=-1)):
         out = [entry for entry, fold in zip(healthy, folds, strict=True) if fold == number]
         learned = tuple(entry for entry, fold in zip(healthy, folds, strict=True) if fold != number)
-        if enough([entry.machine_name for entry in learned]):
+        if has_enough_recordings([entry.machine_name for entry in learned]):
             machines = {entry.machine_name for entry in out}
             faulty = (entry for entry in entries if entry.label == ABNORMAL and entry.machine_name in machines)
             yield Fold(learned, (*out, *faulty))
 
 
-def _held_out(healthy: Sequence[Entry]) -> Folds:
+def _fold_numbers(healthy: Sequence[Entry]) -> FoldNumbers:
     """Whole sessions of a machine that has several, else halves in time."""
     machines = [entry.machine_name for entry in healthy]
-    sessions = by_session(machines, [entry.group for entry in healthy])
-    return np.where(sessions < 0, by_time(machines, HALVES), sessions)
+    sessions = session_folds(machines, [entry.group for entry in healthy])
+    return np.where(sessions < 0, time_folds(machines, HALVES), sessions)

@@ -8,9 +8,9 @@ validation side that is not the test side.
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,9 @@ from ml.dataset.splitting.sides import Split
 from ml.evaluation.metrics import Ranking, auc, class_figures
 from ml.features.augmentation import Augmentation
 from ml.features.spec import FeatureSpec
-from ml.features.store import Features, FeatureStore
-from ml.system.progress import Report, silent
-from ml.training.clips import clips_of
+from ml.features.store import FeatureStore, StoredFeatures
+from ml.system.progress import ProgressCallback, ignore_progress
+from ml.training.clips import make_clips
 
 if TYPE_CHECKING:
     from ml.classifier.stream import Clips
@@ -33,12 +33,12 @@ TEST_SHARE = 0.08
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ProtocolResult:
     """What one way of measuring says.
 
     Attributes:
         protocol: ``original`` or ``honest``.
-        says: how it divides and chooses, in a sentence.
+        description: how it divides and chooses, in a sentence.
         n, abnormal: windows that were judged, and how many of them are of faults.
         near_copies: share of those whose own recording was learned from, in another copy.
         accuracy, macro_f1: of the most probable class, 0 to 1.
@@ -47,7 +47,7 @@ class Outcome:
     """
 
     protocol: str
-    says: str
+    description: str
     n: int
     abnormal: int
     near_copies: float
@@ -56,8 +56,12 @@ class Outcome:
     auc: float
     always_normal: float
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as serialised; ``says`` is the name that the description has there."""
+        return {("says" if name == "description" else name): value for name, value in asdict(self).items()}
 
-def compare(
+
+def compare_protocols(
     dataset: Dataset,
     split: Split,
     spec: FeatureSpec,
@@ -65,8 +69,8 @@ def compare(
     store: FeatureStore,
     *,
     processes: int | None = None,
-    report: Report = silent,
-) -> tuple[Outcome, Outcome]:
+    report: ProgressCallback = ignore_progress,
+) -> tuple[ProtocolResult, ProtocolResult]:
     """Measure one recipe both ways, on the same recordings.
 
     Args:
@@ -99,12 +103,12 @@ def compare(
 def _original(
     entries: Sequence[Entry],
     of: Mapping[str, int],
-    features: Features,
+    features: StoredFeatures,
     recipe: Recipe,
     classes: int,
-    report: Report,
-) -> Outcome:
-    every = _every_copy(clips_of(entries, of, features, augmented=True))
+    report: ProgressCallback,
+) -> ProtocolResult:
+    every = _every_copy(make_clips(entries, of, features, augmented=True))
     order = np.random.Generator(np.random.PCG64(recipe.seed)).permutation(len(every))
     count = max(1, round(TEST_SHARE * len(every)))
     test, train = _some(every, order[:count]), _some(every, order[count:])
@@ -122,16 +126,21 @@ def _original(
 
 
 def _honest(
-    split: Split, of: Mapping[str, int], features: Features, recipe: Recipe, classes: int, report: Report
-) -> Outcome:
+    split: Split,
+    of: Mapping[str, int],
+    features: StoredFeatures,
+    recipe: Recipe,
+    classes: int,
+    report: ProgressCallback,
+) -> ProtocolResult:
     return _outcome(
         "honest",
         f"sides by {split.method}; only the training side is augmented; the validation side chooses the epoch",
         recipe,
         (
-            _every_copy(clips_of(split.train, of, features, augmented=True)),
-            clips_of(split.validation, of, features, augmented=False),
-            clips_of(split.test, of, features, augmented=False),
+            _every_copy(make_clips(split.train, of, features, augmented=True)),
+            make_clips(split.validation, of, features, augmented=False),
+            make_clips(split.test, of, features, augmented=False),
         ),
         classes,
         0.0,
@@ -146,18 +155,18 @@ def _outcome(
     sides: tuple["Clips", "Clips", "Clips"],
     classes: int,
     near_copies: float,
-    report: Report,
-) -> Outcome:
-    from ml.classifier.fitting import answers, fit
+    report: ProgressCallback,
+) -> ProtocolResult:
+    from ml.classifier.fitting import fit_network, predict_probabilities
 
     train, validation, test = sides
     with tempfile.TemporaryDirectory() as folder:
-        fitted = fit(recipe, train, validation, classes, Path(folder) / "fit.npz", report=report)
-    probabilities, truth = answers(fitted.model, test), test.labels
+        fitted = fit_network(recipe, train, validation, classes, Path(folder) / "fit.npz", report=report)
+    probabilities, truth = predict_probabilities(fitted.model, test), test.labels
     odds = probabilities[:, 1:].max(axis=1) / np.maximum(probabilities[:, 0], np.finfo(np.float32).tiny)
     weights = np.ones((1, len(truth)))
     accuracy, _, macro_f1 = class_figures(truth.astype(np.int64), probabilities.argmax(axis=1), classes, weights)[0]
-    return Outcome(
+    return ProtocolResult(
         protocol,
         says,
         len(truth),

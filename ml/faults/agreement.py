@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.errors import InvalidParameter
-from ml.faults.library import sklearn
+from ml.faults.lazy_sklearn import load_sklearn
 
 PERMUTATIONS = 200
 
@@ -37,7 +37,7 @@ class Agreement:
         return asdict(self)
 
 
-def agreement(
+def measure_agreement(
     assignments: Sequence[int] | NDArray[np.intp], truth: Sequence[str | None], *, seed: int = 0
 ) -> Agreement:
     """Groups beside true faults.
@@ -66,6 +66,6 @@ def agreement(
 
 
 def _agreement_of(groups: NDArray[Any], faults: NDArray[Any]) -> tuple[float, float]:
-    metrics = sklearn().metrics
+    metrics = load_sklearn().metrics
     ari = metrics.adjusted_rand_score(faults, groups)
     return float(ari), float(metrics.normalized_mutual_info_score(faults, groups))

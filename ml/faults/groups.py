@@ -6,23 +6,23 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from ml.errors import InvalidParameter, TooFewRecordings
-from ml.faults.library import sklearn
-from ml.faults.trials import (
+from ml.faults.k_selection import (
     MAX_K,
     MIN_K,
     STARTS,
+    ClusteringQuality,
     Floats,
     Indices,
-    Trial,
     centroids_of,
-    choose,
+    choose_k,
     counts,
     distances_to,
-    trial,
+    evaluate_clustering,
 )
+from ml.faults.lazy_sklearn import load_sklearn
+from ml.system.parallel import one_blas_thread
 
 DRAWN_COMPONENTS = 3  # of each recording at least, for the scatter in space
 KEPT_RATIOS = 20
@@ -63,7 +63,7 @@ class FaultGroups:
     projected: Floats
     distances: Floats
     exemplars: tuple[tuple[int, ...], ...]
-    curve: tuple[Trial, ...]
+    curve: tuple[ClusteringQuality, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ class FaultGroups:
         Raises:
             InvalidParameter: another width than that of the vectors that were grouped, or not finite.
         """
-        rows = _checked(vectors)
+        rows = _check_vectors(vectors)
         if rows.shape[1] != len(self.mean):
             raise InvalidParameter(f"Vectors of {rows.shape[1]} numbers; the groups were found on {len(self.mean)}.")
         projected = (rows - self.mean) / self.scale @ self.components[: self.dimensions].T
@@ -119,16 +119,16 @@ def group_faults(
             recordings.
         MissingExtra: scikit-learn is not installed.
     """
-    rows = _checked(vectors)
+    rows = _check_vectors(vectors)
     _check_request(rows, k, components)
     numbers = _numbered(sessions, len(rows))
-    sklearn()
+    load_sklearn()
     # scikit-learn sums in as many pieces as there are threads: the last digits, and so ties, would hang on the machine.
-    with threadpool_limits(1):
-        return _grouped(rows, k, components, numbers, seed)
+    with one_blas_thread():
+        return _find_groups(rows, k, components, numbers, seed)
 
 
-def _checked(vectors: NDArray[np.floating[Any]]) -> Floats:
+def _check_vectors(vectors: NDArray[np.floating[Any]]) -> Floats:
     rows = np.asarray(vectors, np.float64)
     if rows.ndim != 2 or rows.shape[1] == 0:
         raise InvalidParameter(f"Vectors of shape {rows.shape}; one row of numbers for each recording was expected.")
@@ -163,7 +163,9 @@ def _numbered(sessions: Sequence[str] | None, n: int) -> Indices:
     return np.unique(np.asarray(sessions), return_inverse=True)[1]
 
 
-def _grouped(rows: Floats, k: int | Literal["auto"], components: float, sessions: Indices, seed: int) -> FaultGroups:
+def _find_groups(
+    rows: Floats, k: int | Literal["auto"], components: float, sessions: Indices, seed: int
+) -> FaultGroups:
     mean, scale = rows.mean(axis=0), rows.std(axis=0)
     constant = scale <= ROUNDING * np.maximum(np.abs(mean), 1)
     if constant.all():
@@ -175,8 +177,8 @@ def _grouped(rows: Floats, k: int | Literal["auto"], components: float, sessions
     projected = (rows - mean) / scale @ axes.T
     points = np.ascontiguousarray(projected[:, :dimensions])
     tried = {count: centroids_of(points, count, STARTS, seed) for count in counts(points, k)}
-    curve = tuple(trial(points, centroids, sessions, seed) for centroids in tried.values())
-    chosen, chosen_by = choose(curve) if k == "auto" else (k, f"{k} groups were asked for.")
+    curve = tuple(evaluate_clustering(points, centroids, sessions, seed) for centroids in tried.values())
+    chosen, chosen_by = choose_k(curve) if k == "auto" else (k, f"{k} groups were asked for.")
     centroids = _in_order(points, tried[chosen])
     distances = distances_to(points, centroids)
     assignments = distances.argmin(axis=1)
@@ -200,7 +202,7 @@ def _grouped(rows: Floats, k: int | Literal["auto"], components: float, sessions
 
 def _principal_axes(standard: Floats) -> tuple[Floats, Floats]:
     """Axes ``(c, d)`` and the share of variance of each; a full decomposition, so that nothing is drawn at random."""
-    pca = sklearn().decomposition.PCA(svd_solver="full").fit(standard)
+    pca = load_sklearn().decomposition.PCA(svd_solver="full").fit(standard)
     return pca.components_, pca.explained_variance_ratio_
 
 

@@ -80,7 +80,7 @@ class Augmentation:
         """Plain values, for the card."""
         return asdict(self)
 
-    def draw(self, audio_hash: str, copy: int) -> "Draw":
+    def draw(self, audio_hash: str, copy: int) -> "AugmentationDraw":
         """The values of one copy, counted from 1."""
         rng = np.random.Generator(np.random.PCG64([self.seed, int(audio_hash, 16), copy]))
         gain_db, noise_snr_db, stretch = (
@@ -88,11 +88,11 @@ class Augmentation:
             for bounds in (self.gain_db, self.noise_snr_db, self.stretch)
         )
         roll_share = float(rng.uniform()) if self.roll else None
-        return Draw(gain_db, noise_snr_db, roll_share, stretch, rng)
+        return AugmentationDraw(gain_db, noise_snr_db, roll_share, stretch, rng)
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class AugmentationDraw:
     """What was drawn for one copy; None is left as it is. ``rng`` goes on to draw the noise."""
 
     gain_db: float | None
@@ -102,11 +102,11 @@ class Draw:
     rng: Generator
 
     @property
-    def changes_sound(self) -> bool:
-        """Whether :meth:`sound` does anything."""
+    def changes_waveform(self) -> bool:
+        """Whether :meth:`augment_waveform` does anything."""
         return any(value is not None for value in (self.gain_db, self.noise_snr_db, self.roll_share))
 
-    def sound(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    def augment_waveform(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Gain, noise and roll, of float32 samples ``(n,)`` at the rate that is listened to; once for each draw."""
         gain = 1.0 if self.gain_db is None else 10 ** (self.gain_db / 20)
         changed = samples * np.float32(gain)
@@ -117,7 +117,7 @@ class Draw:
             changed = np.roll(changed, int(self.roll_share * len(changed)))
         return changed
 
-    def frames(self, log_mel: NDArray[np.float32]) -> NDArray[np.float32]:
+    def stretch_frames(self, log_mel: NDArray[np.float32]) -> NDArray[np.float32]:
         """Stretch, of log-mel frames ``(frames, n_mels)``; there are more of them where time is slower."""
         if self.stretch is None or len(log_mel) < 2:
             return log_mel

@@ -7,7 +7,7 @@ that each group of mel bands has. Against librosa the largest difference seen is
 """
 
 import math
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +52,7 @@ class FeatureExtractor:
         Returns:
             float32, shape ``(rows, clip_frames)``.
         """
-        return self.fit(self.coefficients(self.log_mel(clip)))
+        return self.pad_or_crop(self.coefficients(self.log_mel(clip)))
 
     def log_mel(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:
         """Log power in mel bands, in dB relative to a power of 1.
@@ -60,9 +60,9 @@ class FeatureExtractor:
         Returns:
             float32, shape ``(frames, n_mels)``.
         """
-        return self.levelled(self.spectra(clip)[0])
+        return self.apply_floor_and_level(self.log_mel_and_power(clip)[0])
 
-    def spectra(self, clip: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def log_mel_and_power(self, clip: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Log power in mel bands as recorded, whatever the spec says of level and floor, and the mean power spectrum.
 
         Returns:
@@ -84,7 +84,7 @@ class FeatureExtractor:
         mel *= 10.0
         return mel, total / np.float32(len(frames))
 
-    def levelled(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
+    def apply_floor_and_level(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
         """Log power as recorded, ``(frames, n_mels)``, with the spec's floor and level; it may be changed in place."""
         if self.spec.dynamic_range_db is not None:
             np.maximum(mel, mel.max() - self.spec.dynamic_range_db, out=mel)
@@ -96,13 +96,13 @@ class FeatureExtractor:
         """From ``(frames, n_mels)`` to ``(rows, frames)``: the cepstrum, or the bands as they are."""
         return log_mel.T if self._dct is None else self._dct @ log_mel.T
 
-    def fit(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    def pad_or_crop(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Fit ``(rows, frames)`` to ``(rows, clip_frames)`` by the spec's rule."""
         spec = self.spec
         frames = np.zeros((spec.rows, spec.clip_frames), np.float32)
-        heard = min(rows.shape[1], spec.clip_frames)
-        frames[:, :heard] = rows[:, :heard]
-        filled = min(heard + spec.silent_frames, spec.clip_frames)
+        copied = min(rows.shape[1], spec.clip_frames)
+        frames[:, :copied] = rows[:, :copied]
+        filled = min(copied + spec.silent_frames, spec.clip_frames)
         while (missing := spec.clip_frames - filled) > 0:
             repeated = min(missing, filled)
             frames[:, filled : filled + repeated] = frames[:, filled - repeated : filled]
@@ -113,6 +113,13 @@ class FeatureExtractor:
     def band_edges_hz(self) -> NDArray[np.float64]:
         """Corner frequencies of the mel bands, ``n_mels + 2`` of them; band ``i`` reaches from ``i`` to ``i + 2``."""
         return mel_edges(self.spec)
+
+
+# Training and scoring use one or two specs at a time.
+@lru_cache(maxsize=4)
+def cached_extractor(spec: FeatureSpec) -> FeatureExtractor:
+    """The extractor of a spec, made once in each process: its tables take longer than a clip."""
+    return FeatureExtractor(spec)
 
 
 def _band_groups(filters: NDArray[np.float32]) -> tuple[_BandGroup, ...]:

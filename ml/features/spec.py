@@ -25,12 +25,12 @@ WHOLE_NUMBERS = (
 )
 
 Padding = Literal["constant", "reflect", "none"]
-Fit = Literal["crop_or_repeat_tail"]
+LengthRule = Literal["crop_or_repeat_tail"]
 Level = Literal["as_recorded", "clip_mean"]
 
 # Fields that came after the first bundles were written, and what was done before they were there. Such a field is
 # written only where it says something else, so that a spec keeps its fingerprint, and old bundles are read.
-ADDED: dict[str, Any] = {"level": "as_recorded"}
+LATER_FIELD_DEFAULTS: dict[str, Any] = {"level": "as_recorded"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class FeatureSpec:
     dynamic_range_db: float | None = 80.0
     level: Level = "as_recorded"
     silent_frames: int = 0
-    fit: Fit = "crop_or_repeat_tail"
+    fit: LengthRule = "crop_or_repeat_tail"
 
     def __post_init__(self) -> None:
         for name in WHOLE_NUMBERS:
@@ -116,7 +116,7 @@ class FeatureSpec:
             0 <= self.silent_frames < self.clip_frames,
             _range("silent_frames", self.silent_frames, 0, self.clip_frames - 1),
         )
-        yield self.fit in get_args(Fit), _choice("fit", self.fit, get_args(Fit))
+        yield self.fit in get_args(LengthRule), _choice("fit", self.fit, get_args(LengthRule))
         yield self.level in get_args(Level), _choice("level", self.level, get_args(Level))
 
     @classmethod
@@ -151,7 +151,7 @@ class FeatureSpec:
         canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
-    def windows(self, samples: int) -> list[tuple[int, int]]:
+    def clip_spans(self, samples: int) -> list[tuple[int, int]]:
         """Where each window of a recording of so many samples starts and stops.
 
         One that fills at most a clip is one window. A longer one is cut into windows of one clip, each half a clip
@@ -165,7 +165,11 @@ class FeatureSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as serialised in a bundle."""
-        return {name: value for name, value in asdict(self).items() if name not in ADDED or value != ADDED[name]}
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in LATER_FIELD_DEFAULTS or value != LATER_FIELD_DEFAULTS[name]
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -175,9 +179,9 @@ class FeatureSpec:
             SpecError: a field is missing, unknown, of the wrong type or out of range.
         """
         names = {field.name for field in fields(cls)}
-        if set(values) | set(ADDED) != names:
+        if set(values) | set(LATER_FIELD_DEFAULTS) != names:
             raise SpecError(
-                f"Feature spec: the fields {sorted(set(values) ^ (names - set(ADDED)))} are unknown or missing: "
+                f"Feature spec: the fields {sorted(set(values) ^ (names - set(LATER_FIELD_DEFAULTS)))} are unknown or missing: "
                 "was it written by another version?"
             )
         try:

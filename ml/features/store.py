@@ -24,19 +24,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.audio.decode import decode
+from ml.audio.batch import AudioFile, map_recordings
 from ml.audio.recording import Recording
 from ml.dataset.entries import Dataset, Entry
 from ml.errors import AudioError, FeaturesMissing, RecordingChanged, StorageFull
 from ml.features.augmentation import Augmentation
-from ml.features.extractor import FeatureExtractor
+from ml.features.extractor import cached_extractor
 from ml.features.spec import FeatureSpec
-from ml.system.atomic import require_room, to_json, write_whole
-from ml.system.parallel import ordered_map
-from ml.system.progress import Report, silent
+from ml.system.atomic import require_free_space, to_json, write_atomic
+from ml.system.progress import ProgressCallback, ignore_progress
 
 RECORDED = "recorded"
-ASIDE = ".incomplete"
+INCOMPLETE_FOLDER = ".incomplete"
 BLOCK_BYTES = 4096  # what a file takes up is a multiple of this on common file systems
 # The index sums a recording's energy in other blocks than the decoder does.
 LEVEL_TOLERANCE_DB = 0.01
@@ -45,7 +44,7 @@ Augmentations = Augmentation | tuple[Augmentation, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Features:
+class StoredFeatures:
     """A view on the features of one spec and one augmentation. Holds nothing but paths; pickles.
 
     Attributes:
@@ -62,13 +61,13 @@ class Features:
     @property
     def copies(self) -> int:
         """How many there are of each recording, beside itself."""
-        return len(_numbered(self.augmentation))
+        return len(_numbered_augmentations(self.augmentation))
 
-    def made_with(self, copy: int) -> tuple[Augmentation, int]:
+    def augmentation_of(self, copy: int) -> tuple[Augmentation, int]:
         """The augmentation of a copy (from 1), and its number there."""
-        return _numbered(self.augmentation)[copy - 1]
+        return _numbered_augmentations(self.augmentation)[copy - 1]
 
-    def windows(self, entry: Entry, copy: int = 0) -> NDArray[np.float32]:
+    def clips(self, entry: Entry, copy: int = 0) -> NDArray[np.float32]:
         """The windows of a recording, from :meth:`ml.features.FeatureSpec.windows`.
 
         Args:
@@ -94,7 +93,7 @@ class Features:
     def shape(self, entry: Entry) -> tuple[int, int, int]:
         """Windows, rows and frames that a recording of this length has."""
         samples = math.ceil(_samples(entry) * self.spec.sample_rate_hz / entry.sample_rate_hz)
-        return (len(self.spec.windows(samples)), self.spec.rows, self.spec.clip_frames)
+        return (len(self.spec.clip_spans(samples)), self.spec.rows, self.spec.clip_frames)
 
     def file(self, entry: Entry, copy: int = 0) -> Path:
         """Where they are.
@@ -106,7 +105,7 @@ class Features:
             raise FeaturesMissing(f"Copy {copy} of {entry.path} was asked for; there are {self.copies}.")
         kind, name = RECORDED, f"{entry.audio_hash}.npy"
         if copy:
-            augmentation, number = self.made_with(copy)
+            augmentation, number = self.augmentation_of(copy)
             kind, name = augmentation.fingerprint, f"{entry.audio_hash}-{number}.npy"
         return self.folder / _fingerprint(self.spec) / kind / entry.audio_hash[:2] / name
 
@@ -117,7 +116,7 @@ class Features:
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _Extraction:
     """One recording, and which copies of it to make."""
 
     path: Path
@@ -143,8 +142,8 @@ class FeatureStore:
         augmentation: Augmentations = None,
         *,
         processes: int | None = None,
-        report: Report = silent,
-    ) -> Features:
+        report: ProgressCallback = ignore_progress,
+    ) -> StoredFeatures:
         """Compute what is not there yet.
 
         Args:
@@ -159,32 +158,38 @@ class FeatureStore:
             RecordingChanged: a file has gone or is no longer what it was when it was indexed. What was computed stays.
             StorageFull: before the first, or on the way; no half of a file stays.
         """
-        features = Features(self.folder, spec, augmentation)
+        features = StoredFeatures(self.folder, spec, augmentation)
         unique = {entry.audio_hash: entry for entry in entries}.values()
         todo = [(entry, missing) for entry in unique if (missing := features.missing(entry))]
-        require_room(self.folder, sum(_disk_bytes(features.shape(entry)) * len(copies) for entry, copies in todo))
-        jobs = [_Job(dataset.file(entry), entry, copies) for entry, copies in todo]
+        require_free_space(self.folder, sum(_disk_bytes(features.shape(entry)) * len(copies) for entry, copies in todo))
+        jobs = [_Extraction(dataset.file(entry), entry, copies) for entry, copies in todo]
         if jobs:
-            self._describe(features)
-            with self._in_use():
-                for _ in ordered_map(
-                    partial(_extract, features), jobs, step="features", processes=processes, report=report
+            self._write_descriptions(features)
+            with self._shared_lock():
+                for _ in map_recordings(
+                    partial(_extract, features),
+                    [AudioFile(job.path, job) for job in jobs],
+                    channel=spec.channel,
+                    step="features",
+                    processes=processes,
+                    report=report,
+                    on_error=_unreadable,
                 ):
                     pass
         return features
 
-    def _describe(self, features: Features) -> None:
+    def _write_descriptions(self, features: StoredFeatures) -> None:
         """For a person who looks into the folder: what its name stands for."""
         folder = self.folder / features.spec.fingerprint
-        _describe(folder / "spec.json", features.spec.to_dict())
-        for augmentation, _ in _numbered(features.augmentation):
+        _write_json_once(folder / "spec.json", features.spec.to_dict())
+        for augmentation, _ in _numbered_augmentations(features.augmentation):
             made_with = {name: value for name, value in asdict(augmentation).items() if name != "copies"}
-            _describe(folder / augmentation.fingerprint / "augmentation.json", made_with)
+            _write_json_once(folder / augmentation.fingerprint / "augmentation.json", made_with)
 
     @contextmanager
-    def _in_use(self) -> Iterator[None]:
+    def _shared_lock(self) -> Iterator[None]:
         """Hold the store; whoever finds nobody else in it clears away what killed processes have left."""
-        aside = self.folder / ASIDE
+        aside = self.folder / INCOMPLETE_FOLDER
         aside.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(aside, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -201,7 +206,7 @@ class FeatureStore:
 
 
 @lru_cache(maxsize=8)
-def _numbered(augmentations: Augmentations) -> tuple[tuple[Augmentation, int], ...]:
+def _numbered_augmentations(augmentations: Augmentations) -> tuple[tuple[Augmentation, int], ...]:
     each = (augmentations,) if isinstance(augmentations, Augmentation) else augmentations or ()
     return tuple((one, number) for one in each for number in range(1, one.copies + 1))
 
@@ -236,36 +241,29 @@ def _size(path: Path) -> int:
         return -1
 
 
-def _describe(path: Path, values: dict[str, Any]) -> None:
+def _write_json_once(path: Path, values: dict[str, Any]) -> None:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, to_json(values))
+        write_atomic(path, to_json(values))
 
 
-# One spec is used at a time; a process that judges by several models keeps their tables elsewhere.
-@lru_cache(maxsize=2)
-def _extractor(spec: FeatureSpec) -> FeatureExtractor:
-    return FeatureExtractor(spec)
-
-
-def _extract(features: Features, job: _Job) -> None:
+def _extract(features: StoredFeatures, recording: Recording, job: _Extraction) -> None:
     """All missing copies of one recording, from one decoding and one resampling."""
-    recording = _read(job, features.spec)
-    for copy, windows in _copies(features, job, recording):
-        _write(features.file(job.entry, copy), windows, features.folder / ASIDE)
+    _verify(recording, job, features.spec)
+    for copy, clips in _copies(features, job, recording):
+        _write(features.file(job.entry, copy), clips, features.folder / INCOMPLETE_FOLDER)
 
 
-def _read(job: _Job, spec: FeatureSpec) -> Recording:
-    """Decode, and hold against the index: features under a wrong hash would never be found out."""
-    try:
-        size = job.path.stat().st_size
-        recording = decode(job.path, channel=spec.channel)
-    except (OSError, AudioError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise RecordingChanged(f"{job.path} cannot be read any more: {reason} Index the dataset again.") from error
+def _unreadable(error: AudioError | OSError, job: _Extraction) -> None:
+    reason = error.strerror if isinstance(error, OSError) else error
+    raise RecordingChanged(f"{job.path} cannot be read any more: {reason} Index the dataset again.") from error
+
+
+def _verify(recording: Recording, job: _Extraction, spec: FeatureSpec) -> None:
+    """Compare a recording with the index: features under a wrong hash would never be found out."""
     entry, quality = job.entry, recording.quality
     same = (
-        size == entry.bytes
+        job.path.stat().st_size == entry.bytes
         and (quality.sample_rate_hz, quality.channels) == (entry.sample_rate_hz, entry.channels)
         and len(recording.samples) == _samples(entry)
         and math.isclose(quality.clipped_share, entry.clipped_share, abs_tol=1e-9)
@@ -273,7 +271,6 @@ def _read(job: _Job, spec: FeatureSpec) -> Recording:
     )
     if not same:
         raise RecordingChanged(f"{job.path} has changed since it was indexed: index the dataset again.")
-    return recording
 
 
 def _same_level(measured: float | None, indexed: float | None) -> bool:
@@ -282,31 +279,33 @@ def _same_level(measured: float | None, indexed: float | None) -> bool:
     return abs(measured - indexed) <= LEVEL_TOLERANCE_DB
 
 
-def _copies(features: Features, job: _Job, recording: Recording) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    extractor = _extractor(features.spec)
+def _copies(
+    features: StoredFeatures, job: _Extraction, recording: Recording
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    extractor = cached_extractor(features.spec)
     recorded = extractor.resample(recording.samples, recording.sample_rate_hz)
-    spans = features.spec.windows(len(recorded))
+    spans = features.spec.clip_spans(len(recorded))
 
     def log_mels(samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         return [extractor.log_mel(samples[start:stop]) for start, stop in spans]
 
     def fitted(clips: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        return np.stack([extractor.fit(extractor.coefficients(clip)) for clip in clips])
+        return np.stack([extractor.pad_or_crop(extractor.coefficients(clip)) for clip in clips])
 
     unchanged = lru_cache(maxsize=1)(lambda: log_mels(recorded))
     for copy in job.copies:
         if copy == 0:
             yield copy, fitted(unchanged())
             continue
-        augmentation, number = features.made_with(copy)
+        augmentation, number = features.augmentation_of(copy)
         draw = augmentation.draw(job.entry.audio_hash, number)
-        clips = log_mels(draw.sound(recorded)) if draw.changes_sound else unchanged()
-        yield copy, fitted([draw.frames(clip) for clip in clips])
+        clips = log_mels(draw.augment_waveform(recorded)) if draw.changes_waveform else unchanged()
+        yield copy, fitted([draw.stretch_frames(clip) for clip in clips])
 
 
-def _write(target: Path, windows: NDArray[np.float32], aside: Path) -> None:
+def _write(target: Path, windows: NDArray[np.float32], incomplete_folder: Path) -> None:
     """Aside, then renamed: a file of this name is whole."""
-    half = aside / f"{target.stem}.{uuid.uuid4().hex}.npy"
+    half = incomplete_folder / f"{target.stem}.{uuid.uuid4().hex}.npy"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # By way of memory: where numpy writes to a file itself, a full disk is an error without a number.
@@ -318,5 +317,7 @@ def _write(target: Path, windows: NDArray[np.float32], aside: Path) -> None:
     except BaseException as error:  # Ctrl-C too: never half a file
         half.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(f"The disk filled up while features were written below {aside.parent}.") from error
+            raise StorageFull(
+                f"The disk filled up while features were written below {incomplete_folder.parent}."
+            ) from error
         raise

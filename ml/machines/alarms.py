@@ -21,12 +21,12 @@ from typing import Literal
 
 from ml.errors import InvalidParameter
 
-State = Literal["normal", "alarm", "acknowledged", "unheard"]
+AlarmState = Literal["normal", "alarm", "acknowledged", "unheard"]
 MOST_OF = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class KOfNRule:
     """How many of the last verdicts raise an alarm, and how few clear it.
 
     Raises:
@@ -34,17 +34,17 @@ class Rule:
     """
 
     raise_at: int = 3
-    of: int = 5
+    n_verdicts: int = 5
     clear_at: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.clear_at < self.raise_at <= self.of <= MOST_OF:
+        if not 0 <= self.clear_at < self.raise_at <= self.n_verdicts <= MOST_OF:
             raise InvalidParameter(
-                f"An alarm raised by {self.raise_at} of {self.of} anomalous verdicts and cleared by {self.clear_at}; "
+                f"An alarm raised by {self.raise_at} of {self.n_verdicts} anomalous verdicts and cleared by {self.clear_at}; "
                 f"0 <= clear < raise <= of <= {MOST_OF} was expected."
             )
 
-    def alarmed(self, latest: Sequence[bool], before: bool) -> bool:
+    def is_in_alarm(self, latest: Sequence[bool], before: bool) -> bool:
         """Whether a machine is in alarm now.
 
         Args:
@@ -54,7 +54,7 @@ class Rule:
         anomalous = sum(latest)
         return anomalous > self.clear_at if before else anomalous >= self.raise_at
 
-    def state(self, alarm: "Alarm | None", unusable: int) -> State:
+    def state(self, alarm: "Alarm | None", unusable: int) -> AlarmState:
         """What a machine is in.
 
         Args:
@@ -91,7 +91,7 @@ class Alarm:
         id: like no other alarm's.
         raised_at: ISO 8601, UTC.
         version: the model whose verdict raised it.
-        anomalous, of: how many of how many verdicts were anomalous when it was raised.
+        anomalous, n_verdicts: how many of how many verdicts were anomalous when it was raised.
         acknowledged: None where nobody has.
         cleared_at: ISO 8601, UTC; None while it lasts.
     """
@@ -100,6 +100,6 @@ class Alarm:
     raised_at: str
     version: str
     anomalous: int
-    of: int
+    n_verdicts: int
     acknowledged: Acknowledgement | None
     cleared_at: str | None

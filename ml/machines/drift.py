@@ -69,13 +69,13 @@ class Drift:
     recent_median: float | None = None
 
 
-def side(heard: int) -> int:
+def scores_per_side(n_scores: int) -> int:
     """How many scores there are to each side, of a machine that was heard so often: whole blocks."""
-    return min(MOST_SCORES, heard // 2 // BLOCK * BLOCK)
+    return min(MOST_SCORES, n_scores // 2 // BLOCK * BLOCK)
 
 
-def measure(reference: Scores, recent: Scores) -> Drift:
-    """Compare two runs of scores, each in the order of time and as long as :func:`side` says."""
+def measure_drift(reference: Scores, recent: Scores) -> Drift:
+    """Compare two runs of scores, each in the order of time and as long as :func:`scores_per_side` says."""
     if len(reference) < FEWEST_SCORES:
         return Drift("too_few", len(reference), len(recent))
     p_value, effect = rank_sum_p_value(_blocks(reference), _blocks(recent)), superiority(reference, recent)

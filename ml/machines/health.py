@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ml.machines.alarms import Alarm, State
+from ml.machines.alarms import Alarm, AlarmState
 from ml.machines.drift import Drift
 from ml.machines.observation import Observation
 
@@ -35,7 +35,7 @@ class VersionRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class HealthSummary:
     """A machine in one line.
 
     Attributes:
@@ -43,18 +43,18 @@ class Summary:
         state: whether it is in alarm, and whether somebody has seen that.
         heard_at: when its last recording was answered, ISO 8601, UTC.
         version: the model that answered.
-        anomalous, of: how many of its last verdicts were anomalous, as the rule of alarms counts them.
+        anomalous, n_verdicts: how many of its last verdicts were anomalous, as the rule of alarms counts them.
         unusable: how many of its last recordings, as many as the rule looks at, could not be judged.
         drift: of that version's scores.
         alarm: the one that lasts; None without one.
     """
 
     machine_id: str
-    state: State
+    state: AlarmState
     heard_at: str
     version: str
     anomalous: int
-    of: int
+    n_verdicts: int
     unusable: int
     drift: Drift
     alarm: Alarm | None
@@ -71,7 +71,7 @@ class Health:
         latest: its last verdicts, the newest first.
     """
 
-    summary: Summary
+    summary: HealthSummary
     versions: tuple[VersionRecord, ...]
     alarms: tuple[Alarm, ...]
     latest: tuple[Observation, ...]

@@ -17,19 +17,20 @@ from pathlib import Path
 from typing import Self
 
 from ml.errors import MachinesUnavailable, NothingToAcknowledge, StorageFull
+from ml.machines import insertion as recording
 from ml.machines import queries as telling
-from ml.machines import recording, rows
-from ml.machines.alarms import Acknowledgement, Alarm, Rule, State
-from ml.machines.health import Health, Summary
+from ml.machines import rows
+from ml.machines.alarms import Acknowledgement, Alarm, AlarmState, KOfNRule
+from ml.machines.health import Health, HealthSummary
 from ml.machines.observation import Observation
-from ml.machines.schema import opened_to_read, opened_to_write
+from ml.machines.schema import open_for_reading, open_for_writing
 
 MACHINES_KEPT = 1000
-DEFAULT_RULE = Rule()
+DEFAULT_RULE = KOfNRule()
 
 
 @contextmanager
-def _named(writes: bool = False) -> Iterator[None]:
+def _translate_errors(writes: bool = False) -> Iterator[None]:
     """Say what cannot be done where SQLite only has its own words."""
     try:
         yield
@@ -56,18 +57,18 @@ class Ledger:
         MachinesUnavailable: the file cannot be read, or not be made.
     """
 
-    @_named()
+    @_translate_errors()
     def __init__(
         self,
         home: Path,
         create: bool = False,
-        rule: Rule = DEFAULT_RULE,
+        rule: KOfNRule = DEFAULT_RULE,
         machines_kept: int = MACHINES_KEPT,
     ) -> None:
         self.rule = rule
         self._file = home / "machines" / "health.sqlite3"
         self._machines_kept = machines_kept
-        self._db = opened_to_write(self._file) if create else opened_to_read(self._file)
+        self._db = open_for_writing(self._file) if create else open_for_reading(self._file)
         self._place = self._place_now()
 
     def __enter__(self) -> Self:
@@ -80,7 +81,7 @@ class Ledger:
         """Let go of the file."""
         self._db.close()
 
-    @_named()
+    @_translate_errors()
     def is_current(self) -> bool:
         """Whether its file is the one that is there: somebody may have removed that to begin anew.
 
@@ -96,7 +97,7 @@ class Ledger:
             return None
         return (found.st_dev, found.st_ino)
 
-    @_named(writes=True)
+    @_translate_errors(writes=True)
     def record(self, observations: Iterable[Observation]) -> None:
         """Add verdicts, all or none; the end of a process takes none of them back, a power cut may take the last.
 
@@ -105,15 +106,15 @@ class Ledger:
         """
         with self._writing(synchronous="NORMAL"):  # no fsync for each: there may be a hundred a second
             for observation in observations:
-                recording.record(self._db, observation, self.rule, self._machines_kept)
+                recording.insert_observation(self._db, observation, self.rule, self._machines_kept)
 
-    @_named(writes=True)
-    def acknowledge(self, machine_id: str, said: Acknowledgement, alarm_id: int | None = None) -> Alarm:
+    @_translate_errors(writes=True)
+    def acknowledge(self, machine_id: str, acknowledgement: Acknowledgement, alarm_id: int | None = None) -> Alarm:
         """Note that somebody has seen a machine's alarm; it is on the disk when this returns.
 
         Args:
             machine_id: which machine.
-            said: who, when and what.
+            acknowledgement: who, when and what.
             alarm_id: the alarm that they have seen; by default whichever lasts.
 
         Raises:
@@ -121,37 +122,37 @@ class Ledger:
             NothingToAcknowledge: the machine is in no alarm, or in another, or that was acknowledged before.
         """
         with self._writing(synchronous="FULL"):
-            rows.machine(self._db, machine_id)
-            lasting = _unseen(machine_id, rows.lasting_alarm(self._db, machine_id), alarm_id)
+            rows.require_machine(self._db, machine_id)
+            lasting = _unseen(machine_id, rows.active_alarm(self._db, machine_id), alarm_id)
             self._db.execute(
                 "UPDATE alarms SET acknowledged_at = ?, acknowledged_by = ?, acknowledged_key = ?, note = ? "
                 "WHERE id = ?",
-                (said.at, said.by, said.key, said.note, lasting.id),
+                (acknowledgement.at, acknowledgement.by, acknowledgement.key, acknowledgement.note, lasting.id),
             )
-        return replace(lasting, acknowledged=said)
+        return replace(lasting, acknowledged=acknowledgement)
 
-    @_named()
-    def states(self) -> dict[str, State]:
+    @_translate_errors()
+    def states(self) -> dict[str, AlarmState]:
         """The state of each machine, by their names."""
         with self._reading():
             return telling.states(self._db, self.rule)
 
-    @_named()
-    def summaries(self) -> list[Summary]:
+    @_translate_errors()
+    def summaries(self) -> list[HealthSummary]:
         """Every machine in one line, by their names."""
         with self._reading():
             return telling.summaries(self._db, self.rule)
 
-    @_named()
-    def remembers(self, machine_id: str) -> bool:
+    @_translate_errors()
+    def has_machine(self, machine_id: str) -> bool:
         """Whether anything was heard of a machine, and is not forgotten.
 
         Raises:
             MachinesUnavailable
         """
-        return rows.is_remembered(self._db, machine_id)
+        return rows.machine_exists(self._db, machine_id)
 
-    @_named()
+    @_translate_errors()
     def health(self, machine_id: str, latest: int) -> Health:
         """A machine, whole, with at most so many of its last verdicts.
 

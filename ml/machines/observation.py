@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from ml.models.predictor import Verdict, VerdictWord
-from ml.system.clock import now
+from ml.models.verdict import Verdict, VerdictValue
+from ml.system.clock import timestamp
 
 MAX_MACHINE_ID = 64
 # A name, or the kind of machine and its id as datasets have them (``fan/id_00``); as JSON Schema knows it too.
@@ -18,29 +18,29 @@ def is_machine_id(name: str) -> bool:
     return len(name) <= MAX_MACHINE_ID and re.fullmatch(MACHINE_ID_PATTERN, name) is not None
 
 
-class Names(NamedTuple):
+class MachineNames(NamedTuple):
     """What a machine is called.
 
     Attributes:
         machine_id: the name that it is remembered by.
-        other: another that means no other machine, under which there may be a record from before; None if it has none.
+        other_name: another that means no other machine, under which there may be a record from before; None if it has none.
     """
 
     machine_id: str
-    other: str | None
+    other_name: str | None
 
     @classmethod
-    def of(cls, said: str, knows: Callable[[str], str | None]) -> Self:
+    def resolve(cls, name: str, knows: Callable[[str], str | None]) -> Self:
         """The names of a machine, whichever of them was said.
 
         Args:
-            said: the name that somebody gave.
+            name: the name that somebody gave.
             knows: what the detector calls the machine of a name; None where it knows none. Datasets may call machines
                 what no address can.
         """
-        known = knows(said)
+        known = knows(name)
         if known is None or not is_machine_id(known):
-            return cls(said, None)
+            return cls(name, None)
         short = known.rpartition("/")[2]
         return cls(known, short if short != known and knows(short) == known else None)
 
@@ -50,7 +50,7 @@ class Observation:
     """What was said of one recording of a machine.
 
     Attributes:
-        machine_id: which machine, as :class:`Names` has it.
+        machine_id: which machine, as :class:`MachineNames` has it.
         at: when it was answered, ISO 8601, UTC; the recording may be older.
         version: the model that answered.
         threshold_revision: of that model's threshold.
@@ -58,7 +58,7 @@ class Observation:
         threshold: the score above which a recording was anomalous then.
         verdict: in a word; ``unusable`` where the recording could not be judged.
         label: name of the class that was heard; of no account, as the score, where the recording could not be judged.
-        also_called: its other name; not kept.
+        other_name: another name of the machine; not kept.
     """
 
     machine_id: str
@@ -67,9 +67,9 @@ class Observation:
     threshold_revision: int
     score: float
     threshold: float
-    verdict: VerdictWord
+    verdict: VerdictValue
     label: str
-    also_called: str | None = None
+    other_name: str | None = None
 
     @property
     def anomalous(self) -> bool:
@@ -82,17 +82,17 @@ class Observation:
         return self.verdict != "unusable"
 
     @classmethod
-    def of(cls, names: Names, verdict: Verdict) -> Self:
+    def of(cls, names: MachineNames, verdict: Verdict) -> Self:
         """A verdict that has just been given on a machine."""
         worst = verdict.worst
         return cls(
             machine_id=names.machine_id,
-            at=now(),
+            at=timestamp(),
             version=verdict.version,
-            threshold_revision=verdict.decision_revision,
+            threshold_revision=verdict.threshold_revision,
             score=worst.score,
             threshold=verdict.threshold,
-            verdict=verdict.word,
+            verdict=verdict.value,
             label=worst.label.name,
-            also_called=names.other,
+            other_name=names.other_name,
         )

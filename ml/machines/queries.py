@@ -5,59 +5,59 @@ import sqlite3
 import numpy as np
 
 from ml.machines import drift, rows
-from ml.machines.alarms import Rule, State
+from ml.machines.alarms import AlarmState, KOfNRule
 from ml.machines.drift import Drift
-from ml.machines.health import Health, Summary, VersionRecord
+from ml.machines.health import Health, HealthSummary, VersionRecord
 
 RECENT = 100
 
 
-def states(db: sqlite3.Connection, rule: Rule) -> dict[str, State]:
+def states(db: sqlite3.Connection, rule: KOfNRule) -> dict[str, AlarmState]:
     """The state of each machine, by their names."""
     names = [row["machine_id"] for row in db.execute("SELECT machine_id FROM machines ORDER BY machine_id")]
-    return {name: rule.state(rows.lasting_alarm(db, name), _unusable(db, name, rule)) for name in names}
+    return {name: rule.state(rows.active_alarm(db, name), _unusable(db, name, rule)) for name in names}
 
 
-def summaries(db: sqlite3.Connection, rule: Rule) -> list[Summary]:
+def summaries(db: sqlite3.Connection, rule: KOfNRule) -> list[HealthSummary]:
     """Every machine in one line, by their names."""
     found = db.execute("SELECT * FROM machines ORDER BY machine_id").fetchall()
     return [_summary(db, row, rule) for row in found]
 
 
-def health(db: sqlite3.Connection, machine_id: str, rule: Rule, latest: int) -> Health:
+def health(db: sqlite3.Connection, machine_id: str, rule: KOfNRule, latest: int) -> Health:
     """A machine, whole, with at most so many of its last verdicts.
 
     Raises:
         MachineNotFound
     """
     return Health(
-        summary=_summary(db, rows.machine(db, machine_id), rule),
+        summary=_summary(db, rows.require_machine(db, machine_id), rule),
         versions=_versions(db, machine_id),
-        alarms=tuple(rows.alarm(row) for row in _alarms(db, machine_id)),
-        latest=tuple(rows.latest(db, machine_id, latest)),
+        alarms=tuple(rows.parse_alarm(row) for row in _alarms(db, machine_id)),
+        latest=tuple(rows.latest_observations(db, machine_id, latest)),
     )
 
 
-def _summary(db: sqlite3.Connection, machine: sqlite3.Row, rule: Rule) -> Summary:
+def _summary(db: sqlite3.Connection, machine: sqlite3.Row, rule: KOfNRule) -> HealthSummary:
     machine_id = machine["machine_id"]
-    (last,) = rows.latest(db, machine_id, 1)
-    verdicts = rows.latest_verdicts(db, machine_id, rule.of)
-    unusable, alarm = _unusable(db, machine_id, rule), rows.lasting_alarm(db, machine_id)
-    return Summary(
+    (last,) = rows.latest_observations(db, machine_id, 1)
+    verdicts = rows.latest_verdicts(db, machine_id, rule.n_verdicts)
+    unusable, alarm = _unusable(db, machine_id, rule), rows.active_alarm(db, machine_id)
+    return HealthSummary(
         machine_id=machine_id,
         state=rule.state(alarm, unusable),
         heard_at=machine["heard_at"],
         version=last.version,
         anomalous=sum(each.anomalous for each in verdicts),
-        of=len(verdicts),
+        n_verdicts=len(verdicts),
         unusable=unusable,
         drift=_drift(db, machine_id, last.version),
         alarm=alarm,
     )
 
 
-def _unusable(db: sqlite3.Connection, machine_id: str, rule: Rule) -> int:
-    return sum(not each.judged for each in rows.latest(db, machine_id, rule.of))
+def _unusable(db: sqlite3.Connection, machine_id: str, rule: KOfNRule) -> int:
+    return sum(not each.judged for each in rows.latest_observations(db, machine_id, rule.n_verdicts))
 
 
 def _versions(db: sqlite3.Connection, machine_id: str) -> tuple[VersionRecord, ...]:
@@ -75,7 +75,7 @@ def _version(db: sqlite3.Connection, machine_id: str, facts: sqlite3.Row) -> Ver
         "ORDER BY number DESC LIMIT ?",
         (machine_id, facts["version"], RECENT),
     )
-    recent = [rows.observation(row) for row in found]
+    recent = [rows.parse_observation(row) for row in found]
     return VersionRecord(
         version=facts["version"],
         observations=facts["heard"] or 0,
@@ -91,15 +91,15 @@ def _version(db: sqlite3.Connection, machine_id: str, facts: sqlite3.Row) -> Ver
 
 
 def _drift(db: sqlite3.Connection, machine_id: str, version: str) -> Drift:
-    heard = rows.heard(db, machine_id, version)
-    side = drift.side(heard)
+    heard = rows.count_verdicts(db, machine_id, version)
+    side = drift.scores_per_side(heard)
     found = db.execute(
         "SELECT score FROM observations WHERE machine_id = ? AND version = ? AND (number <= ? OR number > ?) "
         "ORDER BY number",
         (machine_id, version, side, heard - side),
     )
     scores = np.array([row["score"] for row in found])
-    return drift.measure(scores[:side], scores[side:])
+    return drift.measure_drift(scores[:side], scores[side:])
 
 
 def _alarms(db: sqlite3.Connection, machine_id: str) -> list[sqlite3.Row]:

@@ -10,7 +10,7 @@ VERSIONS_KEPT = 3
 ALARMS_KEPT = 100
 
 
-def machines(db: sqlite3.Connection, newcomer: str, kept: int) -> None:
+def delete_oldest_machines(db: sqlite3.Connection, newcomer: str, kept: int) -> None:
     """Those in alarm last, and never the one that was just heard."""
     db.execute(
         "DELETE FROM machines WHERE machine_id IN (SELECT machines.machine_id FROM machines "
@@ -21,7 +21,7 @@ def machines(db: sqlite3.Connection, newcomer: str, kept: int) -> None:
     )
 
 
-def verdicts(db: sqlite3.Connection, machine_id: str, version: str, number: int) -> None:
+def delete_middle_verdicts(db: sqlite3.Connection, machine_id: str, version: str, number: int) -> None:
     """Those between the first, which drift is measured from, and the last."""
     db.execute(
         "DELETE FROM observations WHERE machine_id = ? AND version = ? AND number > ? AND number <= ?",
@@ -29,7 +29,7 @@ def verdicts(db: sqlite3.Connection, machine_id: str, version: str, number: int)
     )
 
 
-def unusable(db: sqlite3.Connection, machine_id: str) -> None:
+def delete_oldest_unusable(db: sqlite3.Connection, machine_id: str) -> None:
     """Those that could not be judged, but for the last."""
     db.execute(
         "DELETE FROM observations WHERE machine_id = ? AND number IS NULL AND id NOT IN "
@@ -38,7 +38,7 @@ def unusable(db: sqlite3.Connection, machine_id: str) -> None:
     )
 
 
-def versions(db: sqlite3.Connection, machine_id: str, kept: int = VERSIONS_KEPT) -> None:
+def delete_oldest_versions(db: sqlite3.Connection, machine_id: str, kept: int = VERSIONS_KEPT) -> None:
     """All that was said by other versions than those heard last."""
     db.execute(
         "DELETE FROM observations WHERE machine_id = ? AND version NOT IN (SELECT version FROM observations "
@@ -47,7 +47,7 @@ def versions(db: sqlite3.Connection, machine_id: str, kept: int = VERSIONS_KEPT)
     )
 
 
-def alarms(db: sqlite3.Connection, machine_id: str) -> None:
+def delete_oldest_alarms(db: sqlite3.Connection, machine_id: str) -> None:
     """Those before the last."""
     db.execute(
         "DELETE FROM alarms WHERE machine_id = ? AND id NOT IN "

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.errors import MachinesUnavailable
-from ml.system.atomic import locked
+from ml.system.atomic import file_lock
 
 UNMADE, FORMAT = 0, 1
 BUSY_S = 5.0
@@ -56,7 +56,7 @@ PRAGMA user_version = {FORMAT};
 """
 
 
-def opened_to_write(file: Path) -> sqlite3.Connection:
+def open_for_writing(file: Path) -> sqlite3.Connection:
     """Open the record of machines, or make it.
 
     Raises:
@@ -64,17 +64,17 @@ def opened_to_write(file: Path) -> sqlite3.Connection:
         sqlite3.Error, OSError: it cannot be read, or not be made.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    connection = _connected(file)
+    connection = _connect(file)
     with _closed_on_failure(connection):
         if _format(connection) == UNMADE:
             # Two processes may meet here: the second finds it made.
-            with locked(file.with_name(f".{file.name}.lock")):
+            with file_lock(file.with_name(f".{file.name}.lock")):
                 _make(connection)
         _require_format(connection)
     return connection
 
 
-def opened_to_read(file: Path) -> sqlite3.Connection:
+def open_for_reading(file: Path) -> sqlite3.Connection:
     """Open the record of machines; an empty one in memory stands for one that is not there.
 
     Raises:
@@ -82,18 +82,18 @@ def opened_to_read(file: Path) -> sqlite3.Connection:
         sqlite3.Error: it cannot be read.
     """
     if file.exists():
-        connection = _connected(file)
+        connection = _connect(file)
         with _closed_on_failure(connection):
             if _format(connection) != UNMADE:
                 _require_format(connection)
                 return connection
         connection.close()  # whoever makes it is at it, or was ended, or found no room
-    connection = _connected(IN_MEMORY)
+    connection = _connect(IN_MEMORY)
     _make(connection)
     return connection
 
 
-def _connected(target: Path | str) -> sqlite3.Connection:
+def _connect(target: Path | str) -> sqlite3.Connection:
     connection = sqlite3.connect(target, timeout=BUSY_S, isolation_level=None)
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA foreign_keys = ON")

@@ -30,13 +30,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from ml.detectors.detector import Detector
-from ml.errors import BundleDamaged, BundleForeign, InvalidLabels, SpecError
+from ml.errors import BundleDamaged, BundleUnrecognised, InvalidClassLabels, SpecError
 from ml.features.spec import FeatureSpec
 from ml.models import keras_archive
-from ml.models.labels import Labels
+from ml.models.labels import ClassLabels
 from ml.models.names import NAME_PATTERN, VERSION_PATTERN
-from ml.system.atomic import sync_folder, to_json, write_whole
-from ml.system.zip_members import UNREADABLE_ZIP, read_member
+from ml.system.atomic import sync_folder, to_json, write_atomic
+from ml.system.zip_members import ZIP_ERRORS, read_member
 
 FORMAT = "signalml-bundle"
 # 2 is that of a bundle with a detector; one without is written as it always was, and older services read it.
@@ -44,21 +44,19 @@ CLASSIFIER_FORMAT, DETECTOR_FORMAT = 1, 2
 MANIFEST, SPEC, LABELS, DECISION, CARD = "manifest.json", "spec.json", "labels.json", "decision.json", "card.json"
 LITERT, KERAS, GOLDEN_CLIP, GOLDEN_ANSWER = "network.tflite", "network.keras", "golden.wav", "golden.json"
 DETECTOR_FACTS, DETECTOR_ARRAYS = "detector.json", "detector.npz"
-RENAMED = "renamed.json"  # in archives only: labels and thresholds change, and a version does not
+REVISIONS_FILE = "renamed.json"  # in archives only: labels and thresholds change, and a version does not
 REQUIRED = frozenset({SPEC, LABELS, DECISION, CARD, GOLDEN_CLIP, GOLDEN_ANSWER})
 CLASSIFIER, DETECTOR = frozenset({LITERT, KERAS}), frozenset({DETECTOR_FACTS, DETECTOR_ARRAYS})
 KNOWN = REQUIRED | CLASSIFIER | DETECTOR
 # What a version's name digests: all that decides an answer. Not the Keras archive and the card, which carry times.
-DECIDING = (SPEC, LABELS, DECISION, LITERT, GOLDEN_CLIP, GOLDEN_ANSWER, DETECTOR_FACTS, DETECTOR_ARRAYS)
-NAMING, NOVELTY = "naming", "novelty"  # keys of decision.json and golden.json
+DIGESTED_FILES = (SPEC, LABELS, DECISION, LITERT, GOLDEN_CLIP, GOLDEN_ANSWER, DETECTOR_FACTS, DETECTOR_ARRAYS)
+FAULT_RULE_KEY, NOVELTY = "naming", "novelty"  # keys of decision.json and golden.json
 NO_LIMIT = 1.0
 MAX_FILE_BYTES = 512 * 2**20
-# LiteRT agrees with Keras to 1e-6 on one machine; this leaves room for another processor's arithmetic.
-GOLDEN_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class DecisionThreshold:
     """From score to verdict: anomalous above ``threshold`` (0 to 1).
 
     ``false_alarm_rate`` is the share of healthy recordings above it, None where nobody has measured it; ``basis`` says
@@ -75,28 +73,32 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Naming:
+class FaultRule:
     """What it takes, beside a detector, to name a known fault.
 
     Attributes:
         threshold: what the classifier's own score must be above, 0 to 1.
         basis: where that comes from, in words.
-        farthest: the detector's score, 0 to 1, beyond which no fault that was learned lies: what is farther from
+        max_named_distance: the detector's score, 0 to 1, beyond which no fault that was learned lies: what is farther from
             healthy is none of them, however sure the classifier is. 1, which no score exceeds, is no limit.
     """
 
     threshold: float
     basis: str
-    farthest: float = NO_LIMIT
+    max_named_distance: float = NO_LIMIT
 
     def __post_init__(self) -> None:
-        if not (0 <= self.threshold <= 1 and 0 <= self.farthest <= 1):
+        if not (0 <= self.threshold <= 1 and 0 <= self.max_named_distance <= 1):
             raise BundleDamaged(f"Naming: {self} holds a number outside 0 to 1.")
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Self:
-        """The inverse of ``asdict``; what was written without a limit has none."""
+        """The inverse of :meth:`to_dict`; what was written without a limit has none."""
         return cls(facts["threshold"], facts["basis"], facts.get("farthest", NO_LIMIT))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as serialised; ``farthest`` is the name that the limit has on disk."""
+        return {"threshold": self.threshold, "basis": self.basis, "farthest": self.max_named_distance}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +108,16 @@ class GoldenClip:
     Attributes:
         wav: the recording.
         probabilities: of the classifier; none where there is no classifier.
-        novelty: the detector's score, 0 to 1; None where there is no detector.
+        novelty_score: the detector's score, 0 to 1; None where there is no detector.
     """
 
     wav: bytes
     probabilities: tuple[float, ...]
-    novelty: float | None = None
+    novelty_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class BundleContent:
     """What a bundle holds.
 
     Attributes:
@@ -124,24 +126,24 @@ class Content:
         decision: the threshold on the score: the detector's where there is one, else the classifier's.
         card: where the model comes from.
         litert: the network, None without a classifier.
-        golden: the golden clip.
+        golden_clip: the golden clip.
         detector: what hears novelty, None without one.
-        naming: beside a detector, what it takes to name a known fault.
+        fault_rule: beside a detector, what it takes to name a known fault.
     """
 
     spec: FeatureSpec
-    labels: Labels
-    decision: Decision
+    labels: ClassLabels
+    decision: DecisionThreshold
     card: dict[str, Any]
     litert: bytes | None
-    golden: GoldenClip
+    golden_clip: GoldenClip
     detector: Detector | None = None
-    naming: Naming | None = None
+    fault_rule: FaultRule | None = None
 
     def __post_init__(self) -> None:
         if self.litert is None and self.detector is None:
             raise BundleDamaged("Bundle: there is neither a network nor a detector; one of them was expected.")
-        if (self.naming is None) != (self.litert is None or self.detector is None):
+        if (self.fault_rule is None) != (self.litert is None or self.detector is None):
             raise BundleDamaged("Bundle: a classifier's own threshold belongs where there is a detector beside it.")
 
 
@@ -151,7 +153,7 @@ class Bundle:
 
     version: str
     created: str
-    content: Content
+    content: BundleContent
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -163,30 +165,30 @@ class Bundle:
         manifest = verify(folder)
         try:
             golden, decisions = _json(folder / GOLDEN_ANSWER), _json(folder / DECISION)
-            naming = decisions.pop(NAMING, None)
+            naming = decisions.pop(FAULT_RULE_KEY, None)
             there = manifest["files"]
-            content = Content(
+            content = BundleContent(
                 spec=FeatureSpec.from_dict(_json(folder / SPEC)),
-                labels=Labels.from_list(_json(folder / LABELS)),
-                decision=Decision(**decisions),
+                labels=ClassLabels.from_list(_json(folder / LABELS)),
+                decision=DecisionThreshold(**decisions),
                 card=_json(folder / CARD),
                 litert=(folder / LITERT).read_bytes() if LITERT in there else None,
-                golden=GoldenClip(
+                golden_clip=GoldenClip(
                     (folder / GOLDEN_CLIP).read_bytes(),
                     tuple(map(float, golden["probabilities"])),
                     float(golden[NOVELTY]) if NOVELTY in golden else None,
                 ),
                 detector=_detector(folder) if DETECTOR_FACTS in there else None,
-                naming=None if naming is None else Naming.from_dict(naming),
+                fault_rule=None if naming is None else FaultRule.from_dict(naming),
             )
             if not isinstance(content.card, dict):
                 raise TypeError("the card is no mapping")
-        except (SpecError, InvalidLabels, TypeError, ValueError, KeyError, AttributeError) as error:
+        except (SpecError, InvalidClassLabels, TypeError, ValueError, KeyError, AttributeError) as error:
             raise BundleDamaged(f"Bundle {folder.name}: {error}") from error
         return cls(version=manifest["version"], created=manifest["created"], content=content)
 
 
-def write(folder: Path, name: str, content: Content, keras_file: Path | None) -> str:
+def write(folder: Path, name: str, content: BundleContent, keras_file: Path | None) -> str:
     """Write a bundle into an empty ``folder``, its manifest last.
 
     Args:
@@ -203,23 +205,23 @@ def write(folder: Path, name: str, content: Content, keras_file: Path | None) ->
     """
     if not NAME_PATTERN.fullmatch(name):
         raise ValueError(f"{name!r} is no name for a model: lower-case letters, digits, '.', '_' and '-', at most 48.")
-    write_whole(folder / SPEC, to_json(content.spec.to_dict()))
-    write_whole(folder / LABELS, to_json(content.labels.to_list()))
-    naming = {} if content.naming is None else {NAMING: asdict(content.naming)}
-    write_whole(folder / DECISION, to_json(asdict(content.decision) | naming))
-    write_whole(folder / CARD, to_json(content.card))
-    write_whole(folder / GOLDEN_CLIP, content.golden.wav)
-    novelty = {} if content.golden.novelty is None else {NOVELTY: content.golden.novelty}
-    write_whole(folder / GOLDEN_ANSWER, to_json({"probabilities": list(content.golden.probabilities)} | novelty))
+    write_atomic(folder / SPEC, to_json(content.spec.to_dict()))
+    write_atomic(folder / LABELS, to_json(content.labels.to_list()))
+    naming = {} if content.fault_rule is None else {FAULT_RULE_KEY: content.fault_rule.to_dict()}
+    write_atomic(folder / DECISION, to_json(asdict(content.decision) | naming))
+    write_atomic(folder / CARD, to_json(content.card))
+    write_atomic(folder / GOLDEN_CLIP, content.golden_clip.wav)
+    novelty = {} if content.golden_clip.novelty_score is None else {NOVELTY: content.golden_clip.novelty_score}
+    write_atomic(folder / GOLDEN_ANSWER, to_json({"probabilities": list(content.golden_clip.probabilities)} | novelty))
     files = set(REQUIRED)
     if content.litert is not None and keras_file is not None:
-        write_whole(folder / LITERT, content.litert)
+        write_atomic(folder / LITERT, content.litert)
         shutil.move(keras_file, folder / KERAS)
         files |= CLASSIFIER
     if content.detector is not None:
         facts, arrays = content.detector.to_bytes()
-        write_whole(folder / DETECTOR_FACTS, facts)
-        write_whole(folder / DETECTOR_ARRAYS, arrays)
+        write_atomic(folder / DETECTOR_FACTS, facts)
+        write_atomic(folder / DETECTOR_ARRAYS, arrays)
         files |= DETECTOR
     version = f"{name}-{_digest(folder)}"
     manifest = {
@@ -229,7 +231,7 @@ def write(folder: Path, name: str, content: Content, keras_file: Path | None) ->
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "files": {file: _facts(folder / file) for file in sorted(files)},
     }
-    write_whole(folder / MANIFEST, to_json(manifest))
+    write_atomic(folder / MANIFEST, to_json(manifest))
     sync_folder(folder)
     return version
 
@@ -264,11 +266,11 @@ def verify(folder: Path) -> dict[str, Any]:
     if not manifest["version"].endswith(f"-{_digest(folder)}"):
         raise BundleDamaged(f"Bundle {folder.name}: its content is not that of the version {manifest['version']}.")
     if KERAS in listed:
-        keras_archive.check(folder / KERAS)
+        keras_archive.require_safe(folder / KERAS)
     return manifest
 
 
-def pack(folder: Path, target: Path, renamed: bytes | None = None) -> None:
+def pack(folder: Path, target: Path, revisions: bytes | None = None) -> None:
     """Put a bundle into one zip archive, for a machine without a network, and what its classes were renamed to."""
     files = sorted(verify(folder)["files"])
     aside = target.with_name(f".{target.name}.part")
@@ -276,8 +278,8 @@ def pack(folder: Path, target: Path, renamed: bytes | None = None) -> None:
         with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in (MANIFEST, *files):
                 archive.write(folder / file, file)
-            if renamed is not None:
-                archive.writestr(RENAMED, renamed)
+            if revisions is not None:
+                archive.writestr(REVISIONS_FILE, revisions)
         aside.replace(target)
     finally:
         aside.unlink(missing_ok=True)
@@ -293,8 +295,8 @@ def unpack(archive_file: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(archive_file) as archive:
             names = {info.filename: info for info in archive.infolist()}
-            if MANIFEST not in names or not set(names) <= KNOWN | {MANIFEST, RENAMED}:
-                raise BundleForeign(
+            if MANIFEST not in names or not set(names) <= KNOWN | {MANIFEST, REVISIONS_FILE}:
+                raise BundleUnrecognised(
                     f"{archive_file.name} is no exported model: it holds {sorted(names)[:5]}; "
                     f"a {MANIFEST} and its files were expected."
                 )
@@ -303,21 +305,21 @@ def unpack(archive_file: Path, folder: Path) -> None:
                     raise BundleDamaged(
                         f"{archive_file.name}: {name} unpacks to {info.file_size} bytes, which is too many."
                     )
-                write_whole(folder / name, read_member(archive, info))
-    except UNREADABLE_ZIP as error:
-        raise BundleForeign(f"{archive_file.name} is no readable zip archive: {error}") from error
+                write_atomic(folder / name, read_member(archive, info))
+    except ZIP_ERRORS as error:
+        raise BundleUnrecognised(f"{archive_file.name} is no readable zip archive: {error}") from error
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
-        raise BundleForeign(f"{folder.name} is no bundle: it has no {MANIFEST}.")
+        raise BundleUnrecognised(f"{folder.name} is no bundle: it has no {MANIFEST}.")
     manifest = _json(path)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise BundleForeign(f"{folder.name} is no bundle: its {MANIFEST} is not of the format {FORMAT}.")
+        raise BundleUnrecognised(f"{folder.name} is no bundle: its {MANIFEST} is not of the format {FORMAT}.")
     # By its text: JSON's true equals 1.
     if repr(manifest.get("format_version")) not in map(repr, (CLASSIFIER_FORMAT, DETECTOR_FORMAT)):
-        raise BundleForeign(
+        raise BundleUnrecognised(
             f"Bundle {folder.name} has format {manifest.get('format_version')}; this version reads "
             f"{CLASSIFIER_FORMAT} and {DETECTOR_FORMAT}."
         )
@@ -354,6 +356,6 @@ def _facts(path: Path) -> dict[str, Any]:
 
 def _digest(folder: Path) -> str:
     """Ten hexadecimal digits of all that decides an answer: what a version's name ends in."""
-    there = [folder / file for file in DECIDING if (folder / file).exists()]
+    there = [folder / file for file in DIGESTED_FILES if (folder / file).exists()]
     parts = b"".join(hashlib.sha256(file.read_bytes()).digest() for file in there)
     return hashlib.sha256(parts).hexdigest()[:10]

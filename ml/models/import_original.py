@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ml.classifier.recipe import NetworkSpec
 from ml.errors import ImportRefused, InvalidParameter, MissingExtra
 from ml.features.spec import FeatureSpec
-from ml.models.bundle import Decision
+from ml.models.bundle import DecisionThreshold
 from ml.models.labels import ORIGINAL_LABELS
 from ml.models.publishing import publish
 from ml.models.registry import Registry
@@ -89,7 +89,7 @@ def import_original(source: Path, registry: Registry, name: str = "original") ->
         name=name,
         spec=spec,
         labels=ORIGINAL_LABELS,
-        decision=Decision(0.5, None, "the most probable class, as the original decided; never measured"),
+        decision=DecisionThreshold(0.5, None, "the most probable class, as the original decided; never measured"),
         card={
             "source": {
                 "kind": "original project, Keras HDF5",

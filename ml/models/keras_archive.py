@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.errors import BundleDamaged
-from ml.system.zip_members import UNREADABLE_ZIP, read_member
+from ml.system.zip_members import ZIP_ERRORS, read_member
 
 CONFIG = "config.json"
 MAX_CONFIG_BYTES = 2**20
@@ -48,7 +48,7 @@ LAYERS = frozenset(
 )
 
 
-def check(path: Path) -> None:
+def require_safe(path: Path) -> None:
     """Refuse an archive that could run code when it is loaded.
 
     Args:
@@ -66,7 +66,7 @@ def check(path: Path) -> None:
             config = json.loads(read_member(archive, info))
         layers = [str(layer["class_name"]) for layer in config["config"]["layers"]]
         objects = list(_objects(config))
-    except (*UNREADABLE_ZIP, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (*ZIP_ERRORS, KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleDamaged(f"{bundle}: {path.name} is no Keras archive ({error}).") from error
     if config.get("class_name") not in ("Sequential", "Functional"):
         raise BundleDamaged(f"{bundle}: the Keras model is a {config.get('class_name')}, not a known kind.")

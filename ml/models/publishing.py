@@ -13,11 +13,12 @@ from ml.detectors.detector import Detector
 from ml.features.extractor import FeatureExtractor
 from ml.features.spec import FeatureSpec
 from ml.models import bundle
-from ml.models.bundle import Bundle, Content, Decision, GoldenClip, Naming
-from ml.models.golden import golden_clip
-from ml.models.labels import Labels
+from ml.models.bundle import Bundle, BundleContent, DecisionThreshold, FaultRule, GoldenClip
+from ml.models.golden import golden_answer, make_golden_clip
+from ml.models.labels import ClassLabels
 from ml.models.predictor import Predictor
 from ml.models.registry import Registry
+from ml.models.served import ServedModel
 
 if TYPE_CHECKING:
     import keras
@@ -28,12 +29,12 @@ def publish(
     *,
     name: str,
     spec: FeatureSpec,
-    labels: Labels,
-    decision: Decision,
+    labels: ClassLabels,
+    decision: DecisionThreshold,
     card: dict[str, Any],
     registry: Registry,
     detector: Detector | None = None,
-    naming: Naming | None = None,
+    fault_rule: FaultRule | None = None,
     before_add: Callable[[str], None] = lambda _: None,
 ) -> str:
     """Export a network, show that both of its forms agree, write its bundle aside, prove that, and add it.
@@ -47,7 +48,7 @@ def publish(
         card: where it comes from and what it was measured on.
         registry: where it goes.
         detector: what hears novelty, if there is one.
-        naming: with both, what it takes to name a fault.
+        fault_rule: with both, what it takes to name a fault.
         before_add: told the version when all else is done; where it raises, nothing is added.
 
     Returns:
@@ -57,19 +58,21 @@ def publish(
         ModelError: the two forms of the network differ.
         InvalidName: an unusable name.
     """
-    wav = golden_clip()
-    heard = _windows(wav, spec)
+    wav = make_golden_clip()
+    clips = _network_inputs(wav, spec)
     with registry.incoming() as folder:
-        keras_file, litert = (None, None) if model is None else _exported(model, heard, spec, folder)
-        content = Content(spec, labels, decision, card, litert, GoldenClip(wav, ()), detector, naming)
-        speaks, novelty = _golden(content)
-        answer = () if model is None else model(heard[speaks], training=False).numpy()[0]
-        content = replace(content, golden=GoldenClip(wav, tuple(float(p) for p in answer), novelty))
+        keras_file, litert = (None, None) if model is None else _export_network(model, clips, spec, folder)
+        content = BundleContent(spec, labels, decision, card, litert, GoldenClip(wav, ()), detector, fault_rule)
+        answer = golden_answer(Predictor(ServedModel.as_written(Bundle("candidate", "", content))), wav)
+        # Keras gives the probabilities: LiteRT is then compared with it wherever the model is loaded.
+        probabilities = () if model is None else model(clips[answer.clip], training=False).numpy()[0]
+        golden = GoldenClip(wav, tuple(float(p) for p in probabilities), answer.novelty_score)
+        content = replace(content, golden_clip=golden)
         before_add(bundle.write(folder, name, content, keras_file))
         return registry.add(folder)
 
 
-def _exported(
+def _export_network(
     model: "keras.Model", heard: Sequence[NDArray[np.float32]], spec: FeatureSpec, folder: Path
 ) -> tuple[Path, bytes]:
     """Both forms of a network, which agree on the golden clip and on noise."""
@@ -79,14 +82,8 @@ def _exported(
     return network.export(model, folder, [*heard, *noise])
 
 
-def _windows(recording: bytes, spec: FeatureSpec) -> list[NDArray[np.float32]]:
+def _network_inputs(recording: bytes, spec: FeatureSpec) -> list[NDArray[np.float32]]:
     """Inputs of the network, one for each window of a recording: several where its clips are shorter than that."""
     extractor, decoded = FeatureExtractor(spec), decode(recording, channel=spec.channel)
     samples = extractor.resample(decoded.samples, decoded.sample_rate_hz)
-    return [extractor(samples[start:stop])[None, :, :, None] for start, stop in spec.windows(len(samples))]
-
-
-def _golden(content: Content) -> tuple[int, float | None]:
-    """Which window of the golden clip speaks for a classifier, and what a detector makes of the clip."""
-    predictor = Predictor(Bundle("candidate", "", content))
-    return predictor.golden_window(predictor.decode(content.golden.wav))
+    return [extractor(samples[start:stop])[None, :, :, None] for start, stop in spec.clip_spans(len(samples))]

@@ -25,19 +25,21 @@ from ml.errors import (
     AliasNotSet,
     AliasReserved,
     BundleDamaged,
-    BundleForeign,
+    BundleUnrecognised,
     ChampionChanged,
     ModelError,
     ModelNotFound,
 )
 from ml.models import bundle
 from ml.models.bundle import Bundle
+from ml.models.golden import load_verified
 from ml.models.names import VERSION_PATTERN
 from ml.models.predictor import Predictor
-from ml.models.revisions import LabelRevision, Revisions, ThresholdRevision, unpacked
-from ml.models.thresholds import Wanted, decide
-from ml.system.atomic import locked, sync_folder, to_json, write_whole
-from ml.system.clock import now
+from ml.models.revisions import ClassLabelsRevision, RevisionStore, ThresholdRevision, unpack
+from ml.models.served import ServedModel
+from ml.models.thresholds import ThresholdRequest, resolve_threshold
+from ml.system.atomic import file_lock, sync_folder, to_json, write_atomic
+from ml.system.clock import timestamp
 
 Alias = Literal["champion", "challenger", "previous"]
 ALIASES: tuple[Alias, ...] = get_args(Alias)
@@ -46,7 +48,7 @@ HINTS = {
     "previous": " There is nothing to roll back to: no champion has been replaced yet.",
 }
 # What is promoted replaces whichever version the alias points to; no version has such a name.
-WHICHEVER = "*"
+ANY_VERSION = "*"
 HISTORY_KEPT = 200
 INCOMING = ".incoming-"
 INCOMING_KEPT_S = 24 * 3600
@@ -72,7 +74,7 @@ class Registry:
     def __init__(self, home: Path) -> None:
         self.folder = home / "models"
         self._aliases_file = self.folder / "aliases.json"
-        self._revisions = Revisions(self.folder)
+        self._revisions = RevisionStore(self.folder)
 
     # Reading
 
@@ -87,12 +89,12 @@ class Registry:
 
     def aliases(self) -> dict[Alias, str]:
         """The aliases that are set, and their versions."""
-        pointed: dict[str, str] = self._aliases()["aliases"]
+        pointed: dict[str, str] = self._read_alias_file()["aliases"]
         return {alias: pointed[alias] for alias in ALIASES if alias in pointed}
 
     def history(self) -> list[AliasChange]:
         """How the aliases came about, the oldest first."""
-        return [AliasChange(**entry) for entry in self._aliases()["history"]]
+        return [AliasChange(**entry) for entry in self._read_alias_file()["history"]]
 
     def resolve(self, reference: str) -> str:
         """The version that a version, an alias, or a model's name means: of a name, the newest.
@@ -132,25 +134,32 @@ class Registry:
             raise BundleDamaged(f"The folder {folder.name} holds the bundle {found.version}.")
         return found
 
-    def predictor(self, reference: str) -> Predictor:
+    def load_predictor(self, reference: str) -> Predictor:
         """Load a version with its current labels and threshold; it has answered its golden clip.
 
         Raises:
             AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged, GoldenClipFailed
         """
         found = self.read(reference)
-        names, line = self._revisions.labels(found)[-1], self._revisions.thresholds(found)[-1]
-        return Predictor.load(found, names.labels, names.revision, line.decision, line.revision)
+        names, line = self._revisions.label_revisions(found)[-1], self._revisions.threshold_revisions(found)[-1]
+        model = ServedModel(
+            bundle=found,
+            labels=names.labels,
+            labels_revision=names.revision,
+            decision=line.decision,
+            threshold_revision=line.revision,
+        )
+        return load_verified(model)
 
-    def labels(self, reference: str, found: Bundle | None = None) -> list[LabelRevision]:
+    def label_revisions(self, reference: str, found: Bundle | None = None) -> list[ClassLabelsRevision]:
         """Every revision of a version's labels, the current one last."""
-        return self._revisions.labels(found or self.read(reference))
+        return self._revisions.label_revisions(found or self.read(reference))
 
-    def thresholds(self, reference: str, found: Bundle | None = None) -> list[ThresholdRevision]:
+    def threshold_revisions(self, reference: str, found: Bundle | None = None) -> list[ThresholdRevision]:
         """Every revision of a version's threshold, the current one last."""
-        return self._revisions.thresholds(found or self.read(reference))
+        return self._revisions.threshold_revisions(found or self.read(reference))
 
-    def state(self) -> tuple[object, ...]:
+    def champion_stamp(self) -> tuple[object, ...]:
         """Changes whenever the champion, its labels or its threshold may have changed; cheap enough to poll."""
         champion = self.aliases().get("champion")
         return (champion, self._stamp(self._aliases_file), champion and self.stamp(champion))
@@ -182,8 +191,9 @@ class Registry:
         Raises:
             BundleForeign, BundleDamaged, GoldenClipFailed
         """
-        found = Predictor.load(Bundle.read(folder)).bundle
-        with self._writing():
+        found = Bundle.read(folder)
+        load_verified(ServedModel.as_written(found))
+        with self._write_lock():
             target = self.folder / found.version
             if not _whole(target):
                 shutil.rmtree(target, ignore_errors=True)
@@ -199,66 +209,66 @@ class Registry:
         """
         with self.incoming() as folder:
             bundle.unpack(archive, folder)
-            packed = folder / bundle.RENAMED
-            taken = unpacked(packed)
+            packed = folder / bundle.REVISIONS_FILE
+            taken = unpack(packed)
             packed.unlink(missing_ok=True)
             version = self.add(folder)
-        with self._writing():
-            self._revisions.adopt(version, taken)
+        with self._write_lock():
+            self._revisions.import_missing(version, taken)
         return version
 
     def export(self, reference: str, target: Path) -> None:
         """Pack a version into one archive, with all revisions of its labels and its threshold."""
         version = self.resolve(reference)
-        bundle.pack(self.folder / version, target, self._revisions.packed(version))
+        bundle.pack(self.folder / version, target, self._revisions.pack(version))
 
     def promote(
         self,
         reference: str,
         alias: Alias = "champion",
         *,
-        replacing: str | None = WHICHEVER,
-        still_wanted: Callable[[], None] = lambda: None,
+        expected_version: str | None = ANY_VERSION,
+        before_write: Callable[[], None] = lambda: None,
     ) -> str:
         """Point ``alias`` to a version that loads and answers its golden clip; the champion before becomes previous.
 
         Args:
             reference: the version, or an alias of it. Where it has ``alias`` already, nothing is done.
             alias: what it shall be.
-            replacing: the version that must have ``alias`` until now; None where none may.
-            still_wanted: called under the lock, right before the alias is written; what it raises stops that.
+            expected_version: the version that must have ``alias`` until now; None where none may.
+            before_write: called under the lock, right before the alias is written; what it raises stops that.
 
         Returns:
             The version.
 
         Raises:
             AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged, GoldenClipFailed, AliasReserved
-            ChampionChanged: the alias points to another version than ``replacing``.
+            ChampionChanged: the alias points to another version than ``expected_version``.
         """
         if alias == "previous":
             raise AliasReserved("The alias previous is kept by the registry: promote another champion, or roll back.")
-        with self._writing():
+        with self._write_lock():
             version = self.resolve(reference)
-            self.predictor(version)
-            state = self._aliases()
+            self.load_predictor(version)
+            state = self._read_alias_file()
             pointed: dict[str, str] = state["aliases"]
             before = pointed.get(alias)
             if before == version:
                 return version
-            if replacing not in (WHICHEVER, before):
+            if expected_version not in (ANY_VERSION, before):
                 raise ChampionChanged(
-                    f"{before or 'No model'} is {alias} by now; {version} was to replace {replacing or 'none'}."
+                    f"{before or 'No model'} is {alias} by now; {version} was to replace {expected_version or 'none'}."
                 )
-            still_wanted()
+            before_write()
             if alias == "champion":
                 if before is not None:
                     pointed["previous"] = before
                 if pointed.get("challenger") == version:
                     del pointed["challenger"]
             pointed[alias] = version
-            change = AliasChange(now(), alias, version, before)
+            change = AliasChange(timestamp(), alias, version, before)
             state["history"] = [*state["history"], asdict(change)][-HISTORY_KEPT:]
-            write_whole(self._aliases_file, to_json(state))
+            write_atomic(self._aliases_file, to_json(state))
         return version
 
     def rollback(self) -> str:
@@ -269,7 +279,7 @@ class Registry:
         """
         return self.promote("previous")
 
-    def rename_classes(self, reference: str, names: Sequence[tuple[str, str]]) -> LabelRevision:
+    def rename_classes(self, reference: str, names: Sequence[tuple[str, str]]) -> ClassLabelsRevision:
         """Give a version's classes new names and messages, as a new revision; the old ones are kept.
 
         Args:
@@ -279,26 +289,26 @@ class Registry:
         Raises:
             InvalidLabels, AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged
         """
-        with self._writing():
+        with self._write_lock():
             return self._revisions.rename(self.read(reference), names)
 
-    def set_threshold(self, reference: str, wanted: Wanted) -> ThresholdRevision:
+    def set_threshold(self, reference: str, request: ThresholdRequest) -> ThresholdRevision:
         """Move a version's threshold, as a new revision; the old ones are kept, and nothing is trained anew.
 
         Args:
             reference: version, alias or name.
-            wanted: where to.
+            request: where to.
 
         Raises:
             InvalidParameter, ModelNotCalibrated, AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged
         """
-        with self._writing():
+        with self._write_lock():
             found = self.read(reference)
-            return self._revisions.move(found, decide(found.content, wanted), wanted.sensitivity)
+            return self._revisions.move(found, resolve_threshold(found.content, request), request.sensitivity)
 
     # Files
 
-    def _aliases(self) -> dict[str, Any]:
+    def _read_alias_file(self) -> dict[str, Any]:
         try:
             state = json.loads(self._aliases_file.read_bytes())
             pointed = state["aliases"].values()
@@ -309,15 +319,15 @@ class Registry:
         except FileNotFoundError:
             return {"aliases": {}, "history": []}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BundleForeign(
+            raise BundleUnrecognised(
                 f"{self._aliases_file.name} is damaged ({error}): remove it and promote again."
             ) from error
         return dict(state)
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _write_lock(self) -> Iterator[None]:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder / ".lock"):
+        with file_lock(self.folder / ".lock"):
             yield
 
     def _sweep(self) -> None:

@@ -18,19 +18,19 @@ from typing import Any, Self, TypeVar
 
 from ml.detectors.thresholds import SENSITIVITIES, Sensitivity
 from ml.errors import BundleDamaged, ModelError
-from ml.models.bundle import Bundle, Decision
-from ml.models.labels import Labels
-from ml.system.atomic import to_json, write_whole
-from ml.system.clock import now
+from ml.models.bundle import Bundle, DecisionThreshold
+from ml.models.labels import ClassLabels
+from ml.system.atomic import to_json, write_atomic
+from ml.system.clock import timestamp
 
 
 @dataclass(frozen=True, slots=True)
-class LabelRevision:
+class ClassLabelsRevision:
     """Labels at one time. Revision 1 is what the bundle was written with."""
 
     revision: int
     created: str
-    labels: Labels
+    labels: ClassLabels
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as serialised."""
@@ -43,7 +43,7 @@ class LabelRevision:
         Raises:
             ModelError, ValueError, KeyError, TypeError: not what :meth:`to_dict` makes.
         """
-        return cls(int(values["revision"]), str(values["created"]), Labels.from_list(values["labels"]))
+        return cls(int(values["revision"]), str(values["created"]), ClassLabels.from_list(values["labels"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class ThresholdRevision:
 
     revision: int
     created: str
-    decision: Decision
+    decision: DecisionThreshold
     sensitivity: Sensitivity | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -67,20 +67,20 @@ class ThresholdRevision:
         Raises:
             ModelError, ValueError, KeyError, TypeError: not what :meth:`to_dict` makes.
         """
-        decision = Decision(values["threshold"], values["false_alarm_rate"], str(values["basis"]))
+        decision = DecisionThreshold(values["threshold"], values["false_alarm_rate"], str(values["basis"]))
         sensitivity = values["sensitivity"]
         if sensitivity not in (None, *SENSITIVITIES):
             raise ValueError(f"a sensitivity of {sensitivity!r}")
         return cls(int(values["revision"]), str(values["created"]), decision, sensitivity)
 
 
-R = TypeVar("R", LabelRevision, ThresholdRevision)
-Revision = LabelRevision | ThresholdRevision
+R = TypeVar("R", ClassLabelsRevision, ThresholdRevision)
+Revision = ClassLabelsRevision | ThresholdRevision
 LABELS, THRESHOLDS = "labels", "thresholds"
-KINDS: Mapping[str, type[Revision]] = {LABELS: LabelRevision, THRESHOLDS: ThresholdRevision}
+KINDS: Mapping[str, type[Revision]] = {LABELS: ClassLabelsRevision, THRESHOLDS: ThresholdRevision}
 
 
-class Revisions:
+class RevisionStore:
     """What changed of the versions in one folder.
 
     Args:
@@ -90,42 +90,42 @@ class Revisions:
     def __init__(self, models: Path) -> None:
         self._models = models
 
-    def labels(self, found: Bundle) -> list[LabelRevision]:
+    def label_revisions(self, found: Bundle) -> list[ClassLabelsRevision]:
         """Every revision of a version's labels, the current one last."""
-        first = LabelRevision(1, found.created, found.content.labels)
-        return [first, *_read(self._file(LABELS, found.version), LabelRevision)]
+        first = ClassLabelsRevision(1, found.created, found.content.labels)
+        return [first, *_read(self._file(LABELS, found.version), ClassLabelsRevision)]
 
-    def thresholds(self, found: Bundle) -> list[ThresholdRevision]:
+    def threshold_revisions(self, found: Bundle) -> list[ThresholdRevision]:
         """Every revision of a version's threshold, the current one last."""
         first = ThresholdRevision(1, found.created, found.content.decision)
         return [first, *_read(self._file(THRESHOLDS, found.version), ThresholdRevision)]
 
-    def rename(self, found: Bundle, names: Sequence[tuple[str, str]]) -> LabelRevision:
+    def rename(self, found: Bundle, names: Sequence[tuple[str, str]]) -> ClassLabelsRevision:
         """Add the labels under other names and messages; where they have these, the current revision stays.
 
         Raises:
             InvalidLabels, BundleDamaged
         """
-        revisions = self.labels(found)
+        revisions = self.label_revisions(found)
         current = revisions[-1]
-        renamed = current.labels.renamed(names)
+        renamed = current.labels.rename(names)
         if renamed == current.labels:
             return current
-        added = LabelRevision(current.revision + 1, now(), renamed)
+        added = ClassLabelsRevision(current.revision + 1, timestamp(), renamed)
         _write(self._file(LABELS, found.version), [*revisions[1:], added])
         return added
 
-    def move(self, found: Bundle, decision: Decision, sensitivity: Sensitivity | None) -> ThresholdRevision:
+    def move(self, found: Bundle, decision: DecisionThreshold, sensitivity: Sensitivity | None) -> ThresholdRevision:
         """Add a threshold; where it is there already, the current revision stays.
 
         Raises:
             BundleDamaged
         """
-        revisions = self.thresholds(found)
+        revisions = self.threshold_revisions(found)
         current = revisions[-1]
         if (decision, sensitivity) == (current.decision, current.sensitivity):
             return current
-        added = ThresholdRevision(current.revision + 1, now(), decision, sensitivity)
+        added = ThresholdRevision(current.revision + 1, timestamp(), decision, sensitivity)
         _write(self._file(THRESHOLDS, found.version), [*revisions[1:], added])
         return added
 
@@ -133,13 +133,13 @@ class Revisions:
         """The files that hold what changed of a version; not all of them need be there."""
         return tuple(self._file(kind, version) for kind in KINDS)
 
-    def packed(self, version: str) -> bytes | None:
+    def pack(self, version: str) -> bytes | None:
         """All that changed of a version, to take along; None where nothing did."""
         there = {file.parent.name: json.loads(file.read_bytes()) for file in self.files(version) if file.exists()}
         # Labels alone are packed as they always were, and older services read them.
         return to_json(there[LABELS] if there.keys() == {LABELS} else there) if there else None
 
-    def adopt(self, version: str, taken: Mapping[str, Sequence[Revision]]) -> None:
+    def import_missing(self, version: str, taken: Mapping[str, Sequence[Revision]]) -> None:
         """Keep what :func:`unpacked` found, but for what changed here already."""
         for kind, revisions in taken.items():
             file = self._file(kind, version)
@@ -150,15 +150,15 @@ class Revisions:
         return self._models / kind / f"{version}.json"
 
 
-def unpacked(packed: Path) -> dict[str, list[Revision]]:
-    """What :meth:`Revisions.packed` made, by kind; nothing where there is no such file.
+def unpack(packed: Path) -> dict[str, list[Revision]]:
+    """What :meth:`RevisionStore.packed` made, by kind; nothing where there is no such file.
 
     Raises:
         BundleDamaged
     """
     if not packed.exists():
         return {}
-    with _named(packed.name):
+    with _translate_damage(packed.name):
         found = json.loads(packed.read_bytes())
         kinds = {LABELS: found} if isinstance(found, list) else dict(found)
         return {kind: list(map(KINDS[kind].from_dict, entries)) for kind, entries in kinds.items()}
@@ -167,17 +167,17 @@ def unpacked(packed: Path) -> dict[str, list[Revision]]:
 def _read(path: Path, kind: type[R]) -> list[R]:
     if not path.exists():
         return []
-    with _named(f"{path.parent.name}/{path.name}"):
+    with _translate_damage(f"{path.parent.name}/{path.name}"):
         return [kind.from_dict(entry) for entry in json.loads(path.read_bytes())]
 
 
 def _write(path: Path, revisions: Sequence[Revision]) -> None:
     path.parent.mkdir(exist_ok=True)
-    write_whole(path, to_json([revision.to_dict() for revision in revisions]))
+    write_atomic(path, to_json([revision.to_dict() for revision in revisions]))
 
 
 @contextmanager
-def _named(file: str) -> Iterator[None]:
+def _translate_damage(file: str) -> Iterator[None]:
     """Say which file it is that cannot be read."""
     try:
         yield

@@ -1,34 +1,31 @@
 """Recordings by their paths -> what the model says of each, in as many processes as there are cores."""
 
 import os
-import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
-from ml.audio.decode import decode
+from ml.audio.batch import AudioFile, NotARegularFile, apply_to_file, map_recordings
 from ml.audio.recording import Recording
-from ml.dataset.catalog import Item
-from ml.dataset.entries import Label, Refusal, machine_name
-from ml.dataset.indexing.build import listed
+from ml.dataset.catalog import ScoringItem
+from ml.dataset.entries import FileRefusal, Label, machine_name
+from ml.dataset.indexing.build import list_dataset
 from ml.dataset.indexing.layouts import CLASS_UNKNOWN, FLAT
-from ml.dataset.indexing.listing import Listed, files_below, natural, no_recordings
+from ml.dataset.indexing.listing import ListedRecording, audio_files_below, natural_key, no_recordings_error
 from ml.errors import AudioError, DatasetEmpty
-from ml.models.predictor import Predictor, Verdict, VerdictWord
-from ml.system.native import notes_held_back, reuse_memory
-from ml.system.parallel import ordered_map
-from ml.system.progress import Report, silent
+from ml.models.picklable import PicklablePredictor
+from ml.models.predictor import Predictor
+from ml.models.verdict import Verdict, VerdictValue
+from ml.system.progress import ProgressCallback, ignore_progress
 
 MISSING, UNREADABLE = "file_missing", "file_unreadable"
-Refused = Callable[[Refusal], object]
+RefusalCallback = Callable[[FileRefusal], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ScoreRow:
     """What is said of one recording: a verdict, or why there is none. The columns of every table of scores.
 
     Where a word is also one of ``POST /v1/predict``, it means the same. What is not known is None: where a recording is
@@ -54,7 +51,7 @@ class Row:
     machine: str | None = None
     machine_id: str | None = None
     truth: Label | None = None
-    verdict: VerdictWord | None = None
+    verdict: VerdictValue | None = None
     label: str | None = None
     message: str | None = None
     score: float | None = None
@@ -71,46 +68,7 @@ class Row:
         return asdict(self)
 
 
-class Portable:
-    """A predictor that can be handed to other processes: each builds its own from the bundle, once.
-
-    Args:
-        predictor: the model; in this process it is used as it is.
-    """
-
-    def __init__(self, predictor: Predictor) -> None:
-        self.predictor = predictor
-        self._packed: bytes | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """A bundle that differs in anything is other bytes, so that no process can mistake one model for another."""
-        if self._packed is None:
-            model = self.predictor
-            self._packed = pickle.dumps(
-                (model.bundle, model.labels, model.labels_revision, model.decision, model.decision_revision)
-            )
-        return _unpacked, (self._packed,)
-
-    def decode(self, file: Path) -> Recording:
-        """Decode a file, listening to the channel that the model listens to.
-
-        Raises:
-            AudioError: one of its subclasses.
-            OSError: the file cannot be read.
-        """
-        return decode(file, channel=self.predictor.bundle.content.spec.channel)
-
-
-@lru_cache(maxsize=1)
-def _unpacked(packed: bytes) -> Portable:
-    reuse_memory()
-    # A process that has only begun had no BLAS to limit yet; this one has, and keeps the limit.
-    threadpool_limits(1)
-    with notes_held_back():
-        return Portable(Predictor(*pickle.loads(packed)))  # noqa: S301 - packed by the process that started this one
-
-
-def recordings(paths: Sequence[Path]) -> list[Path]:
+def find_recordings(paths: Sequence[Path]) -> list[Path]:
     """The files that paths mean: a folder's WAV and FLAC files at any depth in natural order, a file as it is.
 
     What does not exist stays in the list, for :func:`score` to say so.
@@ -122,41 +80,43 @@ def recordings(paths: Sequence[Path]) -> list[Path]:
 
 
 def _below(folder: Path) -> list[Path]:
-    found = sorted((file.as_posix() for file in files_below(folder)), key=natural)
+    found = sorted((file.as_posix() for file in audio_files_below(folder)), key=natural_key)
     if not found:
-        raise no_recordings(folder)
+        raise no_recordings_error(folder)
     return [folder / file for file in found]
 
 
-def items_at(paths: Sequence[Path], machine: str | None = None, *, refused: Refused = lambda _: None) -> list[Item]:
-    """What :func:`recordings` finds, each with what its folder or the manifest in it says of it, as far as it does.
+def find_items(
+    paths: Sequence[Path], machine: str | None = None, *, on_refusal: RefusalCallback = lambda _: None
+) -> list[ScoringItem]:
+    """What :func:`find_recordings` finds, each with what its folder or the manifest in it says of it, as far as it does.
 
     Args:
         paths: files and folders.
         machine: the machine that all are of, ``fan/id_00`` or ``id_00``, whatever their folders say.
-        refused: told of each row of a manifest or a collection that says nothing; its recording is judged as any other.
+        on_refusal: told of each row of a manifest or a collection that says nothing; its recording is judged as any other.
 
     Raises:
         DatasetEmpty: a folder without a WAV or FLAC file.
         ManifestInvalid: a manifest that is no table.
     """
-    items = [item for path in paths for item in (_items_below(path, refused) if path.is_dir() else [_item(path)])]
+    items = [item for path in paths for item in (_items_below(path, on_refusal) if path.is_dir() else [_item(path)])]
     if machine is None:
         return items
     kind, _, machine_id = machine.rpartition("/")
     return [replace(item, machine=kind or None, machine_id=machine_id) for item in items]
 
 
-def _items_below(folder: Path, refused: Refused) -> Iterator[Item]:
-    said = _said_of(folder, refused)
-    for file in recordings([folder]):
+def _items_below(folder: Path, refused: RefusalCallback) -> Iterator[ScoringItem]:
+    said = _listed_by_path(folder, refused)
+    for file in find_recordings([folder]):
         yield _item(file, said.get(os.path.abspath(file)))  # noqa: PTH100 - links are not followed
 
 
-def _said_of(folder: Path, refused: Refused) -> dict[str, Listed]:
+def _listed_by_path(folder: Path, refused: RefusalCallback) -> dict[str, ListedRecording]:
     """What a dataset's folder says of its recordings, by where they are; nothing where it is no dataset."""
     try:
-        listing = listed(Path(os.path.abspath(folder)))  # noqa: PTH100 - what the names of links say would be lost
+        listing = list_dataset(Path(os.path.abspath(folder)))  # noqa: PTH100 - what the names of links say would be lost
     except DatasetEmpty:
         return {}
     for refusal in listing.refusals:
@@ -170,62 +130,86 @@ def _said_of(folder: Path, refused: Refused) -> dict[str, Listed]:
     }
 
 
-def _item(file: Path, said: Listed | None = None) -> Item:
+def _item(file: Path, said: ListedRecording | None = None) -> ScoringItem:
     if said is None:
-        return Item(path=str(file), name=str(file))
-    return Item(path=str(file), name=str(file), label=said.label, machine=said.machine, machine_id=said.machine_id)
+        return ScoringItem(path=str(file), name=str(file))
+    return ScoringItem(
+        path=str(file), name=str(file), label=said.label, machine=said.machine, machine_id=said.machine_id
+    )
 
 
-def score(
-    predictor: Predictor, items: Sequence[Item], *, processes: int | None = None, report: Report = silent
-) -> Iterator[Row]:
+def score_items(
+    predictor: Predictor,
+    items: Sequence[ScoringItem],
+    *,
+    processes: int | None = None,
+    report: ProgressCallback = ignore_progress,
+) -> Iterator[ScoreRow]:
     """Judge recordings, each as soon as those before it are judged; only a few wait at any time.
 
     Args:
         predictor: the model.
-        items: from :func:`items_at`.
+        items: from :func:`find_items`.
         processes: how many; 1 works in this one; None decides by cores and recordings.
         report: told after each recording.
 
     Yields:
         A row for each, in their order. One that cannot be judged is a row too.
     """
-    judge = partial(_row_at, Portable(predictor))
-    # BLAS sums in another order with more threads: the same bits, and sooner, whatever the number of processes.
-    with threadpool_limits(1):
-        yield from ordered_map(judge, items, step="recordings", processes=processes, report=report)
+    yield from map_recordings(
+        partial(_score, PicklablePredictor(predictor)),
+        [AudioFile(Path(item.path), item) for item in items],
+        channel=predictor.extractor.spec.channel,
+        step="recordings",
+        processes=processes,
+        report=report,
+        on_error=_error_row,
+    )
 
 
-def _row_at(model: Portable, item: Item) -> Row:
-    return row_of(model, item, Path(item.path))
-
-
-def row_of(model: Portable, item: Item, file: Path | None) -> Row:
-    """Judge one recording, as one of its machine where that is known; why it cannot be judged is a row too.
+def score_item(predictor: Predictor, item: ScoringItem, file: Path | None) -> ScoreRow:
+    """Judge one recording; the reason why it cannot be judged is a row too.
 
     Args:
-        model: what judges.
-        item: what is known of it.
-        file: where it is; None where what is known is that it cannot be judged.
+        predictor: the model.
+        item: the recording.
+        file: where it is; None where it is known that it cannot be judged.
     """
-    row = Row(name=item.name, machine=item.machine, machine_id=item.machine_id, truth=item.label, error=item.error)
     if file is None:
-        return row
-    try:
-        if not file.is_file():
-            return replace(row, error=_refused(file))
-        verdict = model.predictor.predict(model.decode(file), machine_name(item.machine, item.machine_id) or None)
-    except AudioError as error:
-        return replace(row, error=f"{error.code}: {error}")
-    except OSError as error:
-        return replace(row, error=f"{UNREADABLE}: It cannot be read: {error.strerror or error}.")
-    return _judged(row, verdict)
+        return _row(item)
+    function = partial(_score, PicklablePredictor(predictor))
+    channel = predictor.extractor.spec.channel
+    return apply_to_file(function, AudioFile(file, item), channel=channel, on_error=_error_row)
 
 
-def _judged(row: Row, verdict: Verdict) -> Row:
+def _score(model: PicklablePredictor, recording: Recording, item: ScoringItem) -> ScoreRow:
+    machine = machine_name(item.machine, item.machine_id) or None
+    return _add_verdict(_row(item), model.predictor.predict(recording, machine))
+
+
+def _row(item: ScoringItem) -> ScoreRow:
+    return ScoreRow(
+        name=item.name, machine=item.machine, machine_id=item.machine_id, truth=item.label, error=item.error
+    )
+
+
+def _error_row(error: AudioError | OSError, item: ScoringItem) -> ScoreRow:
+    match error:
+        case AudioError():
+            text = f"{error.code}: {error}"
+        case FileNotFoundError():
+            text = f"{MISSING}: There is no such file or folder."
+        case NotARegularFile():
+            text = f"{UNREADABLE}: It is neither a file nor a folder."
+        case _:
+            text = f"{UNREADABLE}: It cannot be read: {error.strerror or error}."
+    return replace(_row(item), error=text)
+
+
+def _add_verdict(row: ScoreRow, verdict: Verdict) -> ScoreRow:
     row = replace(
         row,
-        verdict=verdict.word,
+        verdict=verdict.value,
         message=verdict.message,
         duration_s=verdict.quality.duration_s,
         model=verdict.version,
@@ -243,10 +227,3 @@ def _judged(row: Row, verdict: Verdict) -> Row:
         compared_with=None if worst.novelty is None else worst.novelty.machine,
         machine_known=None if worst.novelty is None else verdict.machine_known,
     )
-
-
-def _refused(file: Path) -> str:
-    """Why what is no file is not read: a named pipe or a device would be waited on for ever."""
-    if file.exists():
-        return f"{UNREADABLE}: It is neither a file nor a folder."
-    return f"{MISSING}: There is no such file or folder."

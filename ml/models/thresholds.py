@@ -6,42 +6,46 @@ from ml.detectors.detector import Calibration
 from ml.detectors.thresholds import (
     BY_HAND,
     SENSITIVITIES,
-    Operating,
+    OperatingPoint,
     Sensitivity,
-    at_rate,
-    at_sensitivity,
-    at_threshold,
-    require_score,
+    _check_threshold,
+    operating_point_at_rate,
+    operating_point_at_sensitivity,
+    operating_point_at_threshold,
 )
 from ml.errors import InvalidParameter, ModelNotCalibrated
-from ml.models.bundle import Content, Decision
+from ml.models.bundle import BundleContent, DecisionThreshold
 
 
-def decision_at(point: Operating) -> Decision:
+def decision_at(point: OperatingPoint) -> DecisionThreshold:
     """The decision of a bundle at an operating point, with the expected false-alarm rate."""
-    return Decision(point.threshold, point.expected.value, point.basis)
+    return DecisionThreshold(point.threshold, point.expected_rate.value, point.basis)
 
 
-def calibration_of(content: Content) -> Calibration | None:
+def find_calibration(content: BundleContent) -> Calibration | None:
     """The scores of healthy recordings that a model came with; None where there are none, as with a classifier."""
     detector = content.detector
     return None if detector is None or not len(detector.calibration.named) else detector.calibration
 
 
-def sensitivities(content: Content) -> dict[Sensitivity, Operating]:
+def sensitivities(content: BundleContent) -> dict[Sensitivity, OperatingPoint]:
     """What each sensitivity would mean for a model; none where it has no scores of healthy recordings."""
-    calibration = calibration_of(content)
-    return {} if calibration is None else {name: at_sensitivity(calibration, name) for name in SENSITIVITIES}
+    calibration = find_calibration(content)
+    return (
+        {}
+        if calibration is None
+        else {name: operating_point_at_sensitivity(calibration, name) for name in SENSITIVITIES}
+    )
 
 
-def in_force(content: Content, threshold: float) -> Operating | None:
+def current_operating_point(content: BundleContent, threshold: float) -> OperatingPoint | None:
     """What is known of a model's threshold; None where it has no scores of healthy recordings."""
-    calibration = calibration_of(content)
-    return None if calibration is None else at_threshold(calibration, threshold)
+    calibration = find_calibration(content)
+    return None if calibration is None else operating_point_at_threshold(calibration, threshold)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class ThresholdRequest:
     """Where a threshold is to be: exactly one of the four says so.
 
     Attributes:
@@ -68,33 +72,33 @@ class Wanted:
             )
 
 
-def decide(content: Content, wanted: Wanted) -> Decision:
+def resolve_threshold(content: BundleContent, request: ThresholdRequest) -> DecisionThreshold:
     """The threshold of a model where it is wanted.
 
     Raises:
         InvalidParameter: what is no score, no rate, or no name of one.
         ModelNotCalibrated: a rate or a sensitivity, of a model that has no scores of healthy recordings.
     """
-    if wanted.threshold is not None:
-        return _by_hand(content, wanted.threshold)
-    if wanted.false_alarm_rate is not None:
-        return decision_at(at_rate(_required(content), wanted.false_alarm_rate))
-    if wanted.sensitivity is not None:
-        return decision_at(at_sensitivity(_required(content), wanted.sensitivity))
+    if request.threshold is not None:
+        return _by_hand(content, request.threshold)
+    if request.false_alarm_rate is not None:
+        return decision_at(operating_point_at_rate(_require_calibration(content), request.false_alarm_rate))
+    if request.sensitivity is not None:
+        return decision_at(operating_point_at_sensitivity(_require_calibration(content), request.sensitivity))
     return content.decision
 
 
-def _by_hand(content: Content, threshold: float) -> Decision:
-    found = in_force(content, require_score(threshold))
+def _by_hand(content: BundleContent, threshold: float) -> DecisionThreshold:
+    found = current_operating_point(content, _check_threshold(threshold))
     return (
-        Decision(threshold, None, f"{BY_HAND}; its false-alarm rate was never measured")
+        DecisionThreshold(threshold, None, f"{BY_HAND}; its false-alarm rate was never measured")
         if found is None
         else decision_at(found)
     )
 
 
-def _required(content: Content) -> Calibration:
-    calibration = calibration_of(content)
+def _require_calibration(content: BundleContent) -> Calibration:
+    calibration = find_calibration(content)
     if calibration is None:
         raise ModelNotCalibrated(
             "A rate or a sensitivity needs scores of healthy recordings, which come with a detector, and the model has "

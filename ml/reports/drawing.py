@@ -26,7 +26,7 @@ INK = "#010203"
 # three more for up to nine groups, which differ by their marks too.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c8c", "#a6611a", "#7b5ea7")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
-NORMAL, ABNORMAL = COLOURS[0], COLOURS[1]
+NORMAL_COLOUR, ABNORMAL_COLOUR = COLOURS[0], COLOURS[1]
 # A page column is about as wide in points, so that a phone shows text at the size it was drawn in.
 WIDTH_IN, HEIGHT_IN = 5.2, 3.5
 # More marks than this are drawn as pixels: a page of 20 000 circles does not scroll.
@@ -66,7 +66,7 @@ class Picture:
     svg: str
 
 
-def picture(
+def draw_picture(
     name: str, title: str, caption: str, draw: Callable[["Figure"], None], height_in: float = HEIGHT_IN
 ) -> Picture:
     """Draw a figure.
@@ -96,7 +96,7 @@ def picture(
     return Picture(name, title, caption, _inline(content.getvalue(), name, f"{title}. {caption}"))
 
 
-def plain(name: str, longest: int = 28) -> str:
+def printable_name(name: str, longest: int = 28) -> str:
     """A name that somebody gave, as it can stand in a figure: in one line, not too long, nothing unprintable."""
     readable = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
     return readable if len(readable) <= longest else readable[: longest - 1] + "\N{HORIZONTAL ELLIPSIS}"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from ml.faults.agreement import Agreement
 from ml.faults.groups import FaultGroups
 from ml.features.spec import FeatureSpec
-from ml.models.bundle import Decision
-from ml.models.labels import Labels
+from ml.models.bundle import DecisionThreshold
+from ml.models.labels import ClassLabels
 
 if TYPE_CHECKING:
     from ml.classifier.fitting import Epoch
@@ -44,7 +44,7 @@ class ReportFacts:
         agreement: of the groups with true faults, where those are known.
         history: of the training, epoch by epoch.
         best_epoch: whose weights were kept, as numbered in the history.
-        dataset_summary: :func:`ml.dataset.summary`.
+        dataset_summary: :func:`ml.dataset.summarise`.
         split_summary: method, seed, and counts per side.
         exemplars: recordings to draw and play.
         notes: what a reader must know before believing anything; shown first.
@@ -52,8 +52,8 @@ class ReportFacts:
 
     version: str
     card: dict[str, Any]
-    labels: Labels
-    decision: Decision
+    labels: ClassLabels
+    decision: DecisionThreshold
     spec: FeatureSpec
     evaluation: "Evaluation | None" = None
     groups: FaultGroups | None = None

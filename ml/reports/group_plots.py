@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.faults.groups import FaultGroups
-from ml.reports.drawing import COLOURS, INK, MARKERS, Picture, as_pixels, jitter, picture, plain
+from ml.reports.drawing import COLOURS, INK, MARKERS, Picture, as_pixels, draw_picture, jitter, printable_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,14 +20,14 @@ def group_pictures(groups: FaultGroups, names: Sequence[str]) -> list[Picture]:
     """All pictures of ``groups``, which are called ``names``."""
     n = len(groups.assignments)
     return [
-        picture(
+        draw_picture(
             "variance",
             "Explained variance",
             "How much of what tells recordings apart each principal component holds, and all up to it; the groups were "
             f"found in the first {groups.dimensions}, drawn full; n = {n}.",
             lambda figure: _variance(figure, groups),
         ),
-        picture(
+        draw_picture(
             "elbow",
             "How many groups",
             f"Inertia always falls, and a bend in it speaks for a number; silhouette and stability should be high at "
@@ -35,27 +35,27 @@ def group_pictures(groups: FaultGroups, names: Sequence[str]) -> list[Picture]:
             lambda figure: _elbow(figure, groups),
             height_in=4.6,
         ),
-        picture(
+        draw_picture(
             "scatter",
             "Recordings by their principal components",
             f"Each mark is one abnormal training recording, near to those that sound alike; n = {n}.",
             lambda figure: _scatter(figure, groups, names),
         ),
-        picture(
+        draw_picture(
             "regions",
             "Regions of the groups",
             f"A recording that falls into a coloured region is counted to the group whose centroid (cross) it is "
             f"nearest to; n = {n}.{_section(groups)}",
             lambda figure: _regions(figure, groups),
         ),
-        picture(
+        draw_picture(
             "distances",
             "Distances to the centroids",
             f"Groups are well parted where the distances to their own centroid (coloured) lie under those to the "
             f"nearest other one (grey); boxes hold the middle half; n = {n}.",
             lambda figure: _to_centroids(figure, groups, names),
         ),
-        picture(
+        draw_picture(
             "space",
             "The same in three components",
             f"What lies behind each other in the plane may be apart in the third component; n = {n}.",
@@ -169,7 +169,7 @@ def _space(figure: "Figure", groups: FaultGroups, names: Sequence[str]) -> None:
             marker=MARKERS[number],
             s=16,
             linewidths=0,
-            label=plain(names[number]),
+            label=printable_name(names[number]),
             rasterized=as_pixels(len(groups.assignments)),
         )
     for side in (axes.xaxis, axes.yaxis, axes.zaxis):
@@ -194,7 +194,7 @@ def _marks(axes: "Axes", groups: FaultGroups, names: Sequence[str], size: float 
             s=size,
             linewidths=0,
             alpha=0.85,
-            label=plain(names[number]),
+            label=printable_name(names[number]),
             rasterized=as_pixels(len(x)),
         )
 
@@ -230,4 +230,4 @@ def _rgba(colour: str, alpha: float) -> tuple[float, float, float, float]:
 
 
 def _short(name: str, columns: int) -> str:
-    return plain(name, max(6, 60 // columns))
+    return printable_name(name, max(6, 60 // columns))

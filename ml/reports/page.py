@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.errors import MissingExtra
-from ml.evaluation.intervals import FEW_GROUPS
+from ml.evaluation.intervals import FEW_SESSIONS
 from ml.faults.groups import FaultGroups
-from ml.reports import tables
+from ml.reports import formatting as tables
 from ml.reports.drawing import Picture
+from ml.reports.evaluation_plots import evaluation_pictures, training_picture
 from ml.reports.facts import ReportFacts
 from ml.reports.group_plots import group_pictures
-from ml.reports.skill_plots import skill_pictures, training_picture
-from ml.reports.sound_plots import MAX_EXEMPLARS, PLAYED_S, heard
-from ml.system.atomic import write_whole
+from ml.reports.recording_plots import MAX_EXEMPLARS, PLAYED_S, render_exemplar
+from ml.system.atomic import write_atomic
 
 if TYPE_CHECKING:
     from ml.evaluation.results import Evaluation
@@ -25,7 +25,7 @@ TELLING_LEVEL = 0.15  # from an AUC of 0.5, in either direction
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class HeadlineMetric:
     """A number at a glance: what it is, the number with its interval, and how to read it."""
 
     name: str
@@ -55,10 +55,10 @@ def write_report(target: Path, facts: ReportFacts) -> None:
         MissingExtra: matplotlib or jinja2 is not installed.
         OSError: the file cannot be written.
     """
-    write_whole(target, rendered(TEMPLATE, _context(facts)))
+    write_atomic(target, render_template(TEMPLATE, _context(facts)))
 
 
-def rendered(template: Path, context: Mapping[str, Any]) -> bytes:
+def render_template(template: Path, context: Mapping[str, Any]) -> bytes:
     """A template as a page; it may use the templates of this folder.
 
     Raises:
@@ -76,7 +76,7 @@ def rendered(template: Path, context: Mapping[str, Any]) -> bytes:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        figure=tables.figure, interval=tables.interval, estimated=tables.estimated, two=tables.two
+        figure=tables.format_value, interval=tables.interval, estimated=tables.format_estimate, two=tables.two
     )
     # Names of files may hold bytes that are no text; they are shown as question marks.
     return environment.get_template(template.name).render(context).encode("utf-8", "replace")
@@ -89,19 +89,19 @@ def _context(facts: ReportFacts) -> dict[str, Any]:
         "notes": _notes(facts),
         "absent": list(_absent(facts)),
         "glance": [] if evaluation is None else list(_glance(evaluation)),
-        "skill": [] if evaluation is None else skill_pictures(evaluation),
+        "skill": [] if evaluation is None else evaluation_pictures(evaluation),
         "confusion": [] if evaluation is None else tables.confusion(evaluation),
         "training": training_picture(facts.history, facts.best_epoch) if facts.history else None,
         "grouping": [] if groups is None else _group_pictures(facts, groups),
         "group_rows": [] if groups is None else list(_group_rows(groups, _names(facts, groups))),
-        "exemplars": [heard(exemplar, i) for i, exemplar in enumerate(facts.exemplars[:MAX_EXEMPLARS], 1)],
+        "exemplars": [render_exemplar(exemplar, i) for i, exemplar in enumerate(facts.exemplars[:MAX_EXEMPLARS], 1)],
         "exemplars_left_out": max(0, len(facts.exemplars) - MAX_EXEMPLARS),
         "played_s": PLAYED_S,
         "dataset": list(tables.flat(facts.dataset_summary)),
         "split": list(tables.flat(facts.split_summary)),
         "spec": list(tables.flat(asdict(facts.spec))),
         "card": list(tables.flat(facts.card)),
-        "false_alarm_rate": tables.shown(facts.decision.false_alarm_rate),
+        "false_alarm_rate": tables.format_fact(facts.decision.false_alarm_rate),
     }
 
 
@@ -115,13 +115,13 @@ def _warnings(evaluation: "Evaluation") -> Iterator[str]:
     pooled, level = evaluation.pooled, evaluation.auc_level_only
     if level.value is not None and abs(level.value - 0.5) >= TELLING_LEVEL:
         yield (
-            f"How loud a recording is tells normal from abnormal: level alone has an AUC of {tables.estimated(level)}. "
-            f"With random gain the model's is {tables.estimated(evaluation.auc_gain_randomised)}; believe that one."
+            f"How loud a recording is tells normal from abnormal: level alone has an AUC of {tables.format_estimate(level)}. "
+            f"With random gain the model's is {tables.format_estimate(evaluation.auc_gain_randomised)}; believe that one."
         )
-    if pooled.groups < FEW_GROUPS:
+    if pooled.groups < FEW_SESSIONS:
         yield (
             f"The recordings that it was judged on come from {pooled.groups} recording groups: figures from fewer than "
-            f"{FEW_GROUPS} may change much with the next recordings."
+            f"{FEW_SESSIONS} may change much with the next recordings."
         )
 
 
@@ -138,7 +138,7 @@ def _absent(facts: ReportFacts) -> Iterator[str]:
         yield "No data card: nothing is known of the recordings."
 
 
-def _glance(evaluation: "Evaluation") -> Iterator[Figure]:
+def _glance(evaluation: "Evaluation") -> Iterator[HeadlineMetric]:
     pooled = evaluation.pooled
     counts = f"{pooled.normal} normal and {pooled.abnormal} abnormal recordings in {pooled.groups} groups"
     rows = (
@@ -153,7 +153,7 @@ def _glance(evaluation: "Evaluation") -> Iterator[Figure]:
         ("Brier score", evaluation.brier, "of the score as a probability of a fault; 0 is perfect"),
     )
     for name, estimate, reading in rows:
-        yield Figure(name, tables.estimated(estimate), reading)
+        yield HeadlineMetric(name, tables.format_estimate(estimate), reading)
 
 
 def _names(facts: ReportFacts, groups: FaultGroups) -> Sequence[str]:

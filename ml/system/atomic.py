@@ -17,20 +17,20 @@ from ml.errors import InvalidParameter, StorageFull
 OVERHEAD = 1.02
 
 
-def write_whole(path: Path, content: bytes | bytearray, mode: int = 0o666) -> None:
+def write_atomic(path: Path, content: bytes | bytearray, mode: int = 0o666) -> None:
     """Write aside, flush to disk, rename: a reader or a power cut sees the old file or the new one.
 
     ``mode`` is what the file may at most be, under the umask.
     """
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        temporary.replace(path)
     except BaseException:  # Ctrl-C too: never half a file
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
@@ -50,7 +50,7 @@ def to_json(value: Any) -> bytes:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def file_lock(path: Path) -> Iterator[None]:
     """Hold an exclusive lock between processes; it goes with the process, however that ends."""
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -58,7 +58,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def made_aside(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path) -> Iterator[Path]:
     """A hidden folder beside ``target`` to write into, renamed to it at the end.
 
     What a killed run left there is cleared away by the next. Where the work fails, nothing is left, and a full disk is
@@ -74,23 +74,23 @@ def made_aside(target: Path) -> Iterator[Path]:
         InvalidParameter: ``target`` is in use, or another process is making it.
         StorageFull: the disk filled up on the way.
     """
-    refuse_if_in_use(target)
+    require_vacant(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.incomplete")
-    aside.mkdir(exist_ok=True)
-    with _held(aside, target), full_disk_named(target, "nothing of it was kept"):
+    incomplete = target.with_name(f".{target.name}.incomplete")
+    incomplete.mkdir(exist_ok=True)
+    with _lock_folder(incomplete, target), translate_disk_full(target, "nothing of it was kept"):
         try:
-            _clear(aside)
-            yield aside
-            aside.rename(target)
+            _clear(incomplete)
+            yield incomplete
+            incomplete.rename(target)
         except BaseException:  # a kill by Ctrl-C leaves nothing either
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(incomplete, ignore_errors=True)
             raise
     sync_folder(target.parent)
 
 
 @contextmanager
-def full_disk_named(target: Path, kept: str) -> Iterator[None]:
+def translate_disk_full(target: Path, kept: str) -> Iterator[None]:
     """Say that the disk is full where the system only has an error number.
 
     Args:
@@ -108,7 +108,7 @@ def full_disk_named(target: Path, kept: str) -> Iterator[None]:
         raise
 
 
-def refuse_if_in_use(target: Path) -> None:
+def require_vacant(target: Path) -> None:
     """Refuse a target that something would be lost or mixed up in.
 
     Raises:
@@ -120,7 +120,7 @@ def refuse_if_in_use(target: Path) -> None:
         raise InvalidParameter(f"{target} exists and is not empty: a new folder, or an empty one, was expected.")
 
 
-def require_room(folder: Path, needed_bytes: int) -> None:
+def require_free_space(folder: Path, needed_bytes: int) -> None:
     """Look whether so much can be written below ``folder``, which need not exist yet.
 
     Raises:
@@ -135,7 +135,7 @@ def require_room(folder: Path, needed_bytes: int) -> None:
 
 
 @contextmanager
-def _held(aside: Path, target: Path) -> Iterator[None]:
+def _lock_folder(aside: Path, target: Path) -> Iterator[None]:
     """A lock on the folder itself: it goes with the process, however that ends, and leaves no file behind."""
     descriptor = os.open(aside, os.O_RDONLY | os.O_DIRECTORY)
     try:

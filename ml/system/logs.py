@@ -16,7 +16,7 @@ _job: ContextVar[dict[str, Any]] = ContextVar("job", default={})  # noqa: B039 -
 
 
 @contextmanager
-def new_request_id(proposed: str | None = None) -> Iterator[str]:
+def request_context(proposed: str | None = None) -> Iterator[str]:
     """Everything inside belongs to one request, under the id that its client proposed or a new one."""
     request_id = proposed or secrets.token_hex(8)
     token = _request_id.set(request_id)
@@ -32,9 +32,9 @@ def current_request_id() -> str:
 
 
 @contextmanager
-def doing(request_id: str, **facts: Any) -> Iterator[None]:
+def job_context(request_id: str, **facts: Any) -> Iterator[None]:
     """Every line inside is about a job: it carries the id of the request that caused it, and ``facts``."""
-    with new_request_id(request_id):
+    with request_context(request_id):
         token = _job.set(facts)
         try:
             yield

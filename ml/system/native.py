@@ -31,7 +31,7 @@ def reuse_memory() -> None:
         mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
 
 
-def yield_cores() -> None:
+def set_idle_priority() -> None:
     """Let this thread, and those that it starts from now on, run only where no other wants the core (Linux only).
 
     A thread of the policy SCHED_IDLE is put aside the moment that another wakes up, where one of niceness 19 finishes
@@ -42,7 +42,7 @@ def yield_cores() -> None:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
-def end_with(parent: int, number: signal.Signals) -> None:
+def signal_on_parent_death(parent: int, number: signal.Signals) -> None:
     """Have this process sent a signal when its parent is gone, however that ended (Linux only: elsewhere it stays).
 
     Args:
@@ -55,7 +55,7 @@ def end_with(parent: int, number: signal.Signals) -> None:
             os.kill(os.getpid(), number)
 
 
-def in_own_session(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
+def start_in_new_session(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
     """Start a command that a terminal's Ctrl-C does not reach, and that is told to stop when this process is gone.
 
     Args:
@@ -63,12 +63,12 @@ def in_own_session(command: Sequence[str], **options: Any) -> "subprocess.Popen[
         options: of ``subprocess.Popen``.
     """
     # Only the process that was forked runs this; a thread that held a lock here would be needed for it to hang.
-    tied = partial(end_with, os.getpid(), signal.SIGTERM)
+    tied = partial(signal_on_parent_death, os.getpid(), signal.SIGTERM)
     return subprocess.Popen(command, start_new_session=True, preexec_fn=tied, **options)  # noqa: S603 - see above
 
 
 @contextmanager
-def notes_held_back() -> Iterator[TextIO]:
+def quiet_native_stderr() -> Iterator[TextIO]:
     """Keep what TensorFlow and LiteRT write to stderr (that they found a CPU) from a reader, unless something breaks.
 
     Yields:

@@ -22,23 +22,23 @@ class Progress:
     note: str = ""
 
 
-Report = Callable[[Progress], None]
+ProgressCallback = Callable[[Progress], None]
 
 
-def silent(progress: Progress) -> None:
+def ignore_progress(progress: Progress) -> None:
     """A report that nobody reads."""
 
 
-def cancellable(report: Report, cancelled: Callable[[], bool]) -> Report:
+def cancellable(report: ProgressCallback, cancelled: Callable[[], bool]) -> ProgressCallback:
     """The same report, which stops the work at its next step once ``cancelled`` says so.
 
     Raises:
         Cancelled: from the report that is made next.
     """
 
-    def checked(progress: Progress) -> None:
+    def report_or_cancel(progress: Progress) -> None:
         if cancelled():
             raise Cancelled(f"Stopped at {progress.step} {progress.done} of {progress.total}, as was asked.")
         report(progress)
 
-    return checked
+    return report_or_cancel

@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ml.detectors.detector import Detector
-from ml.models.bundle import Bundle, Content, Decision, GoldenClip, Naming
-from ml.models.golden import golden_clip
-from ml.models.labels import Labels
+from ml.models.bundle import Bundle, BundleContent, DecisionThreshold, FaultRule, GoldenClip
+from ml.models.golden import make_golden_clip
+from ml.models.labels import ClassLabels
 from ml.models.predictor import Predictor
+from ml.models.served import ServedModel
 from ml.training.context import TrainingContext
 
 if TYPE_CHECKING:
-    from ml.classifier.fitting import Fitted
+    from ml.classifier.fitting import FittedNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,8 @@ class FittedModel:
         detector: None for a classifier alone.
     """
 
-    labels: Labels
-    network: "Fitted | None"
+    labels: ClassLabels
+    network: "FittedNetwork | None"
     detector: Detector | None
 
 
@@ -39,27 +40,27 @@ class Thresholds:
         fault_rule: beside a detector, what it takes to name a known fault; else None.
     """
 
-    score: Decision
-    classifier: Decision | None
-    fault_rule: Naming | None
+    score: DecisionThreshold
+    classifier: DecisionThreshold | None
+    fault_rule: FaultRule | None
 
 
 def candidate_predictor(context: TrainingContext, model: FittedModel, thresholds: Thresholds) -> Predictor:
     """The model as it would be served, before it is a version."""
-    content = Content(
+    content = BundleContent(
         context.spec,
         model.labels,
         thresholds.score,
         {},
         None if model.network is None else _litert(model.network, context),
-        GoldenClip(golden_clip(), ()),
+        GoldenClip(make_golden_clip(), ()),
         model.detector,
         thresholds.fault_rule,
     )
-    return Predictor(Bundle("candidate", "", content))
+    return Predictor(ServedModel.as_written(Bundle("candidate", "", content)))
 
 
-def _litert(network: "Fitted", context: TrainingContext) -> bytes:
+def _litert(network: "FittedNetwork", context: TrainingContext) -> bytes:
     from ml.classifier.network import export
 
     return export(network.model, context.work, [])[1]

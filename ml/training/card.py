@@ -12,14 +12,14 @@ from ml.dataset.splitting.sides import Split
 from ml.detectors.detector import Detector
 from ml.evaluation.results import Estimate, Evaluation
 from ml.training.candidate import FittedModel
-from ml.training.classes import Classes
+from ml.training.classes import TrainingClasses
 from ml.training.context import TrainingContext
-from ml.training.detector_stage import MeasuredRecording, counted
+from ml.training.detector_stage import MeasuredRecording, count_by_machine
 from ml.training.held_out_result import HeldOutResult
 from ml.training.operating_points import operating_points
 
 if TYPE_CHECKING:
-    from ml.classifier.fitting import Fitted
+    from ml.classifier.fitting import FittedNetwork
 
 LIBRARIES = ("keras", "numpy", "scipy", "scikit-learn")
 NETWORK_LIMITS = (
@@ -34,7 +34,7 @@ DETECTOR_LIMITS = (
 
 def build_card(
     context: TrainingContext,
-    classes: Classes,
+    classes: TrainingClasses,
     measured: FittedModel,
     served: FittedModel,
     result: HeldOutResult,
@@ -46,7 +46,7 @@ def build_card(
         "source": {"kind": "trained here", "options": context.options.to_dict(), "notes": list(context.notes)},
         "dataset": dataset_facts(context.dataset),
         "split": split_summary(context.split),
-        "metrics": figures_in_short(result.evaluation),
+        "metrics": metrics_summary(result.evaluation),
         "libraries": library_versions(),
         "limits": DETECTOR_LIMITS if measured.network is None else NETWORK_LIMITS,
     }
@@ -54,13 +54,18 @@ def build_card(
         detector = None
     else:
         points = operating_points(served.detector, abnormal, context.options.seed)
-        detector = detector_facts(served.detector) | {"healthy": counted(context.final_side), "operating": points}
+        detector = detector_facts(served.detector) | {
+            "healthy": count_by_machine(context.final_side),
+            "operating": points,
+        }
     if measured.network is None:
         return card | {"detector": {**(detector or {}), "seconds": seconds}}
     return card | {"detector": detector} | _classifier_facts(context, classes, measured.network, seconds)
 
 
-def _classifier_facts(context: TrainingContext, classes: Classes, network: "Fitted", seconds: float) -> dict[str, Any]:
+def _classifier_facts(
+    context: TrainingContext, classes: TrainingClasses, network: "FittedNetwork", seconds: float
+) -> dict[str, Any]:
     """Classes, groups, recipe and fit."""
     return {
         "classes": {
@@ -122,7 +127,7 @@ def split_summary(split: Split) -> dict[str, Any]:
     }
 
 
-def groups_summary(classes: Classes) -> dict[str, Any] | None:
+def groups_summary(classes: TrainingClasses) -> dict[str, Any] | None:
     """What was found in the abnormal recordings, in short; None where nothing was looked for."""
     groups, agreed = classes.groups, classes.agreement
     if groups is None:
@@ -139,7 +144,7 @@ def _counts(entries: Sequence[Entry]) -> dict[str, int]:
     return {"normal": labels["normal"], "abnormal": labels["abnormal"], "groups": len({e.group for e in entries})}
 
 
-def figures_in_short(evaluation: Evaluation) -> dict[str, Any]:
+def metrics_summary(evaluation: Evaluation) -> dict[str, Any]:
     """The figures in short, on the held-out side; each with its 95 % interval."""
     pooled = evaluation.pooled
     return {

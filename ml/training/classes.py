@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from ml.dataset.entries import ABNORMAL, NORMAL, Dataset, Entry
 from ml.dataset.splitting.sides import Split
 from ml.errors import InvalidParameter, OneClassOnly
-from ml.faults.agreement import Agreement, agreement
+from ml.faults.agreement import Agreement, measure_agreement
 from ml.faults.groups import FaultGroups, group_faults
-from ml.faults.vectors import recording_vector, relative_to_healthy
-from ml.features.store import Features
-from ml.models.labels import DETECTOR_LABELS, MAX_NAME, ORIGINAL_LABELS, ClassLabel, Labels
+from ml.faults.vectors import recording_vector, subtract_normal_mean
+from ml.features.store import StoredFeatures
+from ml.models.labels import DETECTOR_LABELS, MAX_NAME, ORIGINAL_LABELS, ClassLabel, ClassLabels
 from ml.training.choices import FEWEST_FAULT_GROUPS, LabelsFrom
 from ml.training.options import TrainingOptions
 
@@ -28,29 +28,29 @@ RECORDINGS_PER_GROUP = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Classes:
+class TrainingClasses:
     """The classes of a training.
 
     Attributes:
         labels: their names and messages, the healthy one first.
         source: where they come from.
-        of: the class of each recording, by its path.
+        class_by_path: the class of each recording, by its path.
         groups: what was found in the abnormal training recordings, for the report and, where asked for, the classes.
         agreement: of the groups with the true faults, where those are known.
         grouped: the recordings that the groups were found in, in their order.
         unlearned: recordings of faults that the training side has none of: they are in no class.
     """
 
-    labels: Labels
+    labels: ClassLabels
     source: LabelsFrom
-    of: dict[str, int]
+    class_by_path: dict[str, int]
     groups: FaultGroups | None
     agreement: Agreement | None
     grouped: tuple[Entry, ...]
     unlearned: tuple[Entry, ...]
 
 
-def not_learned(unlearned: Sequence[Entry]) -> Iterator[str]:
+def unlearned_notes(unlearned: Sequence[Entry]) -> Iterator[str]:
     """A sentence on the faults of recordings that are in no class; none where there are none."""
     sessions: defaultdict[str, set[str]] = defaultdict(set)
     for entry in unlearned:
@@ -63,7 +63,7 @@ def not_learned(unlearned: Sequence[Entry]) -> Iterator[str]:
         )
 
 
-def require_both(dataset: Dataset) -> None:
+def require_both_labels(dataset: Dataset) -> None:
     """Refuse what no classifier can be made of.
 
     Raises:
@@ -80,7 +80,7 @@ def require_both(dataset: Dataset) -> None:
         )
 
 
-def require_names(dataset: Dataset) -> None:
+def require_fault_names(dataset: Dataset) -> None:
     """Refuse names of faults that cannot be names of classes.
 
     Raises:
@@ -94,7 +94,9 @@ def require_names(dataset: Dataset) -> None:
             )
 
 
-def choose_classes(dataset: Dataset, split: Split, features: Features | None, options: TrainingOptions) -> Classes:
+def choose_classes(
+    dataset: Dataset, split: Split, features: StoredFeatures | None, options: TrainingOptions
+) -> TrainingClasses:
     """Decide on the classes, and find groups in the abnormal recordings of the training side, never augmented.
 
     Args:
@@ -108,7 +110,7 @@ def choose_classes(dataset: Dataset, split: Split, features: Features | None, op
         TooFewRecordings: fewer abnormal recordings than groups asked for.
     """
     if features is None:
-        return Classes(DETECTOR_LABELS, "binary", {}, None, None, (), ())
+        return TrainingClasses(DETECTOR_LABELS, "binary", {}, None, None, (), ())
     source = _source(dataset, options.labels)
     groups = _groups(split, features, options, needed=source == "groups")
     if source == "groups" and groups is not None:
@@ -120,10 +122,10 @@ def choose_classes(dataset: Dataset, split: Split, features: Features | None, op
         names, of = (ABNORMAL,), {entry.path: 1 for _, entry in split.sides() if entry.label == ABNORMAL}
     of |= {entry.path: 0 for _, entry in split.sides() if entry.label == NORMAL}
     healthy = ClassLabel(NORMAL, MESSAGES[NORMAL], anomalous=False)
-    labels = Labels((healthy, *(ClassLabel(name, _message(name), anomalous=True) for name in names)))
+    labels = ClassLabels((healthy, *(ClassLabel(name, _message(name), anomalous=True) for name in names)))
     grouped = _abnormal(split.train)
     unlearned = tuple(entry for _, entry in split.sides() if entry.path not in of)
-    return Classes(labels, source, of, groups, _agreement(groups, grouped, options), grouped, unlearned)
+    return TrainingClasses(labels, source, of, groups, _agreement(groups, grouped, options), grouped, unlearned)
 
 
 def _source(dataset: Dataset, asked: LabelsFrom) -> Literal["manifest", "groups", "binary"]:
@@ -142,7 +144,7 @@ def _abnormal(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     return tuple(entry for entry in entries if entry.label == ABNORMAL)
 
 
-def _groups(split: Split, features: Features, options: TrainingOptions, *, needed: bool) -> FaultGroups | None:
+def _groups(split: Split, features: StoredFeatures, options: TrainingOptions, *, needed: bool) -> FaultGroups | None:
     """Groups of the abnormal training recordings, if the classes are made of them or there are enough to look at."""
     abnormal = _abnormal(split.train)
     enough = options.groups if options.groups != "auto" else FEWEST_FAULT_GROUPS
@@ -156,21 +158,21 @@ def _groups(split: Split, features: Features, options: TrainingOptions, *, neede
     )
 
 
-def _of_groups(split: Split, features: Features, groups: FaultGroups) -> dict[str, int]:
+def _of_groups(split: Split, features: StoredFeatures, groups: FaultGroups) -> dict[str, int]:
     """The group of every abnormal recording; those of the other sides by the nearest centroid."""
     abnormal = [entry for _, entry in split.sides() if entry.label == ABNORMAL]
     assigned = groups.assign(_vectors(abnormal, split, features))
     return {entry.path: 1 + int(group) for entry, group in zip(abnormal, assigned, strict=True)}
 
 
-def _vectors(entries: Sequence[Entry], split: Split, features: Features) -> NDArray[np.float64]:
+def _vectors(entries: Sequence[Entry], split: Split, features: StoredFeatures) -> NDArray[np.float64]:
     """What is grouped: each recording relative to the same machine's healthy ones of the training side."""
     healthy = [entry for entry in split.train if entry.label == NORMAL]
     of, of_healthy = (
-        np.stack([recording_vector(features.windows(entry), features.spec) for entry in some])
+        np.stack([recording_vector(features.clips(entry), features.spec) for entry in some])
         for some in (entries, healthy)
     )
-    return relative_to_healthy(of, [_machine(e) for e in entries], of_healthy, [_machine(e) for e in healthy])
+    return subtract_normal_mean(of, [_machine(e) for e in entries], of_healthy, [_machine(e) for e in healthy])
 
 
 def _machine(entry: Entry) -> tuple[str | None, str | None, float | None]:
@@ -181,7 +183,7 @@ def _agreement(groups: FaultGroups | None, grouped: Sequence[Entry], options: Tr
     """How the groups agree with the faults, where every recording names one."""
     if groups is None or not all(entry.fault for entry in grouped):
         return None
-    return agreement(groups.assignments, [str(entry.fault) for entry in grouped], seed=options.seed)
+    return measure_agreement(groups.assignments, [str(entry.fault) for entry in grouped], seed=options.seed)
 
 
 def _message(name: str) -> str:

@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING
 
 from ml.dataset.entries import Entry
 from ml.dataset.paths import features_folder
-from ml.features.store import Features, FeatureStore
-from ml.training.classes import Classes
-from ml.training.clips import clips_of
+from ml.features.store import FeatureStore, StoredFeatures
+from ml.training.classes import TrainingClasses
+from ml.training.clips import make_clips
 from ml.training.context import TrainingContext
 
 if TYPE_CHECKING:
-    from ml.classifier.fitting import Fitted
+    from ml.classifier.fitting import FittedNetwork
     from ml.classifier.stream import Clips
 
 
-def extract_features(context: TrainingContext) -> Features:
+def extract_features(context: TrainingContext) -> StoredFeatures:
     """Features of every side, and augmented copies of the recordings that are learned from.
 
     Raises:
@@ -36,11 +36,11 @@ def extract_features(context: TrainingContext) -> Features:
     )
 
 
-def fit_network(context: TrainingContext, classes: Classes, features: Features) -> "Fitted":
+def fit_network(context: TrainingContext, classes: TrainingClasses, features: StoredFeatures) -> "FittedNetwork":
     """Fit to the training side; the validation side decides when to stop."""
-    from ml.classifier.fitting import fit
+    from ml.classifier.fitting import fit_network
 
-    return fit(
+    return fit_network(
         context.options.recipe,
         _clips(context.split.train, classes, features, augmented=True),
         _clips(context.split.validation, classes, features, augmented=False),
@@ -50,11 +50,13 @@ def fit_network(context: TrainingContext, classes: Classes, features: Features) 
     )
 
 
-def refit_network(context: TrainingContext, classes: Classes, features: Features, measured: "Fitted") -> "Fitted":
+def refit_network(
+    context: TrainingContext, classes: TrainingClasses, features: StoredFeatures, measured: "FittedNetwork"
+) -> "FittedNetwork":
     """Fit once more, to all sides, for as many epochs as were best for the measured network."""
-    from ml.classifier.fitting import refit
+    from ml.classifier.fitting import refit_network
 
-    return refit(
+    return refit_network(
         context.options.recipe,
         _clips(context.final_side, classes, features, augmented=True),
         len(classes.labels.classes),
@@ -65,5 +67,5 @@ def refit_network(context: TrainingContext, classes: Classes, features: Features
     )
 
 
-def _clips(entries: Sequence[Entry], classes: Classes, features: Features, *, augmented: bool) -> "Clips":
-    return clips_of(entries, classes.of, features, augmented=augmented)
+def _clips(entries: Sequence[Entry], classes: TrainingClasses, features: StoredFeatures, *, augmented: bool) -> "Clips":
+    return make_clips(entries, classes.class_by_path, features, augmented=augmented)

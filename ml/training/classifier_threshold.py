@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from ml.detectors.thresholds import threshold_at
-from ml.models.bundle import Decision
+from ml.models.bundle import DecisionThreshold
 
 # Where the most probable fault and the healthy class are equally probable.
 EVEN = 0.5
 
 
-def threshold_from(healthy_scores: Sequence[float], false_alarm_rate: float) -> tuple[float, str]:
+def choose_threshold(normal_scores: Sequence[float], false_alarm_rate: float) -> tuple[float, str]:
     """Even odds; or, where too many healthy recordings are above those, what so few of them reach.
 
     That is the ``ceil((n + 1) (1 - rate))``-th of their scores, or the highest where they are too few for that rate
@@ -22,20 +22,22 @@ def threshold_from(healthy_scores: Sequence[float], false_alarm_rate: float) -> 
     pc_fan: their 99 % prediction limit, 0.14, was below 93 % of the healthy recordings of another session.
 
     Args:
-        healthy_scores: of recordings of the validation side.
+        normal_scores: of recordings of the validation side.
         false_alarm_rate: what is wanted, 0 to 1.
 
     Returns:
         The threshold, and in words where it comes from.
     """
-    scores = np.array(healthy_scores)
+    scores = np.array(normal_scores)
     threshold = max(EVEN, threshold_at(scores, false_alarm_rate)) if len(scores) else EVEN
     above = int((scores > threshold).sum())
     basis = "even odds" if threshold == EVEN else "what healthy recordings reach, at more than even odds"
     return threshold, f"{basis}; above it were {above} of {len(scores)} healthy recordings of the validation side"
 
 
-def measured(threshold: float, basis: str, healthy_scores: Sequence[float]) -> Decision:
+def measure_false_alarm_rate(threshold: float, basis: str, normal_scores: Sequence[float]) -> DecisionThreshold:
     """The threshold as a decision, with the false-alarm rate that healthy recordings of the test side show."""
-    above, count = sum(score > threshold for score in healthy_scores), len(healthy_scores)
-    return Decision(threshold, above / count if count else None, f"{basis}, and {above} of {count} of the test side")
+    above, count = sum(score > threshold for score in normal_scores), len(normal_scores)
+    return DecisionThreshold(
+        threshold, above / count if count else None, f"{basis}, and {above} of {count} of the test side"
+    )

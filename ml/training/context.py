@@ -7,7 +7,7 @@ from pathlib import Path
 from ml.dataset.entries import Dataset, Entry
 from ml.dataset.splitting.sides import Split
 from ml.features.spec import FeatureSpec
-from ml.system.progress import Report
+from ml.system.progress import ProgressCallback
 from ml.training.options import TrainingOptions
 
 
@@ -35,7 +35,7 @@ class TrainingContext:
     work: Path
     notes: Sequence[str]
     processes: int | None
-    report: Report
+    report: ProgressCallback
     started: float
 
     @property

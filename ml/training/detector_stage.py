@@ -5,14 +5,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from operator import attrgetter
 
+from ml.audio.batch import AudioFile
 from ml.dataset.entries import ABNORMAL, NORMAL, Entry
-from ml.dataset.indexing.listing import natural
+from ml.dataset.indexing.listing import natural_key
 from ml.detectors.detector import Detector, Novelty
-from ml.detectors.engines.registry import by_name
-from ml.detectors.fitting import fit
-from ml.detectors.parallel_spectra import Source, listen
-from ml.detectors.reference import Healthy
-from ml.detectors.spectra import Heard
+from ml.detectors.engines.registry import engine_by_name
+from ml.detectors.fitting import fit_detector
+from ml.detectors.parallel_spectra import parallel_spectra
+from ml.detectors.reference import NormalRecording
+from ml.detectors.spectra import Spectra
 from ml.features.feature_specs import detector_spec
 from ml.features.spec import FeatureSpec
 from ml.system.progress import Progress
@@ -20,13 +21,13 @@ from ml.training.context import TrainingContext
 
 FITTING = "detector"
 # A sound that is so many times as far from normal as the farthest fault learned is none of them (decision 14).
-FARTHER = 1.5
-TIMES = attrgetter("times")
+NAMED_DISTANCE_FACTOR = 1.5
+RELATIVE_DISTANCE = attrgetter("relative_distance")
 MeasuredRecording = tuple[Entry, Novelty]
 """A recording, and how far its worst clip is from normal."""
 
 
-def fit_detector(context: TrainingContext, entries: Sequence[Entry]) -> Detector:
+def learn_detector(context: TrainingContext, entries: Sequence[Entry]) -> Detector:
     """A detector of the normal ones of some recordings.
 
     Raises:
@@ -35,7 +36,7 @@ def fit_detector(context: TrainingContext, entries: Sequence[Entry]) -> Detector
     """
     spec = detector_spec(context.spec)
     recordings = [
-        Healthy(
+        NormalRecording(
             clips=clips,
             machine=entry.machine_name,
             session=entry.group,
@@ -45,8 +46,8 @@ def fit_detector(context: TrainingContext, entries: Sequence[Entry]) -> Detector
         )
         for entry, clips in _spectra(context, spec, entries, NORMAL)
     ]
-    engines = [by_name(name) for name in context.options.engine_names]
-    return fit(spec, engines, recordings, lambda done, fits: context.report(Progress(FITTING, done, fits)))
+    engines = [engine_by_name(name) for name in context.options.engine_names]
+    return fit_detector(spec, engines, recordings, lambda done, fits: context.report(Progress(FITTING, done, fits)))
 
 
 def measure_abnormal(context: TrainingContext, detector: Detector, entries: Sequence[Entry]) -> list[MeasuredRecording]:
@@ -56,39 +57,43 @@ def measure_abnormal(context: TrainingContext, detector: Detector, entries: Sequ
         AudioError: a recording cannot be decoded any more, with its path.
     """
     return [
-        (entry, max((detector.measure(clip, entry.machine_name) for clip in clips), key=TIMES))
+        (entry, max((detector.measure(clip, entry.machine_name) for clip in clips), key=RELATIVE_DISTANCE))
         for entry, clips in _spectra(context, detector.spec, entries, ABNORMAL)
     ]
 
 
 def _spectra(
     context: TrainingContext, spec: FeatureSpec, entries: Sequence[Entry], label: str
-) -> Iterator[tuple[Entry, tuple[Heard, ...]]]:
+) -> Iterator[tuple[Entry, tuple[Spectra, ...]]]:
     """Recordings of a label, and the spectra of each."""
-    chosen = in_time([entry for entry in entries if entry.label == label and sounds(entry)])
-    sources = [Source(context.dataset.file(entry), entry.path) for entry in chosen]
-    clips = listen(spec, sources, cut_by=context.spec, processes=context.processes, report=context.report)
+    chosen = in_recording_order([entry for entry in entries if entry.label == label and has_sound(entry)])
+    sources = [AudioFile(context.dataset.file(entry), None, entry.path) for entry in chosen]
+    clips = parallel_spectra(spec, sources, cut_by=context.spec, processes=context.processes, report=context.report)
     return zip(chosen, clips, strict=True)
 
 
-def farthest(faults: Iterable[MeasuredRecording]) -> float:
+def max_named_distance(faults: Iterable[MeasuredRecording]) -> float:
     """The score, 0 to 1, up to which a sound may be one of these faults: half as far again as any of them."""
-    found = max((novelty for _, novelty in faults), key=TIMES, default=None)
-    return 0.0 if found is None else replace(found, times=FARTHER * found.times).score
+    found = max((novelty for _, novelty in faults), key=RELATIVE_DISTANCE, default=None)
+    return (
+        0.0
+        if found is None
+        else replace(found, relative_distance=NAMED_DISTANCE_FACTOR * found.relative_distance).score
+    )
 
 
-def sounds(entry: Entry) -> bool:
+def has_sound(entry: Entry) -> bool:
     """Whether a recording is more than digital silence."""
     return entry.level_dbfs is not None
 
 
-def in_time(entries: Iterable[Entry]) -> list[Entry]:
+def in_recording_order(entries: Iterable[Entry]) -> list[Entry]:
     """Recordings in the order they were made in, by their names: neighbours in time are then left out together.
 
     The SNR versions of a machine are of the same recordings: they go side by side, each at its place among those of its
     SNR, so that none is measured by what has learned from another version of it.
     """
-    in_order = sorted(entries, key=lambda entry: natural(entry.path))
+    in_order = sorted(entries, key=lambda entry: natural_key(entry.path))
     versions: defaultdict[tuple[str, float | None], list[Entry]] = defaultdict(list)
     for entry in in_order:
         versions[entry.machine_name, entry.snr_db].append(entry)
@@ -98,7 +103,7 @@ def in_time(entries: Iterable[Entry]) -> list[Entry]:
     return sorted(in_order, key=lambda entry: place[entry.path])
 
 
-def counted(entries: Iterable[Entry]) -> dict[str, int]:
+def count_by_machine(entries: Iterable[Entry]) -> dict[str, int]:
     """How many recordings of each machine are learned from, for the card."""
-    names = (entry.machine_name or "unnamed" for entry in entries if entry.label == NORMAL and sounds(entry))
+    names = (entry.machine_name or "unnamed" for entry in entries if entry.label == NORMAL and has_sound(entry))
     return dict(Counter(names))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from ml.evaluation.evaluating import evaluate
-from ml.evaluation.judged import Judged
+from ml.evaluation.judged import JudgedRecording
 from ml.evaluation.results import Evaluation
 from ml.models.judging import judge
 from ml.models.predictor import Predictor
@@ -20,12 +20,12 @@ class HeldOutResult:
     Attributes:
         evaluation: their figures.
         judged: the verdicts.
-        gain_judged: the same with a random gain on each recording.
+        judged_with_gain: the same with a random gain on each recording.
     """
 
     evaluation: Evaluation
-    judged: tuple[Judged, ...]
-    gain_judged: tuple[Judged, ...]
+    judged: tuple[JudgedRecording, ...]
+    judged_with_gain: tuple[JudgedRecording, ...]
 
     @classmethod
     def judge(cls, predictor: Predictor, context: TrainingContext) -> Self:
@@ -43,9 +43,9 @@ class HeldOutResult:
             )
             for gain_db in (0.0, GAIN_DB)
         )
-        threshold = predictor.decision.threshold
+        threshold = predictor.model.decision.threshold
         evaluation = evaluate(
-            judged, gain_judged=gained, threshold=threshold, classes=predictor.answers, seed=options.seed
+            judged, judged_with_gain=gained, threshold=threshold, classes=predictor.verdict_labels, seed=options.seed
         )
         return cls(evaluation, judged, gained)
 

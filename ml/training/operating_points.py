@@ -12,9 +12,9 @@ import numpy as np
 
 from ml.dataset.entries import Entry
 from ml.detectors.detector import Detector, Novelty
-from ml.detectors.thresholds import SENSITIVITIES, at_rate
-from ml.evaluation.intervals import Plan, estimates
-from ml.evaluation.metrics import Floats, divided
+from ml.detectors.thresholds import SENSITIVITIES, operating_point_at_rate
+from ml.evaluation.intervals import BootstrapPlan, bootstrap_estimates
+from ml.evaluation.metrics import Floats, divide_or_nan
 
 
 def operating_points(detector: Detector, faults: Sequence[tuple[Entry, Novelty]], seed: int) -> dict[str, Any]:
@@ -27,14 +27,14 @@ def operating_points(detector: Detector, faults: Sequence[tuple[Entry, Novelty]]
     """
     scores = np.array([novelty.score for _, novelty in faults])
     groups = np.unique([entry.group for entry, _ in faults], return_inverse=True)[1]
-    at = {name: at_rate(detector.calibration, rate).threshold for name, rate in SENSITIVITIES.items()}
+    at = {name: operating_point_at_rate(detector.calibration, rate).threshold for name, rate in SENSITIVITIES.items()}
     above = np.stack([scores > threshold for threshold in at.values()], axis=1).astype(float)
-    plan = Plan.of(np.zeros(len(faults), np.int64), groups, seed)
+    plan = BootstrapPlan.of(np.zeros(len(faults), np.int64), groups, seed)
 
     def share(weights: Floats) -> Floats:
-        return divided(weights @ above, weights.sum(axis=1)[:, None])
+        return divide_or_nan(weights @ above, weights.sum(axis=1)[:, None])
 
-    found = estimates(share, plan, [plan.units(0)] * len(at))
+    found = bootstrap_estimates(share, plan, [plan.units(0)] * len(at))
     return {
         "abnormal": len(faults),
         "points": [

@@ -7,7 +7,7 @@ from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 
 from ml.classifier.recipe import Recipe
 from ml.detectors.engines.names import DEFAULT_ENGINES
-from ml.detectors.engines.registry import by_name
+from ml.detectors.engines.registry import engine_by_name
 from ml.errors import InvalidName, InvalidParameter
 from ml.features.augmentation import Augmentation
 from ml.system.validation import Error, describe_errors
@@ -32,7 +32,7 @@ class TrainingOptions(TrainingChoices):
     @classmethod
     def _translate(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         for engine in values.get("engines") or ():
-            by_name(engine)
+            engine_by_name(engine)
         try:
             return handler(values)
         except ValidationError as error:
@@ -66,7 +66,7 @@ class TrainingOptions(TrainingChoices):
     def recipe(self) -> Recipe:
         """How the network is fitted."""
         recipe = Recipe.original(self.seed) if self.training_kind == "original" else Recipe.spectrum(self.seed)
-        return recipe if self.epochs is None else recipe.shortened(self.epochs)
+        return recipe if self.epochs is None else recipe.with_epochs(self.epochs)
 
     def with_changes(self, **changes: Any) -> Self:
         """The same options but for some.

@@ -25,31 +25,23 @@ from pathlib import Path
 
 from ml.dataset.entries import Dataset
 from ml.dataset.indexing.build import index
-from ml.dataset.paths import index_cache
+from ml.dataset.paths import index_cache_file
 from ml.errors import MissingExtra
 from ml.features.feature_specs import spec_for
-from ml.system.atomic import full_disk_named
-from ml.system.progress import Progress, Report, cancellable, silent
+from ml.system.atomic import translate_disk_full
+from ml.system.progress import Progress, ProgressCallback, cancellable, ignore_progress
 from ml.training import records
 from ml.training.calibration import calibrate, calibrate_served
 from ml.training.candidate import FittedModel, candidate_predictor
-from ml.training.classes import choose_classes, not_learned
+from ml.training.classes import choose_classes, unlearned_notes
 from ml.training.classifier_stage import extract_features, fit_network, refit_network
 from ml.training.context import TrainingContext
-from ml.training.detector_stage import fit_detector, measure_abnormal
+from ml.training.detector_stage import learn_detector, measure_abnormal
 from ml.training.held_out_result import HeldOutResult
 from ml.training.options import TrainingOptions
 from ml.training.publication import publish_candidate
 from ml.training.split_stage import split_recordings
-from ml.training.training_result import (
-    KEPT,
-    LAST_STEP,
-    RECORDS,
-    TrainingResult,
-    cache_key,
-    find_existing,
-    work_folder,
-)
+from ml.training.training_result import KEPT, LAST_STEP, RECORDS, TrainingResult, cache_key, find_existing, work_folder
 
 # Of the extra "train"; they are imported later, where they are needed.
 PACKAGES = ("jinja2", "matplotlib", "sklearn", "tensorflow")
@@ -62,7 +54,7 @@ def train(
     dataset: Dataset | None = None,
     notes: Sequence[str] = (),
     processes: int | None = None,
-    report: Report = silent,
+    report: ProgressCallback = ignore_progress,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
     """Train a model and add it to the registry; it answers no uploads until it is promoted.
@@ -89,12 +81,12 @@ def train(
     require_packages()
     started, report = time.monotonic(), cancellable(report, cancelled)
     if dataset is None:
-        cache = index_cache(home)
+        cache = index_cache_file(home)
         dataset = index(options.source, snr_db=options.snr_db, cache=cache, processes=processes, report=report)
     split = split_recordings(dataset, options)
     spec = spec_for(split.train, options.training_kind)
     key = cache_key(dataset, spec, options)
-    with full_disk_named(home, KEPT), work_folder(home, key) as work:
+    with translate_disk_full(home, KEPT), work_folder(home, key) as work:
         existing = find_existing(home, key, split)
         if existing is not None:
             report(Progress(LAST_STEP, 1, 1, f"{existing.version}, trained before"))
@@ -114,22 +106,22 @@ def train(
         features = extract_features(context) if context.has_classifier else None
         classes = choose_classes(dataset, split, features, options)
         network = None if features is None else fit_network(context, classes, features)
-        detector = fit_detector(context, context.development_side) if context.has_detector else None
+        detector = learn_detector(context, context.development_side) if context.has_detector else None
         measured = FittedModel(classes.labels, network, detector)
         thresholds = calibrate(context, measured)
         result = HeldOutResult.judge(candidate_predictor(context, measured, thresholds), context)
-        result = result.with_notes(not_learned(classes.unlearned))
+        result = result.with_notes(unlearned_notes(classes.unlearned))
         served = measured
         if options.refit:
             network = (
                 None if features is None or network is None else refit_network(context, classes, features, network)
             )
-            detector = fit_detector(context, context.final_side) if context.has_detector else None
+            detector = learn_detector(context, context.final_side) if context.has_detector else None
             served = FittedModel(classes.labels, network, detector)
         abnormal = [] if detector is None else measure_abnormal(context, detector, split.entries())
         thresholds = calibrate_served(context, served, thresholds, result, abnormal)
         version = publish_candidate(context, classes, measured, served, thresholds, result, abnormal, key)
-        folder = records.keep(work / RECORDS, home, version)
+        folder = records.move_records(work / RECORDS, home, version)
     return TrainingResult.of(version, folder, split, result, classes.unlearned)
 
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml.errors import ChampionChanged, InvalidParameter
-from ml.evaluation.intervals import FEWEST_GROUPS
+from ml.evaluation.intervals import MIN_SESSIONS
 from ml.evaluation.results import Estimate
 from ml.models.registry import Registry
-from ml.training.champion_comparison import Comparison
+from ml.training.champion_comparison import ChampionComparison
 from ml.training.choices import PromotionPolicy
 
 # What a better candidate may still be worse by, at the lower end of the interval.
-MARGIN = 0.05
+NON_INFERIORITY_MARGIN = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Promotion:
 
 def promote(
     version: str,
-    comparison: Comparison | None,
+    comparison: ChampionComparison | None,
     policy: PromotionPolicy,
     home: Path,
     *,
@@ -58,7 +58,7 @@ def promote(
     if policy == "never":
         return Promotion(version, False, "Not promoted, as was asked.")
     if policy == "always":
-        registry.promote(version, still_wanted=still_wanted)
+        registry.promote(version, before_write=still_wanted)
         return Promotion(version, True, "Promoted, as was asked, whatever was champion.")
     if comparison is None or comparison.candidate != version:
         raise InvalidParameter(f"{version} is promoted only if it is better, and was compared with no champion.")
@@ -66,17 +66,17 @@ def promote(
     if not better:
         return Promotion(version, False, reason)
     try:
-        registry.promote(version, replacing=comparison.champion, still_wanted=still_wanted)
+        registry.promote(version, expected_version=comparison.champion, before_write=still_wanted)
     except ChampionChanged as error:
         return Promotion(version, False, f"{reason} Not promoted all the same: {error} Compare it with that one.")
     return Promotion(version, True, reason)
 
 
-def _judgement(comparison: Comparison) -> tuple[bool, str]:
+def _judgement(comparison: ChampionComparison) -> tuple[bool, str]:
     """Whether the candidate is to be promoted, and why."""
     paired = comparison.paired
     if paired is None:
-        return comparison.basis != "none", comparison.says
+        return comparison.basis != "none", comparison.message
     if paired.auc_difference.value == 0:
         what, difference = "AUC equal, balanced accuracy", paired.balanced_accuracy_difference
         mine, theirs = paired.candidate_balanced_accuracy, paired.champion_balanced_accuracy
@@ -84,11 +84,15 @@ def _judgement(comparison: Comparison) -> tuple[bool, str]:
         what, difference = "AUC", paired.auc_difference
         mine, theirs = paired.candidate_auc, paired.champion_auc
     better, verdict = _rule(difference)
-    thin = f" A class of fewer than {FEWEST_GROUPS} groups makes that interval too narrow." if paired.thin else ""
+    thin = (
+        f" A class of fewer than {MIN_SESSIONS} groups makes that interval too narrow."
+        if paired.too_few_sessions
+        else ""
+    )
     return better, (
         f"{what} {mine.value:.3f} against {theirs.value:.3f} on the same {paired.n} recordings of {paired.groups} "
         f"groups, a difference of {difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]: "
-        f"{verdict}.{thin} {comparison.says}"
+        f"{verdict}.{thin} {comparison.message}"
     )
 
 
@@ -99,6 +103,6 @@ def _rule(difference: Estimate) -> tuple[bool, str]:
         return False, "worse"
     if value == 0:
         return False, "no better, so the champion stays"
-    if low < -MARGIN:
-        return False, f"better, but it may as well be worse by more than {MARGIN}"
+    if low < -NON_INFERIORITY_MARGIN:
+        return False, f"better, but it may as well be worse by more than {NON_INFERIORITY_MARGIN}"
     return True, "better"

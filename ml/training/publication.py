@@ -9,7 +9,7 @@ from ml.models.registry import Registry
 from ml.system.progress import Progress
 from ml.training.candidate import FittedModel, Thresholds
 from ml.training.card import build_card
-from ml.training.classes import Classes
+from ml.training.classes import TrainingClasses
 from ml.training.context import TrainingContext
 from ml.training.detector_stage import MeasuredRecording
 from ml.training.held_out_result import HeldOutResult
@@ -19,7 +19,7 @@ from ml.training.training_result import LAST_STEP, write_records
 
 def publish_candidate(
     context: TrainingContext,
-    classes: Classes,
+    classes: TrainingClasses,
     measured: FittedModel,
     served: FittedModel,
     thresholds: Thresholds,
@@ -60,7 +60,7 @@ def publish_candidate(
         card=card,
         registry=Registry(context.home),
         detector=served.detector,
-        naming=thresholds.fault_rule,
+        fault_rule=thresholds.fault_rule,
         before_add=before_add,
     )
 

@@ -22,32 +22,32 @@ from ml.dataset.entries import Entry
 from ml.dataset.splitting.sides import Split
 from ml.errors import ReportNotFound
 from ml.evaluation.results import Evaluation
-from ml.system.atomic import sync_folder, to_json, write_whole
-from ml.training.split_records import MEASURED_THEN_FITTED
+from ml.system.atomic import sync_folder, to_json, write_atomic
+from ml.training.recorded_split import TEST_THEN_FITTED
 
 FOLDER, SPLIT, EVALUATION, REPORT = "training", "split.csv", "evaluation.json", "report.html"
-MADE_FROM, COMPARISON = "training.json", "comparison.json"
+CACHE_KEY, COMPARISON = "training.json", "comparison.json"
 COLUMNS = ("audio_hash", "side", "path")
 
 
-def folder_of(home: Path, version: str) -> Path:
+def records_folder(home: Path, version: str) -> Path:
     """Where the records of a version are; it need not exist."""
     return home / FOLDER / version
 
 
-def evaluation_of(home: Path, version: str) -> Evaluation | None:
+def read_evaluation(home: Path, version: str) -> Evaluation | None:
     """The figures of a version's training on its held-out side; None where none were kept."""
-    file = folder_of(home, version) / EVALUATION
+    file = records_folder(home, version) / EVALUATION
     return Evaluation.from_dict(json.loads(file.read_bytes())) if file.is_file() else None
 
 
-def report_of(home: Path, version: str) -> Path:
+def report_path(home: Path, version: str) -> Path:
     """The report of a version's training.
 
     Raises:
         ReportNotFound: there is none.
     """
-    file = folder_of(home, version) / REPORT
+    file = records_folder(home, version) / REPORT
     if not file.is_file():
         raise ReportNotFound(
             f"There is no report of {version}: signalml train writes one, beside the home's models; versions that were "
@@ -73,38 +73,38 @@ def write_table(file: Path, columns: Sequence[str], rows: Iterable[Sequence[obje
     table = csv.writer(text, lineterminator="\n")
     table.writerow(columns)
     table.writerows(rows)
-    write_whole(file, text.getvalue().encode("utf-8", "surrogateescape"))
+    write_atomic(file, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     """The figures, as JSON."""
-    write_whole(folder / EVALUATION, to_json(evaluation.to_dict()))
+    write_atomic(folder / EVALUATION, to_json(evaluation.to_dict()))
 
 
-def write_made_from(folder: Path, made_from: Mapping[str, Any]) -> None:
+def write_cache_key(folder: Path, made_from: Mapping[str, Any]) -> None:
     """What a training was made from, as JSON."""
-    write_whole(folder / MADE_FROM, to_json(made_from))
+    write_atomic(folder / CACHE_KEY, to_json(made_from))
 
 
-def was_made_from(home: Path, version: str, made_from: Mapping[str, Any]) -> bool:
+def matches_cache_key(home: Path, version: str, made_from: Mapping[str, Any]) -> bool:
     """Whether a version's training was made from just this."""
-    file = folder_of(home, version) / MADE_FROM
+    file = records_folder(home, version) / CACHE_KEY
     return file.is_file() and file.read_bytes() == to_json(made_from)
 
 
 def write_comparison(home: Path, version: str, comparison: Mapping[str, Any]) -> None:
     """How a version stood beside the champion, as JSON, beside the other records of its training."""
-    write_whole(folder_of(home, version) / COMPARISON, to_json(comparison))
+    write_atomic(records_folder(home, version) / COMPARISON, to_json(comparison))
 
 
-def keep(aside: Path, home: Path, version: str) -> Path:
+def move_records(work_folder: Path, home: Path, version: str) -> Path:
     """Move a folder of records to its place; those of an earlier training that made the same version give way."""
-    target = folder_of(home, version)
+    target = records_folder(home, version)
     if target.exists():
-        earlier = aside.with_name("earlier")
+        earlier = work_folder.with_name("earlier")
         shutil.rmtree(earlier, ignore_errors=True)
         target.rename(earlier)
-    aside.rename(target)
+    work_folder.rename(target)
     sync_folder(target.parent)
     return target
 
@@ -112,6 +112,6 @@ def keep(aside: Path, home: Path, version: str) -> Path:
 def _rows(split: Split, learned: Collection[str]) -> Iterator[tuple[str, str, str]]:
     for side, entry in split.sides():
         then_fitted = side == "test" and entry.path in learned
-        yield entry.audio_hash, MEASURED_THEN_FITTED if then_fitted else side, entry.path
+        yield entry.audio_hash, TEST_THEN_FITTED if then_fitted else side, entry.path
     for entry, _ in split.left_out:
         yield entry.audio_hash, "left out", entry.path

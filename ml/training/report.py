@@ -5,16 +5,16 @@ from dataclasses import replace
 from typing import Any
 
 from ml.dataset.entries import NORMAL, Entry
-from ml.dataset.summary import summary
-from ml.evaluation.judged import Judged
+from ml.dataset.summary import summarise
+from ml.evaluation.judged import JudgedRecording
 from ml.reports.facts import Exemplar, ReportFacts
 from ml.training.candidate import FittedModel, Thresholds
 from ml.training.card import split_summary
-from ml.training.classes import Classes
+from ml.training.classes import TrainingClasses
 from ml.training.context import TrainingContext
 from ml.training.held_out_result import HeldOutResult
 
-HEARD_PER_GROUP = 2
+EXEMPLARS_PER_GROUP = 2
 REFITTED_NETWORK = (
     "The figures are those of a network that never heard the held-out side. The network that is served was fitted by "
     "the same recipe to all sides."
@@ -27,7 +27,7 @@ REFITTED_DETECTOR = (
 
 def report_facts(
     context: TrainingContext,
-    classes: Classes,
+    classes: TrainingClasses,
     measured: FittedModel,
     served: FittedModel,
     thresholds: Thresholds,
@@ -44,7 +44,7 @@ def report_facts(
         decision=thresholds.classifier or thresholds.score,
         spec=context.spec if network is not None or served.detector is None else served.detector.spec,
         evaluation=result.evaluation,
-        dataset_summary=summary(context.dataset),
+        dataset_summary=summarise(context.dataset),
         split_summary=split_summary(context.split),
         notes=(*context.notes, *_refit_note(context)),
     )
@@ -66,25 +66,25 @@ def _refit_note(context: TrainingContext) -> Sequence[str]:
     return (REFITTED_NETWORK if context.has_classifier else REFITTED_DETECTOR,)
 
 
-def _exemplars(context: TrainingContext, classes: Classes, result: HeldOutResult) -> Iterator[Exemplar]:
+def _exemplars(context: TrainingContext, classes: TrainingClasses, result: HeldOutResult) -> Iterator[Exemplar]:
     """One healthy recording of the middle, and the clearest of each group or, without groups, of each class."""
     healthy = sorted((each for each in result.judged if each.entry.label == NORMAL), key=lambda each: each.score)
     if healthy:
-        yield _heard(context, "healthy", healthy[len(healthy) // 2])
+        yield _judged_exemplar(context, "healthy", healthy[len(healthy) // 2])
     groups = classes.groups
     if groups is not None:
         for group, (name, members) in enumerate(zip(groups.names, groups.exemplars, strict=True)):
-            for member in members[:HEARD_PER_GROUP]:
+            for member in members[:EXEMPLARS_PER_GROUP]:
                 entry, distance = classes.grouped[member], groups.distances[member, group]
                 yield _exemplar(context, name, entry, f"{distance:.2f} from the centroid")
         return
     for label in classes.labels.classes[1:]:
         right = [each for each in result.judged if each.truth == label.name and each.anomaly]
-        for each in sorted(right, key=lambda each: -each.score)[:HEARD_PER_GROUP]:
-            yield _heard(context, label.name, each)
+        for each in sorted(right, key=lambda each: -each.score)[:EXEMPLARS_PER_GROUP]:
+            yield _judged_exemplar(context, label.name, each)
 
 
-def _heard(context: TrainingContext, title: str, judged: Judged) -> Exemplar:
+def _judged_exemplar(context: TrainingContext, title: str, judged: JudgedRecording) -> Exemplar:
     return _exemplar(context, title, judged.entry, f"score {judged.score:.3f}")
 
 

@@ -13,18 +13,18 @@ from typing import Any, Self
 from ml.dataset.entries import Dataset, Entry
 from ml.dataset.splitting.sides import Split
 from ml.errors import ModelError
-from ml.evaluation.judged import Judged
+from ml.evaluation.judged import JudgedRecording
 from ml.evaluation.results import Evaluation
 from ml.features.spec import FeatureSpec
 from ml.models.registry import Registry
 from ml.reports.facts import ReportFacts
 from ml.reports.page import write_report
-from ml.system.atomic import locked, to_json
+from ml.system.atomic import file_lock, to_json
 from ml.training import records
 from ml.training.card import library_versions
 from ml.training.held_out_result import HeldOutResult
 from ml.training.options import TrainingOptions
-from ml.training.verdicts import verdicts_of, write_verdicts
+from ml.training.verdicts import read_verdicts, write_verdicts
 
 RECORDS, LAST_STEP = "records", "model and report"
 KEPT = "no model was made, and the next run goes on from what is there"
@@ -40,7 +40,7 @@ class TrainingResult:
         records: the folder with the split, the figures and the report.
         split: the sides.
         judged: what the network that was measured said of the test side; not the one that was fitted once more.
-        gain_judged: the same with a random gain on each recording.
+        judged_with_gain: the same with a random gain on each recording.
         unlearned: recordings of faults that no class was made of, since all of them were held out.
     """
 
@@ -48,8 +48,8 @@ class TrainingResult:
     evaluation: Evaluation
     records: Path
     split: Split
-    judged: tuple[Judged, ...]
-    gain_judged: tuple[Judged, ...]
+    judged: tuple[JudgedRecording, ...]
+    judged_with_gain: tuple[JudgedRecording, ...]
     unlearned: tuple[Entry, ...] = ()
 
     @classmethod
@@ -57,7 +57,7 @@ class TrainingResult:
         cls, version: str, folder: Path, split: Split, tested: HeldOutResult, unlearned: tuple[Entry, ...] = ()
     ) -> Self:
         """A training that has come to its end, with its records in a folder."""
-        return cls(version, tested.evaluation, folder, split, tested.judged, tested.gain_judged, unlearned)
+        return cls(version, tested.evaluation, folder, split, tested.judged, tested.judged_with_gain, unlearned)
 
 
 def cache_key(dataset: Dataset, spec: FeatureSpec, options: TrainingOptions) -> dict[str, Any]:
@@ -76,15 +76,15 @@ def find_existing(home: Path, facts: Mapping[str, Any], split: Split) -> Trainin
     """The training that was made from these facts, where its version and its records are whole; None to train anew."""
     registry = Registry(home)
     for candidate in registry.versions():
-        if not records.was_made_from(home, candidate, facts):
+        if not records.matches_cache_key(home, candidate, facts):
             continue
-        evaluation = records.evaluation_of(home, candidate)
-        judged, gained = (verdicts_of(home, candidate, split.test, gain) for gain in ("none", "random"))
+        evaluation = records.read_evaluation(home, candidate)
+        judged, gained = (read_verdicts(home, candidate, split.test, gain) for gain in ("none", "random"))
         if evaluation is not None and len(judged) == len(gained) == len(split.test):
             with suppress(ModelError):  # a damaged version is replaced by training it anew
                 faults = registry.read(candidate).content.card.get("classes", {}).get("not_learned", ())
                 unlearned = tuple(entry for _, entry in split.sides() if entry.fault in faults)
-                folder = records.folder_of(home, candidate)
+                folder = records.records_folder(home, candidate)
                 return TrainingResult(candidate, evaluation, folder, split, judged, gained, unlearned)
     return None
 
@@ -112,8 +112,8 @@ def write_records(
     folder.mkdir(exist_ok=True)
     records.write_split(folder, split, learned=learned)
     records.write_evaluation(folder, tested.evaluation)
-    records.write_made_from(folder, facts)
-    write_verdicts(folder, tested.judged, tested.gain_judged)
+    records.write_cache_key(folder, facts)
+    write_verdicts(folder, tested.judged, tested.judged_with_gain)
     write_report(folder / records.REPORT, shown)
 
 
@@ -124,7 +124,7 @@ def work_folder(home: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
     # Its lock stays: one that was removed while another process waits for it would let in a third.
     lock = folder.parent / ".locks" / folder.name
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with locked(lock):
+    with file_lock(lock):
         folder.mkdir(exist_ok=True)
         yield folder
         shutil.rmtree(folder)

@@ -10,26 +10,26 @@ from pathlib import Path
 from typing import Literal
 
 from ml.dataset.entries import Entry
-from ml.evaluation.judged import Judged
-from ml.training.records import folder_of, write_table
+from ml.evaluation.judged import JudgedRecording
+from ml.training.records import records_folder, write_table
 
 VERDICTS = "verdicts.csv"
 COLUMNS = ("audio_hash", "gain", "score", "anomaly", "predicted", "truth", "probabilities", "path")
 Gain = Literal["none", "random"]
 
 
-def write_verdicts(folder: Path, judged: Sequence[Judged], gained: Sequence[Judged]) -> None:
+def write_verdicts(folder: Path, judged: Sequence[JudgedRecording], gained: Sequence[JudgedRecording]) -> None:
     """The verdicts, as a table: on the recordings as they are, and with a random gain on each."""
     write_table(folder / VERDICTS, COLUMNS, [*_rows(judged, "none"), *_rows(gained, "random")])
 
 
-def verdicts_of(home: Path, version: str, entries: Sequence[Entry], gain: Gain) -> tuple[Judged, ...]:
+def read_verdicts(home: Path, version: str, entries: Sequence[Entry], gain: Gain) -> tuple[JudgedRecording, ...]:
     """What was said, then, of those of the ``entries`` that were on the test side of a version's training.
 
     Returns:
         In the order of the entries; empty where nothing was kept.
     """
-    file = folder_of(home, version) / VERDICTS
+    file = records_folder(home, version) / VERDICTS
     if not file.is_file():
         return ()
     with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
@@ -37,7 +37,7 @@ def verdicts_of(home: Path, version: str, entries: Sequence[Entry], gain: Gain) 
     return tuple(_judged(entry, rows[entry.audio_hash]) for entry in entries if entry.audio_hash in rows)
 
 
-def _rows(judged: Sequence[Judged], gain: Gain) -> Iterator[tuple[object, ...]]:
+def _rows(judged: Sequence[JudgedRecording], gain: Gain) -> Iterator[tuple[object, ...]]:
     for each in judged:
         probabilities = ";".join(map(repr, each.probabilities))
         yield (
@@ -52,8 +52,8 @@ def _rows(judged: Sequence[Judged], gain: Gain) -> Iterator[tuple[object, ...]]:
         )
 
 
-def _judged(entry: Entry, row: Mapping[str, str]) -> Judged:
-    return Judged(
+def _judged(entry: Entry, row: Mapping[str, str]) -> JudgedRecording:
+    return JudgedRecording(
         entry=entry,
         score=float(row["score"]),
         anomaly=row["anomaly"] == "true",

@@ -27,7 +27,7 @@ def _commands(group: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, 
 COMMANDS = sorted(_commands(typer.main.get_command(app)))
 
 
-PRINTED = [("settings.md", api.settings.reference), ("errors.md", api.errors.reference)]
+PRINTED = [("settings.md", api.settings.render_reference), ("errors.md", api.errors.render_reference)]
 
 
 @pytest.mark.parametrize(("page", "current"), PRINTED)

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from ml.dataset.simulate.plan import FAULTS, Plan
-from ml.dataset.simulate.tree import simulate
+from ml.dataset.simulate.plan import FAULTS, SimulationPlan
+from ml.dataset.simulate.simulator import simulate
 from ml.models.registry import Registry
-from tests.integration.servers import Server, environment, multipart
+from tests.integration.servers import ServerProcess, environment, multipart
 
 RECORDINGS = ("normal.wav", "pb1.wav", "pb2.wav", "pb3.wav")
 # CPU time of the demonstration model, of which 35 s were measured, and of finding out that there is one already.
@@ -43,9 +43,9 @@ def imported(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def service(imported: Path) -> Iterator[Server]:
+def service(imported: Path) -> Iterator[ServerProcess]:
     """`signalml serve` on that home."""
-    server = Server(imported, imported.parent / "run").start()
+    server = ServerProcess(imported, imported.parent / "run").start()
     yield server
     server.stop()
 
@@ -57,7 +57,7 @@ def expected(seed: Path) -> dict[str, Any]:
     return found
 
 
-def posted(server: Server, name: str, content: bytes) -> bytes:
+def posted(server: ServerProcess, name: str, content: bytes) -> bytes:
     """The body of the answer to what ``curl -F "file=@name" /inference`` sends."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     kind = {"Content-Type": "multipart/form-data; boundary=BoUnDaRy", "Accept": "*/*"}
@@ -70,7 +70,7 @@ def posted(server: Server, name: str, content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
-def test_the_issues_session(service: Server, seed: Path, expected: dict[str, Any], name: str) -> None:
+def test_the_issues_session(service: ServerProcess, seed: Path, expected: dict[str, Any], name: str) -> None:
     """Import, serve, post a recording: the original's keys in the original's order, its message, its probabilities."""
     answer = json.loads(posted(service, name, (seed / name).read_bytes()))
     right = expected[name]
@@ -81,7 +81,7 @@ def test_the_issues_session(service: Server, seed: Path, expected: dict[str, Any
     assert answer["Details"]["Probabilities"] == pytest.approx(right["Details"]["Probabilities"], abs=0.02)
 
 
-def test_the_answer_in_the_readme_is_the_answer(service: Server, seed: Path) -> None:
+def test_the_answer_in_the_readme_is_the_answer(service: ServerProcess, seed: Path) -> None:
     """pb1.wav: an anomaly, imbalanced, with 0.069 and 0.931."""
     answer = json.loads(posted(service, "pb1.wav", (seed / "pb1.wav").read_bytes()))
     rounded = [round(p, 3) for p in answer["Details"]["Probabilities"]]
@@ -90,7 +90,7 @@ def test_the_answer_in_the_readme_is_the_answer(service: Server, seed: Path) -> 
     assert rounded == [0.069, 0.931, 0.0, 0.0]
 
 
-def test_the_service_is_up_in_the_originals_words(service: Server) -> None:
+def test_the_service_is_up_in_the_originals_words(service: ServerProcess) -> None:
     """GET / answers `server is up`."""
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
     connection.request("GET", "/")
@@ -98,7 +98,7 @@ def test_the_service_is_up_in_the_originals_words(service: Server) -> None:
     connection.close()
 
 
-def test_the_serving_process_holds_neither_keras_nor_tensorflow(service: Server, seed: Path) -> None:
+def test_the_serving_process_holds_neither_keras_nor_tensorflow(service: ServerProcess, seed: Path) -> None:
     """After real work, no library of TensorFlow, Keras or h5py is mapped into the process, and it stays small."""
     posted(service, "pb1.wav", (seed / "pb1.wav").read_bytes())
     process = psutil.Process(service.pid)
@@ -108,7 +108,7 @@ def test_the_serving_process_holds_neither_keras_nor_tensorflow(service: Server,
     assert process.memory_info().rss < 200e6
 
 
-def test_an_answer_to_ten_seconds_of_sound_takes_milliseconds(service: Server, seed: Path) -> None:
+def test_an_answer_to_ten_seconds_of_sound_takes_milliseconds(service: ServerProcess, seed: Path) -> None:
     """The quickest of ten answers to a 10 s, 8-channel recording comes within 100 ms, network and all."""
     wav = (seed / "normal.wav").read_bytes()
     times = []
@@ -158,9 +158,9 @@ def newcomer(demo: tuple[Path, Done]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def demonstration(newcomer: Path) -> Iterator[Server]:
+def demonstration(newcomer: Path) -> Iterator[ServerProcess]:
     """`signalml serve` on that home."""
-    server = Server(newcomer, newcomer.parent / "run").start()
+    server = ServerProcess(newcomer, newcomer.parent / "run").start()
     yield server
     server.stop()
 
@@ -172,9 +172,9 @@ def test_demo_makes_a_champion_in_time(demo: tuple[Path, Done]) -> None:
     assert Registry(home).aliases() == {"champion": done.stdout.splitlines()[-1]}
 
 
-def test_a_newcomers_first_curl_is_answered(demonstration: Server, tmp_path: Path) -> None:
+def test_a_newcomers_first_curl_is_answered(demonstration: ServerProcess, tmp_path: Path) -> None:
     """`signalml demo`, serve, post: a healthy fan of the demonstration is OK, and each fault is called by its name."""
-    fans = simulate(tmp_path / "fans", plan=Plan.demo())
+    fans = simulate(tmp_path / "fans", plan=SimulationPlan.demo())
     rows = list(csv.DictReader((fans / "manifest.csv").read_text().splitlines()))
     assert {row["fault"] for row in rows} == {"", *FAULTS}
     for fault, message in SAYS.items():
@@ -183,7 +183,7 @@ def test_a_newcomers_first_curl_is_answered(demonstration: Server, tmp_path: Pat
         assert (answer["Anomaly"], answer["Details"]["Message"]) == (fault != "", message)
 
 
-def test_the_demonstration_model_says_what_it_is(demonstration: Server, newcomer: Path) -> None:
+def test_the_demonstration_model_says_what_it_is(demonstration: ServerProcess, newcomer: Path) -> None:
     """Its name, its card and its report say that it was trained on simulated fans."""
     shown = demonstration.client.get("/v1/models/champion").json()
     assert shown["version"].startswith("demo-fans-")

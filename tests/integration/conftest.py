@@ -8,7 +8,7 @@ import pytest
 
 from ml.models.registry import Registry
 from tests import sounds
-from tests.integration.servers import Serve, Server, serving
+from tests.integration.servers import Serve, ServerProcess, run_servers
 
 
 @pytest.fixture(scope="session")
@@ -32,25 +32,25 @@ def long_wav() -> bytes:
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """Starts servers for one test."""
-    with serving(tmp_path) as start:
+    with run_servers(tmp_path) as start:
         yield start
 
 
 @pytest.fixture(scope="session")
 def serve_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """Starts servers for all tests."""
-    with serving(tmp_path_factory.mktemp("servers")) as start:
+    with run_servers(tmp_path_factory.mktemp("servers")) as start:
         yield start
 
 
 @pytest.fixture(scope="session")
-def server(original_home: Path, serve_for_all: Serve) -> Server:
+def server(original_home: Path, serve_for_all: Serve) -> ServerProcess:
     """A server with default limits and a synthetic network, for tests that change nothing."""
     return serve_for_all(original_home)
 
 
 @pytest.fixture(scope="session")
-def real_server(real_home: Path, serve_for_all: Serve) -> Server:
+def real_server(real_home: Path, serve_for_all: Serve) -> ServerProcess:
     """A server with the original project's own network, for tests that change nothing."""
     return serve_for_all(real_home)
 

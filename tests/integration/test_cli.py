@@ -174,8 +174,8 @@ def test_the_demonstration_model_takes_no_place_that_was_taken_meanwhile(
         return SimpleNamespace(version=mine), None
 
     monkeypatch.setenv("SIGNALML_HOME", str(home))
-    monkeypatch.setattr(train, "made_up_fans", lambda _: nullcontext())
-    monkeypatch.setattr(train, "_trained", trained)
+    monkeypatch.setattr(train, "simulated_fans", lambda _: nullcontext())
+    monkeypatch.setattr(train, "_train", trained)
     train.demo()
     said, _ = capfd.readouterr()
     assert Registry(home).aliases() == {"champion": champion}
@@ -396,10 +396,10 @@ def test_a_name_that_cannot_be_is_refused_before_any_work(home: Path, original_f
 
 def test_an_exported_model_takes_its_names_along(home: Path, tmp_path: Path) -> None:
     """What a person named is said on the other machine too, with its history."""
-    names = [c.name for c in Registry(home).labels("champion")[-1].labels.classes]
+    names = [c.name for c in Registry(home).label_revisions("champion")[-1].labels.classes]
     succeeds(home, "models", "label", "champion", *[f"{name}=Fan 3: {name}" for name in names])
     succeeds(home, "models", "export", "champion", tmp_path / "fan.zip")
     version = succeeds(tmp_path / "edge", "models", "import", tmp_path / "fan.zip")
-    revisions = Registry(tmp_path / "edge").labels(version)
+    revisions = Registry(tmp_path / "edge").label_revisions(version)
     assert [r.revision for r in revisions] == [1, 2]
     assert [c.message for c in revisions[-1].labels.classes] == [f"Fan 3: {name}" for name in names]

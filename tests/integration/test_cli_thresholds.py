@@ -37,7 +37,7 @@ def test_help_shows_what_can_be_typed(tmp_path: Path) -> None:
 
 def test_without_an_option_it_shows_and_moves_nothing(detecting: Path) -> None:
     """What is in force, what each sensitivity would mean, the history, and what to know of the figures."""
-    before = Registry(detecting).state()
+    before = Registry(detecting).champion_stamp()
     shown = succeeds(detecting, "thresholds")
     assert "a score above 0.5 is anomalous (chosen by a test)" in shown
     assert "by 199 of them, which bear out no rate below 0.5 %." in shown
@@ -49,7 +49,7 @@ def test_without_an_option_it_shows_and_moves_nothing(detecting: Path) -> None:
     assert [row[0] for row in rows(shown, "revision")] == ["1"]
     assert "- The interval was drawn from 5 sessions and is rough." in shown
     assert "bear out no false-alarm rate below 0.5 %" in shown
-    assert Registry(detecting).state() == before
+    assert Registry(detecting).champion_stamp() == before
 
 
 @pytest.mark.parametrize(
@@ -122,4 +122,4 @@ def test_what_cannot_be_done_is_said_in_one_sentence(
 ) -> None:
     """And nothing moves."""
     is_one_sentence(signalml(detecting, "thresholds", *arguments), *words)
-    assert len(Registry(detecting).thresholds("champion")) == 1
+    assert len(Registry(detecting).threshold_revisions("champion")) == 1

@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from api.keys import KeyStore
-from ml.audio.survey import survey
+from api.api_keys import ApiKeyStore
+from ml.audio.info import read_info
 from ml.dataset.collection.store import Collection
 from tests import sounds
-from tests.integration.servers import MULTIPART_TYPE, Serve, Server, is_problem, request
+from tests.integration.servers import MULTIPART_TYPE, Serve, ServerProcess, assert_problem, request
 from tests.integration.trainings import signalml
 from tests.unit import datasets
 
@@ -33,13 +33,13 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def growing(home: Path, serve: Serve) -> Server:
+def growing(home: Path, serve: Serve) -> ServerProcess:
     """A server whose datasets a test may change."""
     return serve(home, wait_for="/livez")
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, serve_for_all: Serve) -> Server:
+def shared(tmp_path_factory: pytest.TempPathFactory, serve_for_all: Serve) -> ServerProcess:
     """A server for tests that put nothing into hall 3, or leave nothing in it."""
     return serve_for_all(tmp_path_factory.mktemp("datasets") / "home", wait_for="/livez")
 
@@ -50,7 +50,7 @@ def sound(seed: int, seconds: float = 0.5) -> bytes:
 
 
 def put(
-    server: Server,
+    server: ServerProcess,
     *contents: bytes | int,
     path: str = RECORDINGS,
     names: Callable[[int], str] = "{}.wav".format,
@@ -62,19 +62,19 @@ def put(
     return server.client.post(path, files=files, data=fields)
 
 
-def put_one(server: Server, content: bytes | int, **fields: str) -> Json:
+def put_one(server: ServerProcess, content: bytes | int, **fields: str) -> Json:
     """POST one recording, which must be taken; its result."""
     (result,) = put(server, content, **fields).raise_for_status().json()["results"]
     return dict(result)
 
 
-def listed(server: Server, **query: str | int) -> list[Json]:
+def listed(server: ServerProcess, **query: str | int) -> list[Json]:
     """The recordings of the first page."""
     found: list[Json] = server.client.get(RECORDINGS, params=query).raise_for_status().json()["recordings"]
     return found
 
 
-def test_a_recording_that_was_put_in_is_there(growing: Server) -> None:
+def test_a_recording_that_was_put_in_is_there(growing: ServerProcess) -> None:
     """201 with its id and facts; the dataset is made; it is listed, shown and heard as it was sent."""
     content = sound(1)
     answer = put(growing, content, names=lambda _: "Lüfter 3.wav", label="normal", machine_id="fan-3", snr_db="6")
@@ -86,7 +86,7 @@ def test_a_recording_that_was_put_in_is_there(growing: Server) -> None:
         False,
         None,
     )
-    assert result["id"] == survey(content).audio_hash
+    assert result["id"] == read_info(content).audio_hash
     assert (result["recording"]["label"], result["recording"]["machine_id"]) == ("normal", "fan-3")
     assert (result["recording"]["snr_db"], result["recording"]["fault"]) == (6.0, None)
     assert listed(growing) == [result["recording"]]
@@ -100,13 +100,13 @@ def test_a_recording_that_was_put_in_is_there(growing: Server) -> None:
     assert heard.headers["x-content-type-options"] == "nosniff"
 
 
-def test_a_dataset_is_made_listed_shown_and_removed(growing: Server, home: Path) -> None:
+def test_a_dataset_is_made_listed_shown_and_removed(growing: ServerProcess, home: Path) -> None:
     """201 with its place, 409 the second time, counts by label, 204, and then it is not there."""
     assert growing.client.get("/v1/datasets").json() == {"datasets": []}
     made = growing.client.post("/v1/datasets", json={"name": "hall-3"})
     assert (made.status_code, made.headers["location"]) == (201, HALL)
     assert growing.client.get(HALL).json() == made.json()
-    is_problem(growing.client.post("/v1/datasets", json={"name": "hall-3"}), 409, "dataset_exists")
+    assert_problem(growing.client.post("/v1/datasets", json={"name": "hall-3"}), 409, "dataset_exists")
     put(growing, 1, label="normal")
     put(growing, 2, 3, label="abnormal")
     put(growing, 4)
@@ -122,7 +122,7 @@ def test_a_dataset_is_made_listed_shown_and_removed(growing: Server, home: Path)
     }
     assert growing.client.get("/v1/datasets").json() == {"datasets": [shown]}
     for unconfirmed in ({}, {"confirm": "hall-4"}):
-        refused = is_problem(growing.client.delete(HALL, params=unconfirmed), 422, "request_invalid")
+        refused = assert_problem(growing.client.delete(HALL, params=unconfirmed), 422, "request_invalid")
         assert refused["detail"].startswith("query.confirm is ")
     assert growing.client.get(HALL).json() == shown
     gone = growing.client.delete(HALL, params=CONFIRMED)
@@ -132,11 +132,11 @@ def test_a_dataset_is_made_listed_shown_and_removed(growing: Server, home: Path)
         growing.client.get(RECORDINGS),
         growing.client.delete(HALL, params=CONFIRMED),
     ):
-        is_problem(answer, 404, "dataset_not_found")
+        assert_problem(answer, 404, "dataset_not_found")
     assert [path.name for path in (home / "datasets").iterdir() if path.is_dir()] == []
 
 
-def test_many_are_put_in_at_once_and_none_fails_the_others(growing: Server) -> None:
+def test_many_are_put_in_at_once_and_none_fails_the_others(growing: ServerProcess) -> None:
     """A result for each file in order: new, there already, refused by name; the labels hold for all of them."""
     put(growing, 1)
     answer = put(growing, 1, b"no sound", 2, sounds.recording(sounds.noise(100)), label="abnormal", fault="imbalance")
@@ -173,10 +173,10 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("content", "status", "code"), REFUSED, ids=[code for _, _, code in REFUSED])
-def test_what_is_no_recording_is_refused_by_name(shared: Server, content: bytes, status: int, code: str) -> None:
+def test_what_is_no_recording_is_refused_by_name(shared: ServerProcess, content: bytes, status: int, code: str) -> None:
     """As an inference would refuse it; no dataset is made for it."""
-    is_problem(put(shared, content), status, code)
-    is_problem(shared.client.get(HALL), 404, "dataset_not_found")
+    assert_problem(put(shared, content), status, code)
+    assert_problem(shared.client.get(HALL), 404, "dataset_not_found")
 
 
 @pytest.mark.parametrize(
@@ -192,40 +192,40 @@ def test_what_is_no_recording_is_refused_by_name(shared: Server, content: bytes,
         ({"lable": "normal"}, "parameter_unknown"),
     ],
 )
-def test_labels_that_mean_nothing_are_refused(shared: Server, fields: dict[str, str], code: str) -> None:
+def test_labels_that_mean_nothing_are_refused(shared: ServerProcess, fields: dict[str, str], code: str) -> None:
     """Also mistyped names: a label must not be lost in silence."""
-    is_problem(put(shared, 1, **fields), 422, code)
-    is_problem(shared.client.get(HALL), 404, "dataset_not_found")
+    assert_problem(put(shared, 1, **fields), 422, code)
+    assert_problem(shared.client.get(HALL), 404, "dataset_not_found")
 
 
-def test_a_form_that_contradicts_itself_is_refused(shared: Server) -> None:
+def test_a_form_that_contradicts_itself_is_refused(shared: ServerProcess) -> None:
     """A label twice, a label that is no text, no file, too many files, no form."""
     twice = [("file", ("a.wav", sound(1))), ("label", (None, b"normal")), ("label", (None, b"abnormal"))]
-    is_problem(shared.client.post(RECORDINGS, files=twice), 422, "request_invalid")
+    assert_problem(shared.client.post(RECORDINGS, files=twice), 422, "request_invalid")
     no_text = [("file", ("a.wav", sound(1))), ("machine", (None, b"\xff\xfe"))]
-    is_problem(shared.client.post(RECORDINGS, files=no_text), 422, "request_invalid")
-    is_problem(shared.client.post(RECORDINGS, files=[("label", (None, b"normal"))]), 422, "part_missing")
-    is_problem(put(shared, *[b"x"] * 65), 422, "part_too_many")
-    is_problem(shared.client.post(RECORDINGS, json={"label": "normal"}), 415, "media_type_unsupported")
+    assert_problem(shared.client.post(RECORDINGS, files=no_text), 422, "request_invalid")
+    assert_problem(shared.client.post(RECORDINGS, files=[("label", (None, b"normal"))]), 422, "part_missing")
+    assert_problem(put(shared, *[b"x"] * 65), 422, "part_too_many")
+    assert_problem(shared.client.post(RECORDINGS, json={"label": "normal"}), 415, "media_type_unsupported")
 
 
 def test_an_upload_is_held_to_the_limits_of_the_service(home: Path, serve: Serve) -> None:
     """A recording that is too long to be judged is too long to be put in."""
     server = serve(home, wait_for="/livez", max_duration_s=1)
-    is_problem(put(server, sound(1, seconds=1.5)), 413, "audio_too_long")
+    assert_problem(put(server, sound(1, seconds=1.5)), 413, "audio_too_long")
     assert put(server, sound(1, seconds=0.9)).status_code == 201
 
 
-def test_an_upload_may_be_as_large_as_one_to_be_judged(growing: Server) -> None:
+def test_an_upload_may_be_as_large_as_one_to_be_judged(growing: ServerProcess) -> None:
     """Megabytes are taken at this path, and 413 is the answer beyond the limit."""
     long = sounds.recording(sounds.noise(8000 * 200, seed=5), rate_hz=8000)
     assert put(growing, long).status_code == 201
-    is_problem(put(growing, b"\0" * (33 * 2**20)), 413, "body_too_large")
-    is_problem(growing.client.post("/v1/datasets", content=b" " * 70_000), 413, "body_too_large")
+    assert_problem(put(growing, b"\0" * (33 * 2**20)), 413, "body_too_large")
+    assert_problem(growing.client.post("/v1/datasets", content=b" " * 70_000), 413, "body_too_large")
 
 
 @pytest.mark.parametrize("name", ["A", ".hidden", "..%2f..%2fetc", "%00", "a" * 65, "%C3%A9", "a%0a"])
-def test_no_name_leads_out_of_the_home(shared: Server, name: str) -> None:
+def test_no_name_leads_out_of_the_home(shared: ServerProcess, name: str) -> None:
     """By no route; the sentence says what a name may be."""
     for method, path in (
         ("GET", ""),
@@ -235,14 +235,14 @@ def test_no_name_leads_out_of_the_home(shared: Server, name: str) -> None:
         ("GET", "/recordings/x/audio"),
     ):
         answer = shared.client.request(method, f"/v1/datasets/{name}{path}")
-        is_problem(answer, answer.status_code, answer.json()["code"])
+        assert_problem(answer, answer.status_code, answer.json()["code"])
         assert answer.json()["code"] in ("name_invalid", "route_not_found", "method_not_allowed")
     answer = put(shared, 1, path=f"/v1/datasets/{name}/recordings")
     assert answer.json()["code"] in ("name_invalid", "route_not_found")
 
 
 @pytest.mark.parametrize("file_name", ["../../../../tmp/x.wav", "/etc/passwd", "..\\x.wav", "con:.wav", "a\u202eb.wav"])
-def test_a_file_name_is_only_shown(shared: Server, file_name: str) -> None:
+def test_a_file_name_is_only_shown(shared: ServerProcess, file_name: str) -> None:
     """Whatever it says, the file lies in the dataset under a name of ours."""
     result = put_one(shared, 1, names=lambda _: file_name)
     assert result["file_name"] == file_name
@@ -252,7 +252,7 @@ def test_a_file_name_is_only_shown(shared: Server, file_name: str) -> None:
     shared.client.delete(HALL, params=CONFIRMED).raise_for_status()
 
 
-def test_the_same_sound_is_kept_once(growing: Server) -> None:
+def test_the_same_sound_is_kept_once(growing: ServerProcess) -> None:
     """As WAV, then as FLAC: 200 with the one that is there; other labels are a correction, left out ones are none."""
     samples = sounds.noise(4000, seed=1)
     # WAV and FLAC of the same 16 bits.
@@ -268,7 +268,7 @@ def test_the_same_sound_is_kept_once(growing: Server) -> None:
     assert not put_one(growing, as_wav)["relabelled"]
 
 
-def test_a_correction_is_kept_with_its_history(growing: Server) -> None:
+def test_a_correction_is_kept_with_its_history(growing: ServerProcess) -> None:
     """Fields left out stay, null clears, nothing new is no revision; each revision has its request."""
     recording = f"{RECORDINGS}/{put_one(growing, 1, machine='fan', group='monday')['id']}"
     said = {"label": "abnormal", "fault": "imbalance"}
@@ -300,15 +300,15 @@ def test_a_correction_is_kept_with_its_history(growing: Server) -> None:
         ({"label": "normal", "fault": "imbalance"}, "recording_labels_invalid"),
     ],
 )
-def test_a_correction_that_means_nothing_is_refused(shared: Server, change: Json, code: str) -> None:
+def test_a_correction_that_means_nothing_is_refused(shared: ServerProcess, change: Json, code: str) -> None:
     """By name, and nothing changes."""
     recording = f"{RECORDINGS}/{put_one(shared, 1, label='normal')['id']}"
-    is_problem(shared.client.patch(recording, json=change), 422, code)
+    assert_problem(shared.client.patch(recording, json=change), 422, code)
     assert len(shared.client.get(recording).json()["history"]) == 1
     shared.client.delete(HALL, params=CONFIRMED).raise_for_status()
 
 
-def test_a_removed_recording_is_gone(growing: Server, home: Path) -> None:
+def test_a_removed_recording_is_gone(growing: ServerProcess, home: Path) -> None:
     """204, then 404 at each of its routes, and its file is not there."""
     recording = f"{RECORDINGS}/{put_one(growing, 1)['id']}"
     assert growing.client.delete(recording).status_code == 204
@@ -318,19 +318,19 @@ def test_a_removed_recording_is_gone(growing: Server, home: Path) -> None:
         growing.client.delete(recording),
         growing.client.patch(recording, json={"label": "normal"}),
     ):
-        is_problem(answer, 404, "recording_not_found")
+        assert_problem(answer, 404, "recording_not_found")
     assert list((home / "datasets" / "hall-3" / "recordings").iterdir()) == []
     assert listed(growing) == []
 
 
-def test_a_recording_whose_file_was_lost_says_so(growing: Server, home: Path) -> None:
+def test_a_recording_whose_file_was_lost_says_so(growing: ServerProcess, home: Path) -> None:
     """404 instead of a fault of ours."""
     result = put_one(growing, 1)
     shutil.rmtree(home / "datasets" / "hall-3" / "recordings")
-    is_problem(growing.client.get(f"{RECORDINGS}/{result['id']}/audio"), 404, "recording_not_found")
+    assert_problem(growing.client.get(f"{RECORDINGS}/{result['id']}/audio"), 404, "recording_not_found")
 
 
-def test_pages_hold_every_recording_once(growing: Server) -> None:
+def test_pages_hold_every_recording_once(growing: ServerProcess) -> None:
     """In the order of upload, whatever is put in and removed meanwhile; filters hold on every page."""
     ids = [result["id"] for result in put(growing, *range(7), label="normal").json()["results"]]
     put(growing, 8, 9, machine_id="fan-3")
@@ -350,11 +350,11 @@ def test_pages_hold_every_recording_once(growing: Server) -> None:
     assert len(listed(growing, label="unlabelled")) == 3
     assert len(listed(growing, label="abnormal")) == 0
     assert len(listed(growing, machine_id="fan-3")) == 2
-    is_problem(growing.client.get(RECORDINGS, params={"limit": 0}), 422, "request_invalid")
-    is_problem(growing.client.get(RECORDINGS, params={"label": "odd"}), 422, "request_invalid")
+    assert_problem(growing.client.get(RECORDINGS, params={"limit": 0}), 422, "request_invalid")
+    assert_problem(growing.client.get(RECORDINGS, params={"label": "odd"}), 422, "request_invalid")
 
 
-def test_ten_thousand_recordings_are_paged_fast(growing: Server, home: Path) -> None:
+def test_ten_thousand_recordings_are_paged_fast(growing: ServerProcess, home: Path) -> None:
     """After the first look at them a page takes milliseconds, and so does putting one more in."""
     put(growing, 1, label="normal")
     journal = home / "datasets" / "hall-3" / "journal.jsonl"
@@ -377,7 +377,7 @@ def test_ten_thousand_recordings_are_paged_fast(growing: Server, home: Path) -> 
     assert time.perf_counter() - start < 1
 
 
-def test_a_folder_laid_by_hand_is_listed_and_not_touched(growing: Server, home: Path) -> None:
+def test_a_folder_laid_by_hand_is_listed_and_not_touched(growing: ServerProcess, home: Path) -> None:
     """Its kind is told without reading it; uploads, labels and removals are refused by name."""
     datasets.write(home / "datasets" / "hall-3", "normal/1.wav", "abnormal/2.wav")
     (found,) = growing.client.get("/v1/datasets").json()["datasets"]
@@ -390,18 +390,18 @@ def test_a_folder_laid_by_hand_is_listed_and_not_touched(growing: Server, home: 
         growing.client.delete(f"{RECORDINGS}/x"),
         growing.client.delete(HALL, params=CONFIRMED),
     ):
-        assert "laid there by hand" in is_problem(answer, 409, "dataset_read_only")["detail"]
-    is_problem(growing.client.post("/v1/datasets", json={"name": "hall-3"}), 409, "dataset_exists")
+        assert "laid there by hand" in assert_problem(answer, 409, "dataset_read_only")["detail"]
+    assert_problem(growing.client.post("/v1/datasets", json={"name": "hall-3"}), 409, "dataset_exists")
     announced = request("POST", RECORDINGS, [MULTIPART_TYPE, ("content-length", "1000000")])
-    is_problem(growing.exchange(announced), 409, "dataset_read_only")  # before the body is sent
+    assert_problem(growing.exchange(announced), 409, "dataset_read_only")  # before the body is sent
     assert len(list((home / "datasets" / "hall-3").rglob("*.wav"))) == 2
 
 
-def test_a_method_that_is_not_there_is_told_those_that_are(shared: Server) -> None:
+def test_a_method_that_is_not_there_is_told_those_that_are(shared: ServerProcess) -> None:
     """All of one path, though each is a route of its own."""
     for path, allowed in (("/v1/datasets", "GET, POST"), (f"{RECORDINGS}/x", "GET, PATCH, DELETE"), ("/livez", "GET")):
         answer = shared.client.put(path, json={})
-        is_problem(answer, 405, "method_not_allowed")
+        assert_problem(answer, 405, "method_not_allowed")
         assert answer.headers["allow"] == allowed
 
 
@@ -410,7 +410,7 @@ def test_two_servers_share_what_they_are_sent(home: Path, serve: Serve) -> None:
     servers = [serve(home, wait_for="/livez") for _ in range(2)]
     results: list[Json] = []
 
-    def send(server: Server) -> None:
+    def send(server: ServerProcess) -> None:
         results.extend(put_one(server, seed, label="normal") for seed in range(12))
 
     threads = [threading.Thread(target=send, args=(server,)) for server in servers]
@@ -480,11 +480,11 @@ def test_a_full_disk_is_507_and_leaves_nothing_half(home: Path, serve: Serve) ->
             if answer.status_code != 201:
                 break
             kept.append(answer.json()["results"][0]["id"])
-        assert str(home) not in is_problem(answer, 507, "storage_full")["detail"]
+        assert str(home) not in assert_problem(answer, 507, "storage_full")["detail"]
         assert 10 < len(kept) < 200
         assert [r["id"] for r in listed(server, limit=1000)] == kept
         assert len(list((home / "datasets" / "hall-3" / "recordings").iterdir())) == len(kept)
-        is_problem(put(server, 500, path="/v1/datasets/another/recordings"), 507, "storage_full")
+        assert_problem(put(server, 500, path="/v1/datasets/another/recordings"), 507, "storage_full")
         assert [d["name"] for d in server.client.get("/v1/datasets").json()["datasets"]] == ["hall-3"]
         assert server.client.delete(f"{RECORDINGS}/{kept[0]}").status_code in (204, 507)
         subprocess.run(["mount", "-o", "remount,size=2m", str(home)], check=True)
@@ -497,9 +497,9 @@ def test_a_full_disk_is_507_and_leaves_nothing_half(home: Path, serve: Serve) ->
 def test_keys_say_who_may_look_and_who_may_change(home: Path, serve: Serve) -> None:
     """Reading takes predict, changing takes admin, and without a key there is nothing."""
     home.mkdir()
-    keys = {scope: KeyStore(home).create(scope, scope) for scope in ("predict", "admin")}
+    keys = {scope: ApiKeyStore(home).create(scope, scope) for scope in ("predict", "admin")}
     server = serve(home, wait_for="/livez", require_api_key=True)
-    recording = f"{RECORDINGS}/{survey(sound(1)).audio_hash}"
+    recording = f"{RECORDINGS}/{read_info(sound(1)).audio_hash}"
 
     def ask(method: str, path: str, scope: str | None, **body: Any) -> httpx.Response:
         headers = {"X-API-Key": keys[scope]} if scope else {}
@@ -514,10 +514,10 @@ def test_keys_say_who_may_look_and_who_may_change(home: Path, serve: Serve) -> N
     ]
     reading = ["/v1/datasets", HALL, RECORDINGS, recording, f"{recording}/audio"]
     for method, path, body in changing:
-        is_problem(ask(method, path, None, **body), 401, "api_key_missing")
-        is_problem(ask(method, path, "predict", **body), 403, "api_key_scope_missing")
+        assert_problem(ask(method, path, None, **body), 401, "api_key_missing")
+        assert_problem(ask(method, path, "predict", **body), 403, "api_key_scope_missing")
     for path in reading:
-        is_problem(ask("GET", path, None), 401, "api_key_missing")
+        assert_problem(ask("GET", path, None), 401, "api_key_missing")
     for method, path, body in changing[:3]:
         assert ask(method, path, "admin", **body).is_success
     for path in reading:
@@ -526,7 +526,7 @@ def test_keys_say_who_may_look_and_who_may_change(home: Path, serve: Serve) -> N
         assert ask(method, path, "admin", **body).status_code == 204
 
 
-def test_what_was_put_in_can_be_inspected_by_its_folder(growing: Server, home: Path) -> None:
+def test_what_was_put_in_can_be_inspected_by_its_folder(growing: ServerProcess, home: Path) -> None:
     """The command line reads a dataset that grew over HTTP as it reads any other."""
     put(growing, 1, 2, 3, label="normal", group="monday")
     put(growing, 4, 5, label="abnormal", fault="imbalance", group="tuesday")

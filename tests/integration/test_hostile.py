@@ -17,12 +17,12 @@ from tests import sounds
 from tests.integration.servers import (
     MULTIPART_TYPE,
     Serve,
-    Server,
-    eventually,
-    is_problem,
+    ServerProcess,
+    assert_problem,
     multipart,
     read_answer,
     request,
+    wait_until,
 )
 
 TIMEOUT_S = 2.0
@@ -38,7 +38,7 @@ GOOD_FLAC = sounds.flac(SECOND)
 
 
 @pytest.fixture(scope="module")
-def guarded(original_home: Path, serve_for_all: Serve) -> Server:
+def guarded(original_home: Path, serve_for_all: Serve) -> ServerProcess:
     """A server with short timeouts that has done all kinds of work before."""
     server = serve_for_all(original_home, header_timeout_s=TIMEOUT_S, body_timeout_s=TIMEOUT_S)
     minute = sounds.recording(sounds.fan(60.0))
@@ -49,7 +49,7 @@ def guarded(original_home: Path, serve_for_all: Serve) -> Server:
 
 
 @pytest.fixture
-def target(guarded: Server) -> Iterator[Server]:
+def target(guarded: ServerProcess) -> Iterator[ServerProcess]:
     """A server that, whatever the test does to it, takes little memory for it and answers a good recording after."""
     with guarded.watched() as memory:
         yield guarded
@@ -109,11 +109,11 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_a_file_that_cannot_be_judged_is_refused_by_name(target: Server, kind: str) -> None:
+def test_a_file_that_cannot_be_judged_is_refused_by_name(target: ServerProcess, kind: str) -> None:
     """Every way for a recording to be unfit has its status and code, the same on each route and in each form."""
     content, status, code = REFUSED[kind]
-    is_problem(target.client.post("/v1/predict", content=content, headers=WAV_TYPE), status, code)
-    is_problem(target.client.post("/inference", files={"file": ("sound.wav", content, "audio/wav")}), status, code)
+    assert_problem(target.client.post("/v1/predict", content=content, headers=WAV_TYPE), status, code)
+    assert_problem(target.client.post("/inference", files={"file": ("sound.wav", content, "audio/wav")}), status, code)
     (result,) = target.client.post("/v1/predict/batch", files={"file": ("sound.wav", content)}).json()["results"]
     assert (result["error"]["status"], result["error"]["code"]) == (status, code)
 
@@ -128,15 +128,17 @@ def test_a_file_that_cannot_be_judged_is_refused_by_name(target: Server, kind: s
     ],
     ids=["4 kHz", "192 kHz", "64 channels", "0.5 s"],
 )
-def test_a_recording_just_within_the_limits_is_judged(target: Server, content: bytes) -> None:
+def test_a_recording_just_within_the_limits_is_judged(target: ServerProcess, content: bytes) -> None:
     """The limits are where they are said to be."""
     assert target.client.post("/v1/predict", content=content, headers=WAV_TYPE).status_code == 200
 
 
-def test_a_refusal_says_what_was_found_and_what_was_expected(target: Server) -> None:
+def test_a_refusal_says_what_was_found_and_what_was_expected(target: ServerProcess) -> None:
     """The detail of a refusal has both numbers."""
     content = sounds.wav(bytes(1000), data_size=3200)
-    problem = is_problem(target.client.post("/v1/predict", content=content, headers=WAV_TYPE), 422, "audio_truncated")
+    problem = assert_problem(
+        target.client.post("/v1/predict", content=content, headers=WAV_TYPE), 422, "audio_truncated"
+    )
     assert "3200" in problem["detail"]
     assert "1000" in problem["detail"]
 
@@ -157,47 +159,49 @@ FORMS = {
 
 @pytest.mark.parametrize("kind", FORMS)
 @pytest.mark.parametrize("path", ["/inference", "/v1/predict"])
-def test_a_form_that_is_not_one_file_is_refused_by_name(target: Server, path: str, kind: str) -> None:
+def test_a_form_that_is_not_one_file_is_refused_by_name(target: ServerProcess, path: str, kind: str) -> None:
     """Each way to get the form wrong has its code."""
     body, status, code = FORMS[kind]
-    is_problem(target.exchange(request("POST", path, [MULTIPART_TYPE], body)), status, code)
+    assert_problem(target.exchange(request("POST", path, [MULTIPART_TYPE], body)), status, code)
 
 
 @pytest.mark.parametrize(
     ("path", "refusals"),
     [("/inference", ("part_missing", "part_too_many")), ("/v1/predict", ("parameter_unknown",) * 2)],
 )
-def test_parts_of_other_names_are_no_recording(target: Server, path: str, refusals: tuple[str, str]) -> None:
+def test_parts_of_other_names_are_no_recording(target: ServerProcess, path: str, refusals: tuple[str, str]) -> None:
     """One instead of the file, and a thousand beside it."""
     instead = multipart(("sound", "a.wav", GOOD))
     beside = multipart(*[("x", None, b"")] * 1000, ("file", "a.wav", GOOD))
     for body, code in zip((instead, beside), refusals, strict=True):
-        is_problem(target.exchange(request("POST", path, [MULTIPART_TYPE], body)), 422, code)
+        assert_problem(target.exchange(request("POST", path, [MULTIPART_TYPE], body)), 422, code)
 
 
 @pytest.mark.parametrize("path", UPLOADS)
-def test_a_form_without_a_boundary_is_refused(target: Server, path: str) -> None:
+def test_a_form_without_a_boundary_is_refused(target: ServerProcess, path: str) -> None:
     """multipart/form-data alone does not say where parts end."""
     headers = [("content-type", "multipart/form-data")]
     body = multipart(("file", "a.wav", GOOD))
-    is_problem(target.exchange(request("POST", path, headers, body)), 400, "multipart_malformed")
+    assert_problem(target.exchange(request("POST", path, headers, body)), 400, "multipart_malformed")
 
 
 @pytest.mark.parametrize("path", UPLOADS)
 @pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded", "video/mp4", ""])
-def test_a_body_of_another_type_is_refused(target: Server, path: str, kind: str) -> None:
+def test_a_body_of_another_type_is_refused(target: ServerProcess, path: str, kind: str) -> None:
     """What is neither a form nor sound by its own account is not read."""
-    is_problem(target.client.post(path, content=GOOD, headers={"content-type": kind}), 415, "media_type_unsupported")
+    assert_problem(
+        target.client.post(path, content=GOOD, headers={"content-type": kind}), 415, "media_type_unsupported"
+    )
 
 
-def test_a_picture_called_wav_is_refused_as_a_picture(target: Server) -> None:
+def test_a_picture_called_wav_is_refused_as_a_picture(target: ServerProcess) -> None:
     """Names and announced types are not believed."""
     answer = target.client.post("/inference", files={"file": ("sound.wav", PNG, "audio/wav")})
-    assert "PNG" in is_problem(answer, 415, "audio_not_recognised")["detail"]
+    assert "PNG" in assert_problem(answer, 415, "audio_not_recognised")["detail"]
 
 
 @pytest.mark.parametrize("name", ["../../../../../etc/passwd", "/etc/passwd", "..\\..\\boot.ini", "a/../../b.wav"])
-def test_a_file_name_is_echoed_and_touches_nothing(target: Server, name: str) -> None:
+def test_a_file_name_is_echoed_and_touches_nothing(target: ServerProcess, name: str) -> None:
     """A file name is text: it comes back as it was sent, and nothing on disk comes or goes."""
 
     def everything() -> list[tuple[Path, float]]:
@@ -213,7 +217,7 @@ def test_a_file_name_is_echoed_and_touches_nothing(target: Server, name: str) ->
     assert everything() == before
 
 
-def endless(first: bytes, piece: bytes, bytes_in_all: int, target: Server) -> tuple[int, "socket.socket"]:
+def endless(first: bytes, piece: bytes, bytes_in_all: int, target: ServerProcess) -> tuple[int, "socket.socket"]:
     """Send ``first`` and then ``piece`` again and again until there is an answer or an end; returns what was sent."""
     connection = target.connect()
     sent = 0
@@ -234,69 +238,69 @@ PART_HEAD = multipart(("file", "a.wav", b"")).split(b"\r\n--BoUnDaRy--")[0] + b"
     [("/v1/predict", RAW_WAV), ("/v1/predict", MULTIPART_TYPE), ("/v1/predict/batch", MULTIPART_TYPE)],
     ids=["raw", "multipart", "batch"],
 )
-def test_300_mb_in_chunks_are_stopped_at_the_limit(target: Server, path: str, kind: tuple[str, str]) -> None:
+def test_300_mb_in_chunks_are_stopped_at_the_limit(target: ServerProcess, path: str, kind: tuple[str, str]) -> None:
     """A body without a length is counted as it comes: 413 soon after the limit, long before it ends."""
     head = request("POST", path, [kind, CHUNKED], b"%x\r\n%s\r\n" % (len(PART_HEAD), PART_HEAD))
     sent, connection = endless(head, CHUNK, 300_000_000, target)
     with connection:
-        is_problem(read_answer(connection), 413, "body_too_large")
+        assert_problem(read_answer(connection), 413, "body_too_large")
     assert sent < 200_000_000
 
 
-def test_a_client_that_sends_all_300_mb_before_it_reads_finds_the_413(target: Server) -> None:
+def test_a_client_that_sends_all_300_mb_before_it_reads_finds_the_413(target: ServerProcess) -> None:
     """A client that only looks for an answer once it has sent everything, as most do, gets one too."""
     body = (bytes(2**20) for _ in range(300))
-    is_problem(target.client.post("/v1/predict", content=body, headers=WAV_TYPE), 413, "body_too_large")
+    assert_problem(target.client.post("/v1/predict", content=body, headers=WAV_TYPE), 413, "body_too_large")
 
 
 @pytest.mark.parametrize("kind", [RAW_WAV, MULTIPART_TYPE], ids=["raw", "multipart"])
 @pytest.mark.parametrize("filling", [bytes(1), b"\r\n--BoUnDaR"], ids=["zeros", "almost a boundary"])
-def test_31_mib_that_are_no_sound_are_held_once(target: Server, kind: tuple[str, str], filling: bytes) -> None:
+def test_31_mib_that_are_no_sound_are_held_once(target: ServerProcess, kind: tuple[str, str], filling: bytes) -> None:
     """As much as may be sent, and nothing but a picture: refused, without copies of it being made on the way."""
     content = PNG + filling * (31 * 2**20 // len(filling))
     body = content if kind == RAW_WAV else multipart(("file", "a.wav", content))
-    is_problem(target.exchange(request("POST", "/v1/predict", [kind], body)), 415, "audio_not_recognised")
+    assert_problem(target.exchange(request("POST", "/v1/predict", [kind], body)), 415, "audio_not_recognised")
 
 
 @pytest.mark.parametrize("path", UPLOADS)
-def test_a_length_over_the_limit_is_refused_before_anything_is_sent(target: Server, path: str) -> None:
+def test_a_length_over_the_limit_is_refused_before_anything_is_sent(target: ServerProcess, path: str) -> None:
     """Content-Length alone is enough for a 413, at once."""
     head = request("POST", path, [MULTIPART_TYPE, ("content-length", str(10**12))])
     start = time.monotonic()
-    is_problem(target.exchange(head), 413, "body_too_large")
+    assert_problem(target.exchange(head), 413, "body_too_large")
     assert time.monotonic() - start < 1
 
 
-def test_what_is_no_upload_may_be_64_kib(target: Server) -> None:
+def test_what_is_no_upload_may_be_64_kib(target: ServerProcess) -> None:
     """A route that takes a few names in JSON takes no megabytes of them, announced or in chunks."""
     path, kind = "/v1/models/aliases/champion", ("content-type", "application/json")
-    is_problem(target.exchange(request("PUT", path, [kind], b" " * 70_000)), 413, "body_too_large")
-    is_problem(target.exchange(request("PUT", path, [kind, CHUNKED], CHUNK + CHUNK)), 413, "body_too_large")
+    assert_problem(target.exchange(request("PUT", path, [kind], b" " * 70_000)), 413, "body_too_large")
+    assert_problem(target.exchange(request("PUT", path, [kind, CHUNKED], CHUNK + CHUNK)), 413, "body_too_large")
 
 
 @pytest.mark.parametrize("kind", [RAW_WAV, MULTIPART_TYPE], ids=["raw", "multipart"])
-def test_a_body_that_stalls_is_cut_off(target: Server, kind: tuple[str, str]) -> None:
+def test_a_body_that_stalls_is_cut_off(target: ServerProcess, kind: tuple[str, str]) -> None:
     """A Content-Length larger than what comes: 408 once the body's time is over, with how much came."""
     head = request("POST", "/v1/predict", [kind, ("content-length", "100000")], PART_HEAD)
     start = time.monotonic()
-    problem = is_problem(target.exchange(head), 408, "body_timeout")
+    problem = assert_problem(target.exchange(head), 408, "body_timeout")
     assert TIMEOUT_S - 0.1 < time.monotonic() - start < TIMEOUT_S + 2
     assert str(len(PART_HEAD)) in problem["detail"]
 
 
 @pytest.mark.parametrize("kind", [RAW_WAV, MULTIPART_TYPE], ids=["raw", "multipart"])
-def test_a_length_smaller_than_the_body_is_a_clean_refusal(target: Server, kind: tuple[str, str]) -> None:
+def test_a_length_smaller_than_the_body_is_a_clean_refusal(target: ServerProcess, kind: tuple[str, str]) -> None:
     """The body is cut where its length says; what is too much is no request, and the connection ends."""
     body = multipart(("file", "a.wav", GOOD))
     with target.connect() as connection:
         connection.sendall(request("POST", "/v1/predict", [kind, ("content-length", "100")], body))
         answer = read_answer(connection)
         assert 400 <= answer.status < 500
-        is_problem(answer, answer.status, answer.json()["code"])
+        assert_problem(answer, answer.status, answer.json()["code"])
 
 
 @pytest.mark.parametrize("path", [*UPLOADS, "/v1/models/aliases/champion"])
-def test_a_client_that_hangs_up_in_the_middle_is_no_bug(target: Server, path: str) -> None:
+def test_a_client_that_hangs_up_in_the_middle_is_no_bug(target: ServerProcess, path: str) -> None:
     """A connection that breaks in the middle of a body ends the request, and nothing else."""
     method = "PUT" if "aliases" in path else "POST"
     with target.connect() as connection:
@@ -322,11 +326,11 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("kind", GARBAGE)
-def test_what_is_not_http_is_a_problem_too(target: Server, kind: str) -> None:
+def test_what_is_not_http_is_a_problem_too(target: ServerProcess, kind: str) -> None:
     """Bytes that are no HTTP/1.1 request get a 400 of the same form as every other error, and the connection ends."""
     with target.connect() as connection:
         connection.sendall(GARBAGE[kind])
-        is_problem(read_answer(connection), 400, "http_malformed")
+        assert_problem(read_answer(connection), 400, "http_malformed")
         assert connection.recv(1) == b""
 
 
@@ -344,13 +348,13 @@ FRAMEWORK = {
 
 
 @pytest.mark.parametrize("kind", FRAMEWORK)
-def test_the_frameworks_own_refusals_are_problems(target: Server, kind: str) -> None:
+def test_the_frameworks_own_refusals_are_problems(target: ServerProcess, kind: str) -> None:
     """404, 405 and 422 come in the one form of every error; a 405 says what is allowed."""
     method, path, status, code = FRAMEWORK[kind]
     headers = {"content-type": "application/json" if method == "PUT" else "audio/wav"}
     body = {"PUT": b"{", "POST": GOOD}.get(method)
     answer = target.client.request(method, path, content=body, headers=headers)
-    is_problem(answer, status, code)
+    assert_problem(answer, status, code)
     assert ("allow" in answer.headers) is (status == 405)
 
 
@@ -369,10 +373,12 @@ def test_the_frameworks_own_refusals_are_problems(target: Server, kind: str) -> 
     ],
     ids=["broken", "nested", "UTF-16", "sound", "NaN", "empty", "surrogate", "no name", "a huge number"],
 )
-def test_json_that_makes_no_sense_is_the_clients_mistake(target: Server, body: bytes) -> None:
+def test_json_that_makes_no_sense_is_the_clients_mistake(target: ServerProcess, body: bytes) -> None:
     """Broken, nested without end, mistyped, no text at all: one code for all of it."""
     headers = {"content-type": "application/json"}
-    is_problem(target.client.put("/v1/models/aliases/champion", content=body, headers=headers), 422, "request_invalid")
+    assert_problem(
+        target.client.put("/v1/models/aliases/champion", content=body, headers=headers), 422, "request_invalid"
+    )
 
 
 SCORING, RETRAINING = "/v1/jobs/scoring", "/v1/jobs/retraining"
@@ -411,28 +417,28 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("kind", MISTAKES)
-def test_a_wrong_value_is_shown_beside_what_was_expected(guarded: Server, kind: str) -> None:
+def test_a_wrong_value_is_shown_beside_what_was_expected(guarded: ServerProcess, kind: str) -> None:
     """In the project's own words, wherever it is."""
     path, body, sentence = MISTAKES[kind]
     sent = {"content": GOOD, "headers": WAV_TYPE} if body is None else {"content": body, "headers": JSON_TYPE}
     answer = guarded.client.post(path, **sent)
-    assert is_problem(answer, 422, "request_invalid")["detail"].startswith(sentence)
+    assert assert_problem(answer, 422, "request_invalid")["detail"].startswith(sentence)
 
 
 @pytest.mark.parametrize(
     "sent", [b"", b"GET /livez HTTP/1.1\r\nhost: x\r\n", b"\r\n\r\n"], ids=["none", "some", "blank"]
 )
-def test_headers_that_do_not_come_are_cut_off(target: Server, sent: bytes) -> None:
+def test_headers_that_do_not_come_are_cut_off(target: ServerProcess, sent: bytes) -> None:
     """A connection that has not sent its headers in time gets a 408 and ends."""
     start = time.monotonic()
     with target.connect() as connection:
         connection.sendall(sent)
-        is_problem(read_answer(connection), 408, "header_timeout")
+        assert_problem(read_answer(connection), 408, "header_timeout")
         assert connection.recv(1) == b""
     assert TIMEOUT_S - 0.1 < time.monotonic() - start < TIMEOUT_S + 2
 
 
-def test_a_blank_line_after_an_answer_does_not_hold_a_connection(target: Server) -> None:
+def test_a_blank_line_after_an_answer_does_not_hold_a_connection(target: ServerProcess) -> None:
     """A connection that was answered before has no more time for its next headers than a new one."""
     with target.connect(timeout_s=TIMEOUT_S + 5) as connection:
         connection.sendall(request("GET", "/livez"))
@@ -451,17 +457,17 @@ WITHOUT_END = {
 
 
 @pytest.mark.parametrize("kind", WITHOUT_END)
-def test_headers_without_end_are_stopped(target: Server, kind: str) -> None:
+def test_headers_without_end_are_stopped(target: ServerProcess, kind: str) -> None:
     """Whatever comes before or after a body is bounded, as the body is: refused after little, by name."""
     first, piece = WITHOUT_END[kind]
     sent, connection = endless(first, piece, 100_000_000, target)
     with connection, suppress(ConnectionResetError):
         answer = read_answer(connection)
-        is_problem(answer, 431, "head_too_large")
+        assert_problem(answer, 431, "head_too_large")
     assert sent < 50_000_000
 
 
-def test_200_trickling_connections_keep_nobody_waiting(target: Server) -> None:
+def test_200_trickling_connections_keep_nobody_waiting(target: ServerProcess) -> None:
     """While 200 clients send a byte now and then, another is answered within a second each time; then they are cut."""
     with ExitStack() as stack:
         slow = [stack.enter_context(target.connect()) for _ in range(200)]
@@ -481,11 +487,11 @@ def test_200_trickling_connections_keep_nobody_waiting(target: Server) -> None:
             assert answer.status_code == 200
         assert len(waited) > 3
         assert max(waited) < 1
-        codes = [is_problem(answer := read_answer(c), 408, answer.json()["code"])["code"] for c in slow]
+        codes = [assert_problem(answer := read_answer(c), 408, answer.json()["code"])["code"] for c in slow]
     assert codes == ["header_timeout", "body_timeout"] * 100
 
 
-def test_a_trickling_body_is_cut_off_when_its_time_is_over(target: Server) -> None:
+def test_a_trickling_body_is_cut_off_when_its_time_is_over(target: ServerProcess) -> None:
     """Every byte a client sends does not buy it more time."""
     start = time.monotonic()
     with target.connect() as connection:
@@ -493,7 +499,7 @@ def test_a_trickling_body_is_cut_off_when_its_time_is_over(target: Server) -> No
         while not select.select([connection], [], [], 0.1)[0]:
             assert time.monotonic() - start < TIMEOUT_S + 2
             connection.sendall(b"1\r\nx\r\n")
-        is_problem(read_answer(connection), 408, "body_timeout")
+        assert_problem(read_answer(connection), 408, "body_timeout")
 
 
 def h2c(*, offer: str = "h2c") -> list[tuple[str, str]]:
@@ -507,7 +513,7 @@ def h2c(*, offer: str = "h2c") -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("offer", ["h2c", "H2C", "websocket", "TLS/1.2", "h2c, websocket"])
-def test_an_offer_of_another_protocol_is_passed_over(target: Server, offer: str) -> None:
+def test_an_offer_of_another_protocol_is_passed_over(target: ServerProcess, offer: str) -> None:
     """A client that offers to go on in another protocol, as Java's does, gets its verdict in this one."""
     body = multipart(("file", "a.wav", GOOD))
     assert target.exchange(request("POST", "/inference", h2c(offer=offer), body)).status == 200
@@ -516,7 +522,7 @@ def test_an_offer_of_another_protocol_is_passed_over(target: Server, offer: str)
 @pytest.mark.parametrize(
     "cut", [b"Upgr", b"Upgrade: h", b"Upgrade: h2c\r", b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"]
 )
-def test_an_offer_that_comes_in_pieces_is_passed_over(target: Server, cut: bytes) -> None:
+def test_an_offer_that_comes_in_pieces_is_passed_over(target: ServerProcess, cut: bytes) -> None:
     """However the network cuts the request into packets, the upload is answered."""
     whole = request("POST", "/inference", h2c(), multipart(("file", "a.wav", GOOD)))
     at = whole.index(b"\r\nUpgrade: ") + 2 + len(cut)
@@ -528,13 +534,13 @@ def test_an_offer_that_comes_in_pieces_is_passed_over(target: Server, cut: bytes
         assert read_answer(connection).status == 200
 
 
-def test_a_body_that_looks_like_an_offer_stays_as_it_is(target: Server) -> None:
+def test_a_body_that_looks_like_an_offer_stays_as_it_is(target: ServerProcess) -> None:
     """Bodies are not touched: the request after such a one on the same connection is understood."""
     body = b'{"version":\r\nUpgrade: h2c\r\n"nobody"}'
     first = request("PUT", "/v1/models/aliases/champion", [("content-type", "application/json")], body)
     with target.connect() as connection:
         connection.sendall(first + request("GET", "/livez"))
-        is_problem(read_answer(connection), 422, "request_invalid")
+        assert_problem(read_answer(connection), 422, "request_invalid")
         assert read_answer(connection).status == 200
 
 
@@ -546,13 +552,13 @@ def test_a_place_that_is_taken_is_said_at_once(serve: Serve, original_home: Path
     with ThreadPoolExecutor(1) as pool:
         batch = pool.submit(httpx.post, f"{server.base_url}/v1/predict/batch", files=parts, timeout=60, trust_env=False)
         received = 'signalml_inference_stage_seconds_count{stage="receive"} 1.0'
-        eventually(lambda: received in server.client.get("/metrics").text, within_s=10)
+        wait_until(lambda: received in server.client.get("/metrics").text, within_s=10)
         start = time.monotonic()
         answer = server.client.post("/v1/predict", content=wav, headers=WAV_TYPE)
-        is_problem(answer, 503, "busy")
+        assert_problem(answer, 503, "busy")
         assert int(answer.headers["retry-after"]) >= 1
         announced = request("POST", "/v1/predict", [RAW_WAV, ("content-length", str(len(wav)))])
-        is_problem(server.exchange(announced), 503, "busy")
+        assert_problem(server.exchange(announced), 503, "busy")
         assert time.monotonic() - start < 1
         assert not batch.done()
     assert batch.result().status_code == 200
@@ -569,6 +575,6 @@ def test_all_uploads_together_are_bounded(serve: Serve, original_home: Path, wav
             connection.sendall(half)
         refused, _, _ = select.select(held, [], [], 5)
         (answer,) = [read_answer(connection) for connection in refused]
-        is_problem(answer, 503, "busy")
-        is_problem(server.client.post("/v1/predict", content=wav + bytes(60_000), headers=WAV_TYPE), 503, "busy")
-    eventually(lambda: server.client.post("/v1/predict", content=wav, headers=WAV_TYPE).is_success, within_s=5)
+        assert_problem(answer, 503, "busy")
+        assert_problem(server.client.post("/v1/predict", content=wav + bytes(60_000), headers=WAV_TYPE), 503, "busy")
+    wait_until(lambda: server.client.post("/v1/predict", content=wav, headers=WAV_TYPE).is_success, within_s=5)

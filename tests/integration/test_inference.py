@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests import sounds
-from tests.integration.servers import Serve, Server, eventually, is_problem
+from tests.integration.servers import Serve, ServerProcess, assert_problem, wait_until
 
 RECORDINGS = ("normal.wav", "pb1.wav", "pb2.wav", "pb3.wav")
 WAV_TYPE, FLAC_TYPE = {"content-type": "audio/wav"}, {"content-type": "audio/flac"}
@@ -24,7 +24,7 @@ def answers(seed: Path) -> dict[str, Any]:
     return found
 
 
-def judged(server: Server, wav: bytes) -> dict[str, Any]:
+def judged(server: ServerProcess, wav: bytes) -> dict[str, Any]:
     """The full answer to a recording."""
     answer = server.client.post("/v1/predict", content=wav, headers=WAV_TYPE)
     assert answer.status_code == 200, answer.text
@@ -32,7 +32,7 @@ def judged(server: Server, wav: bytes) -> dict[str, Any]:
     return found
 
 
-def test_inference_answers_with_the_originals_keys_and_types(server: Server, wav: bytes) -> None:
+def test_inference_answers_with_the_originals_keys_and_types(server: ServerProcess, wav: bytes) -> None:
     """A client of the original service can parse the answer, key by key, and finds nothing else in it."""
     answer = server.client.post("/inference", files={"file": ("fan.wav", wav)})
     assert answer.status_code == 200
@@ -48,7 +48,7 @@ def test_inference_answers_with_the_originals_keys_and_types(server: Server, wav
 
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_the_originals_recordings_get_the_originals_answers(
-    real_server: Server, seed: Path, answers: dict[str, Any], name: str
+    real_server: ServerProcess, seed: Path, answers: dict[str, Any], name: str
 ) -> None:
     """The four genuine recordings get the verdicts, messages and probabilities that the original gave them."""
     answer = real_server.client.post("/inference", files={"file": (name, (seed / name).read_bytes(), "audio/wav")})
@@ -60,7 +60,7 @@ def test_the_originals_recordings_get_the_originals_answers(
 
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_the_full_answer_agrees_with_the_original(
-    real_server: Server, seed: Path, answers: dict[str, Any], name: str
+    real_server: ServerProcess, seed: Path, answers: dict[str, Any], name: str
 ) -> None:
     """/v1/predict gives the same four recordings the same messages and probabilities."""
     body = judged(real_server, (seed / name).read_bytes())
@@ -74,7 +74,7 @@ def test_the_full_answer_agrees_with_the_original(
     )
 
 
-def test_the_full_answer_names_the_model_and_the_way_to_its_verdict(server: Server, wav: bytes) -> None:
+def test_the_full_answer_names_the_model_and_the_way_to_its_verdict(server: ServerProcess, wav: bytes) -> None:
     """Score, threshold, classes, one window, quality and the version that answered hang together."""
     body = judged(server, wav)
     champion = server.client.get("/readyz").json()["model"]
@@ -90,7 +90,7 @@ def test_the_full_answer_names_the_model_and_the_way_to_its_verdict(server: Serv
     assert (body["quality"]["duration_s"], body["quality"]["channels"]) == (3.0, 1)
 
 
-def test_every_way_to_send_a_recording_gets_the_same_answer(server: Server, wav: bytes, flac: bytes) -> None:
+def test_every_way_to_send_a_recording_gets_the_same_answer(server: ServerProcess, wav: bytes, flac: bytes) -> None:
     """Multipart, raw WAV under any of its names, raw FLAC and an unnamed octet stream: one and the same verdict."""
     types = ("audio/wav", "audio/x-wav", "Audio/WAV; codecs=1", "audio/vnd.wave", "application/octet-stream")
     bodies = [server.client.post("/v1/predict", files={"file": ("fan.wav", wav)}).json()]
@@ -99,13 +99,13 @@ def test_every_way_to_send_a_recording_gets_the_same_answer(server: Server, wav:
     assert bodies == [judged(server, wav)] * len(bodies)
 
 
-def test_a_body_without_a_length_gets_the_same_answer(server: Server, wav: bytes) -> None:
+def test_a_body_without_a_length_gets_the_same_answer(server: ServerProcess, wav: bytes) -> None:
     """A recording sent in chunks is the same recording."""
     pieces = (wav[i : i + 10_000] for i in range(0, len(wav), 10_000))
     assert server.client.post("/v1/predict", content=pieces, headers=WAV_TYPE).json() == judged(server, wav)
 
 
-def test_explain_says_which_bands_spoke(server: Server, wav: bytes) -> None:
+def test_explain_says_which_bands_spoke(server: ServerProcess, wav: bytes) -> None:
     """With explain=true the answer also has bands, the loudest reason first; the rest of it is unchanged."""
     body = server.client.post("/v1/predict?explain=true", content=wav, headers=WAV_TYPE).json()
     bands = body["bands"]
@@ -118,7 +118,7 @@ def test_explain_says_which_bands_spoke(server: Server, wav: bytes) -> None:
     assert body | {"bands": None} == judged(server, wav)
 
 
-def test_a_long_recording_has_a_timeline(server: Server) -> None:
+def test_a_long_recording_has_a_timeline(server: ServerProcess) -> None:
     """Windows of one clip, each half a clip after the last, cover it; the most anomalous one speaks for all."""
     body = judged(server, sounds.recording(sounds.fan(30.0)))
     windows = body["timeline"]
@@ -131,7 +131,9 @@ def test_a_long_recording_has_a_timeline(server: Server) -> None:
     assert body["label"] == max(windows, key=lambda window: window["score"])["label"]
 
 
-def test_a_batch_answers_each_file_in_order_and_fails_none_for_another(server: Server, wav: bytes, flac: bytes) -> None:
+def test_a_batch_answers_each_file_in_order_and_fails_none_for_another(
+    server: ServerProcess, wav: bytes, flac: bytes
+) -> None:
     """A verdict or an error for each file under its own name; an error has its code and this request's id."""
     png = b"\x89PNG\r\n\x1a\n" + bytes(100)
     parts = [("a.wav", wav), ("picture.wav", png), ("b.flac", flac), ("cut.wav", wav[:-1000]), ("a.wav", wav)]
@@ -152,7 +154,7 @@ def test_a_batch_answers_each_file_in_order_and_fails_none_for_another(server: S
     assert {error["request_id"] for error in errors if error} == {answer.headers["x-request-id"]}
 
 
-def test_a_batch_of_the_four_recordings_agrees_with_single_uploads(real_server: Server, seed: Path) -> None:
+def test_a_batch_of_the_four_recordings_agrees_with_single_uploads(real_server: ServerProcess, seed: Path) -> None:
     """In a batch, as alone."""
     wavs = [(seed / name).read_bytes() for name in RECORDINGS]
     parts = [("file", part) for part in zip(RECORDINGS, wavs, strict=True)]
@@ -165,7 +167,7 @@ def test_a_batch_takes_as_many_files_as_it_says_and_no_more(serve: Serve, origin
     server = serve(original_home, max_batch_files=3)
     parts = [("file", (f"{i}.wav", wav)) for i in range(4)]
     assert len(server.client.post("/v1/predict/batch", files=parts[:3]).json()["results"]) == 3
-    is_problem(server.client.post("/v1/predict/batch", files=parts), 422, "part_too_many")
+    assert_problem(server.client.post("/v1/predict/batch", files=parts), 422, "part_too_many")
 
 
 def test_without_a_model_uploads_are_told_so_and_what_to_do(serve: Serve, tmp_path: Path, wav: bytes) -> None:
@@ -173,7 +175,7 @@ def test_without_a_model_uploads_are_told_so_and_what_to_do(serve: Serve, tmp_pa
     server = serve(tmp_path / "empty", wait_for="/livez")
     for path in ("/inference", "/v1/predict", "/v1/predict/batch"):
         answer = server.client.post(path, files={"file": ("fan.wav", wav)})
-        problem = is_problem(answer, 503, "no_model")
+        problem = assert_problem(answer, 503, "no_model")
         assert int(answer.headers["retry-after"]) >= 1
         assert "signalml models import" in problem["detail"]
     assert server.client.get("/readyz").status_code == 503
@@ -187,10 +189,10 @@ def test_a_model_that_is_promoted_later_answers_without_a_restart(
     server = serve(tmp_path / "home", wait_for="/livez")
     shutil.copytree(original_home, tmp_path / "copy")
     (tmp_path / "copy").rename(tmp_path / "home")
-    eventually(lambda: server.client.post("/v1/predict", content=wav, headers=WAV_TYPE).is_success, within_s=2)
+    wait_until(lambda: server.client.post("/v1/predict", content=wav, headers=WAV_TYPE).is_success, within_s=2)
 
 
-def test_clients_at_once_get_the_answers_they_would_get_alone(server: Server) -> None:
+def test_clients_at_once_get_the_answers_they_would_get_alone(server: ServerProcess) -> None:
     """Sixteen different recordings at once: none gets another's verdict."""
     wavs = [sounds.recording(sounds.fan(2.0, seed=i, blade_hz=60.0 + 17 * i)) for i in range(16)]
     alone = [judged(server, wav) for wav in wavs]
@@ -206,7 +208,7 @@ def test_clients_at_once_get_the_answers_they_would_get_alone(server: Server) ->
     assert len({body["score"] for body in alone}) == len(alone)
 
 
-def test_what_a_client_adds_is_passed_over_as_by_the_original(server: Server, wav: bytes) -> None:
+def test_what_a_client_adds_is_passed_over_as_by_the_original(server: ServerProcess, wav: bytes) -> None:
     """A client that sends fields and parameters of its own beside the file gets its verdict."""
     files, said = {"file": ("a.wav", wav)}, {"machine": "7", "note": "cold"}
     assert server.client.post("/inference", files=files, data=said, params=said).status_code == 200
@@ -250,26 +252,26 @@ def test_what_a_client_adds_is_passed_over_as_by_the_original(server: Server, wa
     ],
 )
 def test_a_name_in_the_wrong_place_is_told_its_place(
-    server: Server, wav: bytes, path: str, asked: dict[str, str], said: dict[str, str], sentence: str
+    server: ServerProcess, wav: bytes, path: str, asked: dict[str, str], said: dict[str, str], sentence: str
 ) -> None:
     """What was found, what is taken, and where the name belongs, if it belongs elsewhere."""
     answer = server.client.post(path, files={"file": ("a.wav", wav)}, data=said, params=asked)
-    assert is_problem(answer, 422, "parameter_unknown")["detail"] == sentence
+    assert assert_problem(answer, 422, "parameter_unknown")["detail"] == sentence
 
 
 @pytest.mark.parametrize("path", ["/inference", "/v1/predict", "/v1/predict/batch"])
-def test_a_parameter_that_is_there_twice_is_refused(server: Server, wav: bytes, path: str) -> None:
+def test_a_parameter_that_is_there_twice_is_refused(server: ServerProcess, wav: bytes, path: str) -> None:
     """As a part of a form that is there twice: nobody can tell which was meant. A list of values is none."""
     twice = [("machine_id", "fan-3"), ("machine_id", "fan-4")]
     answer = server.client.post(path, files={"file": ("a.wav", wav)}, params=twice)
     sentence = "The query parameter 'machine_id' is there 2 times; one was expected."
-    assert is_problem(answer, 422, "request_invalid")["detail"] == sentence
+    assert assert_problem(answer, 422, "request_invalid")["detail"] == sentence
     several = server.client.get("/v1/jobs", params=[("state", "failed"), ("state", "cancelled")])
-    is_problem(several, 503, "queue_unavailable")
+    assert_problem(several, 503, "queue_unavailable")
 
 
-def test_a_field_of_the_body_is_no_parameter(server: Server) -> None:
+def test_a_field_of_the_body_is_no_parameter(server: ServerProcess) -> None:
     """A job is asked for in JSON, whatever its words are in the address."""
     answer = server.client.post("/v1/jobs/scoring", params={"dataset": "hall-3"})
-    detail = is_problem(answer, 422, "parameter_unknown")["detail"]
+    detail = assert_problem(answer, 422, "parameter_unknown")["detail"]
     assert detail.endswith("it takes none; 'dataset' is a field of the JSON body here.")

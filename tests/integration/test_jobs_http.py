@@ -15,11 +15,11 @@ from typing import Any
 import httpx
 import pytest
 
-from ml.dataset.simulate.tree import simulate
+from ml.dataset.simulate.simulator import simulate
 from ml.models.registry import Registry
 from tests import sounds
-from tests.integration.jobs import Jobs, jobs_of
-from tests.integration.servers import Serve, Server, eventually, is_problem
+from tests.integration.jobs import JobHarness, run_jobs
+from tests.integration.servers import Serve, ServerProcess, assert_problem, wait_until
 from tests.integration.trainings import TINY
 from worker.jobs import ScoringParameters
 
@@ -36,7 +36,7 @@ class Client:
         jobs: its queue and workers, for what no client does.
     """
 
-    def __init__(self, server: Server, jobs: Jobs) -> None:
+    def __init__(self, server: ServerProcess, jobs: JobHarness) -> None:
         self.server, self.jobs = server, jobs
         self.http = server.client
 
@@ -54,7 +54,7 @@ class Client:
             found: dict[str, Any] = self.http.get(f"/v1/jobs/{job}").json()
             return found if found["ended"] else None
 
-        ended: dict[str, Any] = eventually(there, within_s)
+        ended: dict[str, Any] = wait_until(there, within_s)
         return ended
 
 
@@ -87,10 +87,10 @@ def client(original_home: Path, tmp_path_factory: pytest.TempPathFactory, serve_
     """A server of two processes, a worker and a trainer, with a champion and two datasets."""
     root = tmp_path_factory.mktemp("jobs-http")
     home = Path(shutil.copytree(original_home, root / "home"))
-    with jobs_of(root, home) as jobs:
+    with run_jobs(root, home) as jobs:
         server = serve_for_all(home, redis_url=jobs.broker.url, processes=2)
-        jobs.work(children=2)
-        jobs.work(queues=("training",), children=1)
+        jobs.start_worker(children=2)
+        jobs.start_worker(queues=("training",), children=1)
         put_in(server.client, "hall-3", RECORDINGS)
         one_session_of_each_fault(simulate(home / "datasets" / "tiny", plan=TINY, processes=1))
         yield Client(server, jobs)
@@ -200,13 +200,13 @@ def test_only_so_many_may_watch(client: Client, serve: Serve) -> None:
     with server.client.stream("GET", path) as first:
         told = events_of(first)  # kept, for what is thrown away hangs up
         next(told)
-        is_problem(httpx.get(server.base_url + path, trust_env=False), 503, "busy")
+        assert_problem(httpx.get(server.base_url + path, trust_env=False), 503, "busy")
 
     def is_there_room() -> bool:
         with httpx.stream("GET", server.base_url + path, trust_env=False) as second:
             return second.status_code == 200
 
-    assert eventually(is_there_room, 5)
+    assert wait_until(is_there_room, 5)
     client.http.delete(f"/v1/jobs/{job}")
 
 
@@ -223,13 +223,13 @@ def test_a_request_id_leads_from_the_answer_to_the_workers_lines(client: Client)
 def test_cancelled_while_it_runs_it_ends_within_five_seconds(client: Client) -> None:
     """DELETE answers 202; the job is cancelled, has no result, and a second DELETE changes nothing."""
     job = client.submit("diagnostic", seconds=60)
-    eventually(lambda: client.http.get(f"/v1/jobs/{job}").json()["state"] == "running", 5)
+    wait_until(lambda: client.http.get(f"/v1/jobs/{job}").json()["state"] == "running", 5)
     began = time.monotonic()
     assert client.http.delete(f"/v1/jobs/{job}").json()["state"] == "cancelling"
     assert client.ends(job)["state"] == "cancelled"
     assert time.monotonic() - began < 5
     assert client.http.delete(f"/v1/jobs/{job}").json()["state"] == "cancelled"
-    is_problem(client.http.get(f"/v1/jobs/{job}/result"), 409, "job_result_not_ready")
+    assert_problem(client.http.get(f"/v1/jobs/{job}/result"), 409, "job_result_not_ready")
 
 
 def test_the_same_key_is_the_same_job(client: Client) -> None:
@@ -240,7 +240,7 @@ def test_the_same_key_is_the_same_job(client: Client) -> None:
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.json()["id"] for answer in answers}) == 1
     other = client.http.post("/v1/jobs/diagnostic", json={"seconds": 1}, headers=headers)
-    is_problem(other, 422, "idempotency_conflict")
+    assert_problem(other, 422, "idempotency_conflict")
 
 
 def test_two_hundred_at_once_all_succeed(client: Client) -> None:
@@ -264,7 +264,7 @@ def test_two_hundred_at_once_all_succeed(client: Client) -> None:
 )
 def test_what_cannot_be_asked_for_is_refused(client: Client, kind: str, body: dict[str, Any], code: str) -> None:
     """422, with the field that is wrong; nothing is queued."""
-    is_problem(client.http.post(f"/v1/jobs/{kind}", json=body), 422, code)
+    assert_problem(client.http.post(f"/v1/jobs/{kind}", json=body), 422, code)
 
 
 def test_a_job_that_cannot_be_done_fails_by_name(client: Client) -> None:
@@ -278,7 +278,7 @@ def test_a_job_that_cannot_be_done_fails_by_name(client: Client) -> None:
 @pytest.mark.parametrize("kind", ["feature-extraction", "scoring", "retraining"])
 def test_a_dataset_that_is_not_there_is_told_at_once(client: Client, kind: str) -> None:
     """404 with those that are; nothing is queued."""
-    refused = is_problem(client.http.post(f"/v1/jobs/{kind}", json={"dataset": "hal-3"}), 404, "dataset_not_found")
+    refused = assert_problem(client.http.post(f"/v1/jobs/{kind}", json={"dataset": "hal-3"}), 404, "dataset_not_found")
     assert refused["detail"] == "There is no dataset 'hal-3'; there are: hall-3, tiny."
     assert client.http.get("/v1/jobs?dataset=hal-3").json()["jobs"] == []
 
@@ -300,20 +300,20 @@ def test_a_model_that_is_not_there_is_told_at_once(client: Client) -> None:
     versions = ", ".join(Registry(client.jobs.home).versions())
     wrong = client.http.post("/v1/jobs/scoring", json={"dataset": "hall-3", "model": "fan-9"})
     sentence = f"There is no model 'fan-9'; the newest are: {versions}."
-    assert is_problem(wrong, 404, "model_not_found")["detail"] == sentence
+    assert assert_problem(wrong, 404, "model_not_found")["detail"] == sentence
     unset = client.http.post("/v1/jobs/scoring", json={"dataset": "hall-3", "model": "challenger"})
-    is_problem(unset, 404, "model_alias_not_set")
+    assert_problem(unset, 404, "model_alias_not_set")
 
 
 def test_a_job_that_is_not_there_is_no_missing_page(client: Client) -> None:
     """Whether an id looks like one or not; and a kind that is none is told those that are."""
     for job in ("0" * 24, "nosuch"):
         for method, path in (("GET", ""), ("GET", "/events"), ("GET", "/result"), ("DELETE", "")):
-            is_problem(client.http.request(method, f"/v1/jobs/{job}{path}"), 404, "job_not_found")
-    unknown = is_problem(client.http.post("/v1/jobs/training", json={}), 404, "job_kind_unknown")
+            assert_problem(client.http.request(method, f"/v1/jobs/{job}{path}"), 404, "job_not_found")
+    unknown = assert_problem(client.http.post("/v1/jobs/training", json={}), 404, "job_kind_unknown")
     assert unknown["detail"].endswith("there are: feature-extraction, scoring, retraining, diagnostic.")
-    is_problem(client.http.get("/v1/jobs/scoring"), 405, "method_not_allowed")
-    is_problem(client.http.post("/v1/jobs/" + "0" * 24), 405, "method_not_allowed")
+    assert_problem(client.http.get("/v1/jobs/scoring"), 405, "method_not_allowed")
+    assert_problem(client.http.post("/v1/jobs/" + "0" * 24), 405, "method_not_allowed")
 
 
 def test_a_retraining_is_live_in_every_process_within_two_seconds(client: Client) -> None:
@@ -325,7 +325,7 @@ def test_a_retraining_is_live_in_every_process_within_two_seconds(client: Client
     with ThreadPoolExecutor(5) as pool:
         made = set(pool.map(lambda _: client.submit("retraining", **asked), range(5)))
     (job,) = made
-    is_problem(client.http.post("/v1/jobs/retraining", json=asked | {"epochs": 5}), 409, "job_conflict")
+    assert_problem(client.http.post("/v1/jobs/retraining", json=asked | {"epochs": 5}), 409, "job_conflict")
     ended = client.ends(job, within_s=120)
     finished = time.monotonic()
     assert ended["state"] == "succeeded", ended
@@ -337,7 +337,7 @@ def test_a_retraining_is_live_in_every_process_within_two_seconds(client: Client
         asked = [httpx.get(f"{client.server.base_url}/readyz", trust_env=False).json() for _ in range(8)]
         return {ready["model"]["version"] for ready in asked} == {version}
 
-    eventually(everywhere, 2)
+    wait_until(everywhere, 2)
     assert time.monotonic() - finished < 3
     report = client.http.get(f"/v1/models/{version}/report")
     assert (report.status_code, "</html>" in report.text) == (200, True)
@@ -367,7 +367,7 @@ def test_without_its_queue_jobs_are_refused_and_uploads_answered(
 ) -> None:
     """Frozen, then gone: job routes answer 503 with a reason within 2 s; inference, models and datasets go on."""
     home = Path(shutil.copytree(original_home, tmp_path / "home"))
-    with jobs_of(tmp_path, home) as jobs:
+    with run_jobs(tmp_path, home) as jobs:
         server = serve(home, redis_url=jobs.broker.url)
         assert server.client.post("/v1/jobs/diagnostic", json={}).status_code == 202
 
@@ -376,7 +376,7 @@ def test_without_its_queue_jobs_are_refused_and_uploads_answered(
                 began = time.monotonic()
                 body = {"json": {}} if method == "POST" else {}
                 answer = server.client.request(method, path, **body)
-                problem = is_problem(answer, 503, "queue_unavailable")
+                problem = assert_problem(answer, 503, "queue_unavailable")
                 assert "does not answer" in problem["detail"]
                 assert answer.headers["retry-after"] == "1"
                 assert time.monotonic() - began < AWAY_WITHIN_S
@@ -402,18 +402,18 @@ def test_without_its_queue_jobs_are_refused_and_uploads_answered(
             busy.join()
         finally:
             jobs.broker.thaw()
-        eventually(lambda: server.client.get("/v1/jobs").status_code == 200, 5)
+        wait_until(lambda: server.client.get("/v1/jobs").status_code == 200, 5)
         jobs.broker.kill()
         refused()
         others_go_on()
         jobs.broker.start()
-        eventually(lambda: server.client.get("/v1/jobs").status_code == 200, 5)
+        wait_until(lambda: server.client.get("/v1/jobs").status_code == 200, 5)
         assert server.client.get("/v1/jobs").json()["jobs"][0]["kind"] == "diagnostic"
 
 
-def test_a_service_without_a_queue_says_so(server: Server) -> None:
+def test_a_service_without_a_queue_says_so(server: ServerProcess) -> None:
     """503 with what to set; nothing else minds."""
-    problem = is_problem(server.client.post("/v1/jobs/diagnostic", json={}), 503, "queue_unavailable")
+    problem = assert_problem(server.client.post("/v1/jobs/diagnostic", json={}), 503, "queue_unavailable")
     assert "SIGNALML_REDIS_URL" in problem["detail"]
 
 

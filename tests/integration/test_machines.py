@@ -14,13 +14,13 @@ from typing import Any
 import httpx
 import pytest
 
-from api.keys import KeyStore
+from api.api_keys import ApiKeyStore
 from ml.machines.ledger import Ledger
 from ml.machines.observation import Observation
 from ml.models.registry import Registry
-from ml.system.clock import now
+from ml.system.clock import timestamp
 from tests import sounds
-from tests.integration.servers import Serve, Server, eventually, is_problem
+from tests.integration.servers import Serve, ServerProcess, assert_problem, wait_until
 from tests.integration.test_cli import signalml, succeeds
 from tests.unit import detectors
 
@@ -42,7 +42,7 @@ def faulty() -> bytes:
     return sounds.recording(sounds.sine(440, 16_000, 16_000))
 
 
-def judged(server: Server, wav: bytes, machine_id: str = "fan-3", **settings: Any) -> dict[str, Any]:
+def judged(server: ServerProcess, wav: bytes, machine_id: str = "fan-3", **settings: Any) -> dict[str, Any]:
     """The answer to a recording of a machine, on a connection of its own: any process may take it."""
     url = f"{server.base_url}/v1/predict"
     answer = httpx.post(
@@ -53,7 +53,7 @@ def judged(server: Server, wav: bytes, machine_id: str = "fan-3", **settings: An
     return found
 
 
-def health(server: Server, machine_id: str = "fan-3", **parameters: int) -> dict[str, Any]:
+def health(server: ServerProcess, machine_id: str = "fan-3", **parameters: int) -> dict[str, Any]:
     """What is told of a machine."""
     answer = server.client.get(f"/v1/machines/{machine_id}/health", params=parameters)
     assert answer.status_code == 200, answer.text
@@ -61,19 +61,19 @@ def health(server: Server, machine_id: str = "fan-3", **parameters: int) -> dict
     return found
 
 
-def heard(server: Server, machine_id: str = "fan-3") -> int:
+def heard(server: ServerProcess, machine_id: str = "fan-3") -> int:
     """How many verdicts on a machine are told of; none of one that nobody knows."""
     answer = server.client.get(f"/v1/machines/{machine_id}/health")
     return sum(version["observations"] for version in answer.json().get("versions", ()))
 
 
-def recorded(server: Server, count: int, machine_id: str = "fan-3") -> None:
+def recorded(server: ServerProcess, count: int, machine_id: str = "fan-3") -> None:
     """Wait until so many verdicts are told of, and no more are."""
-    eventually(lambda: heard(server, machine_id) >= count, within_s=RECORDED_WITHIN_S)
+    wait_until(lambda: heard(server, machine_id) >= count, within_s=RECORDED_WITHIN_S)
     assert heard(server, machine_id) == count
 
 
-def upload(server: Server, wav: bytes, count: int, before: int, machine_id: str = "fan-3") -> int:
+def upload(server: ServerProcess, wav: bytes, count: int, before: int, machine_id: str = "fan-3") -> int:
     """Upload a recording several times, wait until that is told of, and say how many there are now."""
     for _ in range(count):
         judged(server, wav, machine_id)
@@ -81,7 +81,7 @@ def upload(server: Server, wav: bytes, count: int, before: int, machine_id: str 
     return before + count
 
 
-def metric(server: Server, line: str) -> float:
+def metric(server: ServerProcess, line: str) -> float:
     """The value of one line of /metrics; 0 where it is not there."""
     shown = httpx.get(f"{server.base_url}/metrics", trust_env=False).text.splitlines()
     return next((float(each.rpartition(" ")[2]) for each in shown if each.startswith(f"{line} ")), 0.0)
@@ -111,12 +111,14 @@ def test_an_alarm_from_its_first_recording_to_the_next_alarm(
     assert metric(server, 'signalml_machines{state="alarm"}') == 1
 
     another = server.client.post("/v1/machines/fan-3/acknowledge", json=SEEN | {"alarm_id": alarm["id"] + 1})
-    is_problem(another, 409, "machine_nothing_to_acknowledge")
+    assert_problem(another, 409, "machine_nothing_to_acknowledge")
     seen = server.client.post("/v1/machines/fan-3/acknowledge", json=SEEN | {"alarm_id": alarm["id"]})
     assert seen.status_code == 200
     said = seen.json()["acknowledged"]
     assert (said["by"], said["note"], said["key"]) == ("Ana", "Bearing ordered", None)
-    is_problem(server.client.post("/v1/machines/fan-3/acknowledge", json=SEEN), 409, "machine_nothing_to_acknowledge")
+    assert_problem(
+        server.client.post("/v1/machines/fan-3/acknowledge", json=SEEN), 409, "machine_nothing_to_acknowledge"
+    )
     server.stop()
 
     again = serve(home, processes=2, inference_threads=1)
@@ -138,7 +140,7 @@ def test_an_alarm_from_its_first_recording_to_the_next_alarm(
 
 
 @pytest.fixture(scope="module")
-def remembering(original_home: Path, serve_for_all: Serve, tmp_path_factory: pytest.TempPathFactory) -> Server:
+def remembering(original_home: Path, serve_for_all: Serve, tmp_path_factory: pytest.TempPathFactory) -> ServerProcess:
     """A server with two processes that several tests leave machines with."""
     home = Path(shutil.copytree(original_home, tmp_path_factory.mktemp("machines") / "home"))
     return serve_for_all(home, processes=2, inference_threads=1)
@@ -153,7 +155,7 @@ def test_recordings_of_no_machine_leave_nothing_behind(serve: Serve, home: Path,
     assert not (home / "machines").exists()
 
 
-def test_every_way_to_upload_counts(remembering: Server, healthy: bytes, faulty: bytes) -> None:
+def test_every_way_to_upload_counts(remembering: ServerProcess, healthy: bytes, faulty: bytes) -> None:
     """One for /inference, one for /v1/predict, and one for each file of a batch that is judged, in their order."""
     server, way = remembering, {"machine_id": "every-way"}
     server.client.post("/inference", files={"file": ("a.wav", healthy)}, params=way).raise_for_status()
@@ -168,14 +170,14 @@ def test_every_way_to_upload_counts(remembering: Server, healthy: bytes, faulty:
     assert verdicts[::-1] == ["normal", "normal", "anomalous", "normal", "anomalous"]
 
 
-def test_the_answer_is_the_same_with_and_without_a_machine(remembering: Server, healthy: bytes) -> None:
+def test_the_answer_is_the_same_with_and_without_a_machine(remembering: ServerProcess, healthy: bytes) -> None:
     """A classifier knows no machines."""
     plain = remembering.client.post("/v1/predict", content=healthy, headers=WAV_TYPE).json()
     assert judged(remembering, healthy, "unheard-of") == plain
 
 
 @pytest.mark.parametrize("path", ["/inference", "/v1/predict", "/v1/predict/batch"])
-def test_a_form_may_name_the_machine(remembering: Server, healthy: bytes, path: str) -> None:
+def test_a_form_may_name_the_machine(remembering: ServerProcess, healthy: bytes, path: str) -> None:
     """As a part beside the file, or also in the address if that says the same; an empty part is none."""
     machine_id = f"form{path.replace('/', '-')}"
 
@@ -187,42 +189,42 @@ def test_a_form_may_name_the_machine(remembering: Server, healthy: bytes, path: 
         answer.raise_for_status()
     recorded(remembering, 3, machine_id)
     for refused in (sent("a b"), sent("a" * 65), sent("a\n"), sent("another", machine_id=machine_id)):
-        assert "machine_id" in is_problem(refused, 422, "request_invalid")["detail"]
+        assert "machine_id" in assert_problem(refused, 422, "request_invalid")["detail"]
     recorded(remembering, 3, machine_id)
 
 
 @pytest.mark.parametrize("sent", ["fan/id_00", "fan%2Fid_00"])
-def test_a_machine_may_be_called_by_its_kind_and_its_id(remembering: Server, healthy: bytes, sent: str) -> None:
+def test_a_machine_may_be_called_by_its_kind_and_its_id(remembering: ServerProcess, healthy: bytes, sent: str) -> None:
     """As detectors call it, with a slash that a client may or may not escape."""
     judged(remembering, healthy, "fan/id_00")
-    eventually(lambda: heard(remembering, sent) > 0, within_s=RECORDED_WITHIN_S)
+    wait_until(lambda: heard(remembering, sent) > 0, within_s=RECORDED_WITHIN_S)
     assert health(remembering, sent)["machine_id"] == "fan/id_00"
 
 
 @pytest.mark.parametrize("name", ["", "a b", "-a", "a/b/c", "a/", "/a", "..", "a/../b", "é", "a" * 65, "a\n"])
-def test_what_is_no_name_of_a_machine_is_refused(remembering: Server, healthy: bytes, name: str) -> None:
+def test_what_is_no_name_of_a_machine_is_refused(remembering: ServerProcess, healthy: bytes, name: str) -> None:
     """Before anything is judged; a machine of that name is remembered by nobody."""
     for path in ("/inference", "/v1/predict", "/v1/predict/batch"):
         answer = remembering.client.post(path, files={"file": ("a.wav", healthy)}, params={"machine_id": name})
-        assert "machine_id" in is_problem(answer, 422, "request_invalid")["detail"]
+        assert "machine_id" in assert_problem(answer, 422, "request_invalid")["detail"]
     assert name not in {machine["machine_id"] for machine in remembering.client.get("/v1/machines").json()["machines"]}
 
 
-def test_an_unknown_machine_is_said(remembering: Server) -> None:
+def test_an_unknown_machine_is_said(remembering: ServerProcess) -> None:
     """404 with its code, to whoever reads and whoever acknowledges."""
-    is_problem(remembering.client.get("/v1/machines/nobody/health"), 404, "machine_not_found")
-    is_problem(remembering.client.post("/v1/machines/nobody/acknowledge", json=SEEN), 404, "machine_not_found")
+    assert_problem(remembering.client.get("/v1/machines/nobody/health"), 404, "machine_not_found")
+    assert_problem(remembering.client.post("/v1/machines/nobody/acknowledge", json=SEEN), 404, "machine_not_found")
 
 
 @pytest.mark.parametrize(
     "body", [{}, {"by": ""}, {"by": "Ana", "note": "x" * 501}, {"by": "A\nB"}, {"by": "A", "x": 1}]
 )
-def test_an_acknowledgement_says_who(remembering: Server, body: dict[str, Any]) -> None:
+def test_an_acknowledgement_says_who(remembering: ServerProcess, body: dict[str, Any]) -> None:
     """And has no more to it than it may have."""
-    is_problem(remembering.client.post("/v1/machines/fan-3/acknowledge", json=body), 422, "request_invalid")
+    assert_problem(remembering.client.post("/v1/machines/fan-3/acknowledge", json=body), 422, "request_invalid")
 
 
-def test_uploads_at_once_are_each_counted_once(remembering: Server, healthy: bytes, faulty: bytes) -> None:
+def test_uploads_at_once_are_each_counted_once(remembering: ServerProcess, healthy: bytes, faulty: bytes) -> None:
     """Two processes and eight clients: as many verdicts as answers, and each machine its own."""
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: judged(remembering, (healthy, faulty)[i % 2], f"crowd-{i % 2}"), range(120)))
@@ -295,12 +297,12 @@ def test_a_rule_that_contradicts_itself_stops_the_start(home: Path) -> None:
 
 def test_a_predict_key_reads_and_an_admin_key_acknowledges(serve: Serve, home: Path, faulty: bytes) -> None:
     """And the acknowledgement has the name of the key, whatever its holder says."""
-    keys = KeyStore(home)
+    keys = ApiKeyStore(home)
     line, room = ({"x-api-key": keys.create(*key)} for key in (("line", "predict"), ("control-room", "admin")))
     server = serve(home, require_api_key=True)
     url = "/v1/machines/fan-3"
-    is_problem(server.client.get("/v1/machines"), 401, "api_key_missing")
-    is_problem(server.client.get(f"{url}/health"), 401, "api_key_missing")
+    assert_problem(server.client.get("/v1/machines"), 401, "api_key_missing")
+    assert_problem(server.client.get(f"{url}/health"), 401, "api_key_missing")
     for _ in range(3):
         params = {"machine_id": "fan-3"}
         server.client.post("/v1/predict", content=faulty, headers=WAV_TYPE | line, params=params).raise_for_status()
@@ -308,8 +310,8 @@ def test_a_predict_key_reads_and_an_admin_key_acknowledges(serve: Serve, home: P
     def state() -> str:
         return str(server.client.get(f"{url}/health", headers=line).json().get("state"))
 
-    eventually(lambda: state() == "alarm", within_s=RECORDED_WITHIN_S)
-    is_problem(server.client.post(f"{url}/acknowledge", json=SEEN, headers=line), 403, "api_key_scope_missing")
+    wait_until(lambda: state() == "alarm", within_s=RECORDED_WITHIN_S)
+    assert_problem(server.client.post(f"{url}/acknowledge", json=SEEN, headers=line), 403, "api_key_scope_missing")
     seen = server.client.post(f"{url}/acknowledge", json=SEEN, headers=room)
     assert (seen.json()["acknowledged"]["by"], seen.json()["acknowledged"]["key"]) == ("Ana", "control-room")
     assert state() == "acknowledged"
@@ -363,7 +365,7 @@ def test_a_record_that_somebody_else_holds_delays_no_answer(serve: Serve, home: 
     assert metric(server, "signalml_observations_not_recorded_total") == 0
 
 
-class ShortOfBreath(Server):
+class ShortOfBreath(ServerProcess):
     """One in whose line three verdicts have room."""
 
     launched = ("-c", "from api import machine_recorder as r; r.LINE = 3; from cli.main import main; main()")
@@ -379,7 +381,7 @@ def test_what_finds_no_room_in_the_line_is_lost_and_counted(home: Path, tmp_path
         for _ in range(9):
             judged(server, healthy)
         db.execute("ROLLBACK")
-    eventually(lambda: heard(server) + metric(server, lost) == 10, within_s=RECORDED_WITHIN_S)
+    wait_until(lambda: heard(server) + metric(server, lost) == 10, within_s=RECORDED_WITHIN_S)
     assert metric(server, lost) >= 3
     (complaint,) = _complaints(server)
     assert "the line is full" in complaint
@@ -399,7 +401,7 @@ def test_told_to_stop_it_does_not_wait_for_a_disk_that_hangs(serve: Serve, home:
         assert "told to stop" in _complaints(server)[0]
 
 
-def _complaints(server: Server) -> list[str]:
+def _complaints(server: ServerProcess) -> list[str]:
     lines = [line for line in server.lines() if line["logger"] == "signalml.machines"]
     return [line["message"] for line in lines if line["level"] == "error"]
 
@@ -412,14 +414,14 @@ def test_a_damaged_record_fails_no_upload_and_is_begun_anew(serve: Serve, home: 
     for _ in range(4):
         assert judged(server, healthy)["verdict"] == "normal"
     lost = "signalml_observations_not_recorded_total"
-    eventually(lambda: metric(server, lost) == 4, within_s=RECORDED_WITHIN_S)
+    wait_until(lambda: metric(server, lost) == 4, within_s=RECORDED_WITHIN_S)
     assert metric(server, "signalml_machines_readable") == 0
     for answer in (
         server.client.get("/v1/machines"),
         server.client.get("/v1/machines/fan-3/health"),
         server.client.post("/v1/machines/fan-3/acknowledge", json=SEEN),
     ):
-        assert str(home) not in is_problem(answer, 503, "machines_unavailable")["detail"]
+        assert str(home) not in assert_problem(answer, 503, "machines_unavailable")["detail"]
     (complaint,) = _complaints(server)
     assert "file is not a database" in complaint
     (home / FILE).unlink()
@@ -458,7 +460,7 @@ def test_a_full_disk_fails_no_upload(serve: Serve, home: Path, full: Path, healt
     server = serve(home)
     for _ in range(4):
         assert judged(server, healthy)["verdict"] == "normal"
-    eventually(lambda: metric(server, "signalml_observations_not_recorded_total") == 4, within_s=RECORDED_WITHIN_S)
+    wait_until(lambda: metric(server, "signalml_observations_not_recorded_total") == 4, within_s=RECORDED_WITHIN_S)
     assert len(_complaints(server)) >= 1
     full.unlink()
     upload(server, healthy, 2, before=0)
@@ -472,7 +474,7 @@ def test_the_command_line_marks_what_the_champion_has_not_learned(home: Path) ->
     """By a star and a sentence, with the names that it knows; a champion without a detector marks nothing."""
     with Ledger(home, create=True) as ledger:
         ledger.record(
-            Observation(machine_id, now(), "fan-1", 1, 0.2, 0.5, "normal", "normal")
+            Observation(machine_id, timestamp(), "fan-1", 1, 0.2, 0.5, "normal", "normal")
             for machine_id in ("fan-9", "fan/id_00", "id_00")
         )
     assert "*" not in succeeds(home, "machines")
@@ -489,7 +491,9 @@ def test_the_command_line_takes_an_id_that_one_machine_has(home: Path) -> None:
     """For its whole name, to show it and to acknowledge its alarm; not where two have it, or it is a name itself."""
     with Ledger(home, create=True) as ledger:
         for machine_id in ("fan/id_00", "fan/id_02", "pump/id_02", "fan/id_04", "id_04"):
-            ledger.record(Observation(machine_id, now(), "fan-1", 1, 0.9, 0.5, "anomalous", "-") for _ in range(3))
+            ledger.record(
+                Observation(machine_id, timestamp(), "fan-1", 1, 0.9, 0.5, "anomalous", "-") for _ in range(3)
+            )
     assert "fan/id_00" in succeeds(home, "machines", "id_00")
     said = succeeds(home, "machines", "id_00", "--acknowledge", "Seen", "--by", "Ana")
     assert said == "alarm 1 of fan/id_00 is acknowledged"

@@ -13,7 +13,15 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.servers import MULTIPART_TYPE, Serve, Server, environment, eventually, is_problem, request
+from tests.integration.servers import (
+    MULTIPART_TYPE,
+    Serve,
+    ServerProcess,
+    assert_problem,
+    environment,
+    request,
+    wait_until,
+)
 
 WAV_TYPE = {"content-type": "audio/wav"}
 TwoModels = tuple[Path, str, str]
@@ -21,23 +29,23 @@ OPEN = ("/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json")
 
 
 @pytest.fixture
-def changing(two_models: TwoModels, serve: Serve, tmp_path: Path) -> Server:
+def changing(two_models: TwoModels, serve: Serve, tmp_path: Path) -> ServerProcess:
     """A server whose models a test may change."""
     return serve(Path(shutil.copytree(two_models[0], tmp_path / "home")))
 
 
-def point(server: Server, version: str, alias: str = "champion") -> httpx.Response:
+def point(server: ServerProcess, version: str, alias: str = "champion") -> httpx.Response:
     """PUT an alias."""
     return server.client.put(f"/v1/models/aliases/{alias}", json={"version": version})
 
 
-def judged(server: Server, wav: bytes) -> dict[str, Any]:
+def judged(server: ServerProcess, wav: bytes) -> dict[str, Any]:
     """The full answer to a recording."""
     found: dict[str, Any] = server.client.post("/v1/predict", content=wav, headers=WAV_TYPE).raise_for_status().json()
     return found
 
 
-def test_the_models_are_listed_with_their_aliases_and_history(server: Server, two_models: TwoModels) -> None:
+def test_the_models_are_listed_with_their_aliases_and_history(server: ServerProcess, two_models: TwoModels) -> None:
     """A list of versions, the aliases of each, and every change that led there."""
     _, first, _ = two_models
     listed = server.client.get("/v1/models").json()
@@ -46,7 +54,7 @@ def test_the_models_are_listed_with_their_aliases_and_history(server: Server, tw
     assert (change["alias"], change["version"], change["before"]) == ("champion", first, None)
 
 
-def test_a_model_is_shown_whole_by_version_and_by_alias(server: Server, two_models: TwoModels) -> None:
+def test_a_model_is_shown_whole_by_version_and_by_alias(server: ServerProcess, two_models: TwoModels) -> None:
     """Feature spec, threshold, labels and card; an alias shows what it points to."""
     _, first, _ = two_models
     shown = server.client.get(f"/v1/models/{first}").json()
@@ -70,7 +78,7 @@ def keep_report(home: Path, version: str, page: bytes) -> None:
     (folder / "report.html").write_bytes(page)
 
 
-def test_the_report_of_a_training_is_served_and_may_run_nothing(changing: Server, two_models: TwoModels) -> None:
+def test_the_report_of_a_training_is_served_and_may_run_nothing(changing: ServerProcess, two_models: TwoModels) -> None:
     """By version and by alias, byte for byte; a policy allows its styles, pictures and sounds, and not one script."""
     page = "<!doctype html><title>Trained</title><p>fan, 1.0 ± 0</p>".encode()
     keep_report(changing.home, two_models[1], page)
@@ -85,24 +93,26 @@ def test_the_report_of_a_training_is_served_and_may_run_nothing(changing: Server
         assert "script-src" not in rules
 
 
-def test_a_model_without_a_report_says_so(changing: Server, two_models: TwoModels) -> None:
+def test_a_model_without_a_report_says_so(changing: ServerProcess, two_models: TwoModels) -> None:
     """A version that was imported has none: 404 with a code of its own; a version that is not there has another."""
     _, first, second = two_models
     keep_report(changing.home, "nobody-0123456789", b"of a version that is gone")
-    is_problem(changing.client.get(f"/v1/models/{first}/report"), 404, "model_report_not_found")
-    is_problem(changing.client.get(f"/v1/models/{second}/report"), 404, "model_report_not_found")
-    is_problem(changing.client.get("/v1/models/nobody-0123456789/report"), 404, "model_not_found")
-    is_problem(changing.client.get("/v1/models/challenger/report"), 404, "model_alias_not_set")
+    assert_problem(changing.client.get(f"/v1/models/{first}/report"), 404, "model_report_not_found")
+    assert_problem(changing.client.get(f"/v1/models/{second}/report"), 404, "model_report_not_found")
+    assert_problem(changing.client.get("/v1/models/nobody-0123456789/report"), 404, "model_not_found")
+    assert_problem(changing.client.get("/v1/models/challenger/report"), 404, "model_alias_not_set")
 
 
 @pytest.mark.parametrize("version", ["nobody-0123456789", "x", "..%2f..%2fetc", "%00", "a" * 500, "challenger"])
-def test_a_model_that_is_not_there_is_not_found(server: Server, version: str) -> None:
+def test_a_model_that_is_not_there_is_not_found(server: ServerProcess, version: str) -> None:
     """Neither an unknown version nor an alias that points nowhere nor an attempt at a path shows anything."""
     answer = server.client.get(f"/v1/models/{version}")
-    is_problem(answer, 404, answer.json()["code"])
+    assert_problem(answer, 404, answer.json()["code"])
 
 
-def test_a_promoted_version_answers_the_next_request(changing: Server, two_models: TwoModels, wav: bytes) -> None:
+def test_a_promoted_version_answers_the_next_request(
+    changing: ServerProcess, two_models: TwoModels, wav: bytes
+) -> None:
     """After the answer to a PUT, uploads are judged by the version it named, and the one before is previous."""
     _, first, second = two_models
     before = judged(changing, wav)
@@ -115,7 +125,7 @@ def test_a_promoted_version_answers_the_next_request(changing: Server, two_model
 
 
 def test_rolling_back_makes_the_previous_champion_answer_again(
-    changing: Server, two_models: TwoModels, wav: bytes
+    changing: ServerProcess, two_models: TwoModels, wav: bytes
 ) -> None:
     """{"version": "previous"} at champion swaps the two, to the same answers as before."""
     _, first, second = two_models
@@ -131,7 +141,9 @@ def test_rolling_back_makes_the_previous_champion_answer_again(
     ]
 
 
-def test_a_challenger_answers_nothing_until_it_is_promoted(changing: Server, two_models: TwoModels, wav: bytes) -> None:
+def test_a_challenger_answers_nothing_until_it_is_promoted(
+    changing: ServerProcess, two_models: TwoModels, wav: bytes
+) -> None:
     """The alias challenger names a version without letting it answer; champion <- challenger does."""
     _, first, second = two_models
     assert point(changing, second, "challenger").json()["aliases"] == {"champion": first, "challenger": second}
@@ -140,12 +152,12 @@ def test_a_challenger_answers_nothing_until_it_is_promoted(changing: Server, two
     assert judged(changing, wav)["model"]["version"] == second
 
 
-def test_promotions_that_cannot_be_leave_everything_as_it_was(changing: Server, wav: bytes) -> None:
+def test_promotions_that_cannot_be_leave_everything_as_it_was(changing: ServerProcess, wav: bytes) -> None:
     """An unknown version, previous as a target of its own, and nothing to roll back to: refused, and nothing moved."""
     before, listed = judged(changing, wav), changing.client.get("/v1/models").json()
-    is_problem(point(changing, "nobody-0123456789"), 404, "model_not_found")
-    is_problem(point(changing, "previous"), 404, "model_alias_not_set")
-    is_problem(point(changing, "champion", "previous"), 409, "model_alias_reserved")
+    assert_problem(point(changing, "nobody-0123456789"), 404, "model_not_found")
+    assert_problem(point(changing, "previous"), 404, "model_alias_not_set")
+    assert_problem(point(changing, "champion", "previous"), 409, "model_alias_reserved")
     assert changing.client.get("/v1/models").json() == listed
     assert judged(changing, wav) == before
 
@@ -155,7 +167,7 @@ def named(*messages: str) -> dict[str, Any]:
     return {"classes": [{"name": f"class_{i}", "message": message} for i, message in enumerate(messages)]}
 
 
-def test_named_classes_are_in_the_very_next_answer_and_the_old_names_kept(changing: Server, wav: bytes) -> None:
+def test_named_classes_are_in_the_very_next_answer_and_the_old_names_kept(changing: ServerProcess, wav: bytes) -> None:
     """PATCH makes a new revision of the labels, which answers at once; earlier revisions stay to be read."""
     answer = changing.client.patch("/v1/models/champion/labels", json=named("Läuft", "Unwucht", "Verstopft", "Netz"))
     assert answer.status_code == 200
@@ -181,10 +193,10 @@ def test_named_classes_are_in_the_very_next_answer_and_the_old_names_kept(changi
     ],
     ids=["too few", "twice", "empty", "too long", "unknown key"],
 )
-def test_labels_that_do_not_fit_are_refused(server: Server, body: dict[str, Any], code: str) -> None:
+def test_labels_that_do_not_fit_are_refused(server: ServerProcess, body: dict[str, Any], code: str) -> None:
     """One name and message for each class, each name once, within their lengths; else nothing changes."""
     before = server.client.get("/v1/models/champion").json()["labels"]
-    is_problem(server.client.patch("/v1/models/champion/labels", json=body), 422, code)
+    assert_problem(server.client.patch("/v1/models/champion/labels", json=body), 422, code)
     assert server.client.get("/v1/models/champion").json()["labels"] == before
 
 
@@ -206,11 +218,11 @@ def damage_behind_its_back(home: Path, version: str) -> str:
     return damaged
 
 
-def test_a_damaged_champion_never_goes_live(changing: Server, two_models: TwoModels, wav: bytes) -> None:
+def test_a_damaged_champion_never_goes_live(changing: ServerProcess, two_models: TwoModels, wav: bytes) -> None:
     """A champion with one flipped bit, put there behind its back: the model before goes on, and health says so."""
     before = judged(changing, wav)
     damaged = damage_behind_its_back(changing.home, two_models[1])
-    ready = eventually(
+    ready = wait_until(
         lambda: (r := changing.client.get("/readyz").json())["model_failure"] and r, within_s=2, every_s=0.1
     )
     assert ready["status"] == "ready"
@@ -224,7 +236,9 @@ def test_a_damaged_champion_never_goes_live(changing: Server, two_models: TwoMod
 
 
 @pytest.mark.parametrize("harm", ["missing", "truncated", "flipped"])
-def test_a_damaged_version_cannot_be_promoted(changing: Server, two_models: TwoModels, wav: bytes, harm: str) -> None:
+def test_a_damaged_version_cannot_be_promoted(
+    changing: ServerProcess, two_models: TwoModels, wav: bytes, harm: str
+) -> None:
     """A version with a missing, truncated or changed file is refused with the file's name; the champion is unharmed."""
     before = judged(changing, wav)
     network = changing.home / "models" / two_models[2] / "network.tflite"
@@ -236,7 +250,7 @@ def test_a_damaged_version_cannot_be_promoted(changing: Server, two_models: TwoM
         "flipped": lambda: network.write_bytes(content),
     }
     change[harm]()
-    assert "network.tflite" in is_problem(point(changing, two_models[2]), 409, "model_bundle_damaged")["detail"]
+    assert "network.tflite" in assert_problem(point(changing, two_models[2]), 409, "model_bundle_damaged")["detail"]
     assert judged(changing, wav) == before
     assert changing.client.get("/readyz").json()["model_failure"] is None
 
@@ -249,7 +263,7 @@ def create_key(home: Path, name: str, scope: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def locked(two_models: TwoModels, serve_for_all: Serve, tmp_path_factory: pytest.TempPathFactory) -> Server:
+def locked(two_models: TwoModels, serve_for_all: Serve, tmp_path_factory: pytest.TempPathFactory) -> ServerProcess:
     """A server that requires keys."""
     home = Path(shutil.copytree(two_models[0], tmp_path_factory.mktemp("locked") / "home"))
     keep_report(home, two_models[1], b"<!doctype html>")
@@ -257,7 +271,7 @@ def locked(two_models: TwoModels, serve_for_all: Serve, tmp_path_factory: pytest
 
 
 @pytest.fixture(scope="module")
-def secrets(locked: Server) -> dict[str, str]:
+def secrets(locked: ServerProcess) -> dict[str, str]:
     """A key of each scope."""
     return {scope: create_key(locked.home, scope, scope) for scope in ("predict", "admin")}
 
@@ -274,7 +288,7 @@ REQUESTS = {
 }
 
 
-def ask(server: Server, kind: str, wav: bytes, secret: str | bytes | None) -> httpx.Response:
+def ask(server: ServerProcess, kind: str, wav: bytes, secret: str | bytes | None) -> httpx.Response:
     """One of the requests, with or without a key."""
     method, path, _ = REQUESTS[kind]
     body: dict[str, Any] = {
@@ -288,32 +302,32 @@ def ask(server: Server, kind: str, wav: bytes, secret: str | bytes | None) -> ht
 
 
 @pytest.mark.parametrize("kind", REQUESTS)
-def test_each_route_asks_for_its_scope(locked: Server, secrets: dict[str, str], wav: bytes, kind: str) -> None:
+def test_each_route_asks_for_its_scope(locked: ServerProcess, secrets: dict[str, str], wav: bytes, kind: str) -> None:
     """Without a key and with a wrong one 401, with the wrong scope 403, with the right one the answer."""
     for wrong in (None, "", "sml_wrong", secrets["admin"][:-1], b"\xff"):
         answer = ask(locked, kind, wav, wrong)
-        is_problem(answer, 401, "api_key_missing")
+        assert_problem(answer, 401, "api_key_missing")
         assert "www-authenticate" in answer.headers
     if REQUESTS[kind][2] == "admin":
-        is_problem(ask(locked, kind, wav, secrets["predict"]), 403, "api_key_scope_missing")
+        assert_problem(ask(locked, kind, wav, secrets["predict"]), 403, "api_key_scope_missing")
     else:
         assert ask(locked, kind, wav, secrets["predict"]).status_code == 200
     assert ask(locked, kind, wav, secrets["admin"]).status_code == 200
 
 
 @pytest.mark.parametrize("path", OPEN)
-def test_health_metrics_and_documentation_stay_open(locked: Server, path: str) -> None:
+def test_health_metrics_and_documentation_stay_open(locked: ServerProcess, path: str) -> None:
     """Who watches the service and who reads how to use it needs no key."""
     assert locked.client.get(path).status_code == 200
 
 
-def test_without_a_key_nothing_of_a_body_is_read(locked: Server) -> None:
+def test_without_a_key_nothing_of_a_body_is_read(locked: ServerProcess) -> None:
     """A stranger's upload is refused by its headers: the answer comes although the body never does."""
     head = request("POST", "/inference", [MULTIPART_TYPE, ("content-length", "9999")])
-    is_problem(locked.exchange(head, timeout_s=5), 401, "api_key_missing")
+    assert_problem(locked.exchange(head, timeout_s=5), 401, "api_key_missing")
 
 
-def test_keys_are_hashed_at_rest_and_read_by_their_owner_only(locked: Server, secrets: dict[str, str]) -> None:
+def test_keys_are_hashed_at_rest_and_read_by_their_owner_only(locked: ServerProcess, secrets: dict[str, str]) -> None:
     """No secret, nor any half of one, is in any file of the home; the file of hashes has mode 600."""
     stored = b"".join(path.read_bytes() for path in locked.home.rglob("*") if path.is_file())
     for secret in secrets.values():
@@ -324,23 +338,23 @@ def test_keys_are_hashed_at_rest_and_read_by_their_owner_only(locked: Server, se
     assert not any(secret in locked.log() for secret in secrets.values())
 
 
-def test_a_revoked_key_stops_working_with_the_next_request(locked: Server, wav: bytes) -> None:
+def test_a_revoked_key_stops_working_with_the_next_request(locked: ServerProcess, wav: bytes) -> None:
     """Revoking needs no restart."""
     secret = create_key(locked.home, "shortlived", "predict")
     assert ask(locked, "inference", wav, secret).status_code == 200
     command = [sys.executable, "-m", "cli.main", "keys", "revoke", "shortlived"]
     subprocess.run(command, env=environment(home=locked.home), cwd=locked.home, check=True, capture_output=True)
-    is_problem(ask(locked, "inference", wav, secret), 401, "api_key_missing")
+    assert_problem(ask(locked, "inference", wav, secret), 401, "api_key_missing")
 
 
 def test_a_bug_is_told_with_the_id_under_which_the_log_has_it(original_home: Path, tmp_path: Path, wav: bytes) -> None:
     """A failure inside (here: a key file that is no JSON) is a 500 without details; the log has them under its id."""
     home = Path(shutil.copytree(original_home, tmp_path / "home"))
     (home / "api-keys.json").write_text("[")
-    broken = Server(home, tmp_path / "run", require_api_key=True).start()
+    broken = ServerProcess(home, tmp_path / "run", require_api_key=True).start()
     try:
         answer = broken.client.get("/v1/models", headers={"x-api-key": "sml_x"})
-        problem = is_problem(answer, 500, "internal_error")
+        problem = assert_problem(answer, 500, "internal_error")
         assert "api-keys" not in problem["detail"]
         start = time.monotonic()
         while not [line for line in broken.lines() if line.get("exception")]:

@@ -6,13 +6,13 @@ from typing import Any
 
 import httpx
 import pytest
-from ml.detectors.thresholds import SENSITIVITIES, threshold_at
 
+from ml.detectors.thresholds import SENSITIVITIES, threshold_at
 from ml.models.registry import Registry
-from ml.models.thresholds import Wanted
+from ml.models.thresholds import ThresholdRequest
 from tests import sounds
-from tests.integration.jobs import jobs_of
-from tests.integration.servers import Serve, Server, eventually, is_problem
+from tests.integration.jobs import run_jobs
+from tests.integration.servers import Serve, ServerProcess, assert_problem, wait_until
 from tests.integration.test_models import create_key
 from tests.integration.test_swaps import LIVE_WITHIN_S, WAV_TYPE, Body, clients, judged
 from tests.unit import detectors
@@ -22,26 +22,26 @@ MOVES = 40
 
 
 @pytest.fixture
-def classifying(serve: Serve, home: Path) -> Server:
+def classifying(serve: Serve, home: Path) -> ServerProcess:
     """A server whose champion is a classifier, to be changed."""
     return serve(home)
 
 
 @pytest.fixture
-def detecting(serve: Serve, tmp_path: Path) -> Server:
+def detecting(serve: Serve, tmp_path: Path) -> ServerProcess:
     """A server whose champion is a detector with scores of 199 healthy recordings, to be changed."""
     registry = Registry(tmp_path / "home")
     registry.promote(detectors.add(registry))
     return serve(tmp_path / "home")
 
 
-def state(server: Server, reference: str = "champion") -> Body:
+def state(server: ServerProcess, reference: str = "champion") -> Body:
     """What GET says."""
     found: Body = server.client.get(f"/v1/models/{reference}/threshold").raise_for_status().json()
     return found
 
 
-def move(server: Server, reference: str = "champion", **wanted: Any) -> httpx.Response:
+def move(server: ServerProcess, reference: str = "champion", **wanted: Any) -> httpx.Response:
     """PATCH, on a connection of its own."""
     url = f"{server.base_url}/v1/models/{reference}/threshold"
     return httpx.patch(url, json=wanted, timeout=30, trust_env=False)
@@ -50,7 +50,7 @@ def move(server: Server, reference: str = "champion", **wanted: Any) -> httpx.Re
 # What is said of it
 
 
-def test_a_detectors_threshold_is_shown_with_what_it_rests_on(detecting: Server) -> None:
+def test_a_detectors_threshold_is_shown_with_what_it_rests_on(detecting: ServerProcess) -> None:
     """In force, with the expected rate, its interval and its n; and what each sensitivity would mean."""
     shown = state(detecting)
     assert (shown["version"], shown["current"]["revision"]) == (detecting_version(detecting), 1)
@@ -66,19 +66,19 @@ def test_a_detectors_threshold_is_shown_with_what_it_rests_on(detecting: Server)
     assert "bear out no false-alarm rate below 0.5 %" in points[0]["evidence"]["notes"][0]
 
 
-def detecting_version(server: Server) -> str:
+def detecting_version(server: ServerProcess) -> str:
     """The version of its champion."""
     return Registry(server.home).resolve("champion")
 
 
-def test_a_classifiers_threshold_is_shown_without_any(server: Server) -> None:
+def test_a_classifiers_threshold_is_shown_without_any(server: ServerProcess) -> None:
     """Nobody has measured it, and no sensitivity would mean anything."""
     shown = state(server)
     assert shown["current"]["false_alarm_rate"] is None
     assert (shown["evidence"], shown["sensitivities"], len(shown["history"])) == (None, [], 1)
 
 
-def test_a_version_an_alias_and_a_name_are_one(detecting: Server) -> None:
+def test_a_version_an_alias_and_a_name_are_one(detecting: ServerProcess) -> None:
     """The name that a version begins with means the newest of that name."""
     assert state(detecting) == state(detecting, "hall-3") == state(detecting, detecting_version(detecting))
 
@@ -87,7 +87,7 @@ def test_a_version_an_alias_and_a_name_are_one(detecting: Server) -> None:
 
 
 @pytest.mark.parametrize("wanted", [{"sensitivity": "high"}, {"false_alarm_rate": 0.05}, {"threshold": 0.85}])
-def test_a_moved_threshold_is_in_the_very_next_answer(detecting: Server, wav: bytes, wanted: Body) -> None:
+def test_a_moved_threshold_is_in_the_very_next_answer(detecting: ServerProcess, wav: bytes, wanted: Body) -> None:
     """Whichever way it is asked for, and in what shows the model; the earlier ones are kept."""
     before = judged(detecting.client, wav)
     answer = move(detecting, **wanted)
@@ -105,7 +105,7 @@ def test_a_moved_threshold_is_in_the_very_next_answer(detecting: Server, wav: by
     assert decision["threshold"] == moved["current"]["threshold"]
 
 
-def test_reset_brings_the_first_one_back(classifying: Server, wav: bytes) -> None:
+def test_reset_brings_the_first_one_back(classifying: ServerProcess, wav: bytes) -> None:
     """As a revision of its own, and the answers of before."""
     before = judged(classifying.client, wav)
     opposite = 0.0 if before["verdict"] == "normal" else 1.0
@@ -133,18 +133,18 @@ def test_reset_brings_the_first_one_back(classifying: Server, wav: bytes) -> Non
     ],
     ids=str,
 )
-def test_a_threshold_that_cannot_be_is_refused(server: Server, body: Body, status: int, code: str) -> None:
+def test_a_threshold_that_cannot_be_is_refused(server: ServerProcess, body: Body, status: int, code: str) -> None:
     """By name, and nothing changes."""
     before = state(server)
-    is_problem(server.client.patch("/v1/models/champion/threshold", json=body), status, code)
+    assert_problem(server.client.patch("/v1/models/champion/threshold", json=body), status, code)
     assert state(server) == before
 
 
-def test_a_model_that_is_not_there_has_no_threshold(server: Server) -> None:
+def test_a_model_that_is_not_there_has_no_threshold(server: ServerProcess) -> None:
     """An unknown version, and an alias that points nowhere."""
-    is_problem(server.client.get("/v1/models/nobody/threshold"), 404, "model_not_found")
-    is_problem(move(server, "nobody-0123456789", threshold=0.5), 404, "model_not_found")
-    is_problem(move(server, "challenger", threshold=0.5), 404, "model_alias_not_set")
+    assert_problem(server.client.get("/v1/models/nobody/threshold"), 404, "model_not_found")
+    assert_problem(move(server, "nobody-0123456789", threshold=0.5), 404, "model_not_found")
+    assert_problem(move(server, "challenger", threshold=0.5), 404, "model_alias_not_set")
 
 
 def test_it_is_seen_by_whoever_may_ask_and_moved_by_an_admin(serve: Serve, home: Path) -> None:
@@ -152,10 +152,12 @@ def test_it_is_seen_by_whoever_may_ask_and_moved_by_an_admin(serve: Serve, home:
     locked = serve(home, require_api_key=True)
     keys = {scope: {"x-api-key": create_key(home, scope, scope)} for scope in ("predict", "admin")}
     url = "/v1/models/champion/threshold"
-    is_problem(locked.client.get(url), 401, "api_key_missing")
+    assert_problem(locked.client.get(url), 401, "api_key_missing")
     assert locked.client.get(url, headers=keys["predict"]).status_code == 200
-    is_problem(locked.client.patch(url, json={"threshold": 0.4}), 401, "api_key_missing")
-    is_problem(locked.client.patch(url, json={"threshold": 0.4}, headers=keys["predict"]), 403, "api_key_scope_missing")
+    assert_problem(locked.client.patch(url, json={"threshold": 0.4}), 401, "api_key_missing")
+    assert_problem(
+        locked.client.patch(url, json={"threshold": 0.4}, headers=keys["predict"]), 403, "api_key_scope_missing"
+    )
     assert locked.client.patch(url, json={"threshold": 0.4}, headers=keys["admin"]).status_code == 200
 
 
@@ -167,7 +169,7 @@ def test_a_threshold_that_moves_fails_nobody_and_mixes_nothing(
     kind: str, wav: bytes, request: pytest.FixtureRequest
 ) -> None:
     """40 moves, 8 clients: only 200, and each answer's verdict is what its own threshold says, to the last window."""
-    server: Server = request.getfixturevalue(kind)
+    server: ServerProcess = request.getfixturevalue(kind)
     expected = {}
     for threshold in (0.0, 1.0):
         assert move(server, threshold=threshold).status_code == 200
@@ -192,7 +194,7 @@ def without_revision(body: Body) -> Body:
     return {**body, "model": {"version": body["model"]["version"]}}
 
 
-def test_a_batch_is_judged_by_one_threshold(classifying: Server, wav: bytes) -> None:
+def test_a_batch_is_judged_by_one_threshold(classifying: ServerProcess, wav: bytes) -> None:
     """All files of one request, whatever happens meanwhile."""
     parts = [("file", (f"{i}.wav", wav)) for i in range(3)]
     with clients(classifying, lambda client: client.post("/v1/predict/batch", files=parts)) as answers:
@@ -213,7 +215,7 @@ def test_a_moved_threshold_is_live_in_every_process_within_2_s(serve: Serve, hom
         headers = {**WAV_TYPE, "connection": "close"}
         return {judged_afresh(server, wav, headers) for _ in range(12)}
 
-    eventually(lambda: thresholds() == {0.875}, within_s=LIVE_WITHIN_S)
+    wait_until(lambda: thresholds() == {0.875}, within_s=LIVE_WITHIN_S)
 
 
 def test_scoring_jobs_judge_by_a_moved_threshold(home: Path, tmp_path: Path) -> None:
@@ -222,17 +224,17 @@ def test_scoring_jobs_judge_by_a_moved_threshold(home: Path, tmp_path: Path) -> 
     folder.mkdir(parents=True)
     for number in range(2):
         (folder / f"{number}.wav").write_bytes(sounds.recording(sounds.fan(1.0, seed=number)))
-    with jobs_of(tmp_path / "queue", home) as jobs:
-        jobs.work(children=1)
+    with run_jobs(tmp_path / "queue", home) as jobs:
+        jobs.start_worker(children=1)
         for threshold, verdict in ((0.0, "anomalous"), (1.0, "normal")):
-            Registry(home).set_threshold("champion", Wanted(threshold=threshold))
+            Registry(home).set_threshold("champion", ThresholdRequest(threshold=threshold))
             job = jobs.submit(ScoringParameters(dataset="few"))
-            jobs.becomes(job, "succeeded")
+            jobs.wait_for_state(job, "succeeded")
             judged_so = [(row["threshold"], row["verdict"]) for row in jobs.rows(job)]
             assert judged_so == [(threshold, verdict)] * 2
 
 
-def judged_afresh(server: Server, wav: bytes, headers: dict[str, str]) -> float:
+def judged_afresh(server: ServerProcess, wav: bytes, headers: dict[str, str]) -> float:
     """The threshold that a fresh connection is answered by."""
     answer = httpx.post(f"{server.base_url}/v1/predict", content=wav, headers=headers, trust_env=False, timeout=30)
     return float(answer.json()["threshold"])

@@ -16,11 +16,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from api.main import create_app
-from api.schemas import Problem
+from api.schemas.common import Problem
 from api.settings import Settings
 from tests import sounds
 from tests.integration.jobs import Broker
-from tests.integration.servers import ROOT, Serve, Server
+from tests.integration.servers import ROOT, Serve, ServerProcess
 
 FROZEN = ROOT / "docs" / "openapi.json"
 PROBLEM_JSON = "application/problem+json"
@@ -57,7 +57,9 @@ class AdminKey:
 
 
 @pytest.fixture(scope="module")
-def keyed(original_home: Path, serve_for_all: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def keyed(
+    original_home: Path, serve_for_all: Serve, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     """A server of its own that requires a key, and knows this one; with a queue that nobody works on."""
     root = tmp_path_factory.mktemp("keyed")
     home = Path(shutil.copytree(original_home, root / "home"))
@@ -72,7 +74,7 @@ def keyed(original_home: Path, serve_for_all: Serve, tmp_path_factory: pytest.Te
 @pytest.mark.parametrize("timeout_s", [30])
 @api.parametrize()
 @settings(max_examples=25, derandomize=True)
-def test_the_service_does_what_its_schema_says(case: schemathesis.Case, keyed: Server, timeout_s: int) -> None:
+def test_the_service_does_what_its_schema_says(case: schemathesis.Case, keyed: ServerProcess, timeout_s: int) -> None:
     """Whatever the schema allows or forbids: no 500, no undocumented status, type, header or body, no key passed over;
     what fits the schema is taken, what does not is refused."""
     # A schema cannot say that bytes are sound, that there is one name for each class of the model, that a fault goes
@@ -92,7 +94,7 @@ def test_the_service_does_what_its_schema_says(case: schemathesis.Case, keyed: S
     case.call_and_validate(base_url=keyed.base_url, timeout=timeout_s, excluded_checks=excluded)
 
 
-def test_no_route_passes_over_what_it_does_not_take(schema: Json, keyed: Server) -> None:
+def test_no_route_passes_over_what_it_does_not_take(schema: Json, keyed: ServerProcess) -> None:
     """Nor does it tell those without a key what it takes."""
     for name, _ in operations(schema):
         method, path = name.split()
@@ -131,7 +133,7 @@ def test_the_schema_is_the_frozen_one(schema: Json) -> None:
         pytest.fail(f"the schema has changed; if that is wanted, run  make docs\n{diff}", pytrace=False)
 
 
-def test_the_schema_is_openapi_3_1_and_served(schema: Json, server: Server) -> None:
+def test_the_schema_is_openapi_3_1_and_served(schema: Json, server: ServerProcess) -> None:
     """/openapi.json is the same schema, of version 3.1."""
     assert schema["openapi"].startswith("3.1.")
     assert server.client.get("/openapi.json").json() == schema
@@ -292,7 +294,7 @@ def test_nothing_of_the_frameworks_own_errors_is_left(schema: Json) -> None:
     assert "HTTPValidationError" not in json.dumps(schema)
 
 
-def test_the_documentation_needs_no_other_host(server: Server) -> None:
+def test_the_documentation_needs_no_other_host(server: ServerProcess) -> None:
     """/docs and /redoc refer to nothing but this service, which serves all that they refer to."""
     for path in ("/docs", "/redoc"):
         page = server.client.get(path).text
@@ -306,7 +308,7 @@ def test_the_documentation_needs_no_other_host(server: Server) -> None:
             assert len(answer.content) > 500
 
 
-def test_the_styles_of_the_documentation_need_no_other_host(server: Server) -> None:
+def test_the_styles_of_the_documentation_need_no_other_host(server: ServerProcess) -> None:
     """The style sheet loads nothing from elsewhere either."""
     styles = server.client.get("/docs/static/swagger-ui.css").text
     assert not re.search(r"(@import|url\()\s*[\"']?(https?:)?//", styles)

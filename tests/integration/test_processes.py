@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests import sounds
-from tests.integration.servers import Serve, Server, eventually
+from tests.integration.servers import Serve, ServerProcess, wait_until
 
 WAV_TYPE = {"content-type": "audio/wav"}
 
@@ -23,18 +23,18 @@ def ended(process: psutil.Process) -> bool:
         return True
 
 
-def workers(server: Server) -> list[psutil.Process]:
+def workers(server: ServerProcess) -> list[psutil.Process]:
     """The API processes of a server that has several."""
     return [child for child in server.processes()[1:] if not ended(child)]
 
 
-def judged(server: Server, wav: bytes) -> int:
+def judged(server: ServerProcess, wav: bytes) -> int:
     """The status of the answer to a recording, on a connection of its own."""
     answer = httpx.post(f"{server.base_url}/v1/predict", content=wav, headers=WAV_TYPE, trust_env=False, timeout=30)
     return answer.status_code
 
 
-def both_serve(server: Server) -> bool:
+def both_serve(server: ServerProcess) -> bool:
     """Whether two processes have loaded the model."""
     return [line["message"] for line in server.lines()].count("serving") >= 2
 
@@ -48,11 +48,11 @@ def test_told_to_stop_it_answers_first_what_it_has_begun(serve: Serve, original_
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(judged, server, long)
         received = 'signalml_inference_stage_seconds_count{stage="receive"} 1.0'
-        eventually(lambda: received in server.client.get("/metrics").text, within_s=10)
+        wait_until(lambda: received in server.client.get("/metrics").text, within_s=10)
         assert not asked.done()
         server.stop()
     assert asked.result() == 200
-    eventually(lambda: all(map(ended, running)), within_s=5)
+    wait_until(lambda: all(map(ended, running)), within_s=5)
     assert list(server.folder.glob("signalml-metrics-*")) == []
 
 
@@ -84,34 +84,34 @@ def test_told_to_stop_it_does_not_wait_for_idle_connections(serve: Serve, origin
 def test_a_process_that_is_killed_is_replaced(serve: Serve, original_home: Path, wav: bytes) -> None:
     """kill -9 on one of two: the other goes on answering, and soon there are two again."""
     server = serve(original_home, processes=2)
-    eventually(lambda: both_serve(server), within_s=10)
+    wait_until(lambda: both_serve(server), within_s=10)
     before = workers(server)
     assert len(before) == 2
     for victim in before:
         victim.kill()
-        eventually(lambda victim=victim: ended(victim), within_s=5)
+        wait_until(lambda victim=victim: ended(victim), within_s=5)
         assert [judged(server, wav) for _ in range(10)] == [200] * 10
-        eventually(lambda: len(workers(server)) == 2, within_s=10)
+        wait_until(lambda: len(workers(server)) == 2, within_s=10)
     assert not set(before) & set(workers(server))
 
 
 def test_killing_all_processes_at_once_does_not_end_the_service(serve: Serve, original_home: Path, wav: bytes) -> None:
     """When every API process is killed the service is back within seconds, without anybody's doing."""
     server = serve(original_home, processes=2)
-    eventually(lambda: both_serve(server), within_s=10)
+    wait_until(lambda: both_serve(server), within_s=10)
     for worker in workers(server):
         worker.kill()
-    eventually(lambda: len(workers(server)) == 2, within_s=10)
+    wait_until(lambda: len(workers(server)) == 2, within_s=10)
     assert judged(server, wav) == 200
 
 
 def test_processes_do_not_outlive_their_parent(serve: Serve, original_home: Path) -> None:
     """When the parent is killed its processes end, and the port is free for the next."""
     server = serve(original_home, processes=2)
-    eventually(lambda: both_serve(server), within_s=10)
+    wait_until(lambda: both_serve(server), within_s=10)
     children = workers(server)
     server.kill()
-    eventually(lambda: all(map(ended, children)), within_s=10)
+    wait_until(lambda: all(map(ended, children)), within_s=10)
     with pytest.raises(ConnectionRefusedError):
         server.connect()
 
@@ -119,8 +119,8 @@ def test_processes_do_not_outlive_their_parent(serve: Serve, original_home: Path
 @pytest.mark.parametrize("delay_s", [0.05, 0.4, 0.7, 1.0, 1.3])
 def test_told_to_stop_while_it_starts_it_ends(original_home: Path, tmp_path: Path, delay_s: float) -> None:
     """However early the signal comes, all processes end soon."""
-    server = Server(original_home, tmp_path / "run", processes=2).launch()
+    server = ServerProcess(original_home, tmp_path / "run", processes=2).launch()
     time.sleep(delay_s)
     running = server.processes()
     server.kill(signal.SIGTERM)
-    eventually(lambda: all(map(ended, running)), within_s=5)
+    wait_until(lambda: all(map(ended, running)), within_s=5)

@@ -21,7 +21,7 @@ from ml.models import bundle
 from ml.models.bundle import GoldenClip
 from ml.models.registry import Registry
 from tests import sounds
-from tests.integration.servers import Serve, Server, environment, eventually
+from tests.integration.servers import Serve, ServerProcess, environment, wait_until
 from tests.unit import bundles
 
 WAV_TYPE = {"content-type": "audio/wav"}
@@ -36,7 +36,7 @@ def home(two_models: TwoModels, tmp_path: Path) -> Path:
     return Path(shutil.copytree(two_models[0], tmp_path / "home"))
 
 
-def point(server: Server, version: str) -> httpx.Response:
+def point(server: ServerProcess, version: str) -> httpx.Response:
     """Promote over HTTP, on a connection of its own."""
     return httpx.put(
         f"{server.base_url}/v1/models/aliases/champion", json={"version": version}, timeout=30, trust_env=False
@@ -49,7 +49,7 @@ def judged(client: httpx.Client, wav: bytes) -> Body:
     return found
 
 
-def answering(server: Server) -> str:
+def answering(server: ServerProcess) -> str:
     """The version that answers a fresh connection."""
     model: Body = httpx.get(f"{server.base_url}/readyz", trust_env=False).json()["model"]
     return str(model["version"])
@@ -61,7 +61,7 @@ def champion_of(home: Path) -> str:
 
 
 @contextmanager
-def clients(server: Server, ask: Callable[[httpx.Client], httpx.Response]) -> Iterator[list[httpx.Response]]:
+def clients(server: ServerProcess, ask: Callable[[httpx.Client], httpx.Response]) -> Iterator[list[httpx.Response]]:
     """As many clients as promised, asking without a pause; yields their answers, which are whole at the end."""
     answers: list[httpx.Response] = []
     done = threading.Event()
@@ -136,7 +136,7 @@ def test_a_batch_is_of_one_version(serve: Serve, home: Path, two_models: TwoMode
 def slow_to_load(home: Path) -> str:
     """Add a version whose golden clip takes a good while to answer; returns its version."""
     registry = Registry(home)
-    champion = registry.predictor("champion")
+    champion = registry.load_predictor("champion")
     clip = sounds.recording(sounds.fan(400.0, rate_hz=8_000), rate_hz=8_000)
     golden = GoldenClip(clip, champion.predict(champion.decode(clip)).worst.probabilities)
     content = replace(champion.bundle.content, golden=golden)
@@ -149,11 +149,11 @@ def test_a_slow_load_does_not_undo_a_later_promotion(serve: Serve, home: Path, t
     server = serve(home)
     with ThreadPoolExecutor(1) as pool:
         promoting = pool.submit(point, server, slow)
-        eventually(lambda: champion_of(home) == slow, within_s=20, every_s=0.001)
+        wait_until(lambda: champion_of(home) == slow, within_s=20, every_s=0.001)
         point(server, quick).raise_for_status()
         promoting.result().raise_for_status()
     assert champion_of(home) == quick
-    eventually(lambda: answering(server) == quick, within_s=LIVE_WITHIN_S)
+    wait_until(lambda: answering(server) == quick, within_s=LIVE_WITHIN_S)
 
 
 def test_promotions_at_once_end_with_the_champion_answering(
@@ -166,7 +166,7 @@ def test_promotions_at_once_end_with_the_champion_answering(
             versions = two_models[1:] * (CLIENTS // 2)
             assert [answer.status_code for answer in pool.map(lambda v: point(server, v), versions)] == [200] * CLIENTS
             champion = champion_of(home)
-            eventually(lambda champion=champion: answering(server) == champion, within_s=LIVE_WITHIN_S)
+            wait_until(lambda champion=champion: answering(server) == champion, within_s=LIVE_WITHIN_S)
 
 
 def test_a_promotion_elsewhere_is_live_in_every_process_within_2_s(
@@ -187,7 +187,7 @@ def test_a_promotion_elsewhere_is_live_in_every_process_within_2_s(
             while time.monotonic() - promoted < LIVE_WITHIN_S:
                 time.sleep(0.01)
             asked_before = len(answers) + CLIENTS  # those on their way may still be of the version before
-            eventually(lambda asked=asked_before: len(answers) > asked + 100, within_s=10)
+            wait_until(lambda asked=asked_before: len(answers) > asked + 100, within_s=10)
             late = [answer.json()["model"]["version"] for answer in answers[asked_before:]]
             assert set(late) == {version}
     assert Counter(answer.status_code for answer in answers) == {200: len(answers)}
@@ -203,4 +203,4 @@ def test_renamed_classes_are_live_in_every_process_within_2_s(serve: Serve, home
         found = [httpx.get(f"{server.base_url}/readyz", trust_env=False).json() for _ in range(20)]
         return {ready["model"]["labels_revision"] for ready in found}
 
-    eventually(lambda: revisions() == {2}, within_s=LIVE_WITHIN_S)
+    wait_until(lambda: revisions() == {2}, within_s=LIVE_WITHIN_S)

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from cli.main import app
 from tests import sounds
 from tests.integration.jobs import Broker
-from tests.integration.servers import environment, eventually
-from worker.broker import address_of
+from tests.integration.servers import environment, wait_until
+from worker.broker import local_broker_url
 
 STARTED_WITHIN_S = 40.0
 
@@ -56,13 +56,13 @@ class Run:
             except httpx.TransportError:
                 return False
 
-        eventually(answers, STARTED_WITHIN_S)
+        wait_until(answers, STARTED_WITHIN_S)
         return self
 
     def does(self, kind: str, **parameters: object) -> dict[str, Any]:
         """A job, from its request to its end."""
         job = self.http.post(f"/v1/jobs/{kind}", json=parameters).json()["id"]
-        ended: dict[str, Any] = eventually(lambda: self._ended(job), 60)
+        ended: dict[str, Any] = wait_until(lambda: self._ended(job), 60)
         return ended
 
     def children(self) -> dict[str, psutil.Process]:
@@ -113,13 +113,13 @@ def test_one_command_is_the_whole_service(run: Run, home: Path) -> None:
     for name in ("extraction,scoring", "queue"):
         before = run.children()[name].pid
         os.kill(before, signal.SIGKILL)
-        eventually(lambda before=before, name=name: run.children().get(name, before) != before, 20)
+        wait_until(lambda before=before, name=name: run.children().get(name, before) != before, 20)
         run.ready()
         assert run.does("diagnostic")["state"] == "succeeded"
     children = list(run.children().values())
     assert run.stop() == 0
     assert not any(child.is_running() for child in children)
-    assert address_of(home) is None
+    assert local_broker_url(home) is None
     again = Run(home).ready()
     try:
         assert again.http.get(f"/v1/jobs/{first['id']}").json()["state"] == "succeeded"
@@ -133,7 +133,7 @@ def test_nothing_outlives_a_run_that_is_killed(run: Run, home: Path) -> None:
     children = list(run.children().values())
     assert len(children) == 4
     run.stop(signal.SIGKILL)
-    eventually(lambda: not any(child.is_running() and child.status() != "zombie" for child in children), 40)
+    wait_until(lambda: not any(child.is_running() and child.status() != "zombie" for child in children), 40)
     again = Run(home).ready()
     assert again.does("diagnostic")["state"] == "succeeded"
     assert again.stop() == 0

@@ -13,19 +13,19 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from ml.dataset.indexing.build import index
-from ml.dataset.simulate.plan import Plan
-from ml.dataset.simulate.tree import simulate
+from ml.dataset.simulate.plan import SimulationPlan
+from ml.dataset.simulate.simulator import simulate
 from ml.models.registry import Registry
 from ml.training import records
 from ml.training.options import TrainingOptions
 from tests import sounds
-from tests.integration.jobs import jobs_of
-from tests.integration.servers import Serve, Server
+from tests.integration.jobs import run_jobs
+from tests.integration.servers import Serve, ServerProcess
 from tests.integration.trainings import Training, kept, signalml, versions
 from tests.unit.judgements import entry
 from worker.jobs import RetrainingParameters
 
-PLAN = Plan(machines=2, sessions=4, recordings=3, snr_db=(6.0,), duration_s=2.0, severity=(0.8, 1.0))
+PLAN = SimulationPlan(machines=2, sessions=4, recordings=3, snr_db=(6.0,), duration_s=2.0, severity=(0.8, 1.0))
 WAV_TYPE = {"content-type": "audio/wav"}
 
 
@@ -53,7 +53,7 @@ def trained(fans: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
 
 
 @pytest.fixture
-def server(trained: Training, serve: Serve) -> Server:
+def server(trained: Training, serve: Serve) -> ServerProcess:
     """A server of the detector."""
     return serve(trained.home)
 
@@ -63,7 +63,7 @@ def recordings(fans: Path, label: str, machine_id: str = "id_00") -> list[bytes]
     return [file.read_bytes() for file in sorted(fans.rglob(f"{machine_id}/{label}/*.wav"))]
 
 
-def predicted(server: Server, wav: bytes, **query: object) -> Any:
+def predicted(server: ServerProcess, wav: bytes, **query: object) -> Any:
     """The full answer."""
     answer = server.client.post("/v1/predict", content=wav, headers=WAV_TYPE, params=query)
     assert answer.status_code == 200, answer.text
@@ -72,9 +72,9 @@ def predicted(server: Server, wav: bytes, **query: object) -> Any:
 
 def test_it_says_which_threshold_is_served_and_that_it_answers(trained: Training) -> None:
     """The one of the last fit first; then the one that the figures were measured at, since it is another."""
-    evaluation = records.evaluation_of(trained.home, trained.version)
+    evaluation = records.read_evaluation(trained.home, trained.version)
     assert evaluation is not None
-    served = Registry(trained.home).thresholds(trained.version)[-1].decision
+    served = Registry(trained.home).threshold_revisions(trained.version)[-1].decision
     lines = trained.done.stdout.splitlines()
     *_, third, version = lines
     first, second = lines[(at := next(i for i, line in enumerate(lines) if line.startswith("Threshold:"))) : at + 2]
@@ -86,7 +86,7 @@ def test_it_says_which_threshold_is_served_and_that_it_answers(trained: Training
 
 def test_it_says_what_the_served_detector_finds(trained: Training, fans: Path) -> None:
     """At each sensitivity, of the abnormal recordings, as it then answers; the table is printed."""
-    predictor = Registry(trained.home).predictor(trained.version)
+    predictor = Registry(trained.home).load_predictor(trained.version)
     found = predictor.bundle.content.card["detector"]["operating"]
     files = sorted(fans.rglob("abnormal/*.wav"))
     scores = [
@@ -109,7 +109,7 @@ def test_it_is_called_as_its_recordings_and_kept_whole(trained: Training) -> Non
     there = {path.name for path in (trained.home / "models" / trained.version).iterdir()}
     assert "network.tflite" not in there
     assert {"detector.json", "detector.npz"} <= there
-    assert "detector" in records.report_of(trained.home, trained.version).read_text(encoding="utf-8")
+    assert "detector" in records.report_path(trained.home, trained.version).read_text(encoding="utf-8")
 
 
 def test_no_abnormal_recording_is_learned_from(trained: Training, fans: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_machine_that_is_held_out_is_judged_alone(fans: Path) -> None:
 
 def test_its_figures_are_of_recordings_it_has_not_learned_from(trained: Training) -> None:
     """On the held-out side it tells these faults, which are strong ones, from healthy fans."""
-    evaluation = records.evaluation_of(trained.home, trained.version)
+    evaluation = records.read_evaluation(trained.home, trained.version)
     assert evaluation is not None
     assert evaluation.pooled.abnormal == 72
     auc = evaluation.pooled.auc.value
@@ -157,7 +157,7 @@ def test_its_threshold_is_that_of_the_rate_that_was_asked_for(trained: Training)
     assert "2 of 72" in content.decision.basis
 
 
-def test_uploads_are_answered(server: Server, fans: Path) -> None:
+def test_uploads_are_answered(server: ServerProcess, fans: Path) -> None:
     """Healthy fans mostly pass, broken ones are of an unknown fault, and the answer says how far out they are."""
     healthy = [predicted(server, wav, machine_id="id_00") for wav in recordings(fans, "normal")[:12]]
     broken = [predicted(server, wav, machine_id="id_00", explain=True) for wav in recordings(fans, "abnormal")[:12]]
@@ -182,7 +182,7 @@ def test_uploads_are_answered(server: Server, fans: Path) -> None:
     assert healthy[0]["reasons"] is None
 
 
-def test_the_original_clients_are_answered_too(server: Server, fans: Path) -> None:
+def test_the_original_clients_are_answered_too(server: ServerProcess, fans: Path) -> None:
     """Anomaly, Message and Probabilities, which are none; and what cannot be judged does not pass as healthy."""
     files = {"file": ("a.wav", recordings(fans, "normal")[0], "audio/wav")}
     assert server.client.post("/inference", files=files).json() == {
@@ -227,7 +227,7 @@ def test_healthy_recordings_are_enough(healthy_only: Path, tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     version = done.stdout.splitlines()[-1]
     assert version.startswith("hall-3-east-")
-    evaluation = records.evaluation_of(tmp_path, version)
+    evaluation = records.read_evaluation(tmp_path, version)
     assert evaluation is not None
     assert (evaluation.pooled.abnormal, evaluation.pooled.auc.value) == (0, None)
     assert evaluation.pooled.false_alarm_rate.value is not None
@@ -310,9 +310,9 @@ def test_both_minds_in_one_model(fans: Path, tmp_path: Path, serve: Serve) -> No
     done = signalml(tmp_path, "train", fans, "--both", "--epochs", 4, "--no-refit", "--promote", "--processes", 1)
     assert done.returncode == 0, done.stderr
     content = Registry(tmp_path).read("champion").content
-    assert content.naming is not None
+    assert content.fault_rule is not None
     said = "A classifier beside the detector raises alarms of its own, by a score and a threshold of its own, "
-    assert f"{said}{content.naming.threshold:.4g};" in signalml(tmp_path, "thresholds").stdout
+    assert f"{said}{content.fault_rule.threshold:.4g};" in signalml(tmp_path, "thresholds").stdout
     server = serve(tmp_path)
     answer = predicted(server, recordings(fans, "abnormal")[0], machine_id="id_00", explain=True)
     assert answer["known_faults"] is not None
@@ -320,7 +320,7 @@ def test_both_minds_in_one_model(fans: Path, tmp_path: Path, serve: Serve) -> No
     assert answer["reasons"] is not None
     assert answer["bands"] == []
     version = Registry(tmp_path).resolve("champion")
-    rows = csv.DictReader((records.folder_of(tmp_path, version) / "split.csv").read_text().splitlines())
+    rows = csv.DictReader((records.records_folder(tmp_path, version) / "split.csv").read_text().splitlines())
     learned = [
         Path(row["path"]) for row in rows if row["side"] in ("train", "validation") and "/abnormal/" in row["path"]
     ]
@@ -345,10 +345,10 @@ def test_a_retraining_makes_detectors_too(fans: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(fans, home / "datasets" / "hall-3")
     asked = RetrainingParameters(dataset="hall-3", learn="detector", promote="always", false_alarm_rate=0.05)
-    with jobs_of(tmp_path, home) as jobs:
-        jobs.work(queues=("training",), children=1)
+    with run_jobs(tmp_path, home) as jobs:
+        jobs.start_worker(queues=("training",), children=1)
         job = jobs.submit(asked)
-        ended = jobs.ends(job, within_s=120)
+        ended = jobs.wait_for_end(job, within_s=120)
     assert ended.state == "succeeded", ended
     champion = Registry(home).read("champion")
     assert champion.content.detector is not None

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from ml.dataset.indexing.build import index
-from ml.dataset.simulate.plan import Plan
-from ml.dataset.simulate.tree import simulate
+from ml.dataset.simulate.plan import SimulationPlan
+from ml.dataset.simulate.simulator import simulate
 from ml.models.registry import Registry
 from ml.system.progress import Progress
 from ml.training.options import TrainingOptions
@@ -22,7 +22,7 @@ from ml.training.training_result import TrainingResult
 from tests.integration.servers import environment
 from tests.integration.trainings import kept, unfinished, versions
 
-SHORT = Plan(machines=1, sessions=3, recordings=2, snr_db=(6.0,), duration_s=1.0, severity=(0.6, 1.0))
+SHORT = SimulationPlan(machines=1, sessions=3, recordings=2, snr_db=(6.0,), duration_s=1.0, severity=(0.6, 1.0))
 NAME, EPOCHS = "short", 1
 RECORDS = {"evaluation.json", "report.html", "split.csv", "training.json", "verdicts.csv"}
 FITTED = {"epochs", "epochs of the final fit"}
@@ -134,7 +134,7 @@ def assert_whole(home: Path, version: str) -> None:
     assert unfinished(home) == []
     assert {path.name for path in (home / "training" / version).iterdir()} == RECORDS
     assert not list((home / "models").glob(".incoming-*"))
-    Registry(home).predictor(version)
+    Registry(home).load_predictor(version)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -195,7 +195,7 @@ def test_other_recordings_are_another_training(short: Path, whole: Whole, tmp_pa
     dataset = index(short, processes=1)
     elsewhere = TrainingOptions(source=tmp_path / "not there", name=NAME, epochs=EPOCHS)
     fewer = type(dataset)(
-        dataset.name, dataset.root, dataset.layout, dataset.entries[:-1], dataset.refusals, dataset.explicit_groups
+        dataset.name, dataset.root, dataset.layout, dataset.entries[:-1], dataset.refusals, dataset.explicit_sessions
     )
     trained = train(elsewhere, home, dataset=fewer, processes=1)
     assert trained.version != whole.trained.version

@@ -12,8 +12,8 @@ import pytest
 
 from ml.audio.decode import decode
 from ml.dataset.indexing.build import index
-from ml.dataset.simulate.plan import Plan
-from ml.dataset.simulate.tree import simulate
+from ml.dataset.simulate.plan import SimulationPlan
+from ml.dataset.simulate.simulator import simulate
 from ml.errors import Cancelled, SignalMLError
 from ml.models.registry import Registry
 from ml.system.progress import Progress
@@ -24,7 +24,7 @@ from tests import sounds
 from tests.integration.trainings import kept, killed_at, unfinished, versions
 
 # Shorter than the golden clip, so that the network hears that in several windows.
-SHORT = Plan(machines=1, sessions=3, recordings=2, snr_db=(6.0,), duration_s=1.0, severity=(0.6, 1.0))
+SHORT = SimulationPlan(machines=1, sessions=3, recordings=2, snr_db=(6.0,), duration_s=1.0, severity=(0.6, 1.0))
 NAME, EPOCHS, LAST_STEP = "short", 2, "model and report"
 
 
@@ -100,7 +100,7 @@ def test_how_loud_it_was_recorded_changes_no_score(
 ) -> None:
     """A microphone that was moved is no fault: scores agree to a thousandth."""
     home, found = refitted
-    predictor = Registry(home).predictor(found.version)
+    predictor = Registry(home).load_predictor(found.version)
     for entry in index(short, processes=1).entries[::6]:
         recording = decode((short / entry.path).read_bytes())
         louder = replace(recording, samples=recording.samples * np.float32(10 ** (gain_db / 20)))

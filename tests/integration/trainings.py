@@ -11,12 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-from ml.dataset.simulate.plan import Plan
+from ml.dataset.simulate.plan import SimulationPlan
 from ml.training.options import TrainingOptions
 from tests.integration.servers import environment
 
 # Recordings of one fan, shorter than the golden clip; half of the sessions are of faults.
-TINY = Plan(machines=1, sessions=4, recordings=2, snr_db=(6.0,), duration_s=2.0, severity=(0.6, 1.0))
+TINY = SimulationPlan(machines=1, sessions=4, recordings=2, snr_db=(6.0,), duration_s=2.0, severity=(0.6, 1.0))
 # Saves after every epoch and says every step on stdout; at one of them it stands still, and waits to be killed.
 DRIVER = """
 import json, signal, sys

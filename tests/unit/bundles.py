@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.models import bundle
-from ml.models.bundle import Content, Decision
+from ml.models.bundle import BundleContent, DecisionThreshold
 from ml.models.registry import Registry
 
 Change = Callable[[Path], object]
@@ -19,18 +19,18 @@ Change = Callable[[Path], object]
 def further(registry: Registry, threshold: float = 0.25, reference: str = "champion") -> str:
     """Add a version that differs from ``reference`` in its threshold; no Keras needed."""
     found = registry.read(reference)
-    decision = Decision(threshold, None, "chosen by a test")
+    decision = DecisionThreshold(threshold, None, "chosen by a test")
     return add(registry, replace(found.content, decision=decision), registry.path(reference) / bundle.KERAS)
 
 
-def add(registry: Registry, content: Content, keras_file: Path, name: str = "further") -> str:
+def add(registry: Registry, content: BundleContent, keras_file: Path, name: str = "further") -> str:
     """Add ``content`` as a version."""
     with registry.incoming() as folder:
         write(folder, content, keras_file, name)
         return registry.add(folder)
 
 
-def write(folder: Path, content: Content, keras_file: Path, name: str = "further") -> str:
+def write(folder: Path, content: BundleContent, keras_file: Path, name: str = "further") -> str:
     """Write ``content`` into an empty folder; ``keras_file`` stays where it is."""
     archive = folder / "copy.keras"
     shutil.copy(keras_file, archive)
@@ -43,7 +43,7 @@ def redo_hashes(folder: Path) -> None:
     for file in manifest["files"]:
         content = (folder / file).read_bytes()
         manifest["files"][file] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    there = [folder / file for file in bundle.DECIDING if (folder / file).exists()]
+    there = [folder / file for file in bundle.DIGESTED_FILES if (folder / file).exists()]
     parts = b"".join(hashlib.sha256(file.read_bytes()).digest() for file in there)
     name, _, _ = manifest["version"].rpartition("-")
     manifest["version"] = f"{name}-{hashlib.sha256(parts).hexdigest()[:10]}"

@@ -6,15 +6,15 @@ from functools import cache
 import numpy as np
 
 from ml.detectors.detector import Calibration, Detector
-from ml.detectors.engines.registry import by_name
-from ml.detectors.fitting import fit
-from ml.detectors.reference import Healthy
-from ml.detectors.spectra import hear
+from ml.detectors.engines.registry import engine_by_name
+from ml.detectors.fitting import fit_detector
+from ml.detectors.reference import NormalRecording
+from ml.detectors.spectra import compute_spectra
 from ml.features.extractor import FeatureExtractor
 from ml.features.spec import FeatureSpec
 from ml.models import bundle
-from ml.models.bundle import Bundle, Content, Decision, GoldenClip
-from ml.models.golden import golden_clip
+from ml.models.bundle import Bundle, BundleContent, DecisionThreshold, GoldenClip
+from ml.models.golden import make_golden_clip
 from ml.models.labels import DETECTOR_LABELS
 from ml.models.predictor import Predictor
 from ml.models.registry import Registry
@@ -31,7 +31,7 @@ SPEC = FeatureSpec(
     padding="none",
     dynamic_range_db=None,
 )
-DECISION = Decision(0.5, 0.4, "chosen by a test")
+DECISION = DecisionThreshold(0.5, 0.4, "chosen by a test")
 
 
 def calibration(n: int = 199, sessions: int = 5, highest: float = 0.9) -> Calibration:
@@ -46,16 +46,19 @@ def detector() -> Detector:
     extractor = FeatureExtractor(SPEC)
     recordings = [sounds.fan(3.0, seed=seed)[:, 0].astype(np.float32) for seed in range(6)]
     # All of its windows: the fan swells, and a window of another time would be taken for no machine's.
-    windows = [[each[start:stop] for start, stop in SPEC.windows(len(each))] for each in recordings]
-    healthy = [Healthy(tuple(hear(extractor, clip) for clip in clips), "fan/id_00", "one") for clips in windows]
-    return replace(fit(SPEC, [by_name("spectrum-gaussian")], healthy), calibration=calibration())
+    windows = [[each[start:stop] for start, stop in SPEC.clip_spans(len(each))] for each in recordings]
+    healthy = [
+        NormalRecording(tuple(compute_spectra(extractor, clip) for clip in clips), "fan/id_00", "one")
+        for clips in windows
+    ]
+    return replace(fit_detector(SPEC, [engine_by_name("spectrum-gaussian")], healthy), calibration=calibration())
 
 
-def add(registry: Registry, name: str = "hall-3", decision: Decision = DECISION) -> str:
+def add(registry: Registry, name: str = "hall-3", decision: DecisionThreshold = DECISION) -> str:
     """Add a model that is this detector and nothing else; returns its version."""
-    content = Content(SPEC, DETECTOR_LABELS, decision, {}, None, GoldenClip(golden_clip(), ()), detector())
+    content = BundleContent(SPEC, DETECTOR_LABELS, decision, {}, None, GoldenClip(make_golden_clip(), ()), detector())
     predictor = Predictor(Bundle("candidate", "", content))
-    (novelty,) = predictor.golden_answer(predictor.decode(content.golden.wav))
+    (novelty,) = predictor.golden_answer(predictor.decode(content.golden_clip.wav))
     with registry.incoming() as folder:
-        bundle.write(folder, name, replace(content, golden=GoldenClip(golden_clip(), (), novelty)), None)
+        bundle.write(folder, name, replace(content, golden=GoldenClip(make_golden_clip(), (), novelty)), None)
         return registry.add(folder)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ml.dataset.entries import Entry
-from ml.evaluation.judged import Judged
+from ml.evaluation.judged import JudgedRecording
 
 CLASSES = ("normal", "imbalance", "clogging")
 
@@ -34,15 +34,15 @@ def entry(number: int, label: str = "normal", **known: object) -> Entry:
     return Entry(**(facts | known))  # type: ignore[arg-type]  # each field is set above
 
 
-def verdict(recording: Entry, score: float, threshold: float = 0.5, predicted: str | None = None) -> Judged:
+def verdict(recording: Entry, score: float, threshold: float = 0.5, predicted: str | None = None) -> JudgedRecording:
     """What a model with :data:`CLASSES` would say at that score."""
     anomaly = score > threshold
     truth = "normal" if recording.label == "normal" else recording.fault
     heard = predicted or ("imbalance" if anomaly else "normal")
-    return Judged(recording, score, anomaly, (1 - score, score, 0.0), heard, truth)
+    return JudgedRecording(recording, score, anomaly, (1 - score, score, 0.0), heard, truth)
 
 
-def judgements(normal: Sequence[float], abnormal: Sequence[float], **known: object) -> list[Judged]:
+def judgements(normal: Sequence[float], abnormal: Sequence[float], **known: object) -> list[JudgedRecording]:
     """Recordings with these scores; the abnormal ones are out of balance."""
     healthy = [verdict(entry(i, **known), score) for i, score in enumerate(normal)]
     known = {"fault": "imbalance"} | known

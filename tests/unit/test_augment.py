@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ml.errors import InvalidParameter
-from ml.features.augmentation import Augmentation, Draw
+from ml.features.augmentation import Augmentation, AugmentationDraw
 from ml.features.extractor import FeatureExtractor
 from ml.features.spec import FeatureSpec
 
@@ -29,7 +29,7 @@ def test_a_copy_draws_the_same_again_and_within_its_ranges(seed: int, copy: int)
     """Draws hang on seed, hash and copy alone."""
     augmentation = Augmentation.everything(copies=9, seed=seed)
     first, again = augmentation.draw(HASH, copy), augmentation.draw(HASH, copy)
-    assert np.array_equal(first.sound(fan(0.1)), again.sound(fan(0.1)))
+    assert np.array_equal(first.augment_waveform(fan(0.1)), again.augment_waveform(fan(0.1)))
     for drawn, bounds in ((first.gain_db, augmentation.gain_db), (first.stretch, augmentation.stretch)):
         assert drawn is not None
         assert bounds is not None
@@ -44,18 +44,23 @@ def test_copies_recordings_and_seeds_differ() -> None:
 
 def test_noise_has_the_power_that_was_drawn() -> None:
     """The signal-to-noise ratio is against the recording's own power, after the gain."""
-    draw = Draw(6.0, 10.0, None, None, np.random.Generator(np.random.PCG64(0)))
+    draw = AugmentationDraw(6.0, 10.0, None, None, np.random.Generator(np.random.PCG64(0)))
     louder = fan() * np.float32(10**0.3)
-    noise = draw.sound(fan()) - louder
+    noise = draw.augment_waveform(fan()) - louder
     assert 10 * np.log10(np.mean(louder**2) / np.mean(noise**2)) == pytest.approx(10.0, abs=0.1)
 
 
 def test_a_roll_keeps_every_sample() -> None:
     """What is cut off at one end comes at the other; silence stays silence under noise."""
     draw = Augmentation(copies=1, roll=True).draw(HASH, 1)
-    assert not np.array_equal(draw.sound(fan()), fan())
-    assert np.array_equal(np.sort(draw.sound(fan())), np.sort(fan()))
-    assert not Augmentation(copies=1, noise_snr_db=(0.0, 0.0)).draw(HASH, 1).sound(np.zeros(100, np.float32)).any()
+    assert not np.array_equal(draw.augment_waveform(fan()), fan())
+    assert np.array_equal(np.sort(draw.augment_waveform(fan())), np.sort(fan()))
+    assert (
+        not Augmentation(copies=1, noise_snr_db=(0.0, 0.0))
+        .draw(HASH, 1)
+        .augment_waveform(np.zeros(100, np.float32))
+        .any()
+    )
 
 
 @pytest.mark.parametrize("rate", [0.9, 1.1])
@@ -63,7 +68,7 @@ def test_a_stretch_keeps_the_spectrum_where_a_phase_vocoder_loses_noise(rate: fl
     """As many frames as librosa's time stretch gives, the bands of noise 2.5 to 4.5 dB above its, none changed here."""
     extractor = FeatureExtractor(SPEC)
     recorded = extractor.log_mel(fan())
-    ours = Draw(None, None, None, rate, np.random.Generator(np.random.PCG64(0))).frames(recorded)
+    ours = AugmentationDraw(None, None, None, rate, np.random.Generator(np.random.PCG64(0))).stretch_frames(recorded)
     stretched = librosa.effects.time_stretch(fan(), rate=rate, n_fft=1024, hop_length=256)
     theirs = extractor.log_mel(stretched.astype(np.float32))
     assert abs(len(ours) - len(theirs)) <= 2
@@ -76,8 +81,8 @@ def test_a_stretch_moves_what_happens_in_time() -> None:
     """A click at half the recording is at half of the stretched one; its frames are fewer by the rate."""
     frames = np.zeros((101, 2), np.float32)
     frames[50] = 10.0
-    draw = Draw(None, None, None, 1.25, np.random.Generator(np.random.PCG64(0)))
-    assert (len(draw.frames(frames)), int(draw.frames(frames)[:, 0].argmax())) == (80, 40)
+    draw = AugmentationDraw(None, None, None, 1.25, np.random.Generator(np.random.PCG64(0)))
+    assert (len(draw.stretch_frames(frames)), int(draw.stretch_frames(frames)[:, 0].argmax())) == (80, 40)
 
 
 @pytest.mark.parametrize("wrong", [{"copies": 0}, {"copies": 1, "gain_db": (1, -1)}, {"copies": 1, "stretch": (0, 1)}])

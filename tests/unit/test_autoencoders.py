@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from ml.detectors.detector import Detector
-from ml.detectors.engines.baseline import EPOCHS, HIDDEN, as_published
-from ml.detectors.engines.dense import Layer, forward, in_context, packed, stacked, unpacked
-from ml.detectors.engines.dense_fitting import BATCH, LEARNING_RATE, autoencoder, fitted
-from ml.detectors.engines.registry import by_name
-from ml.detectors.fitting import fit
-from ml.detectors.reference import Healthy
-from ml.detectors.spectra import Heard, hear
+from ml.detectors.engines.baseline import EPOCHS, HIDDEN, baseline_spec
+from ml.detectors.engines.dense import Layer, forward, pack_layers, stack_frames, stack_networks, unpack_layers
+from ml.detectors.engines.dense_fitting import BATCH, LEARNING_RATE, build_autoencoder, fit_autoencoders
+from ml.detectors.engines.registry import engine_by_name
+from ml.detectors.fitting import fit_detector
+from ml.detectors.reference import NormalRecording
+from ml.detectors.spectra import Spectra, compute_spectra
 from ml.features.extractor import FeatureExtractor
 from ml.features.spec import FeatureSpec
 from tests import sounds
@@ -28,17 +28,17 @@ SPEC = FeatureSpec(
 TOLERANCE = 1e-5
 
 
-def clip(spec: FeatureSpec, seed: int, blade_hz: float = 120.0, gain: float = 1.0) -> Heard:
+def clip(spec: FeatureSpec, seed: int, blade_hz: float = 120.0, gain: float = 1.0) -> Spectra:
     """One second of a fan."""
     sound = gain * sounds.fan(1.0, seed=seed, blade_hz=blade_hz)[:, 0]
-    return hear(FeatureExtractor(spec), sound.astype(np.float32))
+    return compute_spectra(FeatureExtractor(spec), sound.astype(np.float32))
 
 
 @cache
 def detector_of(name: str) -> Detector:
     """A detector with that engine alone, of :func:`healthy` fans."""
-    spec = as_published(SPEC) if name == "baseline" else SPEC
-    return fit(spec, [by_name(name)], healthy(spec))
+    spec = baseline_spec(SPEC) if name == "baseline" else SPEC
+    return fit_detector(spec, [engine_by_name(name)], healthy(spec))
 
 
 def random_vectors(count: int, width: int, seed: int = 0) -> NDArray[np.float32]:
@@ -47,10 +47,10 @@ def random_vectors(count: int, width: int, seed: int = 0) -> NDArray[np.float32]
     return (rng.normal(size=(count, 4)) @ rng.normal(size=(4, width))).astype(np.float32)
 
 
-def healthy(spec: FeatureSpec) -> list[Healthy]:
+def healthy(spec: FeatureSpec) -> list[NormalRecording]:
     """Two fans of different speeds, four recordings of each."""
     return [
-        Healthy((clip(spec, seed=10 * number + each, blade_hz=blade_hz),), machine, machine)
+        NormalRecording((clip(spec, seed=10 * number + each, blade_hz=blade_hz),), machine, machine)
         for number, (machine, blade_hz) in enumerate((("fan/id_00", 120.0), ("fan/id_02", 95.0)))
         for each in range(4)
     ]
@@ -58,7 +58,7 @@ def healthy(spec: FeatureSpec) -> list[Healthy]:
 
 def test_the_forward_pass_is_that_of_keras() -> None:
     """What numpy makes of a network's weights is what Keras makes of them, to 1e-5 of an output of about 1."""
-    model = autoencoder(40, HIDDEN, seed=3)
+    model = build_autoencoder(40, HIDDEN, seed=3)
     vectors = random_vectors(50, 40)
     layers = [Layer(*layer.get_weights()) for layer in model.layers]
     assert np.abs(forward(layers, vectors) - model(vectors, training=False).numpy()).max() < TOLERANCE
@@ -66,9 +66,9 @@ def test_the_forward_pass_is_that_of_keras() -> None:
 
 def test_several_networks_are_asked_at_once() -> None:
     """Stacked, packed and unpacked, each network answers as it does alone."""
-    networks = fitted([random_vectors(60, 10, 1), random_vectors(60, 10, 2)], 10, (8, 2, 8), epochs=2)
+    networks = fit_autoencoders([random_vectors(60, 10, 1), random_vectors(60, 10, 2)], 10, (8, 2, 8), epochs=2)
     vectors = random_vectors(5, 10, 3)
-    together = forward(unpacked(packed(stacked(networks))), vectors)
+    together = forward(unpack_layers(pack_layers(stack_networks(networks))), vectors)
     assert together.shape == (2, 5, 10)
     for network, answer in zip(networks, together, strict=True):
         np.testing.assert_allclose(answer, forward(network, vectors), atol=TOLERANCE)
@@ -78,8 +78,10 @@ def test_fitting_lowers_the_error_and_is_the_same_again() -> None:
     """A fit betters the weights that it began with; the same vectors give the same bits, whatever was fitted before."""
     vectors = random_vectors(600, 20)
     others = random_vectors(600, 20, seed=1)
-    (first,), (_, again) = (fitted(sets, 20, (16, 4, 16), epochs=200) for sets in ([vectors], [others, vectors]))
-    untrained = [Layer(*layer.get_weights()) for layer in autoencoder(20, (16, 4, 16), 0).layers]
+    (first,), (_, again) = (
+        fit_autoencoders(sets, 20, (16, 4, 16), epochs=200) for sets in ([vectors], [others, vectors])
+    )
+    untrained = [Layer(*layer.get_weights()) for layer in build_autoencoder(20, (16, 4, 16), 0).layers]
     errors = [np.square(forward(layers, vectors) - vectors).mean() for layers in (first, untrained)]
     assert errors[0] < errors[1] / 2
     for one, other in zip(first, again, strict=True):
@@ -89,16 +91,16 @@ def test_fitting_lowers_the_error_and_is_the_same_again() -> None:
 def test_frames_in_context_are_neighbours_in_time_order() -> None:
     """A vector is five frames one after the other; a clip of fewer frames is prolonged by its last."""
     frames = np.arange(21, dtype=np.float32).reshape(7, 3)
-    vectors = in_context(frames)
+    vectors = stack_frames(frames)
     assert vectors.shape == (3, 15)
     np.testing.assert_array_equal(vectors[1], np.arange(3, 18))
-    np.testing.assert_array_equal(in_context(frames[:2]), [[0, 1, 2, *[3, 4, 5] * 4]])
+    np.testing.assert_array_equal(stack_frames(frames[:2]), [[0, 1, 2, *[3, 4, 5] * 4]])
 
 
 def test_the_baseline_is_what_was_published() -> None:
     """320 inputs, 64-64-8-64-64, 50 760 parameters, 50 epochs of batches of 512 under Adam 1e-3; 64 bands, 1024/512."""
-    spec = as_published(SPEC)
-    model = autoencoder(5 * spec.n_mels, HIDDEN, seed=0)
+    spec = baseline_spec(SPEC)
+    model = build_autoencoder(5 * spec.n_mels, HIDDEN, seed=0)
     assert model.input_shape == model.output_shape == (None, 320)
     assert [layer.units for layer in model.layers] == [64, 64, 8, 64, 64, 320]
     assert [layer.activation.__name__ for layer in model.layers] == [*["relu"] * 5, "linear"]
@@ -111,16 +113,16 @@ def test_the_baseline_is_what_was_published() -> None:
 
 def test_the_baseline_has_a_network_for_each_machine() -> None:
     """Weights lie along the first axis, and a clip's score is the mean squared error over all of its vectors."""
-    spec = as_published(SPEC)
+    spec = baseline_spec(SPEC)
     clips = [recording.clips[0] for recording in healthy(spec)]
-    baseline = by_name("baseline")
+    baseline = engine_by_name("baseline")
     state = baseline.fit(clips, np.repeat([0, 1], 4))
     assert state["kernel0"].shape == (2, 320, 64)
     assert state["bias5"].shape == (2, 320)
-    alone = [Layer(layer.kernel[1], layer.bias[1]) for layer in unpacked(state)]
-    vectors = in_context(clips[0].log_mel)
+    alone = [Layer(layer.kernel[1], layer.bias[1]) for layer in unpack_layers(state)]
+    vectors = stack_frames(clips[0].log_mel)
     expected = np.square(forward(alone, vectors) - vectors).mean()
-    assert baseline.score(state, clips[0])[1] == pytest.approx(expected, rel=TOLERANCE)
+    assert baseline.distances(state, clips[0])[1] == pytest.approx(expected, rel=TOLERANCE)
 
 
 def test_a_detector_with_it_is_read_back_as_it_was() -> None:

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.errors import BundleDamaged, BundleForeign, GoldenClipFailed, ModelError
+from ml.errors import BundleDamaged, BundleUnrecognised, GoldenClipFailed, ModelError
 from ml.models import bundle
-from ml.models.bundle import Bundle, Decision
-from ml.models.labels import ClassLabel, Labels
+from ml.models.bundle import Bundle, DecisionThreshold
+from ml.models.labels import ClassLabel, ClassLabels
 from ml.models.predictor import Predictor
 from ml.models.registry import Registry
-from ml.system.atomic import write_whole
+from ml.system.atomic import write_atomic
 from tests.unit import bundles
 
 FILES = sorted(bundle.REQUIRED | bundle.CLASSIFIER)
@@ -70,7 +70,7 @@ def test_the_same_content_has_the_same_version(champion: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     "change",
     [
-        lambda c: dataclasses.replace(c, decision=Decision(0.4, None, "lower")),
+        lambda c: dataclasses.replace(c, decision=DecisionThreshold(0.4, None, "lower")),
         lambda c: dataclasses.replace(c, spec=dataclasses.replace(c.spec, window="hamming")),
         lambda c: dataclasses.replace(c, litert=c.litert + b"\0"),
         lambda c: dataclasses.replace(c, labels=c.labels.renamed([(f"n{i}", f"m{i}") for i in range(4)])),
@@ -79,7 +79,7 @@ def test_the_same_content_has_the_same_version(champion: Path, tmp_path: Path) -
     ids=["decision", "spec", "network", "labels", "golden"],
 )
 def test_whatever_decides_an_answer_changes_the_version(
-    champion: Path, tmp_path: Path, change: Callable[[bundle.Content], bundle.Content]
+    champion: Path, tmp_path: Path, change: Callable[[bundle.BundleContent], bundle.BundleContent]
 ) -> None:
     """Another threshold, spec, network, label or golden answer is another version."""
     content = Bundle.read(champion).content
@@ -103,7 +103,7 @@ def test_an_unusable_name_is_refused(champion: Path, tmp_path: Path, name: str) 
 def test_a_decision_outside_0_to_1_is_refused(threshold: float, rate: float | None) -> None:
     """Threshold and false-alarm rate are shares."""
     with pytest.raises(BundleDamaged, match="0 to 1"):
-        Decision(threshold, rate, "a test")
+        DecisionThreshold(threshold, rate, "a test")
 
 
 # Damaged in storage
@@ -178,12 +178,12 @@ def test_a_listed_stranger_is_refused_too(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "found"),
     [
-        (lambda m: m.clear(), BundleForeign, "not of the format"),
-        (lambda m: m.update(format="mlflow"), BundleForeign, "not of the format"),
-        (lambda m: m.update(format_version=3), BundleForeign, "format 3; this version reads 1 and 2"),
+        (lambda m: m.clear(), BundleUnrecognised, "not of the format"),
+        (lambda m: m.update(format="mlflow"), BundleUnrecognised, "not of the format"),
+        (lambda m: m.update(format_version=3), BundleUnrecognised, "format 3; this version reads 1 and 2"),
         (lambda m: m.update(format_version=2), BundleDamaged, "detector.json is missing"),
-        (lambda m: m.update(format_version="1"), BundleForeign, "format 1"),
-        (lambda m: m.pop("format_version"), BundleForeign, "format None"),
+        (lambda m: m.update(format_version="1"), BundleUnrecognised, "format 1"),
+        (lambda m: m.pop("format_version"), BundleUnrecognised, "format None"),
         (lambda m: m.pop("version"), BundleDamaged, "lacks a version"),
         (lambda m: m.update(version="../../etc"), BundleDamaged, "lacks a version"),
         (lambda m: m.update(version=7), BundleDamaged, "lacks a version"),
@@ -210,7 +210,7 @@ def test_a_manifest_that_is_none_of_ours_is_refused(
 def test_a_folder_without_a_manifest_is_no_bundle(folder: Path) -> None:
     """Nothing vouches for its files."""
     (folder / bundle.MANIFEST).unlink()
-    with pytest.raises(BundleForeign, match=r"no manifest\.json"):
+    with pytest.raises(BundleUnrecognised, match=r"no manifest\.json"):
         load(folder)
 
 
@@ -336,7 +336,7 @@ def test_redone_hashes_alone_are_accepted(folder: Path) -> None:
 def test_a_second_fault_in_the_labels_is_no_damage(champion: Path, tmp_path: Path) -> None:
     """Any labels that fit the network are served: two healthy classes, two faults."""
     found = Bundle.read(champion).content
-    labels = Labels(tuple(ClassLabel(f"c{i}", f"Class {i}", anomalous=i > 1) for i in range(4)))
+    labels = ClassLabels(tuple(ClassLabel(f"c{i}", f"Class {i}", anomalous=i > 1) for i in range(4)))
     bundles.write(tmp_path, dataclasses.replace(found, labels=labels), champion / bundle.KERAS)
     assert load(tmp_path).labels == labels
 
@@ -380,7 +380,7 @@ def test_an_archive_with_another_member_is_refused_unread(archive: Path, tmp_pat
     shutil.copy(archive, file)
     with zipfile.ZipFile(file, "a") as opened:
         opened.writestr(member, b"evil")
-    with pytest.raises(BundleForeign, match="no exported model"):
+    with pytest.raises(BundleUnrecognised, match="no exported model"):
         bundle.unpack(file, out)
     assert not any(out.iterdir())
     assert {path.name for path in tmp_path.iterdir()} == {"model.zip", "a"}
@@ -391,7 +391,7 @@ def test_a_foreign_zip_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as opened:
         opened.writestr("holiday.jpg", b"")
     (tmp_path / "out").mkdir()
-    with pytest.raises(BundleForeign, match=r"holiday\.jpg"):
+    with pytest.raises(BundleUnrecognised, match=r"holiday\.jpg"):
         bundle.unpack(tmp_path / "photos.zip", tmp_path / "out")
     assert not any((tmp_path / "out").iterdir())
 
@@ -444,9 +444,9 @@ def test_a_damaged_archive_never_surprises(
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
     """What cannot be written whole is not written at all."""
     path = tmp_path / "state.json"
-    write_whole(path, b"old")
+    write_atomic(path, b"old")
     with pytest.raises(TypeError):
-        write_whole(path, "no bytes")  # type: ignore[arg-type]  # wrong on purpose
+        write_atomic(path, "no bytes")  # type: ignore[arg-type]  # wrong on purpose
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

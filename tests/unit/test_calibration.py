@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from ml.classifier.calibration import SHARPEST, SOFTEST, calibrated_loss, temperature
+from ml.classifier.temperature_scaling import SHARPEST, SOFTEST, calibrated_loss, fit_temperature
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -24,14 +24,14 @@ def drawn(true_temperature, count=20_000, classes=3, seed=0):
 @pytest.mark.parametrize("true_temperature", [0.5, 1.0, 3.0, 10.0])
 def test_a_known_temperature_is_found(true_temperature, classes):
     """Labels drawn at a temperature give it back, of 20 000 within 5 %."""
-    assert temperature(*drawn(true_temperature, classes=classes)) == pytest.approx(true_temperature, rel=0.05)
+    assert fit_temperature(*drawn(true_temperature, classes=classes)) == pytest.approx(true_temperature, rel=0.05)
 
 
 def test_classes_count_the_same_however_many_clips_they_have():
     """Nine tenths of one class's clips taken away leave the temperature where it was."""
     logits, labels = drawn(3.0)
     kept = (labels != 1) | (np.arange(len(labels)) % 10 == 0)
-    assert temperature(logits[kept], labels[kept]) == pytest.approx(3.0, rel=0.05)
+    assert fit_temperature(logits[kept], labels[kept]) == pytest.approx(3.0, rel=0.05)
     first, second = (calibrated_loss(logits[chosen], labels[chosen]) for chosen in (slice(None), kept))
     assert first == pytest.approx(second, rel=0.05)
 
@@ -42,7 +42,7 @@ def test_a_constant_added_to_a_row_changes_nothing(seed, classes, constant):
     logits, labels = drawn(2.0, 60, classes, seed)
     per_row = constant * np.linspace(-1, 1, len(logits))[:, None]
     moved = logits.astype(np.float64) + per_row
-    assert temperature(moved, labels) == pytest.approx(temperature(logits, labels), rel=1e-3)
+    assert fit_temperature(moved, labels) == pytest.approx(fit_temperature(logits, labels), rel=1e-3)
     assert calibrated_loss(moved, labels) == pytest.approx(calibrated_loss(logits, labels), rel=1e-4)
 
 
@@ -52,7 +52,7 @@ def test_a_network_that_only_grows_surer_is_neither_better_nor_worse(seed, facto
     logits, labels = drawn(2.0, 400, seed=seed)
     scaled = logits.astype(np.float64) * factor
     assert calibrated_loss(scaled, labels) == pytest.approx(calibrated_loss(logits, labels), rel=1e-4)
-    assert temperature(scaled, labels) == pytest.approx(factor * temperature(logits, labels), rel=1e-3)
+    assert fit_temperature(scaled, labels) == pytest.approx(factor * fit_temperature(logits, labels), rel=1e-3)
 
 
 @pytest.mark.parametrize("count", [1, 4, 50])
@@ -61,7 +61,7 @@ def test_clips_told_apart_perfectly_ask_for_no_infinite_certainty(count):
     margin = 3.0
     labels = np.repeat([0, 1], count).astype(np.int32)
     logits = np.where(np.arange(2) == labels[:, None], margin, 0.0).astype(np.float32)
-    found = temperature(logits, labels)
+    found = fit_temperature(logits, labels)
     assert softmax([margin / found, 0])[0] == pytest.approx((count + 1) / (count + 2), abs=1e-4)
 
 
@@ -71,7 +71,7 @@ def test_it_is_finite_and_within_its_range_whatever_comes(seed, classes, size, k
     labels = np.random.Generator(np.random.PCG64(seed)).integers(0, classes, 12).astype(np.int32)
     hot = np.arange(classes) == labels[:, None]
     logits = ([hot, ~hot, np.zeros_like(hot)][kind] * size).astype(np.float32)
-    assert SHARPEST <= temperature(logits, labels) <= SOFTEST
+    assert SHARPEST <= fit_temperature(logits, labels) <= SOFTEST
     assert np.isfinite(calibrated_loss(logits, labels))
 
 
@@ -79,7 +79,7 @@ def test_a_class_without_clips_is_no_obstacle():
     """The validation side may lack a class that the network knows."""
     logits, labels = drawn(2.0, 3000)
     absent = np.column_stack([logits, np.full(len(logits), -30.0, np.float32)])
-    assert temperature(absent, labels) == pytest.approx(2.0, rel=0.15)
+    assert fit_temperature(absent, labels) == pytest.approx(2.0, rel=0.15)
 
 
 def test_worse_answers_have_a_higher_loss():

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from ml.classifier import fitting, network
-from ml.classifier.fitting import answers, fit, refit
-from ml.classifier.litert import Network
+from ml.classifier.fitting import fit_network, predict_probabilities, refit_network
+from ml.classifier.litert import LiteRTNetwork
 from ml.classifier.network import Scaling
 from ml.classifier.recipe import LARGEST_BATCH, NetworkSpec, Recipe
-from ml.classifier.stream import Clips, in_order, shuffled
+from ml.classifier.stream import Clips, sequential_batches, shuffled_batches
 from ml.errors import Cancelled, InvalidParameter, ModelError, OneClassOnly
 from ml.models.keras_archive import LAYERS
-from ml.system.progress import silent
+from ml.system.progress import ignore_progress
 
 ROWS, FRAMES, CLASSES = 16, 12, 3
 # All that there is to restore: convolutions, dropout in two places, a scaling, and a best epoch that is not the last.
@@ -45,14 +45,14 @@ def numbered(count, variants=1):
     return Clips(lambda window, variant: np.full((1, 2), 100 * window + variant, np.float32), labels, variants)
 
 
-def fitted(folder, recipe=RECIPE, report=silent, train=None):
+def fitted(folder, recipe=RECIPE, report=ignore_progress, train=None):
     validation = clips(9, seed=1, variants=1, shift=1.0)
-    return fit(recipe, train or clips(), validation, CLASSES, folder / "fit.npz", report=report)
+    return fit_network(recipe, train or clips(), validation, CLASSES, folder / "fit.npz", report=report)
 
 
-def again(folder, recipe=RECIPE, report=silent):
+def again(folder, recipe=RECIPE, report=ignore_progress):
     folder.mkdir(exist_ok=True)
-    return refit(recipe, clips(), CLASSES, 5, 1.7, folder / "refit.npz", report=report)
+    return refit_network(recipe, clips(), CLASSES, 5, 1.7, folder / "refit.npz", report=report)
 
 
 def stopped_after(epoch):
@@ -146,9 +146,9 @@ def test_what_can_be_learned_is_learned(tmp_path):
     """Clips that a louder row tells apart are told apart, and probabilities sum to one."""
     easy = clips(30, shift=12.0)
     recipe = Recipe(network=NetworkSpec.spectrum(), epochs=12, patience=12, batch=8, learning_rate=0.01)
-    model = fit(recipe, easy, clips(9, seed=1, variants=1, shift=12.0), CLASSES, tmp_path / "fit.npz").model
+    model = fit_network(recipe, easy, clips(9, seed=1, variants=1, shift=12.0), CLASSES, tmp_path / "fit.npz").model
     unseen = clips(15, seed=2, variants=1, shift=12.0)
-    probabilities = answers(model, unseen, batch=4)
+    probabilities = predict_probabilities(model, unseen, batch=4)
     assert (probabilities.argmax(axis=1) == unseen.labels).mean() > 0.9
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
@@ -156,7 +156,7 @@ def test_what_can_be_learned_is_learned(tmp_path):
 def test_a_class_without_clips_is_refused(tmp_path):
     """By a sentence with the counts."""
     with pytest.raises(OneClassOnly, match=r"\[7, 7, 6, 0\]"):
-        fit(RECIPE, clips(), clips(9), 4, tmp_path / "fit.npz")
+        fit_network(RECIPE, clips(), clips(9), 4, tmp_path / "fit.npz")
 
 
 # What it is shown
@@ -165,7 +165,7 @@ def test_a_class_without_clips_is_refused(tmp_path):
 def read_pass(train, batch=4, seed=1, first_pass=0, passes=1):
     """Window and variant of everything that was streamed, in order; features and labels agree."""
     steps = passes * math.ceil(len(train) / batch)
-    batches = list(shuffled(train, batch, np.array([1.0, 2.0, 3.0]), seed, first_pass).take(steps))
+    batches = list(shuffled_batches(train, batch, np.array([1.0, 2.0, 3.0]), seed, first_pass).take(steps))
     numbers = np.concatenate([features.numpy()[:, 0, 0, 0] for features, _, _ in batches]).astype(int)
     labels, weights = (np.concatenate([b[i].numpy() for b in batches]) for i in (1, 2))
     windows, variants = np.divmod(numbers, 100)
@@ -199,7 +199,7 @@ def test_variants_are_drawn_among_all():
 
 def test_in_order_is_in_order_and_as_recorded():
     """Every window once, never a copy, each of weight 1."""
-    batches = list(in_order(numbered(7, variants=3), batch=3))
+    batches = list(sequential_batches(numbered(7, variants=3), batch=3))
     assert [len(labels) for _, labels, _ in batches] == [3, 3, 1]
     assert np.concatenate([b[0].numpy()[:, 0, 0, 0] for b in batches]).tolist() == [100.0 * i for i in range(7)]
     assert np.concatenate([b[1].numpy() for b in batches]).tolist() == [0, 1, 2, 0, 1, 2, 0]
@@ -247,7 +247,7 @@ def test_what_is_exported_answers_as_keras_does(undisturbed, tmp_path):
     some = clips(4, seed=3, variants=1)
     probes = [some.read(i, 0)[None, ..., None] for i in range(4)]
     archive, content = network.export(undisturbed.model, tmp_path, probes)
-    litert, stored = Network(content), keras.saving.load_model(archive, compile=False)
+    litert, stored = LiteRTNetwork(content), keras.saving.load_model(archive, compile=False)
     assert (litert.input_shape, litert.classes) == ((1, ROWS, FRAMES, 1), CLASSES)
     for probe in probes:
         np.testing.assert_allclose(litert(probe), undisturbed.model(probe, training=False)[0], atol=1e-5)
@@ -300,6 +300,6 @@ def test_few_clips_are_gone_through_several_times(clip_count, batch, steps, pass
 
 def test_a_shortened_recipe_may_still_have_a_best_epoch():
     """Fewer epochs than it settles after: the last may be the best."""
-    short = Recipe.spectrum().shortened(3)
+    short = Recipe.spectrum().with_epochs(3)
     assert (short.epochs, short.settled) == (3, 3)
-    assert Recipe.spectrum().shortened(60) == Recipe.spectrum()
+    assert Recipe.spectrum().with_epochs(60) == Recipe.spectrum()

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from ml.audio.survey import survey
-from ml.dataset.catalog import Item, dataset_of, file_of, items_of, names, version_of
-from ml.dataset.collection.state import collected
-from ml.dataset.collection.store import Added, Collection
+from ml.audio.info import read_info
+from ml.dataset.catalog import ScoringItem, dataset_names, dataset_version, item_file, list_items, load_dataset
+from ml.dataset.collection.state import read_state
+from ml.dataset.collection.store import AddResult, Collection
 from ml.dataset.indexing.build import index
 from ml.errors import (
     DatasetEmpty,
@@ -25,7 +25,7 @@ from ml.errors import (
     DatasetReadOnly,
     DatasetVersionNotFound,
     InvalidName,
-    RecordingLabelsInvalid,
+    InvalidRecordingLabels,
     RecordingNotFound,
     StorageFull,
 )
@@ -46,10 +46,10 @@ def sound(seed: int, seconds: float = 0.5) -> bytes:
     return sounds.recording(sounds.noise(round(seconds * 8000), seed=seed), rate_hz=8000)
 
 
-def put(collection: Collection, content: bytes | int, file_name: str = "a.wav", **given: str | float) -> Added:
+def put(collection: Collection, content: bytes | int, file_name: str = "a.wav", **given: str | float) -> AddResult:
     """Put a recording, or the one of a seed, into a collection."""
     content = sound(content) if isinstance(content, int) else content
-    return collection.add(content, survey(content), file_name, given, "request-1")
+    return collection.add(content, read_info(content), file_name, given, "request-1")
 
 
 def seen(home: Path) -> list[tuple[str, str | None]]:
@@ -69,7 +69,7 @@ def test_what_was_put_in_is_there_with_its_facts(hall: Collection) -> None:
     assert (added, relabelled) == (True, False)
     (found,) = Collection(hall.folder.parent.parent, NAME).recordings()
     assert found == recording
-    assert (found.id, found.survey) == (survey(content).audio_hash, survey(content))
+    assert (found.id, found.info) == (read_info(content).audio_hash, read_info(content))
     assert (found.file_name, found.labels.label, found.labels.fault) == ("fan 1.wav", "abnormal", "imbalance")
     assert (found.labels.snr_db, found.labels.machine) == (6.0, None)
     assert (hall.folder / found.path).read_bytes() == content
@@ -153,11 +153,11 @@ def test_the_history_of_labels_is_kept(hall: Collection) -> None:
 )
 def test_labels_that_mean_nothing_are_refused(hall: Collection, given: dict[str, str], said: str) -> None:
     """By name, on an upload and on a correction; nothing is made or changed."""
-    with pytest.raises(RecordingLabelsInvalid, match=said):
+    with pytest.raises(InvalidRecordingLabels, match=said):
         put(hall, 1, **given)
     assert not hall.folder.exists()
     known = put(hall, 1).recording
-    with pytest.raises(RecordingLabelsInvalid, match=said):
+    with pytest.raises(InvalidRecordingLabels, match=said):
         hall.relabel(known.id, given)
     assert hall.recordings() == (known,)
 
@@ -298,12 +298,12 @@ def test_removing_a_dataset_leaves_nothing(hall: Collection, tmp_path: Path) -> 
     (left / "journal.jsonl").write_bytes(b"{}\n")
     hall.delete()
     assert [path for path in (tmp_path / "datasets").iterdir() if path.is_dir()] == []
-    assert names(tmp_path) == []
-    for act in (hall.delete, hall.recordings, lambda: hall.recording("x"), lambda: version_of(tmp_path, NAME)):
+    assert dataset_names(tmp_path) == []
+    for act in (hall.delete, hall.recordings, lambda: hall.recording("x"), lambda: dataset_version(tmp_path, NAME)):
         with pytest.raises(DatasetNotFound, match=NAME):
             act()
     hall.create()
-    assert (names(tmp_path), hall.recordings(), hall.version) == ([NAME], (), "1")
+    assert (dataset_names(tmp_path), hall.recordings(), hall.version) == ([NAME], (), "1")
     with pytest.raises(DatasetExists):
         hall.create()
 
@@ -313,7 +313,7 @@ def test_no_name_leads_out_of_the_home(tmp_path: Path, name: str) -> None:
     """Neither a collection nor anything that a job asks for."""
     with pytest.raises(InvalidName):
         Collection(tmp_path, name)
-    for ask in (lambda: version_of(tmp_path, name), lambda: file_of(tmp_path, name, "x")):
+    for ask in (lambda: dataset_version(tmp_path, name), lambda: item_file(tmp_path, name, "x")):
         with pytest.raises(InvalidName):
             ask()
 
@@ -358,7 +358,7 @@ def test_two_processes_that_write_at_once_lose_nothing(hall: Collection, tmp_pat
 
 def test_two_who_put_in_the_same_sound_at_once_end_with_one(tmp_path: Path) -> None:
     """Of ten threads, each with its own view, one adds it and nine are told of it."""
-    results: list[Added] = []
+    results: list[AddResult] = []
     threads = [threading.Thread(target=lambda: results.append(put(Collection(tmp_path, NAME), 1))) for _ in range(10)]
     for thread in threads:
         thread.start()
@@ -400,7 +400,7 @@ def test_an_index_of_a_collection_is_that_of_a_manifest_of_the_same_files(hall: 
         rows.append(f"{name},{label},fan,id_00,6,{fault},")
     (tmp_path / "manifest.csv").write_text("\n".join(rows))
     of_manifest, of_collection = index(tmp_path / "manifest.csv"), index(hall.folder)
-    assert (of_collection.layout, of_collection.name, of_collection.explicit_groups) == ("collection", NAME, False)
+    assert (of_collection.layout, of_collection.name, of_collection.explicit_sessions) == ("collection", NAME, False)
     known = [{name: getattr(e, name) for name in e.__slots__ if name != "path"} for e in of_manifest.entries]
     assert [{name: getattr(e, name) for name in e.__slots__ if name != "path"} for e in of_collection.entries] == known
     assert {e["group"] for e in known} == {"fan/id_00/N0", "fan/id_00/N1"}
@@ -412,16 +412,16 @@ def test_an_index_of_a_collection_is_that_of_a_manifest_of_the_same_files(hall: 
 def test_named_groups_of_a_collection_are_explicit(hall: Collection) -> None:
     """Where each recording has one."""
     put(hall, 1, label="normal", group="monday")
-    assert hall.dataset().explicit_groups
+    assert hall.dataset().explicit_sessions
     put(hall, 2, label="normal")
-    assert not hall.dataset().explicit_groups
+    assert not hall.dataset().explicit_sessions
 
 
 def test_an_index_reads_no_file_of_a_collection(hall: Collection) -> None:
     """The journal has the facts: a file of the same size with other bytes is not looked into; one of another is."""
     known = put(hall, 1, label="normal").recording
     file = hall.folder / known.path
-    file.write_bytes(b"x" * known.survey.bytes)
+    file.write_bytes(b"x" * known.info.bytes)
     assert index(hall.folder).entries[0].audio_hash == known.id
     file.write_bytes(b"x")
     with pytest.raises(DatasetEmpty, match="It has 1 bytes"):
@@ -438,7 +438,7 @@ def test_what_nobody_labelled_may_be_scored_and_is_not_trained_on(hall: Collecti
         (open_.path, "label_missing"),
         (lost.path, "file_missing"),
     ]
-    items = items_of(tmp_path, NAME, hall.version)
+    items = list_items(tmp_path, NAME, hall.version)
     assert [(i.path, i.id, i.name, i.label, i.duration_s) for i in items[:2]] == [
         (labelled.path, labelled.id, "a.wav", "normal", 0.5),
         (open_.path, open_.id, "b.wav", None, 0.5),
@@ -447,32 +447,32 @@ def test_what_nobody_labelled_may_be_scored_and_is_not_trained_on(hall: Collecti
     assert (items[2].path, items[2].id) == (lost.path, None)
     assert items[2].error is not None
     assert items[2].error.startswith("file_missing: ")
-    assert tuple(Item.from_dict(json.loads(json.dumps(item.to_dict()))) for item in items) == items
+    assert tuple(ScoringItem.from_dict(json.loads(json.dumps(item.to_dict()))) for item in items) == items
 
 
 def test_items_and_datasets_are_those_of_a_version(hall: Collection, tmp_path: Path) -> None:
     """What a job began with, whatever was put in since."""
     put(hall, 1, label="normal")
-    version = version_of(tmp_path, NAME)
+    version = dataset_version(tmp_path, NAME)
     put(hall, 2, label="abnormal")
     assert version == "2"
-    assert len(items_of(tmp_path, NAME, version)) == len(dataset_of(tmp_path, NAME, version).entries) == 1
-    assert len(items_of(tmp_path, NAME, "3")) == len(dataset_of(tmp_path, NAME, "3").entries) == 2
+    assert len(list_items(tmp_path, NAME, version)) == len(load_dataset(tmp_path, NAME, version).entries) == 1
+    assert len(list_items(tmp_path, NAME, "3")) == len(load_dataset(tmp_path, NAME, "3").entries) == 2
 
 
 def test_a_folder_laid_by_hand_is_a_dataset_that_is_only_read(tmp_path: Path) -> None:
     """Jobs use it; whoever would put in, label or remove anything is told what it is."""
     folder = datasets.write(tmp_path / "datasets" / NAME, "normal/1.wav", "abnormal/2.wav", "other.wav")
-    assert names(tmp_path) == [NAME]
-    version = version_of(tmp_path, NAME)
+    assert dataset_names(tmp_path) == [NAME]
+    version = dataset_version(tmp_path, NAME)
     assert version == index(folder).fingerprint
-    assert dataset_of(tmp_path, NAME, version).fingerprint == version
-    assert [(i.path, i.label, i.name) for i in items_of(tmp_path, NAME, "another")] == [
+    assert load_dataset(tmp_path, NAME, version).fingerprint == version
+    assert [(i.path, i.label, i.name) for i in list_items(tmp_path, NAME, "another")] == [
         ("abnormal/2.wav", "abnormal", "abnormal/2.wav"),
         ("normal/1.wav", "normal", "normal/1.wav"),
         ("other.wav", None, "other.wav"),
     ]
-    assert all(item.id for item in items_of(tmp_path, NAME, version))
+    assert all(item.id for item in list_items(tmp_path, NAME, version))
     by_hand = Collection(tmp_path, NAME)
     for act in (
         lambda: put(by_hand, 1),
@@ -496,26 +496,26 @@ def test_a_folder_that_tells_no_class_may_be_scored(tmp_path: Path) -> None:
     """Each readable file is an item, each other one an item with its error; nothing of it can be trained on."""
     folder = datasets.write(tmp_path / "datasets" / NAME, "line-1/a.wav", "line-2/b.wav")
     (folder / "line-2" / "c.wav").write_bytes(b"no sound")
-    assert [(i.path, i.label, i.error and i.error.split(":")[0]) for i in items_of(tmp_path, NAME, "")] == [
+    assert [(i.path, i.label, i.error and i.error.split(":")[0]) for i in list_items(tmp_path, NAME, "")] == [
         ("line-1/a.wav", None, None),
         ("line-2/b.wav", None, None),
         ("line-2/c.wav", None, "audio_not_recognised"),
     ]
-    version = version_of(tmp_path, NAME)
-    assert version == version_of(tmp_path, NAME)
+    version = dataset_version(tmp_path, NAME)
+    assert version == dataset_version(tmp_path, NAME)
     datasets.write(folder, "line-1/d.wav")
-    assert version != version_of(tmp_path, NAME)
+    assert version != dataset_version(tmp_path, NAME)
     with pytest.raises(DatasetEmpty):
-        dataset_of(tmp_path, NAME, version)
+        load_dataset(tmp_path, NAME, version)
 
 
 def test_a_manifest_laid_by_hand_is_read_from_where_its_files_are(tmp_path: Path) -> None:
     """Its paths may start in a folder below its own; those of the items never do."""
     folder = datasets.write(tmp_path / "datasets" / NAME, "recordings/a.wav")
     (folder / "manifest.csv").write_text("path,label\na.wav,normal\nb.wav,normal\n")
-    items = items_of(tmp_path, NAME, "")
+    items = list_items(tmp_path, NAME, "")
     assert [(i.path, i.label) for i in items] == [("recordings/a.wav", "normal"), ("recordings/b.wav", None)]
-    assert file_of(tmp_path, NAME, items[0].path).is_file()
+    assert item_file(tmp_path, NAME, items[0].path).is_file()
 
 
 @pytest.mark.parametrize("path", ["../other", "/etc/passwd", "a/../../x", "link/x", "\0"])
@@ -524,14 +524,14 @@ def test_no_item_leads_out_of_its_dataset(hall: Collection, tmp_path: Path, path
     put(hall, 1)
     (hall.folder / "link").symlink_to(tmp_path)
     with pytest.raises(RecordingNotFound, match="leads out"):
-        file_of(tmp_path, NAME, path)
+        item_file(tmp_path, NAME, path)
 
 
 def test_the_file_of_an_item_is_its_recording(hall: Collection, tmp_path: Path) -> None:
     """What a job opens is what was put in."""
     put(hall, 1)
-    (item,) = items_of(tmp_path, NAME, hall.version)
-    assert file_of(tmp_path, NAME, item.path).read_bytes() == sound(1)
+    (item,) = list_items(tmp_path, NAME, hall.version)
+    assert item_file(tmp_path, NAME, item.path).read_bytes() == sound(1)
 
 
 @contextmanager
@@ -589,7 +589,7 @@ def test_a_full_disk_leaves_no_dataset_that_nobody_asked_for(tmp_path: Path, lef
         fill(home, left_kb)
         with pytest.raises(StorageFull):
             put(Collection(home, NAME), 1)
-        assert names(home) == []
+        assert dataset_names(home) == []
         assert [path for path in (home / "datasets").glob("*") if path.is_dir()] == []
 
 
@@ -604,12 +604,12 @@ def test_a_relabelling_on_a_full_disk_is_said_and_leaves_the_labels(tmp_path: Pa
         with pytest.raises(StorageFull):
             hall.relabel(known.id, dict.fromkeys(("group", "machine", "machine_id"), "m" * 64))
         assert hall.recordings() == Collection(home, NAME).recordings() == (known,)
-        assert collected(hall.folder).damaged == 0
+        assert read_state(hall.folder).damaged == 0
 
 
 def test_recordings_are_plain_values(hall: Collection) -> None:
     """What is handed out does not change when more is put in."""
     put(hall, 1)
-    then = hall.now()
+    then = hall.current_state()
     put(hall, 2)
-    assert (len(then.recordings), len(hall.now().recordings)) == (1, 2)
+    assert (len(then.recordings), len(hall.current_state().recordings)) == (1, 2)

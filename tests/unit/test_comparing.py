@@ -12,15 +12,15 @@ from ml.dataset.entries import Dataset, Entry
 from ml.dataset.indexing.build import index
 from ml.dataset.splitting.sides import Split
 from ml.evaluation.evaluating import evaluate
-from ml.evaluation.judged import Judged
-from ml.evaluation.paired import compare
+from ml.evaluation.judged import JudgedRecording
+from ml.evaluation.paired import compare_paired
 from ml.models.judging import judge
 from ml.models.registry import Registry
 from ml.training import records
-from ml.training.champion_comparison import Comparison, compare_with_champion
+from ml.training.champion_comparison import ChampionComparison, compare_with_champion
 from ml.training.options import GAIN_DB, TrainingOptions
 from ml.training.training_result import TrainingResult
-from ml.training.verdicts import verdicts_of, write_verdicts
+from ml.training.verdicts import read_verdicts, write_verdicts
 from tests import sounds
 from tests.unit.judgements import CLASSES, verdict
 
@@ -77,7 +77,7 @@ class Match:
         records.write_split(folder, sides, learned=test if refitted else ())
         return folder
 
-    def compared(self) -> Comparison:
+    def compared(self) -> ChampionComparison:
         """The comparison."""
         options = TrainingOptions(source=self.dataset.root, name="fan")
         return compare_with_champion(self.candidate, options, self.dataset, self.home, processes=1)
@@ -122,11 +122,11 @@ def test_the_champion_is_not_compared_with_itself(match: Match) -> None:
 def test_a_champion_of_unknown_past_judges_them_all(match: Match) -> None:
     """Under the same gains as the candidate; that it may know some is said; and all of it is kept as JSON."""
     found = match.compared()
-    predictor = Registry(match.home).predictor("champion")
+    predictor = Registry(match.home).load_predictor("champion")
     theirs = judge(predictor, match.dataset, match.dataset.entries, gain_db=GAIN_DB, seed=0, processes=1)
     assert (found.basis, found.candidate, found.champion) == ("judged by both", CANDIDATE, match.champion)
-    assert found.paired == compare(match.candidate.gain_judged, theirs)
-    assert "it may know some" in found.says
+    assert found.paired == compare_paired(match.candidate.judged_with_gain, theirs)
+    assert "it may know some" in found.message
     assert match.kept == json.loads(json.dumps(found.to_dict(), allow_nan=False))
 
 
@@ -137,7 +137,7 @@ def test_what_the_champion_learned_from_does_not_count(match: Match) -> None:
     assert found.basis == "judged by both"
     assert found.paired is not None
     assert (found.paired.n, found.paired.groups) == (RECORDINGS - 3 * PER_SESSION, 2 * SESSIONS - 3)
-    assert "has not learned from these sessions" in found.says
+    assert "has not learned from these sessions" in found.message
 
 
 @pytest.mark.parametrize(("method", "left"), [("blocks", RECORDINGS - 1), ("machine", RECORDINGS * 2 // 3)])
@@ -158,7 +158,7 @@ def test_a_champions_own_test_side_is_strange_to_it(match: Match) -> None:
     assert (found.basis, found.paired.n) == ("judged by both", RECORDINGS * 2 // 3)
 
 
-def past_verdicts(folder: Path, entries: Sequence[Entry]) -> list[Judged]:
+def past_verdicts(folder: Path, entries: Sequence[Entry]) -> list[JudgedRecording]:
     """What a champion's measured network said: nothing that its served one would say."""
     said = [verdict(entry, 0.5 + 0.001 * number) for number, entry in enumerate(entries)]
     write_verdicts(folder, [replace(each, score=0.0) for each in said], said)
@@ -171,9 +171,9 @@ def test_what_was_held_out_of_both_is_compared_as_it_was_measured_then(match: Ma
     said = past_verdicts(match.learned(of_session(match.dataset, 0, 1, 4, 5), held_out), held_out)
     found = match.compared()
     assert found.basis == "held out of both"
-    mine = [each for each in match.candidate.gain_judged if each.entry in held_out]
-    assert found.paired == compare(mine, said)
-    assert "before its final fit" in found.says
+    mine = [each for each in match.candidate.judged_with_gain if each.entry in held_out]
+    assert found.paired == compare_paired(mine, said)
+    assert "before its final fit" in found.message
 
 
 def test_a_champion_that_has_seen_everything_is_not_compared(match: Match) -> None:
@@ -182,9 +182,9 @@ def test_a_champion_that_has_seen_everything_is_not_compared(match: Match) -> No
     past_verdicts(match.learned(of_session(match.dataset, 0, 1, 3, 4), held_out), held_out)
     found = match.compared()
     assert (found.basis, found.paired) == ("none", None)
-    assert "2 normal and 2 abnormal are of sessions that it has not learned from" in found.says
-    assert "2 normal and 2 abnormal were held out of its own training too; at least 4 of each" in found.says
-    assert found.says.endswith("Add recordings of new sessions, or promote it by hand.")
+    assert "2 normal and 2 abnormal are of sessions that it has not learned from" in found.message
+    assert "2 normal and 2 abnormal were held out of its own training too; at least 4 of each" in found.message
+    assert found.message.endswith("Add recordings of new sessions, or promote it by hand.")
     assert match.kept == found.to_dict()
 
 
@@ -196,7 +196,7 @@ def test_a_recording_that_the_champion_refuses_is_a_reason(match: Match, tmp_pat
         (tmp_path / entry.path).write_bytes(b"no sound" if entry.path == refused else source)
     found = replace_root(match, tmp_path).compared()
     assert (found.basis, found.paired) == ("none", None)
-    assert refused in found.says
+    assert refused in found.message
 
 
 def replace_root(match: Match, root: Path) -> Match:
@@ -210,16 +210,16 @@ def test_a_damaged_champion_is_a_reason(match: Match) -> None:
     network.write_bytes(network.read_bytes()[:-1])
     found = match.compared()
     assert (found.basis, found.paired) == ("none", None)
-    assert "network.tflite" in found.says
+    assert "network.tflite" in found.message
 
 
 def test_verdicts_are_read_back_as_they_were(match: Match) -> None:
     """To the bit, with and without gain, of those recordings that were there; of a training without them, none."""
-    judged = [replace(j, score=1 / (i + 3), truth=None) for i, j in enumerate(match.candidate.gain_judged)]
+    judged = [replace(j, score=1 / (i + 3), truth=None) for i, j in enumerate(match.candidate.judged_with_gain)]
     gained = [replace(j, probabilities=(0.1, 1 / 3, 1e-9), anomaly=not j.anomaly) for j in judged]
     folder = match.home / "training" / CANDIDATE
     write_verdicts(folder, judged[:8], gained[:8])
     entries = match.dataset.entries
-    assert list(verdicts_of(match.home, CANDIDATE, entries, "none")) == judged[:8]
-    assert list(verdicts_of(match.home, CANDIDATE, entries[::-1], "random")) == gained[7::-1]
-    assert verdicts_of(match.home, "fan-9876543210", entries, "none") == ()
+    assert list(read_verdicts(match.home, CANDIDATE, entries, "none")) == judged[:8]
+    assert list(read_verdicts(match.home, CANDIDATE, entries[::-1], "random")) == gained[7::-1]
+    assert read_verdicts(match.home, "fan-9876543210", entries, "none") == ()

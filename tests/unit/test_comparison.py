@@ -9,45 +9,49 @@ import pytest
 
 from ml.errors import DatasetEmpty, InvalidParameter
 from ml.evaluation.evaluating import evaluate
-from ml.evaluation.judged import Judged
-from ml.evaluation.paired import compare
+from ml.evaluation.judged import JudgedRecording
+from ml.evaluation.paired import compare_paired
 from ml.evaluation.results import Estimate
 from tests.unit.judgements import CLASSES, drawn, judgements
 
 UNDEFINED = Estimate(None, None, None)
 
 
-def rescored(judged: Sequence[Judged], scores: Sequence[float], threshold: float = 0.5) -> list[Judged]:
+def rescored(
+    judged: Sequence[JudgedRecording], scores: Sequence[float], threshold: float = 0.5
+) -> list[JudgedRecording]:
     """What another model would say of the same recordings."""
     return [replace(j, score=s, anomaly=s > threshold) for j, s in zip(judged, scores, strict=True)]
 
 
-def grouped(judged: Sequence[Judged], size: int) -> list[Judged]:
+def grouped(judged: Sequence[JudgedRecording], size: int) -> list[JudgedRecording]:
     """The same with ``size`` neighbouring recordings to a group."""
     return [replace(j, entry=replace(j.entry, group=f"{j.entry.label} {i // size}")) for i, j in enumerate(judged)]
 
 
-def noisier(judged: Sequence[Judged], noise: float, seed: int = 5) -> list[Judged]:
+def noisier(judged: Sequence[JudgedRecording], noise: float, seed: int = 5) -> list[JudgedRecording]:
     """A model that hears mostly the same, and less well."""
     rng = np.random.default_rng(seed)
     return rescored(judged, [j.score + float(rng.normal(0, noise)) for j in judged])
 
 
-def naive_auc(judged: Sequence[Judged]) -> float:
+def naive_auc(judged: Sequence[JudgedRecording]) -> float:
     """Over all pairs, one by one."""
     faulty = [j.score for j in judged if j.entry.label == "abnormal"]
     healthy = [j.score for j in judged if j.entry.label == "normal"]
     return float(np.mean([(f > h) + 0.5 * (f == h) for f, h in product(faulty, healthy)]))
 
 
-def naive_balanced_accuracy(judged: Sequence[Judged]) -> float:
+def naive_balanced_accuracy(judged: Sequence[JudgedRecording]) -> float:
     """Mean of the two recalls."""
     faulty = [j.anomaly for j in judged if j.entry.label == "abnormal"]
     healthy = [not j.anomaly for j in judged if j.entry.label == "normal"]
     return (sum(faulty) / len(faulty) + sum(healthy) / len(healthy)) / 2
 
 
-def naive_draws(candidate: Sequence[Judged], champion: Sequence[Judged], draws: int, seed: int) -> list[float]:
+def naive_draws(
+    candidate: Sequence[JudgedRecording], champion: Sequence[JudgedRecording], draws: int, seed: int
+) -> list[float]:
     """Differences of AUCs: each time sessions are drawn within each class, and both models judge what was drawn."""
     rng = np.random.default_rng(seed)
     differences = []
@@ -66,7 +70,7 @@ def test_figures_are_those_of_the_pairs() -> None:
     """Both AUCs, both balanced accuracies and their differences, against loops over the recordings."""
     candidate = grouped(judgements(*drawn(30)), 3)
     champion = noisier(candidate, 0.2)
-    found = compare(candidate, champion)
+    found = compare_paired(candidate, champion)
     assert found.candidate_auc.value == pytest.approx(naive_auc(candidate))
     assert found.champion_auc.value == pytest.approx(naive_auc(champion))
     assert found.auc_difference.value == pytest.approx(naive_auc(candidate) - naive_auc(champion))
@@ -75,7 +79,7 @@ def test_figures_are_those_of_the_pairs() -> None:
     assert found.champion_balanced_accuracy.value == pytest.approx(accuracies[1])
     assert found.balanced_accuracy_difference.value == pytest.approx(accuracies[0] - accuracies[1])
     assert (found.n, found.normal, found.abnormal) == (60, 30, 30)
-    assert (found.groups, found.normal_groups, found.abnormal_groups, found.thin) == (20, 10, 10, False)
+    assert (found.groups, found.normal_groups, found.abnormal_groups, found.too_few_sessions) == (20, 10, 10, False)
 
 
 def test_the_interval_is_that_of_sessions_drawn_for_both_at_once() -> None:
@@ -83,21 +87,21 @@ def test_the_interval_is_that_of_sessions_drawn_for_both_at_once() -> None:
     candidate = grouped(judgements(*drawn(24)), 3)
     champion = noisier(candidate, 0.25)
     low, high = np.percentile(naive_draws(candidate, champion, 800, seed=1), [2.5, 97.5])
-    found = compare(candidate, champion).auc_difference
+    found = compare_paired(candidate, champion).auc_difference
     assert (found.low, found.high) == (pytest.approx(low, abs=0.025), pytest.approx(high, abs=0.025))
 
 
 def test_each_figure_has_the_interval_that_an_evaluation_gives_it() -> None:
     """The same draws: a figure does not change with the page that it stands on."""
     candidate = grouped(judgements(*drawn(30)), 3)
-    found = compare(candidate, noisier(candidate, 0.2), seed=3)
+    found = compare_paired(candidate, noisier(candidate, 0.2), seed=3)
     assert found.candidate_auc == evaluate(candidate, threshold=0.5, classes=CLASSES, seed=3).pooled.auc
 
 
 def test_what_is_hard_for_both_is_in_neither_side_of_the_difference() -> None:
     """Two models that hear nearly the same: the difference is surer than the two figures are."""
     candidate = grouped(judgements(*drawn(60, apart=0.2)), 3)
-    found = compare(candidate, noisier(candidate, 0.03))
+    found = compare_paired(candidate, noisier(candidate, 0.03))
     alone = found.candidate_auc
     assert found.auc_difference.high - found.auc_difference.low < 0.5 * (alone.high - alone.low)
 
@@ -106,17 +110,17 @@ def test_a_difference_that_every_draw_repeats_is_not_certain() -> None:
     """Both perfect on five sessions: 0, give or take what five sessions cannot exclude; perfect against worst: 1."""
     perfect = grouped(judgements([0.1] * 20, [0.9] * 20), 4)
     worst = rescored(perfect, [1 - j.score for j in perfect])
-    alike = compare(perfect, rescored(perfect, [j.score / 2 for j in perfect], threshold=0.3)).auc_difference
+    alike = compare_paired(perfect, rescored(perfect, [j.score / 2 for j in perfect], threshold=0.3)).auc_difference
     assert alike == Estimate(0, pytest.approx(-0.4344825), pytest.approx(0.4344825))
-    assert compare(perfect, worst).auc_difference == Estimate(1, pytest.approx(0.5655175), 1)
-    assert compare(worst, perfect).auc_difference == Estimate(-1, -1, pytest.approx(-0.5655175))
+    assert compare_paired(perfect, worst).auc_difference == Estimate(1, pytest.approx(0.5655175), 1)
+    assert compare_paired(worst, perfect).auc_difference == Estimate(-1, -1, pytest.approx(-0.5655175))
 
 
 def test_each_is_held_to_its_own_threshold() -> None:
     """What a model called an anomaly counts, whatever the other would call one at that score."""
     candidate = rescored(judgements([0.1, 0.2], [0.3, 0.4]), [0.1, 0.2, 0.3, 0.4], threshold=0.25)
     champion = rescored(candidate, [0.1, 0.2, 0.3, 0.4], threshold=0.35)
-    found = compare(candidate, champion)
+    found = compare_paired(candidate, champion)
     assert (found.candidate_balanced_accuracy.value, found.champion_balanced_accuracy.value) == (1.0, 0.75)
     assert found.auc_difference.value == 0
 
@@ -124,13 +128,13 @@ def test_each_is_held_to_its_own_threshold() -> None:
 def test_few_sessions_are_thin() -> None:
     """A class of two sessions is drawn recording by recording: the interval is too narrow, and that can be asked."""
     judged = grouped(judgements(*drawn(20)), 10)
-    assert compare(judged, judged).thin
+    assert compare_paired(judged, judged).too_few_sessions
 
 
 def test_one_class_leaves_the_comparison_undefined() -> None:
     """None, never NaN."""
     judged = judgements([0.1, 0.2, 0.3], [])
-    found = compare(judged, judged)
+    found = compare_paired(judged, judged)
     assert found.auc_difference == found.balanced_accuracy_difference == found.candidate_auc == UNDEFINED
 
 
@@ -138,6 +142,6 @@ def test_other_recordings_are_refused() -> None:
     """Another order too: it would pair what does not belong together; and nothing at all."""
     judged = judgements(*drawn(5))
     with pytest.raises(InvalidParameter, match="same order"):
-        compare(judged, judged[::-1])
+        compare_paired(judged, judged[::-1])
     with pytest.raises(DatasetEmpty):
-        compare([], [])
+        compare_paired([], [])

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from ml.audio.decode import decode
-from ml.audio.survey import survey
+from ml.audio.info import read_info
 from ml.dataset.entries import Dataset
 from ml.dataset.indexing.build import index
 from ml.dataset.paths import dataset_folder
-from ml.errors import AudioError, Cancelled, DatasetEmpty, DatasetNotFound, InvalidName, ManifestInvalid
+from ml.errors import AudioError, Cancelled, DatasetEmpty, DatasetNotFound, InvalidManifest, InvalidName
 from ml.system.progress import Progress
 from tests import sounds
 from tests.unit.datasets import write
@@ -57,7 +57,7 @@ def reasons(dataset: Dataset) -> dict[str, str]:
 def test_mimii_is_read_from_any_level(tmp_path: Path, below: str, count: int, snrs: set[float]) -> None:
     """Machine, id, SNR and label come from the folders, also from those above the dataset; SNR is no group."""
     dataset = index(write(tmp_path / "mimii", *MIMII) / below)
-    assert (dataset.layout, len(dataset.entries), dataset.explicit_groups) == ("mimii", count, False)
+    assert (dataset.layout, len(dataset.entries), dataset.explicit_sessions) == ("mimii", count, False)
     assert {entry.snr_db for entry in dataset.entries} == snrs
     assert {(entry.machine, entry.fault) for entry in dataset.entries} == {("fan", None)}
     assert set(groups(dataset)) <= {"fan/id_00", "fan/id_02"}
@@ -134,7 +134,7 @@ def test_a_manifest_says_all_there_is_to_know(tmp_path: Path) -> None:
     )
     for source in (file, file.parent):
         dataset = index(source)
-        assert (dataset.layout, dataset.explicit_groups, dataset.refusals) == ("manifest", True, ())
+        assert (dataset.layout, dataset.explicit_sessions, dataset.refusals) == ("manifest", True, ())
         b, a = dataset.entries
         assert (a.label, a.machine, a.machine_id, a.snr_db, a.fault, a.group) == (
             *("abnormal", "fan", "id_00", -6.0, "clogging", "monday"),
@@ -167,17 +167,17 @@ def test_rows_that_cannot_be_used_are_refused_one_by_one(tmp_path: Path) -> None
         "text.wav": "audio_not_recognised",
         "(no path)": "dataset_manifest_invalid",
     }
-    assert not dataset.explicit_groups
+    assert not dataset.explicit_sessions
 
 
 @pytest.mark.parametrize(
     ("content", "error", "words"),
     [
-        (b"", ManifestInvalid, "path and label are needed"),
-        (b"path;label\na.wav;normal\n", ManifestInvalid, "commas"),
-        (b"path,class\na.wav,normal\n", ManifestInvalid, "label is needed"),
+        (b"", InvalidManifest, "path and label are needed"),
+        (b"path;label\na.wav;normal\n", InvalidManifest, "commas"),
+        (b"path,class\na.wav,normal\n", InvalidManifest, "label is needed"),
         (b"path,label\n", DatasetEmpty, "no rows"),
-        (b"path,label\n\xff\xfe.wav,normal\n", ManifestInvalid, "UTF-8"),
+        (b"path,label\n\xff\xfe.wav,normal\n", InvalidManifest, "UTF-8"),
         (b"path,label\na.wav,normal\n", DatasetEmpty, r"a\.wav: The manifest lists it, and it does not exist"),
     ],
 )
@@ -265,11 +265,11 @@ def test_a_survey_agrees_with_the_decoder(tmp_path: Path) -> None:
     samples[70_000, 1] = -1.0
     (tmp_path / "a.wav").write_bytes(sounds.recording(samples, "pcm24"))
     (tmp_path / "silent.flac").write_bytes(sounds.silent_flac(1, 2))
-    facts, quality = survey(tmp_path / "a.wav"), decode(tmp_path / "a.wav").quality
+    facts, quality = read_info(tmp_path / "a.wav"), decode(tmp_path / "a.wav").quality
     assert facts.level_dbfs == pytest.approx(quality.level_dbfs, abs=1e-4)
     assert (facts.duration_s, facts.clipped_share) == (quality.duration_s, quality.clipped_share)
     assert (facts.peak_dbfs, facts.bits, facts.codec, facts.channels) == (0.0, 24, "pcm", 3)
-    silent = survey(tmp_path / "silent.flac")
+    silent = read_info(tmp_path / "silent.flac")
     assert (silent.level_dbfs, silent.peak_dbfs, silent.codec) == (None, None, "flac")
 
 
@@ -358,7 +358,7 @@ def test_the_manifest_of_the_real_recordings(data: Path, tmp_path: Path) -> None
     dataset = index(tmp_path)
     with (data / "manifest.csv").open(newline="") as table:
         rows = list(csv.DictReader(table))
-    assert (len(dataset.entries), dataset.explicit_groups, dataset.root.name) == (95, True, "recordings")
+    assert (len(dataset.entries), dataset.explicit_sessions, dataset.root.name) == (95, True, "recordings")
     assert Counter(refusal.code for refusal in dataset.refusals) == {
         "dataset_manifest_invalid": 25,
         "file_missing": len(rows) - 95 - 25,

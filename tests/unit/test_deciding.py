@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 
 from ml.classifier.recipe import Recipe
 from ml.dataset.indexing.build import index
-from ml.dataset.simulate.plan import Plan
-from ml.dataset.simulate.tree import simulate
+from ml.dataset.simulate.plan import SimulationPlan
+from ml.dataset.simulate.simulator import simulate
 from ml.dataset.splitting.methods import split
 from ml.errors import InvalidName, InvalidParameter, OneClassOnly
-from ml.experiments.original_protocol import compare
+from ml.experiments.original_protocol import compare_protocols
 from ml.features.augmentation import Augmentation
 from ml.features.extractor import FeatureExtractor
 from ml.features.feature_specs import LONGEST_CLIP_S, SHORTEST_CLIP_S, spec_for
 from ml.features.spec import FeatureSpec
 from ml.features.store import FeatureStore
-from ml.training.classes import require_both
-from ml.training.classifier_threshold import EVEN, measured, threshold_from
+from ml.training.classes import require_both_labels
+from ml.training.classifier_threshold import EVEN, choose_threshold, measure_false_alarm_rate
 from ml.training.options import TrainingOptions
 from tests.unit.datasets import dataset, entry
 
@@ -44,13 +44,13 @@ def recordings(rates=(16_000,), seconds=(10.0,)):
 @given(SCORES, RATES)
 def test_never_less_than_even_odds(scores, rate):
     """However far below them the healthy recordings stay."""
-    assert threshold_from(scores, rate)[0] >= EVEN
+    assert choose_threshold(scores, rate)[0] >= EVEN
 
 
 @given(SCORES, RATES)
 def test_no_larger_a_share_is_above_than_was_asked_for(scores, rate):
     """Of the recordings that it was taken from; and the sentence counts them."""
-    threshold, basis = threshold_from(scores, rate)
+    threshold, basis = choose_threshold(scores, rate)
     above = sum(score > threshold for score in scores)
     assert above / len(scores) <= rate + 1e-9
     assert f"above it were {above} of {len(scores)} healthy recordings" in basis
@@ -59,7 +59,7 @@ def test_no_larger_a_share_is_above_than_was_asked_for(scores, rate):
 @given(SCORES, RATES)
 def test_the_threshold_is_even_odds_or_the_score_of_a_recording(scores, rate):
     """And the sentence says which of them."""
-    threshold, basis = threshold_from(scores, rate)
+    threshold, basis = choose_threshold(scores, rate)
     assert threshold == EVEN or threshold in scores
     assert basis.startswith("even odds") == (threshold == EVEN)
 
@@ -69,7 +69,7 @@ def test_one_more_healthy_recording_is_above_as_often_as_was_asked_for(count, ra
     """Of the same kind: with at most the probability asked for, and hardly less; over 20 000 draws."""
     draws = 20_000
     scores = np.random.Generator(np.random.PCG64(1)).uniform(0.6, 1, (draws, count + 1))
-    alarms = np.mean([row[-1] > threshold_from(row[:-1], rate)[0] for row in scores])
+    alarms = np.mean([row[-1] > choose_threshold(row[:-1], rate)[0] for row in scores])
     noise = 3 * np.sqrt(rate / draws)
     assert rate - 1 / (count + 1) - noise <= alarms <= rate + noise
 
@@ -77,28 +77,28 @@ def test_one_more_healthy_recording_is_above_as_often_as_was_asked_for(count, ra
 def test_too_few_for_the_rate_take_the_highest():
     """Ten recordings cannot bear out one in a hundred."""
     scores = [0.55 + 0.01 * i for i in range(10)]
-    assert threshold_from(scores, 0.01)[0] == max(scores)
+    assert choose_threshold(scores, 0.01)[0] == max(scores)
 
 
 def test_the_order_of_scores_says_nothing():
     """Recordings are not sorted by their scores."""
-    assert threshold_from([0.9, 0.6, 0.7, 0.8], 0.4) == threshold_from([0.6, 0.7, 0.8, 0.9], 0.4)
-    assert threshold_from([0.9, 0.6, 0.7, 0.8], 0.4)[0] == 0.8
+    assert choose_threshold([0.9, 0.6, 0.7, 0.8], 0.4) == choose_threshold([0.6, 0.7, 0.8, 0.9], 0.4)
+    assert choose_threshold([0.9, 0.6, 0.7, 0.8], 0.4)[0] == 0.8
 
 
 def test_without_healthy_recordings_there_are_even_odds():
     """And the sentence says that there were none."""
-    threshold, basis = threshold_from([], 0.01)
+    threshold, basis = choose_threshold([], 0.01)
     assert threshold == EVEN
     assert "0 of 0" in basis
 
 
 def test_the_test_side_measures_the_threshold():
     """A score at the threshold is no alarm; without healthy recordings there is no rate."""
-    decision = measured(0.5, "even odds", [0.1, 0.5, 0.6, 0.9])
+    decision = measure_false_alarm_rate(0.5, "even odds", [0.1, 0.5, 0.6, 0.9])
     assert (decision.threshold, decision.false_alarm_rate) == (0.5, 0.5)
     assert decision.basis == "even odds, and 2 of 4 of the test side"
-    assert measured(0.7, "even odds", []).false_alarm_rate is None
+    assert measure_false_alarm_rate(0.7, "even odds", []).false_alarm_rate is None
 
 
 # What is chosen
@@ -135,7 +135,7 @@ def test_a_name_that_no_folder_should_have_is_refused(name):
 def test_options_become_a_recipe_and_an_augmentation():
     """Seed and epochs are handed on; copies that nobody asked for are None."""
     assert options(seed=3).recipe == Recipe.spectrum(3)
-    assert options(training_kind="original", epochs=2).recipe == Recipe.original().shortened(2)
+    assert options(training_kind="original", epochs=2).recipe == Recipe.original().with_epochs(2)
     assert options().augmentation is None
     assert options(copies=2, seed=3).augmentation == Augmentation.everything(2, 3)
 
@@ -149,8 +149,8 @@ def test_recordings_of_one_kind_are_refused():
     """The sentence says which are there, how many, and which are missing."""
     for label, other in (("normal", "abnormal"), ("abnormal", "normal")):
         with pytest.raises(OneClassOnly, match=f"All 2 recordings in fans are {label};.* and {other} ones"):
-            require_both(dataset(entry(f"{i}.wav", label) for i in range(2)))
-    require_both(dataset([entry("0.wav"), entry("1.wav", "abnormal")]))
+            require_both_labels(dataset(entry(f"{i}.wav", label) for i in range(2)))
+    require_both_labels(dataset([entry("0.wav"), entry("1.wav", "abnormal")]))
 
 
 # What is heard
@@ -195,12 +195,12 @@ def test_how_loud_it_was_recorded_cannot_be_heard(gain):
 
 def test_the_originals_way_tests_on_what_it_learned_from(tmp_path):
     """Near-copies of nearly all its test clips were learned from; of the honest way's none."""
-    plan = Plan(machines=1, sessions=3, recordings=2, snr_db=(6.0,), duration_s=1.0)
+    plan = SimulationPlan(machines=1, sessions=3, recordings=2, snr_db=(6.0,), duration_s=1.0)
     fans = index(simulate(tmp_path / "fans", plan=plan, processes=1) / "manifest.csv", processes=1)
     sides = split(fans)
     spec = replace(spec_for(sides.train, "spectrum"), n_mels=16)
     recipe = replace(Recipe.spectrum(), epochs=2, settled=1, steps_at_least=1)
-    original, honest = compare(fans, sides, spec, recipe, FeatureStore(tmp_path / "features"), processes=1)
+    original, honest = compare_protocols(fans, sides, spec, recipe, FeatureStore(tmp_path / "features"), processes=1)
     assert (original.protocol, honest.protocol) == ("original", "honest")
     assert original.near_copies > 0.9
     assert honest.near_copies == 0

@@ -14,10 +14,10 @@ from ml.errors import AudioError, DatasetEmpty, InvalidParameter
 from ml.evaluation.evaluating import evaluate
 from ml.evaluation.intervals import wilson
 from ml.evaluation.results import Estimate, Evaluation
-from ml.models.judging import default_truth, gain_of, judge
-from ml.models.labels import ORIGINAL_LABELS, ClassLabel, Labels
+from ml.models.judging import default_truth, judge, random_gain_db
+from ml.models.labels import ORIGINAL_LABELS, ClassLabel, ClassLabels
 from ml.models.registry import Registry
-from ml.training.split_records import Fitted
+from ml.training.recorded_split import RecordedSplit
 from tests import sounds
 from tests.unit import detectors
 from tests.unit.judgements import CLASSES, drawn, entry, judgements, verdict
@@ -280,7 +280,7 @@ def dataset(tmp_path: Path):
 
 @pytest.fixture
 def predictor(original_home: Path):
-    return Registry(original_home).predictor("champion")
+    return Registry(original_home).load_predictor("champion")
 
 
 def test_judging_is_what_the_predictor_says(predictor, dataset):
@@ -299,7 +299,7 @@ def test_judging_knows_what_is_not_judged(dataset, tmp_path):
     loud = np.clip(30 * sounds.fan(3.0, seed=50, blade_hz=90), -1, 1)
     file.write_bytes(sounds.recording(loud, "float32"))
     registry = Registry(tmp_path / "home")
-    judged = judge(registry.predictor(detectors.add(registry)), dataset, dataset.entries, processes=1)
+    judged = judge(registry.load_predictor(detectors.add(registry)), dataset, dataset.entries, processes=1)
     (clipped,) = (each for each in judged if each.entry.path == "abnormal/0000.wav")
     assert (clipped.unusable, clipped.anomaly, clipped.truth) == (True, False, None)
     assert not any(each.unusable for each in judged if each.entry.label == "normal")
@@ -316,7 +316,7 @@ def test_a_random_gain_hangs_on_the_recording_and_the_seed(predictor, dataset):
 
 def test_gains_are_spread_over_the_whole_range():
     """Each recording has its own, from minus to plus the most, evenly."""
-    gains = [gain_of(entry(number), 6.0, 0) for number in range(400)]
+    gains = [random_gain_db(entry(number), 6.0, 0) for number in range(400)]
     assert len(set(gains)) == 400
     assert np.quantile(gains, [0, 0.25, 0.5, 0.75, 1]) == pytest.approx([-6, -3, 0, 3, 6], abs=0.9)
 
@@ -330,7 +330,7 @@ def test_a_recording_that_cannot_be_judged_is_named(predictor, dataset):
 
 def model(predictor, *classes):
     """The predictor, as if its classes were these."""
-    labels = Labels(tuple(ClassLabel(name, name, anomalous) for name, anomalous in classes))
+    labels = ClassLabels(tuple(ClassLabel(name, name, anomalous) for name, anomalous in classes))
     predictor.labels = labels
     predictor.bundle = replace(predictor.bundle, content=replace(predictor.bundle.content, labels=labels))
     return predictor
@@ -364,11 +364,11 @@ def test_truth_follows_a_renamed_class(predictor):
 
 def test_a_training_says_what_it_has_used(tmp_path):
     """By audio hash; a model that was not trained here says nothing."""
-    assert Fitted.of(tmp_path, "fan-0123456789") is None
+    assert RecordedSplit.read(tmp_path, "fan-0123456789") is None
     folder = tmp_path / "training" / "fan-0123456789"
     folder.mkdir(parents=True)
     (folder / "split.csv").write_text(
         f"audio_hash,side,path\n{1:032x},train,normal/1.wav\n{2:032x},test,normal/2.wav\n"
     )
-    fitted = Fitted.of(tmp_path, "fan-0123456789")
+    fitted = RecordedSplit.read(tmp_path, "fan-0123456789")
     assert [fitted.side(entry(number)) for number in (1, 2, 3)] == ["train", "test", None]

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ml.errors import InvalidParameter, MissingExtra, TooFewRecordings
-from ml.faults.agreement import agreement
+from ml.faults.agreement import measure_agreement
 from ml.faults.groups import group_faults
-from ml.faults.vectors import recording_vector, relative_to_healthy
+from ml.faults.vectors import recording_vector, subtract_normal_mean
 from ml.features.extractor import FeatureExtractor
 from ml.features.spec import FeatureSpec
 from tests import sounds
@@ -47,7 +47,7 @@ def test_planted_groups_are_found_and_named_by_size() -> None:
     """Three well-parted kinds come back whole; the largest is group 1."""
     vectors, truth = planted((10, 40, 25))
     groups = group_faults(vectors, seed=3)
-    assert agreement(groups.assignments, truth).ari == 1.0
+    assert measure_agreement(groups.assignments, truth).ari == 1.0
     assert np.bincount(groups.assignments).tolist() == [40, 25, 10]
     assert groups.names == ("group 1", "group 2", "group 3")
     assert groups.dimensions == 2
@@ -68,7 +68,7 @@ def test_auto_finds_how_many_there_are(kinds: int) -> None:
     groups = group_faults(vectors, k="auto")
     assert groups.k == kinds
     assert "best silhouette" in groups.chosen_by
-    assert agreement(groups.assignments, truth).ari == 1.0
+    assert measure_agreement(groups.assignments, truth).ari == 1.0
 
 
 def test_the_curve_says_what_speaks_for_each_number() -> None:
@@ -266,7 +266,8 @@ def test_random_faults_agree_as_chance_does() -> None:
     """Faults drawn without regard to the groups: both figures stay near to their chance level."""
     rng = np.random.default_rng(0)
     found = [
-        agreement(rng.integers(0, 3, 60), [f"f{t}" for t in rng.integers(0, 4, 60)], seed=trial) for trial in range(10)
+        measure_agreement(rng.integers(0, 3, 60), [f"f{t}" for t in rng.integers(0, 4, 60)], seed=trial)
+        for trial in range(10)
     ]
     assert abs(np.mean([a.ari for a in found])) < 0.03
     assert np.mean([a.nmi - a.nmi_chance for a in found]) == pytest.approx(0, abs=0.03)
@@ -276,7 +277,7 @@ def test_random_faults_agree_as_chance_does() -> None:
 
 def test_groups_that_are_the_faults_stand_far_above_chance() -> None:
     """Whole agreement beside what shuffled faults give, which the groups' own figures do not raise."""
-    found = agreement([0, 1, 2] * 20, ["a", "b", "c"] * 20)
+    found = measure_agreement([0, 1, 2] * 20, ["a", "b", "c"] * 20)
     assert found.ari == found.nmi == pytest.approx(1.0)
     assert abs(found.ari_chance) < 0.02 < found.ari_chance_95 < 0.15
     assert 0 < found.nmi_chance < found.nmi_chance_95 < 0.2
@@ -284,21 +285,21 @@ def test_groups_that_are_the_faults_stand_far_above_chance() -> None:
 
 def test_names_of_groups_do_not_matter() -> None:
     """The same parting under other names agrees wholly."""
-    found = agreement([2, 2, 0, 0, 1, 1], ["a", "a", "b", "b", "c", "c"])
+    found = measure_agreement([2, 2, 0, 0, 1, 1], ["a", "a", "b", "b", "c", "c"])
     assert (found.ari, found.nmi, found.n) == (1.0, 1.0, 6)
 
 
 def test_unknown_faults_are_left_out_and_the_rest_counted() -> None:
     """n is what was compared."""
-    assert agreement([0, 0, 1, 1, 1], ["a", None, "b", "b", None]).n == 3
+    assert measure_agreement([0, 0, 1, 1, 1], ["a", None, "b", "b", None]).n == 3
 
 
 def test_agreement_needs_faults() -> None:
     """None known, or not as many as groups: refused."""
     with pytest.raises(InvalidParameter, match="known fault"):
-        agreement([0, 1], [None, None])
+        measure_agreement([0, 1], [None, None])
     with pytest.raises(InvalidParameter, match="2 recordings"):
-        agreement([0, 1], ["a"])
+        measure_agreement([0, 1], ["a"])
 
 
 # What is grouped
@@ -355,16 +356,16 @@ def test_faults_of_several_machines_are_found_against_their_healthy_sound() -> N
     heard = faults + np.array([own[machine] for machine in machines])
     well_machines = sorted(own) * 20
     well = np.array([own[machine] for machine in well_machines]) + rng.normal(0, 0.3, (len(well_machines), WIDTH))
-    relative = relative_to_healthy(heard, machines, well, well_machines)
-    assert agreement(group_faults(heard).assignments, truth).ari < 0.1
-    assert agreement(group_faults(heard).assignments, machines).ari > 0.9
-    assert agreement(group_faults(relative).assignments, truth).ari == 1.0
+    relative = subtract_normal_mean(heard, machines, well, well_machines)
+    assert measure_agreement(group_faults(heard).assignments, truth).ari < 0.1
+    assert measure_agreement(group_faults(heard).assignments, machines).ari > 0.9
+    assert measure_agreement(group_faults(relative).assignments, truth).ari == 1.0
 
 
 def test_machines_without_healthy_recordings_are_held_against_all() -> None:
     """No healthy recording of this machine: the mean of all; none at all: as it was."""
-    relative = relative_to_healthy(np.array([[5.0], [6.0]]), ["a", "new"], np.array([[1.0], [3.0]]), ["a", "b"])
+    relative = subtract_normal_mean(np.array([[5.0], [6.0]]), ["a", "new"], np.array([[1.0], [3.0]]), ["a", "b"])
     assert relative.tolist() == [[4.0], [4.0]]
-    assert relative_to_healthy(np.array([[5.0]]), ["a"], np.empty((0, 1)), []).tolist() == [[5.0]]
+    assert subtract_normal_mean(np.array([[5.0]]), ["a"], np.empty((0, 1)), []).tolist() == [[5.0]]
     with pytest.raises(InvalidParameter, match="one for each"):
-        relative_to_healthy(np.array([[5.0]]), [], np.empty((0, 1)), [])
+        subtract_normal_mean(np.array([[5.0]]), [], np.empty((0, 1)), [])

@@ -20,8 +20,8 @@ from ml.errors import Cancelled, FeaturesMissing, RecordingChanged, StorageFull
 from ml.features.augmentation import Augmentation
 from ml.features.extractor import FeatureExtractor
 from ml.features.spec import FeatureSpec
-from ml.features.store import Features, FeatureStore
-from ml.system.progress import Progress, cancellable, silent
+from ml.features.store import FeatureStore, StoredFeatures
+from ml.system.progress import Progress, cancellable, ignore_progress
 
 SPEC = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, n_fft=512, hop_length=256, n_mels=16, clip_frames=20)
 AUGMENTATION = Augmentation.everything(copies=2, seed=3)
@@ -83,9 +83,9 @@ def test_a_stored_recording_is_what_the_extractor_says(dataset: Dataset, tmp_pat
     for entry in dataset.entries:
         samples = soundfile.read(dataset.file(entry), dtype="float32")[0].mean(axis=1)
         resampled = extractor.resample(samples, 16_000)
-        expected = [extractor(resampled[start:stop]) for start, stop in SPEC.windows(len(resampled))]
+        expected = [extractor(resampled[start:stop]) for start, stop in SPEC.clip_spans(len(resampled))]
         assert len(expected) > 1
-        np.testing.assert_allclose(features.windows(entry), np.stack(expected), atol=1e-3)
+        np.testing.assert_allclose(features.clips(entry), np.stack(expected), atol=1e-3)
 
 
 def test_one_process_and_two_write_the_same_bytes(dataset: Dataset, tmp_path: Path) -> None:
@@ -138,8 +138,8 @@ def test_several_augmentations_are_numbered_through(dataset: Dataset, tmp_path: 
     for number, one in enumerate(three, 1):
         alone = FeatureStore(tmp_path / "b").extract(dataset, dataset.entries, SPEC, one)
         for entry in dataset.entries:
-            assert np.array_equal(together.windows(entry, number), alone.windows(entry, 1))
-            assert not np.array_equal(together.windows(entry, number), together.windows(entry))
+            assert np.array_equal(together.clips(entry, number), alone.clips(entry, 1))
+            assert not np.array_equal(together.clips(entry, number), together.clips(entry))
 
 
 @pytest.mark.parametrize("kept", [0, 100, -4])
@@ -151,18 +151,18 @@ def test_a_file_cut_short_is_refused_and_then_computed_again(dataset: Dataset, t
     whole = path.read_bytes()
     path.write_bytes(whole[:kept])
     with pytest.raises(FeaturesMissing, match="extract"):
-        features.windows(entry)
+        features.clips(entry)
     store.extract(dataset, dataset.entries, SPEC)
     assert path.read_bytes() == whole
 
 
 def test_what_was_not_extracted_is_said(dataset: Dataset, tmp_path: Path) -> None:
     """No features, and no such copy, are two sentences."""
-    features = Features(tmp_path, SPEC, AUGMENTATION)
+    features = StoredFeatures(tmp_path, SPEC, AUGMENTATION)
     with pytest.raises(FeaturesMissing, match="No whole features"):
-        features.windows(dataset.entries[0])
+        features.clips(dataset.entries[0])
     with pytest.raises(FeaturesMissing, match="there are 2"):
-        features.windows(dataset.entries[0], 3)
+        features.clips(dataset.entries[0], 3)
 
 
 @pytest.mark.parametrize("how", ["gone", "other sound", "other length", "no recording"])
@@ -180,7 +180,7 @@ def test_a_recording_that_changed_since_it_was_indexed_is_named(tmp_path: Path, 
         soundfile.write(path, samples * 0.9 if how == "other sound" else samples[:-8], rate_hz, "PCM_16")
     with pytest.raises(RecordingChanged, match=r"0001\.wav"):
         FeatureStore(tmp_path / "s").extract(source, source.entries, SPEC, processes=processes)
-    features = Features(tmp_path / "s", SPEC)
+    features = StoredFeatures(tmp_path / "s", SPEC)
     assert (features.missing(source.entries[0]), features.missing(source.entries[1])) == ((), (0,))
 
 
@@ -225,7 +225,7 @@ def test_work_that_is_cancelled_stops_and_goes_on_later(dataset: Dataset, tmp_pa
         FeatureStore(tmp_path).extract(dataset, dataset.entries, SPEC, processes=1, report=report)
     before = states(tmp_path)
     assert 0 < len(before) < 6
-    FeatureStore(tmp_path).extract(dataset, dataset.entries, SPEC, report=silent)
+    FeatureStore(tmp_path).extract(dataset, dataset.entries, SPEC, report=ignore_progress)
     assert before.items() <= states(tmp_path).items()
     assert len(states(tmp_path)) == 6
 

@@ -1,7 +1,7 @@
 """Who is held out when: whole sessions, or halves in time, and never anything that was learned from."""
 
 from ml.dataset.entries import Entry
-from ml.experiments.cross_validation import Bench, benches
+from ml.experiments.cross_validation import Subset, split_subsets
 from tests.unit.datasets import session
 
 
@@ -12,17 +12,17 @@ def of_machine(machine_id: str, snr_db: float = 0.0, normal: int = 6, abnormal: 
     return [*session(group, normal, **known), *session(group, abnormal, "abnormal", **known)]
 
 
-def check(bench: Bench) -> None:
+def check(bench: Subset) -> None:
     """What holds of any bench: no fold shares a recording, and only healthy ones are learned from."""
     for fold in bench.folds:
-        assert not {entry.path for entry in fold.learned} & {entry.path for entry in fold.tried}
-        assert all(entry.label == "normal" for entry in fold.learned)
+        assert not {entry.path for entry in fold.train} & {entry.path for entry in fold.test}
+        assert all(entry.label == "normal" for entry in fold.train)
 
 
 def test_each_kind_of_machine_and_snr_is_a_bench() -> None:
     """Versions of a recording at several SNRs never meet, nor do machines of several kinds."""
     pump = session("pump/id_00", 6, machine="pump", machine_id="id_00", snr_db=0.0)
-    found = benches([*of_machine("id_00"), *of_machine("id_00", -6.0), *pump])
+    found = split_subsets([*of_machine("id_00"), *of_machine("id_00", -6.0), *pump])
     assert [bench.name for bench in found] == ["fan at -6 dB", "fan at 0 dB", "pump at 0 dB"]
     for bench in found:
         check(bench)
@@ -32,46 +32,46 @@ def test_each_kind_of_machine_and_snr_is_a_bench() -> None:
 def test_sessions_are_held_out_in_turn() -> None:
     """Every healthy recording is tried once, by what has learned from no recording of its session."""
     entries = [entry for name in ("N1", "N2", "N3") for entry in session(name, 4)] + session("A1", 3, "abnormal")
-    (bench,) = benches(entries)
+    (bench,) = split_subsets(entries)
     check(bench)
     assert len(bench.folds) == 3
     for fold in bench.folds:
-        healthy = {entry.group for entry in fold.tried if entry.label == "normal"}
-        assert not healthy & {entry.group for entry in fold.learned}
-        assert sum(entry.label == "abnormal" for entry in fold.tried) == 3
-    tried = [entry.path for fold in bench.folds for entry in fold.tried if entry.label == "normal"]
+        healthy = {entry.group for entry in fold.test if entry.label == "normal"}
+        assert not healthy & {entry.group for entry in fold.train}
+        assert sum(entry.label == "abnormal" for entry in fold.test) == 3
+    tried = [entry.path for fold in bench.folds for entry in fold.test if entry.label == "normal"]
     assert sorted(tried) == sorted(entry.path for entry in entries if entry.label == "normal")
 
 
 def test_more_sessions_than_folds_are_held_out_together() -> None:
     """Twelve sessions make five folds, and no session is on both sides of any."""
-    (bench,) = benches([entry for number in range(12) for entry in session(f"s{number:02d}", 2)])
+    (bench,) = split_subsets([entry for number in range(12) for entry in session(f"s{number:02d}", 2)])
     assert len(bench.folds) == 5
     for fold in bench.folds:
-        assert not {entry.group for entry in fold.tried} & {entry.group for entry in fold.learned}
+        assert not {entry.group for entry in fold.test} & {entry.group for entry in fold.train}
 
 
 def test_one_session_is_cut_into_halves_in_time() -> None:
     """Each half is contiguous, and is tried by what has learned from the other."""
-    (bench,) = benches([*of_machine("id_00"), *of_machine("id_02")])
+    (bench,) = split_subsets([*of_machine("id_00"), *of_machine("id_02")])
     check(bench)
     assert len(bench.folds) == 2
     for fold, numbers in zip(bench.folds, ([0, 1, 2], [3, 4, 5]), strict=True):
-        healthy = [entry.path for entry in fold.tried if entry.label == "normal"]
+        healthy = [entry.path for entry in fold.test if entry.label == "normal"]
         expected = [f"fan/{machine_id}/normal/0.0/{n}.wav" for machine_id in ("id_00", "id_02") for n in numbers]
         assert healthy == expected
 
 
 def test_a_machines_only_recording_is_learned_from() -> None:
     """It cannot be held out, and its abnormal recordings are not tried: nothing healthy stands beside them."""
-    (bench,) = benches([*of_machine("id_00"), *of_machine("id_02", normal=1)])
+    (bench,) = split_subsets([*of_machine("id_00"), *of_machine("id_02", normal=1)])
     for fold in bench.folds:
-        assert "fan/id_02/normal/0.0/0.wav" in {entry.path for entry in fold.learned}
-        assert {entry.machine_id for entry in fold.tried} == {"id_00"}
+        assert "fan/id_02/normal/0.0/0.wav" in {entry.path for entry in fold.train}
+        assert {entry.machine_id for entry in fold.test} == {"id_00"}
 
 
 def test_too_few_recordings_make_no_fold() -> None:
     """Three healthy recordings are too few to learn from some and hold out others; a machine each, however many."""
-    assert not benches(of_machine("id_00", normal=3))[0].folds
-    assert not benches([entry for n in range(9) for entry in of_machine(f"id_{n:02d}", normal=1)])[0].folds
-    assert not benches(of_machine("id_00", normal=0))[0].folds
+    assert not split_subsets(of_machine("id_00", normal=3))[0].folds
+    assert not split_subsets([entry for n in range(9) for entry in of_machine(f"id_{n:02d}", normal=1)])[0].folds
+    assert not split_subsets(of_machine("id_00", normal=0))[0].folds

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ml.classifier.litert import Network
+from ml.classifier.litert import LiteRTNetwork
 from ml.errors import ImportRefused
 from ml.models import bundle
 from ml.models.import_original import import_original
@@ -30,9 +30,9 @@ def clips(count: int) -> list[NDArray[np.float32]]:
     return [rng.normal(0, 60, SHAPE).astype(np.float32) for _ in range(count)]
 
 
-def network(home: Path) -> Network:
+def network(home: Path) -> LiteRTNetwork:
     """The champion's network as it is served."""
-    return Network(Registry(home).read("champion").content.litert)
+    return LiteRTNetwork(Registry(home).read("champion").content.litert)
 
 
 # What arrives

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.errors import InvalidLabels
-from ml.models.labels import MAX_MESSAGE, MAX_NAME, ORIGINAL_LABELS, ClassLabel, Labels
+from ml.errors import InvalidClassLabels
+from ml.models.labels import MAX_MESSAGE, MAX_NAME, ORIGINAL_LABELS, ClassLabel, ClassLabels
 
 OK, BROKEN = ClassLabel("ok", "Fine", anomalous=False), ClassLabel("broken", "Not fine", anomalous=True)
 
@@ -26,23 +26,23 @@ def test_the_original_answers_are_its_messages_in_order() -> None:
         "Component is clogged",
         "Voltage change",
     ]
-    assert ORIGINAL_LABELS.normal == (0,)
-    assert ORIGINAL_LABELS.faults == (1, 2, 3)
+    assert ORIGINAL_LABELS.normal_indices == (0,)
+    assert ORIGINAL_LABELS.fault_indices == (1, 2, 3)
 
 
 @given(labels)
 def test_labels_survive_being_serialised(classes: list[ClassLabel]) -> None:
     """What is written is what is read."""
-    found = Labels(tuple(classes))
-    assert Labels.from_list(found.to_list()) == found
+    found = ClassLabels(tuple(classes))
+    assert ClassLabels.from_list(found.to_list()) == found
 
 
 @given(labels)
 def test_every_class_is_healthy_or_a_fault(classes: list[ClassLabel]) -> None:
     """Both together are all outputs, each once."""
-    found = Labels(tuple(classes))
-    assert sorted(found.normal + found.faults) == list(range(len(classes)))
-    assert all(classes[i].anomalous for i in found.faults)
+    found = ClassLabels(tuple(classes))
+    assert sorted(found.normal_indices + found.fault_indices) == list(range(len(classes)))
+    assert all(classes[i].anomalous for i in found.fault_indices)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_every_class_is_healthy_or_a_fault(classes: list[ClassLabel]) -> None:
 )
 def test_unusable_labels_are_refused(classes: tuple[ClassLabel, ...], found: str) -> None:
     """Names are distinct and of bounded length, and there are healthy and faulty classes."""
-    with pytest.raises(InvalidLabels, match=found):
-        Labels(classes)
+    with pytest.raises(InvalidClassLabels, match=found):
+        ClassLabels(classes)
 
 
 @pytest.mark.parametrize(
@@ -82,32 +82,32 @@ def test_unusable_labels_are_refused(classes: tuple[ClassLabel, ...], found: str
 )
 def test_what_is_no_list_of_labels_is_refused(values: Any) -> None:
     """Values from a file or a client become labels or InvalidLabels."""
-    with pytest.raises(InvalidLabels):
-        Labels.from_list(values)
+    with pytest.raises(InvalidClassLabels):
+        ClassLabels.from_list(values)
 
 
 def test_renaming_keeps_what_is_an_anomaly() -> None:
     """Names and messages change; order and anomalies do not, nor the labels renamed."""
-    before = Labels((OK, BROKEN))
-    after = before.renamed([("gut", "In Ordnung"), ("unwucht", "Unwucht")])
+    before = ClassLabels((OK, BROKEN))
+    after = before.rename([("gut", "In Ordnung"), ("unwucht", "Unwucht")])
     assert after.to_list() == [
         {"name": "gut", "message": "In Ordnung", "anomalous": False},
         {"name": "unwucht", "message": "Unwucht", "anomalous": True},
     ]
-    assert before == Labels((OK, BROKEN))
+    assert before == ClassLabels((OK, BROKEN))
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_renaming_needs_a_name_for_each_class(count: int) -> None:
     """The refusal says how many were given and how many there are."""
-    with pytest.raises(InvalidLabels, match=rf"{count} were given.*2 classes"):
-        Labels((OK, BROKEN)).renamed([(f"name {i}", "message") for i in range(count)])
+    with pytest.raises(InvalidClassLabels, match=rf"{count} were given.*2 classes"):
+        ClassLabels((OK, BROKEN)).rename([(f"name {i}", "message") for i in range(count)])
 
 
 def test_renaming_is_held_to_the_same_rules() -> None:
     """A name twice is as wrong in a renaming as anywhere."""
-    with pytest.raises(InvalidLabels, match="twice"):
-        Labels((OK, BROKEN)).renamed([("same", "A"), ("same", "B")])
+    with pytest.raises(InvalidClassLabels, match="twice"):
+        ClassLabels((OK, BROKEN)).rename([("same", "A"), ("same", "B")])
 
 
 @pytest.mark.parametrize(
@@ -117,15 +117,15 @@ def test_renaming_is_held_to_the_same_rules() -> None:
 )
 def test_a_label_is_text_and_true_or_false(wrong: dict[str, Any]) -> None:
     """Labels of other types would be served as answers that no client can read."""
-    values = Labels((OK, BROKEN)).to_list()
+    values = ClassLabels((OK, BROKEN)).to_list()
     values[1] |= wrong
-    with pytest.raises(InvalidLabels, match="not a name, a message, and true or false"):
-        Labels.from_list(values)
+    with pytest.raises(InvalidClassLabels, match="not a name, a message, and true or false"):
+        ClassLabels.from_list(values)
 
 
 def test_messages_find_their_classes_by_name() -> None:
     """The names that the classes have, in another order: each message goes where its name is."""
-    after = Labels((OK, BROKEN)).renamed([("broken", "Kaputt"), ("ok", "Gut")])
+    after = ClassLabels((OK, BROKEN)).rename([("broken", "Kaputt"), ("ok", "Gut")])
     assert after.to_list() == [
         {"name": "ok", "message": "Gut", "anomalous": False},
         {"name": "broken", "message": "Kaputt", "anomalous": True},
@@ -134,5 +134,5 @@ def test_messages_find_their_classes_by_name() -> None:
 
 def test_a_name_cannot_move_to_another_class() -> None:
     """A kept name among new ones, at another's place, would swap a fault and health: refused."""
-    with pytest.raises(InvalidLabels, match="'ok' stands where 'broken' does"):
-        Labels((OK, BROKEN)).renamed([("new", "Neu"), ("ok", "Gut")])
+    with pytest.raises(InvalidClassLabels, match="'ok' stands where 'broken' does"):
+        ClassLabels((OK, BROKEN)).rename([("new", "Neu"), ("ok", "Gut")])

@@ -9,22 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.errors import InvalidParameter
-from ml.machines.alarms import Acknowledgement, Alarm, Rule
+from ml.machines.alarms import Acknowledgement, Alarm, KOfNRule
 
 RULES = st.tuples(st.integers(1, 6), st.integers(0, 6), st.integers(0, 5)).map(
-    lambda drawn: Rule(drawn[0], drawn[0] + drawn[1], min(drawn[2], drawn[0] - 1))
+    lambda drawn: KOfNRule(drawn[0], drawn[0] + drawn[1], min(drawn[2], drawn[0] - 1))
 )
 ALARM = Alarm(1, "2026-11-24T20:00:00.000+00:00", "fan-1", 3, 5, None, None)
 SEEN = Acknowledgement("2026-11-24T20:01:00.000+00:00", "Ana", None, "")
 
 
-def alarms(rule: Rule, verdicts: Iterable[bool]) -> list[bool]:
+def alarms(rule: KOfNRule, verdicts: Iterable[bool]) -> list[bool]:
     """Whether a machine is in alarm after each of its verdicts."""
     heard: list[bool] = []
     alarmed = [False]
     for anomalous in verdicts:
         heard.append(anomalous)
-        alarmed.append(rule.alarmed(heard[-rule.of :], alarmed[-1]))
+        alarmed.append(rule.is_in_alarm(heard[-rule.n_verdicts :], alarmed[-1]))
     return alarmed[1:]
 
 
@@ -47,15 +47,15 @@ def marks(text: str) -> list[bool]:
 )
 def test_three_of_five_raise_and_one_of_five_clears(verdicts: str, alarmed: str) -> None:
     """The default rule, recording by recording."""
-    assert alarms(Rule(), marks(verdicts)) == marks(alarmed)
+    assert alarms(KOfNRule(), marks(verdicts)) == marks(alarmed)
 
 
 @given(RULES, st.lists(st.booleans(), max_size=60))
-def test_an_alarm_changes_at_its_two_counts_and_nowhere_else(rule: Rule, verdicts: list[bool]) -> None:
+def test_an_alarm_changes_at_its_two_counts_and_nowhere_else(rule: KOfNRule, verdicts: list[bool]) -> None:
     """Whatever the rule: raised at k or more, cleared at j or fewer, and in between as it was."""
     states = [False, *alarms(rule, verdicts)]
     for number, (before, after) in enumerate(pairwise(states), 1):
-        count = sum(verdicts[max(0, number - rule.of) : number])
+        count = sum(verdicts[max(0, number - rule.n_verdicts) : number])
         assert after is (count >= rule.raise_at or (before and count > rule.clear_at))
 
 
@@ -63,7 +63,7 @@ def test_an_alarm_changes_at_its_two_counts_and_nowhere_else(rule: Rule, verdict
 def test_a_rule_that_contradicts_itself_is_refused(numbers: tuple[int, int, int]) -> None:
     """One that could never raise, never clear, or would look at too much."""
     with pytest.raises(InvalidParameter, match=f"raised by {numbers[0]} of {numbers[1]}"):
-        Rule(*numbers)
+        KOfNRule(*numbers)
 
 
 @pytest.mark.parametrize(
@@ -79,4 +79,4 @@ def test_a_rule_that_contradicts_itself_is_refused(numbers: tuple[int, int, int]
 )
 def test_the_state_of_a_machine(alarm: Alarm | None, unusable: int, state: str) -> None:
     """An alarm comes first, then whether the machine is heard at all."""
-    assert Rule().state(alarm, unusable) == state
+    assert KOfNRule().state(alarm, unusable) == state

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ml.machines import drift
-from ml.machines.drift import MOST_SCORES, measure, rank_sum_p_value, side, superiority
+from ml.machines.drift import MOST_SCORES, measure_drift, rank_sum_p_value, scores_per_side, superiority
 
 MACHINES = 1000
 
@@ -28,7 +28,9 @@ def scores(correlation: float, seed: int = 0) -> NDArray[np.float64]:
 
 def called_drifting(correlation: float, size: int, move: float = 0.0) -> float:
     """The share of machines that are called drifting at one look, after their scores moved by so many deviations."""
-    found = [measure(machine[:size], machine[-size:] + move).state == "drifting" for machine in scores(correlation)]
+    found = [
+        measure_drift(machine[:size], machine[-size:] + move).state == "drifting" for machine in scores(correlation)
+    ]
     return float(np.mean(found))
 
 
@@ -55,7 +57,7 @@ def test_a_move_is_found(correlation: float, size: int, move: float, at_least: f
 def test_a_difference_that_is_sure_and_small_is_no_drift() -> None:
     """Both are needed: here chance is ruled out, and a recent score is above an early one in two of three pairs."""
     random = np.random.default_rng(3)
-    found = measure(random.normal(0, 1, 100), random.normal(0.6, 1, 100))
+    found = measure_drift(random.normal(0, 1, 100), random.normal(0.6, 1, 100))
     assert found.p_value is not None
     assert found.effect is not None
     assert found.p_value < 0.01
@@ -65,14 +67,14 @@ def test_a_difference_that_is_sure_and_small_is_no_drift() -> None:
 
 def test_scores_that_are_all_the_same_are_steady() -> None:
     """A saturated score has ties and nothing else."""
-    found = measure(np.ones(100), np.ones(100))
+    found = measure_drift(np.ones(100), np.ones(100))
     assert (found.state, found.p_value, found.effect) == ("steady", 1.0, 0.5)
     assert (found.reference_n, found.recent_n) == (100, 100)
 
 
 def test_scores_that_leave_a_constant_are_found() -> None:
     """From a saturated score to any other: every block is on one side of all others."""
-    found = measure(np.zeros(50), np.full(50, 0.001))
+    found = measure_drift(np.zeros(50), np.full(50, 0.001))
     assert (found.state, found.effect) == ("drifting", 1.0)
     assert found.p_value == pytest.approx(2 / 252)  # of the ways to choose 5 of 10 blocks
 
@@ -80,12 +82,12 @@ def test_scores_that_leave_a_constant_are_found() -> None:
 @pytest.mark.parametrize(("heard", "expected"), [(0, 0), (99, 40), (100, 50), (119, 50), (120, 60), (9999, 100)])
 def test_the_sides_grow_until_they_are_whole(heard: int, expected: int) -> None:
     """The older and the newer half, in whole blocks, until there are a hundred each."""
-    assert side(heard) == expected
+    assert scores_per_side(heard) == expected
 
 
 def test_of_too_few_scores_nothing_is_said() -> None:
     """Below fifty on each side only the counts are told."""
-    found = measure(np.zeros(40), np.ones(40))
+    found = measure_drift(np.zeros(40), np.ones(40))
     assert (found.state, found.reference_n, found.recent_n) == ("too_few", 40, 40)
     assert (found.p_value, found.effect, found.reference_median) == (None, None, None)
 
@@ -126,7 +128,7 @@ def test_the_effect_is_the_share_of_pairs(first: list[int], second: list[int]) -
 def test_the_effect_and_the_order_say_the_same() -> None:
     """A move up is an effect above one half, and down below it."""
     low, high = np.linspace(0, 1, 50), np.linspace(0.9, 2, 50)
-    up, down = measure(low, high), measure(high, low)
+    up, down = measure_drift(low, high), measure_drift(high, low)
     assert up.effect is not None
     assert down.effect is not None
     assert up.effect > 0.75 > 0.25 > down.effect

@@ -18,23 +18,23 @@ from pathlib import Path
 import pytest
 
 from ml.errors import MachineNotFound, MachinesUnavailable, NothingToAcknowledge, SignalMLError, StorageFull
-from ml.machines import recording
-from ml.machines.alarms import Acknowledgement, Rule
+from ml.machines import insertion as recording
+from ml.machines.alarms import Acknowledgement, KOfNRule
 from ml.machines.ledger import Ledger
-from ml.machines.observation import Names, Observation
+from ml.machines.observation import MachineNames, Observation
 from ml.machines.retention import ALARMS_KEPT, OBSERVATIONS_KEPT, UNUSABLE_KEPT, VERSIONS_KEPT
-from ml.machines.schema import opened_to_write
-from ml.models.predictor import VerdictWord
-from ml.system.clock import now
+from ml.machines.schema import open_for_writing
+from ml.models.predictor import VerdictValue
+from ml.system.clock import timestamp
 
 FILE = "machines/health.sqlite3"
-WORDS: dict[str, VerdictWord] = {".": "normal", "!": "anomalous", "?": "unusable"}
+WORDS: dict[str, VerdictValue] = {".": "normal", "!": "anomalous", "?": "unusable"}
 SEEN = Acknowledgement("2026-11-24T20:01:00.000+00:00", "Ana", "control-room", "Bearing ordered")
 
 
 def heard(verdict: str = ".", machine_id: str = "fan-3", version: str = "fan-1", score: float = 0.2) -> Observation:
     """One verdict: ``.`` for normal, ``!`` for anomalous, ``?`` for one that could not be judged."""
-    return Observation(machine_id, now(), version, 1, score, 0.5, WORDS[verdict], "normal")
+    return Observation(machine_id, timestamp(), version, 1, score, 0.5, WORDS[verdict], "normal")
 
 
 def record(home: Path, verdicts: str, machine_id: str = "fan-3", version: str = "fan-1", **settings: int) -> None:
@@ -74,7 +74,7 @@ def test_what_was_recorded_is_told_after_a_restart(tmp_path: Path) -> None:
     assert list(health.latest) == given[::-1]
     assert health.summary == summary
     assert (summary.state, summary.version, summary.heard_at) == ("normal", "fan-2", given[-1].at)
-    assert (summary.anomalous, summary.of, summary.unusable) == (1, 2, 1)
+    assert (summary.anomalous, summary.n_verdicts, summary.unusable) == (1, 2, 1)
     second, first = health.versions
     assert (first.version, first.observations, first.recent_n, first.recent_anomalous) == ("fan-1", 2, 2, 1)
     assert (first.recent_median, first.threshold) == (0.5, 0.5)
@@ -97,10 +97,10 @@ def test_an_alarm_is_raised_acknowledged_cleared_and_raised_anew(tmp_path: Path)
     with Ledger(tmp_path) as ledger:
         health = ledger.health("fan-3", latest=0)
     latest, before = health.alarms
-    assert (before.id, before.acknowledged, before.anomalous, before.of) == (first, SEEN, 3, 3)
+    assert (before.id, before.acknowledged, before.anomalous, before.n_verdicts) == (first, SEEN, 3, 3)
     assert before.cleared_at is not None
     assert latest == health.summary.alarm
-    assert (latest.id > first, latest.acknowledged, latest.cleared_at, latest.of) == (True, None, None, 5)
+    assert (latest.id > first, latest.acknowledged, latest.cleared_at, latest.n_verdicts) == (True, None, None, 5)
     assert health.summary.state == "alarm"
     assert health.latest == ()
 
@@ -168,7 +168,7 @@ def test_machines_keep_apart(tmp_path: Path) -> None:
 def test_a_machine_has_another_name_only_where_that_means_no_other() -> None:
     """Its id, where no other machine has that; none where nothing is known of it, or what is known is no name here."""
     known = {"a/1": "a/1", "1": "a/1", "a/2": "a/2", "b/2": "b/2", "3": "3", "a b/4": "a b/4", "4": "a b/4"}
-    found = {said: Names.of(said, known.get) for said in ("a/1", "1", "a/2", "2", "3", "4", "a/5")}
+    found = {said: MachineNames.resolve(said, known.get) for said in ("a/1", "1", "a/2", "2", "3", "4", "a/5")}
     assert found == {"a/1": ("a/1", "1"), "1": ("a/1", "1")} | {said: (said, None) for said in found if "1" not in said}
 
 
@@ -183,7 +183,7 @@ def test_two_records_of_one_machine_become_one(tmp_path: Path, first: str) -> No
         own = ledger.health("fan/id_00", 0).summary.alarm
         ledger.record([replace(heard(".", "fan/id_00"), also_called="id_00")] * 2)
         found = ledger.health("fan/id_00", 20)
-        assert not ledger.remembers("id_00")
+        assert not ledger.has_machine("id_00")
     assert numbers(tmp_path) == [1, 2, 3, None, 4, 5, 6, 7, 1, 8, 9]
     assert [each.verdict for each in found.latest][::-1] == [WORDS[each] for each in "!!!?.!!!..."]
     assert [(each.version, each.observations) for each in found.versions] == [("fan-1", 9), ("fan-0", 1)]
@@ -214,17 +214,17 @@ def test_a_name_without_a_record_costs_one_look(tmp_path: Path) -> None:
     """A verdict on a machine of two names is recorded as any other is, where there is nothing to join."""
     record(tmp_path, ".")
     asked: list[str] = []
-    with closing(opened_to_write(tmp_path / FILE)) as db:
+    with closing(open_for_writing(tmp_path / FILE)) as db:
         db.set_trace_callback(asked.append)
-        recording.record(db, heard(), Rule(), 10)
+        recording.insert_observation(db, heard(), KOfNRule(), 10)
         plainly = len(asked)
-        recording.record(db, replace(heard(), also_called="id_00"), Rule(), 10)
+        recording.insert_observation(db, replace(heard(), also_called="id_00"), KOfNRule(), 10)
     assert len(asked) == plainly + plainly + 1
 
 
 def test_the_rule_is_the_one_that_is_asked_for(tmp_path: Path) -> None:
     """One of one raises, none of one clears."""
-    rule = Rule(1, 1, 0)
+    rule = KOfNRule(1, 1, 0)
     with Ledger(tmp_path, create=True, rule=rule) as ledger:
         ledger.record([heard("!")])
         assert ledger.states() == {"fan-3": "alarm"}

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ml.classifier.litert import Network
+from ml.classifier.litert import LiteRTNetwork
 from ml.errors import BundleDamaged, GoldenClipFailed
 from ml.features.extractor import FeatureExtractor
 from ml.models import bundle
 from ml.models.bundle import GOLDEN_TOLERANCE, Bundle
-from ml.models.golden import golden_clip
-from ml.models.labels import ClassLabel, Labels
+from ml.models.golden import make_golden_clip
+from ml.models.labels import ClassLabel, ClassLabels
 from ml.models.predictor import Predictor, Verdict
 from ml.models.registry import Registry
 from tests import sounds
@@ -32,13 +32,13 @@ RATE_HZ, CLIP, FRAME = 22_050, 432 * 512, 512
 @pytest.fixture(scope="session")
 def predictor(original_home: Path) -> Predictor:
     """The network with random weights."""
-    return Registry(original_home).predictor("champion")
+    return Registry(original_home).load_predictor("champion")
 
 
 @pytest.fixture(scope="session")
 def real(real_home: Path) -> Predictor:
     """The original project's published network."""
-    return Registry(real_home).predictor("champion")
+    return Registry(real_home).load_predictor("champion")
 
 
 def judge(predictor: Predictor, samples: NDArray[np.float64], rate_hz: int = 16_000) -> Verdict:
@@ -55,7 +55,7 @@ def test_the_original_recordings_get_the_original_answers(real: Predictor, seed:
     expected = json.loads((seed / "expected.json").read_text())["answers"][name]
     verdict = real.predict(real.decode((seed / name).read_bytes()))
     assert len(verdict.timeline) == 1
-    assert verdict.worst.anomaly is expected["Anomaly"]
+    assert verdict.worst.is_anomalous is expected["Anomaly"]
     assert verdict.worst.label.message == expected["Details"]["Message"]
     assert verdict.worst.probabilities == pytest.approx(expected["Details"]["Probabilities"], abs=1e-4)
 
@@ -92,7 +92,7 @@ def test_the_same_to_the_bit_from_many_threads(predictor: Predictor) -> None:
 
 def test_two_predictors_share_nothing(original_home: Path, predictor: Predictor) -> None:
     """Loaded twice, answers are equal to the bit; neither disturbs the other."""
-    other = Registry(original_home).predictor("champion")
+    other = Registry(original_home).load_predictor("champion")
     first, second = sounds.fan(4, seed=1), sounds.fan(4, seed=2)
     before = judge(predictor, first)
     judge(other, second)
@@ -104,7 +104,7 @@ def test_a_recording_is_left_as_it_was(predictor: Predictor) -> None:
     recording = predictor.decode(sounds.recording(sounds.fan(3)))
     kept = recording.samples.copy()
     recording.samples.setflags(write=False)
-    predictor.bands(recording, predictor.predict(recording).worst)
+    predictor.occlusion_bands(recording, predictor.predict(recording).worst)
     np.testing.assert_array_equal(recording.samples, kept)
 
 
@@ -175,7 +175,7 @@ def test_a_repeated_real_recording_keeps_its_verdict(real: Predictor, seed: Path
     samples = np.tile(real.decode((seed / "pb1.wav").read_bytes()).samples[:, None], (6, 1))
     verdict = judge(real, samples.astype(np.float64))
     assert len(verdict.timeline) == 11
-    assert verdict.worst.anomaly
+    assert verdict.worst.is_anomalous
     assert verdict.quality.duration_s == 60
 
 
@@ -190,7 +190,7 @@ def test_at_one_half_the_rule_is_the_most_probable_class(
 ) -> None:
     """Above 0.5 if and only if the most probable class is a fault; higher means more anomalous, 0 to 1."""
     shares = tuple(float(np.float32(w / sum(weights))) for w in weights)
-    labels = Labels(tuple(ClassLabel(f"c{i}", f"Class {i}", anomalous=a) for i, a in enumerate(anomalous)))
+    labels = ClassLabels(tuple(ClassLabel(f"c{i}", f"Class {i}", anomalous=a) for i, a in enumerate(anomalous)))
     score = Predictor(predictor.bundle, labels)._score(shares)
     fault = max(p for p, a in zip(shares, anomalous, strict=True) if a)
     healthy = max(p for p, a in zip(shares, anomalous, strict=True) if not a)
@@ -208,9 +208,9 @@ def test_the_threshold_decides_and_the_message_follows(predictor: Predictor, thr
     verdict = judge(moved, sounds.fan(25))
     assert (verdict.threshold, verdict.false_alarm_rate) == (threshold, 0.05)
     for window in verdict.timeline:
-        assert window.anomaly == (window.score > threshold)
+        assert window.is_anomalous == (window.score > threshold)
         likely = sorted(zip(window.probabilities, verdict.classes, strict=True), key=lambda pair: -pair[0])
-        expected = next(label for _, label in likely if label.anomalous == window.anomaly)
+        expected = next(label for _, label in likely if label.anomalous == window.is_anomalous)
         assert window.label == expected
 
 
@@ -239,7 +239,7 @@ def test_a_model_may_listen_to_one_channel(predictor: Predictor) -> None:
 def test_bands_are_sorted_and_cover_the_range(predictor: Predictor, count: int) -> None:
     """Strongest first, finite, side by side up to half the recording's rate; never more than there are mel bands."""
     recording = predictor.decode(sounds.recording(sounds.fan(12)))
-    bands = predictor.bands(recording, predictor.predict(recording).worst, count)
+    bands = predictor.occlusion_bands(recording, predictor.predict(recording).worst, count)
     assert 0 < len(bands) <= min(count, 128)
     drops = [band.score_drop for band in bands]
     assert drops == sorted(drops, reverse=True)
@@ -254,7 +254,7 @@ def test_bands_are_sorted_and_cover_the_range(predictor: Predictor, count: int) 
 def test_bands_of_real_recordings_name_frequencies(real: Predictor, seed: Path) -> None:
     """On a genuine fault some band carries a share of the score."""
     recording = real.decode((seed / "pb1.wav").read_bytes())
-    bands = real.bands(recording, real.predict(recording).worst)
+    bands = real.occlusion_bands(recording, real.predict(recording).worst)
     assert len(bands) == 8
     assert bands[0].score_drop > 0.01
 
@@ -266,7 +266,7 @@ def test_silence_is_judged_and_said_to_be_silence(predictor: Predictor, level: f
     verdict = predictor.predict(recording)
     assert verdict.quality.digital_silence
     assert np.isfinite(verdict.worst.probabilities).all()
-    assert np.isfinite([band.score_drop for band in predictor.bands(recording, verdict.worst)]).all()
+    assert np.isfinite([band.score_drop for band in predictor.occlusion_bands(recording, verdict.worst)]).all()
 
 
 # What does not fit does not load
@@ -282,7 +282,7 @@ def test_another_input_shape_is_refused(predictor: Predictor) -> None:
 
 def test_labels_must_be_as_many_as_outputs(predictor: Predictor) -> None:
     """Also those given later."""
-    labels = Labels((ClassLabel("a", "A", anomalous=False), ClassLabel("b", "B", anomalous=True)))
+    labels = ClassLabels((ClassLabel("a", "A", anomalous=False), ClassLabel("b", "B", anomalous=True)))
     with pytest.raises(BundleDamaged, match=r"4 outputs.* 2 labels"):
         Predictor(predictor.bundle, labels)
 
@@ -291,7 +291,7 @@ def test_labels_must_be_as_many_as_outputs(predictor: Predictor) -> None:
 def test_what_is_no_network_is_refused(content: bytes) -> None:
     """By LiteRT's own words, under this project's name."""
     with pytest.raises(BundleDamaged, match="LiteRT"):
-        Network(content)
+        LiteRTNetwork(content)
 
 
 # The golden clip
@@ -300,9 +300,10 @@ def test_what_is_no_network_is_refused(content: bytes) -> None:
 def test_the_golden_clip_is_the_same_bytes_for_ever() -> None:
     """Its samples are pinned: a bundle written elsewhere must be answered here."""
     assert (
-        hashlib.sha256(golden_clip()).hexdigest() == "1526b7872efe4b9c4650d5d0c1816564ed8036a8ebdde60f2394bbbc25ea05ed"
+        hashlib.sha256(make_golden_clip()).hexdigest()
+        == "1526b7872efe4b9c4650d5d0c1816564ed8036a8ebdde60f2394bbbc25ea05ed"
     )
-    samples = sounds.read_with_soundfile(golden_clip())
+    samples = sounds.read_with_soundfile(make_golden_clip())
     assert samples.shape == (48_000, 1)
     assert np.abs(samples).max() < 0.5
 
@@ -310,7 +311,7 @@ def test_the_golden_clip_is_the_same_bytes_for_ever() -> None:
 @pytest.mark.parametrize(("off_by", "loads"), [(0.5 * GOLDEN_TOLERANCE, True), (2 * GOLDEN_TOLERANCE, False)])
 def test_the_golden_answer_is_held_to_its_tolerance(predictor: Predictor, off_by: float, loads: bool) -> None:
     """Another processor's rounding passes; another network does not."""
-    golden = predictor.bundle.content.golden
+    golden = predictor.bundle.content.golden_clip
     first, *rest = golden.probabilities
     moved = dataclasses.replace(golden, probabilities=(first + off_by, *rest))
     edited = dataclasses.replace(predictor.bundle, content=dataclasses.replace(predictor.bundle.content, golden=moved))

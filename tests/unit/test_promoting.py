@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from ml.errors import Cancelled, InvalidParameter
-from ml.evaluation.paired import Paired
+from ml.evaluation.paired import PairedComparison
 from ml.evaluation.results import Estimate
 from ml.models.registry import Registry
-from ml.training.promotion import Comparison, promote
+from ml.training.promotion import ChampionComparison, promote
 from tests.unit import bundles
 
 ROUGHLY = 0.1
@@ -20,7 +20,7 @@ def figure(value: float, less: float = ROUGHLY) -> Estimate:
     return Estimate(value, value - less, value + less)
 
 
-EQUAL = Paired(
+EQUAL = PairedComparison(
     n=114,
     normal=57,
     abnormal=57,
@@ -56,9 +56,9 @@ def second(registry: Registry, first: str) -> str:
 
 
 @pytest.fixture
-def better(first: str, second: str) -> Comparison:
+def better(first: str, second: str) -> ChampionComparison:
     """The candidate wins."""
-    return Comparison(second, first, "judged by both", "It has not learned from these sessions.", BETTER)
+    return ChampionComparison(second, first, "judged by both", "It has not learned from these sessions.", BETTER)
 
 
 def never() -> None:
@@ -66,7 +66,7 @@ def never() -> None:
     raise AssertionError("nothing was to be promoted")
 
 
-def test_the_better_one_is_promoted(registry: Registry, home: Path, better: Comparison, second: str) -> None:
+def test_the_better_one_is_promoted(registry: Registry, home: Path, better: ChampionComparison, second: str) -> None:
     """And the reason has the figures, on how many recordings they are, and what those were."""
     found = promote(second, better, "if-better", home)
     assert registry.resolve("champion") == second
@@ -91,10 +91,10 @@ def test_the_better_one_is_promoted(registry: Registry, home: Path, better: Comp
     ],
 )
 def test_what_is_not_better_is_kept_out(
-    registry: Registry, home: Path, first: str, second: str, paired: Paired, says: str
+    registry: Registry, home: Path, first: str, second: str, paired: PairedComparison, says: str
 ) -> None:
     """Worse, perhaps much worse, or merely as good: the champion stays, and the reason says which."""
-    compared = Comparison(second, first, "judged by both", "", paired)
+    compared = ChampionComparison(second, first, "judged by both", "", paired)
     found = promote(second, compared, "if-better", home, still_wanted=never)
     assert registry.resolve("champion") == first
     assert not found.promoted
@@ -106,12 +106,12 @@ def test_equal_aucs_are_decided_by_the_threshold(registry: Registry, home: Path,
     paired = replace(
         EQUAL, candidate_balanced_accuracy=figure(0.95), balanced_accuracy_difference=figure(0.05, less=0.05)
     )
-    found = promote(second, Comparison(second, first, "judged by both", "", paired), "if-better", home)
+    found = promote(second, ChampionComparison(second, first, "judged by both", "", paired), "if-better", home)
     assert registry.resolve("champion") == second
     assert found.reason.startswith("AUC equal, balanced accuracy 0.950 against 0.900")
 
 
-def test_few_sessions_are_said(home: Path, second: str, better: Comparison) -> None:
+def test_few_sessions_are_said(home: Path, second: str, better: ChampionComparison) -> None:
     """An interval from two sessions of a class is not left to look like one from ten."""
     thin = replace(better, paired=replace(BETTER, abnormal_groups=2))
     assert "makes that interval too narrow" in promote(second, thin, "if-better", home).reason
@@ -120,14 +120,14 @@ def test_few_sessions_are_said(home: Path, second: str, better: Comparison) -> N
 def test_without_a_champion_there_is_nothing_to_beat(tmp_path: Path, home: Path, first: str) -> None:
     """The first candidate is promoted."""
     (home / "models" / "aliases.json").unlink()
-    found = promote(first, Comparison(first, None, "no champion", "No model is champion."), "if-better", home)
+    found = promote(first, ChampionComparison(first, None, "no champion", "No model is champion."), "if-better", home)
     assert (found.promoted, found.reason) == (True, "No model is champion.")
     assert Registry(home).resolve("champion") == first
 
 
 def test_what_cannot_be_compared_is_not_promoted(registry: Registry, home: Path, first: str, second: str) -> None:
     """For want of evidence; the reason is the comparison's."""
-    compared = Comparison(second, first, "none", "There is no honest comparison.")
+    compared = ChampionComparison(second, first, "none", "There is no honest comparison.")
     found = promote(second, compared, "if-better", home, still_wanted=never)
     assert (found.promoted, found.reason) == (False, "There is no honest comparison.")
     assert registry.resolve("champion") == first
@@ -136,13 +136,13 @@ def test_what_cannot_be_compared_is_not_promoted(registry: Registry, home: Path,
 def test_the_champion_itself_stays_it(registry: Registry, home: Path, first: str) -> None:
     """A job that was started again after its promotion finds it made; nothing is written."""
     before = registry.history()
-    found = promote(first, Comparison(first, first, "itself", "It is champion already."), "if-better", home)
+    found = promote(first, ChampionComparison(first, first, "itself", "It is champion already."), "if-better", home)
     assert found.promoted
     assert registry.history() == before
 
 
 def test_a_champion_that_came_meanwhile_stays(
-    registry: Registry, home: Path, better: Comparison, first: str, second: str
+    registry: Registry, home: Path, better: ChampionComparison, first: str, second: str
 ) -> None:
     """Nobody compared the candidate with it; that is said, with both names, and nothing is asked or written."""
     third = bundles.further(registry, 0.75)
@@ -155,7 +155,7 @@ def test_a_champion_that_came_meanwhile_stays(
 
 def test_always_and_never_look_at_nothing(registry: Registry, home: Path, first: str, second: str) -> None:
     """A worse candidate is promoted where that was asked for, and a better one is not."""
-    worse = Comparison(second, first, "judged by both", "", replace(BETTER, auc_difference=figure(-0.3)))
+    worse = ChampionComparison(second, first, "judged by both", "", replace(BETTER, auc_difference=figure(-0.3)))
     assert not promote(second, None, "never", home, still_wanted=never).promoted
     assert registry.resolve("champion") == first
     assert promote(second, worse, "always", home).promoted
@@ -164,7 +164,7 @@ def test_always_and_never_look_at_nothing(registry: Registry, home: Path, first:
 
 @pytest.mark.parametrize("policy", ["always", "if-better"])
 def test_what_is_no_longer_wanted_stops_at_the_switch(
-    registry: Registry, home: Path, better: Comparison, first: str, second: str, policy: str
+    registry: Registry, home: Path, better: ChampionComparison, first: str, second: str, policy: str
 ) -> None:
     """A job that was cancelled, or taken over by another worker, changes no champion."""
 
@@ -176,7 +176,7 @@ def test_what_is_no_longer_wanted_stops_at_the_switch(
     assert registry.resolve("champion") == first
 
 
-def test_if_better_needs_a_comparison_of_this_very_version(home: Path, first: str, better: Comparison) -> None:
+def test_if_better_needs_a_comparison_of_this_very_version(home: Path, first: str, better: ChampionComparison) -> None:
     """Another's figures promote nobody."""
     for compared in (None, better):
         with pytest.raises(InvalidParameter, match=first):

@@ -18,11 +18,11 @@ import pytest
 from ml.errors import (
     AliasNotSet,
     BundleDamaged,
-    BundleForeign,
+    BundleUnrecognised,
     Cancelled,
     ChampionChanged,
     GoldenClipFailed,
-    InvalidLabels,
+    InvalidClassLabels,
     ModelError,
     ModelNotFound,
 )
@@ -56,7 +56,7 @@ def second(registry: Registry, first: str) -> str:
 def assert_still_served(registry: Registry, version: str) -> None:
     """The champion is ``version`` and answers."""
     assert registry.aliases()["champion"] == version
-    predictor = registry.predictor("champion")
+    predictor = registry.load_predictor("champion")
     assert predictor.predict(predictor.decode(sounds.recording(sounds.fan(1)))).version == version
 
 
@@ -134,9 +134,9 @@ def test_a_champion_is_replaced_only_if_it_is_the_one_that_was_meant(
     third = bundles.further(registry, 0.75)
     for meant in (None, third):
         with pytest.raises(ChampionChanged, match=f"{first} is champion by now"):
-            registry.promote(second, replacing=meant)
+            registry.promote(second, expected_version=meant)
     assert registry.aliases() == {"champion": first}
-    registry.promote(second, replacing=first)
+    registry.promote(second, expected_version=first)
     assert registry.aliases() == {"champion": second, "previous": first}
 
 
@@ -144,15 +144,15 @@ def test_the_first_champion_replaces_none(registry: Registry, first: str) -> Non
     """And not one that is not there."""
     (registry.folder / "aliases.json").unlink()
     with pytest.raises(ChampionChanged, match="No model is champion by now"):
-        registry.promote(first, replacing="fan-0123456789")
-    assert registry.promote(first, replacing=None) == first
+        registry.promote(first, expected_version="fan-0123456789")
+    assert registry.promote(first, expected_version=None) == first
     assert registry.aliases() == {"champion": first}
 
 
 def test_promoting_again_what_was_promoted_is_no_conflict(registry: Registry, first: str, second: str) -> None:
     """A promotion that was repeated after a kill finds its work done."""
-    registry.promote(second, replacing=first)
-    assert registry.promote(second, replacing=first) == second
+    registry.promote(second, expected_version=first)
+    assert registry.promote(second, expected_version=first) == second
 
 
 def test_what_is_no_longer_wanted_is_not_promoted(registry: Registry, first: str, second: str) -> None:
@@ -164,7 +164,7 @@ def test_what_is_no_longer_wanted_is_not_promoted(registry: Registry, first: str
         raise Cancelled("The job was cancelled.")
 
     with pytest.raises(Cancelled):
-        registry.promote(second, still_wanted=unwanted)
+        registry.promote(second, before_write=unwanted)
     assert registry.aliases() == {"champion": first}
 
 
@@ -202,7 +202,14 @@ def test_versions_are_listed_the_newest_first(registry: Registry, first: str, se
 )
 def test_a_reference_to_nothing_is_not_found(registry: Registry, first: str, reference: str) -> None:
     """Unknown versions, unknown aliases and paths that lead elsewhere are all simply not there."""
-    for ask in (registry.resolve, registry.path, registry.read, registry.predictor, registry.promote, registry.labels):
+    for ask in (
+        registry.resolve,
+        registry.path,
+        registry.read,
+        registry.predictor,
+        registry.promote,
+        registry.label_revisions,
+    ):
         with pytest.raises(ModelNotFound, match=re.escape(repr(reference))):
             ask(reference)
     assert registry.aliases() == {"champion": first}
@@ -213,7 +220,7 @@ def test_a_version_that_vanished_is_not_found(registry: Registry, first: str, se
     registry.promote(second, "challenger")
     shutil.rmtree(registry.folder / second)
     with pytest.raises(ModelNotFound, match="gone"):
-        registry.predictor("challenger")
+        registry.load_predictor("challenger")
     assert_still_served(registry, first)
 
 
@@ -221,7 +228,7 @@ def test_a_version_that_vanished_is_not_found(registry: Registry, first: str, se
 def test_damaged_aliases_are_refused_by_name(registry: Registry, content: str) -> None:
     """Never taken for a registry without models."""
     (registry.folder / "aliases.json").write_text(content)
-    with pytest.raises(BundleForeign, match=r"aliases\.json"):
+    with pytest.raises(BundleUnrecognised, match=r"aliases\.json"):
         registry.aliases()
 
 
@@ -236,8 +243,12 @@ DAMAGE: dict[str, tuple[bundles.Change, bool, type[ModelError]]] = {
     "truncated": (lambda f: os.truncate(f / "network.tflite", 1000), False, BundleDamaged),
     "missing": (lambda f: (f / "labels.json").unlink(), False, BundleDamaged),
     "extra": (lambda f: (f / "extra").touch(), False, BundleDamaged),
-    "no-manifest": (lambda f: (f / "manifest.json").unlink(), False, BundleForeign),
-    "future-format": (bundles.edit_json("manifest.json", lambda m: m.update(format_version=3)), False, BundleForeign),
+    "no-manifest": (lambda f: (f / "manifest.json").unlink(), False, BundleUnrecognised),
+    "future-format": (
+        bundles.edit_json("manifest.json", lambda m: m.update(format_version=3)),
+        False,
+        BundleUnrecognised,
+    ),
     "other-version": (
         bundles.edit_json("manifest.json", lambda m: m.update(version="other-0123456789")),
         False,
@@ -314,7 +325,7 @@ def test_renaming_adds_a_revision_and_keeps_the_old(registry: Registry, first: s
     assert registry.rename_classes("champion", NAMES).revision == 2
     swapped = [("ok", "Fine"), *NAMES[1:]]
     assert registry.rename_classes(first, swapped).revision == 3
-    found = registry.labels(first)
+    found = registry.label_revisions(first)
     assert [(r.revision, r.labels.classes[0].message) for r in found] == [
         (1, "Component OK"),
         (2, "Alles gut"),
@@ -327,7 +338,7 @@ def test_renaming_adds_a_revision_and_keeps_the_old(registry: Registry, first: s
 def test_a_renamed_model_answers_under_its_new_names(registry: Registry) -> None:
     """From the next load on, with the number of the revision."""
     registry.rename_classes("champion", NAMES)
-    predictor = registry.predictor("champion")
+    predictor = registry.load_predictor("champion")
     verdict = predictor.predict(predictor.decode(sounds.recording(sounds.fan(1))))
     assert [label.message for label in verdict.classes] == [message for _, message in NAMES]
     assert verdict.worst.label.message in {message for _, message in NAMES}
@@ -338,23 +349,23 @@ def test_renaming_to_what_it_is_called_adds_nothing(registry: Registry) -> None:
     """The same names again are no new revision."""
     registry.rename_classes("champion", NAMES)
     assert registry.rename_classes("champion", NAMES).revision == 2
-    assert len(registry.labels("champion")) == 2
+    assert len(registry.label_revisions("champion")) == 2
 
 
 @pytest.mark.parametrize("names", [NAMES[:3], [*NAMES, ("fifth", "Fifth")], [], [("same", "Same")] * 4])
 def test_names_that_do_not_fit_are_refused(registry: Registry, names: list[tuple[str, str]]) -> None:
     """One distinct name for each class, or nothing changes."""
-    with pytest.raises(InvalidLabels):
+    with pytest.raises(InvalidClassLabels):
         registry.rename_classes("champion", names)
-    assert len(registry.labels("champion")) == 1
+    assert len(registry.label_revisions("champion")) == 1
 
 
 def test_labels_belong_to_a_version_and_not_to_an_alias(registry: Registry, first: str, second: str) -> None:
     """A new champion keeps its own names, and so does the old one."""
     registry.rename_classes("champion", NAMES)
     registry.promote(second)
-    assert registry.labels("champion")[-1].revision == 1
-    assert registry.labels(first)[-1].revision == 2
+    assert registry.label_revisions("champion")[-1].revision == 1
+    assert registry.label_revisions(first)[-1].revision == 2
 
 
 @pytest.mark.parametrize(
@@ -365,7 +376,7 @@ def test_damaged_labels_are_refused_by_name(registry: Registry, first: str, cont
     registry.rename_classes(first, NAMES)
     (registry.folder / "labels" / f"{first}.json").write_text(content)
     with pytest.raises(ModelError):
-        registry.labels(first)
+        registry.label_revisions(first)
 
 
 # What pollers see
@@ -373,10 +384,10 @@ def test_damaged_labels_are_refused_by_name(registry: Registry, first: str, cont
 
 def test_state_changes_with_promotion_and_renaming_alone(registry: Registry, first: str, second: str) -> None:
     """A poller sees each change of what serves, and nothing where there was none."""
-    seen = [registry.state()]
+    seen = [registry.champion_stamp()]
 
     def changed() -> bool:
-        seen.append(registry.state())
+        seen.append(registry.champion_stamp())
         return seen[-1] != seen[-2]
 
     assert not changed()
@@ -395,11 +406,11 @@ def test_state_changes_with_promotion_and_renaming_alone(registry: Registry, fir
 def test_state_of_an_empty_home_changes_with_the_first_champion(home: Path, tmp_path: Path) -> None:
     """A service that waits for its first model sees it come."""
     registry, archive = Registry(tmp_path / "empty"), tmp_path / "model.zip"
-    before = registry.state()
+    before = registry.champion_stamp()
     Registry(home).export("champion", archive)
     version = registry.add_archive(archive)
     registry.promote(version)
-    assert registry.state() != before
+    assert registry.champion_stamp() != before
 
 
 # Archives
@@ -418,9 +429,9 @@ def test_an_exported_model_is_the_same_version_elsewhere(registry: Registry, fir
 @pytest.mark.parametrize(
     ("make", "error"),
     [
-        (lambda z: z.writestr("../evil", b"evil"), BundleForeign),
-        (lambda z: z.writestr("readme.txt", b"hello"), BundleForeign),
-        (lambda z: z.writestr("manifest.json", b"{}"), BundleForeign),
+        (lambda z: z.writestr("../evil", b"evil"), BundleUnrecognised),
+        (lambda z: z.writestr("readme.txt", b"hello"), BundleUnrecognised),
+        (lambda z: z.writestr("manifest.json", b"{}"), BundleUnrecognised),
         (lambda z: z.writestr("manifest.json", b"not json"), BundleDamaged),
     ],
     ids=["leads-out", "foreign", "empty-manifest", "no-json"],
@@ -442,7 +453,7 @@ def test_what_is_no_zip_leaves_nothing(registry: Registry, tmp_path: Path) -> No
     """A recording handed in for a model, say."""
     (tmp_path / "sound.wav").write_bytes(sounds.recording(sounds.fan(1)))
     before = tree(tmp_path)
-    with pytest.raises(BundleForeign, match=r"sound\.wav"):
+    with pytest.raises(BundleUnrecognised, match=r"sound\.wav"):
         registry.add_archive(tmp_path / "sound.wav")
     assert tree(tmp_path) == before
 
@@ -491,7 +502,7 @@ def rename_in_turn(home: Path, who: int, times: int) -> None:
 def test_renamings_at_once_lose_none(home: Path, registry: Registry) -> None:
     """Three processes rename ten times each: every revision is kept, under a number of its own."""
     at_once(rename_in_turn, [(home, who, 10) for who in range(3)])
-    found = registry.labels("champion")
+    found = registry.label_revisions("champion")
     assert [revision.revision for revision in found] == list(range(1, 32))
     names = {revision.labels.classes[0].name for revision in found[1:]}
     assert names == {f"name {who} {i}" for who in range(3) for i in range(10)}

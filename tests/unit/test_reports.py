@@ -18,17 +18,17 @@ from ml.classifier.fitting import Epoch
 from ml.dataset.entries import Entry
 from ml.errors import MissingExtra
 from ml.evaluation.evaluating import evaluate
-from ml.evaluation.judged import Judged
+from ml.evaluation.judged import JudgedRecording
 from ml.evaluation.results import Evaluation
 from ml.faults.agreement import Agreement
 from ml.faults.groups import FaultGroups, group_faults
 from ml.features.spec import FeatureSpec
-from ml.models.bundle import Decision
-from ml.models.labels import ClassLabel, Labels
-from ml.reports.drawing import picture, plain
+from ml.models.bundle import DecisionThreshold
+from ml.models.labels import ClassLabel, ClassLabels
+from ml.reports.drawing import draw_picture, printable_name
 from ml.reports.facts import Exemplar, ReportFacts
+from ml.reports.formatting import flat
 from ml.reports.page import write_report
-from ml.reports.tables import flat
 from tests import sounds
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ class Page(HTMLParser):
         return [value for _, attributes in self.elements if (value := attributes.get(name)) is not None]
 
 
-def judged(number: int, rng: np.random.Generator, name: str) -> Judged:
+def judged(number: int, rng: np.random.Generator, name: str) -> JudgedRecording:
     """A made-up verdict on one of two ids at one of two SNRs."""
     abnormal = number % 2 == 1
     score = float(np.clip(rng.normal(0.7 if abnormal else 0.3, 0.2), 0, 1))
@@ -85,14 +85,14 @@ def judged(number: int, rng: np.random.Generator, name: str) -> Judged:
         bytes=320_044,
     )
     classes = ("normal", name)
-    return Judged(entry, score, score > 0.5, (1 - score, score), classes[score > 0.5], classes[abnormal])
+    return JudgedRecording(entry, score, score > 0.5, (1 - score, score), classes[score > 0.5], classes[abnormal])
 
 
 def evaluation(name: str = "imbalance") -> Evaluation:
     """Of 64 made-up verdicts."""
     rng = np.random.default_rng(0)
     verdicts = [judged(number, rng, name) for number in range(64)]
-    return evaluate(verdicts, gain_judged=verdicts, threshold=0.5, classes=("normal", name))
+    return evaluate(verdicts, judged_with_gain=verdicts, threshold=0.5, classes=("normal", name))
 
 
 def grouped(n: int = 60, **changes: object) -> FaultGroups:
@@ -109,12 +109,12 @@ def nothing(figure: Figure) -> None:
 def bare(**changes: object) -> ReportFacts:
     """What is known of a version at the least."""
     spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8_000.0, clip_frames=64)
-    labels = Labels((ClassLabel("normal", "OK", False), ClassLabel("imbalance", "Out of balance", True)))
+    labels = ClassLabels((ClassLabel("normal", "OK", False), ClassLabel("imbalance", "Out of balance", True)))
     facts = ReportFacts(
         version="fan-hall-3-0123456789",
         card={"trained_on": "simulated fans", "limits": "One kind of fan."},
         labels=labels,
-        decision=Decision(0.5, 0.05, "95th percentile of 120 healthy validation recordings."),
+        decision=DecisionThreshold(0.5, 0.05, "95th percentile of 120 healthy validation recordings."),
         spec=spec,
     )
     return dataclasses.replace(facts, **changes)  # type: ignore[arg-type]  # whatever a test changes
@@ -323,7 +323,7 @@ def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
     sound.write_bytes(sounds.recording(sounds.fan(0.5)))
     awkward = f"{HOSTILE}\x00\n\udcff \u98a8\u6247"
     facts = bare(
-        labels=Labels((ClassLabel("normal", HOSTILE, False), ClassLabel(awkward[:64], "message", True))),
+        labels=ClassLabels((ClassLabel("normal", HOSTILE, False), ClassLabel(awkward[:64], "message", True))),
         evaluation=evaluation(awkward),
         groups=grouped(),
         group_names=(HOSTILE, awkward, "$\\frac{1}$"),
@@ -342,8 +342,8 @@ def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
 
 def test_a_long_name_does_not_squeeze_a_figure() -> None:
     """Figures cut names; what cannot be printed is replaced."""
-    assert plain("x" * 100) == "x" * 27 + "\N{HORIZONTAL ELLIPSIS}"
-    assert plain("a\nb") == "a\N{REPLACEMENT CHARACTER}b"
+    assert printable_name("x" * 100) == "x" * 27 + "\N{HORIZONTAL ELLIPSIS}"
+    assert printable_name("a\nb") == "a\N{REPLACEMENT CHARACTER}b"
 
 
 # Manners
@@ -388,6 +388,6 @@ def test_a_missing_library_is_an_error_with_the_remedy(
 
 def test_a_picture_describes_itself() -> None:
     """Title and caption are what is read out, and quotes in them break nothing."""
-    drawn = picture("name", 'A "title"', "How to read it; n = 3.", nothing)
+    drawn = draw_picture("name", 'A "title"', "How to read it; n = 3.", nothing)
     label = Page(drawn.svg).elements[0][1]["aria-label"]
     assert label == 'A "title". How to read it; n\u00a0=\u00a03.'

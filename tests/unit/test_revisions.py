@@ -5,13 +5,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from ml.detectors.thresholds import SENSITIVITIES, threshold_at
 
+from ml.detectors.thresholds import SENSITIVITIES, threshold_at
 from ml.errors import BundleDamaged, InvalidParameter, ModelNotCalibrated, ModelNotFound
 from ml.models import bundle
-from ml.models.bundle import Decision
+from ml.models.bundle import DecisionThreshold
 from ml.models.registry import Registry
-from ml.models.thresholds import Wanted
+from ml.models.thresholds import ThresholdRequest
 from tests import sounds
 from tests.unit import bundles, detectors
 from tests.unit.processes import at_once
@@ -48,7 +48,7 @@ def detecting(heard: Path, tmp_path: Path) -> Registry:
 
 def test_the_first_revision_is_what_the_bundle_was_written_with(detecting: Registry) -> None:
     """Before anybody has moved it, there is one, and no file for it."""
-    (first,) = detecting.thresholds("champion")
+    (first,) = detecting.threshold_revisions("champion")
     found = detecting.read("champion")
     assert (first.revision, first.created, first.sensitivity) == (1, found.created, None)
     assert first.decision == found.content.decision
@@ -58,7 +58,7 @@ def test_the_first_revision_is_what_the_bundle_was_written_with(detecting: Regis
 @pytest.mark.parametrize("name", SENSITIVITIES)
 def test_a_sensitivity_is_the_threshold_at_its_rate(detecting: Registry, name) -> None:
     """With its name, and a rate that the healthy recordings bear out."""
-    moved = detecting.set_threshold("champion", Wanted(sensitivity=name))
+    moved = detecting.set_threshold("champion", ThresholdRequest(sensitivity=name))
     scores = detectors.calibration().named
     assert (moved.revision, moved.sensitivity) == (2, name)
     assert moved.decision.threshold == threshold_at(scores, SENSITIVITIES[name])
@@ -67,7 +67,7 @@ def test_a_sensitivity_is_the_threshold_at_its_rate(detecting: Registry, name) -
 
 def test_a_rate_is_the_threshold_at_it(detecting: Registry) -> None:
     """One in ten of the healthy recordings, counted in the words that stay with it."""
-    moved = detecting.set_threshold("champion", Wanted(false_alarm_rate=0.1))
+    moved = detecting.set_threshold("champion", ThresholdRequest(false_alarm_rate=0.1))
     assert moved.decision.threshold == threshold_at(detectors.calibration().named, 0.1)
     assert moved.decision.false_alarm_rate == pytest.approx(0.1)
     assert "10 % false alarms; above it were 19 of 199 healthy recordings" in moved.decision.basis
@@ -76,18 +76,18 @@ def test_a_rate_is_the_threshold_at_it(detecting: Registry) -> None:
 
 def test_a_threshold_that_is_given_has_the_rate_that_is_seen(detecting: Registry) -> None:
     """A score, set by hand: its rate is what the healthy recordings say of it."""
-    moved = detecting.set_threshold("champion", Wanted(threshold=0.45))
+    moved = detecting.set_threshold("champion", ThresholdRequest(threshold=0.45))
     assert (moved.decision.threshold, moved.decision.false_alarm_rate) == (0.45, pytest.approx(0.5))
     assert moved.decision.basis.startswith("set by hand")
 
 
 def test_a_classifiers_threshold_is_moved_as_a_score_alone(registry: Registry) -> None:
     """Nobody has measured its rate; by a rate or a sensitivity it is refused by name, and nothing changes."""
-    for wanted in (Wanted(false_alarm_rate=0.01), Wanted(sensitivity="high")):
+    for wanted in (ThresholdRequest(false_alarm_rate=0.01), ThresholdRequest(sensitivity="high")):
         with pytest.raises(ModelNotCalibrated, match="as a score from 0 to 1"):
             registry.set_threshold("champion", wanted)
-    assert len(registry.thresholds("champion")) == 1
-    moved = registry.set_threshold("champion", Wanted(threshold=0.7))
+    assert len(registry.threshold_revisions("champion")) == 1
+    moved = registry.set_threshold("champion", ThresholdRequest(threshold=0.7))
     assert (moved.revision, moved.decision.threshold, moved.decision.false_alarm_rate) == (2, 0.7, None)
 
 
@@ -95,8 +95,8 @@ def test_a_classifiers_threshold_is_moved_as_a_score_alone(registry: Registry) -
 def test_what_is_no_threshold_is_refused(registry: Registry, wanted) -> None:
     """And nothing changes."""
     with pytest.raises(InvalidParameter, match="from 0 to 1"):
-        registry.set_threshold("champion", Wanted(**wanted))
-    assert len(registry.thresholds("champion")) == 1
+        registry.set_threshold("champion", ThresholdRequest(**wanted))
+    assert len(registry.threshold_revisions("champion")) == 1
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_what_is_no_threshold_is_refused(registry: Registry, wanted) -> None:
 def test_a_threshold_is_wanted_in_one_way(given) -> None:
     """Not in none, and not in two: the sentence counts them."""
     with pytest.raises(InvalidParameter, match=rf"^{len(given)} of .* exactly one was expected"):
-        Wanted(**given)
+        ThresholdRequest(**given)
 
 
 # History
@@ -114,10 +114,10 @@ def test_a_threshold_is_wanted_in_one_way(given) -> None:
 def test_every_place_it_had_is_kept_and_the_bundle_stays(detecting: Registry) -> None:
     """The current one is the last; going back to the first is a step of its own."""
     files = {path: path.read_bytes() for path in detecting.path("champion").iterdir()}
-    detecting.set_threshold("champion", Wanted(sensitivity="high"))
-    detecting.set_threshold("champion", Wanted(threshold=0.6))
-    back = detecting.set_threshold("champion", Wanted(reset=True))
-    found = detecting.thresholds("champion")
+    detecting.set_threshold("champion", ThresholdRequest(sensitivity="high"))
+    detecting.set_threshold("champion", ThresholdRequest(threshold=0.6))
+    back = detecting.set_threshold("champion", ThresholdRequest(reset=True))
+    found = detecting.threshold_revisions("champion")
     assert [each.revision for each in found] == [1, 2, 3, 4]
     assert [each.sensitivity for each in found] == [None, "high", None, None]
     assert found[-1] == back
@@ -128,48 +128,48 @@ def test_every_place_it_had_is_kept_and_the_bundle_stays(detecting: Registry) ->
 
 def test_moving_it_to_where_it_is_adds_nothing(registry: Registry) -> None:
     """The same again, or back to where it has never left."""
-    assert registry.set_threshold("champion", Wanted(reset=True)).revision == 1
-    registry.set_threshold("champion", Wanted(threshold=0.7))
-    assert registry.set_threshold("champion", Wanted(threshold=0.7)).revision == 2
-    assert len(registry.thresholds("champion")) == 2
+    assert registry.set_threshold("champion", ThresholdRequest(reset=True)).revision == 1
+    registry.set_threshold("champion", ThresholdRequest(threshold=0.7))
+    assert registry.set_threshold("champion", ThresholdRequest(threshold=0.7)).revision == 2
+    assert len(registry.threshold_revisions("champion")) == 2
 
 
 def test_a_threshold_belongs_to_a_version_and_not_to_an_alias(registry: Registry) -> None:
     """A new champion has its own, and so does the old one."""
     first, second = registry.resolve("champion"), bundles.further(registry)
-    registry.set_threshold("champion", Wanted(threshold=0.7))
+    registry.set_threshold("champion", ThresholdRequest(threshold=0.7))
     registry.promote(second)
-    assert [each.decision.threshold for each in registry.thresholds("champion")] == [0.25]
-    assert registry.thresholds(first)[-1].decision.threshold == 0.7
+    assert [each.decision.threshold for each in registry.threshold_revisions("champion")] == [0.25]
+    assert registry.threshold_revisions(first)[-1].decision.threshold == 0.7
 
 
 def test_the_next_load_judges_by_it(registry: Registry) -> None:
     """Threshold, rate and revision are in the verdict, and decide it."""
     wav = sounds.recording(sounds.fan(1))
     for revision, (threshold, anomaly) in enumerate([(0.0, True), (1.0, False), (0.0, True)], start=2):
-        registry.set_threshold("champion", Wanted(threshold=threshold))
-        predictor = registry.predictor("champion")
+        registry.set_threshold("champion", ThresholdRequest(threshold=threshold))
+        predictor = registry.load_predictor("champion")
         verdict = predictor.predict(predictor.decode(wav))
-        assert (verdict.threshold, verdict.decision_revision) == (threshold, revision)
-        assert verdict.worst.anomaly is anomaly
+        assert (verdict.threshold, verdict.threshold_revision) == (threshold, revision)
+        assert verdict.worst.is_anomalous is anomaly
 
 
 def test_a_moved_detector_answers_its_golden_clip_all_the_same(detecting: Registry) -> None:
     """Neither end of the scale keeps it from being loaded and promoted."""
     for threshold in (0.0, 1.0):
-        detecting.set_threshold("champion", Wanted(threshold=threshold))
+        detecting.set_threshold("champion", ThresholdRequest(threshold=threshold))
         assert detecting.predictor("champion").decision.threshold == threshold
 
 
 def test_pollers_see_a_threshold_that_was_moved(registry: Registry) -> None:
     """State changes with it, and with nothing that leaves it where it was, nor with another version's."""
     other = bundles.further(registry)
-    before = registry.state()
-    registry.set_threshold("champion", Wanted(reset=True))
-    registry.set_threshold(other, Wanted(threshold=0.9))
-    assert registry.state() == before
-    registry.set_threshold("champion", Wanted(threshold=0.7))
-    assert registry.state() != before
+    before = registry.champion_stamp()
+    registry.set_threshold("champion", ThresholdRequest(reset=True))
+    registry.set_threshold(other, ThresholdRequest(threshold=0.9))
+    assert registry.champion_stamp() == before
+    registry.set_threshold("champion", ThresholdRequest(threshold=0.7))
+    assert registry.champion_stamp() != before
 
 
 GOOD = {"revision": 2, "created": "", "threshold": 0.5, "false_alarm_rate": None, "basis": "", "sensitivity": None}
@@ -190,15 +190,15 @@ GOOD = {"revision": 2, "created": "", "threshold": 0.5, "false_alarm_rate": None
 def test_a_damaged_history_is_refused_by_name(registry: Registry, content: str) -> None:
     """With the file to remove; never taken for a threshold that nobody has moved."""
     version = registry.resolve("champion")
-    registry.set_threshold(version, Wanted(threshold=0.7))
+    registry.set_threshold(version, ThresholdRequest(threshold=0.7))
     (registry.folder / "thresholds" / f"{version}.json").write_text(content)
     with pytest.raises(BundleDamaged, match=f"thresholds/{version}.json"):
-        registry.predictor("champion")
+        registry.load_predictor("champion")
 
 
 def test_the_history_is_plain_json(registry: Registry) -> None:
     """A person with an editor can read when it was moved, and where from."""
-    registry.set_threshold("champion", Wanted(threshold=0.7))
+    registry.set_threshold("champion", ThresholdRequest(threshold=0.7))
     (file,) = (registry.folder / "thresholds").iterdir()
     (entry,) = json.loads(file.read_text())
     assert set(entry) == {"revision", "created", "threshold", "false_alarm_rate", "basis", "sensitivity"}
@@ -213,13 +213,13 @@ def test_an_exported_model_takes_its_threshold_along(registry: Registry, tmp_pat
     """All of its history, beside that of its labels."""
     if renamed:
         registry.rename_classes("champion", NAMES)
-    registry.set_threshold("champion", Wanted(threshold=0.7))
-    registry.set_threshold("champion", Wanted(threshold=0.8))
+    registry.set_threshold("champion", ThresholdRequest(threshold=0.7))
+    registry.set_threshold("champion", ThresholdRequest(threshold=0.8))
     registry.export("champion", tmp_path / "model.zip")
     other = Registry(tmp_path / "other")
     version = other.add_archive(tmp_path / "model.zip")
-    assert other.thresholds(version) == registry.thresholds(version)
-    assert other.labels(version) == registry.labels(version)
+    assert other.threshold_revisions(version) == registry.threshold_revisions(version)
+    assert other.label_revisions(version) == registry.label_revisions(version)
     assert other.predictor(version).decision.threshold == 0.8
 
 
@@ -231,21 +231,21 @@ def test_labels_alone_are_packed_as_they_always_were(registry: Registry, tmp_pat
         (revision,) = json.loads(archive.read("renamed.json"))
     assert revision["labels"][0]["name"] == "gut"
     other = Registry(tmp_path / "other")
-    assert other.labels(other.add_archive(tmp_path / "model.zip")) == registry.labels("champion")
+    assert other.label_revisions(other.add_archive(tmp_path / "model.zip")) == registry.label_revisions("champion")
 
 
 def test_an_import_moves_no_threshold_of_this_home(registry: Registry, tmp_path: Path) -> None:
     """A version that is there keeps the history that it has; what has none takes the archive's."""
-    registry.set_threshold("champion", Wanted(threshold=0.7))
+    registry.set_threshold("champion", ThresholdRequest(threshold=0.7))
     registry.rename_classes("champion", NAMES)
     registry.export("champion", tmp_path / "model.zip")
     other = Registry(tmp_path / "other")
     version = other.add_archive(tmp_path / "model.zip")
-    other.set_threshold(version, Wanted(threshold=0.9))
+    other.set_threshold(version, ThresholdRequest(threshold=0.9))
     (other.folder / "labels" / f"{version}.json").unlink()
     other.add_archive(tmp_path / "model.zip")
-    assert [each.decision.threshold for each in other.thresholds(version)] == [0.5, 0.7, 0.9]
-    assert len(other.labels(version)) == 2
+    assert [each.decision.threshold for each in other.threshold_revisions(version)] == [0.5, 0.7, 0.9]
+    assert len(other.label_revisions(version)) == 2
 
 
 @pytest.mark.parametrize(
@@ -272,10 +272,10 @@ def test_a_models_name_means_its_newest_version(registry: Registry) -> None:
     first, second = bundles.further(registry, 0.25), bundles.further(registry, 0.75)
     assert registry.resolve("further") == second != first
     assert registry.resolve("original") == version
-    assert registry.set_threshold("further", Wanted(threshold=0.1)).decision == Decision(
+    assert registry.set_threshold("further", ThresholdRequest(threshold=0.1)).decision == DecisionThreshold(
         0.1, None, "set by hand; its false-alarm rate was never measured"
     )
-    assert [len(registry.thresholds(each)) for each in (first, second)] == [1, 2]
+    assert [len(registry.threshold_revisions(each)) for each in (first, second)] == [1, 2]
 
 
 def test_an_alias_and_a_version_go_before_a_name(registry: Registry) -> None:
@@ -292,7 +292,7 @@ def test_a_part_of_a_name_means_nothing(registry: Registry, reference: str) -> N
     """Nor does a folder that is none of a version's."""
     bundles.further(registry)
     registry.rename_classes("champion", NAMES)
-    registry.set_threshold("champion", Wanted(threshold=0.1))
+    registry.set_threshold("champion", ThresholdRequest(threshold=0.1))
     with pytest.raises(ModelNotFound, match=reference):
         registry.resolve(reference)
 
@@ -303,12 +303,12 @@ def test_a_part_of_a_name_means_nothing(registry: Registry, reference: str) -> N
 def move_in_turn(home: Path, who: int, times: int) -> None:
     """Move the threshold to one place after another."""
     for i in range(times):
-        Registry(home).set_threshold("champion", Wanted(threshold=(who * times + i + 1) / 100))
+        Registry(home).set_threshold("champion", ThresholdRequest(threshold=(who * times + i + 1) / 100))
 
 
 def test_moves_at_once_lose_none(home: Path) -> None:
     """Three processes move it ten times each: every revision is kept, under a number of its own."""
     at_once(move_in_turn, [(home, who, 10) for who in range(3)])
-    found = Registry(home).thresholds("champion")
+    found = Registry(home).threshold_revisions("champion")
     assert [revision.revision for revision in found] == list(range(1, 32))
     assert {revision.decision.threshold for revision in found[1:]} == {(i + 1) / 100 for i in range(30)}

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from ml.errors import DatasetEmpty, ManifestInvalid
+from ml.errors import DatasetEmpty, InvalidManifest
 from ml.models.registry import Registry
-from ml.models.scoring import items_at, recordings, score
+from ml.models.scoring import find_items, find_recordings, score_items
 from tests import sounds
 from tests.unit import detectors
 
 
 @pytest.fixture(scope="module")
 def predictor(original_home: Path):
-    return Registry(original_home).predictor("champion")
+    return Registry(original_home).load_predictor("champion")
 
 
 def write(folder: Path, *names: str) -> Path:
@@ -29,25 +29,29 @@ def write(folder: Path, *names: str) -> Path:
 def test_a_folder_means_its_recordings_in_natural_order(tmp_path):
     """WAV and FLAC at any depth, 2 before 10; other and hidden files are not meant."""
     folder = write(tmp_path / "fans", "10.wav", "2.wav", "b/1.FLAC", "notes.txt", ".hidden.wav")
-    assert [path.relative_to(folder).as_posix() for path in recordings([folder])] == ["2.wav", "10.wav", "b/1.FLAC"]
+    assert [path.relative_to(folder).as_posix() for path in find_recordings([folder])] == [
+        "2.wav",
+        "10.wav",
+        "b/1.FLAC",
+    ]
 
 
 def test_what_is_named_is_kept_in_its_order(tmp_path):
     """Files as they are given, whatever they are called, and even where they are not there."""
     folder = write(tmp_path, "b.wav", "a.dat")
     given = [folder / "b.wav", folder / "a.dat", folder / "none.wav", folder / "b.wav"]
-    assert recordings(given) == given
+    assert find_recordings(given) == given
 
 
 def test_an_empty_folder_is_refused(tmp_path):
     """By name: nothing to say of it would be no answer."""
     with pytest.raises(DatasetEmpty, match="fans holds no"):
-        recordings([write(tmp_path, "1.wav") / "1.wav", write(tmp_path / "fans", "notes.txt")])
+        find_recordings([write(tmp_path, "1.wav") / "1.wav", write(tmp_path / "fans", "notes.txt")])
 
 
 def test_a_row_is_the_predictors_verdict(predictor, tmp_path):
     """Every field of it."""
-    (row,) = score(predictor, items_at([write(tmp_path, "1.wav") / "1.wav"]))
+    (row,) = score_items(predictor, find_items([write(tmp_path, "1.wav") / "1.wav"]))
     verdict = predictor.predict(predictor.decode((tmp_path / "1.wav").read_bytes()))
     worst = verdict.worst
     assert (row.verdict, row.label, row.message) == (verdict.word, worst.label.name, verdict.message)
@@ -62,38 +66,38 @@ def test_a_folder_says_which_machine_was_recorded_and_what_is_true(tmp_path):
     """By its layout or its manifest; a folder without classes, or a file alone, says neither. A name holds for all."""
     folder = write(tmp_path / "fans", "id_00/normal/1.wav", "id_02/abnormal/2.wav", "notes/3.wav")
     flat = write(tmp_path / "flat", "4.wav")
-    known = [(item.machine_id, item.label) for item in items_at([folder, flat, folder / "id_00/normal/1.wav"])]
+    known = [(item.machine_id, item.label) for item in find_items([folder, flat, folder / "id_00/normal/1.wav"])]
     assert known == [("id_00", "normal"), ("id_02", "abnormal"), (None, None), (None, None), (None, None)]
     (folder / "manifest.csv").write_text("path,label,machine,machine_id\nnotes/3.wav,abnormal,pump,p7\n")
-    listed = [(item.machine, item.machine_id, item.label) for item in items_at([folder])]
+    listed = [(item.machine, item.machine_id, item.label) for item in find_items([folder])]
     assert listed == [(None, None, None), (None, None, None), ("pump", "p7", "abnormal")]
     for machine, parts in (("fan/id_04", ("fan", "id_04")), ("id_04", (None, "id_04"))):
-        assert {(item.machine, item.machine_id) for item in items_at([folder], machine)} == {parts}
+        assert {(item.machine, item.machine_id) for item in find_items([folder], machine)} == {parts}
 
 
 def test_what_a_manifest_says_is_not_passed_over(tmp_path):
     """One that is no table is refused; a row that means nothing is told of, and a recording without a class is not."""
     folder = write(tmp_path / "fans", "1.wav", "2.wav", "monday/3.wav")
     told = []
-    assert [item.machine_id for item in items_at([folder], refused=told.append)] == [None] * 3
+    assert [item.machine_id for item in find_items([folder], on_refusal=told.append)] == [None] * 3
     assert told == []
     (folder / "manifest.csv").write_text("path,label,machine_id\n1.wav,normal,id_00\n2.wav,healthy,id_00\n")
-    assert [item.machine_id for item in items_at([folder], refused=told.append)] == ["id_00", None, None]
+    assert [item.machine_id for item in find_items([folder], on_refusal=told.append)] == ["id_00", None, None]
     assert [(refusal.path, refusal.code) for refusal in told] == [("2.wav", "dataset_manifest_invalid")]
     (folder / "manifest.csv").write_bytes(b"path,label,machine_id\n1.wav,normal,id_00\n2.wav,normal,L\xfcfter\n")
-    with pytest.raises(ManifestInvalid, match=r"manifest\.csv cannot be read as a table in UTF-8"):
-        items_at([folder])
+    with pytest.raises(InvalidManifest, match=r"manifest\.csv cannot be read as a table in UTF-8"):
+        find_items([folder])
 
 
 def test_a_detector_compares_with_the_machine_that_is_named(tmp_path):
     """And says whether it has heard it; what it cannot judge has a verdict that says so, and no score."""
     registry = Registry(tmp_path / "home")
-    model = registry.predictor(detectors.add(registry))
+    model = registry.load_predictor(detectors.add(registry))
     fan, silent = tmp_path / "fan.wav", tmp_path / "silent.wav"
     fan.write_bytes(sounds.recording(sounds.fan(3.0, seed=1), rate_hz=detectors.RATE_HZ))
     silent.write_bytes(sounds.recording(sounds.fan(3.0) * 0, rate_hz=detectors.RATE_HZ))
     for machine, known in (("id_00", True), ("fan/id_07", False), (None, False)):
-        heard, unheard = score(model, items_at([fan, silent], machine), processes=1)
+        heard, unheard = score_items(model, find_items([fan, silent], machine), processes=1)
         assert (heard.compared_with, heard.machine_known, heard.probabilities) == ("fan/id_00", known, None)
         assert (unheard.verdict, unheard.score, unheard.label, unheard.error) == ("unusable", None, None, None)
         assert unheard.message.startswith("Not judged: Every sample")
@@ -103,12 +107,12 @@ def test_rows_do_not_hang_on_the_number_of_processes(predictor, tmp_path):
     """In the order of the files, errors among them, to the bit."""
     folder = write(tmp_path, *(f"{number}.wav" for number in range(12)))
     (folder / "5.wav").write_bytes(b"")
-    files = [*recordings([folder]), folder / "none.wav"]
-    items = items_at(files)
-    alone = list(score(predictor, items, processes=1))
+    files = [*find_recordings([folder]), folder / "none.wav"]
+    items = find_items(files)
+    alone = list(score_items(predictor, items, processes=1))
     assert [Path(row.name) for row in alone] == files
     assert [bool(row.error) for row in alone] == [number in (5, 12) for number in range(13)]
-    assert list(score(predictor, items, processes=2)) == alone
+    assert list(score_items(predictor, items, processes=2)) == alone
 
 
 def test_what_cannot_be_judged_says_why(predictor, tmp_path):
@@ -118,7 +122,7 @@ def test_what_cannot_be_judged_says_why(predictor, tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "link.wav").symlink_to(tmp_path / "gone.wav")
     names = ["none.wav", "text.wav", "pipe.wav", "link.wav", "good.wav"]
-    rows = list(score(predictor, items_at([tmp_path / name for name in names])))
+    rows = list(score_items(predictor, find_items([tmp_path / name for name in names])))
     codes = [(row.error or "").split(":")[0] for row in rows]
     assert codes == ["file_missing", "audio_not_recognised", "file_unreadable", "file_missing", ""]
     assert [row.score is None for row in rows] == [True, True, True, True, False]
@@ -127,7 +131,7 @@ def test_what_cannot_be_judged_says_why(predictor, tmp_path):
 def test_rows_come_as_they_are_done(predictor, tmp_path):
     """The first is there before the last file is looked at."""
     folder = write(tmp_path, *(f"{number}.wav" for number in range(3)))
-    rows = score(predictor, items_at([folder]), processes=1)
+    rows = score_items(predictor, find_items([folder]), processes=1)
     assert next(rows).error is None
     shutil.rmtree(folder)
     assert [(row.error or "").split(":")[0] for row in rows] == ["file_missing"] * 2

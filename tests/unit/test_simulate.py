@@ -24,20 +24,20 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ml.audio.decode import decode
-from ml.dataset.simulate.fan import Condition, Day, Fan, condition
-from ml.dataset.simulate.plan import FAULTS, Plan
+from ml.dataset.simulate.fan import Fan, FaultEffects, OperatingState, fault_effects
+from ml.dataset.simulate.plan import FAULTS, SimulationPlan
 from ml.dataset.simulate.signals import generator
+from ml.dataset.simulate.simulator import simulate
 from ml.dataset.simulate.sound import fan_sound
-from ml.dataset.simulate.tree import simulate
 from ml.errors import Cancelled, InvalidParameter, StorageFull
 from ml.features.extractor import FeatureExtractor
 from ml.features.spec import FeatureSpec
-from ml.system.progress import Progress, cancellable, silent
+from ml.system.progress import Progress, cancellable, ignore_progress
 
-TINY = Plan(machines=1, sessions=1, recordings=2, snr_db=(6.0, -6.0), duration_s=1.0)
+TINY = SimulationPlan(machines=1, sessions=1, recordings=2, snr_db=(6.0, -6.0), duration_s=1.0)
 # Enough sessions that 5 folds by session each hold out some of every class: n = 288 at each ratio.
-PLAN = Plan(machines=3, sessions=4, recordings=4, snr_db=(6.0, -6.0), duration_s=3.0)
-STEADY = Day(slip_factor=1, flow_db=0, blade_db=0, hum_db=0, bearing_db=0, tilt_db=np.zeros(17), severity=1)
+PLAN = SimulationPlan(machines=3, sessions=4, recordings=4, snr_db=(6.0, -6.0), duration_s=3.0)
+STEADY = OperatingState(slip_factor=1, flow_db=0, blade_db=0, hum_db=0, bearing_db=0, tilt_db=np.zeros(17), severity=1)
 SAMPLES = 10 * 16_000
 
 
@@ -133,12 +133,12 @@ def test_a_ratio_does_not_depend_on_the_others(tiny: Path, tmp_path: Path) -> No
 # --- physics
 
 
-def spectrum(fan: Fan, fault: Condition, seed: int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
+def spectrum(fan: Fan, fault: FaultEffects, seed: int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
     sound = fan_sound(fan, STEADY, fault, SAMPLES, generator(99, seed))
     return scipy.signal.welch(sound, 16_000, nperseg=16_000)
 
 
-def peak_db(fan: Fan, fault: Condition, hz: float, seed: int = 0) -> float:
+def peak_db(fan: Fan, fault: FaultEffects, hz: float, seed: int = 0) -> float:
     """The strongest power within 1.5 % of a frequency, dB."""
     at, power = spectrum(fan, fault, seed)
     return float(10 * np.log10(power[(at > hz * 0.985 - 1) & (at < hz * 1.015 + 1)].max()))
@@ -154,58 +154,58 @@ def test_blades_sing_at_shaft_rate_times_their_number(fan: Fan) -> None:
     """The blade-pass tone stands out of what lies beside it, where the shaft's speed puts it."""
     blade_hz = fan.synchronous_hz * (1 - fan.slip) * fan.blades
     loud = replace(fan, blade_db=fan.blade_db + 12)
-    assert peak_db(loud, Condition(), blade_hz) > peak_db(loud, Condition(), blade_hz * 1.07) + 6
+    assert peak_db(loud, FaultEffects(), blade_hz) > peak_db(loud, FaultEffects(), blade_hz * 1.07) + 6
 
 
 def test_imbalance_is_a_tone_at_the_shaft_rate_and_beats_there(fan: Fan) -> None:
     """The first harmonic of the shaft rises by about 20 dB, and the high band's envelope beats at the shaft's rate."""
     shaft_hz = fan.synchronous_hz * (1 - fan.slip)
-    assert peak_db(fan, condition("imbalance", 1.0), shaft_hz) > peak_db(fan, Condition(), shaft_hz) + 10
+    assert peak_db(fan, fault_effects("imbalance", 1.0), shaft_hz) > peak_db(fan, FaultEffects(), shaft_hz) + 10
 
-    def beat(fault: Condition) -> float:
+    def beat(fault: FaultEffects) -> float:
         sound = fan_sound(fan, STEADY, fault, SAMPLES, generator(99))
         band = scipy.signal.sosfilt(scipy.signal.butter(4, 1500, "highpass", fs=16_000, output="sos"), sound)
         at, power = scipy.signal.welch(np.square(band), 16_000, nperseg=32_000)
         return float(power[np.argmin(abs(at - shaft_hz))] / np.median(power[(at > 5) & (at < 100)]))
 
-    assert beat(condition("imbalance", 1.0)) > 5 * beat(Condition())
+    assert beat(fault_effects("imbalance", 1.0)) > 5 * beat(FaultEffects())
 
 
 def test_clogging_moves_flow_noise_down_and_weakens_the_blades(fan: Fan) -> None:
     """More under 100 Hz, less over 3 kHz, a weaker blade-pass tone."""
 
-    def band_db(fault: Condition, low_hz: float, high_hz: float) -> float:
+    def band_db(fault: FaultEffects, low_hz: float, high_hz: float) -> float:
         at, power = spectrum(fan, fault)
         return float(10 * np.log10(np.median(power[(at >= low_hz) & (at < high_hz)])))
 
-    clogged = condition("clogging", 1.0)
-    assert band_db(clogged, 20, 100) > band_db(Condition(), 20, 100) + 3
-    assert band_db(clogged, 3000, 7000) < band_db(Condition(), 3000, 7000) - 1
+    clogged = fault_effects("clogging", 1.0)
+    assert band_db(clogged, 20, 100) > band_db(FaultEffects(), 20, 100) + 3
+    assert band_db(clogged, 3000, 7000) < band_db(FaultEffects(), 3000, 7000) - 1
     assert clogged.blade_db < 0
 
 
 def test_low_voltage_slows_the_rotor_and_raises_the_hum(fan: Fan) -> None:
     """The blade-pass tone is found at a lower frequency, by the slip; twice the line frequency is louder."""
-    low = condition("voltage_change", 1.0)
+    low = fault_effects("voltage_change", 1.0)
     loud = replace(fan, blade_db=fan.blade_db + 20, unequal_db=fan.unequal_db - 40, slots_db=-80.0)
 
-    def blade_hz(fault: Condition) -> float:
+    def blade_hz(fault: FaultEffects) -> float:
         nominal = fan.synchronous_hz * fan.blades
         at, power = spectrum(loud, fault)
         power = np.where((at > nominal * 0.7) & (at < nominal * 1.01), power, 0)
         return float(at[power.argmax()])
 
-    assert blade_hz(Condition()) == pytest.approx(fan.synchronous_hz * fan.blades * (1 - fan.slip), rel=0.01)
+    assert blade_hz(FaultEffects()) == pytest.approx(fan.synchronous_hz * fan.blades * (1 - fan.slip), rel=0.01)
     expected = fan.synchronous_hz * fan.blades * (1 - fan.slip * low.slip_factor)
     assert blade_hz(low) == pytest.approx(expected, rel=0.01)
     assert expected < 0.95 * fan.synchronous_hz * fan.blades
-    assert peak_db(fan, low, 100) > peak_db(fan, Condition(), 100) + 3
+    assert peak_db(fan, low, 100) > peak_db(fan, FaultEffects(), 100) + 3
 
 
 def test_a_session_is_continuous() -> None:
     """Neighbouring recordings are made in a nearly equal state; sessions are not."""
     moments = np.linspace(0, 1, 11)
-    days = [[Day.draw(generator(3, session), t, (0.3, 1.0)) for t in moments] for session in range(8)]
+    days = [[OperatingState.draw(generator(3, session), t, (0.3, 1.0)) for t in moments] for session in range(8)]
     slips = np.array([[day.slip_factor for day in session] for session in days])
     assert np.abs(np.diff(slips, axis=1)).mean() < 0.4 * slips[:, 0].std()
     assert all(np.array_equal(day.tilt_db, session[0].tilt_db) for session in days for day in session)
@@ -283,7 +283,7 @@ def test_noise_makes_it_harder_and_no_noise_level_makes_it_trivial(heard: Heard)
 def test_a_plan_that_cannot_be_recorded_is_refused_in_a_sentence(field: str, value: object) -> None:
     """The sentence names the field, and what was expected."""
     with pytest.raises(InvalidParameter, match=rf"^Simulation: {field} is .*expected\.$"):
-        replace(Plan(), **{field: value})  # type: ignore[arg-type]  # wrong values are the point
+        replace(SimulationPlan(), **{field: value})  # type: ignore[arg-type]  # wrong values are the point
 
 
 def test_a_negative_seed_is_refused(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_disk_without_room_is_noticed_before_anything_is_written(tmp_path: Path) -> None:
     """The sentence has both figures."""
-    plan = Plan(machines=99, sessions=1000, recordings=10_000)
+    plan = SimulationPlan(machines=99, sessions=1000, recordings=10_000)
     with pytest.raises(StorageFull, match=r"needs [\d,]+ MB; [\d,]+ MB are free"):
         simulate(tmp_path / "new" / "fans", plan=plan)
     assert list(tmp_path.iterdir()) == []
@@ -326,7 +326,7 @@ def test_a_killed_simulation_leaves_no_dataset_and_the_next_one_clears_up(tmp_pa
     """``kill -9`` halfway: no target; the same command then makes it whole."""
     target = tmp_path / "fans"
     program = (
-        "from pathlib import Path; from ml.dataset.simulate.tree import simulate; "
+        "from pathlib import Path; from ml.dataset.simulate.simulator import simulate; "
         f"simulate(Path({str(target)!r}), processes=1)"
     )
     with subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2]) as process:
@@ -336,7 +336,7 @@ def test_a_killed_simulation_leaves_no_dataset_and_the_next_one_clears_up(tmp_pa
             simulate(target, plan=TINY)
         os.kill(process.pid, signal.SIGKILL)
     assert not target.exists()
-    simulate(target, plan=TINY, report=silent)
+    simulate(target, plan=TINY, report=ignore_progress)
     assert sum(1 for _ in target.rglob("*.wav")) == TINY.files
     assert [path.name for path in tmp_path.iterdir()] == ["fans"]
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from ml.dataset.entries import Dataset, Entry
 from ml.dataset.indexing.build import index
-from ml.dataset.indexing.listing import natural
+from ml.dataset.indexing.listing import natural_key
 from ml.dataset.levels import auc
-from ml.dataset.splitting.blocks import sizes
-from ml.dataset.splitting.leaks import check
+from ml.dataset.splitting.blocks import block_sizes
+from ml.dataset.splitting.leaks import check_leakage
 from ml.dataset.splitting.methods import split
 from ml.dataset.splitting.sides import Split
 from ml.errors import InvalidParameter, LeakingSplit, SplitImpossible, TooFewRecordings
@@ -132,7 +132,7 @@ def test_no_split_of_any_dataset_leaks(
 ) -> None:
     """Every recording is in exactly one place, none is known from elsewhere, and the order they come in is nothing."""
     try:
-        result = split(dataset(entries, explicit_groups=explicit), method=method, seed=seed, guard=guard)  # type: ignore[arg-type]  # drawn
+        result = split(dataset(entries, explicit_groups=explicit), method=method, seed=seed, gap=guard)  # type: ignore[arg-type]  # drawn
     except (SplitImpossible, TooFewRecordings) as refused:
         event(type(refused).__name__)
         return
@@ -141,7 +141,7 @@ def test_no_split_of_any_dataset_leaks(
     assert sorted(e.path for e in placed) == sorted(e.path for e in entries)
     assert leaks(result) is None
     shuffled = random.Random(seed).sample(entries, len(entries))
-    assert split(dataset(shuffled, explicit_groups=explicit), method=method, seed=seed, guard=guard) == result  # type: ignore[arg-type]  # drawn
+    assert split(dataset(shuffled, explicit_groups=explicit), method=method, seed=seed, gap=guard) == result  # type: ignore[arg-type]  # drawn
 
 
 @pytest.mark.parametrize("entries", [fans(), fans(snrs=(0.0, 6.0)), days(), days(2, 2), days(4, 2), fans(12, count=30)])
@@ -193,7 +193,7 @@ def test_two_sessions_of_a_class_give_one_to_the_test() -> None:
 def test_blocks_are_contiguous_with_guards_between() -> None:
     """Each session of each kind is train | guard | validation | guard | test, or that backwards."""
     entries = fans(count=40)
-    result = split(dataset(entries), guard=2)
+    result = split(dataset(entries), gap=2)
     assert result.method == "blocks"
     sides = {e.path: side for side, e in result.sides()}
     orders = set()
@@ -201,7 +201,7 @@ def test_blocks_are_contiguous_with_guards_between() -> None:
         for label in ("normal", "abnormal"):
             row = [
                 sides.get(e.path, "guard")
-                for e in sorted(entries, key=lambda e: natural(e.path))
+                for e in sorted(entries, key=lambda e: natural_key(e.path))
                 if (e.group, e.label) == (group, label)
             ]
             order = [row[0]] + [side for before, side in pairwise(row) if side != before]
@@ -215,7 +215,7 @@ def test_blocks_are_contiguous_with_guards_between() -> None:
 @pytest.mark.parametrize("guard", [1, 3])
 def test_small_sessions_give_what_they_can(count: int, guard: int) -> None:
     """Blocks add up, training is never empty, and no two sides touch."""
-    pieces = sizes(count, {"validation": 0.15, "test": 0.2}, guard)
+    pieces = block_sizes(count, {"validation": 0.15, "test": 0.2}, guard)
     assert sum(length for _, length in pieces) == count
     assert {side for side, _ in pieces} - {None} == (
         {"train"} if count < 3 else {"train", "test"} if count < 5 else {"train", "validation", "test"}
@@ -352,7 +352,7 @@ def test_a_leak_is_refused_by_name(leak: str) -> None:
     """Whoever made the split."""
     result, words = leaking()[leak]
     with pytest.raises(LeakingSplit) as refused:
-        check(result)
+        check_leakage(result)
     assert words in str(refused.value)
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli import output
-from cli.progress import shown_progress
+from cli.progress import show_progress
 from ml.system.progress import Progress
 
 
@@ -65,7 +65,7 @@ def test_a_row_keeps_to_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sentences_are_broken_at_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """And a note goes on under its own beginning."""
     terminal = printing_to(monkeypatch)
-    output.say_note(" ".join(["interval"] * 20))
+    output.print_note(" ".join(["interval"] * 20))
     shown = lines(terminal)
     assert [line[:10] for line in shown] == ["- interval", "  interval", "  interval"]
     assert " ".join(shown).split()[1:] == ["interval"] * 20
@@ -75,7 +75,7 @@ def test_sentences_are_broken_at_words(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_step_and_count_outlast_a_long_note(width: int) -> None:
     """Whatever is said beside them."""
     terminal = Terminal()
-    with shown_progress(Console(file=terminal, force_terminal=True, width=width, no_color=True)) as report:
+    with show_progress(Console(file=terminal, force_terminal=True, width=width, no_color=True)) as report:
         report(Progress("epochs of the final fit", 37, 150, "loss 0.882, accuracy 67%; " * 4))
     assert "epochs of the final fit" in terminal.getvalue()
     assert "37/150" in terminal.getvalue()

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from ml.detectors.detector import Calibration
 from ml.detectors.thresholds import (
     SENSITIVITIES,
-    at_rate,
-    at_sensitivity,
-    at_threshold,
     expected_rate,
+    operating_point_at_rate,
+    operating_point_at_sensitivity,
+    operating_point_at_threshold,
     p_value,
     smallest_rate,
     threshold_at,
@@ -96,9 +96,9 @@ def test_the_smallest_rate_is_borne_out_and_a_smaller_one_is_not(n):
     """At 1 / (n + 1) the threshold is the highest score, without a word; below that it is too, and it is said."""
     scores = rng(3).permutation(n) / n
     least = smallest_rate(n)
-    assert at_rate(calibration(scores), least).threshold == max(scores)
-    assert not any("bear out" in note for note in at_rate(calibration(scores), least).notes)
-    below = at_rate(calibration(scores), 0.99 * least)
+    assert operating_point_at_rate(calibration(scores), least).threshold == max(scores)
+    assert not any("bear out" in note for note in operating_point_at_rate(calibration(scores), least).notes)
+    below = operating_point_at_rate(calibration(scores), 0.99 * least)
     assert (below.threshold, below.smallest_rate, below.n) == (max(scores), least, n)
     assert f"{n} healthy recordings bear out no false-alarm rate below" in below.notes[0]
 
@@ -122,14 +122,14 @@ def test_the_order_of_scores_says_nothing():
 def test_a_rate_that_is_none_is_refused(rate):
     """With what was given and what was expected."""
     with pytest.raises(InvalidParameter, match="above 0 and below 1"):
-        at_rate(calibration([0.1, 0.2]), rate)
+        operating_point_at_rate(calibration([0.1, 0.2]), rate)
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.01, float("nan")])
 def test_a_threshold_that_is_no_score_is_refused(threshold):
     """With what was given and what was expected."""
     with pytest.raises(InvalidParameter, match="from 0 to 1"):
-        at_threshold(calibration([0.1, 0.2]), threshold)
+        operating_point_at_threshold(calibration([0.1, 0.2]), threshold)
 
 
 # Sensitivities
@@ -138,7 +138,7 @@ def test_a_threshold_that_is_no_score_is_refused(threshold):
 def test_a_sensitivity_is_a_rate_by_name():
     """More sensitive is a lower threshold and more false alarms; the name is kept."""
     scores = rng(4).uniform(0, 1, 2000)
-    found = [at_sensitivity(calibration(scores), name) for name in ("low", "medium", "high")]
+    found = [operating_point_at_sensitivity(calibration(scores), name) for name in ("low", "medium", "high")]
     assert [each.sensitivity for each in found] == ["low", "medium", "high"]
     assert [each.false_alarm_rate for each in found] == [0.001, 0.01, 0.05] == list(SENSITIVITIES.values())
     assert [each.threshold for each in found] == [threshold_at(scores, rate) for rate in SENSITIVITIES.values()]
@@ -148,7 +148,7 @@ def test_a_sensitivity_is_a_rate_by_name():
 def test_a_name_that_no_rate_has_is_refused():
     """With those that there are."""
     with pytest.raises(InvalidParameter, match="low, medium, high"):
-        at_sensitivity(calibration([0.1]), "higher")
+        operating_point_at_sensitivity(calibration([0.1]), "higher")
 
 
 # What is known of one
@@ -164,7 +164,7 @@ def test_the_expected_rate_is_that_of_one_recording_more(scores, threshold):
 
 def test_what_was_asked_for_is_not_claimed_where_it_is_not_borne_out():
     """One in a thousand from twenty recordings: what is expected, and handed on, is one in twenty-one."""
-    found = at_rate(calibration(np.arange(20) / 20), 0.001)
+    found = operating_point_at_rate(calibration(np.arange(20) / 20), 0.001)
     assert found.false_alarm_rate == 0.001
     assert decision_at(found).false_alarm_rate == pytest.approx(1 / 21)
     assert "0 of 20" in decision_at(found).basis
@@ -172,7 +172,7 @@ def test_what_was_asked_for_is_not_claimed_where_it_is_not_borne_out():
 
 def test_none_above_is_no_certainty():
     """No recording of 4 sessions above it: the interval is that of nothing seen in 4 trials, not in 400."""
-    expected = at_threshold(calibration(np.linspace(0, 0.5, 400), sessions=4), 0.6).expected
+    expected = operating_point_at_threshold(calibration(np.linspace(0, 0.5, 400), sessions=4), 0.6).expected_rate
     assert expected.high > 0.4
     assert expected.low < expected.value == pytest.approx(1 / 401)
 
@@ -180,7 +180,7 @@ def test_none_above_is_no_certainty():
 def test_one_or_two_above_are_no_certainty_either():
     """Draws that hardly differ are no narrower an interval than as many recordings of their own sessions would give."""
     scores = np.linspace(0, 1, 200)
-    expected = at_rate(calibration(scores, sessions=5), 0.01).expected
+    expected = operating_point_at_rate(calibration(scores, sessions=5), 0.01).expected_rate
     low, high = wilson(expected.value, 200)
     assert (expected.low, expected.high) == (pytest.approx(low), pytest.approx(high))
 
@@ -201,6 +201,6 @@ def test_recordings_that_resemble_each_other_widen_the_interval():
 )
 def test_few_sessions_are_said_in_words(sessions, words):
     """Too few to draw, few enough to be rough, or enough: then nothing is said."""
-    notes = at_threshold(calibration(rng(7).uniform(0, 1, 120), sessions), 0.9).notes
+    notes = operating_point_at_threshold(calibration(rng(7).uniform(0, 1, 120), sessions), 0.9).notes
     assert words in " ".join(notes)
     assert bool(notes) == bool(words)

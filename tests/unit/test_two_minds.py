@@ -10,26 +10,26 @@ from numpy.typing import NDArray
 from ml.audio.recording import Recording
 from ml.detectors.detector import Detector
 from ml.detectors.engines.names import DEFAULT_ENGINES
-from ml.detectors.engines.registry import by_name
-from ml.detectors.fitting import fit
-from ml.detectors.reference import Healthy
-from ml.detectors.spectra import hear
+from ml.detectors.engines.registry import engine_by_name
+from ml.detectors.fitting import fit_detector
+from ml.detectors.reference import NormalRecording
+from ml.detectors.spectra import compute_spectra
 from ml.errors import BundleDamaged
 from ml.features.extractor import FeatureExtractor
 from ml.features.feature_specs import detector_spec
 from ml.models import bundle
-from ml.models.bundle import Bundle, Content, Decision, GoldenClip, Naming
-from ml.models.golden import golden_clip
+from ml.models.bundle import Bundle, BundleContent, DecisionThreshold, FaultRule, GoldenClip
+from ml.models.golden import make_golden_clip
 from ml.models.labels import DETECTOR_LABELS
 from ml.models.predictor import Predictor, Verdict
 from ml.models.registry import Registry
 from tests import sounds
 
 RATE_HZ, SECONDS = 22_050, 10.0
-NEVER = Decision(1.0, None, "never")
-ALWAYS = Decision(0.0, None, "always")
-UNSURE, SURE = Naming(1.0, "never"), Naming(0.0, "always")
-SURE_BUT_FAR = Naming(0.0, "always", farthest=0.01)
+NEVER = DecisionThreshold(1.0, None, "never")
+ALWAYS = DecisionThreshold(0.0, None, "always")
+UNSURE, SURE = FaultRule(1.0, "never"), FaultRule(0.0, "always")
+SURE_BUT_FAR = FaultRule(0.0, "always", max_named_distance=0.01)
 
 
 def fan(seed: int, seconds: float = SECONDS) -> NDArray[np.float64]:
@@ -38,40 +38,42 @@ def fan(seed: int, seconds: float = SECONDS) -> NDArray[np.float64]:
 
 
 @pytest.fixture(scope="module")
-def classifier(original_home: Path) -> Content:
+def classifier(original_home: Path) -> BundleContent:
     """A network with random weights, which takes some sounds for faults."""
-    return Registry(original_home).predictor("champion").bundle.content
+    return Registry(original_home).load_predictor("champion").bundle.content
 
 
 @pytest.fixture(scope="module")
-def detector(classifier: Content) -> Detector:
+def detector(classifier: BundleContent) -> Detector:
     """Of one fan, at the classifier's rate."""
     spec = detector_spec(classifier.spec)
     extractor = FeatureExtractor(spec)
     healthy = [
-        Healthy((hear(extractor, fan(seed)[:, 0].astype(np.float32)),), "fan/id_00", "one", f"{seed}.wav", -25.6)
+        NormalRecording(
+            (compute_spectra(extractor, fan(seed)[:, 0].astype(np.float32)),), "fan/id_00", "one", f"{seed}.wav", -25.6
+        )
         for seed in range(8)
     ]
-    return fit(spec, [by_name(name) for name in DEFAULT_ENGINES], healthy)
+    return fit_detector(spec, [engine_by_name(name) for name in DEFAULT_ENGINES], healthy)
 
 
-def both(classifier: Content, detector: Detector, decision: Decision, naming: Naming) -> Predictor:
+def both(classifier: BundleContent, detector: Detector, decision: DecisionThreshold, naming: FaultRule) -> Predictor:
     """A model of two minds."""
     content = dataclasses.replace(classifier, decision=decision, detector=detector, naming=naming)
     return Predictor(Bundle("both", "", content))
 
 
-def alone(classifier: Content, detector: Detector, decision: Decision) -> Predictor:
+def alone(classifier: BundleContent, detector: Detector, decision: DecisionThreshold) -> Predictor:
     """A detector and nothing else."""
-    golden = GoldenClip(golden_clip(), ())
+    golden = GoldenClip(make_golden_clip(), ())
     return Predictor(
-        Bundle("alone", "", Content(classifier.spec, DETECTOR_LABELS, decision, {}, None, golden, detector))
+        Bundle("alone", "", BundleContent(classifier.spec, DETECTOR_LABELS, decision, {}, None, golden, detector))
     )
 
 
 def judged(predictor: Predictor, samples: NDArray[np.float64], rate_hz: int = RATE_HZ) -> Verdict:
     """Through a float WAV, with reasons."""
-    return predictor.predict(recorded(predictor, samples, rate_hz), "id_00", reasons=True)
+    return predictor.predict(recorded(predictor, samples, rate_hz), "id_00", explain=True)
 
 
 def recorded(predictor: Predictor, samples: NDArray[np.float64], rate_hz: int = RATE_HZ) -> Recording:
@@ -99,7 +101,11 @@ def far(seed: int) -> NDArray[np.float64]:
     ],
 )
 def test_the_rule_of_two_minds(
-    classifier: Content, detector: Detector, detector_says: Decision, classifier_says: Naming, word: str
+    classifier: BundleContent,
+    detector: Detector,
+    detector_says: DecisionThreshold,
+    classifier_says: FaultRule,
+    word: str,
 ) -> None:
     """Line by line: what the classifier names is named, unless it is too far from healthy; what only the detector hears
     is unknown; else normal."""
@@ -108,28 +114,28 @@ def test_the_rule_of_two_minds(
     worst = verdict.worst
     assert worst.novelty is not None
     assert worst.score == worst.novelty.score
-    assert worst.anomaly is (word != "normal")
+    assert worst.is_anomalous is (word != "normal")
     if word == "known":
-        faults = [predictor.labels.classes[i] for i in predictor.labels.faults]
+        faults = [predictor.labels.classes[i] for i in predictor.labels.fault_indices]
         most = max(faults, key=lambda label: worst.probabilities[predictor.labels.classes.index(label)])
         assert worst.label == most
     else:
         assert worst.label.name == word if word != "normal" else not worst.label.anomalous
-    assert verdict.naming == classifier_says
+    assert verdict.fault_rule == classifier_says
 
 
-def test_the_classifier_says_the_same_beside_a_detector(classifier: Content, detector: Detector) -> None:
+def test_the_classifier_says_the_same_beside_a_detector(classifier: BundleContent, detector: Detector) -> None:
     """Its probabilities and its own score are those of the classifier alone, to the bit."""
     single = Predictor(Bundle("single", "", classifier))
     verdict = judged(both(classifier, detector, NEVER, UNSURE), far(1))
     before = single.predict(recorded(single, far(1)))
     assert verdict.worst.probabilities == before.worst.probabilities
-    assert verdict.worst.fault_score == before.worst.score
+    assert verdict.worst.classifier_score == before.worst.score
     assert before.worst.novelty is None
-    assert (before.unusable, before.reasons, before.p_value, before.naming) == (None, None, None, None)
+    assert (before.unusable, before.explanation, before.p_value, before.fault_rule) == (None, None, None, None)
 
 
-def test_a_shared_spectrum_changes_no_probability(classifier: Content, detector: Detector) -> None:
+def test_a_shared_spectrum_changes_no_probability(classifier: BundleContent, detector: Detector) -> None:
     """Where both minds hear the same spectrum it is computed once: the features are those of the classifier alone."""
     spec = dataclasses.replace(
         classifier.spec, n_mfcc=None, n_fft=1024, hop_length=512, silent_frames=0, level="clip_mean"
@@ -137,64 +143,68 @@ def test_a_shared_spectrum_changes_no_probability(classifier: Content, detector:
     shared = dataclasses.replace(spec, dynamic_range_db=None, level="as_recorded")
     extractor, raw = FeatureExtractor(spec), FeatureExtractor(shared)
     clip = far(2)[:, 0].astype(np.float32)
-    np.testing.assert_array_equal(extractor.levelled(hear(raw, clip).log_mel.copy()), extractor.log_mel(clip))
+    np.testing.assert_array_equal(
+        extractor.apply_floor_and_level(compute_spectra(raw, clip).log_mel.copy()), extractor.log_mel(clip)
+    )
 
 
-def test_an_anomalous_window_speaks_before_a_higher_score(classifier: Content, detector: Detector) -> None:
+def test_an_anomalous_window_speaks_before_a_higher_score(classifier: BundleContent, detector: Detector) -> None:
     """A tone in the second half of a long recording: that window speaks, and the timeline says when."""
     quiet, loud = fan(3, seconds=11), far(4)
-    predictor = alone(classifier, detector, Decision(0.85, None, "by the test"))
+    predictor = alone(classifier, detector, DecisionThreshold(0.85, None, "by the test"))
     verdict = judged(predictor, np.concatenate([quiet, loud]))
-    assert [window.anomaly for window in verdict.timeline] == [False, *[True] * (len(verdict.timeline) - 1)]
+    assert [window.is_anomalous for window in verdict.timeline] == [False, *[True] * (len(verdict.timeline) - 1)]
     assert verdict.worst.start_s > 4
 
 
 # A detector alone
 
 
-def test_a_detector_alone_knows_no_classes(classifier: Content, detector: Detector) -> None:
+def test_a_detector_alone_knows_no_classes(classifier: BundleContent, detector: Detector) -> None:
     """No probabilities, a p-value, reasons, and the message of an unknown fault."""
-    predictor = alone(classifier, detector, Decision(0.8, 0.1, "by the test"))
+    predictor = alone(classifier, detector, DecisionThreshold(0.8, 0.1, "by the test"))
     verdict = judged(predictor, far(5))
-    assert (verdict.word, verdict.message) == ("anomalous", "Unknown fault")
+    assert (verdict.value, verdict.message) == ("anomalous", "Unknown fault")
     assert (verdict.classes, verdict.worst.probabilities) == ((), ())
     assert verdict.p_value == pytest.approx(1 / 9)
     assert verdict.machine_known
-    assert verdict.reasons is not None
-    assert verdict.reasons.bands[0].low_hz < 3000 < verdict.reasons.bands[0].high_hz
+    assert verdict.explanation is not None
+    assert verdict.explanation.band_deviations[0].low_hz < 3000 < verdict.explanation.band_deviations[0].high_hz
     fine = judged(predictor, fan(6))
-    assert (fine.word, fine.message) == ("normal", "Component OK")
+    assert (fine.value, fine.message) == ("normal", "Component OK")
 
 
-def test_it_is_written_read_and_proved(classifier: Content, detector: Detector, tmp_path: Path) -> None:
+def test_it_is_written_read_and_proved(classifier: BundleContent, detector: Detector, tmp_path: Path) -> None:
     """A bundle of a detector alone goes through the registry, and answers as before."""
     registry = Registry(tmp_path)
-    predictor = alone(classifier, detector, Decision(0.8, 0.1, "by the test"))
-    novelty = predictor.golden_answer(predictor.decode(golden_clip()))[-1]
-    content = dataclasses.replace(predictor.bundle.content, golden=GoldenClip(golden_clip(), (), novelty))
+    predictor = alone(classifier, detector, DecisionThreshold(0.8, 0.1, "by the test"))
+    novelty = predictor.golden_answer(predictor.decode(make_golden_clip()))[-1]
+    content = dataclasses.replace(predictor.bundle.content, golden=GoldenClip(make_golden_clip(), (), novelty))
     with registry.incoming() as folder:
         bundle.write(folder, "alone", content, None)
         version = registry.add(folder)
     registry.promote(version)
-    served = registry.predictor("champion")
+    served = registry.load_predictor("champion")
     assert judged(served, far(7)).worst == judged(predictor, far(7)).worst
     exported = tmp_path / "alone.zip"
     registry.export(version, exported)
     assert Registry(tmp_path / "edge").add_archive(exported) == version
 
 
-def test_another_answer_to_the_golden_clip_is_refused(classifier: Content, detector: Detector) -> None:
+def test_another_answer_to_the_golden_clip_is_refused(classifier: BundleContent, detector: Detector) -> None:
     """A detector that was changed answers its golden clip otherwise."""
     from ml.errors import GoldenClipFailed
 
     content = alone(classifier, detector, ALWAYS).bundle.content
-    content = dataclasses.replace(content, golden=GoldenClip(golden_clip(), (), 0.123))
+    content = dataclasses.replace(content, golden=GoldenClip(make_golden_clip(), (), 0.123))
     with pytest.raises(GoldenClipFailed, match=r"0\.123"):
         Predictor.load(Bundle("changed", "", content))
 
 
 @pytest.mark.parametrize("naming", [None, UNSURE])
-def test_a_bundle_of_contradictions_is_refused(classifier: Content, detector: Detector, naming: Naming | None) -> None:
+def test_a_bundle_of_contradictions_is_refused(
+    classifier: BundleContent, detector: Detector, naming: FaultRule | None
+) -> None:
     """A classifier's own threshold without a detector, or a detector beside a classifier without one."""
     with pytest.raises(BundleDamaged, match="own threshold"):
         dataclasses.replace(classifier, detector=None if naming else detector, naming=naming)
@@ -223,35 +233,41 @@ def lowpassed(samples: NDArray[np.float64], above_hz: float) -> NDArray[np.float
     ],
 )
 def test_what_cannot_be_judged_is_said(
-    classifier: Content, detector: Detector, spoilt: object, why: str, says: str
+    classifier: BundleContent, detector: Detector, spoilt: object, why: str, says: str
 ) -> None:
     """A dead, far, clipped or muffled microphone: neither normal nor anomalous, and why."""
     verdict = judged(alone(classifier, detector, NEVER), spoilt(fan(8)))  # type: ignore[operator]  # a lambda above
-    assert verdict.word == "unusable"
+    assert verdict.value == "unusable"
     assert verdict.unusable is not None
-    assert verdict.unusable.why == why
+    assert verdict.unusable.code == why
     assert says in verdict.message
 
 
-def test_a_dead_healthy_recording_excuses_no_other(classifier: Content) -> None:
+def test_a_dead_healthy_recording_excuses_no_other(classifier: BundleContent) -> None:
     """One recording of an unplugged microphone among eleven of a fan: another such is refused all the same."""
     spec = detector_spec(classifier.spec)
     extractor = FeatureExtractor(spec)
     hiss = sounds.noise(round(SECONDS * RATE_HZ), seed=1, level=1e-5)
     taken = [(fan(seed), -25.6) for seed in range(11)] + [(hiss, -100.0)]
     healthy = [
-        Healthy((hear(extractor, each[:, 0].astype(np.float32)),), "fan/id_00", "one", f"{number}.wav", level_dbfs)
+        NormalRecording(
+            (compute_spectra(extractor, each[:, 0].astype(np.float32)),),
+            "fan/id_00",
+            "one",
+            f"{number}.wav",
+            level_dbfs,
+        )
         for number, (each, level_dbfs) in enumerate(taken)
     ]
-    detector = fit(spec, [by_name(name) for name in DEFAULT_ENGINES], healthy)
+    detector = fit_detector(spec, [engine_by_name(name) for name in DEFAULT_ENGINES], healthy)
     found = judged(alone(classifier, detector, NEVER), 2 * sounds.noise(len(hiss), seed=2, level=1e-5)).unusable
     assert found is not None
-    assert found.why == "too_quiet"
+    assert found.code == "too_quiet"
 
 
 @pytest.mark.parametrize(("spoilt", "why"), [(1, "clipped"), (3, None)])
 def test_one_clipped_healthy_recording_excuses_no_other(
-    classifier: Content, detector: Detector, spoilt: int, why: str | None
+    classifier: BundleContent, detector: Detector, spoilt: int, why: str | None
 ) -> None:
     """Three of eight do: there the machine is recorded like that."""
     shares = np.zeros(len(detector.reference.names))
@@ -261,41 +277,45 @@ def test_one_clipped_healthy_recording_excuses_no_other(
     clipped = fan(8)
     clipped[: len(clipped) // 20] = 1.0
     found = judged(predictor, clipped).unusable
-    assert (found and found.why) == why
+    assert (found and found.code) == why
 
 
-def test_a_recording_at_half_the_rate_is_not_judged(classifier: Content, detector: Detector) -> None:
+def test_a_recording_at_half_the_rate_is_not_judged(classifier: BundleContent, detector: Detector) -> None:
     """8 kHz in, where it has learned from 22 kHz: what it would need is not in it."""
     verdict = judged(alone(classifier, detector, NEVER), sounds.fan(SECONDS, rate_hz=8_000, seed=9), rate_hz=8_000)
     assert verdict.unusable is not None
-    assert verdict.unusable.why == "band_limited"
+    assert verdict.unusable.code == "band_limited"
 
 
 @pytest.mark.parametrize("gain", [0.25, 1.0, 2.0])
-def test_a_healthy_fan_is_judged_at_any_sensible_gain(classifier: Content, detector: Detector, gain: float) -> None:
+def test_a_healthy_fan_is_judged_at_any_sensible_gain(
+    classifier: BundleContent, detector: Detector, gain: float
+) -> None:
     """12 dB softer, 6 dB louder: usable, and the score hardly moves."""
     predictor = alone(classifier, detector, NEVER)
     usual, moved = judged(predictor, fan(10)), judged(predictor, fan(10) * gain)
-    assert moved.word == "normal"
+    assert moved.value == "normal"
     assert moved.worst.score == pytest.approx(usual.worst.score, abs=0.01)
 
 
-def test_a_machine_that_is_named_is_held_against_recordings_of_its_own(classifier: Content, detector: Detector) -> None:
+def test_a_machine_that_is_named_is_held_against_recordings_of_its_own(
+    classifier: BundleContent, detector: Detector
+) -> None:
     """One that nobody names, against what healthy recordings are like to whichever machine: p-value and guard."""
     calibration = dataclasses.replace(detector.calibration, named=np.zeros(8), unnamed=np.ones(8))
-    guard = dataclasses.replace(detector.guard, most=np.array([1e-6, 1e6]))
+    guard = dataclasses.replace(detector.out_of_domain, most=np.array([1e-6, 1e6]))
     predictor = alone(classifier, dataclasses.replace(detector, calibration=calibration, guard=guard), NEVER)
     named, unnamed = (predictor.predict(recorded(predictor, fan(12)), machine) for machine in ("id_00", None))
     assert (named.p_value, unnamed.p_value) == (1 / 9, 1.0)
     assert named.unusable is not None
-    assert (named.unusable.why, unnamed.unusable) == ("foreign", None)
+    assert (named.unusable.code, unnamed.unusable) == ("foreign", None)
 
 
-def test_a_sound_that_is_no_machine_is_not_healthy(classifier: Content, detector: Detector) -> None:
+def test_a_sound_that_is_no_machine_is_not_healthy(classifier: BundleContent, detector: Detector) -> None:
     """Bursts of noise in the fan's own spectrum: not judged, unless the detector hears a fault in it anyway."""
     gate = (np.arange(round(SECONDS * RATE_HZ)) % RATE_HZ < RATE_HZ // 2)[:, None]
     bursts = fan(11) * (0.1 + gate)
     verdict = judged(alone(classifier, detector, NEVER), bursts)
     assert verdict.unusable is not None
-    assert verdict.unusable.why == "foreign"
-    assert judged(alone(classifier, detector, ALWAYS), bursts).word == "anomalous"
+    assert verdict.unusable.code == "foreign"
+    assert judged(alone(classifier, detector, ALWAYS), bursts).value == "anomalous"

@@ -1,6 +1,6 @@
 """The folder of a collection: how it is made, told from others, swept and taken away.
 
-Everything here that writes is called by whoever holds :func:`writing`, except :func:`sweep_removed`.
+Everything here that writes is called by whoever holds :func:`write_lock`, except :func:`delete_hidden`.
 """
 
 import re
@@ -11,26 +11,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ml.dataset.collection.journal import line_of
+from ml.dataset.collection.journal import encode_entry
 from ml.dataset.collection.state import JOURNAL, RECORDINGS, is_collection
 from ml.errors import DatasetNotFound, DatasetReadOnly
-from ml.system.atomic import full_disk_named, locked, made_aside, sync_folder, write_whole
+from ml.system.atomic import atomic_folder, file_lock, sync_folder, translate_disk_full, write_atomic
 
 REMOVED = re.compile(r"\..+\.removed-[0-9a-f]{32}")
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
+def write_lock(folder: Path) -> Iterator[None]:
     """Hold the lock of a collection between threads and processes, whether or not it is there yet.
 
     Raises:
         StorageFull: the disk filled up meanwhile.
     """
     # By its name alone: the sentence goes to clients, whom the server's folders do not concern.
-    with full_disk_named(Path(folder.name), "nothing of it was kept"):
+    with translate_disk_full(Path(folder.name), "nothing of it was kept"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Beside the folder, so that whoever waits for it while the folder is removed holds the lock of the next one.
-        with locked(folder.with_name(f".{folder.name}.lock")):
+        with file_lock(folder.with_name(f".{folder.name}.lock")):
             yield
 
 
@@ -58,25 +58,25 @@ def require_collection(folder: Path) -> None:
 
 def make(folder: Path, first: Mapping[str, Any]) -> None:
     """Make an empty collection, whole, whose journal begins with an entry."""
-    with made_aside(folder) as aside:
+    with atomic_folder(folder) as aside:
         (aside / RECORDINGS).mkdir()
-        write_whole(aside / JOURNAL, line_of(first))
+        write_atomic(aside / JOURNAL, encode_entry(first))
 
 
-def take_away(folder: Path) -> None:
-    """Hide a collection from one moment to the next; :func:`sweep_removed` then deletes it."""
+def hide(folder: Path) -> None:
+    """Hide a collection from one moment to the next; :func:`delete_hidden` then deletes it."""
     folder.rename(folder.with_name(f".{folder.name}.removed-{uuid.uuid4().hex}"))
     sync_folder(folder.parent)
 
 
-def sweep_removed(datasets: Path) -> None:
+def delete_hidden(datasets: Path) -> None:
     """Delete what was taken away, also by a process that was killed before it came to this."""
     for left in datasets.iterdir():
         if REMOVED.fullmatch(left.name):
             shutil.rmtree(left, ignore_errors=True)
 
 
-def sweep_files(folder: Path, named: Collection[str]) -> None:
+def delete_orphans(folder: Path, named: Collection[str]) -> None:
     """Delete files that no line names: a process was killed between the two."""
     for file in (folder / RECORDINGS).iterdir():
         if f"{RECORDINGS}/{file.name}" not in named:

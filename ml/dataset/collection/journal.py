@@ -2,7 +2,7 @@
 
 A line counts once its newline is there. A torn last one, from a power cut or a full disk, was never acknowledged:
 readers pass over it, and the next writer cuts it off. Writers hold a lock between them
-(:func:`ml.system.atomic.locked`).
+(:func:`ml.system.atomic.file_lock`).
 """
 
 import json
@@ -15,12 +15,12 @@ from typing import Any, BinaryIO
 NEWLINE = b"\n"
 
 
-def line_of(entry: Mapping[str, Any]) -> bytes:
+def encode_entry(entry: Mapping[str, Any]) -> bytes:
     """One entry as it is written."""
     return json.dumps(entry, allow_nan=False, separators=(",", ":")).encode() + NEWLINE
 
 
-def append(file: Path, entry: Mapping[str, Any]) -> None:
+def append_entry(file: Path, entry: Mapping[str, Any]) -> None:
     """Add an entry, which is on the disk when this returns; where it fails, the file is as long as before.
 
     Raises:
@@ -31,7 +31,7 @@ def append(file: Path, entry: Mapping[str, Any]) -> None:
         journal.truncate(length)
         journal.seek(length)
         try:
-            _write_all(journal, line_of(entry))
+            _write_all(journal, encode_entry(entry))
             os.fsync(journal.fileno())
         except OSError:
             journal.truncate(length)
@@ -57,7 +57,7 @@ def _write_all(journal: FileIO, content: bytes) -> None:
         remaining = remaining[journal.write(remaining) :]
 
 
-class Follower:
+class JournalReader:
     """Hands out each whole line of a journal once, however often it is asked while others append."""
 
     def __init__(self, file: Path) -> None:

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ml.audio.survey import Survey
-from ml.dataset.collection.journal import Follower
-from ml.dataset.recording_labels import Labels, Revision, checked
-from ml.errors import DatasetVersionNotFound, RecordingLabelsInvalid
+from ml.audio.info import AudioInfo
+from ml.dataset.collection.journal import JournalReader
+from ml.dataset.recording_labels import Annotation, AnnotationRevision, check_annotation
+from ml.errors import DatasetVersionNotFound, InvalidRecordingLabels
 
 JOURNAL, RECORDINGS = "journal.jsonl", "recordings"
 FORMAT = 1
@@ -28,33 +28,33 @@ VERSION_PATTERN = re.compile(r"[1-9][0-9]{0,11}")
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class CollectionRecording:
     """One recording of a collection.
 
     Attributes:
         number: in the order of the uploads, from 1; never given again.
         file_name: as the client named it; only ever shown.
-        survey: the facts of the file.
+        info: the facts of the file.
         history: every revision of its labels, the current one last.
     """
 
     number: int
     file_name: str
-    survey: Survey
-    history: tuple[Revision, ...]
+    info: AudioInfo
+    history: tuple[AnnotationRevision, ...]
 
     @property
     def id(self) -> str:
         """The hash of its sound: the same sound is in a collection once."""
-        return self.survey.audio_hash
+        return self.info.audio_hash
 
     @property
     def path(self) -> str:
         """Where its file is, relative to the collection's folder."""
-        return path_of(self.number, self.survey)
+        return path_of(self.number, self.info)
 
     @property
-    def labels(self) -> Labels:
+    def labels(self) -> Annotation:
         """What is said of it now."""
         return self.history[-1].labels
 
@@ -64,14 +64,14 @@ class Recording:
         return self.history[0].at
 
 
-def path_of(number: int, facts: Survey) -> str:
+def path_of(number: int, facts: AudioInfo) -> str:
     """Where an upload is kept: natural order of the paths is the order of the uploads."""
     suffix = "flac" if facts.codec == "flac" else "wav"
     return f"{RECORDINGS}/{number:0{NUMBER_DIGITS}d}-{facts.audio_hash[:HASH_DIGITS]}.{suffix}"
 
 
 @dataclass(slots=True)
-class Collected:
+class CollectionState:
     """A collection after so many lines; further ones make another of it.
 
     Attributes:
@@ -81,7 +81,7 @@ class Collected:
         last_number: the highest number that a recording was given.
     """
 
-    recordings: dict[str, Recording] = field(default_factory=dict)
+    recordings: dict[str, CollectionRecording] = field(default_factory=dict)
     lines: int = 0
     damaged: int = 0
     last_number: int = 0
@@ -91,7 +91,7 @@ class Collected:
         """What a job is pinned to: the number of lines."""
         return str(self.lines)
 
-    def after(self, lines: Iterable[bytes]) -> "Collected":
+    def with_lines(self, lines: Iterable[bytes]) -> "CollectionState":
         """The collection after further lines. One that is damaged is counted and otherwise passed over."""
         found = replace(self, recordings=dict(self.recordings))
         found._take_in(lines)
@@ -103,7 +103,7 @@ class Collected:
             try:
                 self._apply(json.loads(line))
             # Whatever a damaged line lacks, or names that is not there.
-            except (ValueError, TypeError, LookupError, RecordingLabelsInvalid):
+            except (ValueError, TypeError, LookupError, InvalidRecordingLabels):
                 self.damaged += 1
 
     def _apply(self, entry: dict[str, Any]) -> None:
@@ -118,12 +118,12 @@ class Collected:
             raise ValueError(f"{kind!r} is no kind of entry")
 
     def _record(self, entry: dict[str, Any]) -> None:
-        facts, number = Survey(**entry["survey"]), int(entry["number"])
+        facts, number = AudioInfo(**entry["survey"]), int(entry["number"])
         bytes.fromhex(facts.audio_hash)  # It becomes a part of a path.
         before = self.recordings.get(facts.audio_hash)
         history = before.history if before else ()
-        revision = _revision(entry, history[-1].labels if history else Labels())
-        recording = Recording(number, str(entry["file_name"]), facts, (*history, revision))
+        revision = _revision(entry, history[-1].labels if history else Annotation())
+        recording = CollectionRecording(number, str(entry["file_name"]), facts, (*history, revision))
         # One that was there and whose file was lost comes anew, at the end.
         self.recordings.pop(recording.id, None)
         self.recordings[recording.id] = recording
@@ -132,12 +132,12 @@ class Collected:
     def _label(self, entry: dict[str, Any]) -> None:
         known = self.recordings[entry["id"]]
         history = (*known.history, _revision(entry, known.labels))
-        self.recordings[known.id] = Recording(known.number, known.file_name, known.survey, history)
+        self.recordings[known.id] = CollectionRecording(known.number, known.file_name, known.info, history)
 
 
-def _revision(entry: dict[str, Any], before: Labels) -> Revision:
-    after = before.changed(checked(entry["labels"]))
-    return Revision(str(entry["at"]), str(entry["request_id"]), tuple(before.differences(after)), after)
+def _revision(entry: dict[str, Any], before: Annotation) -> AnnotationRevision:
+    after = before.with_changes(check_annotation(entry["labels"]))
+    return AnnotationRevision(str(entry["at"]), str(entry["request_id"]), tuple(before.differences(after)), after)
 
 
 def is_collection(folder: Path) -> bool:
@@ -145,17 +145,17 @@ def is_collection(folder: Path) -> bool:
     return (folder / JOURNAL).is_file()
 
 
-def collected(folder: Path, version: str | None = None) -> Collected:
+def read_state(folder: Path, version: str | None = None) -> CollectionState:
     """A collection as it was at a version, or as it is now.
 
     Raises:
         DatasetVersionNotFound: it has not had that version.
         FileNotFoundError: the folder is no collection.
     """
-    _, lines = Follower(folder / JOURNAL).new_lines()
+    _, lines = JournalReader(folder / JOURNAL).new_lines()
     if version is not None:
         lines = lines[: _number(version, len(lines), folder.name)]
-    return Collected().after(lines)
+    return CollectionState().with_lines(lines)
 
 
 def _number(version: str, last: int, name: str) -> int:

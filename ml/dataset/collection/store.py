@@ -18,17 +18,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ml.audio.survey import Survey
+from ml.audio.info import AudioInfo
 from ml.dataset.collection.folder import (
+    delete_hidden,
+    delete_orphans,
+    hide,
     is_vacant,
     make,
     require_collection,
-    sweep_files,
-    sweep_removed,
-    take_away,
-    writing,
+    write_lock,
 )
-from ml.dataset.collection.journal import Follower, append
+from ml.dataset.collection.journal import JournalReader, append_entry
 from ml.dataset.collection.state import (
     CREATED,
     FORMAT,
@@ -36,29 +36,29 @@ from ml.dataset.collection.state import (
     LABELLED,
     RECORDED,
     REMOVED,
-    Collected,
-    Recording,
-    collected,
+    CollectionRecording,
+    CollectionState,
     is_collection,
     path_of,
+    read_state,
 )
 from ml.dataset.entries import Dataset
 from ml.dataset.indexing.build import index_listing
 from ml.dataset.indexing.collection_listing import list_collection
 from ml.dataset.paths import dataset_folder
-from ml.dataset.recording_labels import Given, Labels, checked
+from ml.dataset.recording_labels import Annotation, AnnotationChanges, check_annotation
 from ml.errors import DatasetExists, RecordingNotFound
-from ml.system.atomic import write_whole
-from ml.system.clock import now
+from ml.system.atomic import write_atomic
+from ml.system.clock import timestamp
 
 MAX_FILE_NAME = 255
 NO_REQUEST = "-"
 
 
-class Added(NamedTuple):
+class AddResult(NamedTuple):
     """What became of an upload: whether it is new, and, where it is not, whether it changed the labels."""
 
-    recording: Recording
+    recording: CollectionRecording
     added: bool
     relabelled: bool
 
@@ -80,38 +80,38 @@ class Collection:
         self.name = name
         self.folder = dataset_folder(home, name)
         self._journal = self.folder / JOURNAL
-        self._follower = Follower(self._journal)
-        self._state = Collected()
+        self._follower = JournalReader(self._journal)
+        self._state = CollectionState()
         self._reading = threading.Lock()
         self._swept = False
 
     # Reading; each raises DatasetNotFound where there is no such dataset, DatasetReadOnly where it is no collection.
 
-    def now(self) -> Collected:
+    def current_state(self) -> CollectionState:
         """The collection after every whole line; the next one makes another of it, and never changes this one."""
-        with self._reading, self._there():
+        with self._reading, self._translate_missing():
             from_start, lines = self._follower.new_lines()
             if from_start or lines:
-                self._state = (Collected() if from_start else self._state).after(lines)
+                self._state = (CollectionState() if from_start else self._state).with_lines(lines)
             return self._state
 
-    def recordings(self, at: str | None = None) -> tuple[Recording, ...]:
+    def recordings(self, at: str | None = None) -> tuple[CollectionRecording, ...]:
         """All recordings in the order of their upload, now or at a version.
 
         Raises:
             DatasetVersionNotFound
         """
-        with self._there():
-            found = self.now() if at is None else collected(self.folder, at)
+        with self._translate_missing():
+            found = self.current_state() if at is None else read_state(self.folder, at)
         return tuple(found.recordings.values())
 
-    def recording(self, recording_id: str) -> Recording:
+    def recording(self, recording_id: str) -> CollectionRecording:
         """One recording by its id.
 
         Raises:
             RecordingNotFound
         """
-        found = self.now().recordings.get(recording_id)
+        found = self.current_state().recordings.get(recording_id)
         if found is None:
             raise RecordingNotFound(f"{self.name} holds no recording {recording_id!r}.")
         return found
@@ -130,12 +130,12 @@ class Collection:
     @property
     def version(self) -> str:
         """How many lines its journal has."""
-        return self.now().version
+        return self.current_state().version
 
     @property
     def damaged(self) -> int:
         """How many of them say nothing that can be understood."""
-        return self.now().damaged
+        return self.current_state().damaged
 
     def dataset(self, at: str | None = None, *, snr_db: float | None = None) -> Dataset:
         """What can be trained on, now or at a version.
@@ -144,7 +144,7 @@ class Collection:
             DatasetVersionNotFound
             DatasetEmpty: no recording is there and labelled.
         """
-        with self._there():
+        with self._translate_missing():
             listing = list_collection(self.folder, at)
         return index_listing(listing, self.folder, snr_db=snr_db)
 
@@ -156,7 +156,7 @@ class Collection:
         Raises:
             DatasetExists: it is there, or a folder is in its place.
         """
-        with self._writing():
+        with self._write_lock():
             if not is_vacant(self.folder):
                 raise DatasetExists(f"There is a dataset {self.name!r} already.")
             self._make(request_id)
@@ -168,55 +168,62 @@ class Collection:
             DatasetNotFound, DatasetReadOnly
         """
         require_collection(self.folder)
-        with self._writing():
+        with self._write_lock():
             require_collection(self.folder)
-            take_away(self.folder)
-        sweep_removed(self.folder.parent)
+            hide(self.folder)
+        delete_hidden(self.folder.parent)
 
     def add(
-        self, content: bytes | bytearray, facts: Survey, file_name: str, given: Given, request_id: str = NO_REQUEST
-    ) -> Added:
+        self,
+        content: bytes | bytearray,
+        facts: AudioInfo,
+        file_name: str,
+        changes: AnnotationChanges,
+        request_id: str = NO_REQUEST,
+    ) -> AddResult:
         """Put a recording in; the dataset is made if it is not there. The same sound is kept once.
 
         Args:
             content: the file.
             facts: its survey.
             file_name: as the client named it; kept to be shown.
-            given: what is said of it. Of a sound that is there already, what is given and differs is a relabelling.
+            changes: what is said of it. Of a sound that is there already, what is given and differs is a relabelling.
             request_id: kept with it.
 
         Raises:
             DatasetReadOnly, RecordingLabelsInvalid
         """
-        given = checked(given)
+        changes = check_annotation(changes)
         self.require_writable()
-        with self._writing():
+        with self._write_lock():
             self.require_writable()
             known = self._known(facts.audio_hash)
             if known is not None and (self.folder / known.path).is_file():
-                recording = self._relabelled(known, given, request_id)
-                return Added(recording, added=False, relabelled=recording is not known)
+                recording = self._relabel(known, changes, request_id)
+                return AddResult(recording, added=False, relabelled=recording is not known)
             # One that the journal names and whose file was lost keeps what was said of it.
-            labels = (known.labels if known else Labels()).changed(given)
-            with self._made_if_missing(request_id):
+            labels = (known.labels if known else Annotation()).with_changes(changes)
+            with self._create_if_missing(request_id):
                 recording = self._put_in(content, facts, file_name, labels, request_id)
-        return Added(recording, added=True, relabelled=False)
+        return AddResult(recording, added=True, relabelled=False)
 
-    def relabel(self, recording_id: str, given: Given, request_id: str = NO_REQUEST) -> Recording:
+    def relabel(
+        self, recording_id: str, changes: AnnotationChanges, request_id: str = NO_REQUEST
+    ) -> CollectionRecording:
         """Change what is said of a recording, as a new revision; the earlier ones are kept.
 
         Args:
             recording_id: of which.
-            given: the fields to change; None clears one.
+            changes: the fields to change; None clears one.
             request_id: kept with the change.
 
         Raises:
             DatasetNotFound, DatasetReadOnly, RecordingNotFound, RecordingLabelsInvalid
         """
-        given = checked(given)
+        changes = check_annotation(changes)
         require_collection(self.folder)
-        with self._writing():
-            return self._relabelled(self.recording(recording_id), given, request_id)
+        with self._write_lock():
+            return self._relabel(self.recording(recording_id), changes, request_id)
 
     def remove(self, recording_id: str, request_id: str = NO_REQUEST) -> None:
         """Remove a recording and its file.
@@ -225,32 +232,32 @@ class Collection:
             DatasetNotFound, DatasetReadOnly, RecordingNotFound
         """
         require_collection(self.folder)
-        with self._writing():
+        with self._write_lock():
             known = self.recording(recording_id)
             self._append(REMOVED, request_id, id=recording_id)
             (self.folder / known.path).unlink(missing_ok=True)
 
     # The journal
 
-    def _known(self, recording_id: str) -> Recording | None:
-        return self.now().recordings.get(recording_id) if is_collection(self.folder) else None
+    def _known(self, recording_id: str) -> CollectionRecording | None:
+        return self.current_state().recordings.get(recording_id) if is_collection(self.folder) else None
 
     def _append(self, kind: str, request_id: str, **facts: Any) -> None:
-        append(self._journal, _entry(kind, request_id, **facts))
+        append_entry(self._journal, _entry(kind, request_id, **facts))
 
-    def _relabelled(self, known: Recording, given: Given, request_id: str) -> Recording:
-        after = known.labels.changed(given)
+    def _relabel(self, known: CollectionRecording, given: AnnotationChanges, request_id: str) -> CollectionRecording:
+        after = known.labels.with_changes(given)
         if after == known.labels:
             return known
         self._append(LABELLED, request_id, id=known.id, labels=known.labels.differences(after))
         return self.recording(known.id)
 
     def _put_in(
-        self, content: bytes | bytearray, facts: Survey, file_name: str, labels: Labels, request_id: str
-    ) -> Recording:
-        number = self.now().last_number + 1
+        self, content: bytes | bytearray, facts: AudioInfo, file_name: str, labels: Annotation, request_id: str
+    ) -> CollectionRecording:
+        number = self.current_state().last_number + 1
         file = self.folder / path_of(number, facts)
-        write_whole(file, content)
+        write_atomic(file, content)
         try:
             self._append(
                 RECORDED,
@@ -277,24 +284,24 @@ class Collection:
             require_collection(self.folder)
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        with writing(self.folder):
+    def _write_lock(self) -> Iterator[None]:
+        with write_lock(self.folder):
             if not self._swept and is_collection(self.folder):
                 self._sweep()
             yield
 
     def _sweep(self) -> None:
         """Once; and not where a damaged line may be the one that named a file."""
-        found = self.now()
+        found = self.current_state()
         if not found.damaged:
-            sweep_files(self.folder, {recording.path for recording in found.recordings.values()})
+            delete_orphans(self.folder, {recording.path for recording in found.recordings.values()})
         self._swept = True
 
     def _make(self, request_id: str) -> None:
         make(self.folder, _entry(CREATED, request_id, format=FORMAT, id=uuid.uuid4().hex))
 
     @contextmanager
-    def _made_if_missing(self, request_id: str) -> Iterator[None]:
+    def _create_if_missing(self, request_id: str) -> Iterator[None]:
         """A collection to put the first recording into; where that fails, none is left."""
         if is_collection(self.folder):
             yield
@@ -303,12 +310,12 @@ class Collection:
         try:
             yield
         except BaseException:  # whatever it is, what nobody asked for on its own is not left
-            take_away(self.folder)
-            sweep_removed(self.folder.parent)
+            hide(self.folder)
+            delete_hidden(self.folder.parent)
             raise
 
     @contextmanager
-    def _there(self) -> Iterator[None]:
+    def _translate_missing(self) -> Iterator[None]:
         """Say by name that it is not there, or was removed meanwhile."""
         try:
             yield
@@ -318,4 +325,4 @@ class Collection:
 
 
 def _entry(kind: str, request_id: str, **facts: Any) -> dict[str, Any]:
-    return {"kind": kind, "at": now(), "request_id": request_id, **facts}
+    return {"kind": kind, "at": timestamp(), "request_id": request_id, **facts}

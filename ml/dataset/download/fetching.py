@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ml.dataset.download.record import Archive, reason
+from ml.dataset.download.zenodo import Archive, error_summary
 from ml.errors import DownloadDamaged, DownloadFailed, InvalidParameter
-from ml.system.atomic import full_disk_named
-from ml.system.progress import Progress, Report
+from ml.system.atomic import translate_disk_full
+from ml.system.progress import Progress, ProgressCallback
 
 if TYPE_CHECKING:
     import httpx
@@ -23,7 +23,7 @@ ATTEMPTS = 5
 AGAIN = {408, 429, 500, 502, 503, 504}
 
 
-def fetch(client: "httpx.Client", archive: Archive, part: Path, *, pause_s: float, report: Report) -> None:
+def fetch(client: "httpx.Client", archive: Archive, part: Path, *, pause_s: float, report: ProgressCallback) -> None:
     """Bring ``part`` to the whole archive, from wherever it is, and check it.
 
     Args:
@@ -39,7 +39,10 @@ def fetch(client: "httpx.Client", archive: Archive, part: Path, *, pause_s: floa
         StorageFull: the disk filled up on the way; what came is kept.
         InvalidParameter: another process is at it.
     """
-    with full_disk_named(part, "make room and run the command again, it goes on from there"), _opened(part) as file:
+    with (
+        translate_disk_full(part, "make room and run the command again, it goes on from there"),
+        _open_locked(part) as file,
+    ):
         partial = _Partial(file, archive, report)
         _until_complete(client, partial, pause_s)
         if partial.md5.hexdigest() != archive.md5:
@@ -52,7 +55,7 @@ def fetch(client: "httpx.Client", archive: Archive, part: Path, *, pause_s: floa
 
 
 @contextmanager
-def _opened(part: Path) -> Iterator[BinaryIO]:
+def _open_locked(part: Path) -> Iterator[BinaryIO]:
     part.touch()
     with part.open("r+b") as file:
         try:
@@ -65,7 +68,7 @@ def _opened(part: Path) -> Iterator[BinaryIO]:
 class _Partial:
     """What there is of an archive so far, and its checksum."""
 
-    def __init__(self, file: BinaryIO, archive: Archive, report: Report) -> None:
+    def __init__(self, file: BinaryIO, archive: Archive, report: ProgressCallback) -> None:
         self._file = file
         self._report = report
         self.archive = archive
@@ -116,9 +119,9 @@ def _until_complete(client: "httpx.Client", partial: _Partial, pause_s: float) -
         try:
             words = _attempt(client, partial)
         except httpx.RequestError as error:
-            words = reason(error)
+            words = error_summary(error)
         except httpx.InvalidURL as error:
-            raise DownloadFailed(f"{partial.archive.name}: {reason(error)}.") from error
+            raise DownloadFailed(f"{partial.archive.name}: {error_summary(error)}.") from error
         failures = failures + 1 if partial.size <= before else 0
         if failures == ATTEMPTS:
             raise DownloadFailed(

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ml.dataset.download.fetching import fetch
-from ml.dataset.download.record import Archive, archives
 from ml.dataset.download.unpacking import unpack
+from ml.dataset.download.zenodo import Archive, list_archives
 from ml.errors import DownloadDamaged, DownloadFailed, InvalidParameter, MissingExtra
-from ml.system.atomic import require_room
-from ml.system.progress import Report, silent
+from ml.system.atomic import require_free_space
+from ml.system.progress import ProgressCallback, ignore_progress
 
 SOURCE = "https://zenodo.org/api/records/3384388"
 MACHINES = ("fan", "pump", "slider", "valve")
@@ -29,7 +29,7 @@ def download_mimii(
     source: str = SOURCE,
     keep_archives: bool = False,
     pause_s: float = 1.0,
-    report: Report = silent,
+    report: ProgressCallback = ignore_progress,
 ) -> tuple[str, ...]:
     """Fetch and unpack what is not there yet, as ``target/6_dB_fan/fan/id_00/normal/00000000.wav``.
 
@@ -65,7 +65,7 @@ def download_mimii(
     except ModuleNotFoundError as error:
         raise MissingExtra("Downloading", "train") from error
     with httpx.Client(follow_redirects=True, timeout=httpx.Timeout(60.0, connect=15.0)) as client:
-        chosen = _chosen(archives(client, source), wanted, source)
+        chosen = _select_archives(list_archives(client, source), wanted, source)
         _require_room(target, list(chosen.values()), keep_archives=keep_archives)
         target.mkdir(parents=True, exist_ok=True)
         for folder, archive in chosen.items():
@@ -87,7 +87,7 @@ def _folders(machines: Sequence[str], snr_db: Sequence[float]) -> list[str]:
     return list(dict.fromkeys(f"{ratio:g}_dB_{machine}" for machine in machines for ratio in snr_db))
 
 
-def _chosen(known: dict[str, Archive], folders: list[str], source: str) -> dict[str, Archive]:
+def _select_archives(known: dict[str, Archive], folders: list[str], source: str) -> dict[str, Archive]:
     missing = [folder for folder in folders if f"{folder}.zip" not in known]
     if missing:
         raise DownloadFailed(
@@ -101,10 +101,10 @@ def _require_room(target: Path, chosen: list[Archive], *, keep_archives: bool) -
     sizes = [archive.bytes for archive in chosen]
     parts = sum(path.stat().st_size for path in target.glob(".*.part"))
     packed = sum(sizes) if keep_archives else max(sizes)
-    require_room(target, max(0, packed - parts) + round(UNPACKED_SHARE * sum(sizes)))
+    require_free_space(target, max(0, packed - parts) + round(UNPACKED_SHARE * sum(sizes)))
 
 
-def _open_up(part: Path, folder: Path, archive: Archive, *, keep: bool, report: Report) -> None:
+def _open_up(part: Path, folder: Path, archive: Archive, *, keep: bool, report: ProgressCallback) -> None:
     try:
         unpack(part, folder, name=archive.name, report=report)
     except DownloadDamaged:  # it would not unpack the next time either

@@ -7,11 +7,11 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from ml.errors import DownloadDamaged
-from ml.system.atomic import made_aside, require_room
-from ml.system.progress import Progress, Report
+from ml.system.atomic import atomic_folder, require_free_space
+from ml.system.progress import Progress, ProgressCallback
 
 
-def unpack(archive: Path, target: Path, *, name: str, report: Report) -> None:
+def unpack(archive: Path, target: Path, *, name: str, report: ProgressCallback) -> None:
     """Unpack a zip file into a new folder.
 
     Args:
@@ -30,8 +30,8 @@ def unpack(archive: Path, target: Path, *, name: str, report: Report) -> None:
             infos = members.infolist()
             for info in infos:
                 _require_harmless(info, name)
-            require_room(target, sum(info.file_size for info in infos))
-            with made_aside(target) as aside:
+            require_free_space(target, sum(info.file_size for info in infos))
+            with atomic_folder(target) as aside:
                 for done, info in enumerate(infos, 1):
                     _extract(members, info, aside)
                     report(Progress(f"unpacking {name}", done, len(infos)))

@@ -5,19 +5,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from ml.audio.survey import Survey, survey
+from ml.audio.info import AudioInfo, read_info
 from ml.dataset.collection.state import is_collection
-from ml.dataset.entries import Dataset, Entry, Label, Refusal
+from ml.dataset.entries import Dataset, Entry, FileRefusal, Label
 from ml.dataset.indexing import cache as cached
-from ml.dataset.indexing.cache import Found, Key
+from ml.dataset.indexing.cache import InfoOrRefusal, Key
 from ml.dataset.indexing.collection_listing import list_collection
 from ml.dataset.indexing.layouts import list_folder
-from ml.dataset.indexing.listing import Listed, Listing, natural
+from ml.dataset.indexing.listing import ListedRecording, Listing, natural_key
 from ml.dataset.indexing.manifest import NAME, is_manifest, list_manifest
-from ml.dataset.indexing.sessions import with_groups
+from ml.dataset.indexing.sessions import assign_sessions
 from ml.errors import AudioError, DatasetEmpty, DatasetNotFound
 from ml.system.parallel import ordered_map
-from ml.system.progress import Report, silent
+from ml.system.progress import ProgressCallback, ignore_progress
 
 REASONS_SHOWN = 3
 UNREADABLE, UNLABELLED = "file_unreadable", "label_missing"
@@ -29,7 +29,7 @@ def index(
     snr_db: float | None = None,
     cache: Path | None = None,
     processes: int | None = None,
-    report: Report = silent,
+    report: ProgressCallback = ignore_progress,
 ) -> Dataset:
     """Index a dataset: every recording is read once, and refused by name where it cannot be.
 
@@ -51,7 +51,7 @@ def index(
     """
     # Links are not resolved: what their names say would be lost.
     source = Path(os.path.abspath(source))  # noqa: PTH100 - resolving links would lose what their names say
-    return index_listing(listed(source), source, snr_db=snr_db, cache=cache, processes=processes, report=report)
+    return index_listing(list_dataset(source), source, snr_db=snr_db, cache=cache, processes=processes, report=report)
 
 
 def index_listing(
@@ -61,24 +61,24 @@ def index_listing(
     snr_db: float | None = None,
     cache: Path | None = None,
     processes: int | None = None,
-    report: Report = silent,
+    report: ProgressCallback = ignore_progress,
 ) -> Dataset:
     """Index what was listed at ``source``; see :func:`index`.
 
     Raises:
         DatasetEmpty
     """
-    recordings = in_order(_at(snr_db, listing))
-    unread = [listing.root / recording.path for recording in recordings if recording.path not in listing.surveys]
-    read = iter(surveyed(unread, listing.root, cache, processes, report))
-    found = [listing.surveys.get(recording.path) or next(read) for recording in recordings]
+    recordings = sort_with_sessions(_at(snr_db, listing))
+    unread = [listing.root / recording.path for recording in recordings if recording.path not in listing.infos]
+    read = iter(read_infos(unread, listing.root, cache, processes, report))
+    found = [listing.infos.get(recording.path) or next(read) for recording in recordings]
     entries: list[Entry] = []
     refusals = list(listing.refusals)
     for recording, facts in zip(recordings, found, strict=True):
-        if isinstance(facts, Refusal):
-            refusals.append(Refusal(recording.path, facts.code, facts.reason))
+        if isinstance(facts, FileRefusal):
+            refusals.append(FileRefusal(recording.path, facts.code, facts.reason))
         elif recording.label is None:
-            refusals.append(Refusal(recording.path, UNLABELLED, "Nobody has labelled it yet: normal or abnormal."))
+            refusals.append(FileRefusal(recording.path, UNLABELLED, "Nobody has labelled it yet: normal or abnormal."))
         else:
             entries.append(_entry(recording, recording.label, facts))
     if not entries:
@@ -88,17 +88,17 @@ def index_listing(
         root=listing.root,
         layout=listing.layout,
         entries=tuple(entries),
-        refusals=tuple(sorted(refusals, key=lambda refusal: natural(refusal.path))),
-        explicit_groups=listing.explicit_groups,
+        refusals=tuple(sorted(refusals, key=lambda refusal: natural_key(refusal.path))),
+        explicit_sessions=listing.explicit_sessions,
     )
 
 
-def in_order(recordings: Iterable[Listed]) -> list[Listed]:
+def sort_with_sessions(recordings: Iterable[ListedRecording]) -> list[ListedRecording]:
     """The recordings in natural order of their paths, each with a group."""
-    return sorted(with_groups(recordings), key=lambda recording: natural(recording.path))
+    return sorted(assign_sessions(recordings), key=lambda recording: natural_key(recording.path))
 
 
-def listed(source: Path) -> Listing:
+def list_dataset(source: Path) -> Listing:
     """What a folder, a collection or a manifest says of its recordings, before any of them is read.
 
     Raises:
@@ -115,7 +115,7 @@ def listed(source: Path) -> Listing:
     raise DatasetNotFound(f"{source} {what}; a folder of recordings or a manifest (.csv) was expected.")
 
 
-def _at(snr_db: float | None, listing: Listing) -> list[Listed]:
+def _at(snr_db: float | None, listing: Listing) -> list[ListedRecording]:
     if snr_db is None:
         return listing.recordings
     chosen = [recording for recording in listing.recordings if recording.snr_db == snr_db]
@@ -126,18 +126,18 @@ def _at(snr_db: float | None, listing: Listing) -> list[Listed]:
     return chosen
 
 
-def surveyed(
-    files: Sequence[Path], root: Path, cache: Path | None, processes: int | None, report: Report
-) -> list[Found]:
+def read_infos(
+    files: Sequence[Path], root: Path, cache: Path | None, processes: int | None, report: ProgressCallback
+) -> list[InfoOrRefusal]:
     """What is known of each file, reading those of which nothing is."""
     if not files:
         return []
     known, keys = cached.read(cache), [_key(file) for file in files]
     unread = [file for file, key in zip(files, keys, strict=True) if key not in known]
-    fresh: list[Found] = []
+    fresh: list[InfoOrRefusal] = []
     try:
         if unread:
-            fresh.extend(ordered_map(_survey, unread, step="recordings", processes=processes, report=report))
+            fresh.extend(ordered_map(_read_info, unread, step="recordings", processes=processes, report=report))
     finally:
         measured = dict(zip((key for key in keys if key not in known), fresh, strict=False))
         if measured:
@@ -153,21 +153,21 @@ def _key(file: Path) -> Key:
         return str(file), -1, -1
 
 
-def _lasts(found: Found) -> bool:
+def _lasts(found: InfoOrRefusal) -> bool:
     """Whether it is a fact of the file's content, and not of a disk or a permission that may be better next time."""
-    return not isinstance(found, Refusal) or found.code != UNREADABLE
+    return not isinstance(found, FileRefusal) or found.code != UNREADABLE
 
 
-def _survey(file: Path) -> Found:
+def _read_info(file: Path) -> InfoOrRefusal:
     try:
-        return survey(file)
+        return read_info(file)
     except AudioError as error:
-        return Refusal(str(file), error.code, str(error))
+        return FileRefusal(str(file), error.code, str(error))
     except OSError as error:
-        return Refusal(str(file), UNREADABLE, f"It cannot be read: {error.strerror or error}.")
+        return FileRefusal(str(file), UNREADABLE, f"It cannot be read: {error.strerror or error}.")
 
 
-def _entry(recording: Listed, label: Label, facts: Survey) -> Entry:
+def _entry(recording: ListedRecording, label: Label, facts: AudioInfo) -> Entry:
     return Entry(
         path=recording.path,
         label=label,
@@ -180,7 +180,7 @@ def _entry(recording: Listed, label: Label, facts: Survey) -> Entry:
     )
 
 
-def _nothing_readable(source: Path, refusals: Sequence[Refusal]) -> str:
+def _nothing_readable(source: Path, refusals: Sequence[FileRefusal]) -> str:
     reasons = "; ".join(f"{refusal.path}: {refusal.reason.rstrip('.')}" for refusal in refusals[:REASONS_SHOWN])
     more = f"; and {len(refusals) - REASONS_SHOWN} more" if len(refusals) > REASONS_SHOWN else ""
     return f"None of the {len(refusals)} recordings of {source} can be used: {reasons}{more}."

@@ -11,14 +11,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ml.audio.survey import Survey
-from ml.dataset.entries import Refusal
-from ml.system.atomic import write_whole
+from ml.audio.info import AudioInfo
+from ml.dataset.entries import FileRefusal
+from ml.system.atomic import write_atomic
 
 # Raise it with any change of what a survey measures or refuses.
 FORMAT = 1
 Key = tuple[str, int, int]
-Found = Survey | Refusal
+InfoOrRefusal = AudioInfo | FileRefusal
 
 
 def key_of(file: Path) -> Key:
@@ -32,7 +32,7 @@ def key_of(file: Path) -> Key:
     return str(file), state.st_size, state.st_mtime_ns
 
 
-def read(file: Path | None) -> dict[Key, Found]:
+def read(file: Path | None) -> dict[Key, InfoOrRefusal]:
     """What is known; nothing where there is no cache or it is damaged."""
     if file is None:
         return {}
@@ -40,12 +40,12 @@ def read(file: Path | None) -> dict[Key, Found]:
         head, body = file.read_bytes().split(b"\n", 1)
         if json.loads(head) != _head(body):
             return {}
-        return dict(_parsed(json.loads(line)) for line in body.splitlines())
+        return dict(_parse_line(json.loads(line)) for line in body.splitlines())
     except (OSError, ValueError, TypeError, KeyError):
         return {}
 
 
-def write(file: Path | None, known: dict[Key, Found], root: Path) -> None:
+def write(file: Path | None, known: dict[Key, InfoOrRefusal], root: Path) -> None:
     """Keep what is known, less the files below ``root`` that are there no longer.
 
     A cache that cannot be written is done without: it saves time and nothing else.
@@ -58,21 +58,21 @@ def write(file: Path | None, known: dict[Key, Found], root: Path) -> None:
     )
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, json.dumps(_head(body)).encode() + b"\n" + body)
+        write_atomic(file, json.dumps(_head(body)).encode() + b"\n" + body)
 
 
 def _head(body: bytes) -> dict[str, Any]:
     return {"format": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}
 
 
-def _line(key: Key, found: Found) -> bytes:
-    kind = "refusal" if isinstance(found, Refusal) else "survey"
+def _line(key: Key, found: InfoOrRefusal) -> bytes:
+    kind = "refusal" if isinstance(found, FileRefusal) else "survey"
     return json.dumps([*key, kind, asdict(found)]).encode() + b"\n"
 
 
-def _parsed(line: list[Any]) -> tuple[Key, Found]:
+def _parse_line(line: list[Any]) -> tuple[Key, InfoOrRefusal]:
     path, size, mtime_ns, kind, facts = line
-    return (path, size, mtime_ns), Refusal(**facts) if kind == "refusal" else Survey(**facts)
+    return (path, size, mtime_ns), FileRefusal(**facts) if kind == "refusal" else AudioInfo(**facts)
 
 
 def _is_now(key: Key) -> bool:

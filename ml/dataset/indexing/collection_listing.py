@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from ml.dataset.collection.state import Recording, collected
-from ml.dataset.entries import Refusal, machine_name
-from ml.dataset.indexing.listing import Listed, Listing
+from ml.dataset.collection.state import CollectionRecording, read_state
+from ml.dataset.entries import FileRefusal, machine_name
+from ml.dataset.indexing.listing import ListedRecording, Listing
 from ml.errors import DatasetEmpty, RecordingChanged
 
 MISSING = "file_missing"
@@ -17,34 +17,34 @@ def list_collection(folder: Path, version: str | None = None) -> Listing:
         DatasetEmpty: there is no recording in it.
         DatasetVersionNotFound: it has not had that version.
     """
-    found = collected(folder, version).recordings.values()
+    found = read_state(folder, version).recordings.values()
     if not found:
         raise DatasetEmpty(f"{folder} holds no recording yet.")
-    listing = Listing(folder, "collection", explicit_groups=True)
+    listing = Listing(folder, "collection", explicit_sessions=True)
     for recording in found:
         if (refusal := _refusal(folder, recording)) is not None:
             listing.refusals.append(refusal)
             continue
-        listing.recordings.append(_listed(recording))
-        listing.surveys[recording.path] = recording.survey
-        listing.explicit_groups &= recording.labels.group is not None
+        listing.recordings.append(_list_recording(recording))
+        listing.infos[recording.path] = recording.info
+        listing.explicit_sessions &= recording.labels.group is not None
     return listing
 
 
-def _refusal(folder: Path, recording: Recording) -> Refusal | None:
+def _refusal(folder: Path, recording: CollectionRecording) -> FileRefusal | None:
     try:
         size = (folder / recording.path).stat().st_size
     except FileNotFoundError:
-        return Refusal(recording.path, MISSING, "The journal lists it, and it does not exist: removed, or lost.")
-    if size != recording.survey.bytes:
-        reason = f"It has {size} bytes; the journal has {recording.survey.bytes} of the upload."
-        return Refusal(recording.path, RecordingChanged.code, reason)
+        return FileRefusal(recording.path, MISSING, "The journal lists it, and it does not exist: removed, or lost.")
+    if size != recording.info.bytes:
+        reason = f"It has {size} bytes; the journal has {recording.info.bytes} of the upload."
+        return FileRefusal(recording.path, RecordingChanged.code, reason)
     return None
 
 
-def _listed(recording: Recording) -> Listed:
+def _list_recording(recording: CollectionRecording) -> ListedRecording:
     labels = recording.labels
-    return Listed(
+    return ListedRecording(
         path=recording.path,
         label=labels.label,
         machine=labels.machine,
@@ -52,6 +52,6 @@ def _listed(recording: Recording) -> Listed:
         snr_db=labels.snr_db,
         fault=labels.fault,
         group=labels.group,
-        unit=machine_name(labels.machine, labels.machine_id),
+        session_scope=machine_name(labels.machine, labels.machine_id),
         file_name=recording.file_name,
     )

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ml.dataset.entries import ABNORMAL, NORMAL, Label, Refusal, machine_name
-from ml.dataset.indexing.listing import Listed, Listing, files_below, no_recordings
+from ml.dataset.entries import ABNORMAL, NORMAL, FileRefusal, Label, machine_name
+from ml.dataset.indexing.listing import ListedRecording, Listing, audio_files_below, no_recordings_error
 from ml.errors import DatasetEmpty
 
 CLASS_UNKNOWN = "class_unknown"
@@ -28,7 +28,7 @@ LEVELS_ABOVE_ID = 3
 
 
 @dataclass(frozen=True, slots=True)
-class _Unit:
+class _MachineFolder:
     """A folder that holds folders of classes: one machine, or the dataset itself."""
 
     name: str
@@ -44,10 +44,10 @@ def list_folder(root: Path) -> Listing:
     Raises:
         DatasetEmpty: there are no recordings, or only some whose class no folder tells.
     """
-    files = list(files_below(root))
+    files = list(audio_files_below(root))
     if not files:
-        raise no_recordings(root)
-    units = {prefix: _unit(root, prefix) for prefix in _unit_folders(files)}
+        raise no_recordings_error(root)
+    units = {prefix: _read_machine_folder(root, prefix) for prefix in _unit_folders(files)}
     if not units:
         return _flat(root, files)
     listing = Listing(root, "mimii" if all(unit.mimii for unit in units.values()) else "folder per class")
@@ -55,9 +55,9 @@ def list_folder(root: Path) -> Listing:
         prefix = next((parent for parent in file.parent.parents if parent in units), None)
         if prefix is None:
             reason = "It lies in no folder that tells its class: normal, abnormal or a fault's name beside normal."
-            listing.refusals.append(Refusal(str(file), CLASS_UNKNOWN, reason))
+            listing.refusals.append(FileRefusal(str(file), CLASS_UNKNOWN, reason))
         else:
-            listing.recordings.append(_classified(file, prefix, units[prefix]))
+            listing.recordings.append(_list_file(file, prefix, units[prefix]))
     return listing
 
 
@@ -72,7 +72,7 @@ def _unit_folders(files: Iterable[PurePosixPath]) -> set[PurePosixPath]:
     return folders
 
 
-def _unit(root: Path, prefix: PurePosixPath) -> _Unit:
+def _read_machine_folder(root: Path, prefix: PurePosixPath) -> _MachineFolder:
     """What the folders down to ``prefix`` say; those above the dataset are asked for a MIMII id alone."""
     *above, last = (root / prefix).parts
     mimii = MACHINE_ID.fullmatch(last) is not None
@@ -80,7 +80,7 @@ def _unit(root: Path, prefix: PurePosixPath) -> _Unit:
         *above, last = ("", *prefix.parts)
     snr_db, machine_of_archive = _snr(above[-LEVELS_ABOVE_ID:])
     machine = machine_of_archive if not above or SNR_FOLDER.fullmatch(above[-1]) else above[-1]
-    return _Unit(str(prefix), machine or None, last or None, snr_db, mimii or len(prefix.parts) > 1)
+    return _MachineFolder(str(prefix), machine or None, last or None, snr_db, mimii or len(prefix.parts) > 1)
 
 
 def _snr(folders: list[str]) -> tuple[float | None, str | None]:
@@ -90,9 +90,9 @@ def _snr(folders: list[str]) -> tuple[float | None, str | None]:
     return None, None
 
 
-def _classified(file: PurePosixPath, prefix: PurePosixPath, unit: _Unit) -> Listed:
+def _list_file(file: PurePosixPath, prefix: PurePosixPath, unit: _MachineFolder) -> ListedRecording:
     label, fault = _label_and_fault(file.relative_to(prefix).parts[:-1])
-    return Listed(
+    return ListedRecording(
         path=str(file),
         label=label,
         machine=unit.machine,
@@ -101,7 +101,7 @@ def _classified(file: PurePosixPath, prefix: PurePosixPath, unit: _Unit) -> List
         fault=fault,
         # The versions of one MIMII machine at several SNRs are one session: they hold the same machine recordings.
         group=machine_name(unit.machine, unit.machine_id) if unit.mimii else None,
-        unit="" if unit.name == "." else unit.name,
+        session_scope="" if unit.name == "." else unit.name,
     )
 
 
@@ -126,8 +126,8 @@ def _flat(root: Path, files: list[PurePosixPath]) -> Listing:
     label: Label = ABNORMAL if root.name.lower() == ABNORMAL else NORMAL
     for file in files:
         if len(file.parts) == 1:
-            listing.recordings.append(Listed(path=str(file), label=label))
+            listing.recordings.append(ListedRecording(path=str(file), label=label))
         else:
             reason = "It lies in a sub folder of a flat folder of recordings; none is named normal or abnormal."
-            listing.refusals.append(Refusal(str(file), CLASS_UNKNOWN, reason))
+            listing.refusals.append(FileRefusal(str(file), CLASS_UNKNOWN, reason))
     return listing

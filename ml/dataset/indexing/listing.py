@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from ml.audio.survey import Survey
-from ml.dataset.entries import Label, Refusal
+from ml.audio.info import AudioInfo
+from ml.dataset.entries import FileRefusal, Label
 from ml.errors import DatasetEmpty
 
 SUFFIXES = (".wav", ".flac")
@@ -17,11 +17,11 @@ OTHER_SOUND = (".aac", ".aif", ".aiff", ".m4a", ".mp3", ".mp4", ".ogg", ".opus",
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class ListedRecording:
     """A recording by what its place, or its row, says of it; for the fields see :class:`~ml.dataset.entries.Entry`.
 
     ``label`` is None where nobody has said it yet. ``group`` is None where it has still to be guessed, then from the
-    recordings of the same ``unit``, by the name that the recorder gave: ``file_name`` or, where that is None, the path.
+    recordings of the same ``session_scope``, by the name that the recorder gave: ``file_name`` or, where that is None, the path.
     """
 
     path: str
@@ -31,7 +31,7 @@ class Listed:
     snr_db: float | None = None
     fault: str | None = None
     group: str | None = None
-    unit: str = ""
+    session_scope: str = ""
     file_name: str | None = None
 
 
@@ -39,18 +39,18 @@ class Listed:
 class Listing:
     """Recordings and refusals of one folder or manifest, in no particular order.
 
-    ``surveys`` are the facts of those files, by path, that need not be read again.
+    ``infos`` are the facts of those files, by path, that need not be read again.
     """
 
     root: Path
     layout: str
-    recordings: list[Listed] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
-    explicit_groups: bool = False
-    surveys: dict[str, Survey] = field(default_factory=dict)
+    recordings: list[ListedRecording] = field(default_factory=list)
+    refusals: list[FileRefusal] = field(default_factory=list)
+    explicit_sessions: bool = False
+    infos: dict[str, AudioInfo] = field(default_factory=dict)
 
 
-def natural(path: str) -> tuple[list[str | int], str]:
+def natural_key(path: str) -> tuple[list[str | int], str]:
     """Sort key by which ``2.wav`` comes before ``10.wav``: the order that recorders count in."""
     parts = re.split(r"([0-9]+)", path)
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], path
@@ -61,7 +61,7 @@ def stays_within(root: Path, file: Path) -> bool:
     return file.resolve().is_relative_to(root.resolve())
 
 
-def no_recordings(root: Path) -> DatasetEmpty:
+def no_recordings_error(root: Path) -> DatasetEmpty:
     """What is wrong with a folder without recordings, and with sound of another kind, if that is what it holds."""
     names = (name for _, _, files in os.walk(root) for name in files if not name.startswith("."))
     others = Counter(suffix for name in names if (suffix := Path(name).suffix.lower()) in OTHER_SOUND)
@@ -70,7 +70,7 @@ def no_recordings(root: Path) -> DatasetEmpty:
     return DatasetEmpty(f"{root} holds no .wav or .flac file, at any depth.{found}")
 
 
-def files_below(root: Path) -> Iterator[PurePosixPath]:
+def audio_files_below(root: Path) -> Iterator[PurePosixPath]:
     """WAV and FLAC files below ``root`` by their suffix, relative to it.
 
     Hidden files and folders are left out, linked folders are not entered, and linked files are taken where they lead to

@@ -6,15 +6,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from ml.dataset.entries import Label, Refusal, machine_name
-from ml.dataset.indexing.listing import Listed, Listing, stays_within
-from ml.errors import DatasetEmpty, DatasetNotFound, ManifestInvalid
+from ml.dataset.entries import FileRefusal, Label, machine_name
+from ml.dataset.indexing.listing import ListedRecording, Listing, stays_within
+from ml.errors import DatasetEmpty, DatasetNotFound, InvalidManifest
 
 NAME = "manifest.csv"
 REQUIRED = ("path", "label")
 # Where the paths of a manifest may also start, beside the manifest's own folder.
 RECORDINGS = "recordings"
-Row = dict[str, str]
+ManifestRow = dict[str, str]
 
 
 def is_manifest(file: Path) -> bool:
@@ -40,18 +40,18 @@ def list_manifest(file: Path) -> Listing:
         raise DatasetEmpty(f"{file} has a header and no rows.")
     listing = Listing(_root(file, rows), "manifest")
     seen: set[str] = set()
-    listing.explicit_groups = True
+    listing.explicit_sessions = True
     for row in rows:
         try:
             recording = _recording(row, listing.root)
             if recording.path in seen:
-                raise _RowRefused(ManifestInvalid.code, "The manifest lists it more than once; the first row counts.")
+                raise _RowRefused(InvalidManifest.code, "The manifest lists it more than once; the first row counts.")
         except _RowRefused as refused:
-            listing.refusals.append(Refusal(row["path"] or "(no path)", refused.code, str(refused)))
+            listing.refusals.append(FileRefusal(row["path"] or "(no path)", refused.code, str(refused)))
         else:
             seen.add(recording.path)
             listing.recordings.append(recording)
-            listing.explicit_groups &= bool(row.get("group"))
+            listing.explicit_sessions &= bool(row.get("group"))
     return listing
 
 
@@ -61,10 +61,10 @@ class _RowRefused(Exception):
         self.code = code
 
 
-def _rows(file: Path) -> Iterator[Row]:
+def _rows(file: Path) -> Iterator[ManifestRow]:
     columns = _columns(file)
     if missing := [name for name in REQUIRED if name not in columns]:
-        raise ManifestInvalid(
+        raise InvalidManifest(
             f"{file} has the columns {', '.join(columns) or '(none)'}; {' and '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} needed, with commas between columns."
         )
@@ -92,12 +92,12 @@ def _lines(file: Path, *, header: bool = False) -> Iterator[list[str]]:
     except FileNotFoundError as error:
         raise DatasetNotFound(f"There is no {file}; a folder of recordings or a manifest was expected.") from error
     except OSError as error:
-        raise ManifestInvalid(f"{file} cannot be read: {error.strerror or error}.") from error
+        raise InvalidManifest(f"{file} cannot be read: {error.strerror or error}.") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ManifestInvalid(f"{file} cannot be read as a table in UTF-8: {error}") from error
+        raise InvalidManifest(f"{file} cannot be read as a table in UTF-8: {error}") from error
 
 
-def _root(file: Path, rows: list[Row]) -> Path:
+def _root(file: Path, rows: list[ManifestRow]) -> Path:
     """The manifest's folder, or the folder of recordings beside it where only that has any of the files."""
     beside = file.parent / RECORDINGS
     found_here = any((file.parent / row["path"]).is_file() for row in rows)
@@ -106,10 +106,10 @@ def _root(file: Path, rows: list[Row]) -> Path:
     return file.parent
 
 
-def _recording(row: Row, root: Path) -> Listed:
+def _recording(row: ManifestRow, root: Path) -> ListedRecording:
     label, machine, machine_id = _label(row["label"]), row.get("machine") or None, row.get("machine_id") or None
     path = _path(row["path"], root)
-    return Listed(
+    return ListedRecording(
         path=path,
         label=label,
         machine=machine,
@@ -117,7 +117,7 @@ def _recording(row: Row, root: Path) -> Listed:
         snr_db=_snr(row.get("snr_db", "")),
         fault=(row.get("fault") or None) if label == "abnormal" else None,
         group=row.get("group") or None,
-        unit=machine_name(machine, machine_id),
+        session_scope=machine_name(machine, machine_id),
     )
 
 
@@ -126,7 +126,7 @@ def _label(text: str) -> Label:
         return "normal"
     if text.lower() == "abnormal":
         return "abnormal"
-    raise _RowRefused(ManifestInvalid.code, f"Its label is {text!r}; normal or abnormal was expected.")
+    raise _RowRefused(InvalidManifest.code, f"Its label is {text!r}; normal or abnormal was expected.")
 
 
 def _snr(text: str) -> float | None:
@@ -137,14 +137,14 @@ def _snr(text: str) -> float | None:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise _RowRefused(ManifestInvalid.code, f"Its snr_db is {text!r}; a number of decibels was expected.")
+        raise _RowRefused(InvalidManifest.code, f"Its snr_db is {text!r}; a number of decibels was expected.")
     return value
 
 
 def _path(text: str, root: Path) -> str:
     """The path relative to ``root``, once it is sure to stay within it and to be a file."""
     if not text or "\0" in text:
-        raise _RowRefused(ManifestInvalid.code, "The row names no file.")
+        raise _RowRefused(InvalidManifest.code, "The row names no file.")
     file = Path(os.path.normpath(root / text.replace("\\", "/")))
     if not file.is_relative_to(root) or not stays_within(root, file):
         raise _RowRefused("path_outside", f"It leads out of {root}; paths below the manifest's folder are read.")

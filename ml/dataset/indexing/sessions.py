@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from ml.dataset.entries import machine_name
-from ml.dataset.indexing.listing import Listed
+from ml.dataset.indexing.listing import ListedRecording
 
 # A counter, a date or a time at the end of a name: all digits, after a separator or alone.
 COUNTERS = re.compile(r"(?:^|[_\-. ]+)[0-9]+$")
 FILES_PER_SESSION = 2
 
 
-def with_groups(recordings: Iterable[Listed]) -> list[Listed]:
+def assign_sessions(recordings: Iterable[ListedRecording]) -> list[ListedRecording]:
     """The same recordings, each with a group.
 
     Where a recording has none yet: its session is what is left of the file's name without the counters, dates and times
@@ -27,11 +27,11 @@ def with_groups(recordings: Iterable[Listed]) -> list[Listed]:
         if recording.group is not None:
             named.append(recording)
         else:
-            open_[recording.unit].append(recording)
-    return named + [grouped for unit in open_.values() for grouped in _guessed(unit)]
+            open_[recording.session_scope].append(recording)
+    return named + [grouped for unit in open_.values() for grouped in _guess_sessions(unit)]
 
 
-def session_of(path: str) -> str:
+def session_from_name(path: str) -> str:
     """The name without what counts at its end; empty for ``00000012.wav``."""
     name = PurePosixPath(path.replace("\\", "/")).stem
     while counter := COUNTERS.search(name):
@@ -39,21 +39,21 @@ def session_of(path: str) -> str:
     return name
 
 
-def _guessed(unit: Sequence[Listed]) -> list[Listed]:
-    sessions = [session_of(recording.file_name or recording.path) for recording in unit]
+def _guess_sessions(unit: Sequence[ListedRecording]) -> list[ListedRecording]:
+    sessions = [session_from_name(recording.file_name or recording.path) for recording in unit]
     distinct = set(sessions)
     tell = "" not in distinct and len(distinct) > 1 and len(unit) >= FILES_PER_SESSION * len(distinct)
     return [
-        replace(recording, group=_joined(recording.unit, session) if tell else _coarse(recording))
+        replace(recording, group=_join(recording.session_scope, session) if tell else _coarse(recording))
         for recording, session in zip(unit, sessions, strict=True)
     ]
 
 
-def _coarse(recording: Listed) -> str:
+def _coarse(recording: ListedRecording) -> str:
     if recording.machine_id:
         return machine_name(recording.machine, recording.machine_id)
-    return _joined(recording.unit, recording.label, recording.fault)
+    return _join(recording.session_scope, recording.label, recording.fault)
 
 
-def _joined(*parts: str | None) -> str:
+def _join(*parts: str | None) -> str:
     return "/".join(part for part in parts if part)

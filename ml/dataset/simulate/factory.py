@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from ml.dataset.simulate.plan import SAMPLE_RATE_HZ
 from ml.dataset.simulate.signals import (
     KNOTS_HZ,
-    Sound,
+    Waveform,
     amplitudes_at,
+    db_to_amplitude,
     fluctuation,
     frequencies,
-    level_db,
     uneven_db,
     unit_rms,
     white_spectrum,
@@ -55,7 +55,7 @@ class Hall:
         )
 
 
-def factory_noise(hall: Hall, samples: int, random: Generator) -> Sound:
+def factory_noise(hall: Hall, samples: int, random: Generator) -> Waveform:
     """What the hall sounds like without the machine, whatever state that is in.
 
     Returns:
@@ -68,7 +68,7 @@ def factory_noise(hall: Hall, samples: int, random: Generator) -> Sound:
     return unit_rms(murmur * coming_and_going + _clanks(samples, random))
 
 
-def _others(hall: Hall, hz: NDArray[np.float32], random: Generator) -> Sound:
+def _others(hall: Hall, hz: NDArray[np.float32], random: Generator) -> Waveform:
     """The other machines, as narrow peaks over the murmur. Each rests now and then, and turns as its load lets it.
 
     Returns:
@@ -83,11 +83,11 @@ def _others(hall: Hall, hz: NDArray[np.float32], random: Generator) -> Sound:
             centre = harmonic * base_hz
             near = slice(*np.searchsorted(hz, [centre - 4 * width_hz, centre + 4 * width_hz]))
             bump = np.exp(-0.5 * ((hz[near] - centre) / width_hz) ** 2)
-            factors[near] += np.float32(level_db(peak_db - 2 * harmonic)) * bump
+            factors[near] += np.float32(db_to_amplitude(peak_db - 2 * harmonic)) * bump
     return factors
 
 
-def _clanks(samples: int, random: Generator) -> Sound:
+def _clanks(samples: int, random: Generator) -> Waveform:
     """Metal on metal, now and then: a few modes that ring for some tens of milliseconds."""
     sound = np.zeros(samples + CLANK_SAMPLES, np.float32)
     t = (np.arange(CLANK_SAMPLES) / SAMPLE_RATE_HZ).astype(np.float32)

@@ -90,7 +90,7 @@ def _falling(corner_hz: float, db_per_octave: float) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
+class FaultEffects:
     """What is wrong with a fan, as changes of its parts; every field is 0, or 1 where it is a factor, if nothing is.
 
     Attributes:
@@ -121,7 +121,7 @@ class Condition:
     pole_modulation: float = 0.0
 
 
-def condition(fault: Fault | None, severity: float) -> Condition:
+def fault_effects(fault: Fault | None, severity: float) -> FaultEffects:
     """What a fault of this severity (0 to 1) does.
 
     * imbalance: a force at the shaft's rate, which shakes the frame, and makes the distance to the casing, with it
@@ -133,9 +133,9 @@ def condition(fault: Fault | None, severity: float) -> Condition:
     """
     s = severity
     if fault == "imbalance":
-        return Condition(shaft_db=8 + 12 * s, rattle_db=8 + 12 * s, shaft_modulation=0.1 + 0.5 * s)
+        return FaultEffects(shaft_db=8 + 12 * s, rattle_db=8 + 12 * s, shaft_modulation=0.1 + 0.5 * s)
     if fault == "clogging":
-        return Condition(
+        return FaultEffects(
             slip_factor=1 - 0.25 * s,
             blade_db=-1 - 4 * s,
             blade_harmonics_db=3 * s,
@@ -145,17 +145,17 @@ def condition(fault: Fault | None, severity: float) -> Condition:
         )
     if fault == "voltage_change":
         voltage = 1 - 0.3 * s
-        return Condition(
+        return FaultEffects(
             slip_factor=voltage**-2 * (1 + s),
             hum_db=3 + 6 * s,
             hum_harmonics_db=-2 * s,
             pole_modulation=0.1 + 0.3 * s,
         )
-    return Condition()
+    return FaultEffects()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Day:
+class OperatingState:
     """How a fan runs while one recording is made: its session's state, at that moment of the session.
 
     Attributes:

@@ -18,7 +18,7 @@ SNR_RANGE_DB = (-40.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class CleanRecording:
     """One recording of the machine, before any noise: all its SNR versions come from it.
 
     Attributes:
@@ -37,7 +37,7 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class SimulationPlan:
     """What is to be recorded.
 
     Attributes:
@@ -105,7 +105,7 @@ class Plan:
         """Size of all of them together."""
         return self.files * (HEADER_BYTES + self.samples * self.channels * BYTES_PER_SAMPLE)
 
-    def takes(self) -> Iterator[Take]:
+    def clean_recordings(self) -> Iterator[CleanRecording]:
         """Every recording, machine by machine, in the order in which they are recorded."""
         normal: list[Fault | None] = [None] * (NORMAL_SESSIONS_PER_FAULT * self.sessions)
         # Faults take turns: neighbouring sessions of one folder differ, as they do where faults are not planned.
@@ -115,7 +115,7 @@ class Plan:
             for session, fault in enumerate(sessions):
                 for index in range(self.recordings):
                     folder = label_of(fault)
-                    yield Take(machine, session, index, fault, numbers[folder])
+                    yield CleanRecording(machine, session, index, fault, numbers[folder])
                     numbers[folder] += 1
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ml.dataset.simulate.plan import SAMPLE_RATE_HZ
 
-Sound = NDArray[np.float32]
+Waveform = NDArray[np.float32]
 # One turn in so many points, read by linear interpolation: harmonic 100 comes out with an error of -75 dB.
 POINTS_PER_TURN = 16_384
 KNOTS_HZ = np.geomspace(31.25, 8000, 17)  # half octaves
@@ -21,7 +21,7 @@ def generator(*key: int) -> Generator:
     return Generator(PCG64(SeedSequence(key)))
 
 
-def level_db(db: float) -> float:
+def db_to_amplitude(db: float) -> float:
     """An amplitude ratio from decibels."""
     return float(10 ** (db / 20))
 
@@ -40,7 +40,7 @@ def wander(random: Generator, t: NDArray[np.float64], terms: int = 3) -> NDArray
     return np.asarray(shares @ np.sin(2 * np.pi * turns[:, None] * t + phases[:, None]))
 
 
-def fluctuation(random: Generator, samples: int, rate_hz: float) -> Sound:
+def fluctuation(random: Generator, samples: int, rate_hz: float) -> Waveform:
     """A random change of standard deviation 1 that forgets itself within about ``1 / rate_hz`` seconds."""
     knots = max(4, int(samples / SAMPLE_RATE_HZ * rate_hz) + 2)
     values = random.standard_normal(knots)
@@ -55,7 +55,7 @@ def uneven_db(random: Generator, spread_db: float) -> NDArray[np.float64]:
     return np.asarray(spread_db * np.convolve(steps, [0.25, 0.5, 0.25], "valid") / np.sqrt(0.375))
 
 
-def amplitudes_at(frequencies_hz: NDArray[np.float32], shape_db: NDArray[np.float64]) -> Sound:
+def amplitudes_at(frequencies_hz: NDArray[np.float32], shape_db: NDArray[np.float64]) -> Waveform:
     """Amplitudes that follow ``shape_db`` (dB at :data:`KNOTS_HZ`), straight over log frequency."""
     logarithms = np.log(np.maximum(frequencies_hz, 1.0))
     return np.power(np.float32(10), np.interp(logarithms, np.log(KNOTS_HZ), shape_db / 20).astype(np.float32))
@@ -76,23 +76,23 @@ def frequencies(samples: int) -> NDArray[np.float32]:
     return np.asarray(scipy.fft.rfftfreq(samples, 1 / SAMPLE_RATE_HZ), np.float32)
 
 
-def coloured_noise(random: Generator, samples: int, shape_db: NDArray[np.float64]) -> Sound:
+def coloured_noise(random: Generator, samples: int, shape_db: NDArray[np.float64]) -> Waveform:
     """Gaussian noise with this spectrum, RMS 1."""
     spectrum = white_spectrum(random, samples // 2 + 1) * amplitudes_at(frequencies(samples), shape_db)
     return unit_rms(np.asarray(scipy.fft.irfft(spectrum, samples), np.float32))
 
 
-def unit_rms(sound: Sound) -> Sound:
+def unit_rms(sound: Waveform) -> Waveform:
     """The same at RMS 1."""
     return sound / np.float32(rms(sound))
 
 
-def rms(sound: Sound) -> float:
+def rms(sound: Waveform) -> float:
     """Root of the mean square, over all channels."""
     return float(np.sqrt(np.mean(np.square(sound), dtype=np.float64)))
 
 
-def turn_of(random: Generator, amplitudes: Sequence[float] | NDArray[np.float64]) -> Sound:
+def make_wavetable(random: Generator, amplitudes: Sequence[float] | NDArray[np.float64]) -> Waveform:
     """One turn of a periodic sound: harmonic ``k + 1`` has ``amplitudes[k]`` (peak), at a random phase.
 
     Returns:
@@ -105,7 +105,7 @@ def turn_of(random: Generator, amplitudes: Sequence[float] | NDArray[np.float64]
     return np.append(turn, turn[0]).astype(np.float32)
 
 
-def turned(turn: Sound, revolutions: NDArray[np.float64]) -> Sound:
+def read_wavetable(turn: Waveform, revolutions: NDArray[np.float64]) -> Waveform:
     """Read one turn along a path of revolutions: tones that follow every change of speed."""
     at = (revolutions - np.floor(revolutions)) * POINTS_PER_TURN
     whole = at.astype(np.int32)
@@ -113,7 +113,7 @@ def turned(turn: Sound, revolutions: NDArray[np.float64]) -> Sound:
     return np.asarray(turn[whole] * (1 - part) + turn[whole + 1] * part)
 
 
-def room_responses(random: Generator, channels: int, samples: int) -> Sound:
+def room_impulse_responses(random: Generator, channels: int, samples: int) -> Waveform:
     """From one source to each microphone of a small array: direct sound, early reflections, a decaying tail.
 
     The tail is Gaussian noise under an exponential (J. D. Polack, 1988), reverberation time 0.15 to 0.4 s. The
@@ -125,7 +125,7 @@ def room_responses(random: Generator, channels: int, samples: int) -> Sound:
     reverberation_s = random.uniform(0.15, 0.4)
     decay = np.exp(-np.log(1000) * np.arange(samples) / (reverberation_s * SAMPLE_RATE_HZ))
     tail = (random.uniform(0.01, 0.02) * decay).astype(np.float32)
-    responses: Sound = random.standard_normal((channels, samples), np.float32) * tail
+    responses: Waveform = random.standard_normal((channels, samples), np.float32) * tail
     arrivals = np.append(0, random.integers(15, 400, REFLECTIONS))
     strengths = np.append(1.0, random.uniform(0.15, 0.5, REFLECTIONS) * random.choice([-1, 1], REFLECTIONS))
     for response in responses:
@@ -134,7 +134,7 @@ def room_responses(random: Generator, channels: int, samples: int) -> Sound:
     return responses
 
 
-def in_room(source: Sound, responses: Sound) -> Sound:
+def convolve_room(source: Waveform, responses: Waveform) -> Waveform:
     """What each microphone hears, once the room has filled.
 
     Args:
@@ -146,5 +146,5 @@ def in_room(source: Sound, responses: Sound) -> Sound:
     """
     # A product of spectra folds the end onto the first samples, which are dropped while the room fills.
     spectrum = scipy.fft.rfft(source)
-    heard = scipy.fft.irfft(spectrum * scipy.fft.rfft(responses, len(source)), len(source))
-    return np.asarray(heard[:, responses.shape[1] :], np.float32)
+    reverberant = scipy.fft.irfft(spectrum * scipy.fft.rfft(responses, len(source)), len(source))
+    return np.asarray(reverberant[:, responses.shape[1] :], np.float32)

@@ -15,19 +15,21 @@ HELD_OUT: tuple[Side, ...] = ("validation", "test")
 FOR_ONE_SIDE, FOR_BOTH_SIDES = 3, 5
 
 
-def cut(unit: Sequence[Entry], shares: Mapping[Side, float], guard: int, rng: np.random.Generator) -> Iterator[Cut]:
+def cut_blocks(
+    unit: Sequence[Entry], shares: Mapping[Side, float], gap: int, rng: np.random.Generator
+) -> Iterator[Cut]:
     """Cut one session's recordings of one kind into train | guard | validation | guard | test, or that backwards.
 
     Args:
         unit: the recordings in recording order.
         shares: of the validation and the test side, 0 to 1; a side that is not in it gets nothing.
-        guard: clips to leave out between two sides; fewer, but one at least, where they would be half of the unit.
+        gap: clips to leave out between two sides; fewer, but one at least, where they would be half of the unit.
         rng: says which end is tested.
 
     Yields:
         Each recording with its side; None for a guard clip.
     """
-    pieces = sizes(len(unit), shares, guard)
+    pieces = block_sizes(len(unit), shares, gap)
     order = unit[::-1] if rng.integers(2) else unit
     position = 0
     for side, count in pieces:
@@ -36,7 +38,7 @@ def cut(unit: Sequence[Entry], shares: Mapping[Side, float], guard: int, rng: np
         position += count
 
 
-def sizes(count: int, shares: Mapping[Side, float], guard: int) -> list[tuple[Side | None, int]]:
+def block_sizes(count: int, shares: Mapping[Side, float], gap: int) -> list[tuple[Side | None, int]]:
     """Lengths of the blocks and of the guards between them; they add up to ``count``.
 
     With fewer than 5 recordings there is a single held-out block, the test block if that is asked for; with fewer than
@@ -47,7 +49,7 @@ def sizes(count: int, shares: Mapping[Side, float], guard: int) -> list[tuple[Si
         held_out = held_out[-1:]
     if count < FOR_ONE_SIDE or not held_out:
         return [("train", count)]
-    between = min(guard, max(1, (count - 1 - len(held_out)) // (2 * len(held_out))))
+    between = min(gap, max(1, (count - 1 - len(held_out)) // (2 * len(held_out))))
     used = left = count - between * len(held_out)
     pieces: list[tuple[Side | None, int]] = []
     for waiting, side in zip(range(len(held_out), 0, -1), held_out, strict=True):
@@ -57,14 +59,14 @@ def sizes(count: int, shares: Mapping[Side, float], guard: int) -> list[tuple[Si
     return [("train", left), *pieces]
 
 
-def cut_all(
-    units: Sequence[Sequence[Entry]], shares: Shares, guard: int, rng: np.random.Generator
+def cut_all_blocks(
+    sequences: Sequence[Sequence[Entry]], shares: Shares, gap: int, rng: np.random.Generator
 ) -> tuple[dict[str, Side], dict[str, str]]:
     """Cut each unit; the sides by path, and the reasons of what is left out."""
     sides: dict[str, Side] = {}
     guards: dict[str, str] = {}
-    for unit, of_unit in zip(units, _shares_of_each(units, shares, rng), strict=True):
-        for entry, side in cut(unit, of_unit, guard, rng):
+    for unit, of_unit in zip(sequences, _shares_of_each(sequences, shares, rng), strict=True):
+        for entry, side in cut_blocks(unit, of_unit, gap, rng):
             if side is None:
                 guards[entry.path] = "A guard clip: it was recorded between two sides."
             else:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from ml.dataset.entries import Entry
 
 
-def without_copies(entries: Iterable[Entry]) -> tuple[list[Entry], list[tuple[Entry, str]]]:
+def drop_duplicates(entries: Iterable[Entry]) -> tuple[list[Entry], list[tuple[Entry, str]]]:
     """Keep the first of each sound, and none of a sound that is there under two labels or two faults.
 
     Returns:
@@ -17,7 +17,7 @@ def without_copies(entries: Iterable[Entry]) -> tuple[list[Entry], list[tuple[En
         same[entry.audio_hash].append(entry)
     kept, left_out = [], []
     for first, *copies in same.values():
-        other = next((copy for copy in copies if contradict(first, copy)), None)
+        other = next((copy for copy in copies if labels_contradict(first, copy)), None)
         if other is None:
             kept.append(first)
             left_out += [(copy, f"The same samples as {first.path}.") for copy in copies]
@@ -27,7 +27,7 @@ def without_copies(entries: Iterable[Entry]) -> tuple[list[Entry], list[tuple[En
     return kept, left_out
 
 
-def contradict(one: Entry, other: Entry) -> bool:
+def labels_contradict(one: Entry, other: Entry) -> bool:
     """Whether two recordings are said to be of different conditions; an unknown fault contradicts none."""
     if one.label != other.label:
         return True

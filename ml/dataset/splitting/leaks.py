@@ -4,11 +4,11 @@ from collections import defaultdict
 from itertools import pairwise
 
 from ml.dataset.entries import Entry
-from ml.dataset.splitting.sides import Side, Split, components, units, voice
+from ml.dataset.splitting.sides import Side, Split, machine_key, recording_sequences, session_components
 from ml.errors import LeakingSplit
 
 
-def check(split: Split) -> None:
+def check_leakage(split: Split) -> None:
     """Refuse a split whose test or validation recordings are known from the training.
 
     Raises:
@@ -41,7 +41,7 @@ def _check_once(split: Split) -> None:
 
 def _check_neighbours(split: Split, sides: dict[str, Side]) -> None:
     everything = [entry for _, entry in split.sides()] + [entry for entry, _ in split.left_out]
-    for unit in units(everything):
+    for unit in recording_sequences(everything):
         for one, other in pairwise(unit):
             first, second = sides.get(one.path), sides.get(other.path)
             if first and second and first != second:
@@ -52,10 +52,10 @@ def _check_neighbours(split: Split, sides: dict[str, Side]) -> None:
 
 
 def _check_versions(split: Split) -> None:
-    together = components(entry for _, entry in split.sides())
+    together = session_components(entry for _, entry in split.sides())
     first: dict[tuple[str, str, str], dict[float | None, tuple[Side, Entry]]] = defaultdict(dict)
     for side, entry in split.sides():
-        at_snr = first[voice(entry, together)]
+        at_snr = first[machine_key(entry, together)]
         for other_snr, (other_side, other) in at_snr.items():
             if other_snr != entry.snr_db and other_side != side:
                 raise LeakingSplit(
@@ -71,7 +71,7 @@ def _decibels(entry: Entry) -> str:
 
 
 def _check_groups(split: Split) -> None:
-    together = components(entry for _, entry in split.sides())
+    together = session_components(entry for _, entry in split.sides())
     tested = {together[entry.group]: entry.group for entry in split.test}
     for side, entry in split.sides():
         if side != "test" and together[entry.group] in tested:

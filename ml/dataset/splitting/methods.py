@@ -9,13 +9,21 @@ from typing import get_args
 import numpy as np
 
 from ml.dataset.entries import Dataset, Entry, machine_name
-from ml.dataset.indexing.listing import natural
-from ml.dataset.splitting.blocks import cut_all
-from ml.dataset.splitting.by_group import deal
-from ml.dataset.splitting.duplicates import without_copies
-from ml.dataset.splitting.leaks import check
+from ml.dataset.indexing.listing import natural_key
+from ml.dataset.splitting.blocks import cut_all_blocks
+from ml.dataset.splitting.by_session import assign_sides
+from ml.dataset.splitting.duplicates import drop_duplicates
+from ml.dataset.splitting.leaks import check_leakage
 from ml.dataset.splitting.method_names import SplitMethod
-from ml.dataset.splitting.sides import SIDES, Shares, Side, Split, components, units, versions
+from ml.dataset.splitting.sides import (
+    SIDES,
+    Shares,
+    Side,
+    Split,
+    recording_sequences,
+    session_components,
+    snrs_by_machine,
+)
 from ml.errors import InvalidParameter, SplitImpossible, TooFewRecordings
 
 TRAIN_AT_LEAST = 0.1
@@ -26,13 +34,13 @@ MACHINES_TO_SPLIT = 3
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
+class _SplitRequest:
     """What is to be divided, and how."""
 
     entries: Sequence[Entry]
-    together: dict[str, str]
+    component_of: dict[str, str]
     shares: Shares
-    guard: int
+    gap: int
     rng: np.random.Generator
 
 
@@ -47,7 +55,7 @@ def split(
     method: SplitMethod = "auto",
     test_share: float = 0.2,
     validation_share: float = 0.15,
-    guard: int = 1,
+    gap: int = 1,
     seed: int = 0,
     held_out: str | None = None,
 ) -> Split:
@@ -61,7 +69,7 @@ def split(
             are known and each class has two or more, else by blocks.
         test_share: of the recordings, above 0. Whole groups meet it about.
         validation_share: likewise; the training side keeps a tenth at least.
-        guard: clips left out between two blocks of one session, at least 1.
+        gap: clips left out between two blocks of one session, at least 1.
         seed: same dataset and seed, same split.
         held_out: the machine id, or ``machine/id``, for the test side (``machine`` only); drawn if left out.
 
@@ -70,24 +78,24 @@ def split(
         SplitImpossible: the groups or the machine ids do not allow that method.
         TooFewRecordings: a side would be empty, or a class would be missing from training or test.
     """
-    _check_parameters(method, test_share, validation_share, guard, seed, held_out)
-    entries, left_out = without_copies(sorted(dataset.entries, key=lambda entry: natural(entry.path)))
-    task = _Task(
+    _check_parameters(method, test_share, validation_share, gap, seed, held_out)
+    entries, left_out = drop_duplicates(sorted(dataset.entries, key=lambda entry: natural_key(entry.path)))
+    task = _SplitRequest(
         entries,
-        components(entries),
+        session_components(entries),
         {"train": 1 - test_share - validation_share, "test": test_share, "validation": validation_share},
-        guard,
+        gap,
         np.random.Generator(np.random.PCG64(seed)),
     )
-    chosen = _automatic(task, dataset.explicit_groups) if method == "auto" else method
-    sides, reasons = _by_machine(task, held_out) if chosen == "machine" else METHODS[chosen](task)
+    chosen = _choose_method(task, dataset.explicit_sessions) if method == "auto" else method
+    sides, reasons = _split_by_machine(task, held_out) if chosen == "machine" else METHODS[chosen](task)
     by_path = {entry.path: entry for entry in entries}
     left_out += [(by_path[path], reason) for path, reason in reasons.items()]
     train, validation, test = (tuple(e for e in entries if sides.get(e.path) == side) for side in SIDES)
-    left_out.sort(key=lambda pair: natural(pair[0].path))
+    left_out.sort(key=lambda pair: natural_key(pair[0].path))
     result = Split(chosen, seed, train, validation, test, tuple(left_out))
     _check_complete(result, entries)
-    check(result)
+    check_leakage(result)
     return result
 
 
@@ -112,7 +120,7 @@ def _check_parameters(
         raise InvalidParameter(f"A machine is held out ({held_out!r}) by the method machine; {method!r} was asked for.")
 
 
-def _automatic(task: _Task, explicit_groups: bool) -> SplitMethod:
+def _choose_method(task: _SplitRequest, explicit_groups: bool) -> SplitMethod:
     fewest = _fewest_components(task)
     if _at_several_snrs(task):
         if fewest < MACHINES_TO_SPLIT:
@@ -126,41 +134,41 @@ def _automatic(task: _Task, explicit_groups: bool) -> SplitMethod:
     return "group" if known and fewest >= SESSIONS_TO_SPLIT else "blocks"
 
 
-def _fewest_components(task: _Task) -> int:
+def _fewest_components(task: _SplitRequest) -> int:
     """Components of the label that has the fewest."""
     of_label: defaultdict[str, set[str]] = defaultdict(set)
     for entry in task.entries:
-        of_label[entry.label].add(task.together[entry.group])
+        of_label[entry.label].add(task.component_of[entry.group])
     return min(map(len, of_label.values()), default=0)
 
 
-def _at_several_snrs(task: _Task) -> set[str]:
+def _at_several_snrs(task: _SplitRequest) -> set[str]:
     """Components with one machine at several SNRs: blocks of them would leak."""
-    found = versions(task.entries, task.together)
+    found = snrs_by_machine(task.entries, task.component_of)
     return {component for (component, *_), snrs in found.items() if len(snrs) > 1}
 
 
-def _subject(task: _Task) -> str:
-    entry = next(entry for entry in task.entries if task.together[entry.group] in _at_several_snrs(task))
+def _subject(task: _SplitRequest) -> str:
+    entry = next(entry for entry in task.entries if task.component_of[entry.group] in _at_several_snrs(task))
     return f"{entry.machine_name or entry.group} is there"
 
 
-def _groups_are_machines(task: _Task) -> bool:
+def _groups_are_machines(task: _SplitRequest) -> bool:
     """Whether the groups say no more than which machine was recorded."""
     machines = {(entry.machine, entry.machine_id) for entry in task.entries}
-    return all(machine_id for _, machine_id in machines) and len(machines) == len(set(task.together.values()))
+    return all(machine_id for _, machine_id in machines) and len(machines) == len(set(task.component_of.values()))
 
 
-def _by_blocks(task: _Task) -> Divided:
+def _split_by_blocks(task: _SplitRequest) -> Divided:
     if _at_several_snrs(task):
         raise SplitImpossible(
             f"{_subject(task)} at several SNRs, whose versions hold the same machine recordings under other names, "
             "so that blocks of them would leak: choose one SNR (--snr), or split by group or machine."
         )
-    return cut_all(units(task.entries), task.shares, task.guard, task.rng)
+    return cut_all_blocks(recording_sequences(task.entries), task.shares, task.gap, task.rng)
 
 
-def _by_group(task: _Task) -> Divided:
+def _split_by_session(task: _SplitRequest) -> Divided:
     if _fewest_components(task) < SESSIONS_TO_SPLIT:
         raise SplitImpossible(
             "A split by group needs two or more groups of each class, and one class has a single one: "
@@ -169,13 +177,13 @@ def _by_group(task: _Task) -> Divided:
     return _divide_components(task, task.entries, task.shares)
 
 
-def _divide_components(task: _Task, entries: Sequence[Entry], shares: Shares) -> Divided:
+def _divide_components(task: _SplitRequest, entries: Sequence[Entry], shares: Shares) -> Divided:
     """Deal out whole components; a kind of recording without validation gets it as blocks of its training sessions."""
     within: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
-        within[task.together[entry.group]].append(entry)
-    dealt = deal(within, shares, task.rng)
-    sides = {entry.path: dealt[task.together[entry.group]] for entry in entries}
+        within[task.component_of[entry.group]].append(entry)
+    dealt = assign_sides(within, shares, task.rng)
+    sides = {entry.path: dealt[task.component_of[entry.group]] for entry in entries}
     validated = {_kind(entry) for entry in entries if sides[entry.path] == "validation"}
     lacking = [e for e in entries if sides[e.path] == "train" and _kind(e) not in validated]
     cut_sides, guards = _cut_validation(task, lacking, shares)
@@ -187,28 +195,28 @@ def _kind(entry: Entry) -> tuple[str, str | None]:
     return entry.label, entry.fault
 
 
-def _cut_validation(task: _Task, entries: Sequence[Entry], shares: Shares) -> Divided:
+def _cut_validation(task: _SplitRequest, entries: Sequence[Entry], shares: Shares) -> Divided:
     """Training recordings, and of each session a block to validate on; machines at several SNRs stay whole."""
     several = _at_several_snrs(task)
-    can = [entry for entry in entries if task.together[entry.group] not in several]
+    can = [entry for entry in entries if task.component_of[entry.group] not in several]
     of_the_rest = shares["validation"] / (shares["validation"] + shares["train"])
-    cut, guards = cut_all(units(can), {"validation": of_the_rest}, task.guard, task.rng)
+    cut, guards = cut_all_blocks(recording_sequences(can), {"validation": of_the_rest}, task.gap, task.rng)
     whole: dict[str, Side] = {entry.path: "train" for entry in entries if entry.path not in guards}
     return whole | cut, guards
 
 
-def _by_machine(task: _Task, held_out: str | None) -> Divided:
+def _split_by_machine(task: _SplitRequest, held_out: str | None) -> Divided:
     """One machine is tested; the others are validated on by group where sessions are known, else by blocks."""
-    chosen = _held_out(task, held_out)
+    chosen = _choose_held_out(task, held_out)
     test = [entry for entry in task.entries if (entry.machine, entry.machine_id) in chosen]
     rest = [entry for entry in task.entries if (entry.machine, entry.machine_id) not in chosen]
-    tested = {task.together[entry.group] for entry in test}
-    if both := sorted({entry.group for entry in rest if task.together[entry.group] in tested}):
+    tested = {task.component_of[entry.group] for entry in test}
+    if both := sorted({entry.group for entry in rest if task.component_of[entry.group] in tested}):
         raise SplitImpossible(f"Group {both[0]} holds recordings of the held-out machine and of others.")
     shares: Shares = {"train": task.shares["train"], "validation": task.shares["validation"]}
     total = sum(shares.values())
     shares = {side: share / total for side, share in shares.items()}
-    remaining = _Task(rest, components(rest), shares, task.guard, task.rng)
+    remaining = _SplitRequest(rest, session_components(rest), shares, task.gap, task.rng)
     by_group = _fewest_components(remaining) >= SESSIONS_TO_SPLIT and (
         bool(_at_several_snrs(remaining)) or not _groups_are_machines(remaining)
     )
@@ -218,7 +226,7 @@ def _by_machine(task: _Task, held_out: str | None) -> Divided:
     return sides | dict.fromkeys((entry.path for entry in test), "test"), guards
 
 
-def _held_out(task: _Task, name: str | None) -> set[Machine]:
+def _choose_held_out(task: _SplitRequest, name: str | None) -> set[Machine]:
     machines: set[Machine] = {(e.machine, e.machine_id) for e in task.entries if e.machine_id}
     names = sorted(machine_name(*machine) for machine in machines)
     if len(machines) < SESSIONS_TO_SPLIT:
@@ -231,7 +239,7 @@ def _held_out(task: _Task, name: str | None) -> set[Machine]:
     return chosen
 
 
-METHODS = {"group": _by_group, "blocks": _by_blocks}
+METHODS = {"group": _split_by_session, "blocks": _split_by_blocks}
 
 
 def _check_complete(result: Split, entries: Sequence[Entry]) -> None:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ml.dataset.entries import Entry
-from ml.dataset.indexing.listing import natural
+from ml.dataset.indexing.listing import natural_key
 
 Side = Literal["train", "validation", "test"]
 SIDES: tuple[Side, ...] = ("train", "validation", "test")
 Shares = dict[Side, float]
-Unit = tuple[str, ...]
+SequenceKey = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +43,19 @@ class Split:
                 yield side, entry
 
 
-def units(entries: Iterable[Entry]) -> list[list[Entry]]:
+def recording_sequences(entries: Iterable[Entry]) -> list[list[Entry]]:
     """Recordings of one kind from one session, each list in recording order; the lists in order of their first.
 
     Two that stand side by side in a list were recorded one after the other.
     """
-    found: defaultdict[Unit, list[Entry]] = defaultdict(list)
-    for entry in sorted(entries, key=lambda entry: natural(entry.path)):
+    found: defaultdict[SequenceKey, list[Entry]] = defaultdict(list)
+    for entry in sorted(entries, key=lambda entry: natural_key(entry.path)):
         kind = (entry.group, entry.machine, entry.machine_id, entry.label, entry.fault, entry.snr_db)
         found[tuple(map(str, kind))].append(entry)
     return list(found.values())
 
 
-def components(entries: Iterable[Entry]) -> dict[str, str]:
+def session_components(entries: Iterable[Entry]) -> dict[str, str]:
     """Which groups must stay together: each group, and the first (by name) of those that it is kept with.
 
     MIMII's versions of a machine at several SNRs hold the same machine recordings under other file names. So groups of
@@ -75,28 +75,30 @@ def components(entries: Iterable[Entry]) -> dict[str, str]:
             first, *others = groups
             for other in others:
                 _unite(together, first, other)
-    return {group: _first(together, group) for group in together}
+    return {group: _find_root(together, group) for group in together}
 
 
 def _unite(together: dict[str, str], one: str, other: str) -> None:
-    low, high = sorted((_first(together, one), _first(together, other)))
+    low, high = sorted((_find_root(together, one), _find_root(together, other)))
     together[high] = low
 
 
-def _first(together: dict[str, str], group: str) -> str:
+def _find_root(together: dict[str, str], group: str) -> str:
     while together[group] != group:
         group = together[group]
     return group
 
 
-def versions(entries: Iterable[Entry], together: dict[str, str]) -> dict[tuple[str, str, str], set[float | None]]:
+def snrs_by_machine(
+    entries: Iterable[Entry], component_of: dict[str, str]
+) -> dict[tuple[str, str, str], set[float | None]]:
     """The SNRs of each machine within each component."""
     found: defaultdict[tuple[str, str, str], set[float | None]] = defaultdict(set)
     for entry in entries:
-        found[voice(entry, together)].add(entry.snr_db)
+        found[machine_key(entry, component_of)].add(entry.snr_db)
     return dict(found)
 
 
-def voice(entry: Entry, together: dict[str, str]) -> tuple[str, str, str]:
+def machine_key(entry: Entry, component_of: dict[str, str]) -> tuple[str, str, str]:
     """A machine within a component: what sounds the same in it at every SNR."""
-    return together[entry.group], entry.machine or "", entry.machine_id or ""
+    return component_of[entry.group], entry.machine or "", entry.machine_id or ""

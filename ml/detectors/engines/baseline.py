@@ -10,9 +10,17 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.detectors.engines.dense import FRAMES_IN_CONTEXT, Floats, forward, in_context, packed, stacked, unpacked
-from ml.detectors.engines.engine import State
-from ml.detectors.spectra import Heard
+from ml.detectors.engines.dense import (
+    FRAMES_IN_CONTEXT,
+    Floats,
+    forward,
+    pack_layers,
+    stack_frames,
+    stack_networks,
+    unpack_layers,
+)
+from ml.detectors.engines.engine import EngineState
+from ml.detectors.spectra import Spectra
 from ml.features.spec import FeatureSpec
 
 HIDDEN = (64, 64, 8, 64, 64)
@@ -22,7 +30,7 @@ LEARNED_SHARE = 0.9
 N_MELS, N_FFT, HOP = 64, 1024, 512
 
 
-def as_published(spec: FeatureSpec) -> FeatureSpec:
+def baseline_spec(spec: FeatureSpec) -> FeatureSpec:
     """What the baseline hears: 64 mel bands of the first channel at the recordings' rate, mirrored at both ends."""
     return FeatureSpec(
         sample_rate_hz=spec.sample_rate_hz,
@@ -46,25 +54,25 @@ class Baseline:
 
     name: ClassVar[str] = "baseline"
 
-    def fit(self, clips: Sequence[Heard], machines: NDArray[np.int64]) -> State:
+    def fit(self, clips: Sequence[Spectra], machines: NDArray[np.int64]) -> EngineState:
         """See :class:`ml.detectors.engines.engine.Engine`; the networks of all machines are kept along the first axis.
 
         Raises:
             MissingExtra: Keras is not installed.
         """
-        from ml.detectors.engines.dense_fitting import fitted
+        from ml.detectors.engines.dense_fitting import fit_autoencoders
 
-        each = (_learned(clips, machines == machine) for machine in range(machines.max() + 1))
+        each = (_training_vectors(clips, machines == machine) for machine in range(machines.max() + 1))
         inputs = FRAMES_IN_CONTEXT * clips[0].log_mel.shape[1]
-        return packed(stacked(fitted(each, inputs, HIDDEN, EPOCHS)))
+        return pack_layers(stack_networks(fit_autoencoders(each, inputs, HIDDEN, EPOCHS)))
 
-    def score(self, state: State, clip: Heard) -> NDArray[np.float64]:
+    def distances(self, state: EngineState, clip: Spectra) -> NDArray[np.float64]:
         """Mean squared error over all vectors of the clip, in dB squared, for each machine."""
-        vectors = in_context(clip.log_mel)
-        errors = forward(unpacked(state), vectors) - vectors
+        vectors = stack_frames(clip.log_mel)
+        errors = forward(unpack_layers(state), vectors) - vectors
         return np.asarray(np.square(errors, dtype=np.float64).mean(axis=(1, 2)))
 
 
-def _learned(clips: Sequence[Heard], mine: NDArray[np.bool_]) -> Floats:
-    vectors = np.concatenate([in_context(clip.log_mel) for clip, take in zip(clips, mine, strict=True) if take])
+def _training_vectors(clips: Sequence[Spectra], mine: NDArray[np.bool_]) -> Floats:
+    vectors = np.concatenate([stack_frames(clip.log_mel) for clip, take in zip(clips, mine, strict=True) if take])
     return vectors[: max(1, int(len(vectors) * LEARNED_SHARE))]

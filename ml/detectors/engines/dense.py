@@ -18,7 +18,7 @@ class Layer(NamedTuple):
     bias: Floats
 
 
-def in_context(log_mel: Floats) -> Floats:
+def stack_frames(log_mel: Floats) -> Floats:
     """Each run of five neighbouring frames as one vector, ``(frames - 4, 5 * bands)``, one frame after the other.
 
     A clip of fewer frames is prolonged by its last one.
@@ -45,12 +45,12 @@ def forward(layers: Sequence[Layer], vectors: Floats) -> Floats:
     return vectors @ last.kernel + last.bias[..., None, :]
 
 
-def stacked(networks: Sequence[Sequence[Layer]]) -> list[Layer]:
+def stack_networks(networks: Sequence[Sequence[Layer]]) -> list[Layer]:
     """Networks of one architecture as layers with one more axis, the first."""
     return [Layer(*map(np.stack, zip(*same, strict=True))) for same in zip(*networks, strict=True)]
 
 
-def packed(layers: Sequence[Layer]) -> dict[str, Floats]:
+def pack_layers(layers: Sequence[Layer]) -> dict[str, Floats]:
     """The layers by names, as an engine keeps what it has learned."""
     arrays: dict[str, Floats] = {}
     for number, (kernel, bias) in enumerate(layers):
@@ -58,7 +58,7 @@ def packed(layers: Sequence[Layer]) -> dict[str, Floats]:
     return arrays
 
 
-def unpacked(arrays: Mapping[str, Floats]) -> list[Layer]:
+def unpack_layers(arrays: Mapping[str, Floats]) -> list[Layer]:
     """The inverse of :func:`packed`; what else is kept beside them is left alone."""
     count = sum(name.startswith("kernel") for name in arrays)
     return [Layer(arrays[f"kernel{number}"], arrays[f"bias{number}"]) for number in range(count)]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LEARNING_RATE, BATCH = 1e-3, 512
 
 
-def autoencoder(inputs: int, hidden: Sequence[int], seed: int) -> "keras.Model":
+def build_autoencoder(inputs: int, hidden: Sequence[int], seed: int) -> "keras.Model":
     """Dense layers that give back what they are given: rectified ones, and a linear one as wide as the input.
 
     Raises:
@@ -34,7 +34,9 @@ def autoencoder(inputs: int, hidden: Sequence[int], seed: int) -> "keras.Model":
     return keras.Sequential([keras.Input((inputs,)), *layers, keras.layers.Dense(inputs, kernel_initializer=drawn[-1])])
 
 
-def fitted(sets: Iterable[Floats], inputs: int, hidden: Sequence[int], epochs: int, seed: int = 0) -> list[list[Layer]]:
+def fit_autoencoders(
+    sets: Iterable[Floats], inputs: int, hidden: Sequence[int], epochs: int, seed: int = 0
+) -> list[list[Layer]]:
     """Fit an autoencoder of the same architecture to each of several sets of vectors: Adam, mean squared error.
 
     Args:
@@ -50,7 +52,7 @@ def fitted(sets: Iterable[Floats], inputs: int, hidden: Sequence[int], epochs: i
     Raises:
         MissingExtra: Keras is not installed.
     """
-    model = autoencoder(inputs, hidden, seed)
+    model = build_autoencoder(inputs, hidden, seed)
     step, variables = _training_step(model)
     fresh = [variable.numpy() for variable in variables]
     networks = []

@@ -6,8 +6,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.detectors.engines.engine import State, centres
-from ml.detectors.spectra import Heard
+from ml.detectors.engines.engine import EngineState, machine_means
+from ml.detectors.spectra import Spectra
 
 
 class Distance:
@@ -19,11 +19,11 @@ class Distance:
 
     name: ClassVar[str] = "distance"
 
-    def fit(self, clips: Sequence[Heard], machines: NDArray[np.int64]) -> State:
+    def fit(self, clips: Sequence[Spectra], machines: NDArray[np.int64]) -> EngineState:
         """See :class:`ml.detectors.engines.engine.Engine`; a mean for each machine is all there is."""
-        vectors = np.stack([clip.mel_shape for clip in clips]).astype(np.float64)
-        return {"centres": centres(vectors, machines).astype(np.float32)}
+        vectors = np.stack([clip.mel_spectrum for clip in clips]).astype(np.float64)
+        return {"centres": machine_means(vectors, machines).astype(np.float32)}
 
-    def score(self, state: State, clip: Heard) -> NDArray[np.float64]:
+    def distances(self, state: EngineState, clip: Spectra) -> NDArray[np.float64]:
         """Mean squared difference over the mel bands, in dB squared, for each machine."""
-        return np.asarray(np.square(clip.mel_shape - state["centres"], dtype=np.float64).mean(axis=1))
+        return np.asarray(np.square(clip.mel_spectrum - state["centres"], dtype=np.float64).mean(axis=1))

@@ -6,9 +6,9 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.detectors.spectra import Heard
+from ml.detectors.spectra import Spectra
 
-State = Mapping[str, NDArray[np.float32]]
+EngineState = Mapping[str, NDArray[np.float32]]
 """What an engine has learned: plain arrays, by name."""
 
 
@@ -17,7 +17,7 @@ class Engine(Protocol):
 
     name: ClassVar[str]
 
-    def fit(self, clips: Sequence[Heard], machines: NDArray[np.int64]) -> State:
+    def fit(self, clips: Sequence[Spectra], machines: NDArray[np.int64]) -> EngineState:
         """Learn from normal clips.
 
         Args:
@@ -26,7 +26,7 @@ class Engine(Protocol):
         """
         ...
 
-    def score(self, state: State, clip: Heard) -> NDArray[np.float64]:
+    def distances(self, state: EngineState, clip: Spectra) -> NDArray[np.float64]:
         """How far a clip is from what is normal for each machine.
 
         Returns:
@@ -35,6 +35,6 @@ class Engine(Protocol):
         ...
 
 
-def centres(vectors: NDArray[np.float64], machines: NDArray[np.int64]) -> NDArray[np.float64]:
+def machine_means(vectors: NDArray[np.float64], machines: NDArray[np.int64]) -> NDArray[np.float64]:
     """Mean vector of each machine, ``(machines, size)``."""
     return np.stack([vectors[machines == machine].mean(axis=0) for machine in range(machines.max() + 1)])

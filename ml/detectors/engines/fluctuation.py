@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.detectors.engines.covariance import STEADY_DB
-from ml.detectors.engines.engine import State, centres
-from ml.detectors.spectra import Heard
+from ml.detectors.engines.engine import EngineState, machine_means
+from ml.detectors.spectra import Spectra
 
 
 class Fluctuation:
@@ -16,14 +16,14 @@ class Fluctuation:
 
     name: ClassVar[str] = "fluctuation"
 
-    def fit(self, clips: Sequence[Heard], machines: NDArray[np.int64]) -> State:
+    def fit(self, clips: Sequence[Spectra], machines: NDArray[np.int64]) -> EngineState:
         """See :class:`ml.detectors.engines.engine.Engine`; the variance of each band is shared by the machines."""
         vectors = np.stack([clip.fluctuation for clip in clips]).astype(np.float64)
-        means = centres(vectors, machines)
+        means = machine_means(vectors, machines)
         variance = np.square(vectors - means[machines]).sum(axis=0) / max(1, len(clips) - len(means))
         return {"centres": means.astype(np.float32), "variance": (variance + STEADY_DB**2).astype(np.float32)}
 
-    def score(self, state: State, clip: Heard) -> NDArray[np.float64]:
+    def distances(self, state: EngineState, clip: Spectra) -> NDArray[np.float64]:
         """Mean over the mel bands of squared distance over variance, for each machine."""
         away = np.square(clip.fluctuation - state["centres"], dtype=np.float64)
         return np.asarray((away / state["variance"]).mean(axis=1))

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.detectors.engines.covariance import whitening
-from ml.detectors.engines.engine import State, centres
-from ml.detectors.spectra import Heard
+from ml.detectors.engines.engine import EngineState, machine_means
+from ml.detectors.spectra import Spectra
 
 
 class SpectrumGaussian:
@@ -20,14 +20,14 @@ class SpectrumGaussian:
 
     name: ClassVar[str] = "spectrum-gaussian"
 
-    def fit(self, clips: Sequence[Heard], machines: NDArray[np.int64]) -> State:
+    def fit(self, clips: Sequence[Spectra], machines: NDArray[np.int64]) -> EngineState:
         """See :class:`ml.detectors.engines.engine.Engine`; the precision is kept as its Cholesky factor."""
-        vectors = np.stack([clip.fine_shape for clip in clips]).astype(np.float64)
-        means = centres(vectors, machines)
+        vectors = np.stack([clip.fine_spectrum for clip in clips]).astype(np.float64)
+        means = machine_means(vectors, machines)
         factor = whitening(vectors - means[machines], max(1, len(clips) - len(means)))
         return {"centres": means.astype(np.float32), "whitening": factor.astype(np.float32)}
 
-    def score(self, state: State, clip: Heard) -> NDArray[np.float64]:
+    def distances(self, state: EngineState, clip: Spectra) -> NDArray[np.float64]:
         """Mean squared distance over the bands, for each machine: about 1 for a clip like those it learned from."""
-        whitened = (clip.fine_shape - state["centres"]) @ state["whitening"]
+        whitened = (clip.fine_spectrum - state["centres"]) @ state["whitening"]
         return np.asarray(np.square(whitened, dtype=np.float64).mean(axis=1))

@@ -6,8 +6,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.detectors.engines.engine import State
-from ml.detectors.spectra import Heard
+from ml.detectors.engines.engine import EngineState
+from ml.detectors.spectra import Spectra
 
 NEAREST = 2
 
@@ -22,18 +22,18 @@ class Neighbours:
 
     name: ClassVar[str] = "neighbours"
 
-    def fit(self, clips: Sequence[Heard], machines: NDArray[np.int64]) -> State:
+    def fit(self, clips: Sequence[Spectra], machines: NDArray[np.int64]) -> EngineState:
         """See :class:`ml.detectors.engines.engine.Engine`; the clips themselves are what is kept."""
-        vectors = np.stack([clip.mel_shape for clip in clips])
+        vectors = np.stack([clip.mel_spectrum for clip in clips])
         density = np.empty(len(clips), np.float32)
         for machine in range(machines.max() + 1):
             mine = machines == machine
             density[mine] = _density(vectors[mine])
         return {"clips": vectors, "density": density, "machines": machines.astype(np.float32)}
 
-    def score(self, state: State, clip: Heard) -> NDArray[np.float64]:
+    def distances(self, state: EngineState, clip: Spectra) -> NDArray[np.float64]:
         """Mean over the nearest clips of squared distance over density, for each machine."""
-        relative = np.square(state["clips"] - clip.mel_shape).mean(axis=1) / state["density"]
+        relative = np.square(state["clips"] - clip.mel_spectrum).mean(axis=1) / state["density"]
         machines = state["machines"].astype(np.int64)
         return np.array(
             [float(np.sort(relative[machines == machine])[:NEAREST].mean()) for machine in range(machines.max() + 1)]

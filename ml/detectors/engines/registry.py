@@ -15,7 +15,7 @@ ENGINES: dict[str, Engine] = {
 }
 
 
-def by_name(name: str) -> Engine:
+def engine_by_name(name: str) -> Engine:
     """The engine of that name.
 
     Raises:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.audio.decode import Source, opened, viewed
+from ml.audio.decode import AudioSource, open_audio, view_bytes
 from ml.audio.limits import DEFAULT_LIMITS, AudioLimits, Header
 from ml.audio.meter import Meter
 
@@ -13,7 +13,7 @@ HASH_DIGITS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class AudioInfo:
     """Facts about one file.
 
     Attributes:
@@ -21,7 +21,7 @@ class Survey:
             float32, full scale 1: the same for the same sound in WAV and in FLAC, of 16 and of 24 bits.
         duration_s, sample_rate_hz, channels, bits: as the header says and the samples bear out.
         codec: ``pcm``, ``float`` or ``flac``.
-        level_dbfs: RMS of the mean of all channels, as :class:`~ml.audio.recording.Quality` has it; None for silence.
+        level_dbfs: RMS of the mean of all channels, as :class:`~ml.audio.recording.AudioQuality` has it; None for silence.
         peak_dbfs: the largest sample of any channel; None for digital silence.
         clipped_share: share of samples at full scale, 0 to 1.
         bytes: size of the file.
@@ -39,7 +39,7 @@ class Survey:
     bytes: int
 
 
-def survey(source: Source, limits: AudioLimits = DEFAULT_LIMITS) -> Survey:
+def read_info(source: AudioSource, limits: AudioLimits = DEFAULT_LIMITS) -> AudioInfo:
     """Read a whole recording once; no more than a block of its samples is held.
 
     Args:
@@ -50,8 +50,8 @@ def survey(source: Source, limits: AudioLimits = DEFAULT_LIMITS) -> Survey:
         AudioError: whatever :func:`~ml.audio.decode.decode` would refuse, in the same words.
         OSError: the path cannot be read.
     """
-    data = viewed(source)
-    header, blocks = opened(data, limits)
+    data = view_bytes(source)
+    header, blocks = open_audio(data, limits)
     meter = Meter(header)
     digest = hashlib.sha256(f"{header.sample_rate_hz} Hz, {header.channels} channels".encode())
     energy = 0.0
@@ -63,7 +63,7 @@ def survey(source: Source, limits: AudioLimits = DEFAULT_LIMITS) -> Survey:
         mean = samples.mean(axis=1)
         # Not a dot product: BLAS adds in another order with another number of threads.
         energy += float(np.square(mean, dtype=np.float64).sum())
-    return Survey(
+    return AudioInfo(
         audio_hash=digest.hexdigest()[:HASH_DIGITS],
         duration_s=header.duration_s,
         sample_rate_hz=header.sample_rate_hz,
@@ -72,7 +72,7 @@ def survey(source: Source, limits: AudioLimits = DEFAULT_LIMITS) -> Survey:
         codec=_codec(header),
         level_dbfs=_decibels(np.sqrt(energy / header.frames)),
         peak_dbfs=_decibels(max(abs(meter.low), abs(meter.high)) / meter.full_scale),
-        clipped_share=meter.clipped / (header.frames * header.channels),
+        clipped_share=meter.clipped_samples / (header.frames * header.channels),
         bytes=len(data),
     )
 

@@ -14,7 +14,7 @@ from ml.audio.resampling import resample
 from ml.errors import SignalMLError
 from ml.features.extractor import FeatureExtractor
 from ml.features.spec import FeatureSpec
-from ml.reports.drawing import Picture, picture
+from ml.reports.drawing import Picture, draw_picture
 from ml.reports.facts import Exemplar
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000)
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class RenderedExemplar:
     """An exemplar in the page; without picture and player, and with a reason, where its file cannot be read."""
 
     title: str
@@ -39,7 +39,7 @@ class Heard:
     reason: str | None
 
 
-def heard(exemplar: Exemplar, number: int) -> Heard:
+def render_exemplar(exemplar: Exemplar, number: int) -> RenderedExemplar:
     """Decode, draw and encode one exemplar, the ``number``-th of the page."""
     try:
         recording = decode(exemplar.path)
@@ -51,8 +51,10 @@ def heard(exemplar: Exemplar, number: int) -> Heard:
     except (SignalMLError, OSError) as error:
         # Where this machine keeps its files is nobody's business who reads the page.
         reason = error.strerror if isinstance(error, OSError) else error
-        return Heard(exemplar.title, exemplar.caption, None, None, f"{exemplar.path.name} cannot be read: {reason}")
-    return Heard(exemplar.title, exemplar.caption, drawn, _data_uri(samples, rate_hz), None)
+        return RenderedExemplar(
+            exemplar.title, exemplar.caption, None, None, f"{exemplar.path.name} cannot be read: {reason}"
+        )
+    return RenderedExemplar(exemplar.title, exemplar.caption, drawn, _data_uri(samples, rate_hz), None)
 
 
 def _spectrogram(samples: NDArray[np.float32], rate_hz: int, exemplar: Exemplar, number: int) -> Picture:
@@ -68,7 +70,7 @@ def _spectrogram(samples: NDArray[np.float32], rate_hz: int, exemplar: Exemplar,
     extractor = FeatureExtractor(spec)
     log_mel = extractor.log_mel(samples).T
     seconds = len(samples) / rate_hz
-    return picture(
+    return draw_picture(
         f"exemplar-{number}",
         f"Spectrogram of {exemplar.title}",
         exemplar.caption,

@@ -4,27 +4,28 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from api.schemas import AnsweringModel, Problem, Share, Wire
-from ml.audio.recording import Quality
-from ml.detectors.quality_checks import Unusable, Why
-from ml.detectors.reference import Departure, Nearest, Reasons
+from api.schemas.common import AnsweringModel, Problem, Schema, Share
+from ml.audio.recording import AudioQuality
+from ml.detectors.quality_checks import UnusableCode, UnusableReason
+from ml.detectors.reference import BandDeviation, Deviations, NearestNormal
+from ml.models.explanations import OcclusionBand
 from ml.models.labels import ClassLabel
-from ml.models.predictor import Band, Verdict, VerdictWord, Window
+from ml.models.verdict import ClipResult, Verdict, VerdictValue
 
 
-def _rounded(digits: int) -> AfterValidator:
+def _round_to(digits: int) -> AfterValidator:
     """For what is measured and told. What decides is sent as it was compared: scores, thresholds, probabilities."""
     return AfterValidator(lambda value: round(value, digits) + 0.0)  # and no -0.0
 
 
-Hertz = Annotated[float, _rounded(1)]
-Decibels = Annotated[float, _rounded(2)]
-Deviations = Annotated[float, _rounded(2)]
-Seconds = Annotated[float, _rounded(3)]
-RoundedShare = Annotated[Share, _rounded(4)]
+Hertz = Annotated[float, _round_to(1)]
+Decibels = Annotated[float, _round_to(2)]
+StandardDeviations = Annotated[float, _round_to(2)]
+Seconds = Annotated[float, _round_to(3)]
+RoundedShare = Annotated[Share, _round_to(4)]
 
 
-class Details(Wire):
+class Details(Schema):
     """The message and the probabilities, as the original service's clients parse them."""
 
     Message: str = Field(examples=["Component is imbalanced"])
@@ -34,7 +35,7 @@ class Details(Wire):
     where the model is a detector alone."""
 
 
-class AnomalyResponse(Wire):
+class AnomalyResponse(Schema):
     """The original service's answer, key by key."""
 
     Anomaly: bool = Field(examples=[True])
@@ -45,12 +46,12 @@ class AnomalyResponse(Wire):
     def of(cls, verdict: Verdict) -> "AnomalyResponse":
         """The original's shape of a verdict."""
         return cls(
-            Anomaly=verdict.word != "normal",
+            Anomaly=verdict.value != "normal",
             Details=Details(Message=verdict.message, Probabilities=list(verdict.worst.probabilities)),
         )
 
 
-class ClassProbability(Wire):
+class ClassProbability(Schema):
     """One class of the model and how probable it is."""
 
     name: str = Field(examples=["imbalance"])
@@ -65,7 +66,7 @@ class ClassProbability(Wire):
         return cls(name=label.name, message=label.message, anomalous=label.anomalous, probability=probability)
 
 
-class TimelineWindow(Wire):
+class TimelineWindow(Schema):
     """One window of the recording: what was heard between two times."""
 
     start_s: Seconds = Field(ge=0, examples=[0.0])
@@ -78,32 +79,32 @@ class TimelineWindow(Wire):
     """Name of the class that was heard."""
 
     @classmethod
-    def of(cls, window: Window) -> "TimelineWindow":
+    def of(cls, window: ClipResult) -> "TimelineWindow":
         """A window as it is sent."""
         return cls(
             start_s=window.start_s,
             end_s=window.end_s,
             score=window.score,
-            anomaly=window.anomaly,
+            anomaly=window.is_anomalous,
             label=window.label.name,
         )
 
 
-class BandShare(Wire):
+class BandShare(Schema):
     """A band of frequencies and what the score would lose without what is particular in it."""
 
     low_hz: Hertz = Field(ge=0, examples=[413.0])
     high_hz: Hertz = Field(gt=0, examples=[851.0])
-    score_drop: Annotated[float, _rounded(4)] = Field(ge=-1, le=1, examples=[0.93])
+    score_drop: Annotated[float, _round_to(4)] = Field(ge=-1, le=1, examples=[0.93])
     """Score as it is, less the score with this band smoothed over; negative where the band spoke for health."""
 
     @classmethod
-    def of(cls, band: Band) -> "BandShare":
+    def of(cls, band: OcclusionBand) -> "BandShare":
         """A band as it is sent."""
         return cls(low_hz=band.low_hz, high_hz=band.high_hz, score_drop=band.score_drop)
 
 
-class RecordingQuality(Wire):
+class RecordingQuality(Schema):
     """Facts about the recording itself, for whoever wants to know whether the verdict can be trusted."""
 
     duration_s: Seconds = Field(gt=0, examples=[10.0])
@@ -117,7 +118,7 @@ class RecordingQuality(Wire):
     """Every sample has one and the same value: a dead input, not a quiet room."""
 
     @classmethod
-    def of(cls, quality: Quality) -> "RecordingQuality":
+    def of(cls, quality: AudioQuality) -> "RecordingQuality":
         """Quality as it is sent."""
         return cls(
             duration_s=quality.duration_s,
@@ -129,38 +130,38 @@ class RecordingQuality(Wire):
         )
 
 
-class Unjudged(Wire):
+class Unjudged(Schema):
     """Why a recording cannot be judged."""
 
-    why: Why = Field(examples=["clipped"])
+    why: UnusableCode = Field(examples=["clipped"])
     detail: str = Field(examples=["4.2% of its samples are at full scale; at most 1.0% can be judged: turn it down."])
     """What was found and what was expected."""
 
     @classmethod
-    def of(cls, unusable: Unusable) -> "Unjudged":
+    def of(cls, unusable: UnusableReason) -> "Unjudged":
         """A refusal as it is sent."""
-        return cls(why=unusable.why, detail=unusable.says)
+        return cls(why=unusable.code, detail=unusable.detail)
 
 
-class BandDeparture(Wire):
+class BandDeparture(Schema):
     """A band of frequencies and how it departs from the healthy machine at the same loudness."""
 
     low_hz: Hertz = Field(ge=0, examples=[413.0])
     high_hz: Hertz = Field(gt=0, examples=[851.0])
     db: Decibels = Field(examples=[6.2])
     """Louder, above 0, or softer than healthy recordings are on average."""
-    sigma: Deviations = Field(examples=[7.9])
+    sigma: StandardDeviations = Field(examples=[7.9])
     """The same in standard deviations of healthy recordings."""
     share: RoundedShare = Field(examples=[0.61])
     """Of the whole departure, in squared standard deviations; all bands add up to 1, but for rounding."""
 
     @classmethod
-    def of(cls, band: Departure) -> "BandDeparture":
+    def of(cls, band: BandDeviation) -> "BandDeparture":
         """A band as it is sent."""
         return cls(low_hz=band.low_hz, high_hz=band.high_hz, db=band.db, sigma=band.sigma, share=band.share)
 
 
-class NearestRecording(Wire):
+class NearestRecording(Schema):
     """A healthy recording of the training that is like this one."""
 
     name: str = Field(examples=["fan/id_00/normal/00000012.wav"])
@@ -169,12 +170,12 @@ class NearestRecording(Wire):
     """How far apart the mean spectra are at the same loudness, RMS over the mel bands."""
 
     @classmethod
-    def of(cls, nearest: Nearest) -> "NearestRecording":
+    def of(cls, nearest: NearestNormal) -> "NearestRecording":
         """A recording as it is sent."""
         return cls(name=nearest.name, db=nearest.db)
 
 
-class NoveltyReasons(Wire):
+class NoveltyReasons(Schema):
     """Why the detector judged the most anomalous window as it did."""
 
     bands: list[BandDeparture]
@@ -186,16 +187,16 @@ class NoveltyReasons(Wire):
     """The healthy recordings that are most like it, the nearest first."""
 
     @classmethod
-    def of(cls, reasons: Reasons) -> "NoveltyReasons":
+    def of(cls, reasons: Deviations) -> "NoveltyReasons":
         """Reasons as they are sent."""
         return cls(
-            bands=[BandDeparture.of(band) for band in reasons.bands],
+            bands=[BandDeparture.of(band) for band in reasons.band_deviations],
             level_change_db=reasons.level_change_db,
             nearest=[NearestRecording.of(nearest) for nearest in reasons.nearest],
         )
 
 
-class NoveltyFacts(Wire):
+class NoveltyFacts(Schema):
     """What the detector measured in the most anomalous window."""
 
     times: float = Field(ge=0, examples=[9.4])
@@ -211,7 +212,7 @@ class NoveltyFacts(Wire):
     """Whether a machine was named that the detector has learned."""
 
 
-class NamingFacts(Wire):
+class NamingFacts(Schema):
     """Beside a detector: what the classifier of known faults says, by a threshold of its own."""
 
     score: Share = Field(examples=[0.9309])
@@ -222,10 +223,10 @@ class NamingFacts(Wire):
     """Unless the detector's score is above this: farther from healthy than the known faults it is `unknown_fault`."""
 
 
-class PredictResponse(Wire):
+class PredictResponse(Schema):
     """Everything that was heard in one recording."""
 
-    verdict: VerdictWord = Field(examples=["anomalous"])
+    verdict: VerdictValue = Field(examples=["anomalous"])
     """To be looked at first. `unusable` where the recording cannot be judged, as `unusable` and `message` say: `label`,
     `score`, `timeline`, `classes` and `novelty` are then what was measured in it, and no verdict on the machine."""
     message: str = Field(examples=["Component is imbalanced"])
@@ -263,11 +264,11 @@ class PredictResponse(Wire):
     model: AnsweringModel
 
     @classmethod
-    def of(cls, verdict: Verdict, bands: tuple[Band, ...] | None = None) -> "PredictResponse":
+    def of(cls, verdict: Verdict, bands: tuple[OcclusionBand, ...] | None = None) -> "PredictResponse":
         """A verdict as it is sent."""
         worst = verdict.worst
         return cls(
-            verdict=verdict.word,
+            verdict=verdict.value,
             message=verdict.message,
             label=worst.label.name,
             score=worst.score,
@@ -279,14 +280,14 @@ class PredictResponse(Wire):
             timeline=[TimelineWindow.of(window) for window in verdict.timeline],
             bands=None if bands is None else [BandShare.of(band) for band in bands],
             novelty=_novelty(verdict),
-            known_faults=_naming(verdict),
-            reasons=None if verdict.reasons is None else NoveltyReasons.of(verdict.reasons),
+            known_faults=_fault_rule_facts(verdict),
+            reasons=None if verdict.explanation is None else NoveltyReasons.of(verdict.explanation),
             unusable=None if verdict.unusable is None else Unjudged.of(verdict.unusable),
             quality=RecordingQuality.of(verdict.quality),
             model=AnsweringModel(
                 version=verdict.version,
                 labels_revision=verdict.labels_revision,
-                threshold_revision=verdict.decision_revision,
+                threshold_revision=verdict.threshold_revision,
             ),
         )
 
@@ -296,7 +297,7 @@ def _novelty(verdict: Verdict) -> NoveltyFacts | None:
     if novelty is None or verdict.p_value is None:
         return None
     return NoveltyFacts(
-        times=novelty.times,
+        times=novelty.relative_distance,
         p_value=verdict.p_value,
         engine=novelty.engine,
         compared_with=novelty.machine,
@@ -304,14 +305,14 @@ def _novelty(verdict: Verdict) -> NoveltyFacts | None:
     )
 
 
-def _naming(verdict: Verdict) -> NamingFacts | None:
-    score, naming = verdict.worst.fault_score, verdict.naming
+def _fault_rule_facts(verdict: Verdict) -> NamingFacts | None:
+    score, naming = verdict.worst.classifier_score, verdict.fault_rule
     if score is None or naming is None:
         return None
-    return NamingFacts(score=score, threshold=naming.threshold, farthest=naming.farthest)
+    return NamingFacts(score=score, threshold=naming.threshold, farthest=naming.max_named_distance)
 
 
-class BatchItem(Wire):
+class BatchItem(Schema):
     """One file of a batch: its verdict or its error, never both."""
 
     file_name: str = Field(examples=["pb1.wav"])
@@ -320,7 +321,7 @@ class BatchItem(Wire):
     error: Problem | None
 
 
-class BatchResponse(Wire):
+class BatchResponse(Schema):
     """The answers, in the order of the files."""
 
     results: list[BatchItem]

@@ -4,8 +4,8 @@ import sqlite3
 
 from ml.machines import retention as forgetting
 from ml.machines import rows
-from ml.machines.alarms import Rule
-from ml.machines.merge import join
+from ml.machines.alarms import KOfNRule
+from ml.machines.merge import merge_machines
 from ml.machines.observation import Observation
 
 INSERT = (
@@ -14,41 +14,41 @@ INSERT = (
 )
 
 
-def record(db: sqlite3.Connection, observation: Observation, rule: Rule, machines_kept: int) -> None:
+def insert_observation(db: sqlite3.Connection, observation: Observation, rule: KOfNRule, machines_kept: int) -> None:
     """Add one verdict, within a transaction of the caller's."""
     machine_id, version = observation.machine_id, observation.version
-    if observation.also_called is not None:
-        join(db, observation.also_called, machine_id, observation.at)
-    _hear(db, machine_id, observation.at, machines_kept)
-    if not rows.is_known(db, machine_id, version):
-        forgetting.versions(db, machine_id, forgetting.VERSIONS_KEPT - 1)
-    number = rows.heard(db, machine_id, version) + 1 if observation.judged else None
+    if observation.other_name is not None:
+        merge_machines(db, observation.other_name, machine_id, observation.at)
+    _touch_machine(db, machine_id, observation.at, machines_kept)
+    if not rows.version_exists(db, machine_id, version):
+        forgetting.delete_oldest_versions(db, machine_id, forgetting.VERSIONS_KEPT - 1)
+    number = rows.count_verdicts(db, machine_id, version) + 1 if observation.judged else None
     facts = {name: getattr(observation, name) for name in rows.OBSERVED}
     db.execute(INSERT, facts | {"number": number})
     if number is None:
-        forgetting.unusable(db, machine_id)
+        forgetting.delete_oldest_unusable(db, machine_id)
     else:
-        forgetting.verdicts(db, machine_id, version, number)
+        forgetting.delete_middle_verdicts(db, machine_id, version, number)
         _raise_or_clear(db, observation, rule)
 
 
-def _hear(db: sqlite3.Connection, machine_id: str, at: str, machines_kept: int) -> None:
+def _touch_machine(db: sqlite3.Connection, machine_id: str, at: str, machines_kept: int) -> None:
     known = db.execute("UPDATE machines SET heard_at = ? WHERE machine_id = ?", (at, machine_id)).rowcount
     if not known:
         db.execute("INSERT INTO machines VALUES (?, ?)", (machine_id, at))
-        forgetting.machines(db, machine_id, machines_kept)
+        forgetting.delete_oldest_machines(db, machine_id, machines_kept)
 
 
-def _raise_or_clear(db: sqlite3.Connection, observation: Observation, rule: Rule) -> None:
+def _raise_or_clear(db: sqlite3.Connection, observation: Observation, rule: KOfNRule) -> None:
     machine_id, at = observation.machine_id, observation.at
-    latest = [each.anomalous for each in rows.latest_verdicts(db, machine_id, rule.of)]
-    lasting = rows.lasting_alarm(db, machine_id)
-    alarmed = rule.alarmed(latest, before=lasting is not None)
+    latest = [each.anomalous for each in rows.latest_verdicts(db, machine_id, rule.n_verdicts)]
+    lasting = rows.active_alarm(db, machine_id)
+    alarmed = rule.is_in_alarm(latest, before=lasting is not None)
     if alarmed and lasting is None:
         db.execute(
             "INSERT INTO alarms (machine_id, raised_at, version, anomalous, of) VALUES (?, ?, ?, ?, ?)",
             (machine_id, at, observation.version, sum(latest), len(latest)),
         )
-        forgetting.alarms(db, machine_id)
+        forgetting.delete_oldest_alarms(db, machine_id)
     elif lasting is not None and not alarmed:
         db.execute("UPDATE alarms SET cleared_at = ? WHERE id = ?", (at, lasting.id))

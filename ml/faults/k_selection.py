@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.faults.library import sklearn
+from ml.faults.lazy_sklearn import load_sklearn
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -25,7 +25,7 @@ MAX_SILHOUETTE = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class ClusteringQuality:
     """What speaks for and against one number of groups.
 
     Attributes:
@@ -51,18 +51,18 @@ def counts(points: Floats, k: int | Literal["auto"]) -> list[int]:
 
 def centroids_of(points: Floats, k: int, starts: int, seed: int) -> Floats:
     """The best of so many runs of k-means, ``(k, dimensions)``; k-means++ (D. Arthur, S. Vassilvitskii, SODA 2007)."""
-    kmeans = sklearn().cluster.KMeans(k, init="k-means++", n_init=starts, random_state=seed % 2**32)
+    kmeans = load_sklearn().cluster.KMeans(k, init="k-means++", n_init=starts, random_state=seed % 2**32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fewer different points than k, in a half of them: a poor k, and seen as such
         return np.asarray(kmeans.fit(points).cluster_centers_, np.float64)
 
 
-def trial(points: Floats, centroids: Floats, sessions: Indices, seed: int) -> Trial:
+def evaluate_clustering(points: Floats, centroids: Floats, sessions: Indices, seed: int) -> ClusteringQuality:
     """What speaks for these centroids; ``sessions`` numbers the session of each recording from 0."""
     distances = distances_to(points, centroids)
     groups = distances.argmin(axis=1)
     inertia = float(np.square(distances.min(axis=1)).sum())
-    return Trial(
+    return ClusteringQuality(
         k=len(centroids),
         inertia=inertia,
         silhouette=_silhouette(points, groups, seed),
@@ -76,7 +76,7 @@ def _silhouette(points: Floats, groups: Indices, seed: int) -> float | None:
         points, groups = points[chosen], groups[chosen]
     if not 2 <= len(np.unique(groups)) < len(points):
         return None
-    return float(sklearn().metrics.silhouette_score(points, groups))
+    return float(load_sklearn().metrics.silhouette_score(points, groups))
 
 
 def _stability(points: Floats, groups: Indices, k: int, sessions: Indices, seed: int) -> float | None:
@@ -89,11 +89,11 @@ def _stability(points: Floats, groups: Indices, k: int, sessions: Indices, seed:
         if len(chosen) <= k:
             return None
         again = distances_to(points[chosen], centroids_of(points[chosen], k, STARTS_OF_HALF, draw)).argmin(axis=1)
-        indices.append(sklearn().metrics.adjusted_rand_score(groups[chosen], again))
+        indices.append(load_sklearn().metrics.adjusted_rand_score(groups[chosen], again))
     return math.fsum(indices) / HALVES
 
 
-def choose(curve: Sequence[Trial]) -> tuple[int, str]:
+def choose_k(curve: Sequence[ClusteringQuality]) -> tuple[int, str]:
     """The best silhouette among the stable; where none is stable, the most stable; the fewest groups on a tie."""
     stable = [trial for trial in curve if trial.stability is not None and trial.stability >= STABLE]
     if stable:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ml.errors import Cancelled
 from worker.lease import Lease
-from worker.results import JobFolder, Row
+from worker.results import JobFolder, ResultRow
 
 RECORDINGS_PER_PART = 32
 # Rows that are done are kept at least so often, so that a part of long recordings is not begun from its start again.
@@ -19,24 +19,24 @@ KEPT_EVERY_S = 2.0
 Item = TypeVar("Item")
 
 
-def in_parts(items: Sequence[Item]) -> list[Sequence[Item]]:
+def split_into_parts(items: Sequence[Item]) -> list[Sequence[Item]]:
     """The same items, a part's worth at a time."""
     return [items[at : at + RECORDINGS_PER_PART] for at in range(0, len(items), RECORDINGS_PER_PART)]
 
 
-def do_part(lease: Lease, folder: JobFolder, items: Sequence[Item], work: Callable[[Item], Row]) -> None:
+def process_part(lease: Lease, folder: JobFolder, items: Sequence[Item], work: Callable[[Item], ResultRow]) -> None:
     """Do what is left of a part, and keep what comes of it, in files that the record names one after another.
 
     Raises:
         Cancelled: the work is to end. If only its worker is, what was done is kept.
         Fenced: the part is another's now.
     """
-    taken = lease.taken
-    at, rows, kept = taken.at, list[Row](), time.monotonic()
+    taken = lease.unit
+    at, rows, kept = taken.at, list[ResultRow](), time.monotonic()
 
     def keep(stop: int) -> None:
-        part = folder.write_part(taken.unit, at, taken.token, rows)
-        lease.nudging(lambda: lease.store.advance(taken, stop, part))
+        part = folder.write_part(taken.name, at, taken.token, rows)
+        lease.retry_and_notify(lambda: lease.store.advance(taken, stop, part))
         rows.clear()
 
     for position in range(taken.at, taken.stop):
@@ -52,15 +52,15 @@ def do_part(lease: Lease, folder: JobFolder, items: Sequence[Item], work: Callab
             at, kept = position + 1, time.monotonic()
 
 
-def gather(lease: Lease, home: Path, summarise: Callable[[Iterator[dict[str, Any]]], dict[str, Any]]) -> None:
+def gather_parts(lease: Lease, home: Path, summarise: Callable[[Iterator[dict[str, Any]]], dict[str, Any]]) -> None:
     """Put the rows of all parts into one result, and end the job.
 
     Raises:
         Fenced, StorageFull
     """
-    taken, folder = lease.taken, JobFolder(home, lease.taken.job)
-    files = lease.surely(lambda: lease.store.parts(taken))
-    result = folder.gather(files, taken.token)
+    taken, folder = lease.unit, JobFolder(home, lease.unit.job_id)
+    files = lease.retry(lambda: lease.store.part_files(taken))
+    result = folder.merge_parts(files, taken.token)
     summary = summarise(folder.rows(result))
-    lease.surely(lambda: lease.store.succeed(taken, summary, result))
+    lease.retry(lambda: lease.store.succeed(taken, summary, result))
     folder.keep_only(result)

@@ -23,7 +23,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class RecordTable:
     """A list of mappings as a small table of its own: names of the columns, cells, and how many more rows there are."""
 
     columns: list[str]
@@ -37,11 +37,11 @@ class Records:
         if not mappings:
             return None
         keys = list(dict.fromkeys(key for value in values for key in value))
-        rows = [[shown(value.get(key)) for key in keys] for value in values[:MAX_RECORDS]]
+        rows = [[format_fact(value.get(key)) for key in keys] for value in values[:MAX_RECORDS]]
         return cls([_readable(key) for key in keys], rows, max(0, len(values) - MAX_RECORDS))
 
 
-def figure(estimate: "Estimate") -> str:
+def format_value(estimate: "Estimate") -> str:
     """``0.930``, or a dash where it is undefined."""
     return ABSENT if estimate.value is None else f"{estimate.value:.3f}"
 
@@ -53,10 +53,10 @@ def interval(estimate: "Estimate") -> str:
     return f"{estimate.low:.2f} to {estimate.high:.2f}"
 
 
-def estimated(estimate: "Estimate") -> str:
+def format_estimate(estimate: "Estimate") -> str:
     """``0.930 (0.88 to 0.97)``: both."""
     between = interval(estimate)
-    return f"{figure(estimate)} ({between})" if between else figure(estimate)
+    return f"{format_value(estimate)} ({between})" if between else format_value(estimate)
 
 
 def two(value: float) -> str:
@@ -73,7 +73,7 @@ def confusion(evaluation: "Evaluation") -> list[tuple[str, int, list[Cell]]]:
     return rows
 
 
-def flat(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str | Records]]:
+def flat(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str | RecordTable]]:
     """Nested facts as rows of a name and a value; what is in a mapping has its name before its own.
 
     A mapping of a few plain values is one row.
@@ -83,7 +83,7 @@ def flat(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str |
         if isinstance(value, Mapping) and value and not _short(value):
             yield from flat(value, f"{name} \N{MIDDLE DOT} ")
         else:
-            yield name, Records.of(value) or shown(value)
+            yield name, RecordTable.of(value) or format_fact(value)
 
 
 def _short(facts: Mapping[str, Any]) -> bool:
@@ -96,7 +96,7 @@ def _readable(key: object) -> str:
     return f"{name.replace('_', ' ')} ({UNITS[last]})" if name and last in UNITS else str(key).replace("_", " ")
 
 
-def shown(value: Any) -> str:
+def format_fact(value: Any) -> str:
     """One fact as text."""
     if value is None or value == {} or value == [] or value == ():
         return ABSENT
@@ -107,9 +107,9 @@ def shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= LONG else f"{value:.4g}"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return _cut(", ".join(shown(item) for item in value[:MAX_LISTED]), len(value) - MAX_LISTED)
+        return _cut(", ".join(format_fact(item) for item in value[:MAX_LISTED]), len(value) - MAX_LISTED)
     if isinstance(value, Mapping):
-        return ", ".join(f"{_readable(key)} {shown(item)}" for key, item in value.items())
+        return ", ".join(f"{_readable(key)} {format_fact(item)}" for key, item in value.items())
     return str(value)
 
 

@@ -10,11 +10,11 @@ from ml.dataset.entries import Entry
 
 TEST = "test"
 # The side of what the recipe was measured on, and the served network then fitted to.
-MEASURED_THEN_FITTED = "test, then fitted"
+TEST_THEN_FITTED = "test, then fitted"
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class RecordedSplit:
     """The sides of a training's split: ``train``, ``validation``, ``test`` or ``left out``, by audio hash.
 
     After a final fit to all sides the test side is called ``test, then fitted``.
@@ -23,7 +23,7 @@ class Fitted:
     sides: Mapping[str, str]
 
     @classmethod
-    def of(cls, home: Path, version: str) -> Self | None:
+    def read(cls, home: Path, version: str) -> Self | None:
         """Read ``<home>/training/<version>/split.csv``; None for a model that was not trained in this home."""
         file = home / "training" / version / "split.csv"
         if not file.is_file():
@@ -35,10 +35,10 @@ class Fitted:
         """On which side a recording was; None for one that the training has not seen."""
         return self.sides.get(entry.audio_hash)
 
-    def served_knows(self, entry: Entry) -> bool:
+    def served_model_saw(self, entry: Entry) -> bool:
         """Whether the network that serves was fitted, or chosen, by this recording; or it lay beside one that was."""
         return self.side(entry) not in (TEST, None)
 
-    def measured_knows(self, entry: Entry) -> bool:
+    def evaluated_model_saw(self, entry: Entry) -> bool:
         """The same of the network that was measured, which no test side was ever shown to."""
-        return self.side(entry) not in (TEST, MEASURED_THEN_FITTED, None)
+        return self.side(entry) not in (TEST, TEST_THEN_FITTED, None)

@@ -15,7 +15,7 @@ from ml.dataset.splitting.sides import Shares, Side
 Stratum = tuple[str, ...]
 Components = Mapping[str, Sequence[Entry]]
 # From the finest kind to the coarsest; the last one deals out whatever the others left.
-LEVELS: tuple[Callable[[Entry], Stratum], ...] = (
+STRATUM_KEYS: tuple[Callable[[Entry], Stratum], ...] = (
     lambda entry: (entry.label, str(entry.machine), str(entry.fault)),
     lambda entry: (entry.label, str(entry.fault)),
     lambda entry: (entry.label,),
@@ -26,7 +26,7 @@ DEALS = 50
 NEAR = 0.5
 
 
-def deal(components: Components, shares: Shares, rng: np.random.Generator) -> dict[str, Side]:
+def assign_sides(components: Components, shares: Shares, rng: np.random.Generator) -> dict[str, Side]:
     """Give each component a side.
 
     Args:
@@ -40,7 +40,7 @@ def deal(components: Components, shares: Shares, rng: np.random.Generator) -> di
     """
     deals = []
     for _ in range(DEALS):
-        dealt = _deal_once(components, shares, rng)
+        dealt = _assign_once(components, shares, rng)
         distance = _distance(dealt, components, shares)
         if distance <= NEAR:
             return dealt
@@ -48,13 +48,13 @@ def deal(components: Components, shares: Shares, rng: np.random.Generator) -> di
     return min(deals, key=lambda pair: pair[0])[1]
 
 
-def _deal_once(components: Components, shares: Shares, rng: np.random.Generator) -> dict[str, Side]:
+def _assign_once(components: Components, shares: Shares, rng: np.random.Generator) -> dict[str, Side]:
     dealt: dict[str, Side] = {}
-    for level in LEVELS:
+    for level in STRATUM_KEYS:
         counts = _counts(components, level)
         for stratum in sorted(counts, key=lambda stratum: (len(counts[stratum]), stratum)):
-            if len(counts[stratum]) > 1 or level is LEVELS[-1]:
-                _deal_stratum(counts[stratum], shares, dealt, rng)
+            if len(counts[stratum]) > 1 or level is STRATUM_KEYS[-1]:
+                _assign_stratum(counts[stratum], shares, dealt, rng)
     return dealt
 
 
@@ -68,7 +68,9 @@ def _counts(components: Components, level: Callable[[Entry], Stratum]) -> dict[S
     return dict(counts)
 
 
-def _deal_stratum(counts: Mapping[str, int], shares: Shares, dealt: dict[str, Side], rng: np.random.Generator) -> None:
+def _assign_stratum(
+    counts: Mapping[str, int], shares: Shares, dealt: dict[str, Side], rng: np.random.Generator
+) -> None:
     """Deal out one stratum's components that have no side yet: one to each side if there are enough, then by need."""
     sides = list(shares)[: len(counts)]
     total = sum(counts.values())

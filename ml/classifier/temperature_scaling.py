@@ -11,7 +11,7 @@ from scipy.special import log_softmax
 SOFTEST, SHARPEST = 20.0, 0.2
 
 
-def temperature(logits: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
+def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
     """What to divide the logits by so that the probabilities are about as often right as they say.
 
     The targets are J. Platt's (1999), who expects of ``n`` recordings of a class that one more would be wrong: without
@@ -39,7 +39,7 @@ def calibrated_loss(logits: NDArray[np.float32], labels: NDArray[np.int32]) -> f
     What fitting is stopped by: a network that only grows surer of itself is neither better nor worse by this.
     """
     targets, weights = _targets(labels, logits.shape[1])
-    return _loss(logits / temperature(logits, labels), targets, weights)
+    return _loss(logits / fit_temperature(logits, labels), targets, weights)
 
 
 def _targets(labels: NDArray[np.int32], classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

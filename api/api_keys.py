@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from ml.errors import SignalMLError
-from ml.system.atomic import locked, to_json, write_whole
+from ml.system.atomic import file_lock, to_json, write_atomic
 
-Scope = Literal["predict", "admin"]
+ApiKeyScope = Literal["predict", "admin"]
 PREFIX = "sml_"
 
 
@@ -31,30 +31,30 @@ class ApiKey:
     """A key as it is stored: what it may do, and the SHA-256 of its secret."""
 
     name: str
-    scope: Scope
+    scope: ApiKeyScope
     sha256: str
     created: str
 
-    def allows(self, scope: Scope) -> bool:
+    def allows(self, scope: ApiKeyScope) -> bool:
         """Whether the key may do what needs ``scope``; admin may do everything."""
         return self.scope in ("admin", scope)
 
 
-class KeyStore:
+class ApiKeyStore:
     """The keys of one home, in ``api-keys.json``."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
         self._file = home / "api-keys.json"
 
-    def keys(self) -> list[ApiKey]:
+    def list_keys(self) -> list[ApiKey]:
         """All keys, the oldest first."""
         try:
             return [ApiKey(**entry) for entry in json.loads(self._file.read_bytes())]
         except FileNotFoundError:
             return []
 
-    def create(self, name: str, scope: Scope) -> str:
+    def create(self, name: str, scope: ApiKeyScope) -> str:
         """Make a key and return its secret, which is not kept and cannot be shown again.
 
         Raises:
@@ -62,8 +62,8 @@ class KeyStore:
         """
         secret = PREFIX + secrets.token_urlsafe(32)
         self._home.mkdir(parents=True, exist_ok=True)
-        with locked(self._home / ".api-keys.lock"):
-            keys = self.keys()
+        with file_lock(self._home / ".api-keys.lock"):
+            keys = self.list_keys()
             if any(key.name == name for key in keys):
                 raise ValueError(f"There is a key called {name!r} already; revoke it first.")
             created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -76,8 +76,8 @@ class KeyStore:
         Raises:
             KeyNotFound
         """
-        with locked(self._home / ".api-keys.lock"):
-            keys = self.keys()
+        with file_lock(self._home / ".api-keys.lock"):
+            keys = self.list_keys()
             kept = [key for key in keys if key.name != name]
             if len(kept) == len(keys):
                 raise KeyNotFound(f"There is no key called {name!r}.")
@@ -86,11 +86,11 @@ class KeyStore:
     def find(self, secret: str) -> ApiKey | None:
         """The key with this secret; every stored key is compared, whichever matches."""
         digest = _digest(secret)
-        matches = [key for key in self.keys() if hmac.compare_digest(key.sha256, digest)]
+        matches = [key for key in self.list_keys() if hmac.compare_digest(key.sha256, digest)]
         return matches[0] if matches else None
 
     def _write(self, keys: list[ApiKey]) -> None:
-        write_whole(self._file, to_json([asdict(key) for key in keys]), mode=0o600)
+        write_atomic(self._file, to_json([asdict(key) for key in keys]), mode=0o600)
 
 
 def _digest(secret: str) -> str:

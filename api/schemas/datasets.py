@@ -5,27 +5,27 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from api.schemas import Problem, Share, Time, Wire
-from ml.dataset.collection.state import Collected, Recording
+from api.schemas.common import Problem, Schema, Share, Timestamp
+from ml.dataset.collection.state import CollectionRecording, CollectionState
 from ml.dataset.entries import Label
 from ml.dataset.paths import NAME_PATTERN
-from ml.dataset.recording_labels import MAX_TEXT, TEXT_PATTERN, Labels, Revision
+from ml.dataset.recording_labels import MAX_TEXT, TEXT_PATTERN, Annotation, AnnotationRevision
 
-Name = Annotated[str, Field(json_schema_extra={"pattern": f"^{NAME_PATTERN.pattern}$"}, examples=["hall-3"])]
+DatasetName = Annotated[str, Field(json_schema_extra={"pattern": f"^{NAME_PATTERN.pattern}$"}, examples=["hall-3"])]
 RecordingId = Annotated[str, Field(examples=["2c26b46b68ffc68ff99b453c1d304134"])]
 FileName = Annotated[str, Field(examples=["pb1.wav"])]
 RequestId = Annotated[str, Field(examples=["0b3c5d4e1f2a4b6c"])]
 UNLABELLED = "unlabelled"
 
 
-class DatasetNew(Wire):
+class DatasetNew(Schema):
     """A dataset to be made, empty."""
 
-    name: Name
+    name: DatasetName
     """1 to 64 lower-case letters, digits, dots, hyphens and underscores; the first a letter or a digit."""
 
 
-class LabelCounts(Wire):
+class LabelCounts(Schema):
     """How many recordings have which label."""
 
     normal: int = Field(ge=0, examples=[960])
@@ -34,10 +34,10 @@ class LabelCounts(Wire):
     """May be scored, and are not trained on."""
 
 
-class DatasetSummary(Wire):
+class DatasetSummary(Schema):
     """One dataset; of a folder nothing but name and kind is known before a job reads it."""
 
-    name: Name
+    name: DatasetName
     kind: Literal["collection", "folder"] = Field(examples=["collection"])
     """A `collection` grows through this API; a `folder` was laid there by hand and is only read, by jobs."""
     recordings: int | None = Field(examples=[1293])
@@ -50,7 +50,7 @@ class DatasetSummary(Wire):
     """Lines of its journal that cannot be understood, and are passed over."""
 
     @classmethod
-    def of(cls, name: str, found: Collected) -> "DatasetSummary":
+    def of(cls, name: str, found: CollectionState) -> "DatasetSummary":
         """A collection as it is sent."""
         recordings = found.recordings.values()
         counts = Counter(recording.labels.label or UNLABELLED for recording in recordings)
@@ -60,7 +60,7 @@ class DatasetSummary(Wire):
             recordings=len(recordings),
             labels=LabelCounts(normal=counts["normal"], abnormal=counts["abnormal"], unlabelled=counts[UNLABELLED]),
             version=found.version,
-            bytes=sum(recording.survey.bytes for recording in recordings),
+            bytes=sum(recording.info.bytes for recording in recordings),
             damaged_lines=found.damaged,
         )
 
@@ -70,13 +70,13 @@ class DatasetSummary(Wire):
         return cls(name=name, kind="folder", recordings=None, labels=None, version=None, bytes=None, damaged_lines=None)
 
 
-class DatasetList(Wire):
+class DatasetList(Schema):
     """The datasets, in alphabetical order."""
 
     datasets: list[DatasetSummary]
 
 
-class RecordingLabels(Wire):
+class RecordingLabels(Schema):
     """What is known of a recording beside its sound; null for what nobody has said."""
 
     label: Label | None = Field(examples=["abnormal"])
@@ -91,7 +91,7 @@ class RecordingLabels(Wire):
     """The recording session; where it is null, training guesses it from the file names."""
 
     @staticmethod
-    def values(labels: Labels) -> dict[str, str | float | None]:
+    def values(labels: Annotation) -> dict[str, str | float | None]:
         """The fields that are labels."""
         return {name: getattr(labels, name) for name in RecordingLabels.model_fields}
 
@@ -103,7 +103,7 @@ class RecordingSummary(RecordingLabels):
     """Of its sound, whatever file that came in: the same sound is in a dataset once."""
     file_name: FileName
     """As the client named it."""
-    uploaded: Time
+    uploaded: Timestamp
     duration_s: float = Field(gt=0, examples=[10.0])
     sample_rate_hz: int = Field(examples=[16000])
     channels: int = Field(ge=1, examples=[8])
@@ -120,14 +120,14 @@ class RecordingSummary(RecordingLabels):
     """Size of the file."""
 
     @classmethod
-    def of(cls, recording: Recording) -> "RecordingSummary":
+    def of(cls, recording: CollectionRecording) -> "RecordingSummary":
         """A recording as it is sent."""
         return cls.model_validate(cls.facts(recording))
 
     @staticmethod
-    def facts(recording: Recording) -> dict[str, object]:
+    def facts(recording: CollectionRecording) -> dict[str, object]:
         """The fields of a summary."""
-        facts = recording.survey
+        facts = recording.info
         return {
             **RecordingLabels.values(recording.labels),
             "id": recording.id,
@@ -148,14 +148,14 @@ class RecordingSummary(RecordingLabels):
 class RecordingRevision(RecordingLabels):
     """Labels from a time on."""
 
-    at: Time
+    at: Timestamp
     request_id: RequestId
     """The X-Request-ID of the request that changed them."""
     changed: list[str] = Field(examples=[["label", "fault"]])
     """The fields that differ from the revision before."""
 
     @classmethod
-    def of(cls, revision: Revision) -> "RecordingRevision":
+    def of(cls, revision: AnnotationRevision) -> "RecordingRevision":
         """A revision as it is sent."""
         return cls.model_validate(
             {
@@ -174,13 +174,13 @@ class RecordingDetails(RecordingSummary):
     """The oldest first: the first is the upload, the last holds now."""
 
     @classmethod
-    def of(cls, recording: Recording) -> "RecordingDetails":
+    def of(cls, recording: CollectionRecording) -> "RecordingDetails":
         """A recording as it is sent."""
         history = [RecordingRevision.of(revision) for revision in recording.history]
         return cls.model_validate({**cls.facts(recording), "history": history})
 
 
-class RecordingPage(Wire):
+class RecordingPage(Schema):
     """Some recordings in the order of their upload."""
 
     recordings: list[RecordingSummary]
@@ -188,7 +188,7 @@ class RecordingPage(Wire):
     """Where the next page begins; null at the end."""
 
 
-class UploadResult(Wire):
+class UploadResult(Schema):
     """What became of one file: the recording, or the error."""
 
     file_name: FileName
@@ -203,7 +203,7 @@ class UploadResult(Wire):
     error: Problem | None
 
 
-class UploadResponse(Wire):
+class UploadResponse(Schema):
     """The results, in the order of the files."""
 
     results: list[UploadResult]
@@ -212,7 +212,7 @@ class UploadResponse(Wire):
 Text = Annotated[str, Field(max_length=MAX_TEXT, pattern=TEXT_PATTERN, strict=True)]
 
 
-class LabelsChange(Wire):
+class LabelsChange(Schema):
     """A person's correction: fields left out stay, null clears one. A fault goes with the label `abnormal`."""
 
     label: Label | None = Field(default=None, examples=["abnormal"])
@@ -223,6 +223,6 @@ class LabelsChange(Wire):
     fault: Text | None = Field(default=None, examples=["imbalance"])
     group: Text | None = Field(default=None, examples=["monday"])
 
-    def given(self) -> dict[str, str | float | None]:
+    def to_label_changes(self) -> dict[str, str | float | None]:
         """The fields that the client sent."""
         return {name: getattr(self, name) for name in self.model_fields_set}

@@ -7,7 +7,7 @@ from typing import get_args
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from ml.machines.alarms import State
+from ml.machines.alarms import AlarmState
 
 
 class MachineMetrics(Collector):
@@ -17,7 +17,7 @@ class MachineMetrics(Collector):
         states: of each machine; None where the record cannot be read.
     """
 
-    def __init__(self, states: Mapping[str, State] | None) -> None:
+    def __init__(self, states: Mapping[str, AlarmState] | None) -> None:
         self._states = states
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -29,7 +29,7 @@ class MachineMetrics(Collector):
             return
         machines = GaugeMetricFamily("signalml_machines", "Machines that are remembered.", labels=("state",))
         counted = Counter(self._states.values())
-        for state in get_args(State):
+        for state in get_args(AlarmState):
             machines.add_metric((state,), counted[state])
         yield machines
         notable = GaugeMetricFamily(

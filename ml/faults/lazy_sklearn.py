@@ -5,7 +5,7 @@ from typing import Any
 from ml.errors import MissingExtra
 
 
-def sklearn() -> Any:
+def load_sklearn() -> Any:
     """The library, imported when first asked for.
 
     Raises:

@@ -4,22 +4,22 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.schemas import Share, Time, Version, Wire
+from api.schemas.common import ModelVersion, Schema, Share, Timestamp
 from ml.dataset.recording_labels import MAX_TEXT, TEXT_PATTERN
-from ml.machines.alarms import Acknowledgement, Alarm, Rule, State
+from ml.machines.alarms import Acknowledgement, Alarm, AlarmState, KOfNRule
 from ml.machines.drift import Drift, DriftState
-from ml.machines.health import Health, Summary, VersionRecord
+from ml.machines.health import Health, HealthSummary, VersionRecord
 from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Observation
-from ml.models.predictor import VerdictWord
+from ml.models.verdict import VerdictValue
 
 MAX_NOTE = 500
 MachineId = Annotated[
     str, Field(min_length=1, max_length=MAX_MACHINE_ID, pattern=MACHINE_ID_PATTERN, examples=["fan-3"])
 ]
-MachineState = Annotated[State, Field(examples=["alarm"])]
+MachineState = Annotated[AlarmState, Field(examples=["alarm"])]
 
 
-class AlarmRule(Wire):
+class AlarmRule(Schema):
     """When a machine is in alarm; anomalous verdicts are counted, whichever version gave them."""
 
     raise_at: int = Field(ge=1, examples=[3])
@@ -29,15 +29,15 @@ class AlarmRule(Wire):
     """So many, or fewer, clear it, acknowledged or not."""
 
     @classmethod
-    def of_rule(cls, rule: Rule) -> "AlarmRule":
+    def of_rule(cls, rule: KOfNRule) -> "AlarmRule":
         """A rule as it is sent."""
-        return cls(raise_at=rule.raise_at, of=rule.of, clear_at=rule.clear_at)
+        return cls(raise_at=rule.raise_at, of=rule.n_verdicts, clear_at=rule.clear_at)
 
 
-class AlarmAcknowledgement(Wire):
+class AlarmAcknowledgement(Schema):
     """Who has seen an alarm."""
 
-    at: Time
+    at: Timestamp
     by: str = Field(examples=["Ana"])
     """Who, as they said."""
     key: str | None = Field(examples=["control-room"])
@@ -45,25 +45,25 @@ class AlarmAcknowledgement(Wire):
     note: str = Field(examples=["Bearing ordered"])
 
     @classmethod
-    def of(cls, said: Acknowledgement) -> "AlarmAcknowledgement":
+    def of(cls, acknowledgement: Acknowledgement) -> "AlarmAcknowledgement":
         """An acknowledgement as it is sent."""
-        return cls(at=said.at, by=said.by, key=said.key, note=said.note)
+        return cls(at=acknowledgement.at, by=acknowledgement.by, key=acknowledgement.key, note=acknowledgement.note)
 
 
-class MachineAlarm(Wire):
+class MachineAlarm(Schema):
     """One alarm of a machine."""
 
     id: int = Field(ge=1, examples=[7])
     """Like no other alarm's."""
-    raised_at: Time
-    version: Version
+    raised_at: Timestamp
+    version: ModelVersion
     """The model whose verdict raised it."""
     anomalous: int = Field(ge=1, examples=[3])
     """How many of the last `of` verdicts were anomalous when it was raised."""
     of: int = Field(ge=1, examples=[5])
     acknowledged: AlarmAcknowledgement | None
     """Null where nobody has, or had until it cleared."""
-    cleared_at: Time | None
+    cleared_at: Timestamp | None
     """Null while it lasts."""
 
     @classmethod
@@ -75,13 +75,13 @@ class MachineAlarm(Wire):
             raised_at=alarm.raised_at,
             version=alarm.version,
             anomalous=alarm.anomalous,
-            of=alarm.of,
+            of=alarm.n_verdicts,
             acknowledged=None if said is None else AlarmAcknowledgement.of(said),
             cleared_at=alarm.cleared_at,
         )
 
 
-class ScoreDrift(Wire):
+class ScoreDrift(Schema):
     """The recent scores of one version at one machine beside the first it gave: Wilcoxon's rank sum of block means."""
 
     state: DriftState = Field(examples=["steady"])
@@ -113,16 +113,16 @@ class ScoreDrift(Wire):
         )
 
 
-class MachineSummary(Wire):
+class MachineSummary(Schema):
     """A machine in one line."""
 
     machine_id: MachineId
     state: MachineState
     """`alarm` until somebody acknowledges it, `acknowledged` from then until it clears; `unheard` where as many of the
     last recordings as raise an alarm could not be judged."""
-    heard_at: Time
+    heard_at: Timestamp
     """When its last recording was answered; a machine that nobody records any more stays in the state that it has."""
-    version: Version
+    version: ModelVersion
     """The model that answered."""
     anomalous: int = Field(ge=0, examples=[3])
     """How many of the last `of` verdicts were anomalous; recordings that could not be judged have none."""
@@ -135,7 +135,7 @@ class MachineSummary(Wire):
     """The one that lasts."""
 
     @classmethod
-    def of_summary(cls, summary: Summary) -> "MachineSummary":
+    def of_summary(cls, summary: HealthSummary) -> "MachineSummary":
         """A machine as it is sent."""
         alarm = summary.alarm
         return cls(
@@ -144,30 +144,30 @@ class MachineSummary(Wire):
             heard_at=summary.heard_at,
             version=summary.version,
             anomalous=summary.anomalous,
-            of=summary.of,
+            of=summary.n_verdicts,
             unusable=summary.unusable,
             drift=ScoreDrift.of(summary.drift),
             alarm=None if alarm is None else MachineAlarm.of_alarm(alarm),
         )
 
 
-class MachineList(Wire):
+class MachineList(Schema):
     """The machines that are remembered, by their names."""
 
     rule: AlarmRule
     machines: list[MachineSummary]
 
 
-class MachineVersion(Wire):
+class MachineVersion(Schema):
     """What one version of a model has said of a machine."""
 
-    version: Version
+    version: ModelVersion
     observations: int = Field(ge=0, examples=[1312])
     """How many verdicts it gave; recordings that could not be judged have none."""
     kept: int = Field(ge=0, examples=[1000])
     """How many of them are kept: the first 100 and the last 900."""
-    first_at: Time
-    last_at: Time
+    first_at: Timestamp
+    last_at: Timestamp
     threshold: Share | None = Field(examples=[0.5])
     """The score above which the last of them was anomalous; null where there is none."""
     recent_n: int = Field(ge=0, examples=[100])
@@ -196,15 +196,15 @@ class MachineVersion(Wire):
         )
 
 
-class MachineObservation(Wire):
+class MachineObservation(Schema):
     """One verdict on a machine."""
 
-    at: Time
+    at: Timestamp
     """When it was answered; the recording may be older."""
-    version: Version
+    version: ModelVersion
     threshold_revision: int = Field(ge=1, examples=[1])
     """Which revision of that model's threshold."""
-    verdict: VerdictWord = Field(examples=["anomalous"])
+    verdict: VerdictValue = Field(examples=["anomalous"])
     """`unusable` where the recording could not be judged: it counts for nothing here."""
     label: str = Field(examples=["imbalance"])
     """Name of the class that was heard."""
@@ -237,7 +237,7 @@ class MachineHealth(MachineSummary):
     """Its last verdicts, the newest first, as many as were asked for."""
 
     @classmethod
-    def of_health(cls, health: Health, rule: Rule) -> "MachineHealth":
+    def of_health(cls, health: Health, rule: KOfNRule) -> "MachineHealth":
         """A machine as it is sent."""
         return cls(
             **dict(MachineSummary.of_summary(health.summary)),
@@ -248,7 +248,7 @@ class MachineHealth(MachineSummary):
         )
 
 
-class AlarmSeen(Wire):
+class AlarmSeen(Schema):
     """Somebody has seen an alarm."""
 
     by: str = Field(min_length=1, max_length=MAX_TEXT, pattern=TEXT_PATTERN, examples=["Ana"])

@@ -27,7 +27,7 @@ class Archive:
     md5: str
 
 
-def archives(client: "httpx.Client", source: str) -> dict[str, Archive]:
+def list_archives(client: "httpx.Client", source: str) -> dict[str, Archive]:
     """All files of a record, by name.
 
     Args:
@@ -44,7 +44,7 @@ def archives(client: "httpx.Client", source: str) -> dict[str, Archive]:
         files = response.json()["files"]
         listed = [_archive(source, file) for file in files]
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise DownloadFailed(f"{source} did not answer with the list of archives: {reason(error)}.") from error
+        raise DownloadFailed(f"{source} did not answer with the list of archives: {error_summary(error)}.") from error
     except (ValueError, LookupError, TypeError) as error:
         raise DownloadFailed(
             f"{source} answered with something else than a Zenodo record: files with key, size, checksum and links "
@@ -63,6 +63,6 @@ def _archive(source: str, file: dict[str, Any]) -> Archive:
     return Archive(str(file["key"]), url, size, checksum.removeprefix("md5:"))
 
 
-def reason(error: Exception) -> str:
+def error_summary(error: Exception) -> str:
     """What went wrong on the way, in a few words."""
     return (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__

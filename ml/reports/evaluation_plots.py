@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.reports.drawing import ABNORMAL, COLOURS, INK, NORMAL, Picture, as_pixels, jitter, picture, plain
+from ml.reports.drawing import (
+    ABNORMAL_COLOUR,
+    COLOURS,
+    INK,
+    NORMAL_COLOUR,
+    Picture,
+    as_pixels,
+    draw_picture,
+    jitter,
+    printable_name,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +34,7 @@ MAX_COMPARED = 24  # slices in one figure
 def training_picture(history: "Sequence[Epoch]", best: int | None) -> Picture:
     """Loss and accuracy of both sides, epoch by epoch."""
     kept = "" if best is None else f" The weights of epoch {best} (dashed) were kept."
-    return picture(
+    return draw_picture(
         "training",
         "Training curves",
         "Where the validation curve turns away from the training curve, the network begins to learn by heart; "
@@ -34,12 +44,12 @@ def training_picture(history: "Sequence[Epoch]", best: int | None) -> Picture:
     )
 
 
-def skill_pictures(evaluation: "Evaluation") -> list[Picture]:
+def evaluation_pictures(evaluation: "Evaluation") -> list[Picture]:
     """All pictures of an evaluation that its recordings allow: most need both kinds."""
     normal, abnormal = (np.array(scores) for scores in (evaluation.scores_normal, evaluation.scores_abnormal))
     counts = f"n = {len(normal)} normal and {len(abnormal)} abnormal recordings"
     pictures = [
-        picture(
+        draw_picture(
             "scores",
             "Scores of normal and abnormal recordings",
             f"The less the two overlap the better; what is right of the threshold (dashed) raises an alarm; {counts}.",
@@ -48,14 +58,14 @@ def skill_pictures(evaluation: "Evaluation") -> list[Picture]:
     ]
     if len(normal) and len(abnormal):
         pictures += [
-            picture(
+            draw_picture(
                 "roc",
                 "ROC",
                 "Of every false-alarm rate the share of faults that is found; the dot is the bundle's threshold, the "
                 f"tinted area what pAUC looks at, the diagonal guessing; {counts}.",
                 lambda figure: _roc(figure, evaluation),
             ),
-            picture(
+            draw_picture(
                 "reliability",
                 "Calibration",
                 "A score of 0.8 should be a fault in 8 of 10 cases, here: the dots should lie on the diagonal, the "
@@ -66,7 +76,7 @@ def skill_pictures(evaluation: "Evaluation") -> list[Picture]:
     compared = [part for part in evaluation.slices if part.auc.value is not None][:MAX_COMPARED]
     if len(compared) > 1:
         pictures.append(
-            picture(
+            draw_picture(
                 "slices",
                 "AUC by machine, id and SNR",
                 "Whiskers are 95 % intervals, and one that reaches 0.5 (dotted) cannot be told from guessing; n is "
@@ -99,7 +109,7 @@ def _curves(figure: "Figure", history: "Sequence[Epoch]", best: int | None) -> N
 
 def _scores(figure: "Figure", normal: NDArray[np.float64], abnormal: NDArray[np.float64], threshold: float) -> None:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    kinds = ((normal, NORMAL, "normal"), (abnormal, ABNORMAL, "abnormal"))
+    kinds = ((normal, NORMAL_COLOUR, "normal"), (abnormal, ABNORMAL_COLOUR, "abnormal"))
     for row, (scores, colour, name) in enumerate(kinds):
         if len(scores):
             share = np.full(len(scores), 100 / len(scores))
@@ -157,7 +167,7 @@ def _slices(figure: "Figure", compared: "Sequence[Slice]") -> None:
     for row, part in enumerate(compared):
         _whisker(axes, row, part.auc, COLOURS[1] if part.kind == "pooled" else COLOURS[0])
     axes.axvline(0.5, color=INK, linewidth=1, linestyle=":")
-    axes.set_yticks(range(len(compared)), [f"{plain(part.name)} ({part.n})" for part in compared])
+    axes.set_yticks(range(len(compared)), [f"{printable_name(part.name)} ({part.n})" for part in compared])
     lowest = min(
         part.auc.value if part.auc.low is None else part.auc.low for part in compared if part.auc.value is not None
     )

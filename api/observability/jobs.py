@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from worker.jobs import QUEUES
 
 if TYPE_CHECKING:
-    from worker.records import Figures
+    from worker.records import QueueStats
 
 NOT_BUCKETS = ("sum", "count")
 TIMES = {
@@ -25,7 +25,7 @@ class JobMetrics(Collector):
         figures: None where the queue does not answer.
     """
 
-    def __init__(self, figures: "Figures | None") -> None:
+    def __init__(self, figures: "QueueStats | None") -> None:
         self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
@@ -40,7 +40,7 @@ class JobMetrics(Collector):
                 yield _times(what, self._figures)
 
 
-def _counts(figures: "Figures") -> Iterator[Metric]:
+def _counts(figures: "QueueStats") -> Iterator[Metric]:
     jobs = GaugeMetricFamily("signalml_jobs", "Jobs that are remembered.", labels=("kind", "state"))
     for (kind, state), count in figures.jobs.items():
         jobs.add_metric((kind, state), count)
@@ -56,7 +56,7 @@ def _counts(figures: "Figures") -> Iterator[Metric]:
     yield oldest
 
 
-def _workers(figures: "Figures") -> Iterator[Metric]:
+def _workers(figures: "QueueStats") -> Iterator[Metric]:
     alive = GaugeMetricFamily("signalml_workers", "Workers of a queue that were heard of lately.", labels=("queue",))
     for queue in QUEUES:
         alive.add_metric((queue,), sum(worker.alive and queue in worker.queues for worker in figures.workers))
@@ -69,7 +69,7 @@ def _workers(figures: "Figures") -> Iterator[Metric]:
     yield seen
 
 
-def _times(what: str, figures: "Figures") -> Metric:
+def _times(what: str, figures: "QueueStats") -> Metric:
     family = HistogramMetricFamily(*TIMES[what], labels=("kind",))
     for (measured, kind), buckets in figures.seconds.items():
         if measured == what and buckets:

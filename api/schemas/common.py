@@ -4,23 +4,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from ml.models.bundle import Decision
+from ml.models.bundle import DecisionThreshold
 from ml.models.labels import MAX_MESSAGE, MAX_NAME
 from ml.models.registry import ALIASES, AliasChange
-from ml.models.revisions import LabelRevision
+from ml.models.revisions import ClassLabelsRevision
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Version = Annotated[str, Field(examples=["original-47a1c71740"])]
-Time = Annotated[str, Field(description="ISO 8601, UTC.", examples=["2026-11-22T21:46:09.123+00:00"])]
+ModelVersion = Annotated[str, Field(examples=["original-47a1c71740"])]
+Timestamp = Annotated[str, Field(description="ISO 8601, UTC.", examples=["2026-11-22T21:46:09.123+00:00"])]
 
 
-class Wire(BaseModel):
+class Schema(BaseModel):
     """Base of everything sent or taken."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class Problem(Wire):
+class Problem(Schema):
     """An error, as RFC 9457 has it; `code` is stable and meant for programs, `detail` for people."""
 
     type: str = Field(examples=["urn:signalml:problem:audio_truncated"])
@@ -37,38 +37,38 @@ class Problem(Wire):
     """The X-Request-ID of this answer, also in every log line about it."""
 
 
-class AnsweringModel(Wire):
+class AnsweringModel(Schema):
     """Which model answered; the whole answer comes from this one."""
 
-    version: Version
+    version: ModelVersion
     labels_revision: int = Field(ge=1, examples=[1])
     """Which revision of its labels."""
     threshold_revision: int = Field(ge=1, examples=[1])
     """Which revision of its threshold."""
 
 
-class ModelSummary(Wire):
+class ModelSummary(Schema):
     """One version in the registry."""
 
-    version: Version
+    version: ModelVersion
     aliases: list[Literal["champion", "challenger", "previous"]] = Field(examples=[["champion"]])
     """The aliases that point to it."""
 
 
-class ModelList(Wire):
+class ModelList(Schema):
     """The versions, the newest first, and how the aliases came about, the oldest change first."""
 
     models: list[ModelSummary]
     history: list["AliasHistoryEntry"]
 
 
-class AliasHistoryEntry(Wire):
+class AliasHistoryEntry(Schema):
     """An alias was pointed to a version."""
 
-    at: Time
+    at: Timestamp
     alias: Literal["champion", "challenger", "previous"] = Field(examples=["champion"])
-    version: Version
-    before: Version | None
+    version: ModelVersion
+    before: ModelVersion | None
     """The version it pointed to before."""
 
     @classmethod
@@ -79,7 +79,7 @@ class AliasHistoryEntry(Wire):
         )
 
 
-class Class(Wire):
+class Class(Schema):
     """A class of a model."""
 
     name: str = Field(examples=["imbalance"])
@@ -87,21 +87,21 @@ class Class(Wire):
     anomalous: bool = Field(examples=[True])
 
 
-class LabelsRevision(Wire):
+class LabelsRevision(Schema):
     """What the classes were called from a time on."""
 
     revision: int = Field(ge=1, examples=[1])
-    created: Time
+    created: Timestamp
     classes: list[Class]
 
     @classmethod
-    def of(cls, revision: LabelRevision) -> "LabelsRevision":
+    def of(cls, revision: ClassLabelsRevision) -> "LabelsRevision":
         """A revision as it is sent."""
         classes = [Class(name=c.name, message=c.message, anomalous=c.anomalous) for c in revision.labels.classes]
         return cls(revision=revision.revision, created=revision.created, classes=classes)
 
 
-class ThresholdFacts(Wire):
+class ThresholdFacts(Schema):
     """From score to verdict."""
 
     threshold: Share = Field(examples=[0.5])
@@ -110,7 +110,7 @@ class ThresholdFacts(Wire):
     """Where the threshold comes from."""
 
     @classmethod
-    def of(cls, decision: Decision) -> "ThresholdFacts":
+    def of(cls, decision: DecisionThreshold) -> "ThresholdFacts":
         """A decision as it is sent."""
         return cls(threshold=decision.threshold, false_alarm_rate=decision.false_alarm_rate, basis=decision.basis)
 
@@ -118,7 +118,7 @@ class ThresholdFacts(Wire):
 class ModelDetails(ModelSummary):
     """One version, whole."""
 
-    created: Time
+    created: Timestamp
     features: dict[str, str | int | float | None] = Field(examples=[{"sample_rate_hz": 22050, "n_mfcc": 40}])
     """The feature spec: how a sound becomes what the network hears."""
     features_fingerprint: str = Field(examples=["28b48ffbb1c23a59"])
@@ -129,14 +129,14 @@ class ModelDetails(ModelSummary):
     """Where the model comes from, what it was measured on, and what it cannot do."""
 
 
-class AliasTarget(Wire):
+class AliasTarget(Schema):
     """What an alias is to point to."""
 
     version: str = Field(min_length=1, max_length=64, examples=["original-47a1c71740", "previous"])
     """A version, or another alias: champion <- previous rolls back, champion <- challenger promotes."""
 
 
-class AliasState(Wire):
+class AliasState(Schema):
     """Where the aliases point now."""
 
     aliases: dict[Literal["champion", "challenger", "previous"], str] = Field(
@@ -144,14 +144,14 @@ class AliasState(Wire):
     )
 
 
-class ClassName(Wire):
+class ClassName(Schema):
     """What a class is to be called."""
 
     name: str = Field(min_length=1, max_length=MAX_NAME, examples=["imbalance"])
     message: str = Field(min_length=1, max_length=MAX_MESSAGE, examples=["Fan 3: the rotor is out of balance"])
 
 
-class LabelsPatch(Wire):
+class LabelsPatch(Schema):
     """New names and messages, one for each class, in the order of the classes."""
 
     classes: list[ClassName] = Field(min_length=2, max_length=1000)
@@ -165,13 +165,13 @@ class JobRows(RootModel[list[dict[str, Any]]]):
     )
 
 
-class Live(Wire):
+class Live(Schema):
     """The process answers."""
 
     status: Literal["alive"] = "alive"
 
 
-class QueueState(Wire):
+class QueueState(Schema):
     """The job queue as it was last seen; never a reason not to be ready."""
 
     status: Literal["not configured", "reachable", "unreachable", "unknown"]
@@ -179,7 +179,7 @@ class QueueState(Wire):
     """Why it is unreachable."""
 
 
-class Ready(Wire):
+class Ready(Schema):
     """Whether uploads are answered."""
 
     status: Literal["ready", "not ready"]

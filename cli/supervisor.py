@@ -16,22 +16,22 @@ SHORT_LIFE_S = 5.0
 STOP_S = 30.0
 
 
-class Part(NamedTuple):
+class Process(NamedTuple):
     """One process: what it is called, and how it is started."""
 
     name: str
     launch: Callable[[], subprocess.Popen[bytes]]
 
 
-class Together:
+class Supervisor:
     """Keeps processes running until SIGTERM or SIGINT.
 
     Args:
         parts: in the order in which they are started; each may rely on those before it.
     """
 
-    def __init__(self, parts: Sequence[Part]) -> None:
-        self._parts = parts
+    def __init__(self, processes: Sequence[Process]) -> None:
+        self._parts = processes
         self._running: dict[str, tuple[subprocess.Popen[bytes], float]] = {}
         self._stopping = False
 
@@ -50,11 +50,11 @@ class Together:
             for part in reversed(self._parts):
                 self._end(part)
 
-    def _start(self, part: Part) -> None:
+    def _start(self, part: Process) -> None:
         if not self._stopping:
             self._running[part.name] = part.launch(), time.monotonic()
 
-    def _look_after(self, part: Part) -> None:
+    def _look_after(self, part: Process) -> None:
         process, started = self._running[part.name]
         status = process.poll()
         if status is None or self._stopping:
@@ -68,7 +68,7 @@ class Together:
                 logger.error("%s does not start: %s", part.name, error)
                 self._running[part.name] = process, time.monotonic()
 
-    def _end(self, part: Part) -> None:
+    def _end(self, part: Process) -> None:
         if part.name not in self._running:
             return
         process, _ = self._running[part.name]

@@ -11,27 +11,27 @@ from starlette.datastructures import QueryParams
 from api.errors import InvalidRequest, UnknownParameter
 
 MULTIPART = "multipart/form-data"
-MAX_NAME_TOLD = 64
+MAX_SHOWN_LENGTH = 64
 
 
-class Declared(NamedTuple):
+class RouteInputs(NamedTuple):
     """The names that a route takes, as its schema has them.
 
     Attributes:
         route: method and path, to tell.
-        parameters: of its query; ``lists`` are those of them that may be there several times.
-        parts: of its multipart form.
-        fields: of its JSON body.
+        query_parameters: of its query; ``lists`` are those of them that may be there several times.
+        form_parts: of its multipart form.
+        json_fields: of its JSON body.
     """
 
     route: str
-    parameters: list[str]
+    query_parameters: list[str]
     lists: list[str]
-    parts: list[str]
-    fields: list[str]
+    form_parts: list[str]
+    json_fields: list[str]
 
     @classmethod
-    def by(cls, request: Request) -> Self:
+    def of(cls, request: Request) -> Self:
         """What the route of a request declares."""
         route: APIRoute = request.scope["route"]
         form = (route.openapi_extra or {}).get("requestBody", {}).get("content", {}).get(MULTIPART, {})
@@ -39,46 +39,46 @@ class Declared(NamedTuple):
         bodies = [field.field_info.annotation for field in route.dependant.body_params]
         return cls(
             route=f"{request.method} {route.path_format}",
-            parameters=[each.alias for each in queries],
+            query_parameters=[each.alias for each in queries],
             lists=[each.alias for each in queries if _is_list(each.field_info.annotation)],
-            parts=list(form.get("schema", {}).get("properties", ())),
-            fields=[name for body in bodies for name in getattr(body, "model_fields", ())],
+            form_parts=list(form.get("schema", {}).get("properties", ())),
+            json_fields=[name for body in bodies for name in getattr(body, "model_fields", ())],
         )
 
-    def require_parameter(self, name: str) -> None:
+    def check_parameter(self, name: str) -> None:
         """Refuse a query parameter that is none of its own.
 
         Raises:
             UnknownParameter
         """
-        if name not in self.parameters:
-            belongs = {"a part of the form": self.parts, "a field of the JSON body": self.fields}
-            raise self._unknown(name, "query parameter", self.parameters, belongs)
+        if name not in self.query_parameters:
+            belongs = {"a part of the form": self.form_parts, "a field of the JSON body": self.json_fields}
+            raise self._unknown(name, "query parameter", self.query_parameters, belongs)
 
-    def require_once(self, query: QueryParams) -> None:
+    def check_not_repeated(self, query: QueryParams) -> None:
         """Refuse a query that has one of its parameters several times: nobody can tell which was meant.
 
         Raises:
             InvalidRequest
         """
-        for name in self.parameters:
+        for name in self.query_parameters:
             if name not in self.lists and (count := len(query.getlist(name))) > 1:
                 raise InvalidRequest(f"The query parameter {name!r} is there {count} times; one was expected.")
 
-    def require_part(self, name: str) -> None:
+    def check_part(self, name: str) -> None:
         """Refuse a part of a form that is none of its own.
 
         Raises:
             UnknownParameter
         """
-        if name not in self.parts:
-            raise self._unknown(name, "part of a form", self.parts, {"a query parameter": self.parameters})
+        if name not in self.form_parts:
+            raise self._unknown(name, "part of a form", self.form_parts, {"a query parameter": self.query_parameters})
 
     def _unknown(self, name: str, kind: str, known: list[str], belongs: dict[str, list[str]]) -> UnknownParameter:
         takes = ", ".join(known) or "none"
         hints = [f"; {name!r} is {place} here" for place, names in belongs.items() if name in names]
         return UnknownParameter(
-            f"{self.route} takes no {kind} {name[:MAX_NAME_TOLD]!r}: it takes {takes}{''.join(hints)}."
+            f"{self.route} takes no {kind} {name[:MAX_SHOWN_LENGTH]!r}: it takes {takes}{''.join(hints)}."
         )
 
 
@@ -86,24 +86,24 @@ def _is_list(annotation: Any) -> bool:
     return any(get_origin(each) is list for each in (annotation, *get_args(annotation)))
 
 
-async def once_each(request: Request) -> None:
+async def reject_repeated_parameters(request: Request) -> None:
     """A dependency that refuses a query parameter of the route that is there several times, unless it is a list.
 
     Raises:
         InvalidRequest
     """
     if request.query_params:
-        Declared.by(request).require_once(request.query_params)
+        RouteInputs.of(request).check_not_repeated(request.query_params)
 
 
-async def only_declared(request: Request) -> None:
+async def reject_unknown_parameters(request: Request) -> None:
     """A dependency that also refuses query parameters that the route does not take.
 
     Raises:
         UnknownParameter, InvalidRequest
     """
     if request.query_params:
-        declared = Declared.by(request)
+        declared = RouteInputs.of(request)
         for name in request.query_params:
-            declared.require_parameter(name)
-        declared.require_once(request.query_params)
+            declared.check_parameter(name)
+        declared.check_not_repeated(request.query_params)

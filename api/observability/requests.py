@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.serving import LiveModel
 from api.settings import METRICS_VARIABLE
-from ml.system.logs import new_request_id
+from ml.system.logs import request_context
 
 logger = logging.getLogger("signalml.access")
 REQUEST_ID_HEADER = b"x-request-id"
@@ -61,29 +61,29 @@ class Metrics:
             registry=registry,
         )
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+    def count_response(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answer."""
         self._requests.labels(method, route, status).inc()
         self._duration.labels(route).observe(seconds)
 
-    def refused(self, code: str) -> None:
+    def count_refusal(self, code: str) -> None:
         """Count one refusal."""
         self._refusals.labels(code).inc()
 
-    def not_recorded(self, count: int) -> None:
+    def count_unrecorded(self, count: int) -> None:
         """Count verdicts on machines that were given and not recorded."""
         self._not_recorded.inc(count)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def time_stage(self, name: str) -> Iterator[None]:
         """Time one stage of an inference; what raises is timed too."""
         start = time.perf_counter()
         try:
             yield
         finally:
-            self.staged(name, time.perf_counter() - start)
+            self.observe_stage(name, time.perf_counter() - start)
 
-    def staged(self, name: str, seconds: float) -> None:
+    def observe_stage(self, name: str, seconds: float) -> None:
         """Count one stage of an inference that was timed elsewhere."""
         self._stages.labels(name).observe(seconds)
 
@@ -128,14 +128,14 @@ class _ModelInfo(Collector):
         )
         predictor = self._live.current
         if predictor is not None:
-            info.add_metric((predictor.bundle.version, str(predictor.labels_revision)), 1)
+            info.add_metric((predictor.model.version, str(predictor.model.labels_revision)), 1)
         yield info
         failed = GaugeMetricFamily("signalml_model_failed", "1 while the present champion cannot be loaded.")
         failed.add_metric((), float(self._live.failure is not None))
         yield failed
 
 
-class RequestObserver:
+class RequestLogMiddleware:
     """ASGI middleware: gives each request its id, logs its answer and counts it."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -147,7 +147,7 @@ class RequestObserver:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        with new_request_id(_incoming_id(scope)) as request_id:
+        with request_context(_incoming_id(scope)) as request_id:
             await self._observe(scope, receive, send, request_id)
 
     async def _observe(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
@@ -165,7 +165,7 @@ class RequestObserver:
         finally:
             seconds = time.perf_counter() - start
             route = getattr(scope.get("route"), "path", "unknown")
-            self._metrics.answered(scope["method"], route, status, seconds)
+            self._metrics.count_response(scope["method"], route, status, seconds)
             facts = {
                 "method": scope["method"],
                 "path": scope["path"],

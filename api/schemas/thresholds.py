@@ -2,15 +2,15 @@
 
 from dataclasses import asdict
 
-from ml.detectors.thresholds import SENSITIVITIES, Operating, Sensitivity
 from pydantic import ConfigDict, Field
 
-from api.schemas import Share, Time, Version, Wire
+from api.schemas.common import ModelVersion, Schema, Share, Timestamp
+from ml.detectors.thresholds import SENSITIVITIES, OperatingPoint, Sensitivity
 from ml.models.revisions import ThresholdRevision
-from ml.models.thresholds import Wanted
+from ml.models.thresholds import ThresholdRequest
 
 
-class ExpectedRate(Wire):
+class ExpectedRate(Schema):
     """Share of further healthy recordings above a threshold, and its 95 % interval, which draws sessions."""
 
     value: Share = Field(examples=[0.05])
@@ -18,7 +18,7 @@ class ExpectedRate(Wire):
     high: Share = Field(examples=[0.094])
 
 
-class ThresholdEvidence(Wire):
+class ThresholdEvidence(Schema):
     """What healthy recordings, which the model had not learned from, say of a threshold."""
 
     expected: ExpectedRate
@@ -30,17 +30,17 @@ class ThresholdEvidence(Wire):
     """What to know of the figures."""
 
     @classmethod
-    def of(cls, operating: Operating) -> "ThresholdEvidence":
+    def of(cls, operating: OperatingPoint) -> "ThresholdEvidence":
         """What is known, as it is sent."""
         return cls(
-            expected=ExpectedRate.model_validate(asdict(operating.expected)),
+            expected=ExpectedRate.model_validate(asdict(operating.expected_rate)),
             n=operating.n,
             smallest_rate=operating.smallest_rate,
             notes=list(operating.notes),
         )
 
 
-class SensitivityPoint(Wire):
+class SensitivityPoint(Schema):
     """What a sensitivity would mean."""
 
     sensitivity: Sensitivity = Field(examples=["high"])
@@ -50,7 +50,7 @@ class SensitivityPoint(Wire):
     evidence: ThresholdEvidence
 
     @classmethod
-    def of(cls, sensitivity: Sensitivity, operating: Operating) -> "SensitivityPoint":
+    def of(cls, sensitivity: Sensitivity, operating: OperatingPoint) -> "SensitivityPoint":
         """An operating point as it is sent."""
         return cls(
             sensitivity=sensitivity,
@@ -60,12 +60,12 @@ class SensitivityPoint(Wire):
         )
 
 
-class ThresholdPlace(Wire):
+class ThresholdPlace(Schema):
     """Where the threshold was from a time on."""
 
     revision: int = Field(ge=1, examples=[2])
     """1 is what the model was written with."""
-    created: Time
+    created: Timestamp
     threshold: Share = Field(examples=[0.62])
     """A score above it is anomalous."""
     false_alarm_rate: Share | None = Field(examples=[0.05])
@@ -83,10 +83,10 @@ class ThresholdPlace(Wire):
         return cls.model_validate(revision.to_dict())
 
 
-class ThresholdState(Wire):
+class ThresholdState(Schema):
     """Where a version's threshold is, what is known of that, where else it could be, and where it was."""
 
-    version: Version
+    version: ModelVersion
     current: ThresholdPlace
     evidence: ThresholdEvidence | None
     """What is known of it; null for a model without scores of healthy recordings, as a classifier alone is."""
@@ -96,7 +96,7 @@ class ThresholdState(Wire):
     """Every revision, the current one last."""
 
 
-class ThresholdPatch(Wire):
+class ThresholdPatch(Schema):
     """Where the threshold is to be: exactly one of the four says so."""
 
     # Strict, because neither "0.5" nor 1 for true is what the schema says.
@@ -111,10 +111,10 @@ class ThresholdPatch(Wire):
     reset: bool = False
     """Back to where it was when the model was written."""
 
-    def wanted(self) -> Wanted:
+    def to_request(self) -> ThresholdRequest:
         """As the registry takes it.
 
         Raises:
             InvalidParameter: none or several of the four.
         """
-        return Wanted(**self.model_dump())
+        return ThresholdRequest(**self.model_dump())
