@@ -75,7 +75,7 @@ def by_fault(name: str, comparison: DetectorComparison) -> Iterator[tuple[str, D
             for contender, every in comparison.trials.items()
         }
         of_fault = tuple(comparison_rows(tried, comparison.baseline, comparison.seed))
-        yield f"{name}, {fault}", replace(comparison, rows=of_fault, tried=tried)
+        yield f"{name}, {fault}", replace(comparison, rows=of_fault, trials=tried)
     if not faults:
         yield name, comparison
 

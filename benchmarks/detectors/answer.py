@@ -23,7 +23,8 @@ from benchmarks.inference import servers
 from ml.dataset.simulate.plan import SimulationPlan
 from ml.dataset.simulate.simulator import simulate
 from ml.models.registry import Registry
-from ml.training.options import Learn, TrainingOptions
+from ml.training.choices import Learn
+from ml.training.options import TrainingOptions
 from ml.training.pipeline import train
 
 RESULTS = Path(__file__).parents[1] / "results" / "answer.json"

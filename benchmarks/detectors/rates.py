@@ -31,6 +31,7 @@ from ml.models.golden import make_golden_clip
 from ml.models.judging import judge
 from ml.models.labels import DETECTOR_LABELS
 from ml.models.predictor import Predictor
+from ml.models.served import ServedModel
 from ml.models.thresholds import decision_at
 from ml.system.atomic import write_atomic
 from ml.system.progress import ProgressCallback
@@ -66,7 +67,7 @@ def judged_at(dataset: Dataset, rate: float, report: ProgressCallback) -> Iterat
     of = Counter(entry.group for entry in healthy)
     healthy = [entry for entry in healthy if of[entry.group] > 1]
     options = TrainingOptions(source=dataset.root, name="rates", learn="detector")
-    spec = spec_for(healthy, options.kind)
+    spec = spec_for(healthy, options.training_kind)
     making = Detecting(replace(dataset, entries=tuple(healthy)), spec, options, None, report)
     fold = blocks(healthy)
     for number in range(BLOCKS):
@@ -74,7 +75,13 @@ def judged_at(dataset: Dataset, rate: float, report: ProgressCallback) -> Iterat
         decision = decision_at(operating_point_at_rate(detector.calibration, rate))
         content = BundleContent(spec, DETECTOR_LABELS, decision, {}, None, GoldenClip(make_golden_clip(), ()), detector)
         held_out = [entry for entry in healthy if fold[entry.path] == number]
-        yield from judge(Predictor(Bundle("rates", "", content)), dataset, held_out, gain_db=GAIN_DB, seed=SEED)
+        yield from judge(
+            Predictor(ServedModel.as_written(Bundle("rates", "", content))),
+            dataset,
+            held_out,
+            gain_db=GAIN_DB,
+            seed=SEED,
+        )
 
 
 def blocks(healthy: Sequence[Entry]) -> dict[str, int]:

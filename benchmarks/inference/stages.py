@@ -75,7 +75,7 @@ def _row(stage: Stage, times: dict[str, list[float]], gflops: float) -> dict[str
 
 def _stages(samples: Sequence[BenchmarkRecording], home: Path) -> tuple[Stage, ...]:
     predictor = Registry(home).load_predictor("champion")
-    content = predictor.bundle.content
+    content = predictor.model.bundle.content
     spec, extractor, network = content.spec, FeatureExtractor(content.spec), LiteRTNetwork(content.litert)
 
     def features(log_mel: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -139,7 +139,7 @@ def slow_to_load(home: Path) -> str:
     champion = registry.load_predictor("champion")
     clip = sounds.recording(sounds.fan(400.0, rate_hz=8_000), rate_hz=8_000)
     golden = GoldenClip(clip, champion.predict(champion.decode(clip)).worst.probabilities)
-    content = replace(champion.bundle.content, golden=golden)
+    content = replace(champion.model.bundle.content, golden_clip=golden)
     return bundles.add(registry, content, registry.path("champion") / bundle.KERAS, name="slow")
 
 

@@ -207,7 +207,7 @@ def test_what_is_missing_or_broken_is_left_out(messy: Path, tmp_path: Path) -> N
         paths = {row["path"] for row in csv.DictReader(lines)}
     assert len(paths) == 32
     assert not paths & {"broken.wav", "gone.wav", "gone too.wav"}
-    classes = Registry(home).load_predictor(trained.version).labels.classes
+    classes = Registry(home).load_predictor(trained.version).model.labels.classes
     assert [(each.name, each.anomalous) for each in classes] == [("normal", False), ("abnormal", True)]
 
 
@@ -243,12 +243,12 @@ def test_a_disk_that_fills_up_is_said(tiny: Path, tmp_path: Path, size_kb: int) 
 def test_groups_are_classes_that_can_be_named(grouped: tuple[Path, TrainingResult]) -> None:
     """A healthy class and three groups, which ``models label`` gives names that a person knows."""
     home, trained = grouped
-    names = [each.name for each in Registry(home).load_predictor(trained.version).labels.classes]
+    names = [each.name for each in Registry(home).load_predictor(trained.version).model.labels.classes]
     assert names == ["normal", "group 1", "group 2", "group 3"]
     said = ["normal=Component OK", "imbalance=Out of balance", "clogging=Clogged", "voltage_change=Wrong voltage"]
     done = signalml(home, "models", "label", trained.version, *said)
     assert done.returncode == 0, done.stderr
-    named = Registry(home).load_predictor(trained.version).labels.classes
+    named = Registry(home).load_predictor(trained.version).model.labels.classes
     assert [f"{each.name}={each.message}" for each in named] == said
     assert [each.anomalous for each in named] == [False, True, True, True]
 

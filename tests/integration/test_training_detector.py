@@ -87,7 +87,7 @@ def test_it_says_which_threshold_is_served_and_that_it_answers(trained: Training
 def test_it_says_what_the_served_detector_finds(trained: Training, fans: Path) -> None:
     """At each sensitivity, of the abnormal recordings, as it then answers; the table is printed."""
     predictor = Registry(trained.home).load_predictor(trained.version)
-    found = predictor.bundle.content.card["detector"]["operating"]
+    found = predictor.model.bundle.content.card["detector"]["operating"]
     files = sorted(fans.rglob("abnormal/*.wav"))
     scores = [
         predictor.predict(predictor.decode(file.read_bytes()), file.parent.parent.name).worst.score for file in files

@@ -145,7 +145,7 @@ def test_stopped_at_the_end_it_ends_as_if_it_had_not_been(short: Path, whole: Wh
     trained, steps = again(short, home)
     assert not steps & FITTED
     assert trained.version == whole.trained.version
-    for name in ("evaluation", "judged", "gain_judged"):
+    for name in ("evaluation", "judged", "judged_with_gain"):
         assert getattr(trained, name) == getattr(whole.trained, name)
     for bundle in (home / "models").glob(".incoming-*"):  # swept up by a writer a day later
         shutil.rmtree(bundle)
@@ -171,7 +171,7 @@ def test_the_same_training_is_found_again(short: Path, whole: Whole, tmp_path: P
     home = Path(shutil.copytree(whole.home, tmp_path / "home"))
     trained, steps = again(short, home)
     assert steps == {"model and report"}
-    for name in ("version", "evaluation", "split", "judged", "gain_judged"):
+    for name in ("version", "evaluation", "split", "judged", "judged_with_gain"):
         assert getattr(trained, name) == getattr(whole.trained, name)
     assert {path.name for path in trained.records.iterdir()} == RECORDS
 

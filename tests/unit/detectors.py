@@ -14,10 +14,11 @@ from ml.features.extractor import FeatureExtractor
 from ml.features.spec import FeatureSpec
 from ml.models import bundle
 from ml.models.bundle import Bundle, BundleContent, DecisionThreshold, GoldenClip
-from ml.models.golden import make_golden_clip
+from ml.models.golden import golden_answer, make_golden_clip
 from ml.models.labels import DETECTOR_LABELS
 from ml.models.predictor import Predictor
 from ml.models.registry import Registry
+from ml.models.served import ServedModel
 from tests import sounds
 
 RATE_HZ = 16_000
@@ -57,8 +58,8 @@ def detector() -> Detector:
 def add(registry: Registry, name: str = "hall-3", decision: DecisionThreshold = DECISION) -> str:
     """Add a model that is this detector and nothing else; returns its version."""
     content = BundleContent(SPEC, DETECTOR_LABELS, decision, {}, None, GoldenClip(make_golden_clip(), ()), detector())
-    predictor = Predictor(Bundle("candidate", "", content))
-    (novelty,) = predictor.golden_answer(predictor.decode(content.golden_clip.wav))
+    predictor = Predictor(ServedModel.as_written(Bundle("candidate", "", content)))
+    (novelty,) = golden_answer(predictor, content.golden_clip.wav).values
     with registry.incoming() as folder:
-        bundle.write(folder, name, replace(content, golden=GoldenClip(make_golden_clip(), (), novelty)), None)
+        bundle.write(folder, name, replace(content, golden_clip=GoldenClip(make_golden_clip(), (), novelty)), None)
         return registry.add(folder)

@@ -262,9 +262,9 @@ def test_scoring_a_recording_loads_no_tensorflow(original_home: Path) -> None:
     """Nor does a champion that is loaded and used."""
     statement = (
         "from pathlib import Path\n"
-        "from ml.models.golden import golden_clip\n"
+        "from ml.models.golden import make_golden_clip\n"
         "from ml.models.registry import Registry\n"
-        f"predictor = Registry(Path({str(original_home)!r})).predictor('champion')\n"
-        "predictor.predict(predictor.decode(golden_clip()))"
+        f"predictor = Registry(Path({str(original_home)!r})).load_predictor('champion')\n"
+        "predictor.predict(predictor.decode(make_golden_clip()))"
     )
     assert not loaded_by(statement) & TRAINING_LIBRARIES

@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from ml.errors import BundleDamaged, BundleUnrecognised, GoldenClipFailed, ModelError
 from ml.models import bundle
 from ml.models.bundle import Bundle, DecisionThreshold
+from ml.models.golden import load_verified
 from ml.models.labels import ClassLabel, ClassLabels
 from ml.models.predictor import Predictor
 from ml.models.registry import Registry
+from ml.models.served import ServedModel
 from ml.system.atomic import write_atomic
 from tests.unit import bundles
 
@@ -41,7 +43,7 @@ def folder(champion: Path, tmp_path: Path) -> Path:
 
 def load(folder: Path) -> Predictor:
     """The whole way that a bundle takes before it serves: verified, read, and its golden clip answered."""
-    return Predictor.load(Bundle.read(folder))
+    return load_verified(ServedModel.as_written(Bundle.read(folder)))
 
 
 # Written and read
@@ -73,8 +75,10 @@ def test_the_same_content_has_the_same_version(champion: Path, tmp_path: Path) -
         lambda c: dataclasses.replace(c, decision=DecisionThreshold(0.4, None, "lower")),
         lambda c: dataclasses.replace(c, spec=dataclasses.replace(c.spec, window="hamming")),
         lambda c: dataclasses.replace(c, litert=c.litert + b"\0"),
-        lambda c: dataclasses.replace(c, labels=c.labels.renamed([(f"n{i}", f"m{i}") for i in range(4)])),
-        lambda c: dataclasses.replace(c, golden=dataclasses.replace(c.golden, probabilities=(1.0, 0.0, 0.0, 0.0))),
+        lambda c: dataclasses.replace(c, labels=c.labels.rename([(f"n{i}", f"m{i}") for i in range(4)])),
+        lambda c: dataclasses.replace(
+            c, golden_clip=dataclasses.replace(c.golden_clip, probabilities=(1.0, 0.0, 0.0, 0.0))
+        ),
     ],
     ids=["decision", "spec", "network", "labels", "golden"],
 )
@@ -330,7 +334,7 @@ def test_a_bundle_that_contradicts_itself_is_refused(folder: Path, case: Wrong) 
 def test_redone_hashes_alone_are_accepted(folder: Path) -> None:
     """The changes above are what is refused, not the way in which these tests redo the manifest."""
     bundles.redo_hashes(folder)
-    assert load(folder).bundle.version == folder.name
+    assert load(folder).model.bundle.version == folder.name
 
 
 def test_a_second_fault_in_the_labels_is_no_damage(champion: Path, tmp_path: Path) -> None:
@@ -338,7 +342,7 @@ def test_a_second_fault_in_the_labels_is_no_damage(champion: Path, tmp_path: Pat
     found = Bundle.read(champion).content
     labels = ClassLabels(tuple(ClassLabel(f"c{i}", f"Class {i}", anomalous=i > 1) for i in range(4)))
     bundles.write(tmp_path, dataclasses.replace(found, labels=labels), champion / bundle.KERAS)
-    assert load(tmp_path).labels == labels
+    assert load(tmp_path).model.labels == labels
 
 
 # Archives

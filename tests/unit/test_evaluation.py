@@ -103,13 +103,13 @@ def test_the_gain_run_must_be_of_the_same_recordings():
     """Otherwise it would be no control."""
     judged = judgements(*drawn(5))
     with pytest.raises(InvalidParameter, match="same order"):
-        evaluated(judged, gain_judged=judged[::-1])
+        evaluated(judged, judged_with_gain=judged[::-1])
 
 
 def test_an_evaluation_survives_json():
     """What is kept in evaluation.json is read back as the same, whatever stands beside it."""
     judged = judgements(*drawn(40))
-    found = evaluated(judged, gain_judged=judged)
+    found = evaluated(judged, judged_with_gain=judged)
     read = json.loads(json.dumps(found.to_dict() | {"version": "fan-0123456789"}, allow_nan=False))
     assert Evaluation.from_dict(read) == found
 
@@ -289,7 +289,7 @@ def test_judging_is_what_the_predictor_says(predictor, dataset):
     assert judge(predictor, dataset, dataset.entries, processes=2) == judged
     for each in judged:
         worst = predictor.predict(predictor.decode(dataset.file(each.entry).read_bytes())).worst
-        assert (each.anomaly, each.predicted) == (worst.anomaly, worst.label.name)
+        assert (each.anomaly, each.predicted) == (worst.is_anomalous, worst.label.name)
         assert each.score == pytest.approx(worst.score, abs=1e-5)
 
 
@@ -331,8 +331,9 @@ def test_a_recording_that_cannot_be_judged_is_named(predictor, dataset):
 def model(predictor, *classes):
     """The predictor, as if its classes were these."""
     labels = ClassLabels(tuple(ClassLabel(name, name, anomalous) for name, anomalous in classes))
-    predictor.labels = labels
-    predictor.bundle = replace(predictor.bundle, content=replace(predictor.bundle.content, labels=labels))
+    bundle = predictor.model.bundle
+    written = replace(bundle, content=replace(bundle.content, labels=labels))
+    predictor.model = replace(predictor.model, labels=labels, bundle=written)
     return predictor
 
 
@@ -353,7 +354,8 @@ def test_truth_of_two_classes_is_the_label(predictor):
 def test_truth_follows_a_renamed_class(predictor):
     """A class that a user has renamed still means the fault that it was trained on."""
     names = [(label.name, label.message) for label in ORIGINAL_LABELS.classes]
-    predictor.labels = predictor.labels.renamed([*names[:2], ("blocked", "Fan 3 is blocked"), names[3]])
+    labels = predictor.model.labels.rename([*names[:2], ("blocked", "Fan 3 is blocked"), names[3]])
+    predictor.model = replace(predictor.model, labels=labels)
     truth = default_truth(predictor)
     assert truth(entry(1, "abnormal", fault="clogging")) == "blocked"
     assert truth(entry(1, "abnormal", fault="blocked")) == "blocked"

@@ -50,7 +50,7 @@ dataset = index(Path(FOLDER), processes=1)
 store = FeatureStore(Path(FOLDER + "-features"))
 features = store.extract(dataset, dataset.entries, FeatureSpec.original(), processes=1)
 for entry in dataset.entries:
-    np.array(features.windows(entry))
+    np.array(features.clips(entry))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 

@@ -24,7 +24,7 @@ from ml.machines.ledger import Ledger
 from ml.machines.observation import MachineNames, Observation
 from ml.machines.retention import ALARMS_KEPT, OBSERVATIONS_KEPT, UNUSABLE_KEPT, VERSIONS_KEPT
 from ml.machines.schema import open_for_writing
-from ml.models.predictor import VerdictValue
+from ml.models.verdict import VerdictValue
 from ml.system.clock import timestamp
 
 FILE = "machines/health.sqlite3"
@@ -181,7 +181,7 @@ def test_two_records_of_one_machine_become_one(tmp_path: Path, first: str) -> No
     record(tmp_path, ".", "id_00", version="fan-0")
     with Ledger(tmp_path, create=True) as ledger:
         own = ledger.health("fan/id_00", 0).summary.alarm
-        ledger.record([replace(heard(".", "fan/id_00"), also_called="id_00")] * 2)
+        ledger.record([replace(heard(".", "fan/id_00"), other_name="id_00")] * 2)
         found = ledger.health("fan/id_00", 20)
         assert not ledger.has_machine("id_00")
     assert numbers(tmp_path) == [1, 2, 3, None, 4, 5, 6, 7, 1, 8, 9]
@@ -201,7 +201,7 @@ def test_a_machine_that_takes_over_a_record_is_bounded_all_the_same(tmp_path: Pa
             record(tmp_path, "?" * UNUSABLE_KEPT + "!" * OBSERVATIONS_KEPT, name, version)
     record(tmp_path, ".", "other")
     with Ledger(tmp_path, create=True, machines_kept=2) as ledger:
-        ledger.record([replace(heard(".", "fan/id_00", "new-0"), also_called="id_00")])
+        ledger.record([replace(heard(".", "fan/id_00", "new-0"), other_name="id_00")])
         found = ledger.health("fan/id_00", latest=10_000)
         assert set(ledger.states()) == {"fan/id_00", "other"}
     assert len(found.versions) == VERSIONS_KEPT
@@ -218,7 +218,7 @@ def test_a_name_without_a_record_costs_one_look(tmp_path: Path) -> None:
         db.set_trace_callback(asked.append)
         recording.insert_observation(db, heard(), KOfNRule(), 10)
         plainly = len(asked)
-        recording.insert_observation(db, replace(heard(), also_called="id_00"), KOfNRule(), 10)
+        recording.insert_observation(db, replace(heard(), other_name="id_00"), KOfNRule(), 10)
     assert len(asked) == plainly + plainly + 1
 
 

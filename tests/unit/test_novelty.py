@@ -93,7 +93,7 @@ def default() -> Detector:
 def test_a_gain_changes_nothing_but_the_level() -> None:
     """6 dB more: level 6 dB up, every shape as it was."""
     softer, louder = heard(fan(0)), heard(2 * fan(0))
-    for shape in ("mel_shape", "fine_shape", "fluctuation"):
+    for shape in ("mel_spectrum", "fine_spectrum", "fluctuation"):
         np.testing.assert_allclose(getattr(louder, shape), getattr(softer, shape), atol=2e-3)
 
 
@@ -196,7 +196,7 @@ def test_every_score_of_the_calibration_is_of_a_recording_left_out() -> None:
             levels = np.array([clip.power.sum() for clip in clips], np.float32)
             return {"seen": levels, "machines": machines.astype(np.float32)}
 
-        def score(self, state: dict[str, NDArray[np.float32]], clip: Spectra) -> NDArray[np.float64]:
+        def distances(self, state: dict[str, NDArray[np.float32]], clip: Spectra) -> NDArray[np.float64]:
             return np.array([1e-9 if np.isclose(state["seen"], clip.power.sum(), rtol=1e-7).any() else 1.0])
 
     recordings = healthy(count=10, sessions=2)
@@ -340,7 +340,7 @@ def test_a_band_without_sound_moves_with_the_others() -> None:
     spectrum[len(spectrum) // 2 :] = 0
     half = np.fft.irfft(spectrum, SECONDS * RATE_HZ).astype(np.float32)
     softer, louder = heard(half), heard(2 * half)
-    for shape in ("mel_shape", "fine_shape", "fluctuation"):
+    for shape in ("mel_spectrum", "fine_spectrum", "fluctuation"):
         np.testing.assert_allclose(getattr(louder, shape), getattr(softer, shape), atol=0.02)
 
 

@@ -17,11 +17,14 @@ from ml.classifier.litert import LiteRTNetwork
 from ml.errors import BundleDamaged, GoldenClipFailed
 from ml.features.extractor import FeatureExtractor
 from ml.models import bundle
-from ml.models.bundle import GOLDEN_TOLERANCE, Bundle
-from ml.models.golden import make_golden_clip
+from ml.models.bundle import Bundle
+from ml.models.explanations import occlusion_bands
+from ml.models.golden import GOLDEN_TOLERANCE, load_verified, make_golden_clip
 from ml.models.labels import ClassLabel, ClassLabels
-from ml.models.predictor import Predictor, Verdict
+from ml.models.predictor import Predictor
 from ml.models.registry import Registry
+from ml.models.served import ServedModel
+from ml.models.verdict import Verdict
 from tests import sounds
 from tests.unit import keras2
 
@@ -63,7 +66,7 @@ def test_the_original_recordings_get_the_original_answers(real: Predictor, seed:
 def test_the_answer_is_the_networks_for_the_features(predictor: Predictor, original_file: Path) -> None:
     """Decoded, resampled, MFCC, fitted, and through the network once more with numpy alone."""
     sound = sounds.fan(7)
-    spec = predictor.bundle.content.spec
+    spec = predictor.model.bundle.content.spec
     extractor = FeatureExtractor(spec)
     features = extractor(extractor.resample(sound[:, 0].astype(np.float32), 16_000))
     expected = keras2.forward(keras2.read_weights(original_file), features)
@@ -104,7 +107,7 @@ def test_a_recording_is_left_as_it_was(predictor: Predictor) -> None:
     recording = predictor.decode(sounds.recording(sounds.fan(3)))
     kept = recording.samples.copy()
     recording.samples.setflags(write=False)
-    predictor.occlusion_bands(recording, predictor.predict(recording).worst)
+    occlusion_bands(predictor, recording, predictor.predict(recording).worst)
     np.testing.assert_array_equal(recording.samples, kept)
 
 
@@ -191,7 +194,7 @@ def test_at_one_half_the_rule_is_the_most_probable_class(
     """Above 0.5 if and only if the most probable class is a fault; higher means more anomalous, 0 to 1."""
     shares = tuple(float(np.float32(w / sum(weights))) for w in weights)
     labels = ClassLabels(tuple(ClassLabel(f"c{i}", f"Class {i}", anomalous=a) for i, a in enumerate(anomalous)))
-    score = Predictor(predictor.bundle, labels)._score(shares)
+    score = Predictor(dataclasses.replace(predictor.model, labels=labels)).classifier_score(shares)
     fault = max(p for p, a in zip(shares, anomalous, strict=True) if a)
     healthy = max(p for p, a in zip(shares, anomalous, strict=True) if not a)
     assert 0 <= score <= 1
@@ -202,9 +205,13 @@ def test_at_one_half_the_rule_is_the_most_probable_class(
 @pytest.mark.parametrize("threshold", [0.0, 0.2, 0.3, 0.4, 0.5, 1.0])
 def test_the_threshold_decides_and_the_message_follows(predictor: Predictor, threshold: float) -> None:
     """Above it the most probable fault is named, otherwise the most probable healthy class."""
-    content = predictor.bundle.content
+    content = predictor.model.bundle.content
     decision = dataclasses.replace(content.decision, threshold=threshold, false_alarm_rate=0.05)
-    moved = Predictor(dataclasses.replace(predictor.bundle, content=dataclasses.replace(content, decision=decision)))
+    moved = Predictor(
+        ServedModel.as_written(
+            dataclasses.replace(predictor.model.bundle, content=dataclasses.replace(content, decision=decision))
+        )
+    )
     verdict = judge(moved, sounds.fan(25))
     assert (verdict.threshold, verdict.false_alarm_rate) == (threshold, 0.05)
     for window in verdict.timeline:
@@ -219,15 +226,19 @@ def test_a_verdict_says_who_answered(predictor: Predictor, original_home: Path) 
     verdict = judge(predictor, sounds.fan(1))
     assert verdict.version == Registry(original_home).resolve("champion")
     assert verdict.labels_revision == 1
-    assert verdict.classes == predictor.labels.classes
+    assert verdict.classes == predictor.model.labels.classes
     assert verdict.quality.duration_s == 1
 
 
 def test_a_model_may_listen_to_one_channel(predictor: Predictor) -> None:
     """A spec that names channel 1 hears that one, whatever the others hold."""
-    content = predictor.bundle.content
+    content = predictor.model.bundle.content
     spec = dataclasses.replace(content.spec, channel=1)
-    second = Predictor(dataclasses.replace(predictor.bundle, content=dataclasses.replace(content, spec=spec)))
+    second = Predictor(
+        ServedModel.as_written(
+            dataclasses.replace(predictor.model.bundle, content=dataclasses.replace(content, spec=spec))
+        )
+    )
     heard = judge(second, np.hstack([sounds.noise(32_000, level=0.3), sounds.fan(2)]))
     assert heard.worst.probabilities == judge(predictor, sounds.fan(2)).worst.probabilities
 
@@ -239,7 +250,7 @@ def test_a_model_may_listen_to_one_channel(predictor: Predictor) -> None:
 def test_bands_are_sorted_and_cover_the_range(predictor: Predictor, count: int) -> None:
     """Strongest first, finite, side by side up to half the recording's rate; never more than there are mel bands."""
     recording = predictor.decode(sounds.recording(sounds.fan(12)))
-    bands = predictor.occlusion_bands(recording, predictor.predict(recording).worst, count)
+    bands = occlusion_bands(predictor, recording, predictor.predict(recording).worst, count)
     assert 0 < len(bands) <= min(count, 128)
     drops = [band.score_drop for band in bands]
     assert drops == sorted(drops, reverse=True)
@@ -254,7 +265,7 @@ def test_bands_are_sorted_and_cover_the_range(predictor: Predictor, count: int) 
 def test_bands_of_real_recordings_name_frequencies(real: Predictor, seed: Path) -> None:
     """On a genuine fault some band carries a share of the score."""
     recording = real.decode((seed / "pb1.wav").read_bytes())
-    bands = real.occlusion_bands(recording, real.predict(recording).worst)
+    bands = occlusion_bands(real, recording, real.predict(recording).worst)
     assert len(bands) == 8
     assert bands[0].score_drop > 0.01
 
@@ -266,7 +277,7 @@ def test_silence_is_judged_and_said_to_be_silence(predictor: Predictor, level: f
     verdict = predictor.predict(recording)
     assert verdict.quality.digital_silence
     assert np.isfinite(verdict.worst.probabilities).all()
-    assert np.isfinite([band.score_drop for band in predictor.occlusion_bands(recording, verdict.worst)]).all()
+    assert np.isfinite([band.score_drop for band in occlusion_bands(predictor, recording, verdict.worst)]).all()
 
 
 # What does not fit does not load
@@ -274,17 +285,21 @@ def test_silence_is_judged_and_said_to_be_silence(predictor: Predictor, level: f
 
 def test_another_input_shape_is_refused(predictor: Predictor) -> None:
     """The spec must make what the network takes."""
-    content = predictor.bundle.content
+    content = predictor.model.bundle.content
     spec = dataclasses.replace(content.spec, n_mfcc=13)
     with pytest.raises(BundleDamaged, match=r"\(1, 40, 433, 1\).*\(1, 13, 433, 1\)"):
-        Predictor(dataclasses.replace(predictor.bundle, content=dataclasses.replace(content, spec=spec)))
+        Predictor(
+            ServedModel.as_written(
+                dataclasses.replace(predictor.model.bundle, content=dataclasses.replace(content, spec=spec))
+            )
+        )
 
 
 def test_labels_must_be_as_many_as_outputs(predictor: Predictor) -> None:
     """Also those given later."""
     labels = ClassLabels((ClassLabel("a", "A", anomalous=False), ClassLabel("b", "B", anomalous=True)))
     with pytest.raises(BundleDamaged, match=r"4 outputs.* 2 labels"):
-        Predictor(predictor.bundle, labels)
+        Predictor(dataclasses.replace(predictor.model, labels=labels))
 
 
 @pytest.mark.parametrize("content", [b"", b"TFL3", b"\x1c\0\0\0TFL3" + bytes(64), bytes(10_000)])
@@ -311,15 +326,17 @@ def test_the_golden_clip_is_the_same_bytes_for_ever() -> None:
 @pytest.mark.parametrize(("off_by", "loads"), [(0.5 * GOLDEN_TOLERANCE, True), (2 * GOLDEN_TOLERANCE, False)])
 def test_the_golden_answer_is_held_to_its_tolerance(predictor: Predictor, off_by: float, loads: bool) -> None:
     """Another processor's rounding passes; another network does not."""
-    golden = predictor.bundle.content.golden_clip
+    golden = predictor.model.bundle.content.golden_clip
     first, *rest = golden.probabilities
     moved = dataclasses.replace(golden, probabilities=(first + off_by, *rest))
-    edited = dataclasses.replace(predictor.bundle, content=dataclasses.replace(predictor.bundle.content, golden=moved))
+    edited = dataclasses.replace(
+        predictor.model.bundle, content=dataclasses.replace(predictor.model.bundle.content, golden_clip=moved)
+    )
     if loads:
-        assert Predictor.load(edited).bundle == edited
+        assert load_verified(ServedModel.as_written(edited)).model.bundle == edited
     else:
         with pytest.raises(GoldenClipFailed, match="golden clip"):
-            Predictor.load(edited)
+            load_verified(ServedModel.as_written(edited))
 
 
 def test_every_bundle_in_the_registry_loads_from_disk(original_home: Path) -> None:

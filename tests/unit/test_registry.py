@@ -206,7 +206,7 @@ def test_a_reference_to_nothing_is_not_found(registry: Registry, first: str, ref
         registry.resolve,
         registry.path,
         registry.read,
-        registry.predictor,
+        registry.load_predictor,
         registry.promote,
         registry.label_revisions,
     ):

@@ -361,7 +361,7 @@ def test_drawing_leaves_matplotlib_as_it_was() -> None:
     """Neither its settings nor pyplot's list of figures is touched."""
     code = (
         "import matplotlib; before = dict(matplotlib.rcParams);"
-        "from ml.reports.drawing import picture; picture('a', 't', 'c', lambda figure: figure.add_subplot());"
+        "from ml.reports.drawing import draw_picture; draw_picture('a', 't', 'c', lambda figure: figure.add_subplot());"
         "assert dict(matplotlib.rcParams) == before; from matplotlib import pyplot; assert not pyplot.get_fignums()"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -158,7 +158,7 @@ def test_a_moved_detector_answers_its_golden_clip_all_the_same(detecting: Regist
     """Neither end of the scale keeps it from being loaded and promoted."""
     for threshold in (0.0, 1.0):
         detecting.set_threshold("champion", ThresholdRequest(threshold=threshold))
-        assert detecting.predictor("champion").decision.threshold == threshold
+        assert detecting.load_predictor("champion").model.decision.threshold == threshold
 
 
 def test_pollers_see_a_threshold_that_was_moved(registry: Registry) -> None:
@@ -220,7 +220,7 @@ def test_an_exported_model_takes_its_threshold_along(registry: Registry, tmp_pat
     version = other.add_archive(tmp_path / "model.zip")
     assert other.threshold_revisions(version) == registry.threshold_revisions(version)
     assert other.label_revisions(version) == registry.label_revisions(version)
-    assert other.predictor(version).decision.threshold == 0.8
+    assert other.load_predictor(version).model.decision.threshold == 0.8
 
 
 def test_labels_alone_are_packed_as_they_always_were(registry: Registry, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_a_row_is_the_predictors_verdict(predictor, tmp_path):
     (row,) = score_items(predictor, find_items([write(tmp_path, "1.wav") / "1.wav"]))
     verdict = predictor.predict(predictor.decode((tmp_path / "1.wav").read_bytes()))
     worst = verdict.worst
-    assert (row.verdict, row.label, row.message) == (verdict.word, worst.label.name, verdict.message)
+    assert (row.verdict, row.label, row.message) == (verdict.value, worst.label.name, verdict.message)
     assert row.score == pytest.approx(worst.score, abs=1e-5)
     assert list(row.probabilities) == [label.name for label in verdict.classes]
     assert list(row.probabilities.values()) == pytest.approx(worst.probabilities, abs=1e-5)

@@ -313,7 +313,7 @@ def test_normal_sound_alone_can_be_split() -> None:
         (fans(), {"test_share": 0}, InvalidParameter, "test_share is 0"),
         (fans(), {"validation_share": float("nan")}, InvalidParameter, "validation_share is nan"),
         (fans(), {"test_share": 0.6, "validation_share": 0.4}, InvalidParameter, "at most 0.9"),
-        (fans(), {"guard": 0}, InvalidParameter, "at least 1 clip"),
+        (fans(), {"gap": 0}, InvalidParameter, "at least 1 clip"),
         (fans(), {"seed": -1}, InvalidParameter, "0 or more"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from ml.dataset.entries import Dataset, Entry
 from ml.features.feature_specs import spec_for
 from ml.features.spec import FeatureSpec
-from ml.training import trained
+from ml.training import training_result
 from ml.training.options import TrainingOptions
 from ml.training.training_result import cache_key
 from tests.unit.datasets import dataset, session
@@ -44,6 +44,6 @@ def test_other_choices_make_another_training() -> None:
 def test_another_version_of_this_project_makes_another_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may compute another network: what was fitted by the one before is neither gone on with nor found."""
     same = cache_key(FANS, SPEC, OPTIONS)
-    installed: Callable[[str], str] = trained.version
-    monkeypatch.setattr(trained, "version", lambda name: "99" if name == "signalml" else installed(name))
+    installed: Callable[[str], str] = training_result.version
+    monkeypatch.setattr(training_result, "version", lambda name: "99" if name == "signalml" else installed(name))
     assert cache_key(FANS, SPEC, OPTIONS) != same

@@ -19,10 +19,12 @@ from ml.features.extractor import FeatureExtractor
 from ml.features.feature_specs import detector_spec
 from ml.models import bundle
 from ml.models.bundle import Bundle, BundleContent, DecisionThreshold, FaultRule, GoldenClip
-from ml.models.golden import make_golden_clip
+from ml.models.golden import golden_answer, load_verified, make_golden_clip
 from ml.models.labels import DETECTOR_LABELS
-from ml.models.predictor import Predictor, Verdict
+from ml.models.predictor import Predictor
 from ml.models.registry import Registry
+from ml.models.served import ServedModel
+from ml.models.verdict import Verdict
 from tests import sounds
 
 RATE_HZ, SECONDS = 22_050, 10.0
@@ -40,7 +42,7 @@ def fan(seed: int, seconds: float = SECONDS) -> NDArray[np.float64]:
 @pytest.fixture(scope="module")
 def classifier(original_home: Path) -> BundleContent:
     """A network with random weights, which takes some sounds for faults."""
-    return Registry(original_home).load_predictor("champion").bundle.content
+    return Registry(original_home).load_predictor("champion").model.bundle.content
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +61,15 @@ def detector(classifier: BundleContent) -> Detector:
 
 def both(classifier: BundleContent, detector: Detector, decision: DecisionThreshold, naming: FaultRule) -> Predictor:
     """A model of two minds."""
-    content = dataclasses.replace(classifier, decision=decision, detector=detector, naming=naming)
-    return Predictor(Bundle("both", "", content))
+    content = dataclasses.replace(classifier, decision=decision, detector=detector, fault_rule=naming)
+    return Predictor(ServedModel.as_written(Bundle("both", "", content)))
 
 
 def alone(classifier: BundleContent, detector: Detector, decision: DecisionThreshold) -> Predictor:
     """A detector and nothing else."""
     golden = GoldenClip(make_golden_clip(), ())
-    return Predictor(
-        Bundle("alone", "", BundleContent(classifier.spec, DETECTOR_LABELS, decision, {}, None, golden, detector))
-    )
+    content = BundleContent(classifier.spec, DETECTOR_LABELS, decision, {}, None, golden, detector)
+    return Predictor(ServedModel.as_written(Bundle("alone", "", content)))
 
 
 def judged(predictor: Predictor, samples: NDArray[np.float64], rate_hz: int = RATE_HZ) -> Verdict:
@@ -116,8 +117,8 @@ def test_the_rule_of_two_minds(
     assert worst.score == worst.novelty.score
     assert worst.is_anomalous is (word != "normal")
     if word == "known":
-        faults = [predictor.labels.classes[i] for i in predictor.labels.fault_indices]
-        most = max(faults, key=lambda label: worst.probabilities[predictor.labels.classes.index(label)])
+        faults = [predictor.model.labels.classes[i] for i in predictor.model.labels.fault_indices]
+        most = max(faults, key=lambda label: worst.probabilities[predictor.model.labels.classes.index(label)])
         assert worst.label == most
     else:
         assert worst.label.name == word if word != "normal" else not worst.label.anomalous
@@ -126,7 +127,7 @@ def test_the_rule_of_two_minds(
 
 def test_the_classifier_says_the_same_beside_a_detector(classifier: BundleContent, detector: Detector) -> None:
     """Its probabilities and its own score are those of the classifier alone, to the bit."""
-    single = Predictor(Bundle("single", "", classifier))
+    single = Predictor(ServedModel.as_written(Bundle("single", "", classifier)))
     verdict = judged(both(classifier, detector, NEVER, UNSURE), far(1))
     before = single.predict(recorded(single, far(1)))
     assert verdict.worst.probabilities == before.worst.probabilities
@@ -178,8 +179,10 @@ def test_it_is_written_read_and_proved(classifier: BundleContent, detector: Dete
     """A bundle of a detector alone goes through the registry, and answers as before."""
     registry = Registry(tmp_path)
     predictor = alone(classifier, detector, DecisionThreshold(0.8, 0.1, "by the test"))
-    novelty = predictor.golden_answer(predictor.decode(make_golden_clip()))[-1]
-    content = dataclasses.replace(predictor.bundle.content, golden=GoldenClip(make_golden_clip(), (), novelty))
+    novelty = golden_answer(predictor, make_golden_clip()).values[-1]
+    content = dataclasses.replace(
+        predictor.model.bundle.content, golden_clip=GoldenClip(make_golden_clip(), (), novelty)
+    )
     with registry.incoming() as folder:
         bundle.write(folder, "alone", content, None)
         version = registry.add(folder)
@@ -195,10 +198,10 @@ def test_another_answer_to_the_golden_clip_is_refused(classifier: BundleContent,
     """A detector that was changed answers its golden clip otherwise."""
     from ml.errors import GoldenClipFailed
 
-    content = alone(classifier, detector, ALWAYS).bundle.content
-    content = dataclasses.replace(content, golden=GoldenClip(make_golden_clip(), (), 0.123))
+    content = alone(classifier, detector, ALWAYS).model.bundle.content
+    content = dataclasses.replace(content, golden_clip=GoldenClip(make_golden_clip(), (), 0.123))
     with pytest.raises(GoldenClipFailed, match=r"0\.123"):
-        Predictor.load(Bundle("changed", "", content))
+        load_verified(ServedModel.as_written(Bundle("changed", "", content)))
 
 
 @pytest.mark.parametrize("naming", [None, UNSURE])
@@ -207,7 +210,7 @@ def test_a_bundle_of_contradictions_is_refused(
 ) -> None:
     """A classifier's own threshold without a detector, or a detector beside a classifier without one."""
     with pytest.raises(BundleDamaged, match="own threshold"):
-        dataclasses.replace(classifier, detector=None if naming else detector, naming=naming)
+        dataclasses.replace(classifier, detector=None if naming else detector, fault_rule=naming)
     with pytest.raises(BundleDamaged, match="neither a network nor a detector"):
         dataclasses.replace(classifier, litert=None)
 
@@ -304,7 +307,7 @@ def test_a_machine_that_is_named_is_held_against_recordings_of_its_own(
     """One that nobody names, against what healthy recordings are like to whichever machine: p-value and guard."""
     calibration = dataclasses.replace(detector.calibration, named=np.zeros(8), unnamed=np.ones(8))
     guard = dataclasses.replace(detector.out_of_domain, most=np.array([1e-6, 1e6]))
-    predictor = alone(classifier, dataclasses.replace(detector, calibration=calibration, guard=guard), NEVER)
+    predictor = alone(classifier, dataclasses.replace(detector, calibration=calibration, out_of_domain=guard), NEVER)
     named, unnamed = (predictor.predict(recorded(predictor, fan(12)), machine) for machine in ("id_00", None))
     assert (named.p_value, unnamed.p_value) == (1 / 9, 1.0)
     assert named.unusable is not None
