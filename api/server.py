@@ -141,7 +141,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             body = build_problem(status, code, detail).model_dump_json().encode()
             facts = {"status": status, "code": code, "client": self.client[0] if self.client else None}
             logger.info("refused", extra={"facts": facts})
-        application().state.services.metrics.refused(code)
+        application().state.services.metrics.count_refusal(code)
         head = (
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: {PROBLEM_JSON}\r\n"
             f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n"
@@ -193,5 +193,5 @@ def run(listening: socket.socket) -> None:
     )
     server = uvicorn.Server(config)
     # Streams of events go on for as long as a job does: they are told when the server stops.
-    application().state.services.jobs.closing = lambda: server.should_exit
+    application().state.services.job_queue.closing = lambda: server.should_exit
     server.run(sockets=[listening])

@@ -69,7 +69,7 @@ def score(
     with show_progress() if bar else nullcontext(ignore_progress) as report:
         rows = _tallied(judge(predictor, items, processes=processes, report=report), tally)
         if form == "table":
-            machines = {machine_name(item.machine, item.machine_id) for item in items}
+            machines = {machine_name(item.annotation.machine, item.annotation.machine_id) for item in items}
             names = [item.name for item in items]
             written = as_table(rows, predictor, max(map(cell_len, machines)), _folder_of_all(names))
         else:
@@ -113,7 +113,7 @@ class _Tally:
         """Count a row in."""
         self.verdicts[row.verdict or ERROR] += 1
         self.by_classifier += row.verdict == "anomalous" and (row.score or 0.0) <= (row.threshold or 0.0)
-        self.strangers += row.machine_known is False and bool(row.machine or row.machine_id)
+        self.strangers += row.machine_known is False and bool(row.annotation.machine_name)
         if (cause := _cause(row)) is not None:
             alike = re.sub(r"[\d.]+", "", cause.short)
             sentence, count = self.causes.get(alike, (cause.sentence, 0))
@@ -189,7 +189,7 @@ def as_table(rows: Iterable[ScoreRow], predictor: Predictor, machine_width: int,
             "-" if row.score is None else f"{row.score:.3f}",
             "-" if row.duration_s is None else f"{row.duration_s:.1f} s",
             row.message or "-" if cause is None else printable(cause.short),
-            machine_name(row.machine, row.machine_id) or "-",
+            row.annotation.machine_name or "-",
             printable(row.name.removeprefix(folder)),
         )
         alarm = row.verdict == "anomalous" and sys.stdout.isatty()

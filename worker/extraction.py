@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def run_part(lease: Lease, home: Path, _: ExtractionParameters) -> None:
     """Compute the features of some recordings. What is on disk already is not computed again."""
     taken, folder = lease.unit, JobFolder(home, lease.unit.job_id)
     planned = folder.planned(taken.plan or "", taken.name)
-    entries = [Entry(**each["entry"]) for each in planned["recordings"] if "entry" in each]
+    entries = [Entry.from_dict(each["entry"]) for each in planned["recordings"] if "entry" in each]
     dataset = Dataset("job", home, "planned", tuple(entries), (), explicit_sessions=True)
     store, spec = FeatureStore(features_folder(home)), FeatureSpec.from_dict(planned["spec"])
     together = _extract_all(store, dataset, entries, spec, lease)
@@ -50,7 +50,7 @@ def run_part(lease: Lease, home: Path, _: ExtractionParameters) -> None:
     def extract(each: Planned) -> ResultRow:
         if "entry" not in each:
             return _row(each, None, each["error"])
-        entry = Entry(**each["entry"])
+        entry = Entry.from_dict(each["entry"])
         try:
             features = together or store.extract(dataset, [entry], spec, processes=1)
             return _row(each, features.shape(entry)[0], None)
@@ -96,7 +96,7 @@ def _planned(dataset: Dataset, home: Path) -> Iterator[Planned]:
     for entry in dataset.entries:
         # Links are not followed: a dataset may be one.
         file = Path(os.path.abspath(dataset.file(entry))).relative_to(os.path.abspath(home))  # noqa: PTH100 - see above
-        yield {"name": entry.path, "recording": entry.audio_hash, "entry": asdict(replace(entry, path=str(file)))}
+        yield {"name": entry.path, "recording": entry.audio_hash, "entry": replace(entry, path=str(file)).to_dict()}
     for refusal in dataset.refusals:
         yield {"name": refusal.path, "recording": "", "error": f"{refusal.code}: {refusal.reason}"}
 

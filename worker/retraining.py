@@ -52,7 +52,7 @@ def begin(lease: Lease, home: Path, parameters: RetrainingParameters) -> None:
         "auc_high": pooled.auc.high,
         "held_out_recordings": pooled.n,
         "held_out_groups": pooled.groups,
-        "not_learned": sorted({str(entry.fault) for entry in trained.unlearned}),
+        "not_learned": sorted({str(entry.annotation.fault) for entry in trained.unlearned}),
         "report": f"/v1/models/{trained.version}/report",
     }
     lease.retry(lambda: lease.store.succeed(taken, summary, ""))

@@ -39,10 +39,10 @@ from api.services import Services
 from api.uploads import FILE_PART, Upload
 from ml import errors
 from ml.audio.info import read_info
+from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN, AnnotationChanges, check_annotation
 from ml.dataset.catalog import dataset_names
 from ml.dataset.collection.state import CollectionRecording, is_collection
 from ml.dataset.collection.store import AddResult, Collection
-from ml.dataset.recording_labels import MAX_TEXT, TEXT_PATTERN, AnnotationChanges, check_annotation
 from ml.errors import SignalMLError
 from ml.system.logs import current_request_id
 
@@ -265,8 +265,8 @@ def _page(collection: Collection, label: str | None, machine_id: str | None, lim
         recording
         for recording in collection.recordings()
         if recording.number > cursor
-        and (label is None or (recording.labels.label or UNLABELLED) == label)
-        and (machine_id is None or recording.labels.machine_id == machine_id)
+        and (label is None or (recording.annotation.label or UNLABELLED) == label)
+        and (machine_id is None or recording.annotation.machine_id == machine_id)
     )
     found = list(islice(matching, limit + 1))
     return RecordingPage(

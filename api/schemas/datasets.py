@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from api.schemas.common import Problem, Schema, Share, Timestamp
+from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN, Annotation, AnnotationRevision
 from ml.dataset.collection.state import CollectionRecording, CollectionState
 from ml.dataset.entries import Label
 from ml.dataset.paths import NAME_PATTERN
-from ml.dataset.recording_labels import MAX_TEXT, TEXT_PATTERN, Annotation, AnnotationRevision
 
 DatasetName = Annotated[str, Field(json_schema_extra={"pattern": f"^{NAME_PATTERN.pattern}$"}, examples=["hall-3"])]
 RecordingId = Annotated[str, Field(examples=["2c26b46b68ffc68ff99b453c1d304134"])]
@@ -53,7 +53,7 @@ class DatasetSummary(Schema):
     def of(cls, name: str, found: CollectionState) -> "DatasetSummary":
         """A collection as it is sent."""
         recordings = found.recordings.values()
-        counts = Counter(recording.labels.label or UNLABELLED for recording in recordings)
+        counts = Counter(recording.annotation.label or UNLABELLED for recording in recordings)
         return cls(
             name=name,
             kind="collection",
@@ -129,7 +129,7 @@ class RecordingSummary(RecordingLabels):
         """The fields of a summary."""
         facts = recording.info
         return {
-            **RecordingLabels.values(recording.labels),
+            **RecordingLabels.values(recording.annotation),
             "id": recording.id,
             "file_name": recording.file_name,
             "uploaded": recording.uploaded,
@@ -159,7 +159,7 @@ class RecordingRevision(RecordingLabels):
         """A revision as it is sent."""
         return cls.model_validate(
             {
-                **RecordingLabels.values(revision.labels),
+                **RecordingLabels.values(revision.annotation),
                 "at": revision.at,
                 "request_id": revision.request_id,
                 "changed": list(revision.changed),

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from api.schemas.common import ModelVersion, Schema, Share, Timestamp
-from ml.dataset.recording_labels import MAX_TEXT, TEXT_PATTERN
+from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN
 from ml.machines.alarms import Acknowledgement, Alarm, AlarmState, KOfNRule
 from ml.machines.drift import Drift, DriftState
 from ml.machines.health import Health, HealthSummary, VersionRecord

@@ -67,11 +67,11 @@ def compared(dataset: Dataset, no_machines: Path) -> DetectorComparison:
 
 def by_fault(name: str, comparison: DetectorComparison) -> Iterator[tuple[str, DetectorComparison]]:
     """Each fault that is known by itself, beside the same healthy recordings; else all as it is."""
-    there = {each.entry.fault for each in comparison.trials[comparison.baseline]}
+    there = {each.entry.annotation.fault for each in comparison.trials[comparison.baseline]}
     faults = [fault for fault in FAULTS if fault in there]
     for fault in faults:
         tried = {
-            contender: tuple(each for each in every if each.entry.fault in (None, fault))
+            contender: tuple(each for each in every if each.entry.annotation.fault in (None, fault))
             for contender, every in comparison.trials.items()
         }
         of_fault = tuple(comparison_rows(tried, comparison.baseline, comparison.seed))

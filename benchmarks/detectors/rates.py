@@ -64,8 +64,8 @@ def main() -> None:
 def judged_at(dataset: Dataset, rate: float, report: ProgressCallback) -> Iterator[JudgedRecording]:
     """Verdicts on each healthy recording, by a detector that has not learned from its block."""
     healthy = sorted((e for e in dataset.entries if e.label == NORMAL), key=lambda entry: natural_key(entry.path))
-    of = Counter(entry.group for entry in healthy)
-    healthy = [entry for entry in healthy if of[entry.group] > 1]
+    of = Counter(entry.session for entry in healthy)
+    healthy = [entry for entry in healthy if of[entry.session] > 1]
     options = TrainingOptions(source=dataset.root, name="rates", learn="detector")
     spec = spec_for(healthy, options.training_kind)
     making = Detecting(replace(dataset, entries=tuple(healthy)), spec, options, None, report)
@@ -86,7 +86,9 @@ def judged_at(dataset: Dataset, rate: float, report: ProgressCallback) -> Iterat
 
 def blocks(healthy: Sequence[Entry]) -> dict[str, int]:
     """Which block of its session each recording is in, by its path."""
-    within = {session: [entry for entry in healthy if entry.group == session] for session in {e.group for e in healthy}}
+    within = {
+        session: [entry for entry in healthy if entry.session == session] for session in {e.session for e in healthy}
+    }
     return {
         entry.path: place * BLOCKS // len(entries) for entries in within.values() for place, entry in enumerate(entries)
     }

@@ -69,24 +69,25 @@ def fold(train: Sequence[Entry], test: Sequence[Entry]) -> RecipeFold:
 
 def class_name(entry: Entry) -> str:
     """Faults by name where they have one."""
-    return entry.fault or entry.label
+    return entry.annotation.fault or entry.label
 
 
 def pc_fan(dataset: Dataset) -> Iterator[RecipeFold]:
     """Every healthy block with every abnormal block held out: no session is on two sides."""
-    normal, abnormal = (sorted({e.group for e in dataset.entries if e.label == side}) for side in (NORMAL, ABNORMAL))
+    normal, abnormal = (sorted({e.session for e in dataset.entries if e.label == side}) for side in (NORMAL, ABNORMAL))
     for held_out in ({n, a} for n in normal for a in abnormal):
         yield fold(
-            [e for e in dataset.entries if e.group not in held_out], [e for e in dataset.entries if e.group in held_out]
+            [e for e in dataset.entries if e.session not in held_out],
+            [e for e in dataset.entries if e.session in held_out],
         )
 
 
 def blocks(dataset: Dataset) -> Iterator[RecipeFold]:
     """Contiguous fifths of what each machine recorded, in recording order."""
     sides: dict[str, int] = {}
-    units = {(e.machine_id, e.snr_db, e.label) for e in dataset.entries}
+    units = {(e.annotation.machine_id, e.annotation.snr_db, e.label) for e in dataset.entries}
     for unit in sorted(units, key=str):
-        members = [e for e in dataset.entries if (e.machine_id, e.snr_db, e.label) == unit]
+        members = [e for e in dataset.entries if (e.annotation.machine_id, e.annotation.snr_db, e.label) == unit]
         if len(members) > 2:
             for number, part in enumerate(np.array_split(np.arange(len(members)), min(FOLDS, len(members)))):
                 sides |= {members[i].path: number for i in part}
@@ -101,7 +102,7 @@ def flights(dataset: Dataset) -> Iterator[RecipeFold]:
     """Learned from one flown figure, judged on the other."""
     for figure in ("square", "f8"):
         yield fold(
-            [e for e in dataset.entries if figure not in e.group], [e for e in dataset.entries if figure in e.group]
+            [e for e in dataset.entries if figure not in e.session], [e for e in dataset.entries if figure in e.session]
         )
 
 
@@ -125,7 +126,7 @@ def judge(
         worst = int(odds.argmax())
         rows.append(
             {
-                "snr": entry.snr_db,
+                "snr": entry.annotation.snr_db,
                 "truth": class_name(entry),
                 "heard": names[int(answers[worst].argmax())],
                 "odds": odds[worst],

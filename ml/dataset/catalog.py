@@ -8,14 +8,15 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ml.audio.info import AudioInfo
+from ml.dataset.annotations import NOTHING_KNOWN, Annotation
 from ml.dataset.collection.state import is_collection
 from ml.dataset.collection.store import Collection
-from ml.dataset.entries import Dataset, Entry, FileRefusal, Label
+from ml.dataset.entries import Dataset, Entry, FileRefusal
 from ml.dataset.indexing.build import index, read_infos, sort_with_sessions
 from ml.dataset.indexing.cache import InfoOrRefusal
 from ml.dataset.indexing.collection_listing import list_collection
@@ -36,7 +37,7 @@ class ScoringItem:
         path: relative to the dataset's folder, with slashes.
         id: hash of its sound; None where it could not be read.
         name: the client's file name, or the path.
-        label, fault, machine, machine_id, snr_db, group: None where nobody has said it.
+        annotation: what is known of it.
         duration_s: of the recording.
         error: a stable code, a colon and a sentence; then only path and name are known.
     """
@@ -44,23 +45,20 @@ class ScoringItem:
     path: str
     id: str | None = None
     name: str
-    label: Label | None = None
-    fault: str | None = None
-    machine: str | None = None
-    machine_id: str | None = None
-    snr_db: float | None = None
-    group: str | None = None
+    annotation: Annotation = NOTHING_KNOWN
     duration_s: float | None = None
     error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        return asdict(self)
+        """Plain values, in one level."""
+        facts = {"path": self.path, "id": self.id, "name": self.name, "duration_s": self.duration_s}
+        return facts | self.annotation.to_dict() | {"error": self.error}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ScoringItem":
-        """What :meth:`to_dict` made."""
-        return cls(**values)
+        """The inverse of :meth:`to_dict`."""
+        facts = {name: values[name] for name in ("path", "id", "name", "duration_s", "error")}
+        return cls(annotation=Annotation.from_dict(values), **facts)
 
 
 def dataset_names(home: Path) -> list[str]:
@@ -210,13 +208,8 @@ def _of_entry(entry: Entry) -> ScoringItem:
         path=entry.path,
         id=entry.audio_hash,
         name=entry.path,
-        label=entry.label,
-        fault=entry.fault,
-        machine=entry.machine,
-        machine_id=entry.machine_id,
-        snr_db=entry.snr_db,
-        group=entry.group,
-        duration_s=entry.duration_s,
+        annotation=entry.annotation,
+        duration_s=entry.info.duration_s,
     )
 
 
@@ -231,12 +224,7 @@ def _item_from_listed(recording: ListedRecording, facts: AudioInfo) -> ScoringIt
         path=recording.path,
         id=facts.audio_hash,
         name=recording.file_name or recording.path,
-        label=recording.label,
-        fault=recording.fault,
-        machine=recording.machine,
-        machine_id=recording.machine_id,
-        snr_db=recording.snr_db,
-        group=recording.group or None,
+        annotation=replace(recording.annotation, session=recording.annotation.session or None),
         duration_s=facts.duration_s,
     )
 

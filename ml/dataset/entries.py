@@ -3,63 +3,62 @@
 import hashlib
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Self
 
-Label = Literal["normal", "abnormal"]
-NORMAL: Final = "normal"
-ABNORMAL: Final = "abnormal"
+from ml.audio.info import AudioInfo
+from ml.dataset.annotations import ABNORMAL, NORMAL, Annotation, Label, machine_name
 
-
-def machine_name(machine: str | None, machine_id: str | None) -> str:
-    """``fan/id_00``; what is unknown of it is left out."""
-    return "/".join(part for part in (machine, machine_id) if part)
+__all__ = ["ABNORMAL", "NORMAL", "Dataset", "Entry", "FileRefusal", "Label", "machine_name"]
+AUDIO_FIELDS = tuple(field.name for field in fields(AudioInfo))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One readable recording.
+    """One readable and labelled recording of an index.
 
     Attributes:
         path: relative to the dataset's root, with slashes.
-        label: whether the machine was healthy.
-        machine, machine_id: what was recorded (``fan``, ``id_00``), where the layout or the manifest says so.
-        snr_db: signal-to-noise ratio of the recording, where it is known.
-        fault: name of the fault, where it is known; None for a healthy machine.
-        group: the recording session or block. A split by group never parts the recordings of one.
-        audio_hash: 32 hexadecimal digits of all samples of all channels, their rate and their number; not of the
-            file's bytes, so that the same sound in another container is found too.
-        duration_s, sample_rate_hz, channels, bits, codec: of the file; the codec is ``pcm``, ``float`` or ``flac``.
-        level_dbfs: RMS of the mean of all channels; None for digital silence.
-        peak_dbfs: the largest sample of any channel; None for digital silence.
-        clipped_share: share of samples at full scale, 0 to 1.
-        bytes: size of the file.
+        annotation: what is known of it; with a label and a session.
+        info: the facts of the file.
     """
 
     path: str
-    label: Label
-    machine: str | None
-    machine_id: str | None
-    snr_db: float | None
-    fault: str | None
-    group: str
-    audio_hash: str
-    duration_s: float
-    sample_rate_hz: int
-    channels: int
-    bits: int
-    codec: str
-    level_dbfs: float | None
-    peak_dbfs: float | None
-    clipped_share: float
-    bytes: int
+    annotation: Annotation
+    info: AudioInfo
+
+    @property
+    def label(self) -> Label:
+        """Whether the machine was healthy."""
+        return self.annotation.label or NORMAL
+
+    @property
+    def session(self) -> str:
+        """The recording session."""
+        return self.annotation.session or ""
 
     @property
     def machine_name(self) -> str:
         """The machine as a detector and a reader know it: ``fan/id_00``; empty where it is not known."""
-        return machine_name(self.machine, self.machine_id)
+        return self.annotation.machine_name
+
+    @property
+    def audio_hash(self) -> str:
+        """The hash of the samples: the same sound in another file has the same."""
+        return self.info.audio_hash
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, in one level: the cache keys of trainings and the plans of jobs are made of them."""
+        return {"path": self.path, **self.annotation.to_dict(), **asdict(self.info)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`to_dict`."""
+        info = AudioInfo(**{name: values[name] for name in AUDIO_FIELDS})
+        return cls(path=values["path"], annotation=Annotation.from_dict(values), info=info)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with any recording, label, fault or group."""
-        facts = [(e.path, e.label, e.fault, e.group, e.audio_hash) for e in self.entries]
+        facts = [(e.path, e.label, e.annotation.fault, e.session, e.audio_hash) for e in self.entries]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     @cached_property

@@ -34,11 +34,11 @@ def level_statistics(entries: Sequence[Entry]) -> dict[str, Any]:
 
     The AUC is that of the better direction, 0.5 to 1: a model may learn that the broken machine is the quieter one.
     """
-    levels_by_label = _by_class(entry for entry in entries if entry.level_dbfs is not None)
+    levels_by_label = _by_class(entry for entry in entries if entry.info.level_dbfs is not None)
     of_machine: defaultdict[tuple[str, float | None], list[Entry]] = defaultdict(list)
     for entry in entries:
-        if entry.machine_id is not None:
-            of_machine[entry.machine_name, entry.snr_db].append(entry)
+        if entry.annotation.machine_id is not None:
+            of_machine[entry.machine_name, entry.annotation.snr_db].append(entry)
     machines = [
         {"machine": machine, "snr_db": snr_db} | _level_separation(within)
         for (machine, snr_db), within in of_machine.items()
@@ -63,7 +63,7 @@ def low_median_high(values: Sequence[float]) -> dict[str, float] | None:
 def _by_class(entries: Iterable[Entry]) -> dict[str, list[float]]:
     levels: dict[str, list[float]] = {"normal": [], "abnormal": []}
     for entry in entries:
-        levels[entry.label].append(SILENCE_DBFS if entry.level_dbfs is None else entry.level_dbfs)
+        levels[entry.label].append(SILENCE_DBFS if entry.info.level_dbfs is None else entry.info.level_dbfs)
     return levels
 
 

@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable
-from operator import attrgetter
 from typing import Any
 
 from ml.dataset.entries import Dataset, Entry
@@ -36,16 +35,16 @@ def summarise(dataset: Dataset) -> dict[str, Any]:
         "layout": dataset.layout,
         "fingerprint": dataset.fingerprint,
         "recordings": len(entries),
-        "bytes": sum(entry.bytes for entry in entries),
-        "duration_s": sum(entry.duration_s for entry in entries),
+        "bytes": sum(entry.info.bytes for entry in entries),
+        "duration_s": sum(entry.info.duration_s for entry in entries),
         "labels": dict(Counter(entry.label for entry in entries)),
         "kinds": _kinds(entries),
         "groups": {"named": dataset.explicit_sessions, "counts": _groups(entries)},
-        "shares": {name: _shares(map(attrgetter(name), entries)) for name in (*PROPERTIES, "codec")},
+        "shares": {name: _shares(getattr(entry.info, name) for entry in entries) for name in (*PROPERTIES, "codec")},
         "durations_s": _durations(entries),
         "levels": level_statistics(entries),
-        "silent": [entry.path for entry in entries if entry.level_dbfs is None],
-        "clipped": [entry.path for entry in entries if entry.clipped_share > 0],
+        "silent": [entry.path for entry in entries if entry.info.level_dbfs is None],
+        "clipped": [entry.path for entry in entries if entry.info.clipped_share > 0],
         "duplicates": [_copies(same) for same in dataset.duplicates],
         "refusals": [{"path": r.path, "code": r.code, "reason": r.reason} for r in dataset.refusals],
         "split": automatic_split_summary(dataset),
@@ -70,12 +69,13 @@ def automatic_split_summary(dataset: Dataset) -> dict[str, Any]:
 
 def manifest_row(entry: Entry) -> dict[str, Any]:
     """One row of the original's metadata table, and more; with ``path`` and ``label`` it is a manifest's row too."""
-    values = {name: getattr(entry, name) for name in COLUMNS}
+    known = entry.to_dict()
+    values = {name: known[name] for name in COLUMNS}
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in values.items()}
 
 
 def _kinds(entries: Iterable[Entry]) -> list[dict[str, Any]]:
-    counts = Counter(tuple(getattr(entry, name) for name in KIND) for entry in entries)
+    counts = Counter(tuple(entry.annotation.to_dict()[name] for name in KIND) for entry in entries)
     ordered = sorted(counts, key=lambda kind: tuple((value is not None, value) for value in kind[:3]))
     return [dict(zip(KIND, kind, strict=True)) | {"recordings": counts[kind]} for kind in ordered]
 
@@ -83,7 +83,7 @@ def _kinds(entries: Iterable[Entry]) -> list[dict[str, Any]]:
 def _groups(entries: Iterable[Entry]) -> list[dict[str, Any]]:
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for entry in entries:
-        counts[entry.group][entry.label] += 1
+        counts[entry.session][entry.label] += 1
     return [{"group": group, **{label: n[label] for label in ("normal", "abnormal")}} for group, n in counts.items()]
 
 
@@ -96,7 +96,7 @@ def _shares(values: Iterable[Hashable]) -> list[dict[str, Any]]:
 def _durations(entries: Iterable[Entry]) -> dict[str, Any]:
     of_label: defaultdict[str, list[float]] = defaultdict(list)
     for entry in entries:
-        of_label[entry.label].append(entry.duration_s)
+        of_label[entry.label].append(entry.info.duration_s)
     return {label: low_median_high(durations) for label, durations in of_label.items()}
 
 

@@ -96,7 +96,7 @@ def _controls(slices: Sequence[Slice]) -> Iterator[str]:
 
 
 def _pooling(judged: Sequence[JudgedRecording], slices: Sequence[Slice]) -> Iterator[str]:
-    if len({j.entry.snr_db for j in judged} - {None}) > 1:
+    if len({j.entry.annotation.snr_db for j in judged} - {None}) > 1:
         yield (
             "The SNR versions of a recording are the same machine's sound under other noise: pooled over SNR they are "
             "not independent unless their groups say so."

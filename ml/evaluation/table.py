@@ -34,14 +34,14 @@ class JudgedTable:
     ) -> Self:
         """Alarms are above the threshold; None: as the model raised them. Digital silence is softer than any sound."""
         score = np.array([j.score for j in judged])
-        levels = [j.entry.level_dbfs for j in judged]
+        levels = [j.entry.info.level_dbfs for j in judged]
         return cls(
             score=score,
             gain_score=None if gain_judged is None else np.array([j.score for j in gain_judged]),
             level_dbfs=np.array([-np.inf if level is None else level for level in levels]),
             abnormal=np.array([j.entry.label == ABNORMAL for j in judged]),
             alarm=np.array([j.anomaly for j in judged]) if threshold is None else score > threshold,
-            session=np.unique([j.entry.group for j in judged], return_inverse=True)[1],
+            session=np.unique([j.entry.session for j in judged], return_inverse=True)[1],
         )
 
     def take(self, which: NDArray[np.int64]) -> "JudgedTable":
@@ -94,9 +94,9 @@ def slices_by(judged: Sequence[JudgedRecording], kind: SliceKind) -> list[SliceM
     found: dict[tuple[str, str, float], list[int]] = {}
     for i, each in enumerate(judged):
         entry = each.entry
-        machine = entry.machine if kind != "snr" else None
-        machine_id = entry.machine_id if kind in ("id", "id x snr") else None
-        snr_db = entry.snr_db if kind in ("snr", "id x snr") else None
+        machine = entry.annotation.machine if kind != "snr" else None
+        machine_id = entry.annotation.machine_id if kind in ("id", "id x snr") else None
+        snr_db = entry.annotation.snr_db if kind in ("snr", "id x snr") else None
         if (kind, machine) == ("machine", None) or ("id" in kind and machine_id is None):
             continue
         if "snr" in kind and snr_db is None:

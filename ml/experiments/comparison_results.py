@@ -212,7 +212,9 @@ def _slices(tried: Sequence[Trial]) -> Iterator[tuple[str, RowKind, list[int]]]:
 
 def machine_at(entry: Entry) -> str:
     """The machine and its SNR, as a reader is shown them."""
-    return (entry.machine_name or "recordings") + ("" if entry.snr_db is None else f" at {entry.snr_db:g} dB")
+    return (entry.machine_name or "recordings") + (
+        "" if entry.annotation.snr_db is None else f" at {entry.annotation.snr_db:g} dB"
+    )
 
 
 def _comparison_row(
@@ -244,8 +246,8 @@ def _comparison_row(
         kind=kind,
         normal=_distinct(mine, NORMAL, "audio_hash"),
         abnormal=_distinct(mine, ABNORMAL, "audio_hash"),
-        normal_sessions=_distinct(mine, NORMAL, "group"),
-        abnormal_sessions=_distinct(mine, ABNORMAL, "group"),
+        normal_sessions=_distinct(mine, NORMAL, "session"),
+        abnormal_sessions=_distinct(mine, ABNORMAL, "session"),
         auc=auc,
         pauc=pauc,
         auc_difference=auc_difference,
@@ -256,8 +258,8 @@ def _comparison_row(
 
 def _units(tried: Sequence[Trial]) -> NDArray[np.int64]:
     """What is drawn within each class: sessions, or recordings where the class is of too few of them."""
-    few = [label for label in (NORMAL, ABNORMAL) if _distinct(tried, label, "group") < MIN_SESSIONS]
-    names = [each.entry.audio_hash if each.entry.label in few else each.entry.group for each in tried]
+    few = [label for label in (NORMAL, ABNORMAL) if _distinct(tried, label, "session") < MIN_SESSIONS]
+    names = [each.entry.audio_hash if each.entry.label in few else each.entry.session for each in tried]
     return np.unique(names, return_inverse=True)[1]
 
 

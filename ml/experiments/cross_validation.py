@@ -56,13 +56,16 @@ def split_subsets(entries: Iterable[Entry]) -> tuple[Subset, ...]:
     """
     found: defaultdict[tuple[str, float], list[Entry]] = defaultdict(list)
     for entry in entries:
-        found[entry.machine or "", -float("inf") if entry.snr_db is None else entry.snr_db].append(entry)
+        found[
+            entry.annotation.machine or "",
+            -float("inf") if entry.annotation.snr_db is None else entry.annotation.snr_db,
+        ].append(entry)
     return tuple(_subset(found[key]) for key in sorted(found))
 
 
 def _subset(entries: Sequence[Entry]) -> Subset:
     first = entries[0]
-    return Subset(first.machine, first.snr_db, tuple(_folds(entries)), tuple(entries))
+    return Subset(first.annotation.machine, first.annotation.snr_db, tuple(_folds(entries)), tuple(entries))
 
 
 def _folds(entries: Sequence[Entry]) -> Iterator[Fold]:
@@ -80,5 +83,5 @@ def _folds(entries: Sequence[Entry]) -> Iterator[Fold]:
 def _fold_numbers(healthy: Sequence[Entry]) -> FoldNumbers:
     """Whole sessions of a machine that has several, else halves in time."""
     machines = [entry.machine_name for entry in healthy]
-    sessions = session_folds(machines, [entry.group for entry in healthy])
+    sessions = session_folds(machines, [entry.session for entry in healthy])
     return np.where(sessions < 0, time_folds(machines, HALVES), sessions)

@@ -203,7 +203,7 @@ class _ComparisonRun:
             note = name if number == total else f"{name}, {number} of {total}"
             self._report(Progress("fitting", self._done + (number == total), self.total, note))
 
-        healthy = [NormalRecording(heard.plain[entry.path], entry.machine_name, entry.group) for entry in fold.train]
+        healthy = [NormalRecording(heard.plain[entry.path], entry.machine_name, entry.session) for entry in fold.train]
         detector = fit_detector(spec, contender.engines, healthy, done)
         self._done += 1
         return detector

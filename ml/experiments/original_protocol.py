@@ -180,7 +180,7 @@ def _outcome(
 
 
 def _name(entry: Entry) -> str:
-    return entry.fault or entry.label
+    return entry.annotation.fault or entry.label
 
 
 def _every_copy(clips: "Clips") -> "Clips":

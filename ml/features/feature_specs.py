@@ -25,8 +25,8 @@ def spec_for(entries: Sequence[Entry], kind: FeatureKind) -> FeatureSpec:
     """
     if kind == "original":
         return FeatureSpec.original()
-    rate_hz = statistics.mode(entry.sample_rate_hz for entry in entries)
-    clip_s = statistics.median(entry.duration_s for entry in entries)
+    rate_hz = statistics.mode(entry.info.sample_rate_hz for entry in entries)
+    clip_s = statistics.median(entry.info.duration_s for entry in entries)
     clip_s = min(max(clip_s, SHORTEST_CLIP_S), LONGEST_CLIP_S)
     n_fft, hop = _frame(rate_hz)
     return FeatureSpec(

@@ -92,7 +92,7 @@ class StoredFeatures:
 
     def shape(self, entry: Entry) -> tuple[int, int, int]:
         """Windows, rows and frames that a recording of this length has."""
-        samples = math.ceil(_samples(entry) * self.spec.sample_rate_hz / entry.sample_rate_hz)
+        samples = math.ceil(_samples(entry) * self.spec.sample_rate_hz / entry.info.sample_rate_hz)
         return (len(self.spec.clip_spans(samples)), self.spec.rows, self.spec.clip_frames)
 
     def file(self, entry: Entry, copy: int = 0) -> Path:
@@ -231,7 +231,7 @@ def _disk_bytes(shape: tuple[int, int, int]) -> int:
 
 
 def _samples(entry: Entry) -> int:
-    return round(entry.duration_s * entry.sample_rate_hz)
+    return round(entry.info.duration_s * entry.info.sample_rate_hz)
 
 
 def _size(path: Path) -> int:
@@ -263,11 +263,11 @@ def _verify(recording: Recording, job: _Extraction, spec: FeatureSpec) -> None:
     """Compare a recording with the index: features under a wrong hash would never be found out."""
     entry, quality = job.entry, recording.quality
     same = (
-        job.path.stat().st_size == entry.bytes
-        and (quality.sample_rate_hz, quality.channels) == (entry.sample_rate_hz, entry.channels)
+        job.path.stat().st_size == entry.info.bytes
+        and (quality.sample_rate_hz, quality.channels) == (entry.info.sample_rate_hz, entry.info.channels)
         and len(recording.samples) == _samples(entry)
-        and math.isclose(quality.clipped_share, entry.clipped_share, abs_tol=1e-9)
-        and (spec.channel != "mean" or _same_level(quality.level_dbfs, entry.level_dbfs))
+        and math.isclose(quality.clipped_share, entry.info.clipped_share, abs_tol=1e-9)
+        and (spec.channel != "mean" or _same_level(quality.level_dbfs, entry.info.level_dbfs))
     )
     if not same:
         raise RecordingChanged(f"{job.path} has changed since it was indexed: index the dataset again.")

@@ -107,7 +107,7 @@ def default_truth(predictor: Predictor) -> Truth:
     def truth(entry: Entry) -> str | None:
         if entry.label == NORMAL:
             return healthy or ("normal" if "normal" in names else None)
-        named = called.get(entry.fault or "")
+        named = called.get(entry.annotation.fault or "")
         return faulty or (named if named in faults else None)
 
     return truth

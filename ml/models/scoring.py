@@ -2,18 +2,19 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ml.audio.batch import AudioFile, NotARegularFile, apply_to_file, map_recordings
 from ml.audio.recording import Recording
+from ml.dataset.annotations import NOTHING_KNOWN, Annotation
 from ml.dataset.catalog import ScoringItem
-from ml.dataset.entries import FileRefusal, Label, machine_name
+from ml.dataset.entries import FileRefusal
 from ml.dataset.indexing.build import list_dataset
 from ml.dataset.indexing.layouts import CLASS_UNKNOWN, FLAT
-from ml.dataset.indexing.listing import ListedRecording, audio_files_below, natural_key, no_recordings_error
+from ml.dataset.indexing.listing import audio_files_below, natural_key, no_recordings_error
 from ml.errors import AudioError, DatasetEmpty
 from ml.models.picklable import PicklablePredictor
 from ml.models.predictor import Predictor
@@ -33,8 +34,7 @@ class ScoreRow:
 
     Attributes:
         name: the path, as it was given or found, or the name that a dataset has for it.
-        machine, machine_id: of which machine it is.
-        truth: what a person says of it.
+        annotation: what is known of it; its label is the column ``truth``.
         verdict: in a word.
         label, message: the class that was heard, and what to tell a person.
         score: 0 to 1, higher is more anomalous.
@@ -48,9 +48,7 @@ class ScoreRow:
     """
 
     name: str
-    machine: str | None = None
-    machine_id: str | None = None
-    truth: Label | None = None
+    annotation: Annotation
     verdict: VerdictValue | None = None
     label: str | None = None
     message: str | None = None
@@ -65,7 +63,12 @@ class ScoreRow:
 
     def to_dict(self) -> dict[str, Any]:
         """The columns and their values, as JSON can hold them."""
-        return asdict(self)
+        known = self.annotation
+        columns = {"name": self.name, "machine": known.machine, "machine_id": known.machine_id, "truth": known.label}
+        return columns | {name: getattr(self, name) for name in RESULT_COLUMNS}
+
+
+RESULT_COLUMNS = tuple(field.name for field in fields(ScoreRow) if field.name not in ("name", "annotation"))
 
 
 def find_recordings(paths: Sequence[Path]) -> list[Path]:
@@ -104,16 +107,19 @@ def find_items(
     if machine is None:
         return items
     kind, _, machine_id = machine.rpartition("/")
-    return [replace(item, machine=kind or None, machine_id=machine_id) for item in items]
+    return [
+        replace(item, annotation=replace(item.annotation, machine=kind or None, machine_id=machine_id))
+        for item in items
+    ]
 
 
 def _items_below(folder: Path, refused: RefusalCallback) -> Iterator[ScoringItem]:
-    said = _listed_by_path(folder, refused)
+    known = _annotations_by_path(folder, refused)
     for file in find_recordings([folder]):
-        yield _item(file, said.get(os.path.abspath(file)))  # noqa: PTH100 - links are not followed
+        yield _item(file, known.get(os.path.abspath(file)))  # noqa: PTH100 - links are not followed
 
 
-def _listed_by_path(folder: Path, refused: RefusalCallback) -> dict[str, ListedRecording]:
+def _annotations_by_path(folder: Path, refused: RefusalCallback) -> dict[str, Annotation]:
     """What a dataset's folder says of its recordings, by where they are; nothing where it is no dataset."""
     try:
         listing = list_dataset(Path(os.path.abspath(folder)))  # noqa: PTH100 - what the names of links say would be lost
@@ -125,17 +131,13 @@ def _listed_by_path(folder: Path, refused: RefusalCallback) -> dict[str, ListedR
     # Recordings in a folder without classes count as healthy where they are learned from; nobody has said they are.
     flat = listing.layout == FLAT
     return {  # by paths whose links are not followed, as above
-        os.path.abspath(listing.root / each.path): replace(each, label=None) if flat else each  # noqa: PTH100
+        os.path.abspath(listing.root / each.path): replace(each.annotation, label=None) if flat else each.annotation  # noqa: PTH100
         for each in listing.recordings
     }
 
 
-def _item(file: Path, said: ListedRecording | None = None) -> ScoringItem:
-    if said is None:
-        return ScoringItem(path=str(file), name=str(file))
-    return ScoringItem(
-        path=str(file), name=str(file), label=said.label, machine=said.machine, machine_id=said.machine_id
-    )
+def _item(file: Path, known: Annotation | None = None) -> ScoringItem:
+    return ScoringItem(path=str(file), name=str(file), annotation=known or NOTHING_KNOWN)
 
 
 def score_items(
@@ -183,14 +185,11 @@ def score_item(predictor: Predictor, item: ScoringItem, file: Path | None) -> Sc
 
 
 def _score(model: PicklablePredictor, recording: Recording, item: ScoringItem) -> ScoreRow:
-    machine = machine_name(item.machine, item.machine_id) or None
-    return _add_verdict(_row(item), model.predictor.predict(recording, machine))
+    return _add_verdict(_row(item), model.predictor.predict(recording, item.annotation.machine_name or None))
 
 
 def _row(item: ScoringItem) -> ScoreRow:
-    return ScoreRow(
-        name=item.name, machine=item.machine, machine_id=item.machine_id, truth=item.label, error=item.error
-    )
+    return ScoreRow(name=item.name, annotation=item.annotation, error=item.error)
 
 
 def _error_row(error: AudioError | OSError, item: ScoringItem) -> ScoreRow:

@@ -71,7 +71,7 @@ def _classifier_facts(
         "classes": {
             "from": classes.source,
             "names": [label.name for label in classes.labels.classes],
-            "not_learned": dict(Counter(str(entry.fault) for entry in classes.unlearned)),
+            "not_learned": dict(Counter(str(entry.annotation.fault) for entry in classes.unlearned)),
         },
         "groups": groups_summary(classes),
         "recipe": context.options.recipe.to_dict(),
@@ -95,7 +95,7 @@ def dataset_facts(dataset: Dataset) -> dict[str, Any]:
         "fingerprint": dataset.fingerprint,
         "recordings": len(dataset.entries),
         "refused": len(dataset.refusals),
-        "hours": round(sum(entry.duration_s for entry in dataset.entries) / 3600, 3),
+        "hours": round(sum(entry.info.duration_s for entry in dataset.entries) / 3600, 3),
     }
 
 
@@ -141,7 +141,7 @@ def _sides(split: Split) -> tuple[tuple[str, tuple[Entry, ...]], ...]:
 
 def _counts(entries: Sequence[Entry]) -> dict[str, int]:
     labels = Counter(entry.label for entry in entries)
-    return {"normal": labels["normal"], "abnormal": labels["abnormal"], "groups": len({e.group for e in entries})}
+    return {"normal": labels["normal"], "abnormal": labels["abnormal"], "groups": len({e.session for e in entries})}
 
 
 def metrics_summary(evaluation: Evaluation) -> dict[str, Any]:

@@ -43,8 +43,8 @@ class _SplitUnit(NamedTuple):
 
 
 SPLIT_UNITS: Mapping[str, _SplitUnit] = {
-    "group": _SplitUnit(attrgetter("group"), "sessions", "new sessions"),
-    "machine": _SplitUnit(attrgetter("machine", "machine_id"), "machines", "other machines"),
+    "group": _SplitUnit(attrgetter("session"), "sessions", "new sessions"),
+    "machine": _SplitUnit(attrgetter("annotation.machine", "annotation.machine_id"), "machines", "other machines"),
     "blocks": _SplitUnit(attrgetter("audio_hash"), "recordings", "new sessions"),
 }
 

@@ -54,7 +54,7 @@ def unlearned_notes(unlearned: Sequence[Entry]) -> Iterator[str]:
     """A sentence on the faults of recordings that are in no class; none where there are none."""
     sessions: defaultdict[str, set[str]] = defaultdict(set)
     for entry in unlearned:
-        sessions[str(entry.fault)].add(entry.group)
+        sessions[str(entry.annotation.fault)].add(entry.session)
     if sessions:
         named = ", ".join(f"{fault} ({len(groups)})" for fault, groups in sorted(sessions.items()))
         yield (
@@ -87,9 +87,11 @@ def require_fault_names(dataset: Dataset) -> None:
         InvalidParameter: a fault called as the healthy class or as all faults are, or by a name that is too long.
     """
     for entry in dataset.entries:
-        if entry.fault is not None and (entry.fault in (NORMAL, ABNORMAL) or len(entry.fault) > MAX_NAME):
+        if entry.annotation.fault is not None and (
+            entry.annotation.fault in (NORMAL, ABNORMAL) or len(entry.annotation.fault) > MAX_NAME
+        ):
             raise InvalidParameter(
-                f"{entry.path} has the fault {entry.fault[:MAX_NAME]!r}; a name of at most {MAX_NAME} characters other "
+                f"{entry.path} has the fault {entry.annotation.fault[:MAX_NAME]!r}; a name of at most {MAX_NAME} characters other "
                 f"than {NORMAL} and {ABNORMAL} was expected."
             )
 
@@ -116,8 +118,12 @@ def choose_classes(
     if source == "groups" and groups is not None:
         names, of = groups.names, _of_groups(split, features, groups)
     elif source == "manifest":
-        names = tuple(sorted({str(entry.fault) for entry in split.train if entry.fault}))
-        of = {entry.path: 1 + names.index(str(entry.fault)) for _, entry in split.sides() if entry.fault in names}
+        names = tuple(sorted({str(entry.annotation.fault) for entry in split.train if entry.annotation.fault}))
+        of = {
+            entry.path: 1 + names.index(str(entry.annotation.fault))
+            for _, entry in split.sides()
+            if entry.annotation.fault in names
+        }
     else:
         names, of = (ABNORMAL,), {entry.path: 1 for _, entry in split.sides() if entry.label == ABNORMAL}
     of |= {entry.path: 0 for _, entry in split.sides() if entry.label == NORMAL}
@@ -129,7 +135,7 @@ def choose_classes(
 
 
 def _source(dataset: Dataset, asked: LabelsFrom) -> Literal["manifest", "groups", "binary"]:
-    unnamed = [entry.path for entry in dataset.entries if entry.label == ABNORMAL and not entry.fault]
+    unnamed = [entry.path for entry in dataset.entries if entry.label == ABNORMAL and not entry.annotation.fault]
     if asked == "manifest" and unnamed:
         raise InvalidParameter(
             f"{len(unnamed)} abnormal recordings name no fault ({unnamed[0]}, ...): name them in the manifest's column "
@@ -153,7 +159,7 @@ def _groups(split: Split, features: StoredFeatures, options: TrainingOptions, *,
     return group_faults(
         _vectors(abnormal, split, features),
         k=options.groups,
-        sessions=[entry.group for entry in abnormal],
+        sessions=[entry.session for entry in abnormal],
         seed=options.seed,
     )
 
@@ -176,14 +182,14 @@ def _vectors(entries: Sequence[Entry], split: Split, features: StoredFeatures) -
 
 
 def _machine(entry: Entry) -> tuple[str | None, str | None, float | None]:
-    return entry.machine, entry.machine_id, entry.snr_db
+    return entry.annotation.machine, entry.annotation.machine_id, entry.annotation.snr_db
 
 
 def _agreement(groups: FaultGroups | None, grouped: Sequence[Entry], options: TrainingOptions) -> Agreement | None:
     """How the groups agree with the faults, where every recording names one."""
-    if groups is None or not all(entry.fault for entry in grouped):
+    if groups is None or not all(entry.annotation.fault for entry in grouped):
         return None
-    return measure_agreement(groups.assignments, [str(entry.fault) for entry in grouped], seed=options.seed)
+    return measure_agreement(groups.assignments, [str(entry.annotation.fault) for entry in grouped], seed=options.seed)
 
 
 def _message(name: str) -> str:

@@ -39,10 +39,10 @@ def learn_detector(context: TrainingContext, entries: Sequence[Entry]) -> Detect
         NormalRecording(
             clips=clips,
             machine=entry.machine_name,
-            session=entry.group,
+            session=entry.session,
             name=entry.path,
-            level_dbfs=entry.level_dbfs,
-            clipped_share=entry.clipped_share,
+            level_dbfs=entry.info.level_dbfs,
+            clipped_share=entry.info.clipped_share,
         )
         for entry, clips in _spectra(context, spec, entries, NORMAL)
     ]
@@ -84,7 +84,7 @@ def max_named_distance(faults: Iterable[MeasuredRecording]) -> float:
 
 def has_sound(entry: Entry) -> bool:
     """Whether a recording is more than digital silence."""
-    return entry.level_dbfs is not None
+    return entry.info.level_dbfs is not None
 
 
 def in_recording_order(entries: Iterable[Entry]) -> list[Entry]:
@@ -96,7 +96,7 @@ def in_recording_order(entries: Iterable[Entry]) -> list[Entry]:
     in_order = sorted(entries, key=lambda entry: natural_key(entry.path))
     versions: defaultdict[tuple[str, float | None], list[Entry]] = defaultdict(list)
     for entry in in_order:
-        versions[entry.machine_name, entry.snr_db].append(entry)
+        versions[entry.machine_name, entry.annotation.snr_db].append(entry)
     if len(versions) == len({machine for machine, _ in versions}):
         return in_order
     place = {entry.path: number / len(some) for some in versions.values() for number, entry in enumerate(some)}

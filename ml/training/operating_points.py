@@ -26,7 +26,7 @@ def operating_points(detector: Detector, faults: Sequence[tuple[Entry, Novelty]]
         seed: of the bootstrap, which draws sessions, or recordings where there are fewer than three sessions.
     """
     scores = np.array([novelty.score for _, novelty in faults])
-    groups = np.unique([entry.group for entry, _ in faults], return_inverse=True)[1]
+    groups = np.unique([entry.session for entry, _ in faults], return_inverse=True)[1]
     at = {name: operating_point_at_rate(detector.calibration, rate).threshold for name, rate in SENSITIVITIES.items()}
     above = np.stack([scores > threshold for threshold in at.values()], axis=1).astype(float)
     plan = BootstrapPlan.of(np.zeros(len(faults), np.int64), groups, seed)

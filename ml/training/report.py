@@ -89,5 +89,5 @@ def _judged_exemplar(context: TrainingContext, title: str, judged: JudgedRecordi
 
 
 def _exemplar(context: TrainingContext, title: str, entry: Entry, fact: str) -> Exemplar:
-    fault = f", {entry.fault}" if entry.fault else ""
+    fault = f", {entry.annotation.fault}" if entry.annotation.fault else ""
     return Exemplar(title, context.dataset.file(entry), f"{entry.path}{fault}: {fact}")

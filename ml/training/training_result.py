@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -62,7 +62,7 @@ class TrainingResult:
 
 def cache_key(dataset: Dataset, spec: FeatureSpec, options: TrainingOptions) -> dict[str, Any]:
     """All that decides what a training comes to, as plain values: the same again makes the same version."""
-    recordings = json.dumps([asdict(entry) for entry in dataset.entries])
+    recordings = json.dumps([entry.to_dict() for entry in dataset.entries])
     return {
         "recordings": hashlib.sha256(recordings.encode()).hexdigest(),
         "spec": spec.fingerprint,
@@ -83,7 +83,7 @@ def find_existing(home: Path, facts: Mapping[str, Any], split: Split) -> Trainin
         if evaluation is not None and len(judged) == len(gained) == len(split.test):
             with suppress(ModelError):  # a damaged version is replaced by training it anew
                 faults = registry.read(candidate).content.card.get("classes", {}).get("not_learned", ())
-                unlearned = tuple(entry for _, entry in split.sides() if entry.fault in faults)
+                unlearned = tuple(entry for _, entry in split.sides() if entry.annotation.fault in faults)
                 folder = records.records_folder(home, candidate)
                 return TrainingResult(candidate, evaluation, folder, split, judged, gained, unlearned)
     return None

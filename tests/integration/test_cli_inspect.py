@@ -86,7 +86,11 @@ def test_the_metadata_table_is_a_manifest(fans: Path, tmp_path: Path) -> None:
     assert after.layout == "manifest"
     for entry in after.entries:
         folder = before[entry.path.removeprefix("6_dB_fan/")]
-        assert (entry.group, entry.snr_db, entry.audio_hash) == (folder.group, folder.snr_db, folder.audio_hash)
+        assert (entry.session, entry.annotation.snr_db, entry.audio_hash) == (
+            folder.session,
+            folder.annotation.snr_db,
+            folder.audio_hash,
+        )
 
 
 def test_a_script_gets_everything_as_json(fans: Path, tmp_path: Path) -> None:

@@ -260,7 +260,7 @@ def test_what_it_was_measured_on_it_never_learned_from(tiny: Path, first: Traini
     learned = sides["train"] | sides["validation"]
     assert sides["test"]
     assert not sides["test"] & learned
-    of = {entry.audio_hash: entry.group for entry in index(tiny).entries}
+    of = {entry.audio_hash: entry.session for entry in index(tiny).entries}
     assert not {of[each] for each in sides["test"]} & {of[each] for each in learned}
     assert {of[each] for each in sides["train"]}.isdisjoint({of[each] for each in sides["validation"]})
 

@@ -130,10 +130,10 @@ def test_a_machine_that_is_held_out_is_judged_alone(fans: Path) -> None:
     sides = split_healthy(
         index(fans), TrainingOptions(source=fans, name="x", learn="detector", split="machine", held_out="id_01")
     )
-    assert {entry.machine_id for entry in sides.test} == {"id_01"}
+    assert {entry.annotation.machine_id for entry in sides.test} == {"id_01"}
     assert {entry.label for entry in sides.test} == {"normal", "abnormal"}
-    assert {entry.machine_id for entry in (*sides.train, *sides.validation)} == {"id_00"}
-    assert {entry.machine_id for entry, _ in sides.left_out} == {"id_00"}
+    assert {entry.annotation.machine_id for entry in (*sides.train, *sides.validation)} == {"id_00"}
+    assert {entry.annotation.machine_id for entry, _ in sides.left_out} == {"id_00"}
     assert sum(entry.label == "abnormal" for entry, _ in sides.left_out) == len(recordings(fans, "abnormal"))
 
 

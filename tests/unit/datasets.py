@@ -25,12 +25,17 @@ def entry(path: str, label: Label = "normal", group: str = "g", **facts: object)
         "clipped_share": 0.0,
         "bytes": 320_044,
     }
-    return Entry(path=path, label=label, group=group, **(known | facts))  # type: ignore[arg-type]  # whatever a test sets
+    return Entry.from_dict({"path": path, "label": label, "group": group} | known | facts)
 
 
-def dataset(entries: Iterable[Entry], *, explicit_groups: bool = False) -> Dataset:
+def changed(recording: Entry, **facts: object) -> Entry:
+    """The same recording but for some facts."""
+    return Entry.from_dict(recording.to_dict() | facts)
+
+
+def dataset(entries: Iterable[Entry], *, explicit_sessions: bool = False) -> Dataset:
     """A dataset of entries without files."""
-    return Dataset("fans", Path("/nowhere"), "manifest", tuple(entries), (), explicit_groups)
+    return Dataset("fans", Path("/nowhere"), "manifest", tuple(entries), (), explicit_sessions)
 
 
 def session(group: str, count: int, label: Label = "normal", **facts: object) -> list[Entry]:

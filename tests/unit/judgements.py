@@ -31,13 +31,13 @@ def entry(number: int, label: str = "normal", **known: object) -> Entry:
         "clipped_share": 0.0,
         "bytes": 320_044,
     }
-    return Entry(**(facts | known))  # type: ignore[arg-type]  # each field is set above
+    return Entry.from_dict(facts | known)
 
 
 def verdict(recording: Entry, score: float, threshold: float = 0.5, predicted: str | None = None) -> JudgedRecording:
     """What a model with :data:`CLASSES` would say at that score."""
     anomaly = score > threshold
-    truth = "normal" if recording.label == "normal" else recording.fault
+    truth = "normal" if recording.label == "normal" else recording.annotation.fault
     heard = predicted or ("imbalance" if anomaly else "normal")
     return JudgedRecording(recording, score, anomaly, (1 - score, score, 0.0), heard, truth)
 

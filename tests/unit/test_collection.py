@@ -54,7 +54,7 @@ def put(collection: Collection, content: bytes | int, file_name: str = "a.wav", 
 
 def seen(home: Path) -> list[tuple[str, str | None]]:
     """Names and labels, as a process that has read nothing yet sees them."""
-    return [(r.file_name, r.labels.label) for r in Collection(home, NAME).recordings()]
+    return [(r.file_name, r.annotation.label) for r in Collection(home, NAME).recordings()]
 
 
 def files(collection: Collection) -> set[str]:
@@ -70,8 +70,8 @@ def test_what_was_put_in_is_there_with_its_facts(hall: Collection) -> None:
     (found,) = Collection(hall.folder.parent.parent, NAME).recordings()
     assert found == recording
     assert (found.id, found.info) == (read_info(content).audio_hash, read_info(content))
-    assert (found.file_name, found.labels.label, found.labels.fault) == ("fan 1.wav", "abnormal", "imbalance")
-    assert (found.labels.snr_db, found.labels.machine) == (6.0, None)
+    assert (found.file_name, found.annotation.label, found.annotation.fault) == ("fan 1.wav", "abnormal", "imbalance")
+    assert (found.annotation.snr_db, found.annotation.machine) == (6.0, None)
     assert (hall.folder / found.path).read_bytes() == content
     assert found.path == f"recordings/00000001-{found.id[:16]}.wav"
     assert found.history[0].request_id == "request-1"
@@ -109,8 +109,8 @@ def test_a_second_upload_with_other_labels_is_a_relabelling(hall: Collection) ->
     put(hall, 1, machine_id="fan-3", group="monday")
     recording, added, relabelled = put(hall, 1, label="abnormal", fault="imbalance", machine="", group="monday")
     assert (added, relabelled) == (False, True)
-    labels = recording.labels
-    assert (labels.label, labels.fault, labels.machine_id, labels.group) == (
+    labels = recording.annotation
+    assert (labels.label, labels.fault, labels.machine_id, labels.session) == (
         "abnormal",
         "imbalance",
         "fan-3",
@@ -125,7 +125,7 @@ def test_the_history_of_labels_is_kept(hall: Collection) -> None:
     hall.relabel(first.id, {"fault": "clogging"}, "request-2")
     assert hall.relabel(first.id, {"fault": "clogging"}, "request-3").history[-1].request_id == "request-2"
     last = hall.relabel(first.id, {"label": "normal"}, "request-4")
-    assert [(r.request_id, r.changed, r.labels.label, r.labels.fault) for r in last.history] == [
+    assert [(r.request_id, r.changed, r.annotation.label, r.annotation.fault) for r in last.history] == [
         ("request-1", ("label", "fault"), "abnormal", "imbalance"),
         ("request-2", ("fault",), "abnormal", "clogging"),
         ("request-4", ("label", "fault"), "normal", None),
@@ -165,8 +165,8 @@ def test_labels_that_mean_nothing_are_refused(hall: Collection, given: dict[str,
 def test_what_is_empty_was_not_given_and_what_is_null_is_cleared(hall: Collection) -> None:
     """As a form sends it, and as a correction means it; spaces around a text are none of it."""
     known = put(hall, 1, machine=" fan ", machine_id="ファン　3", label="", snr_db="").recording
-    assert (known.labels.machine, known.labels.machine_id, known.labels.label) == ("fan", "ファン　3", None)
-    labels = hall.relabel(known.id, {"machine": None, "machine_id": ""}).labels
+    assert (known.annotation.machine, known.annotation.machine_id, known.annotation.label) == ("fan", "ファン　3", None)
+    labels = hall.relabel(known.id, {"machine": None, "machine_id": ""}).annotation
     assert (labels.machine, labels.machine_id) == (None, "ファン　3")
 
 
@@ -191,7 +191,7 @@ def test_a_sound_whose_file_was_lost_may_be_put_in_again(hall: Collection) -> No
         hall.file(known.id)
     again = put(hall, 1, machine="fan")
     assert (again.added, again.recording.number) == (True, 3)
-    assert (again.recording.labels.label, again.recording.labels.machine) == ("normal", "fan")
+    assert (again.recording.annotation.label, again.recording.annotation.machine) == ("normal", "fan")
     assert hall.file(known.id).is_file()
     assert hall.recordings() == (other, again.recording)
 
@@ -352,7 +352,7 @@ def test_two_processes_that_write_at_once_lose_nothing(hall: Collection, tmp_pat
         f"two-{n}.wav" for n in range(100, 120)
     }
     assert [r.number for r in found] == list(range(1, 41))
-    assert {r.labels.group for r in found} == {"one", "two"}
+    assert {r.annotation.session for r in found} == {"one", "two"}
     assert (hall.version, hall.damaged) == ("81", 0)
 
 
@@ -401,9 +401,8 @@ def test_an_index_of_a_collection_is_that_of_a_manifest_of_the_same_files(hall: 
     (tmp_path / "manifest.csv").write_text("\n".join(rows))
     of_manifest, of_collection = index(tmp_path / "manifest.csv"), index(hall.folder)
     assert (of_collection.layout, of_collection.name, of_collection.explicit_sessions) == ("collection", NAME, False)
-    known = [{name: getattr(e, name) for name in e.__slots__ if name != "path"} for e in of_manifest.entries]
-    assert [{name: getattr(e, name) for name in e.__slots__ if name != "path"} for e in of_collection.entries] == known
-    assert {e["group"] for e in known} == {"fan/id_00/N0", "fan/id_00/N1"}
+    assert [(e.annotation, e.info) for e in of_collection.entries] == [(e.annotation, e.info) for e in of_manifest.entries]
+    assert {e.session for e in of_manifest.entries} == {"fan/id_00/N0", "fan/id_00/N1"}
     assert index(hall.folder).fingerprint == of_collection.fingerprint == hall.dataset().fingerprint
     with pytest.raises(DatasetEmpty, match="there are 6 dB"):
         index(hall.folder, snr_db=0)
@@ -439,11 +438,11 @@ def test_what_nobody_labelled_may_be_scored_and_is_not_trained_on(hall: Collecti
         (lost.path, "file_missing"),
     ]
     items = list_items(tmp_path, NAME, hall.version)
-    assert [(i.path, i.id, i.name, i.label, i.duration_s) for i in items[:2]] == [
+    assert [(i.path, i.id, i.name, i.annotation.label, i.duration_s) for i in items[:2]] == [
         (labelled.path, labelled.id, "a.wav", "normal", 0.5),
         (open_.path, open_.id, "b.wav", None, 0.5),
     ]
-    assert items[0].group == "g"
+    assert items[0].annotation.session == "g"
     assert (items[2].path, items[2].id) == (lost.path, None)
     assert items[2].error is not None
     assert items[2].error.startswith("file_missing: ")
@@ -467,7 +466,7 @@ def test_a_folder_laid_by_hand_is_a_dataset_that_is_only_read(tmp_path: Path) ->
     version = dataset_version(tmp_path, NAME)
     assert version == index(folder).fingerprint
     assert load_dataset(tmp_path, NAME, version).fingerprint == version
-    assert [(i.path, i.label, i.name) for i in list_items(tmp_path, NAME, "another")] == [
+    assert [(i.path, i.annotation.label, i.name) for i in list_items(tmp_path, NAME, "another")] == [
         ("abnormal/2.wav", "abnormal", "abnormal/2.wav"),
         ("normal/1.wav", "normal", "normal/1.wav"),
         ("other.wav", None, "other.wav"),
@@ -496,7 +495,9 @@ def test_a_folder_that_tells_no_class_may_be_scored(tmp_path: Path) -> None:
     """Each readable file is an item, each other one an item with its error; nothing of it can be trained on."""
     folder = datasets.write(tmp_path / "datasets" / NAME, "line-1/a.wav", "line-2/b.wav")
     (folder / "line-2" / "c.wav").write_bytes(b"no sound")
-    assert [(i.path, i.label, i.error and i.error.split(":")[0]) for i in list_items(tmp_path, NAME, "")] == [
+    assert [
+        (i.path, i.annotation.label, i.error and i.error.split(":")[0]) for i in list_items(tmp_path, NAME, "")
+    ] == [
         ("line-1/a.wav", None, None),
         ("line-2/b.wav", None, None),
         ("line-2/c.wav", None, "audio_not_recognised"),
@@ -514,7 +515,7 @@ def test_a_manifest_laid_by_hand_is_read_from_where_its_files_are(tmp_path: Path
     folder = datasets.write(tmp_path / "datasets" / NAME, "recordings/a.wav")
     (folder / "manifest.csv").write_text("path,label\na.wav,normal\nb.wav,normal\n")
     items = list_items(tmp_path, NAME, "")
-    assert [(i.path, i.label) for i in items] == [("recordings/a.wav", "normal"), ("recordings/b.wav", None)]
+    assert [(i.path, i.annotation.label) for i in items] == [("recordings/a.wav", "normal"), ("recordings/b.wav", None)]
     assert item_file(tmp_path, NAME, items[0].path).is_file()
 
 

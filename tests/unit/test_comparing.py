@@ -97,7 +97,7 @@ def match(home: Path, dataset: Dataset) -> Match:
 
 def of_session(dataset: Dataset, *sessions: int) -> list[Entry]:
     """The recordings of both classes in these sessions."""
-    return [entry for entry in dataset.entries if int(entry.group[-1]) in sessions]
+    return [entry for entry in dataset.entries if int(entry.session[-1]) in sessions]
 
 
 def test_without_a_champion_nothing_is_compared(match: Match) -> None:

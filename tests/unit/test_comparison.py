@@ -12,6 +12,7 @@ from ml.evaluation.evaluating import evaluate
 from ml.evaluation.judged import JudgedRecording
 from ml.evaluation.paired import compare_paired
 from ml.evaluation.results import Estimate
+from tests.unit.datasets import changed
 from tests.unit.judgements import CLASSES, drawn, judgements
 
 UNDEFINED = Estimate(None, None, None)
@@ -26,7 +27,7 @@ def rescored(
 
 def grouped(judged: Sequence[JudgedRecording], size: int) -> list[JudgedRecording]:
     """The same with ``size`` neighbouring recordings to a group."""
-    return [replace(j, entry=replace(j.entry, group=f"{j.entry.label} {i // size}")) for i, j in enumerate(judged)]
+    return [replace(j, entry=changed(j.entry, group=f"{j.entry.label} {i // size}")) for i, j in enumerate(judged)]
 
 
 def noisier(judged: Sequence[JudgedRecording], noise: float, seed: int = 5) -> list[JudgedRecording]:
@@ -59,9 +60,9 @@ def naive_draws(
         chosen: list[int] = []
         for label in ("normal", "abnormal"):
             mine = [i for i, j in enumerate(candidate) if j.entry.label == label]
-            groups = sorted({candidate[i].entry.group for i in mine})
+            groups = sorted({candidate[i].entry.session for i in mine})
             for group in rng.choice(groups, len(groups)):
-                chosen += [i for i in mine if candidate[i].entry.group == group]
+                chosen += [i for i in mine if candidate[i].entry.session == group]
         differences.append(naive_auc([candidate[i] for i in chosen]) - naive_auc([champion[i] for i in chosen]))
     return differences
 

@@ -37,7 +37,7 @@ def table(folder: Path, text: str, name: str = "manifest.csv", encoding: str = "
 
 def groups(dataset: Dataset) -> dict[str, int]:
     """How many recordings each group has."""
-    return dict(Counter(entry.group for entry in dataset.entries))
+    return dict(Counter(entry.session for entry in dataset.entries))
 
 
 def reasons(dataset: Dataset) -> dict[str, str]:
@@ -58,8 +58,8 @@ def test_mimii_is_read_from_any_level(tmp_path: Path, below: str, count: int, sn
     """Machine, id, SNR and label come from the folders, also from those above the dataset; SNR is no group."""
     dataset = index(write(tmp_path / "mimii", *MIMII) / below)
     assert (dataset.layout, len(dataset.entries), dataset.explicit_sessions) == ("mimii", count, False)
-    assert {entry.snr_db for entry in dataset.entries} == snrs
-    assert {(entry.machine, entry.fault) for entry in dataset.entries} == {("fan", None)}
+    assert {entry.annotation.snr_db for entry in dataset.entries} == snrs
+    assert {(entry.annotation.machine, entry.annotation.fault) for entry in dataset.entries} == {("fan", None)}
     assert set(groups(dataset)) <= {"fan/id_00", "fan/id_02"}
     assert Counter(entry.label for entry in dataset.entries) == {"normal": count // 2, "abnormal": count // 2}
 
@@ -69,7 +69,7 @@ def test_a_folder_per_class_names_its_faults(tmp_path: Path) -> None:
     write(tmp_path, "normal/1.wav", "normal/2.FLAC", "abnormal/3.wav", "abnormal/clogging/4.wav", "imbalance/5.wav")
     dataset = index(tmp_path)
     assert dataset.layout == "folder per class"
-    assert {(entry.path, entry.label, entry.fault) for entry in dataset.entries} == {
+    assert {(entry.path, entry.label, entry.annotation.fault) for entry in dataset.entries} == {
         ("normal/1.wav", "normal", None),
         ("normal/2.FLAC", "normal", None),
         ("abnormal/3.wav", "abnormal", None),
@@ -136,10 +136,15 @@ def test_a_manifest_says_all_there_is_to_know(tmp_path: Path) -> None:
         dataset = index(source)
         assert (dataset.layout, dataset.explicit_sessions, dataset.refusals) == ("manifest", True, ())
         b, a = dataset.entries
-        assert (a.label, a.machine, a.machine_id, a.snr_db, a.fault, a.group) == (
-            *("abnormal", "fan", "id_00", -6.0, "clogging", "monday"),
-        )
-        assert (b.label, b.snr_db, b.fault, b.group) == ("normal", None, None, "tuesday")
+        assert (
+            a.label,
+            a.annotation.machine,
+            a.annotation.machine_id,
+            a.annotation.snr_db,
+            a.annotation.fault,
+            a.session,
+        ) == (*("abnormal", "fan", "id_00", -6.0, "clogging", "monday"),)
+        assert (b.label, b.annotation.snr_db, b.annotation.fault, b.session) == ("normal", None, None, "tuesday")
         assert dataset.file(a).is_file()
 
 
@@ -233,7 +238,7 @@ def test_nothing_to_read_is_said_by_name(tmp_path: Path) -> None:
 def test_one_snr_can_be_chosen(tmp_path: Path) -> None:
     """The others are not read; one that is not there is refused with those that are."""
     write(tmp_path, *MIMII)
-    assert {entry.snr_db for entry in index(tmp_path, snr_db=6).entries} == {6.0}
+    assert {entry.annotation.snr_db for entry in index(tmp_path, snr_db=6).entries} == {6.0}
     with pytest.raises(DatasetEmpty, match="there are -6, 6 dB"):
         index(tmp_path, snr_db=0)
 

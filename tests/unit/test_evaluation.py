@@ -20,6 +20,7 @@ from ml.models.registry import Registry
 from ml.training.recorded_split import RecordedSplit
 from tests import sounds
 from tests.unit import detectors
+from tests.unit.datasets import changed
 from tests.unit.judgements import CLASSES, drawn, entry, judgements, verdict
 
 UNDEFINED = Estimate(None, None, None)
@@ -31,7 +32,7 @@ def evaluated(judged, **options):
 
 def grouped(judged, size):
     """The same with ``size`` neighbouring recordings to a group."""
-    return [replace(j, entry=replace(j.entry, group=f"{j.entry.label} {i // size}")) for i, j in enumerate(judged)]
+    return [replace(j, entry=changed(j.entry, group=f"{j.entry.label} {i // size}")) for i, j in enumerate(judged)]
 
 
 def noted(evaluation, *words):
@@ -198,7 +199,7 @@ def test_copies_within_a_group_do_not_narrow_the_interval():
     its own group."""
     judged = judgements(*drawn(20))
     copied = [each for each in judged for _ in range(10)]
-    alone = [replace(each, entry=replace(each.entry, group=str(i))) for i, each in enumerate(copied)]
+    alone = [replace(each, entry=changed(each.entry, group=str(i))) for i, each in enumerate(copied)]
     single, by_group, by_copy = (evaluated(each).pooled.auc for each in (judged, copied, alone))
     assert by_group.value == pytest.approx(single.value)
     assert by_group.high - by_group.low == pytest.approx(single.high - single.low, rel=0.1)
@@ -243,7 +244,7 @@ def test_wilsons_interval_is_the_textbooks(share, trials, low, high):
 def test_five_thousand_recordings_take_seconds():
     """Two thousand draws of 5000 recordings in four slices, on a core shared with others."""
     judged = judgements(*drawn(2500), machine="fan")
-    judged = [replace(j, entry=replace(j.entry, machine_id=f"id_{i % 3}")) for i, j in enumerate(judged)]
+    judged = [replace(j, entry=changed(j.entry, machine_id=f"id_{i % 3}")) for i, j in enumerate(judged)]
     begin = time.process_time()
     evaluated(judged)
     assert time.process_time() - begin < 10
@@ -255,7 +256,7 @@ def test_five_thousand_recordings_take_seconds():
 def test_level_alone_is_shown_where_it_tells():
     """Faults that are softer have an AUC of level below 0.5, which tells as much as one above; slices are named."""
     judged = [
-        replace(j, entry=replace(j.entry, machine_id=id_, level_dbfs=-30.0 + sign * (j.entry.label == "abnormal")))
+        replace(j, entry=changed(j.entry, machine_id=id_, level_dbfs=-30.0 + sign * (j.entry.label == "abnormal")))
         for id_, sign in (("id_00", 3), ("id_02", -3))
         for j in judgements(*drawn(20))
     ]

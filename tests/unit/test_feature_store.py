@@ -175,7 +175,7 @@ def test_a_recording_that_changed_since_it_was_indexed_is_named(tmp_path: Path, 
     if how == "gone":
         path.unlink()
     elif how == "no recording":
-        path.write_bytes(b"x" * source.entries[1].bytes)
+        path.write_bytes(b"x" * source.entries[1].info.bytes)
     else:
         soundfile.write(path, samples * 0.9 if how == "other sound" else samples[:-8], rate_hz, "PCM_16")
     with pytest.raises(RecordingChanged, match=r"0001\.wav"):

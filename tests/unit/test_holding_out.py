@@ -26,7 +26,7 @@ def test_each_kind_of_machine_and_snr_is_a_bench() -> None:
     assert [bench.name for bench in found] == ["fan at -6 dB", "fan at 0 dB", "pump at 0 dB"]
     for bench in found:
         check(bench)
-        assert {entry.snr_db for entry in bench.entries} == {bench.snr_db}
+        assert {entry.annotation.snr_db for entry in bench.entries} == {bench.snr_db}
 
 
 def test_sessions_are_held_out_in_turn() -> None:
@@ -36,8 +36,8 @@ def test_sessions_are_held_out_in_turn() -> None:
     check(bench)
     assert len(bench.folds) == 3
     for fold in bench.folds:
-        healthy = {entry.group for entry in fold.test if entry.label == "normal"}
-        assert not healthy & {entry.group for entry in fold.train}
+        healthy = {entry.session for entry in fold.test if entry.label == "normal"}
+        assert not healthy & {entry.session for entry in fold.train}
         assert sum(entry.label == "abnormal" for entry in fold.test) == 3
     tried = [entry.path for fold in bench.folds for entry in fold.test if entry.label == "normal"]
     assert sorted(tried) == sorted(entry.path for entry in entries if entry.label == "normal")
@@ -48,7 +48,7 @@ def test_more_sessions_than_folds_are_held_out_together() -> None:
     (bench,) = split_subsets([entry for number in range(12) for entry in session(f"s{number:02d}", 2)])
     assert len(bench.folds) == 5
     for fold in bench.folds:
-        assert not {entry.group for entry in fold.test} & {entry.group for entry in fold.train}
+        assert not {entry.session for entry in fold.test} & {entry.session for entry in fold.train}
 
 
 def test_one_session_is_cut_into_halves_in_time() -> None:
@@ -67,7 +67,7 @@ def test_a_machines_only_recording_is_learned_from() -> None:
     (bench,) = split_subsets([*of_machine("id_00"), *of_machine("id_02", normal=1)])
     for fold in bench.folds:
         assert "fan/id_02/normal/0.0/0.wav" in {entry.path for entry in fold.train}
-        assert {entry.machine_id for entry in fold.test} == {"id_00"}
+        assert {entry.annotation.machine_id for entry in fold.test} == {"id_00"}
 
 
 def test_too_few_recordings_make_no_fold() -> None:

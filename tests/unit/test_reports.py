@@ -15,7 +15,6 @@ import pytest
 from matplotlib.figure import Figure
 
 from ml.classifier.fitting import Epoch
-from ml.dataset.entries import Entry
 from ml.errors import MissingExtra
 from ml.evaluation.evaluating import evaluate
 from ml.evaluation.judged import JudgedRecording
@@ -30,6 +29,7 @@ from ml.reports.facts import Exemplar, ReportFacts
 from ml.reports.formatting import flat
 from ml.reports.page import write_report
 from tests import sounds
+from tests.unit.datasets import entry
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "<script>alert('$1$ & \"x\"')</script>"
@@ -65,27 +65,19 @@ def judged(number: int, rng: np.random.Generator, name: str) -> JudgedRecording:
     """A made-up verdict on one of two ids at one of two SNRs."""
     abnormal = number % 2 == 1
     score = float(np.clip(rng.normal(0.7 if abnormal else 0.3, 0.2), 0, 1))
-    entry = Entry(
-        path=f"{number}.wav",
-        label="abnormal" if abnormal else "normal",
+    recording = entry(
+        f"{number}.wav",
+        "abnormal" if abnormal else "normal",
+        f"s{number // 8}",
         machine="fan",
         machine_id=f"id_{number // 2 % 2}",
         snr_db=(0.0, 6.0)[number // 4 % 2],
-        fault=None,
-        group=f"s{number // 8}",
         audio_hash=f"{number:032x}",
-        duration_s=10.0,
-        sample_rate_hz=16_000,
-        channels=1,
-        bits=16,
-        codec="pcm",
         level_dbfs=float(rng.normal(-20, 2)) + 6 * abnormal,
         peak_dbfs=-3.0,
-        clipped_share=0.0,
-        bytes=320_044,
     )
     classes = ("normal", name)
-    return JudgedRecording(entry, score, score > 0.5, (1 - score, score), classes[score > 0.5], classes[abnormal])
+    return JudgedRecording(recording, score, score > 0.5, (1 - score, score), classes[score > 0.5], classes[abnormal])
 
 
 def evaluation(name: str = "imbalance") -> Evaluation:

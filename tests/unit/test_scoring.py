@@ -66,23 +66,34 @@ def test_a_folder_says_which_machine_was_recorded_and_what_is_true(tmp_path):
     """By its layout or its manifest; a folder without classes, or a file alone, says neither. A name holds for all."""
     folder = write(tmp_path / "fans", "id_00/normal/1.wav", "id_02/abnormal/2.wav", "notes/3.wav")
     flat = write(tmp_path / "flat", "4.wav")
-    known = [(item.machine_id, item.label) for item in find_items([folder, flat, folder / "id_00/normal/1.wav"])]
+    known = [
+        (item.annotation.machine_id, item.annotation.label)
+        for item in find_items([folder, flat, folder / "id_00/normal/1.wav"])
+    ]
     assert known == [("id_00", "normal"), ("id_02", "abnormal"), (None, None), (None, None), (None, None)]
     (folder / "manifest.csv").write_text("path,label,machine,machine_id\nnotes/3.wav,abnormal,pump,p7\n")
-    listed = [(item.machine, item.machine_id, item.label) for item in find_items([folder])]
+    listed = [
+        (item.annotation.machine, item.annotation.machine_id, item.annotation.label) for item in find_items([folder])
+    ]
     assert listed == [(None, None, None), (None, None, None), ("pump", "p7", "abnormal")]
     for machine, parts in (("fan/id_04", ("fan", "id_04")), ("id_04", (None, "id_04"))):
-        assert {(item.machine, item.machine_id) for item in find_items([folder], machine)} == {parts}
+        assert {(item.annotation.machine, item.annotation.machine_id) for item in find_items([folder], machine)} == {
+            parts
+        }
 
 
 def test_what_a_manifest_says_is_not_passed_over(tmp_path):
     """One that is no table is refused; a row that means nothing is told of, and a recording without a class is not."""
     folder = write(tmp_path / "fans", "1.wav", "2.wav", "monday/3.wav")
     told = []
-    assert [item.machine_id for item in find_items([folder], on_refusal=told.append)] == [None] * 3
+    assert [item.annotation.machine_id for item in find_items([folder], on_refusal=told.append)] == [None] * 3
     assert told == []
     (folder / "manifest.csv").write_text("path,label,machine_id\n1.wav,normal,id_00\n2.wav,healthy,id_00\n")
-    assert [item.machine_id for item in find_items([folder], on_refusal=told.append)] == ["id_00", None, None]
+    assert [item.annotation.machine_id for item in find_items([folder], on_refusal=told.append)] == [
+        "id_00",
+        None,
+        None,
+    ]
     assert [(refusal.path, refusal.code) for refusal in told] == [("2.wav", "dataset_manifest_invalid")]
     (folder / "manifest.csv").write_bytes(b"path,label,machine_id\n1.wav,normal,id_00\n2.wav,normal,L\xfcfter\n")
     with pytest.raises(InvalidManifest, match=r"manifest\.csv cannot be read as a table in UTF-8"):

@@ -19,7 +19,7 @@ from ml.dataset.splitting.leaks import check_leakage
 from ml.dataset.splitting.methods import split
 from ml.dataset.splitting.sides import Split
 from ml.errors import InvalidParameter, LeakingSplit, SplitImpossible, TooFewRecordings
-from tests.unit.datasets import dataset, entry, session
+from tests.unit.datasets import changed, dataset, entry, session
 
 METHODS = ("auto", "group", "blocks", "machine")
 
@@ -34,7 +34,7 @@ def by_side(result: Split) -> dict[str, list[Entry]]:
 
 def counted(result: Split, what: str) -> dict[str, Counter[str]]:
     """How many recordings of each group, label ... each side has."""
-    return {side: Counter(getattr(e, what) for e in entries) for side, entries in by_side(result).items()}
+    return {side: Counter(e.to_dict()[what] for e in entries) for side, entries in by_side(result).items()}
 
 
 def fans(ids: int = 3, snrs: tuple[float, ...] = (0.0,), count: int = 12) -> list[Entry]:
@@ -100,7 +100,7 @@ def structured(draw: st.DrawFn) -> list[Entry]:
                     entries.append(entry(path, label, group, **facts))
     for _ in range(draw(st.integers(0, 3))):
         one, other = (draw(st.integers(0, len(entries) - 1)) for _ in range(2))
-        entries[one] = replace(entries[one], audio_hash=entries[other].audio_hash)
+        entries[one] = changed(entries[one], audio_hash=entries[other].audio_hash)
     return entries
 
 
@@ -109,18 +109,25 @@ def leaks(result: Split) -> str | None:
     placed = list(result.sides())
     snrs_of_group = defaultdict(set)
     for _, e in placed:
-        snrs_of_group[e.machine, e.machine_id, e.group].add(e.snr_db)
+        snrs_of_group[e.annotation.machine, e.annotation.machine_id, e.session].add(e.annotation.snr_db)
     for number, (side, one) in enumerate(placed):
         for other_side, other in placed[number + 1 :]:
             if side == other_side:
                 continue
             if one.path == other.path or one.audio_hash == other.audio_hash:
                 return f"{one.path} is {other.path}"
-            if result.method != "blocks" and one.group == other.group and "test" in (side, other_side):
-                return f"group {one.group}"
-            same = one.machine_id is not None and (one.machine, one.machine_id) == (other.machine, other.machine_id)
-            groups = [snrs_of_group[e.machine, e.machine_id, e.group] for e in (one, other)]
-            if same and one.snr_db != other.snr_db and (one.group == other.group or groups[0] != groups[1]):
+            if result.method != "blocks" and one.session == other.session and "test" in (side, other_side):
+                return f"group {one.session}"
+            same = one.annotation.machine_id is not None and (one.annotation.machine, one.annotation.machine_id) == (
+                other.annotation.machine,
+                other.annotation.machine_id,
+            )
+            groups = [snrs_of_group[e.annotation.machine, e.annotation.machine_id, e.session] for e in (one, other)]
+            if (
+                same
+                and one.annotation.snr_db != other.annotation.snr_db
+                and (one.session == other.session or groups[0] != groups[1])
+            ):
                 return f"{one.path} and {other.path} at another SNR"
     return None
 
@@ -132,7 +139,7 @@ def test_no_split_of_any_dataset_leaks(
 ) -> None:
     """Every recording is in exactly one place, none is known from elsewhere, and the order they come in is nothing."""
     try:
-        result = split(dataset(entries, explicit_groups=explicit), method=method, seed=seed, gap=guard)  # type: ignore[arg-type]  # drawn
+        result = split(dataset(entries, explicit_sessions=explicit), method=method, seed=seed, gap=guard)  # type: ignore[arg-type]  # drawn
     except (SplitImpossible, TooFewRecordings) as refused:
         event(type(refused).__name__)
         return
@@ -141,7 +148,7 @@ def test_no_split_of_any_dataset_leaks(
     assert sorted(e.path for e in placed) == sorted(e.path for e in entries)
     assert leaks(result) is None
     shuffled = random.Random(seed).sample(entries, len(entries))
-    assert split(dataset(shuffled, explicit_groups=explicit), method=method, seed=seed, gap=guard) == result  # type: ignore[arg-type]  # drawn
+    assert split(dataset(shuffled, explicit_sessions=explicit), method=method, seed=seed, gap=guard) == result  # type: ignore[arg-type]  # drawn
 
 
 @pytest.mark.parametrize("entries", [fans(), fans(snrs=(0.0, 6.0)), days(), days(2, 2), days(4, 2), fans(12, count=30)])
@@ -185,7 +192,7 @@ def test_two_sessions_of_a_class_give_one_to_the_test() -> None:
     assert (len(tested), len(trained)) == (1, 1)
     assert groups["test"][tested[0]] == 20
     assert groups["validation"][trained[0]] >= 2
-    assert [reason for e, reason in result.left_out if e.group == trained[0]] == [
+    assert [reason for e, reason in result.left_out if e.session == trained[0]] == [
         "A guard clip: it was recorded between two sides."
     ]
 
@@ -202,7 +209,7 @@ def test_blocks_are_contiguous_with_guards_between() -> None:
             row = [
                 sides.get(e.path, "guard")
                 for e in sorted(entries, key=lambda e: natural_key(e.path))
-                if (e.group, e.label) == (group, label)
+                if (e.session, e.label) == (group, label)
             ]
             order = [row[0]] + [side for before, side in pairwise(row) if side != before]
             orders.add(tuple(order))
@@ -245,8 +252,8 @@ def test_ids_are_known_or_held_out_as_asked() -> None:
 
 def test_what_cannot_be_cut_is_trained_on() -> None:
     """Beside a held-out machine, one at several SNRs stays whole while the others give validation blocks."""
-    entries = [e for e in fans() if e.machine_id != "id_01"]
-    entries += [e for e in fans(snrs=(0.0, 6.0)) if e.machine_id == "id_01" and e.label == "normal"]
+    entries = [e for e in fans() if e.annotation.machine_id != "id_01"]
+    entries += [e for e in fans(snrs=(0.0, 6.0)) if e.annotation.machine_id == "id_01" and e.label == "normal"]
     ids = counted(split(dataset(entries), method="machine", held_out="id_00"), "machine_id")
     assert (ids["train"]["id_01"], set(ids["validation"]), set(ids["test"])) == (24, {"id_02"}, {"id_00"})
 
@@ -254,16 +261,16 @@ def test_what_cannot_be_cut_is_trained_on() -> None:
 def test_versions_at_several_snrs_stay_together() -> None:
     """Also where a manifest names a group for each SNR; blocks of them are refused, two ids are too few."""
     several = fans(snrs=(-6.0, 6.0))
-    apart = [replace(e, group=f"{e.snr_db:g}dB/{e.group}") for e in several]
+    apart = [changed(e, group=f"{e.annotation.snr_db:g}dB/{e.session}") for e in several]
     for entries in (several, apart):
         for explicit in (False, True):
-            result = split(dataset(entries, explicit_groups=explicit))
+            result = split(dataset(entries, explicit_sessions=explicit))
             assert result.method == "group"
             assert all(len(ids) == 1 for ids in counted(result, "machine_id").values())
         with pytest.raises(SplitImpossible, match=r"several SNRs.*--snr"):
             split(dataset(entries), method="blocks")
         with pytest.raises(SplitImpossible, match=r"there are 2 to divide.*--snr.*machine"):
-            split(dataset([e for e in entries if e.machine_id != "id_02"]))
+            split(dataset([e for e in entries if e.annotation.machine_id != "id_02"]))
 
 
 def test_sessions_at_the_same_snrs_are_sessions() -> None:
@@ -275,21 +282,21 @@ def test_sessions_at_the_same_snrs_are_sessions() -> None:
         for label in ("normal", "abnormal")
         for recording in session(f"s{number}", 6, label, machine="fan", machine_id="id_00", snr_db=snr)
     ]
-    groups = counted(split(dataset(entries, explicit_groups=True)), "group")
+    groups = counted(split(dataset(entries, explicit_sessions=True)), "group")
     assert len(set().union(*groups.values())) == sum(map(len, groups.values())) == 5
 
 
 def test_copies_stay_out() -> None:
     """The first of a sound is kept; where its labels contradict each other none is."""
     entries = days()
-    entries[3] = replace(entries[3], audio_hash=entries[25].audio_hash)
-    entries[50] = replace(entries[50], audio_hash=entries[12].audio_hash)
+    entries[3] = changed(entries[3], audio_hash=entries[25].audio_hash)
+    entries[50] = changed(entries[50], audio_hash=entries[12].audio_hash)
     result = split(dataset(entries))
     left_out = {e.path: reason for e, reason in result.left_out if "guard" not in reason}
     assert left_out == {
         entries[25].path: f"The same samples as {entries[3].path}.",
         entries[12].path: left_out[entries[50].path],
-        entries[50].path: f"The same samples are {entries[50].fault} in {entries[50].path} "
+        entries[50].path: f"The same samples are {entries[50].annotation.fault} in {entries[50].path} "
         f"and normal in {entries[12].path}.",
     }
 
@@ -330,19 +337,19 @@ def leaking() -> dict[str, tuple[Split, str]]:
     blocks = split(dataset(fans(1, count=40)))
     guards = tuple(e for e, _ in blocks.left_out)
     several = split(dataset(fans(snrs=(0.0, 6.0))))
-    at_other = next(e for e in several.test if e.snr_db == 6.0)
+    at_other = next(e for e in several.test if e.annotation.snr_db == 6.0)
     return {
         "path": (replace(good, validation=(*validation, first)), first.path),
-        "sound": (replace(good, train=(replace(first, audio_hash=tested.audio_hash), *train)), "same samples"),
-        "group": (replace(good, train=(*good.train, tested), test=tuple(test)), f"Group {tested.group}"),
+        "sound": (replace(good, train=(changed(first, audio_hash=tested.audio_hash), *train)), "same samples"),
+        "group": (replace(good, train=(*good.train, tested), test=tuple(test)), f"Group {tested.session}"),
         "neighbours": (replace(blocks, train=(*blocks.train, *guards), left_out=()), "neighbours in session fan/id_00"),
         "snr": (
             replace(
                 several,
-                train=(*several.train, replace(at_other, group="x")),
+                train=(*several.train, changed(at_other, group="x")),
                 test=tuple(e for e in several.test if e is not at_other),
             ),
-            f"fan {at_other.machine_id} is on the",
+            f"fan {at_other.annotation.machine_id} is on the",
         ),
     }
 

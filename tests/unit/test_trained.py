@@ -1,17 +1,17 @@
 """What makes a training the same as another: everything that decides what it comes to, and nothing else."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ml.dataset.entries import Dataset, Entry
+from ml.dataset.entries import Dataset
 from ml.features.feature_specs import spec_for
 from ml.features.spec import FeatureSpec
 from ml.training import training_result
 from ml.training.options import TrainingOptions
 from ml.training.training_result import cache_key
+from tests.unit import datasets
 from tests.unit.datasets import dataset, session
 
 ENTRIES = [*session("a", 3), *session("b", 3, "abnormal", fault="imbalance", machine_id="id_00", machine="fan")]
@@ -20,8 +20,7 @@ FANS, OPTIONS, SPEC = dataset(ENTRIES), TrainingOptions(source=Path("fans"), nam
 
 def changed(**facts: object) -> Dataset:
     """The same recordings, but for the last one."""
-    last: Entry = replace(ENTRIES[-1], **facts)  # type: ignore[arg-type]  # whatever a test sets
-    return dataset([*ENTRIES[:-1], last])
+    return dataset([*ENTRIES[:-1], datasets.changed(ENTRIES[-1], **facts)])
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ml.audio.info import AudioInfo
+from ml.dataset.annotations import Annotation, AnnotationRevision, check_annotation
 from ml.dataset.collection.journal import JournalReader
-from ml.dataset.recording_labels import Annotation, AnnotationRevision, check_annotation
 from ml.errors import DatasetVersionNotFound, InvalidRecordingLabels
 
 JOURNAL, RECORDINGS = "journal.jsonl", "recordings"
@@ -35,7 +35,7 @@ class CollectionRecording:
         number: in the order of the uploads, from 1; never given again.
         file_name: as the client named it; only ever shown.
         info: the facts of the file.
-        history: every revision of its labels, the current one last.
+        history: every revision of its annotation, the current one last.
     """
 
     number: int
@@ -54,9 +54,9 @@ class CollectionRecording:
         return path_of(self.number, self.info)
 
     @property
-    def labels(self) -> Annotation:
+    def annotation(self) -> Annotation:
         """What is said of it now."""
-        return self.history[-1].labels
+        return self.history[-1].annotation
 
     @property
     def uploaded(self) -> str:
@@ -122,7 +122,7 @@ class CollectionState:
         bytes.fromhex(facts.audio_hash)  # It becomes a part of a path.
         before = self.recordings.get(facts.audio_hash)
         history = before.history if before else ()
-        revision = _revision(entry, history[-1].labels if history else Annotation())
+        revision = _revision(entry, history[-1].annotation if history else Annotation())
         recording = CollectionRecording(number, str(entry["file_name"]), facts, (*history, revision))
         # One that was there and whose file was lost comes anew, at the end.
         self.recordings.pop(recording.id, None)
@@ -131,7 +131,7 @@ class CollectionState:
 
     def _label(self, entry: dict[str, Any]) -> None:
         known = self.recordings[entry["id"]]
-        history = (*known.history, _revision(entry, known.labels))
+        history = (*known.history, _revision(entry, known.annotation))
         self.recordings[known.id] = CollectionRecording(known.number, known.file_name, known.info, history)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ml.audio.info import AudioInfo
+from ml.dataset.annotations import Annotation, AnnotationChanges, check_annotation
 from ml.dataset.collection.folder import (
     delete_hidden,
     delete_orphans,
@@ -46,7 +47,6 @@ from ml.dataset.entries import Dataset
 from ml.dataset.indexing.build import index_listing
 from ml.dataset.indexing.collection_listing import list_collection
 from ml.dataset.paths import dataset_folder
-from ml.dataset.recording_labels import Annotation, AnnotationChanges, check_annotation
 from ml.errors import DatasetExists, RecordingNotFound
 from ml.system.atomic import write_atomic
 from ml.system.clock import timestamp
@@ -202,7 +202,7 @@ class Collection:
                 recording = self._relabel(known, changes, request_id)
                 return AddResult(recording, added=False, relabelled=recording is not known)
             # One that the journal names and whose file was lost keeps what was said of it.
-            labels = (known.labels if known else Annotation()).with_changes(changes)
+            labels = (known.annotation if known else Annotation()).with_changes(changes)
             with self._create_if_missing(request_id):
                 recording = self._put_in(content, facts, file_name, labels, request_id)
         return AddResult(recording, added=True, relabelled=False)
@@ -246,10 +246,10 @@ class Collection:
         append_entry(self._journal, _entry(kind, request_id, **facts))
 
     def _relabel(self, known: CollectionRecording, given: AnnotationChanges, request_id: str) -> CollectionRecording:
-        after = known.labels.with_changes(given)
-        if after == known.labels:
+        after = known.annotation.with_changes(given)
+        if after == known.annotation:
             return known
-        self._append(LABELLED, request_id, id=known.id, labels=known.labels.differences(after))
+        self._append(LABELLED, request_id, id=known.id, labels=known.annotation.differences(after))
         return self.recording(known.id)
 
     def _put_in(
@@ -264,7 +264,7 @@ class Collection:
                 request_id,
                 number=number,
                 file_name=file_name[-MAX_FILE_NAME:],
-                labels=asdict(labels),
+                labels=labels.to_dict(),
                 survey=asdict(facts),
             )
         except OSError:

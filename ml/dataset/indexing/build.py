@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
-from ml.audio.info import AudioInfo, read_info
+from ml.audio.info import read_info
 from ml.dataset.collection.state import is_collection
-from ml.dataset.entries import Dataset, Entry, FileRefusal, Label
+from ml.dataset.entries import Dataset, Entry, FileRefusal
 from ml.dataset.indexing import cache as cached
 from ml.dataset.indexing.cache import InfoOrRefusal, Key
 from ml.dataset.indexing.collection_listing import list_collection
@@ -77,10 +77,11 @@ def index_listing(
     for recording, facts in zip(recordings, found, strict=True):
         if isinstance(facts, FileRefusal):
             refusals.append(FileRefusal(recording.path, facts.code, facts.reason))
-        elif recording.label is None:
+        elif recording.annotation.label is None:
             refusals.append(FileRefusal(recording.path, UNLABELLED, "Nobody has labelled it yet: normal or abnormal."))
         else:
-            entries.append(_entry(recording, recording.label, facts))
+            annotation = replace(recording.annotation, session=recording.annotation.session or "")
+            entries.append(Entry(path=recording.path, annotation=annotation, info=facts))
     if not entries:
         raise DatasetEmpty(_nothing_readable(source, refusals))
     return Dataset(
@@ -118,9 +119,11 @@ def list_dataset(source: Path) -> Listing:
 def _at(snr_db: float | None, listing: Listing) -> list[ListedRecording]:
     if snr_db is None:
         return listing.recordings
-    chosen = [recording for recording in listing.recordings if recording.snr_db == snr_db]
+    chosen = [recording for recording in listing.recordings if recording.annotation.snr_db == snr_db]
     if not chosen and listing.recordings:
-        there = sorted({recording.snr_db for recording in listing.recordings if recording.snr_db is not None})
+        there = sorted(
+            {recording.annotation.snr_db for recording in listing.recordings if recording.annotation.snr_db is not None}
+        )
         known = f"there are {', '.join(f'{value:g}' for value in there)} dB" if there else "no SNR is known of any"
         raise DatasetEmpty(f"{listing.root} holds no recording at {snr_db:g} dB; {known}.")
     return chosen
@@ -165,19 +168,6 @@ def _read_info(file: Path) -> InfoOrRefusal:
         return FileRefusal(str(file), error.code, str(error))
     except OSError as error:
         return FileRefusal(str(file), UNREADABLE, f"It cannot be read: {error.strerror or error}.")
-
-
-def _entry(recording: ListedRecording, label: Label, facts: AudioInfo) -> Entry:
-    return Entry(
-        path=recording.path,
-        label=label,
-        machine=recording.machine,
-        machine_id=recording.machine_id,
-        snr_db=recording.snr_db,
-        fault=recording.fault,
-        group=recording.group or "",
-        **asdict(facts),
-    )
 
 
 def _nothing_readable(source: Path, refusals: Sequence[FileRefusal]) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ml.dataset.collection.state import CollectionRecording, read_state
-from ml.dataset.entries import FileRefusal, machine_name
+from ml.dataset.entries import FileRefusal
 from ml.dataset.indexing.listing import ListedRecording, Listing
 from ml.errors import DatasetEmpty, RecordingChanged
 
@@ -27,7 +27,7 @@ def list_collection(folder: Path, version: str | None = None) -> Listing:
             continue
         listing.recordings.append(_list_recording(recording))
         listing.infos[recording.path] = recording.info
-        listing.explicit_sessions &= recording.labels.group is not None
+        listing.explicit_sessions &= recording.annotation.session is not None
     return listing
 
 
@@ -43,15 +43,9 @@ def _refusal(folder: Path, recording: CollectionRecording) -> FileRefusal | None
 
 
 def _list_recording(recording: CollectionRecording) -> ListedRecording:
-    labels = recording.labels
     return ListedRecording(
         path=recording.path,
-        label=labels.label,
-        machine=labels.machine,
-        machine_id=labels.machine_id,
-        snr_db=labels.snr_db,
-        fault=labels.fault,
-        group=labels.group,
-        session_scope=machine_name(labels.machine, labels.machine_id),
+        annotation=recording.annotation,
+        session_scope=recording.annotation.machine_name,
         file_name=recording.file_name,
     )

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ml.dataset.annotations import Annotation
 from ml.dataset.entries import ABNORMAL, NORMAL, FileRefusal, Label, machine_name
 from ml.dataset.indexing.listing import ListedRecording, Listing, audio_files_below, no_recordings_error
 from ml.errors import DatasetEmpty
@@ -94,13 +95,15 @@ def _list_file(file: PurePosixPath, prefix: PurePosixPath, unit: _MachineFolder)
     label, fault = _label_and_fault(file.relative_to(prefix).parts[:-1])
     return ListedRecording(
         path=str(file),
-        label=label,
-        machine=unit.machine,
-        machine_id=unit.machine_id,
-        snr_db=unit.snr_db,
-        fault=fault,
-        # The versions of one MIMII machine at several SNRs are one session: they hold the same machine recordings.
-        group=machine_name(unit.machine, unit.machine_id) if unit.mimii else None,
+        annotation=Annotation(
+            label=label,
+            machine=unit.machine,
+            machine_id=unit.machine_id,
+            snr_db=unit.snr_db,
+            fault=fault,
+            # The versions of one MIMII machine at several SNRs are one session: they hold the same machine recordings.
+            session=machine_name(unit.machine, unit.machine_id) if unit.mimii else None,
+        ),
         session_scope="" if unit.name == "." else unit.name,
     )
 
@@ -126,7 +129,7 @@ def _flat(root: Path, files: list[PurePosixPath]) -> Listing:
     label: Label = ABNORMAL if root.name.lower() == ABNORMAL else NORMAL
     for file in files:
         if len(file.parts) == 1:
-            listing.recordings.append(ListedRecording(path=str(file), label=label))
+            listing.recordings.append(ListedRecording(path=str(file), annotation=Annotation(label)))
         else:
             reason = "It lies in a sub folder of a flat folder of recordings; none is named normal or abnormal."
             listing.refusals.append(FileRefusal(str(file), CLASS_UNKNOWN, reason))

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ml.audio.info import AudioInfo
-from ml.dataset.entries import FileRefusal, Label
+from ml.dataset.annotations import Annotation
+from ml.dataset.entries import FileRefusal
 from ml.errors import DatasetEmpty
 
 SUFFIXES = (".wav", ".flac")
@@ -18,19 +19,17 @@ OTHER_SOUND = (".aac", ".aif", ".aiff", ".m4a", ".mp3", ".mp4", ".ogg", ".opus",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedRecording:
-    """A recording by what its place, or its row, says of it; for the fields see :class:`~ml.dataset.entries.Entry`.
+    """A recording by its place or its row, before its file is read.
 
-    ``label`` is None where nobody has said it yet. ``group`` is None where it has still to be guessed, then from the
-    recordings of the same ``session_scope``, by the name that the recorder gave: ``file_name`` or, where that is None, the path.
+    Attributes:
+        path: relative to the root of the listing, with slashes.
+        annotation: as far as place or row tell; the session is None where it is still to be guessed.
+        session_scope: a session is guessed from the recordings of the same scope.
+        file_name: the recorder's name for the file, which sessions are guessed from; None for that of the path.
     """
 
     path: str
-    label: Label | None
-    machine: str | None = None
-    machine_id: str | None = None
-    snr_db: float | None = None
-    fault: str | None = None
-    group: str | None = None
+    annotation: Annotation
     session_scope: str = ""
     file_name: str | None = None
 

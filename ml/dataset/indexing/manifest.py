@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from ml.dataset.annotations import Annotation
 from ml.dataset.entries import FileRefusal, Label, machine_name
 from ml.dataset.indexing.listing import ListedRecording, Listing, stays_within
 from ml.errors import DatasetEmpty, DatasetNotFound, InvalidManifest
@@ -111,12 +112,14 @@ def _recording(row: ManifestRow, root: Path) -> ListedRecording:
     path = _path(row["path"], root)
     return ListedRecording(
         path=path,
-        label=label,
-        machine=machine,
-        machine_id=machine_id,
-        snr_db=_snr(row.get("snr_db", "")),
-        fault=(row.get("fault") or None) if label == "abnormal" else None,
-        group=row.get("group") or None,
+        annotation=Annotation(
+            label=label,
+            machine=machine,
+            machine_id=machine_id,
+            snr_db=_snr(row.get("snr_db", "")),
+            fault=(row.get("fault") or None) if label == "abnormal" else None,
+            session=row.get("group") or None,
+        ),
         session_scope=machine_name(machine, machine_id),
     )
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from ml.dataset.entries import machine_name
 from ml.dataset.indexing.listing import ListedRecording
 
 # A counter, a date or a time at the end of a name: all digits, after a separator or alone.
@@ -24,7 +23,7 @@ def assign_sessions(recordings: Iterable[ListedRecording]) -> list[ListedRecordi
     """
     named, open_ = [], defaultdict(list)
     for recording in recordings:
-        if recording.group is not None:
+        if recording.annotation.session is not None:
             named.append(recording)
         else:
             open_[recording.session_scope].append(recording)
@@ -43,16 +42,20 @@ def _guess_sessions(unit: Sequence[ListedRecording]) -> list[ListedRecording]:
     sessions = [session_from_name(recording.file_name or recording.path) for recording in unit]
     distinct = set(sessions)
     tell = "" not in distinct and len(distinct) > 1 and len(unit) >= FILES_PER_SESSION * len(distinct)
-    return [
-        replace(recording, group=_join(recording.session_scope, session) if tell else _coarse(recording))
+    guesses = [
+        _join(recording.session_scope, session) if tell else _coarse(recording)
         for recording, session in zip(unit, sessions, strict=True)
+    ]
+    return [
+        replace(recording, annotation=replace(recording.annotation, session=guess))
+        for recording, guess in zip(unit, guesses, strict=True)
     ]
 
 
 def _coarse(recording: ListedRecording) -> str:
-    if recording.machine_id:
-        return machine_name(recording.machine, recording.machine_id)
-    return _join(recording.session_scope, recording.label, recording.fault)
+    if recording.annotation.machine_id:
+        return recording.annotation.machine_name
+    return _join(recording.session_scope, recording.annotation.label, recording.annotation.fault)
 
 
 def _join(*parts: str | None) -> str:

@@ -81,7 +81,7 @@ def _shares_of_each(units: Sequence[Sequence[Entry]], shares: Shares, rng: np.ra
         return of_each
     kinds: defaultdict[tuple[str, str | None], list[int]] = defaultdict(list)
     for number, unit in enumerate(units):
-        kinds[unit[0].label, unit[0].fault].append(number)
+        kinds[unit[0].label, unit[0].annotation.fault].append(number)
     for numbers in kinds.values():
         small = [number for number in numbers if FOR_ONE_SIDE <= len(units[number]) < FOR_BOTH_SIDES]
         if len(small) > 1 and all(len(units[number]) < FOR_BOTH_SIDES for number in numbers):

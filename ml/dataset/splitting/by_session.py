@@ -16,8 +16,8 @@ Stratum = tuple[str, ...]
 Components = Mapping[str, Sequence[Entry]]
 # From the finest kind to the coarsest; the last one deals out whatever the others left.
 STRATUM_KEYS: tuple[Callable[[Entry], Stratum], ...] = (
-    lambda entry: (entry.label, str(entry.machine), str(entry.fault)),
-    lambda entry: (entry.label, str(entry.fault)),
+    lambda entry: (entry.label, str(entry.annotation.machine), str(entry.annotation.fault)),
+    lambda entry: (entry.label, str(entry.annotation.fault)),
     lambda entry: (entry.label,),
 )
 # How many deals are looked at, and how far from its share (of that share) a side may be to be taken at once: the

@@ -31,8 +31,8 @@ def labels_contradict(one: Entry, other: Entry) -> bool:
     """Whether two recordings are said to be of different conditions; an unknown fault contradicts none."""
     if one.label != other.label:
         return True
-    return None not in (one.fault, other.fault) and one.fault != other.fault
+    return None not in (one.annotation.fault, other.annotation.fault) and one.annotation.fault != other.annotation.fault
 
 
 def _name(entry: Entry) -> str:
-    return entry.fault or entry.label
+    return entry.annotation.fault or entry.label

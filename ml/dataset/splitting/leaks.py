@@ -47,7 +47,7 @@ def _check_neighbours(split: Split, sides: dict[str, Side]) -> None:
             if first and second and first != second:
                 raise LeakingSplit(
                     f"{one.path} on the {first} side and {other.path} on the {second} side are neighbours in session "
-                    f"{one.group}; a guard clip between them was expected."
+                    f"{one.session}; a guard clip between them was expected."
                 )
 
 
@@ -57,25 +57,25 @@ def _check_versions(split: Split) -> None:
     for side, entry in split.sides():
         at_snr = first[machine_key(entry, together)]
         for other_snr, (other_side, other) in at_snr.items():
-            if other_snr != entry.snr_db and other_side != side:
+            if other_snr != entry.annotation.snr_db and other_side != side:
                 raise LeakingSplit(
-                    f"{entry.machine or ''} {entry.machine_id or entry.group}".strip()
+                    f"{entry.annotation.machine or ''} {entry.annotation.machine_id or entry.session}".strip()
                     + f" is on the {other_side} side at {_decibels(other)} and on the {side} side at "
                     f"{_decibels(entry)}: the versions at several SNRs hold the same machine recordings."
                 )
-        at_snr.setdefault(entry.snr_db, (side, entry))
+        at_snr.setdefault(entry.annotation.snr_db, (side, entry))
 
 
 def _decibels(entry: Entry) -> str:
-    return "an unknown SNR" if entry.snr_db is None else f"{entry.snr_db:g} dB"
+    return "an unknown SNR" if entry.annotation.snr_db is None else f"{entry.annotation.snr_db:g} dB"
 
 
 def _check_groups(split: Split) -> None:
     together = session_components(entry for _, entry in split.sides())
-    tested = {together[entry.group]: entry.group for entry in split.test}
+    tested = {together[entry.session]: entry.session for entry in split.test}
     for side, entry in split.sides():
-        if side != "test" and together[entry.group] in tested:
+        if side != "test" and together[entry.session] in tested:
             raise LeakingSplit(
-                f"Group {entry.group} is on the {side} side ({entry.path}) and, itself or as group "
-                f"{tested[together[entry.group]]}, on the test side."
+                f"Group {entry.session} is on the {side} side ({entry.path}) and, itself or as group "
+                f"{tested[together[entry.session]]}, on the test side."
             )

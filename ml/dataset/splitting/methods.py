@@ -138,7 +138,7 @@ def _fewest_components(task: _SplitRequest) -> int:
     """Components of the label that has the fewest."""
     of_label: defaultdict[str, set[str]] = defaultdict(set)
     for entry in task.entries:
-        of_label[entry.label].add(task.component_of[entry.group])
+        of_label[entry.label].add(task.component_of[entry.session])
     return min(map(len, of_label.values()), default=0)
 
 
@@ -149,13 +149,13 @@ def _at_several_snrs(task: _SplitRequest) -> set[str]:
 
 
 def _subject(task: _SplitRequest) -> str:
-    entry = next(entry for entry in task.entries if task.component_of[entry.group] in _at_several_snrs(task))
-    return f"{entry.machine_name or entry.group} is there"
+    entry = next(entry for entry in task.entries if task.component_of[entry.session] in _at_several_snrs(task))
+    return f"{entry.machine_name or entry.session} is there"
 
 
 def _groups_are_machines(task: _SplitRequest) -> bool:
     """Whether the groups say no more than which machine was recorded."""
-    machines = {(entry.machine, entry.machine_id) for entry in task.entries}
+    machines = {(entry.annotation.machine, entry.annotation.machine_id) for entry in task.entries}
     return all(machine_id for _, machine_id in machines) and len(machines) == len(set(task.component_of.values()))
 
 
@@ -181,9 +181,9 @@ def _divide_components(task: _SplitRequest, entries: Sequence[Entry], shares: Sh
     """Deal out whole components; a kind of recording without validation gets it as blocks of its training sessions."""
     within: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
-        within[task.component_of[entry.group]].append(entry)
+        within[task.component_of[entry.session]].append(entry)
     dealt = assign_sides(within, shares, task.rng)
-    sides = {entry.path: dealt[task.component_of[entry.group]] for entry in entries}
+    sides = {entry.path: dealt[task.component_of[entry.session]] for entry in entries}
     validated = {_kind(entry) for entry in entries if sides[entry.path] == "validation"}
     lacking = [e for e in entries if sides[e.path] == "train" and _kind(e) not in validated]
     cut_sides, guards = _cut_validation(task, lacking, shares)
@@ -192,13 +192,13 @@ def _divide_components(task: _SplitRequest, entries: Sequence[Entry], shares: Sh
 
 
 def _kind(entry: Entry) -> tuple[str, str | None]:
-    return entry.label, entry.fault
+    return entry.label, entry.annotation.fault
 
 
 def _cut_validation(task: _SplitRequest, entries: Sequence[Entry], shares: Shares) -> Divided:
     """Training recordings, and of each session a block to validate on; machines at several SNRs stay whole."""
     several = _at_several_snrs(task)
-    can = [entry for entry in entries if task.component_of[entry.group] not in several]
+    can = [entry for entry in entries if task.component_of[entry.session] not in several]
     of_the_rest = shares["validation"] / (shares["validation"] + shares["train"])
     cut, guards = cut_all_blocks(recording_sequences(can), {"validation": of_the_rest}, task.gap, task.rng)
     whole: dict[str, Side] = {entry.path: "train" for entry in entries if entry.path not in guards}
@@ -208,10 +208,10 @@ def _cut_validation(task: _SplitRequest, entries: Sequence[Entry], shares: Share
 def _split_by_machine(task: _SplitRequest, held_out: str | None) -> Divided:
     """One machine is tested; the others are validated on by group where sessions are known, else by blocks."""
     chosen = _choose_held_out(task, held_out)
-    test = [entry for entry in task.entries if (entry.machine, entry.machine_id) in chosen]
-    rest = [entry for entry in task.entries if (entry.machine, entry.machine_id) not in chosen]
-    tested = {task.component_of[entry.group] for entry in test}
-    if both := sorted({entry.group for entry in rest if task.component_of[entry.group] in tested}):
+    test = [entry for entry in task.entries if (entry.annotation.machine, entry.annotation.machine_id) in chosen]
+    rest = [entry for entry in task.entries if (entry.annotation.machine, entry.annotation.machine_id) not in chosen]
+    tested = {task.component_of[entry.session] for entry in test}
+    if both := sorted({entry.session for entry in rest if task.component_of[entry.session] in tested}):
         raise SplitImpossible(f"Group {both[0]} holds recordings of the held-out machine and of others.")
     shares: Shares = {"train": task.shares["train"], "validation": task.shares["validation"]}
     total = sum(shares.values())
@@ -227,7 +227,9 @@ def _split_by_machine(task: _SplitRequest, held_out: str | None) -> Divided:
 
 
 def _choose_held_out(task: _SplitRequest, name: str | None) -> set[Machine]:
-    machines: set[Machine] = {(e.machine, e.machine_id) for e in task.entries if e.machine_id}
+    machines: set[Machine] = {
+        (e.annotation.machine, e.annotation.machine_id) for e in task.entries if e.annotation.machine_id
+    }
     names = sorted(machine_name(*machine) for machine in machines)
     if len(machines) < SESSIONS_TO_SPLIT:
         raise SplitImpossible(f"To hold out a machine, two machine ids are needed; there are {len(machines)}.")

@@ -50,7 +50,14 @@ def recording_sequences(entries: Iterable[Entry]) -> list[list[Entry]]:
     """
     found: defaultdict[SequenceKey, list[Entry]] = defaultdict(list)
     for entry in sorted(entries, key=lambda entry: natural_key(entry.path)):
-        kind = (entry.group, entry.machine, entry.machine_id, entry.label, entry.fault, entry.snr_db)
+        kind = (
+            entry.session,
+            entry.annotation.machine,
+            entry.annotation.machine_id,
+            entry.label,
+            entry.annotation.fault,
+            entry.annotation.snr_db,
+        )
         found[tuple(map(str, kind))].append(entry)
     return list(found.values())
 
@@ -67,9 +74,9 @@ def session_components(entries: Iterable[Entry]) -> dict[str, str]:
     )
     together: dict[str, str] = {}
     for entry in entries:
-        together[entry.group] = entry.group
-        if entry.machine_id is not None:
-            snrs[entry.machine, entry.machine_id][entry.group].add(entry.snr_db)
+        together[entry.session] = entry.session
+        if entry.annotation.machine_id is not None:
+            snrs[entry.annotation.machine, entry.annotation.machine_id][entry.session].add(entry.annotation.snr_db)
     for groups in snrs.values():
         if len({frozenset(values) for values in groups.values()}) > 1:
             first, *others = groups
@@ -95,10 +102,10 @@ def snrs_by_machine(
     """The SNRs of each machine within each component."""
     found: defaultdict[tuple[str, str, str], set[float | None]] = defaultdict(set)
     for entry in entries:
-        found[machine_key(entry, component_of)].add(entry.snr_db)
+        found[machine_key(entry, component_of)].add(entry.annotation.snr_db)
     return dict(found)
 
 
 def machine_key(entry: Entry, component_of: dict[str, str]) -> tuple[str, str, str]:
     """A machine within a component: what sounds the same in it at every SNR."""
-    return component_of[entry.group], entry.machine or "", entry.machine_id or ""
+    return component_of[entry.session], entry.annotation.machine or "", entry.annotation.machine_id or ""

@@ -1,30 +1,40 @@
-"""What people say of a recording: its labels, checked, and one revision of them for each time they were changed."""
+"""The annotation of a recording: what is known of it beside its samples, checked, with a revision for each change."""
 
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import get_args
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, Self, get_args
 
-from ml.dataset.entries import Label
 from ml.errors import InvalidRecordingLabels
 
+Label = Literal["normal", "abnormal"]
+NORMAL: Final = "normal"
+ABNORMAL: Final = "abnormal"
 MAX_TEXT = 64
 # No control character, and no line or paragraph separator; as a regular expression that JSON Schema knows too.
 TEXT_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
+FIELDS = ("label", "machine", "machine_id", "snr_db", "fault", "group")
+"""Names of the fields in manifests, journals and JSON; ``group`` is the session there."""
 AnnotationChanges = Mapping[str, str | float | None]
+"""Values by names of :data:`FIELDS`."""
+
+
+def machine_name(machine: str | None, machine_id: str | None) -> str:
+    """``fan/id_00``; without the parts that are not known."""
+    return "/".join(part for part in (machine, machine_id) if part)
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What is known of one recording beside its sound; None for what nobody has said.
+    """What is known of one recording beside its samples; None for what nobody has said.
 
     Attributes:
         label: whether the machine was healthy. A recording without one may be scored, and is not trained on.
-        machine, machine_id: what was recorded (``fan``, ``id_00``).
+        machine, machine_id: which machine (``fan``, ``id_00``).
         snr_db: signal-to-noise ratio of the recording, in decibels.
         fault: name of the fault; of abnormal recordings alone.
-        group: the recording session.
+        session: the recording session. A split by session never separates its recordings.
     """
 
     label: Label | None = None
@@ -32,21 +42,36 @@ class Annotation:
     machine_id: str | None = None
     snr_db: float | None = None
     fault: str | None = None
-    group: str | None = None
+    session: str | None = None
 
-    def with_changes(self, given: AnnotationChanges) -> "Annotation":
-        """These labels with others in their place; a fault goes with the label ``abnormal`` where it is not kept.
+    @property
+    def machine_name(self) -> str:
+        """The machine as a detector and a reader know it: ``fan/id_00``; empty where it is not known."""
+        return machine_name(self.machine, self.machine_id)
+
+    def to_dict(self) -> dict[str, str | float | None]:
+        """Plain values by :data:`FIELDS`."""
+        values = (self.label, self.machine, self.machine_id, self.snr_db, self.fault, self.session)
+        return dict(zip(FIELDS, values, strict=True))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`to_dict`; other keys are ignored."""
+        return cls(*(values[name] for name in FIELDS))
+
+    def with_changes(self, changes: AnnotationChanges) -> Self:
+        """This annotation with some fields replaced; a fault goes with the label ``abnormal`` where it is not kept.
 
         Args:
-            given: from :func:`checked`; what is not in it stays, None clears.
+            changes: from :func:`check_annotation`; a field that is not in it stays, None clears one.
 
         Raises:
-            RecordingLabelsInvalid: it names a fault of a recording that is not labelled abnormal.
+            InvalidRecordingLabels: it names a fault of a recording that is not labelled abnormal.
         """
-        after = replace(self, **given)  # type: ignore[arg-type]  # checked() has seen to names and types
-        if after.fault is None or after.label == "abnormal":
+        after = self.from_dict(self.to_dict() | dict(changes))
+        if after.fault is None or after.label == ABNORMAL:
             return after
-        if given.get("fault"):
+        if changes.get("fault"):
             raise InvalidRecordingLabels(
                 f"The fault {after.fault!r} is named for a recording whose label is {after.label or 'not given'}; "
                 "the label abnormal was expected with it."
@@ -54,12 +79,12 @@ class Annotation:
         return replace(after, fault=None)
 
     def differences(self, other: "Annotation") -> dict[str, str | float | None]:
-        """The fields in which ``other`` differs from these, as ``other`` has them."""
-        mine = asdict(self)
-        return {name: value for name, value in asdict(other).items() if value != mine[name]}
+        """The fields in which ``other`` differs from this one, as ``other`` has them."""
+        mine = self.to_dict()
+        return {name: value for name, value in other.to_dict().items() if value != mine[name]}
 
 
-FIELDS = tuple(field.name for field in fields(Annotation))
+NOTHING_KNOWN = Annotation()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +95,13 @@ class AnnotationRevision:
         at: ISO 8601, UTC.
         request_id: of the request that changed them, ``-`` where it was none.
         changed: names of the fields that differ from the revision before.
-        labels: all of them, after the change.
+        annotation: all of it, after the change.
     """
 
     at: str
     request_id: str
     changed: tuple[str, ...]
-    labels: Annotation
+    annotation: Annotation
 
 
 def check_annotation(given: AnnotationChanges) -> dict[str, str | float | None]:
