@@ -401,7 +401,9 @@ def test_an_index_of_a_collection_is_that_of_a_manifest_of_the_same_files(hall: 
     (tmp_path / "manifest.csv").write_text("\n".join(rows))
     of_manifest, of_collection = index(tmp_path / "manifest.csv"), index(hall.folder)
     assert (of_collection.layout, of_collection.name, of_collection.explicit_sessions) == ("collection", NAME, False)
-    assert [(e.annotation, e.info) for e in of_collection.entries] == [(e.annotation, e.info) for e in of_manifest.entries]
+    assert [(e.annotation, e.info) for e in of_collection.entries] == [
+        (e.annotation, e.info) for e in of_manifest.entries
+    ]
     assert {e.session for e in of_manifest.entries} == {"fan/id_00/N0", "fan/id_00/N1"}
     assert index(hall.folder).fingerprint == of_collection.fingerprint == hall.dataset().fingerprint
     with pytest.raises(DatasetEmpty, match="there are 6 dB"):
