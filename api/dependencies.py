@@ -8,10 +8,11 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
+from api.forms import BATCH_FORM, ONE_FILE_FORM, ORIGINAL_FORM, RECORDINGS_FORM, Form
 from api.route_inputs import reject_repeated_parameters, reject_unknown_parameters
 from api.security import RequireScope
 from api.services import Services, services_of
-from api.uploads import UploadForm, read_form, read_single_file
+from api.uploads import UploadForm, read_upload
 from ml.dataset.collection.store import Collection
 from ml.dataset.paths import NAME_PATTERN
 
@@ -44,22 +45,25 @@ async def require_capacity(services: ServicesDep) -> Services:
 CapacityDep = Annotated[Services, Depends(require_capacity)]
 
 
-async def multipart_upload(request: Request, services: CapacityDep) -> UploadForm:
-    """A multipart form with one file; other parts of it are passed over, as the original service did."""
-    with services.metrics.time_stage("receive"):
-        return await read_single_file(request, raw=False, strict=False)
+class UploadReader:
+    """A dependency that reads the body of a route: its form, or the recording itself.
 
+    Args:
+        form: what the route takes.
+    """
 
-async def any_upload(request: Request, services: CapacityDep) -> UploadForm:
-    """A multipart form with one file, or the body as one."""
-    with services.metrics.time_stage("receive"):
-        return await read_single_file(request, raw=True)
+    def __init__(self, form: Form) -> None:
+        self.form = form
 
+    async def __call__(self, request: Request, services: CapacityDep) -> UploadForm:
+        """Read it.
 
-async def batch_upload(request: Request, services: CapacityDep) -> UploadForm:
-    """A multipart form with several files."""
-    with services.metrics.time_stage("receive"):
-        return await read_form(request, most=services.settings.max_batch_files)
+        Raises:
+            UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts, UnknownParameter, InvalidRequest
+        """
+        with services.metrics.time_stage("receive"):
+            most = services.settings.max_batch_files if self.form.takes_several else 1
+            return await read_upload(request, self.form, most)
 
 
 DatasetNamePath = Annotated[
@@ -84,18 +88,26 @@ async def collection(name: DatasetNamePath, services: ServicesDep) -> Collection
 CollectionDep = Annotated[Collection, Depends(collection)]
 
 
-async def recordings_form(request: Request, collection: CollectionDep, services: CapacityDep) -> UploadForm:
-    """Recordings and what is said of them; the dataset is looked at first, which may spare both sides the upload.
+class RecordingsReader:
+    """A dependency that reads recordings and their annotation, once the dataset can take them.
 
-    Raises:
-        DatasetReadOnly
+    Looking at the dataset before the body may spare both sides the upload.
     """
-    await asyncio.to_thread(collection.require_writable)
-    with services.metrics.time_stage("receive"):
-        return await read_form(request, most=services.settings.max_batch_files)
+
+    form = RECORDINGS_FORM
+
+    async def __call__(self, request: Request, collection: CollectionDep, services: CapacityDep) -> UploadForm:
+        """Read them.
+
+        Raises:
+            DatasetReadOnly, UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts, InvalidRequest
+        """
+        await asyncio.to_thread(collection.require_writable)
+        with services.metrics.time_stage("receive"):
+            return await read_upload(request, self.form, services.settings.max_batch_files)
 
 
-MultipartUpload = Annotated[UploadForm, Depends(multipart_upload)]
-AnyUpload = Annotated[UploadForm, Depends(any_upload)]
-BatchUpload = Annotated[UploadForm, Depends(batch_upload)]
-RecordingsForm = Annotated[UploadForm, Depends(recordings_form)]
+OriginalUpload = Annotated[UploadForm, Depends(UploadReader(ORIGINAL_FORM))]
+AnyUpload = Annotated[UploadForm, Depends(UploadReader(ONE_FILE_FORM))]
+BatchUpload = Annotated[UploadForm, Depends(UploadReader(BATCH_FORM))]
+RecordingsUpload = Annotated[UploadForm, Depends(RecordingsReader())]

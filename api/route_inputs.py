@@ -1,6 +1,6 @@
 """What a route says that it takes, and refusing all else: a name that is passed over is one mistyped."""
 
-from typing import Any, NamedTuple, Self, get_args, get_origin
+from typing import Any, NamedTuple, Protocol, Self, get_args, get_origin, runtime_checkable
 
 from fastapi import Request
 from fastapi.dependencies.utils import get_flat_params
@@ -9,9 +9,16 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import QueryParams
 
 from api.errors import InvalidRequest, UnknownParameter
+from api.forms import Form
 
-MULTIPART = "multipart/form-data"
 MAX_SHOWN_LENGTH = 64
+
+
+@runtime_checkable
+class ReadsForm(Protocol):
+    """A dependency that reads the form of a route."""
+
+    form: Form
 
 
 class RouteInputs(NamedTuple):
@@ -34,14 +41,15 @@ class RouteInputs(NamedTuple):
     def of(cls, request: Request) -> Self:
         """What the route of a request declares."""
         route: APIRoute = request.scope["route"]
-        form = (route.openapi_extra or {}).get("requestBody", {}).get("content", {}).get(MULTIPART, {})
+        readers: list[object] = [each.call for each in route.dependant.dependencies]
+        forms = [reader.form for reader in readers if isinstance(reader, ReadsForm)]
         queries = [each for each in get_flat_params(route.dependant) if isinstance(each.field_info, Query)]
         bodies = [field.field_info.annotation for field in route.dependant.body_params]
         return cls(
             route=f"{request.method} {route.path_format}",
             query_parameters=[each.alias for each in queries],
             lists=[each.alias for each in queries if _is_list(each.field_info.annotation)],
-            form_parts=list(form.get("schema", {}).get("properties", ())),
+            form_parts=[part for form in forms for part in form.parts],
             json_fields=[name for body in bodies for name in getattr(body, "model_fields", ())],
         )
 

@@ -12,14 +12,12 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from api.errors import InvalidRequest, MalformedMultipart, MissingPart, TooManyParts, UnsupportedMediaType
-from api.route_inputs import MULTIPART, RouteInputs
+from api.forms import FILE_PART, FLAC_TYPES, MULTIPART, WAV_TYPES, Form
+from api.route_inputs import RouteInputs
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-FILE_PART = "file"
-WAV_TYPES = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave")
-FLAC_TYPES = ("audio/flac", "audio/x-flac")
 RAW_TYPES = (*WAV_TYPES, *FLAC_TYPES, "application/octet-stream")
 MAX_PART_HEADER_BYTES = 8192
 # Parts are parsed on the event loop: 32 MiB of empty ones would hold it for ten seconds.
@@ -42,49 +40,40 @@ class UploadForm(NamedTuple):
     fields: dict[str, str]
 
 
-async def read_single_file(request: Request, raw: bool, strict: bool = True) -> UploadForm:
-    """The one file of a multipart form, with those of its parts that are text or, where ``raw`` allows it, the body.
-
-    Raises:
-        UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts, UnknownParameter
-        InvalidRequest: a part that is text is there twice, is too long or is no text.
-    """
-    if raw and _media_type(request) in RAW_TYPES:
-        content = bytearray()
-        async for chunk in request.stream():
-            content += chunk
-        return UploadForm([Upload("body", content)], {})
-    return await read_form(request, most=1, also=RAW_TYPES if raw else (), strict=strict)
-
-
-async def read_form(request: Request, most: int, also: tuple[str, ...] = (), strict: bool = True) -> UploadForm:
-    """The files called ``file`` of a multipart form, and what it says beside them in the parts that its route declares.
+async def read_upload(request: Request, form: Form, most: int = 1) -> UploadForm:
+    """The files called ``file`` of a multipart form and its parts that are text; or the body as one recording.
 
     Args:
         request: whose body it is.
+        form: the form of the route.
         most: files; there must be one at least.
-        also: types of body that the route takes beside a form.
-        strict: whether a part of any other name is refused; else it is passed over.
 
     Raises:
         UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts, UnknownParameter
         InvalidRequest: a part that is text is there twice, is too long or is no text.
     """
     kind = _media_type(request)
+    raw_types = RAW_TYPES if form.raw_types else ()
+    if kind in raw_types:
+        content = bytearray()
+        async for chunk in request.stream():
+            content += chunk
+        return UploadForm([Upload("body", content)], {})
     if kind != MULTIPART:
-        raise UnsupportedMediaType(f"The body is of type {kind!r}; {' or '.join((MULTIPART, *also))} was expected.")
+        expected = " or ".join((MULTIPART, *raw_types))
+        raise UnsupportedMediaType(f"The body is of type {kind!r}; {expected} was expected.")
     boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary")
     if not boundary:
         raise MalformedMultipart("The Content-Type names no boundary between the parts of the form.")
-    form = _UploadFormBuilder(most, RouteInputs.of(request), strict)
+    builder = _UploadFormBuilder(most, RouteInputs.of(request), form.closed)
     try:
-        parser = MultipartParser(boundary, form.callbacks())
+        parser = MultipartParser(boundary, builder.callbacks())
         async for chunk in request.stream():
             parser.write(chunk)
         parser.finalize()
     except FormParserError as error:
         raise MalformedMultipart(f"The multipart form cannot be read: {error}") from error
-    return form.whole()
+    return builder.whole()
 
 
 class _UploadFormBuilder:

@@ -5,23 +5,22 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import FileResponse
 
 from api.dependencies import (
     CollectionDep,
-    RecordingsForm,
+    RecordingsUpload,
     RejectUnknownParameters,
     RequireAdmin,
     RequirePredict,
     ServicesDep,
 )
 from api.errors import AUDIO_ERRORS, BODY_ERRORS, FORM_ERRORS, V1_ERRORS, InvalidRequest
+from api.forms import RECORDINGS_FORM
 from api.problems import error_responses, problem_of_error
-from api.route_inputs import MULTIPART
-from api.routers.inference import FILE
 from api.schemas.datasets import (
     UNLABELLED,
     DatasetList,
@@ -36,10 +35,10 @@ from api.schemas.datasets import (
 )
 from api.security import AuthFirstRoute
 from api.services import Services
-from api.uploads import FILE_PART, Upload
+from api.uploads import Upload
 from ml import errors
 from ml.audio.info import read_info
-from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN, AnnotationChanges, check_annotation
+from ml.dataset.annotations import MAX_TEXT, AnnotationChanges, check_annotation
 from ml.dataset.catalog import dataset_names
 from ml.dataset.collection.state import CollectionRecording, is_collection
 from ml.dataset.collection.store import AddResult, Collection
@@ -69,23 +68,6 @@ UPLOAD_ERRORS = (
     errors.StorageFull,
 )
 MAX_PAGE = 1000
-TEXT: dict[str, Any] = {"type": "string", "maxLength": MAX_TEXT, "pattern": TEXT_PATTERN}
-FORM: dict[str, Any] = {
-    "schema": {
-        "type": "object",
-        "properties": {
-            FILE_PART: {"type": "array", "items": FILE, "minItems": 1},
-            "label": {"type": "string", "enum": ["normal", "abnormal", ""]},
-            "machine": TEXT,
-            "machine_id": TEXT,
-            "snr_db": {"type": "number", "description": "In decibels."},
-            "fault": TEXT | {"description": "Goes with the label `abnormal`."},
-            "group": TEXT | {"description": "The recording session."},
-        },
-        "required": [FILE_PART],
-        "additionalProperties": False,
-    }
-}
 AUDIO = {
     kind: {"schema": {"type": "string", "format": "binary"}, "example": magic}
     for kind, magic in (("audio/wav", "RIFF..."), ("audio/flac", "fLaC..."))
@@ -145,12 +127,12 @@ async def remove_dataset(
     summary="Put recordings in",
     status_code=201,
     dependencies=[RequireAdmin],
-    openapi_extra={"requestBody": {"required": True, "content": {MULTIPART: FORM}}},
+    openapi_extra=RECORDINGS_FORM.openapi(),
     responses=error_responses(*UPLOAD_ERRORS)
     | {200: {"model": UploadResponse, "description": "Every sound was there already, or was refused."}},
 )
 async def put_recordings(
-    collection: CollectionDep, form: RecordingsForm, services: ServicesDep, response: Response
+    collection: CollectionDep, form: RecordingsUpload, services: ServicesDep, response: Response
 ) -> UploadResponse:
     """Takes one or many parts `file`, and labels that hold for all of them; the dataset is made if it is not there.
 
@@ -195,7 +177,7 @@ async def list_recordings(
 )
 async def show_recording(collection: CollectionDep, recording: RecordingIdPath) -> RecordingDetails:
     """With every revision of its labels: what they were, since when, and by which request."""
-    return RecordingDetails.of(await asyncio.to_thread(collection.recording, recording))
+    return RecordingDetails.model_validate(await asyncio.to_thread(collection.recording, recording))
 
 
 @router.get(
@@ -227,7 +209,7 @@ async def label_recording(
 ) -> RecordingDetails:
     """A person's correction, as a new revision; the earlier ones are kept."""
     relabelling = partial(collection.relabel, recording, change.to_label_changes(), current_request_id())
-    return RecordingDetails.of(await asyncio.to_thread(relabelling))
+    return RecordingDetails.model_validate(await asyncio.to_thread(relabelling))
 
 
 @router.delete(
@@ -270,7 +252,7 @@ def _page(collection: Collection, label: str | None, machine_id: str | None, lim
     )
     found = list(islice(matching, limit + 1))
     return RecordingPage(
-        recordings=[RecordingSummary.of(recording) for recording in found[:limit]],
+        recordings=[RecordingSummary.model_validate(recording) for recording in found[:limit]],
         next_cursor=found[limit - 1].number if len(found) > limit else None,
     )
 
@@ -315,6 +297,6 @@ def _result(upload: Upload, done: AddResult) -> UploadResult:
         id=done.recording.id,
         added=done.added,
         relabelled=done.relabelled,
-        recording=RecordingSummary.of(done.recording),
+        recording=RecordingSummary.model_validate(done.recording),
         error=None,
     )

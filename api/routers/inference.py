@@ -2,25 +2,25 @@
 
 import time
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 
 from api.dependencies import (
     AnyUpload,
     BatchUpload,
-    MultipartUpload,
+    OriginalUpload,
     RejectRepeatedParameters,
     RejectUnknownParameters,
     RequirePredict,
     ServicesDep,
 )
 from api.errors import AUDIO_ERRORS, BODY_ERRORS, FORM_ERRORS, KEY_ERRORS, InvalidRequest, NoModel, UnknownParameter
+from api.forms import BATCH_FORM, MACHINE_ID_PART, ONE_FILE_FORM, ORIGINAL_FORM
 from api.problems import error_responses, problem_of_error
-from api.route_inputs import MULTIPART
 from api.schemas.predictions import AnomalyResponse, BatchItem, BatchResponse, PredictResponse
 from api.services import Services
-from api.uploads import FILE_PART, FLAC_TYPES, WAV_TYPES, Upload, UploadForm
+from api.uploads import Upload, UploadForm
 from ml.errors import SignalMLError
 from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID, MachineNames, is_machine_id
 from ml.models.explanations import OcclusionBand, occlusion_bands
@@ -32,8 +32,6 @@ INFERENCE, PREDICT, BATCH = "/inference", "/v1/predict", "/v1/predict/batch"
 UPLOAD_PATHS = frozenset({INFERENCE, PREDICT, BATCH})
 
 UPLOAD_ERRORS = (*KEY_ERRORS, *BODY_ERRORS, *FORM_ERRORS, NoModel)
-FILE: dict[str, Any] = {"type": "string", "format": "binary", "description": "A WAV or FLAC recording."}
-MACHINE_ID = "machine_id"
 MachineIdQuery = Annotated[
     str | None,
     Query(
@@ -45,37 +43,16 @@ MachineIdQuery = Annotated[
         examples=["fan-3"],
     ),
 ]
-MACHINE_PART: dict[str, Any] = {
-    "type": "string",
-    "maxLength": MAX_MACHINE_ID,
-    "pattern": MACHINE_ID_PATTERN,
-    "description": "As the query parameter; of both, one is enough.",
-}
-
-
-def _form(files: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """A form with files in its part `file`, and the machine that they are of."""
-    properties = {FILE_PART: files, MACHINE_ID: MACHINE_PART}
-    return {"schema": {"type": "object", "properties": properties, "required": [FILE_PART], **more}}
-
-
-ONE_FILE = _form(FILE, additionalProperties=False)
-MANY_FILES = _form({"type": "array", "items": FILE, "minItems": 1}, additionalProperties=False)
-
-
-def _body(content: dict[str, Any]) -> dict[str, Any]:
-    """The request body of a route that reads it itself, for the OpenAPI schema."""
-    return {"requestBody": {"required": True, "content": content}}
 
 
 @router.post(
     INFERENCE,
     summary="Judge one recording, in the original service's words",
-    openapi_extra=_body({MULTIPART: _form(FILE)}),
+    openapi_extra=ORIGINAL_FORM.openapi(),
     dependencies=[RejectRepeatedParameters],
     responses=error_responses(*UPLOAD_ERRORS, *AUDIO_ERRORS),
 )
-async def inference(form: MultipartUpload, services: ServicesDep, machine_id: MachineIdQuery = None) -> AnomalyResponse:
+async def inference(form: OriginalUpload, services: ServicesDep, machine_id: MachineIdQuery = None) -> AnomalyResponse:
     """Takes the part `file` of a multipart form, as the original service did, and answers with its keys and types."""
     (upload,), machine_id = form.files, _machine_of(form, machine_id)
     verdict, _ = await services.executor.run(
@@ -87,7 +64,7 @@ async def inference(form: MultipartUpload, services: ServicesDep, machine_id: Ma
 @router.post(
     PREDICT,
     summary="Judge one recording in full",
-    openapi_extra=_body({MULTIPART: ONE_FILE, WAV_TYPES[0]: {"schema": FILE}, FLAC_TYPES[0]: {"schema": FILE}}),
+    openapi_extra=ONE_FILE_FORM.openapi(),
     dependencies=[RejectUnknownParameters],
     responses=error_responses(*UPLOAD_ERRORS, UnknownParameter, *AUDIO_ERRORS),
 )
@@ -108,7 +85,7 @@ async def predict(
 @router.post(
     BATCH,
     summary="Judge several recordings in one request",
-    openapi_extra=_body({MULTIPART: MANY_FILES}),
+    openapi_extra=BATCH_FORM.openapi(),
     dependencies=[RejectUnknownParameters],
     responses=error_responses(*UPLOAD_ERRORS, UnknownParameter),
 )
@@ -132,15 +109,15 @@ def _machine_of(form: UploadForm, query_value: str | None) -> str | None:
     Raises:
         InvalidRequest: the form has no name of a machine, or another than the address.
     """
-    said = form.fields.get(MACHINE_ID) or None
+    said = form.fields.get(MACHINE_ID_PART) or None
     if said is not None and not is_machine_id(said):
         raise InvalidRequest(
-            f"The part {MACHINE_ID!r} is {said[:MAX_MACHINE_ID]!r}; 1 to {MAX_MACHINE_ID} letters, digits, dots, "
+            f"The part {MACHINE_ID_PART!r} is {said[:MAX_MACHINE_ID]!r}; 1 to {MAX_MACHINE_ID} letters, digits, dots, "
             "hyphens and underscores, or two such names with a slash between them, were expected."
         )
     if said is not None and query_value not in (None, said):
         raise InvalidRequest(
-            f"{MACHINE_ID} is {query_value!r} in the address and {said!r} in the form; one was expected."
+            f"{MACHINE_ID_PART} is {query_value!r} in the address and {said!r} in the form; one was expected."
         )
     return said or query_value
 

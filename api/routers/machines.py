@@ -89,22 +89,22 @@ async def acknowledge(
     def note() -> MachineAlarm:
         with Ledger(services.settings.home) as ledger:
             remembered = _remembered(ledger, services, machine_id)
-            return MachineAlarm.of_alarm(ledger.acknowledge(remembered, said, seen.alarm_id))
+            return MachineAlarm.model_validate(ledger.acknowledge(remembered, said, seen.alarm_id))
 
     return await asyncio.to_thread(note)
 
 
 def _list(settings: Settings) -> MachineList:
     with Ledger(settings.home, rule=settings.alarm_rule) as ledger:
-        machines = [MachineSummary.of_summary(summary) for summary in ledger.summaries()]
-    return MachineList(rule=AlarmRule.of_rule(settings.alarm_rule), machines=machines)
+        machines = [MachineSummary.model_validate(summary) for summary in ledger.summaries()]
+    return MachineList(rule=AlarmRule.model_validate(settings.alarm_rule), machines=machines)
 
 
 def _health(services: Services, machine_id: str, latest: int) -> MachineHealth:
     settings = services.settings
     with Ledger(settings.home, rule=settings.alarm_rule) as ledger:
         health = ledger.health(_remembered(ledger, services, machine_id), latest)
-    return MachineHealth.of_health(health, settings.alarm_rule)
+    return MachineHealth.from_health(health, settings.alarm_rule)
 
 
 def _remembered(ledger: Ledger, services: Services, requested: str) -> str:

@@ -112,7 +112,7 @@ async def name_classes(version: ModelReferencePath, patch: LabelsPatch, services
     def rename() -> LabelsRevision:
         revision = services.registry.rename_classes(version, [(label.name, label.message) for label in patch.classes])
         services.live_model.refresh()
-        return LabelsRevision.of(revision)
+        return LabelsRevision.model_validate(revision)
 
     return await asyncio.to_thread(rename)
 
@@ -121,7 +121,7 @@ def _list(registry: Registry) -> ModelList:
     aliases = registry.aliases()
     return ModelList(
         models=[ModelSummary(version=v, aliases=_aliases_of(v, aliases)) for v in registry.versions()],
-        history=[AliasHistoryEntry.of(change) for change in registry.history()],
+        history=[AliasHistoryEntry.model_validate(change) for change in registry.history()],
     )
 
 
@@ -134,8 +134,10 @@ def _details(registry: Registry, reference: str) -> ModelDetails:
         created=bundle.created,
         features=content.spec.to_dict(),
         features_fingerprint=content.spec.fingerprint,
-        decision=ThresholdFacts.of(registry.threshold_revisions(bundle.version, bundle)[-1].decision),
-        labels=[LabelsRevision.of(revision) for revision in registry.label_revisions(bundle.version, bundle)],
+        decision=ThresholdFacts.model_validate(registry.threshold_revisions(bundle.version, bundle)[-1].decision),
+        labels=[
+            LabelsRevision.model_validate(revision) for revision in registry.label_revisions(bundle.version, bundle)
+        ],
         card=content.card,
     )
 

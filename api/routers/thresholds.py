@@ -61,8 +61,8 @@ def _state(registry: Registry, reference: str) -> ThresholdState:
     known = current_operating_point(bundle.content, history[-1].decision.threshold)
     return ThresholdState(
         version=bundle.version,
-        current=ThresholdPlace.of(history[-1]),
-        evidence=None if known is None else ThresholdEvidence.of(known),
+        current=ThresholdPlace.model_validate(history[-1]),
+        evidence=None if known is None else ThresholdEvidence.model_validate(known),
         sensitivities=[SensitivityPoint.of(*each) for each in sensitivities(bundle.content).items()],
-        history=[ThresholdPlace.of(revision) for revision in history],
+        history=[ThresholdPlace.model_validate(revision) for revision in history],
     )

@@ -2,12 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import AliasPath, BaseModel, ConfigDict, Field, RootModel
 
-from ml.models.bundle import DecisionThreshold
 from ml.models.labels import MAX_MESSAGE, MAX_NAME
-from ml.models.registry import ALIASES, AliasChange
-from ml.models.revisions import ClassLabelsRevision
+from ml.models.registry import ALIASES
 
 Share = Annotated[float, Field(ge=0, le=1)]
 ModelVersion = Annotated[str, Field(examples=["original-47a1c71740"])]
@@ -15,9 +13,12 @@ Timestamp = Annotated[str, Field(description="ISO 8601, UTC.", examples=["2026-1
 
 
 class Schema(BaseModel):
-    """Base of everything sent or taken."""
+    """Base of everything sent or taken. An answer is made from the attributes of the library's values.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    Where a field has another name than the attribute, its validation alias says which one it is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, from_attributes=True)
 
 
 class Problem(Schema):
@@ -71,13 +72,6 @@ class AliasHistoryEntry(Schema):
     before: ModelVersion | None
     """The version it pointed to before."""
 
-    @classmethod
-    def of(cls, change: AliasChange) -> "AliasHistoryEntry":
-        """A change as it is sent."""
-        return cls.model_validate(
-            {"at": change.at, "alias": change.alias, "version": change.version, "before": change.before}
-        )
-
 
 class Class(Schema):
     """A class of a model."""
@@ -92,13 +86,7 @@ class LabelsRevision(Schema):
 
     revision: int = Field(ge=1, examples=[1])
     created: Timestamp
-    classes: list[Class]
-
-    @classmethod
-    def of(cls, revision: ClassLabelsRevision) -> "LabelsRevision":
-        """A revision as it is sent."""
-        classes = [Class(name=c.name, message=c.message, anomalous=c.anomalous) for c in revision.labels.classes]
-        return cls(revision=revision.revision, created=revision.created, classes=classes)
+    classes: list[Class] = Field(validation_alias=AliasPath("labels", "classes"))
 
 
 class ThresholdFacts(Schema):
@@ -108,11 +96,6 @@ class ThresholdFacts(Schema):
     false_alarm_rate: Share | None = Field(examples=[None])
     basis: str = Field(examples=["the most probable class, as the original decided; never measured"])
     """Where the threshold comes from."""
-
-    @classmethod
-    def of(cls, decision: DecisionThreshold) -> "ThresholdFacts":
-        """A decision as it is sent."""
-        return cls(threshold=decision.threshold, false_alarm_rate=decision.false_alarm_rate, basis=decision.basis)
 
 
 class ModelDetails(ModelSummary):

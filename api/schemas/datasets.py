@@ -1,12 +1,13 @@
 """What goes over the wire about datasets: names, units, ranges and examples."""
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from api.schemas.common import Problem, Schema, Share, Timestamp
-from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN, Annotation, AnnotationRevision
+from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN, AnnotationRevision
 from ml.dataset.collection.state import CollectionRecording, CollectionState
 from ml.dataset.entries import Label
 from ml.dataset.paths import NAME_PATTERN
@@ -90,11 +91,6 @@ class RecordingLabels(Schema):
     group: str | None = Field(examples=["monday"])
     """The recording session; where it is null, training guesses it from the file names."""
 
-    @staticmethod
-    def values(labels: Annotation) -> dict[str, str | float | None]:
-        """The fields that are labels."""
-        return {name: getattr(labels, name) for name in RecordingLabels.model_fields}
-
 
 class RecordingSummary(RecordingLabels):
     """One recording of a dataset: what is said of it, and the facts of its file."""
@@ -119,30 +115,15 @@ class RecordingSummary(RecordingLabels):
     bytes: int = Field(examples=[2560044])
     """Size of the file."""
 
+    @model_validator(mode="before")
     @classmethod
-    def of(cls, recording: CollectionRecording) -> "RecordingSummary":
-        """A recording as it is sent."""
-        return cls.model_validate(cls.facts(recording))
-
-    @staticmethod
-    def facts(recording: CollectionRecording) -> dict[str, object]:
-        """The fields of a summary."""
-        facts = recording.info
-        return {
-            **RecordingLabels.values(recording.annotation),
-            "id": recording.id,
-            "file_name": recording.file_name,
-            "uploaded": recording.uploaded,
-            "duration_s": facts.duration_s,
-            "sample_rate_hz": facts.sample_rate_hz,
-            "channels": facts.channels,
-            "bits": facts.bits,
-            "codec": facts.codec,
-            "level_dbfs": facts.level_dbfs,
-            "peak_dbfs": facts.peak_dbfs,
-            "clipped_share": facts.clipped_share,
-            "bytes": facts.bytes,
-        }
+    def _flatten(cls, value: object) -> object:
+        """Annotation and file facts in one level."""
+        if not isinstance(value, CollectionRecording):
+            return value
+        facts = {"id": value.id, "file_name": value.file_name, "uploaded": value.uploaded, "history": value.history}
+        facts |= value.annotation.to_dict() | asdict(value.info)
+        return {name: facts[name] for name in cls.model_fields}
 
 
 class RecordingRevision(RecordingLabels):
@@ -154,17 +135,14 @@ class RecordingRevision(RecordingLabels):
     changed: list[str] = Field(examples=[["label", "fault"]])
     """The fields that differ from the revision before."""
 
+    @model_validator(mode="before")
     @classmethod
-    def of(cls, revision: AnnotationRevision) -> "RecordingRevision":
-        """A revision as it is sent."""
-        return cls.model_validate(
-            {
-                **RecordingLabels.values(revision.annotation),
-                "at": revision.at,
-                "request_id": revision.request_id,
-                "changed": list(revision.changed),
-            }
-        )
+    def _flatten(cls, value: object) -> object:
+        """The annotation in one level with the rest."""
+        if not isinstance(value, AnnotationRevision):
+            return value
+        facts = {"at": value.at, "request_id": value.request_id, "changed": value.changed}
+        return facts | value.annotation.to_dict()
 
 
 class RecordingDetails(RecordingSummary):
@@ -172,12 +150,6 @@ class RecordingDetails(RecordingSummary):
 
     history: list[RecordingRevision]
     """The oldest first: the first is the upload, the last holds now."""
-
-    @classmethod
-    def of(cls, recording: CollectionRecording) -> "RecordingDetails":
-        """A recording as it is sent."""
-        history = [RecordingRevision.of(revision) for revision in recording.history]
-        return cls.model_validate({**cls.facts(recording), "history": history})
 
 
 class RecordingPage(Schema):

@@ -2,20 +2,22 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from api.schemas.common import ModelVersion, Schema, Share, Timestamp
 from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN
-from ml.machines.alarms import Acknowledgement, Alarm, AlarmState, KOfNRule
-from ml.machines.drift import Drift, DriftState
-from ml.machines.health import Health, HealthSummary, VersionRecord
-from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID, Observation
+from ml.machines.alarms import AlarmState, KOfNRule
+from ml.machines.drift import DriftState
+from ml.machines.health import Health
+from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID
 from ml.models.verdict import VerdictValue
 
 MAX_NOTE = 500
 MachineId = Annotated[
     str, Field(min_length=1, max_length=MAX_MACHINE_ID, pattern=MACHINE_ID_PATTERN, examples=["fan-3"])
 ]
+N_VERDICTS = AliasChoices("of", "n_verdicts")
+Verdicts = Annotated[int, Field(ge=1, examples=[5], validation_alias=N_VERDICTS)]
 MachineState = Annotated[AlarmState, Field(examples=["alarm"])]
 
 
@@ -24,14 +26,9 @@ class AlarmRule(Schema):
 
     raise_at: int = Field(ge=1, examples=[3])
     """So many anomalous ones of the last `of` raise an alarm."""
-    of: int = Field(ge=1, examples=[5])
+    of: Verdicts
     clear_at: int = Field(ge=0, examples=[1])
     """So many, or fewer, clear it, acknowledged or not."""
-
-    @classmethod
-    def of_rule(cls, rule: KOfNRule) -> "AlarmRule":
-        """A rule as it is sent."""
-        return cls(raise_at=rule.raise_at, of=rule.n_verdicts, clear_at=rule.clear_at)
 
 
 class AlarmAcknowledgement(Schema):
@@ -44,11 +41,6 @@ class AlarmAcknowledgement(Schema):
     """Name of the API key that it was said with; null where the service requires none."""
     note: str = Field(examples=["Bearing ordered"])
 
-    @classmethod
-    def of(cls, acknowledgement: Acknowledgement) -> "AlarmAcknowledgement":
-        """An acknowledgement as it is sent."""
-        return cls(at=acknowledgement.at, by=acknowledgement.by, key=acknowledgement.key, note=acknowledgement.note)
-
 
 class MachineAlarm(Schema):
     """One alarm of a machine."""
@@ -60,25 +52,11 @@ class MachineAlarm(Schema):
     """The model whose verdict raised it."""
     anomalous: int = Field(ge=1, examples=[3])
     """How many of the last `of` verdicts were anomalous when it was raised."""
-    of: int = Field(ge=1, examples=[5])
+    of: Verdicts
     acknowledged: AlarmAcknowledgement | None
     """Null where nobody has, or had until it cleared."""
     cleared_at: Timestamp | None
     """Null while it lasts."""
-
-    @classmethod
-    def of_alarm(cls, alarm: Alarm) -> "MachineAlarm":
-        """An alarm as it is sent."""
-        said = alarm.acknowledged
-        return cls(
-            id=alarm.id,
-            raised_at=alarm.raised_at,
-            version=alarm.version,
-            anomalous=alarm.anomalous,
-            of=alarm.n_verdicts,
-            acknowledged=None if said is None else AlarmAcknowledgement.of(said),
-            cleared_at=alarm.cleared_at,
-        )
 
 
 class ScoreDrift(Schema):
@@ -99,19 +77,6 @@ class ScoreDrift(Schema):
     reference_median: Share | None = Field(examples=[0.21])
     recent_median: Share | None = Field(examples=[0.22])
 
-    @classmethod
-    def of(cls, drift: Drift) -> "ScoreDrift":
-        """A drift as it is sent."""
-        return cls(
-            state=drift.state,
-            reference_n=drift.reference_n,
-            recent_n=drift.recent_n,
-            p_value=drift.p_value,
-            effect=drift.effect,
-            reference_median=drift.reference_median,
-            recent_median=drift.recent_median,
-        )
-
 
 class MachineSummary(Schema):
     """A machine in one line."""
@@ -126,29 +91,13 @@ class MachineSummary(Schema):
     """The model that answered."""
     anomalous: int = Field(ge=0, examples=[3])
     """How many of the last `of` verdicts were anomalous; recordings that could not be judged have none."""
-    of: int = Field(ge=0, examples=[5])
+    of: int = Field(ge=0, examples=[5], validation_alias=N_VERDICTS)
     unusable: int = Field(ge=0, examples=[0])
     """How many of the last recordings, as many as the rule looks at, could not be judged."""
     drift: ScoreDrift
     """Of the scores of that version."""
     alarm: MachineAlarm | None
     """The one that lasts."""
-
-    @classmethod
-    def of_summary(cls, summary: HealthSummary) -> "MachineSummary":
-        """A machine as it is sent."""
-        alarm = summary.alarm
-        return cls(
-            machine_id=summary.machine_id,
-            state=summary.state,
-            heard_at=summary.heard_at,
-            version=summary.version,
-            anomalous=summary.anomalous,
-            of=summary.n_verdicts,
-            unusable=summary.unusable,
-            drift=ScoreDrift.of(summary.drift),
-            alarm=None if alarm is None else MachineAlarm.of_alarm(alarm),
-        )
 
 
 class MachineList(Schema):
@@ -179,22 +128,6 @@ class MachineVersion(Schema):
     """Of their scores."""
     drift: ScoreDrift
 
-    @classmethod
-    def of(cls, record: VersionRecord) -> "MachineVersion":
-        """A version's record as it is sent."""
-        return cls(
-            version=record.version,
-            observations=record.observations,
-            kept=record.kept,
-            first_at=record.first_at,
-            last_at=record.last_at,
-            threshold=record.threshold,
-            recent_n=record.recent_n,
-            recent_anomalous=record.recent_anomalous,
-            recent_median=record.recent_median,
-            drift=ScoreDrift.of(record.drift),
-        )
-
 
 class MachineObservation(Schema):
     """One verdict on a machine."""
@@ -211,19 +144,6 @@ class MachineObservation(Schema):
     score: Share = Field(examples=[0.9309])
     threshold: Share = Field(examples=[0.5])
 
-    @classmethod
-    def of(cls, observation: Observation) -> "MachineObservation":
-        """A verdict as it is sent."""
-        return cls(
-            at=observation.at,
-            version=observation.version,
-            threshold_revision=observation.threshold_revision,
-            verdict=observation.verdict,
-            label=observation.label,
-            score=observation.score,
-            threshold=observation.threshold,
-        )
-
 
 class MachineHealth(MachineSummary):
     """A machine, whole."""
@@ -237,14 +157,17 @@ class MachineHealth(MachineSummary):
     """Its last verdicts, the newest first, as many as were asked for."""
 
     @classmethod
-    def of_health(cls, health: Health, rule: KOfNRule) -> "MachineHealth":
-        """A machine as it is sent."""
-        return cls(
-            **dict(MachineSummary.of_summary(health.summary)),
-            rule=AlarmRule.of_rule(rule),
-            versions=[MachineVersion.of(record) for record in health.versions],
-            alarms=[MachineAlarm.of_alarm(alarm) for alarm in health.alarms],
-            latest=[MachineObservation.of(observation) for observation in health.latest],
+    def from_health(cls, health: Health, rule: KOfNRule) -> "MachineHealth":
+        """A machine with the rule that its state follows from."""
+        summary = MachineSummary.model_validate(health.summary)
+        return cls.model_validate(
+            {
+                **dict(summary),
+                "rule": rule,
+                "versions": health.versions,
+                "alarms": health.alarms,
+                "latest": health.latest,
+            }
         )
 
 

@@ -1,16 +1,14 @@
 """What uploads are answered with: names, units, ranges and examples."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, AliasPath, Field
 
 from api.schemas.common import AnsweringModel, Problem, Schema, Share
-from ml.audio.recording import AudioQuality
-from ml.detectors.quality_checks import UnusableCode, UnusableReason
-from ml.detectors.reference import BandDeviation, Deviations, NearestNormal
+from ml.detectors.quality_checks import UnusableCode
 from ml.models.explanations import OcclusionBand
-from ml.models.labels import ClassLabel
-from ml.models.verdict import ClipResult, Verdict, VerdictValue
+from ml.models.verdict import Verdict, VerdictValue
 
 
 def _round_to(digits: int) -> AfterValidator:
@@ -60,11 +58,6 @@ class ClassProbability(Schema):
     """Whether this class is a fault."""
     probability: Share = Field(examples=[0.9309])
 
-    @classmethod
-    def of(cls, label: ClassLabel, probability: float) -> "ClassProbability":
-        """A class with its probability."""
-        return cls(name=label.name, message=label.message, anomalous=label.anomalous, probability=probability)
-
 
 class TimelineWindow(Schema):
     """One window of the recording: what was heard between two times."""
@@ -74,20 +67,9 @@ class TimelineWindow(Schema):
     end_s: Seconds = Field(gt=0, examples=[10.0])
     """Seconds from the start of the recording."""
     score: Share = Field(examples=[0.9309])
-    anomaly: bool = Field(examples=[True])
-    label: str = Field(examples=["imbalance"])
+    anomaly: bool = Field(examples=[True], validation_alias=AliasPath("is_anomalous"))
+    label: str = Field(examples=["imbalance"], validation_alias=AliasPath("label", "name"))
     """Name of the class that was heard."""
-
-    @classmethod
-    def of(cls, window: ClipResult) -> "TimelineWindow":
-        """A window as it is sent."""
-        return cls(
-            start_s=window.start_s,
-            end_s=window.end_s,
-            score=window.score,
-            anomaly=window.is_anomalous,
-            label=window.label.name,
-        )
 
 
 class BandShare(Schema):
@@ -97,11 +79,6 @@ class BandShare(Schema):
     high_hz: Hertz = Field(gt=0, examples=[851.0])
     score_drop: Annotated[float, _round_to(4)] = Field(ge=-1, le=1, examples=[0.93])
     """Score as it is, less the score with this band smoothed over; negative where the band spoke for health."""
-
-    @classmethod
-    def of(cls, band: OcclusionBand) -> "BandShare":
-        """A band as it is sent."""
-        return cls(low_hz=band.low_hz, high_hz=band.high_hz, score_drop=band.score_drop)
 
 
 class RecordingQuality(Schema):
@@ -117,30 +94,13 @@ class RecordingQuality(Schema):
     digital_silence: bool = Field(examples=[False])
     """Every sample has one and the same value: a dead input, not a quiet room."""
 
-    @classmethod
-    def of(cls, quality: AudioQuality) -> "RecordingQuality":
-        """Quality as it is sent."""
-        return cls(
-            duration_s=quality.duration_s,
-            sample_rate_hz=quality.sample_rate_hz,
-            channels=quality.channels,
-            level_dbfs=quality.level_dbfs,
-            clipped_share=quality.clipped_share,
-            digital_silence=quality.digital_silence,
-        )
-
 
 class Unjudged(Schema):
     """Why a recording cannot be judged."""
 
-    why: UnusableCode = Field(examples=["clipped"])
+    why: UnusableCode = Field(examples=["clipped"], validation_alias=AliasPath("code"))
     detail: str = Field(examples=["4.2% of its samples are at full scale; at most 1.0% can be judged: turn it down."])
     """What was found and what was expected."""
-
-    @classmethod
-    def of(cls, unusable: UnusableReason) -> "Unjudged":
-        """A refusal as it is sent."""
-        return cls(why=unusable.code, detail=unusable.detail)
 
 
 class BandDeparture(Schema):
@@ -155,11 +115,6 @@ class BandDeparture(Schema):
     share: RoundedShare = Field(examples=[0.61])
     """Of the whole departure, in squared standard deviations; all bands add up to 1, but for rounding."""
 
-    @classmethod
-    def of(cls, band: BandDeviation) -> "BandDeparture":
-        """A band as it is sent."""
-        return cls(low_hz=band.low_hz, high_hz=band.high_hz, db=band.db, sigma=band.sigma, share=band.share)
-
 
 class NearestRecording(Schema):
     """A healthy recording of the training that is like this one."""
@@ -169,31 +124,17 @@ class NearestRecording(Schema):
     db: Decibels = Field(ge=0, examples=[1.4])
     """How far apart the mean spectra are at the same loudness, RMS over the mel bands."""
 
-    @classmethod
-    def of(cls, nearest: NearestNormal) -> "NearestRecording":
-        """A recording as it is sent."""
-        return cls(name=nearest.name, db=nearest.db)
-
 
 class NoveltyReasons(Schema):
     """Why the detector judged the most anomalous window as it did."""
 
-    bands: list[BandDeparture]
+    bands: list[BandDeparture] = Field(validation_alias=AliasPath("band_deviations"))
     """How the sound departs from the healthy machine in each band, the largest share first: measured, not asked of the
     score, as the `bands` of a classifier are."""
     level_change_db: Decibels | None = Field(examples=[-1.3])
     """How much louder or softer the recording is than healthy ones; it moves no score. Null where that is not known."""
     nearest: list[NearestRecording]
     """The healthy recordings that are most like it, the nearest first."""
-
-    @classmethod
-    def of(cls, reasons: Deviations) -> "NoveltyReasons":
-        """Reasons as they are sent."""
-        return cls(
-            bands=[BandDeparture.of(band) for band in reasons.band_deviations],
-            level_change_db=reasons.level_change_db,
-            nearest=[NearestRecording.of(nearest) for nearest in reasons.nearest],
-        )
 
 
 class NoveltyFacts(Schema):
@@ -264,31 +205,27 @@ class PredictResponse(Schema):
     model: AnsweringModel
 
     @classmethod
-    def of(cls, verdict: Verdict, bands: tuple[OcclusionBand, ...] | None = None) -> "PredictResponse":
-        """A verdict as it is sent."""
+    def of(cls, verdict: Verdict, bands: Sequence[OcclusionBand] | None = None) -> "PredictResponse":
+        """A verdict, with the occlusion bands where they were asked for."""
         worst = verdict.worst
-        return cls(
-            verdict=verdict.value,
-            message=verdict.message,
-            label=worst.label.name,
-            score=worst.score,
-            threshold=verdict.threshold,
-            false_alarm_rate=verdict.false_alarm_rate,
-            classes=[
-                ClassProbability.of(label, p) for label, p in zip(verdict.classes, worst.probabilities, strict=True)
-            ],
-            timeline=[TimelineWindow.of(window) for window in verdict.timeline],
-            bands=None if bands is None else [BandShare.of(band) for band in bands],
-            novelty=_novelty(verdict),
-            known_faults=_fault_rule_facts(verdict),
-            reasons=None if verdict.explanation is None else NoveltyReasons.of(verdict.explanation),
-            unusable=None if verdict.unusable is None else Unjudged.of(verdict.unusable),
-            quality=RecordingQuality.of(verdict.quality),
-            model=AnsweringModel(
-                version=verdict.version,
-                labels_revision=verdict.labels_revision,
-                threshold_revision=verdict.threshold_revision,
-            ),
+        return cls.model_validate(
+            {
+                "verdict": verdict.value,
+                "message": verdict.message,
+                "label": worst.label.name,
+                "score": worst.score,
+                "threshold": verdict.threshold,
+                "false_alarm_rate": verdict.false_alarm_rate,
+                "classes": verdict.class_probabilities,
+                "timeline": verdict.timeline,
+                "bands": bands,
+                "novelty": _novelty(verdict),
+                "known_faults": _fault_rule_facts(verdict),
+                "reasons": verdict.explanation,
+                "unusable": verdict.unusable,
+                "quality": verdict.quality,
+                "model": verdict,
+            }
         )
 
 

@@ -1,12 +1,9 @@
 """What goes over the wire about thresholds: names, units, ranges and examples."""
 
-from dataclasses import asdict
-
-from pydantic import ConfigDict, Field
+from pydantic import AliasPath, ConfigDict, Field
 
 from api.schemas.common import ModelVersion, Schema, Share, Timestamp
 from ml.detectors.thresholds import SENSITIVITIES, OperatingPoint, Sensitivity
-from ml.models.revisions import ThresholdRevision
 from ml.models.thresholds import ThresholdRequest
 
 
@@ -21,23 +18,13 @@ class ExpectedRate(Schema):
 class ThresholdEvidence(Schema):
     """What healthy recordings, which the model had not learned from, say of a threshold."""
 
-    expected: ExpectedRate
+    expected: ExpectedRate = Field(validation_alias=AliasPath("expected_rate"))
     n: int = Field(ge=1, examples=[199])
     """How many recordings say so."""
     smallest_rate: Share = Field(examples=[0.005])
     """The smallest false-alarm rate that so many bear out: 1 / (n + 1)."""
     notes: list[str] = Field(examples=[["The interval was drawn from 5 sessions and is rough."]])
     """What to know of the figures."""
-
-    @classmethod
-    def of(cls, operating: OperatingPoint) -> "ThresholdEvidence":
-        """What is known, as it is sent."""
-        return cls(
-            expected=ExpectedRate.model_validate(asdict(operating.expected_rate)),
-            n=operating.n,
-            smallest_rate=operating.smallest_rate,
-            notes=list(operating.notes),
-        )
 
 
 class SensitivityPoint(Schema):
@@ -56,7 +43,7 @@ class SensitivityPoint(Schema):
             sensitivity=sensitivity,
             false_alarm_rate=SENSITIVITIES[sensitivity],
             threshold=operating.threshold,
-            evidence=ThresholdEvidence.of(operating),
+            evidence=ThresholdEvidence.model_validate(operating),
         )
 
 
@@ -66,21 +53,17 @@ class ThresholdPlace(Schema):
     revision: int = Field(ge=1, examples=[2])
     """1 is what the model was written with."""
     created: Timestamp
-    threshold: Share = Field(examples=[0.62])
+    threshold: Share = Field(examples=[0.62], validation_alias=AliasPath("decision", "threshold"))
     """A score above it is anomalous."""
-    false_alarm_rate: Share | None = Field(examples=[0.05])
+    false_alarm_rate: Share | None = Field(examples=[0.05], validation_alias=AliasPath("decision", "false_alarm_rate"))
     """Share of healthy recordings above it; null where nobody has measured it."""
     sensitivity: Sensitivity | None = Field(examples=["high"])
     """The name that it was asked for by."""
     basis: str = Field(
-        examples=["for 5 % false alarms; above it were 9 of 199 healthy recordings that had not been learned from"]
+        validation_alias=AliasPath("decision", "basis"),
+        examples=["for 5 % false alarms; above it were 9 of 199 healthy recordings that had not been learned from"],
     )
     """Where it comes from."""
-
-    @classmethod
-    def of(cls, revision: ThresholdRevision) -> "ThresholdPlace":
-        """A revision as it is sent."""
-        return cls.model_validate(revision.to_dict())
 
 
 class ThresholdState(Schema):

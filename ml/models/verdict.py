@@ -1,7 +1,7 @@
 """What a model answers: a result for each clip, and one verdict for the recording."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ml.audio.recording import AudioQuality
 from ml.detectors.detector import Novelty
@@ -35,6 +35,15 @@ class ClipResult:
     probabilities: tuple[float, ...]
     classifier_score: float | None = None
     novelty: Novelty | None = None
+
+
+class ClassProbability(NamedTuple):
+    """A class, and how probable it is."""
+
+    name: str
+    message: str
+    anomalous: bool
+    probability: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,12 @@ class Verdict:
     version: str
     labels_revision: int
     threshold_revision: int
+
+    @property
+    def class_probabilities(self) -> tuple[ClassProbability, ...]:
+        """Each class with its probability in the most anomalous clip; none without a classifier."""
+        pairs = zip(self.classes, self.worst.probabilities, strict=True)
+        return tuple(ClassProbability(label.name, label.message, label.anomalous, p) for label, p in pairs)
 
     @property
     def value(self) -> VerdictValue:

@@ -1,0 +1,69 @@
+"""The multipart forms that routes take: each part declared once, for the reader of the form and for the schema."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN
+from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID
+
+MULTIPART = "multipart/form-data"
+FILE_PART, MACHINE_ID_PART = "file", "machine_id"
+WAV_TYPES = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave")
+FLAC_TYPES = ("audio/flac", "audio/x-flac")
+PartSchema = Mapping[str, Any]
+
+FILE: PartSchema = {"type": "string", "format": "binary", "description": "A WAV or FLAC recording."}
+FILES: PartSchema = {"type": "array", "items": FILE, "minItems": 1}
+TEXT: PartSchema = {"type": "string", "maxLength": MAX_TEXT, "pattern": TEXT_PATTERN}
+MACHINE_ID: PartSchema = {
+    "type": "string",
+    "maxLength": MAX_MACHINE_ID,
+    "pattern": MACHINE_ID_PATTERN,
+    "description": "As the query parameter; of both, one is enough.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A multipart form.
+
+    Attributes:
+        parts: the JSON schema of each part, by its name.
+        closed: whether a part of another name is refused; else it is ignored.
+        raw_types: media types of a recording that may be the body instead of a form.
+    """
+
+    parts: Mapping[str, PartSchema]
+    closed: bool = True
+    raw_types: tuple[str, ...] = ()
+
+    @property
+    def takes_several(self) -> bool:
+        """Whether there may be more than one file."""
+        return bool(self.parts[FILE_PART]["type"] == "array")
+
+    def openapi(self) -> dict[str, Any]:
+        """The request body of a route that takes this form, for the OpenAPI schema."""
+        schema: dict[str, Any] = {"type": "object", "properties": dict(self.parts), "required": [FILE_PART]}
+        if self.closed:
+            schema["additionalProperties"] = False
+        content = {MULTIPART: {"schema": schema}} | {each: {"schema": FILE} for each in self.raw_types}
+        return {"requestBody": {"required": True, "content": content}}
+
+
+# The original service ignored other parts: its clients may send some.
+ORIGINAL_FORM = Form({FILE_PART: FILE, MACHINE_ID_PART: MACHINE_ID}, closed=False)
+ONE_FILE_FORM = Form({FILE_PART: FILE, MACHINE_ID_PART: MACHINE_ID}, raw_types=(WAV_TYPES[0], FLAC_TYPES[0]))
+BATCH_FORM = Form({FILE_PART: FILES, MACHINE_ID_PART: MACHINE_ID})
+RECORDINGS_FORM = Form(
+    {
+        FILE_PART: FILES,
+        "label": {"type": "string", "enum": ["normal", "abnormal", ""]},
+        "machine": TEXT,
+        "machine_id": TEXT,
+        "snr_db": {"type": "number", "description": "In decibels."},
+        "fault": {**TEXT, "description": "Goes with the label `abnormal`."},
+        "group": {**TEXT, "description": "The recording session."},
+    }
+)
