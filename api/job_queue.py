@@ -9,13 +9,15 @@ import contextvars
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+import redis
+import redis.asyncio
 
 from api.errors import Busy
 from worker.jobs import QueueUnavailable
-
-if TYPE_CHECKING:
-    from worker.queue import JobQueue
+from worker.queue import JobQueue
+from worker.store import EVENTS_AT_ONCE, events_key
 
 THREADS = 4
 # Of one answer; a call takes one or two.
@@ -58,7 +60,7 @@ class JobQueueClient:
         """Whether there is a queue at all."""
         return self._url is not None
 
-    async def run(self, call: "Callable[[JobQueue], T]") -> T:
+    async def run(self, call: Callable[[JobQueue], T]) -> T:
         """Have something done with the queue.
 
         Raises:
@@ -90,9 +92,6 @@ class JobQueueClient:
         return self._events(job, after)
 
     async def _events(self, job: str, after: str) -> AsyncGenerator[JobEvent | None]:
-        import redis
-        import redis.asyncio
-
         self._streams += 1
         client = redis.asyncio.Redis.from_url(
             self._url or "", decode_responses=True, socket_timeout=EVENTS_WAIT_MS / 1000 + TIMEOUT_S, retry=None
@@ -115,9 +114,7 @@ class JobQueueClient:
             self._streams -= 1
             await client.aclose()
 
-    def _run_in_thread(self, call: "Callable[[JobQueue], T]") -> T:
-        import redis
-
+    def _run_in_thread(self, call: Callable[[JobQueue], T]) -> T:
         self._refuse_during_backoff()
         try:
             return call(self._connected())
@@ -126,10 +123,7 @@ class JobQueueClient:
             self._backoff_until = time.monotonic() + BACKOFF_S
             raise QueueUnavailable(self._problem) from error
 
-    def _connected(self) -> "JobQueue":
-        # Late: a service without a queue spares itself redis-py, and one that is never asked for jobs Celery.
-        from worker.queue import JobQueue
-
+    def _connected(self) -> JobQueue:
         if self._queue is None:
             self._queue = JobQueue(self._url or "", timeout_s=TIMEOUT_S)
         return self._queue
@@ -142,7 +136,5 @@ class JobQueueClient:
 
 
 async def _read(client: Any, job: str, after: str) -> list[JobEvent]:
-    from worker.store import EVENTS_AT_ONCE, events_key
-
     answer = await client.xread({events_key(job): after}, count=EVENTS_AT_ONCE, block=EVENTS_WAIT_MS)
     return [JobEvent(entry, fields["event"], fields["data"]) for _, entries in answer for entry, fields in entries]

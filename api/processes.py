@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from types import FrameType
 
 from api.settings import METRICS_VARIABLE, Settings
@@ -41,7 +42,8 @@ def serve(settings: Settings, announce: Callable[[], None]) -> None:
     counters = tempfile.mkdtemp(prefix="signalml-metrics-") if settings.processes > 1 else None
     if counters:
         os.environ[METRICS_VARIABLE] = counters
-    from api import server
+    # By its name, and only now: prometheus_client looks at METRICS_VARIABLE when it is imported.
+    server = import_module("api.server")
 
     try:
         with server.open_listener(settings) as listening:

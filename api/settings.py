@@ -11,8 +11,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml.errors import InvalidParameter
-from ml.machines.alarms import KOfNRule
-from ml.machines.ledger import MACHINES_KEPT
+from ml.machines.alarms import DEFAULT_RULE, KOfNRule
+from ml.machines.limits import MACHINES_KEPT
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # prometheus_client looks at it when it is imported; then each process counts into files there, and answers for all.
@@ -85,11 +85,11 @@ class Settings(BaseSettings):
     """Clients that may watch jobs at once, in one process; beyond it the answer is 503."""
     poll_interval_s: float = Field(default=0.5, gt=0, le=2)
     """Seconds between two looks at which model is champion."""
-    alarm_raise: int = 3
+    alarm_raise: int = DEFAULT_RULE.raise_at
     """Anomalous verdicts, of the last SIGNALML_ALARM_OF on a machine, that raise its alarm."""
-    alarm_of: int = 5
+    alarm_of: int = DEFAULT_RULE.n_verdicts
     """Verdicts on a machine that are looked at for its alarm, at most 100."""
-    alarm_clear: int = 1
+    alarm_clear: int = DEFAULT_RULE.clear_at
     """Anomalous verdicts, of as many, at which the alarm of a machine clears: fewer than raise it."""
     machines_kept: int = Field(default=MACHINES_KEPT, ge=1, le=100_000)
     """Machines that are remembered; each takes up to 0.4 MB of disk. One that was silent longest makes room."""

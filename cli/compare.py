@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -16,12 +16,18 @@ from ml.dataset.paths import index_cache_file
 from ml.detectors.engines.registry import ENGINES
 from ml.errors import InvalidParameter
 from ml.evaluation.results import Estimate
+from ml.experiments.comparison_report import write_comparison_report
+from ml.experiments.comparison_results import (
+    FALSE_ALARM_RATES,
+    ComparisonRow,
+    DetectorComparison,
+    OutOfDomainRejection,
+    UnusableShare,
+)
+from ml.experiments.detector_comparison import compare_detectors
 from ml.system.atomic import to_json, write_atomic
 from ml.system.native import quiet_native_stderr
 from ml.training.pipeline import require_packages
-
-if TYPE_CHECKING:
-    from ml.experiments.comparison_results import ComparisonRow, DetectorComparison, OutOfDomainRejection, UnusableShare
 
 
 def compare(
@@ -47,12 +53,11 @@ def compare(
     seed: Annotated[int, typer.Option(min=0, help="Of the random gains and of the intervals.")] = 0,
     processes: Annotated[int | None, typer.Option(min=1, help="Processes that listen; else one per core.")] = None,
 ) -> None:
-    """Try detectors on a dataset, each on recordings that it has not learned from, beside MIMII's baseline, the bar.
+    """Compare detectors on a dataset, each tested on recordings that it was not trained on.
 
-    Detectors learn from healthy recordings alone; abnormal ones, if there are any, only test them.
+    Every comparison includes MIMII's published baseline. Detectors are trained on healthy recordings only; abnormal
+    recordings, if there are any, are used for the tests.
     """
-    from ml.experiments.detector_comparison import compare_detectors as tried
-
     require_packages()
     for file in (report_file, json_file):
         _refuse_unless_writable(file)
@@ -61,7 +66,7 @@ def compare(
     with quiet_native_stderr() as stderr, show_progress(Console(file=stderr)) as report:
         cache = index_cache_file(Settings().home)
         dataset = index(source, snr_db=snr, cache=cache, processes=processes, report=report)
-        comparison = tried(
+        comparison = compare_detectors(
             dataset,
             tuple(engine or ENGINES),
             out_of_domain=out_of_domain,
@@ -73,8 +78,6 @@ def compare(
     if json_file is not None:
         write_atomic(json_file, to_json(comparison.to_dict()))
     if report_file is not None:
-        from ml.experiments.comparison_report import write_comparison_report
-
         write_comparison_report(report_file, comparison)
     print_comparison(comparison)
 
@@ -111,8 +114,6 @@ def print_comparison(comparison: "DetectorComparison") -> None:
 
 
 def _table(rows: "Sequence[ComparisonRow]") -> Table:
-    from ml.experiments.comparison_results import FALSE_ALARM_RATES
-
     rates = [head for rate in FALSE_ALARM_RATES for head in (f"detected at {rate:.0%}", f"false alarms at {rate:.0%}")]
     table = Table("engines", "AUC", "pAUC", *rates, "AUC less the bar's", box=None)
     for row in rows:
@@ -122,8 +123,6 @@ def _table(rows: "Sequence[ComparisonRow]") -> Table:
 
 
 def _rejections(rejections: "Sequence[OutOfDomainRejection]") -> Table:
-    from ml.experiments.comparison_results import FALSE_ALARM_RATES
-
     heads = [f"{what} at {rate:.0%}" for what in ("rejected", "by an alarm") for rate in FALSE_ALARM_RATES]
     table = Table("learned from", "engines", "sounds", *heads, box=None)
     for each in rejections:

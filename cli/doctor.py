@@ -12,7 +12,6 @@ from rich.table import Table
 
 from api.settings import Settings
 from cli.output import PIPE_WIDTH
-from cli.work import queue_url
 from ml.dataset.catalog import dataset_names
 from ml.dataset.collection.state import is_collection
 from ml.dataset.collection.store import Collection
@@ -20,6 +19,7 @@ from ml.dataset.paths import dataset_folder
 from ml.errors import ModelError
 from ml.models.registry import Registry
 from ml.system.native import quiet_native_stderr
+from worker.broker import find_queue_url
 from worker.jobs import QUEUES, QueueUnavailable
 from worker.store import JobStore, connect
 
@@ -52,7 +52,7 @@ class Finding(NamedTuple):
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON instead.")] = False,
 ) -> None:
-    """Look at home, models, datasets, queue and workers; the exit status is 1 if anything is wrong."""
+    """Check the home folder, models, datasets, queue and workers; exit with status 1 if anything is wrong."""
     settings = Settings()
     with quiet_native_stderr():
         found = [finding for look in CHECKS for finding in look(settings)]
@@ -120,7 +120,7 @@ def _datasets(settings: Settings) -> Iterator[Finding]:
 
 def _queue(settings: Settings) -> Iterator[Finding]:
     try:
-        url = queue_url(settings)
+        url = find_queue_url(settings.redis_url, settings.home)
     except QueueUnavailable as error:
         yield Finding("queue", "warning", f"{error} Uploads are answered without one.", "signalml run, for jobs")
         return

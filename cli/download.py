@@ -5,16 +5,18 @@ from typing import Annotated
 
 import typer
 
+from cli.lazy import MARKUP
 from cli.progress import show_progress
+from ml.dataset.download.mimii import SOURCE, download_mimii
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-# As in ml.dataset.download, which is imported once it is needed.
-ZENODO = "https://zenodo.org/api/records/3384388"
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=MARKUP, help="Download public recordings, check them and unpack them."
+)
 
 
 @app.callback()
-def download() -> None:
-    """Public recordings, fetched, checked and unpacked."""
+def _keep_the_name_of_the_dataset() -> None:
+    """Without a callback, an application of one command would drop the command's name."""
 
 
 @app.command(epilog="Example:  `signalml download mimii --machine fan --snr 6`,  then  `signalml inspect data/mimii`")
@@ -22,12 +24,10 @@ def mimii(
     machine: Annotated[list[str], typer.Option(help="fan, pump, slider or valve; may be given several times.")],
     snr: Annotated[list[int], typer.Option(help="6, 0 or -6 dB; may be given several times.")],
     to: Annotated[Path, typer.Option(help="Where the recordings go.")] = Path("data/mimii"),
-    source: Annotated[str, typer.Option(help="Address of the record's JSON, or of a mirror of it.")] = ZENODO,
+    source: Annotated[str, typer.Option(help="Address of the record's JSON, or of a mirror of it.")] = SOURCE,
     keep_archives: Annotated[bool, typer.Option("--keep-archives", help="Keep the zip files.")] = False,
 ) -> None:
     """MIMII (Hitachi, 2019; CC BY-SA 4.0), roughly 8 to 11 GB for a machine and a ratio. What was cut off goes on."""
-    from ml.dataset.download.mimii import download_mimii
-
     with show_progress() as report:
         new = download_mimii(
             to, machines=machine, snr_db=snr, source=source, keep_archives=keep_archives, report=report

@@ -24,7 +24,7 @@ from ml.dataset.splitting.methods import split
 from ml.errors import DatasetEmpty
 from ml.evaluation.evaluating import evaluate as weigh
 from ml.evaluation.results import Estimate, Evaluation, Slice
-from ml.experiments.original_protocol import ProtocolResult
+from ml.experiments.original_protocol import ProtocolResult, compare_protocols
 from ml.features.spec import FeatureSpec
 from ml.features.store import FeatureStore
 from ml.models.judging import judge
@@ -72,7 +72,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of the random gains and of the intervals.")] = 0,
     processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
 ) -> None:
-    """Judge a dataset's recordings, but for those that the model was fitted on, and say how well that went."""
+    """Measure a model on the recordings of a dataset that it was not trained on."""
     reuse_memory()
     home = Settings().home
     with quiet_native_stderr():
@@ -117,8 +117,6 @@ def _both_ways(
     predictor: Predictor, dataset: Dataset, home: Path, seed: int, processes: int | None, report: ProgressCallback
 ) -> tuple[ProtocolResult, ...]:
     """The network of this model's kind, fitted and measured twice on the dataset."""
-    from ml.experiments.original_protocol import compare_protocols
-
     spec = predictor.model.bundle.content.spec
     recipe = Recipe.original(seed) if spec == FeatureSpec.original() else Recipe.spectrum(seed)
     sides = split(dataset, seed=seed)

@@ -13,6 +13,9 @@ from rich.table import Table
 from api.settings import Settings
 from cli.output import print_table
 from cli.progress import show_progress
+from ml.dataset.indexing.build import index
+from ml.dataset.paths import index_cache_file
+from ml.dataset.summary import manifest_row, summarise
 
 # Of lists that could be thousands long, a terminal gets the first.
 SHOWN = 10
@@ -29,11 +32,7 @@ def inspect(
     snr: Annotated[float | None, typer.Option(help="Only the recordings at this signal-to-noise ratio, in dB.")] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
 ) -> None:
-    """Show what a dataset holds: counts, sound characteristics, levels, refusals, copies, and how it would be split."""
-    from ml.dataset.indexing.build import index
-    from ml.dataset.paths import index_cache_file
-    from ml.dataset.summary import manifest_row, summarise
-
+    """Show what a dataset holds: counts, formats, levels, refused files, copies, and how it would be split."""
     if as_csv and as_json:
         raise typer.BadParameter("--csv and --json were given; one of them was expected")
     with show_progress() as report:

@@ -16,17 +16,20 @@ from rich.console import Console
 from rich.table import Table
 
 from api.settings import Settings
+from cli.lazy import MARKUP
 from cli.output import describe_validation_error, print_lines
 from cli.progress import show_progress
-from cli.work import queue_url
 from ml.errors import InvalidParameter
 from ml.system.atomic import write_atomic
 from ml.system.progress import Progress
+from worker.broker import find_queue_url
 from worker.jobs import JOB_KINDS, JOB_STATES, PARAMETERS, Job, JobKind, JobParameters, QueueUnavailable, ResultNotReady
 from worker.queue import JobQueue
 from worker.results import JobFolder, as_csv, as_json, as_ndjson
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=MARKUP, help="Submit, list, watch and cancel jobs, and read their results."
+)
 JobIdArgument = Annotated[str, typer.Argument(metavar="JOB", help="Its id.")]
 REQUEST_ID = "command-line"
 AWAY_S = 1.0
@@ -129,7 +132,8 @@ def _some(asked: list[str] | None, there: tuple[Any, ...], option: str) -> tuple
 
 
 def _queue() -> JobQueue:
-    return JobQueue(queue_url(Settings()))
+    settings = Settings()
+    return JobQueue(find_queue_url(settings.redis_url, settings.home))
 
 
 def _call_queue(call: Any) -> Any:

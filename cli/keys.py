@@ -7,9 +7,10 @@ from rich.table import Table
 
 from api.api_keys import ApiKeyStore
 from api.settings import Settings
+from cli.lazy import MARKUP
 from cli.output import print_table
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=MARKUP, help="Create, list and revoke API keys.")
 
 
 @app.command(epilog="Example:  `signalml keys create line-3 --scope predict`")

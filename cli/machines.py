@@ -33,7 +33,7 @@ def machines(
     ] = None,
     by: Annotated[str | None, typer.Option(help="Who has seen it; else whoever is logged in.")] = None,
 ) -> None:
-    """Machines over time: which are in alarm, how often they sounded anomalous, whether their scores have moved."""
+    """Show the machines: their alarms, their last verdicts, and whether their scores drift."""
     if acknowledge is not None and machine_id is None:
         raise typer.BadParameter("an alarm is that of one machine: name it", param_hint="--acknowledge")
     if by is not None and acknowledge is None:

@@ -1,82 +1,146 @@
 """The command ``signalml``."""
 
-import json
 import sys
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
-from typer.core import TyperGroup
 
-from cli import download, jobs, keys, models
-from cli.compare import compare
-from cli.doctor import doctor
-from cli.evaluate import evaluate
-from cli.inspect import inspect
-from cli.machines import machines
-from cli.output import describe_validation_error
-from cli.score import score
-from cli.simulate import simulate
-from cli.thresholds import thresholds
-from cli.train import demo, train
-from cli.work import run, worker
+from cli.lazy import MARKUP, CommandSpec, LazyGroup
 from ml.errors import SignalMLError
 
+RECORDINGS, MODELS, SERVICE, REFERENCE = "Recordings", "Models", "Service", "Reference pages"
 
-class _Commands(TyperGroup):
-    """Says what is wrong with a value in plain words, and which value it is."""
 
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
-        try:
-            return super().invoke(ctx)
-        except typer.BadParameter as error:
-            if isinstance(error.__cause__, ValidationError):
-                error.message = describe_validation_error(error.__cause__.errors()[0])
-            raise
+class Commands(LazyGroup):
+    """Every command of ``signalml``."""
+
+    specs = (
+        CommandSpec(
+            "simulate",
+            "cli.simulate:simulate",
+            "Make recordings of simulated fans: healthy, out of balance, clogged or on a bad supply, in MIMII's layout.",
+            RECORDINGS,
+            "Example:  `signalml simulate data/fans`,  then  `signalml inspect data/fans`",
+        ),
+        CommandSpec(
+            "download", "cli.download:app", "Download public recordings, check them and unpack them.", RECORDINGS
+        ),
+        CommandSpec(
+            "inspect",
+            "cli.inspect:inspect",
+            "Show what a dataset holds: counts, formats, levels, refused files, copies, and how it would be split.",
+            RECORDINGS,
+            "Example:  `signalml inspect data/fans`,  or  `signalml inspect data/fans --csv > sounds.csv`",
+        ),
+        CommandSpec(
+            "train",
+            "cli.train:train",
+            "Train a model on a folder of recordings, evaluate it, and print its version.",
+            MODELS,
+            "Example:  `signalml train data/fans --name fan-hall-3`,  then  `signalml models promote fan-hall-3`",
+        ),
+        CommandSpec(
+            "demo",
+            "cli.train:demo",
+            "Train a demonstration model on simulated fans, if no model answers yet; takes about a minute.",
+            MODELS,
+        ),
+        CommandSpec(
+            "score",
+            "cli.score:score",
+            "Score recordings with a model: one row for each.",
+            MODELS,
+            "Example:  `signalml score recordings/`,  or  "
+            "`signalml score *.wav --machine fan/id_00 --format csv > scores.csv`",
+        ),
+        CommandSpec(
+            "evaluate",
+            "cli.evaluate:evaluate",
+            "Measure a model on the recordings of a dataset that it was not trained on.",
+            MODELS,
+            "Example:  `signalml evaluate champion data/fans --format json > evaluation.json`",
+        ),
+        CommandSpec(
+            "compare",
+            "cli.compare:compare",
+            "Compare detectors on a dataset, each tested on recordings that it was not trained on.",
+            MODELS,
+            "Example:  `signalml compare data/fans --report detectors.html`,  or  "
+            "`signalml compare data/fans --snr 0 --engine distance --engine distance+fluctuation`",
+        ),
+        CommandSpec(
+            "thresholds",
+            "cli.thresholds:thresholds",
+            "Show the threshold of a model, or change it without training again.",
+            MODELS,
+            "Examples:  `signalml thresholds champion`,  `signalml thresholds fan-hall-3 --sensitivity high`,  "
+            "`signalml thresholds champion --false-alarm-rate 0.02`,  `signalml thresholds champion --reset`",
+        ),
+        CommandSpec("models", "cli.models:app", "Import, list, promote, export and rename models.", MODELS),
+        CommandSpec(
+            "run",
+            "cli.run:run",
+            "Run the whole service on this machine: the API, a worker, a trainer and, if none is set, a queue.",
+            SERVICE,
+            "Example:  `SIGNALML_PORT=8080 signalml run`,  data in ./var or SIGNALML_HOME",
+        ),
+        CommandSpec(
+            "serve",
+            "cli.serve:serve",
+            "Run the API.",
+            SERVICE,
+            "Example:  `SIGNALML_PORT=8080 signalml serve`,  or  `signalml serve --port 8080 --processes 2`",
+        ),
+        CommandSpec(
+            "worker",
+            "cli.worker:worker",
+            "Run a worker, which does the jobs that wait in the queue.",
+            SERVICE,
+            "Example:  `SIGNALML_REDIS_URL=redis://:secret@queue:6379/0 signalml worker --queues extraction,scoring`",
+        ),
+        CommandSpec("jobs", "cli.jobs:app", "Submit, list, watch and cancel jobs, and read their results.", SERVICE),
+        CommandSpec(
+            "machines",
+            "cli.machines:machines",
+            "Show the machines: their alarms, their last verdicts, and whether their scores drift.",
+            SERVICE,
+            'Example:  `signalml machines`,  then  `signalml machines fan-3 --acknowledge "Bearing ordered"`',
+        ),
+        CommandSpec("keys", "cli.keys:app", "Create, list and revoke API keys.", SERVICE),
+        CommandSpec(
+            "doctor",
+            "cli.doctor:doctor",
+            "Check the home folder, models, datasets, queue and workers; exit with status 1 if anything is wrong.",
+            SERVICE,
+            "Example:  `signalml doctor`,  or  `signalml doctor --json` for a script",
+        ),
+        CommandSpec(
+            "settings",
+            "cli.reference:settings",
+            "Print every setting with its default and its meaning (docs/settings.md).",
+            REFERENCE,
+        ),
+        CommandSpec(
+            "errors",
+            "cli.reference:errors",
+            "Print every error code with its HTTP status and its meaning (docs/errors.md).",
+            REFERENCE,
+        ),
+        CommandSpec(
+            "openapi", "cli.reference:openapi", "Print the OpenAPI schema of the API (docs/openapi.json).", REFERENCE
+        ),
+    )
 
 
 app = typer.Typer(
-    cls=_Commands,
+    cls=Commands,
     no_args_is_help=True,
-    rich_markup_mode="markdown",
+    rich_markup_mode=MARKUP,
     pretty_exceptions_show_locals=False,
-    epilog="Settings come from the environment or .env: SIGNALML_HOME, SIGNALML_PORT, ...: see docs/settings.md.",
+    epilog="Settings come from the environment or a .env file: SIGNALML_HOME, SIGNALML_PORT, ...: see docs/settings.md.",
 )
-app.add_typer(models.app, name="models", help="Import models, and say which of them answers.")
-app.add_typer(keys.app, name="keys", help="API keys, for a service that requires them.")
-app.add_typer(jobs.app, name="jobs", help="Long work: asked for, watched, ended, and what came of it.")
-app.add_typer(download.app, name="download", help="Public recordings, fetched, checked and unpacked.")
-app.command(epilog="Example:  `signalml simulate data/fans`,  then  `signalml inspect data/fans`")(simulate)
-app.command(epilog="Example:  `signalml inspect data/fans`,  or  `signalml inspect data/fans --csv > sounds.csv`")(
-    inspect
-)
-app.command(
-    epilog="Example:  `signalml train data/fans --name fan-hall-3`,  then  `signalml models promote fan-hall-3`"
-)(train)
-app.command()(demo)
-app.command(
-    epilog="Example:  `signalml score recordings/`,  or  "
-    "`signalml score *.wav --machine fan/id_00 --format csv > scores.csv`"
-)(score)
-app.command(epilog="Example:  `signalml evaluate champion data/fans --format json > evaluation.json`")(evaluate)
-app.command(
-    epilog="Example:  `signalml compare data/fans --report detectors.html`,  or  "
-    "`signalml compare data/fans --snr 0 --engine distance --engine distance+fluctuation`"
-)(compare)
-app.command(
-    epilog="Examples:  `signalml thresholds champion`,  `signalml thresholds fan-hall-3 --sensitivity high`,  "
-    "`signalml thresholds champion --false-alarm-rate 0.02`,  `signalml thresholds champion --reset`"
-)(thresholds)
-app.command(epilog='Example:  `signalml machines`,  then  `signalml machines fan-3 --acknowledge "Bearing ordered"`')(
-    machines
-)
-app.command(epilog="Example:  `signalml doctor`,  or  `signalml doctor --json` for a script")(doctor)
-app.command(epilog="Example:  `SIGNALML_PORT=8080 signalml run`,  data in ./var or SIGNALML_HOME")(run)
-app.command(
-    epilog="Example:  `SIGNALML_REDIS_URL=redis://:secret@queue:6379/0 signalml worker --queues extraction,scoring`"
-)(worker)
 
 
 def _print_version(wanted: bool) -> None:
@@ -88,71 +152,28 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def signalml(
     _: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Listens to a machine and says whether it sounds healthy and, if not, what is wrong with it."""
-
-
-@app.command(epilog="Example:  `SIGNALML_PORT=8080 signalml serve`,  or  `signalml serve --port 8080 --processes 2`")
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; else SIGNALML_HOST, else 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; else SIGNALML_PORT, else 5000.")] = None,
-    processes: Annotated[
-        int | None, typer.Option(help="API processes; else SIGNALML_PROCESSES, else one per core, at most 4.")
-    ] = None,
-) -> None:
-    """Answer uploads over HTTP."""
-    from api.processes import serve as listen
-    from api.settings import Settings
-
-    given: dict[str, Any] = {"host": host, "port": port, "processes": processes}
-    settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    shown = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0") else settings.host  # noqa: S104 - compared only
-    banner = f"Signal Machine Learning on http://{shown}:{settings.port}  (docs: /docs, home: {settings.home})"
-    listen(settings, lambda: typer.echo(banner, err=True))
-
-
-@app.command()
-def openapi() -> None:
-    """Print the OpenAPI schema, as it is frozen in docs/openapi.json."""
-    from api.main import create_app
-
-    print(json.dumps(create_app().openapi(), indent=2, sort_keys=True, ensure_ascii=False))  # noqa: T201 - its output
-
-
-@app.command()
-def settings() -> None:
-    """Print every setting, its default and its meaning, as docs/settings.md has them."""
-    from api.settings import render_reference
-
-    print(render_reference(), end="")  # noqa: T201 - its output
-
-
-@app.command()
-def errors() -> None:
-    """Print every error code, its HTTP status and its meaning, as docs/errors.md has them."""
-    from api.errors import render_reference
-
-    print(render_reference(), end="")  # noqa: T201 - its output
+    """Listen to a machine: say whether it sounds healthy and, if not, name the fault."""
 
 
 def main() -> None:
-    """Entry point: an error of ours is one sentence on stderr and exit status 1."""
+    """Entry point: one of this project's errors is printed as one sentence on stderr, with exit status 1."""
     try:
         app()
     except ValidationError as error:  # only settings are validated here
         # A default that is made from other settings fails with them, and says nothing of its own.
         for entry in (entry for entry in error.errors() if entry["type"] != "default_factory_not_called"):
-            _complain(f"SIGNALML_{'_'.join(map(str, entry['loc'])).upper()}={entry['input']}: {entry['msg']}")
+            _print_error(f"SIGNALML_{'_'.join(map(str, entry['loc'])).upper()}={entry['input']}: {entry['msg']}")
     except (SignalMLError, OSError) as error:
-        _complain(str(error))
+        _print_error(str(error))
     else:
         return
     sys.exit(1)
 
 
-def _complain(sentence: str) -> None:
+def _print_error(sentence: str) -> None:
     typer.echo(f"{typer.style('error:', fg='red')} {sentence}", err=True)
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from api.settings import Settings
+from cli.lazy import MARKUP
 from cli.output import print_table
 from ml.errors import ImportRefused, InvalidClassLabels, ModelError
 from ml.models.import_original import SUFFIXES, import_original
@@ -17,9 +18,11 @@ from ml.models.names import NAME_PATTERN
 from ml.models.registry import ALIASES, Registry
 from ml.system.atomic import write_atomic
 from ml.system.native import quiet_native_stderr
-from ml.training.records import report_path
+from ml.training.paths import report_path
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=MARKUP, help="Import, list, promote, export and rename models."
+)
 ModelArgument = Annotated[
     str, typer.Argument(help="A version, a name that versions begin with, or champion, challenger, previous.")
 ]

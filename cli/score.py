@@ -26,6 +26,7 @@ from ml.models.registry import Registry
 from ml.models.scoring import ScoreRow, find_items
 from ml.models.scoring import score_items as judge
 from ml.models.verdict import NOT_JUDGED
+from ml.system.native import quiet_native_stderr, reuse_memory
 from ml.system.progress import ignore_progress
 from worker.results import as_csv, as_json
 
@@ -54,9 +55,9 @@ def score(
     ] = "table",
     processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
 ) -> None:
-    """Judge recordings. A file that cannot be judged is a row with its reason; the exit status is then 1."""
-    from ml.system.native import quiet_native_stderr, reuse_memory
+    """Score recordings with a model: one row for each.
 
+    A recording that cannot be judged has a row with the reason; the exit status is then 1."""
     if machine is not None and not is_machine_id(machine):
         raise InvalidParameter(f"--machine {machine}: {MACHINE_ID_EXPECTED}")
     items = find_items(paths, machine, on_refusal=_print_refusal)

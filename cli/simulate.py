@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from cli.progress import show_progress
+from ml.dataset.simulate import simulator
+from ml.dataset.simulate.plan import SimulationPlan
 from ml.errors import InvalidParameter
 
 # Where they are not called as what they set in a plan.
@@ -28,10 +30,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="The same seed makes the same recordings.")] = 0,
     processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
 ) -> None:
-    """Record fans that never existed: healthy, out of balance, clogged or on a bad supply, in MIMII's layout."""
-    from ml.dataset.simulate.plan import SimulationPlan
-    from ml.dataset.simulate.simulator import simulate as record
-
+    """Make recordings of simulated fans: healthy, out of balance, clogged or on a bad supply, in MIMII's layout."""
     try:
         plan = SimulationPlan(
             machines=machines,
@@ -44,7 +43,7 @@ def simulate(
     except InvalidParameter as error:
         raise InvalidParameter(re.sub(r"^Simulation: (\w+)", _option, str(error))) from error
     with show_progress() as report:
-        record(target, plan=plan, seed=seed, processes=processes, report=report)
+        simulator.simulate(target, plan=plan, seed=seed, processes=processes, report=report)
     fans = "1 fan" if machines == 1 else f"{machines} fans"
     typer.echo(f"{plan.files} recordings, {fans}, {plan.bytes / 1e6:,.0f} MB, in {target}")
     typer.echo(f"next:  signalml inspect {target}   signalml train {target} --name fans")

@@ -31,7 +31,9 @@ def thresholds(
     threshold: Annotated[float | None, typer.Option(help="Move it to this score, 0 to 1.")] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Move it back to where it was at first.")] = False,
 ) -> None:
-    """Show a model's threshold, or move it: running services follow within two seconds, and nothing is trained anew."""
+    """Show the threshold of a model, or change it without training again.
+
+    Running services use the new threshold within two seconds."""
     registry = Registry(Settings().home)
     version = registry.resolve(reference)
     if reset or any(each is not None for each in (false_alarm_rate, sensitivity, threshold)):

@@ -21,6 +21,8 @@ from cli.training_options import choices_from, with_training_options
 from ml.dataset.entries import Dataset, Entry, FileRefusal
 from ml.dataset.indexing.build import index
 from ml.dataset.paths import index_cache_file
+from ml.dataset.simulate.plan import SimulationPlan
+from ml.dataset.simulate.simulator import simulate
 from ml.detectors.thresholds import percent
 from ml.errors import ChampionChanged, InvalidParameter
 from ml.models.names import LONGEST_NAME
@@ -28,11 +30,11 @@ from ml.models.registry import Registry
 from ml.system.native import quiet_native_stderr
 from ml.training.champion_comparison import compare_with_champion
 from ml.training.options import TrainingOptions
+from ml.training.paths import REPORT
 from ml.training.pipeline import require_packages
 from ml.training.pipeline import train as train_model
 from ml.training.promotion import Promotion
 from ml.training.promotion import promote as promote_by
-from ml.training.records import REPORT
 from ml.training.training_result import TrainingResult
 
 INTERRUPTED = 130  # as a shell has it: 128 and the signal
@@ -62,9 +64,9 @@ def train(
     ] = False,
     **choices: Any,
 ) -> None:
-    """Train a model: index, split, features, groups, fit, threshold, evaluation, card, report; prints its version.
+    """Train a model on a folder of recordings, evaluate it, and print its version.
 
-    Interrupted, it goes on where it was when it is started again in the same way.
+    If it is interrupted, the same command continues from where it stopped.
     """
     if promote and if_better:
         raise InvalidParameter("--promote and --if-better were given; one of them was expected.")
@@ -88,7 +90,7 @@ def train(
 
 
 def demo() -> None:
-    """Make a demonstration model from simulated fans, if no model answers yet; it takes about a minute."""
+    """Train a demonstration model on simulated fans, if no model answers yet; takes about a minute."""
     home = Settings().home
     registry = Registry(home)
     if registry.aliases().get("champion"):
@@ -109,9 +111,6 @@ def demo() -> None:
 @contextmanager
 def simulated_fans(home: Path) -> Iterator[Path]:
     """A small simulated dataset, which vanishes once something was learned from it."""
-    from ml.dataset.simulate.plan import SimulationPlan
-    from ml.dataset.simulate.simulator import simulate
-
     home.mkdir(parents=True, exist_ok=True)
     for left_behind in home.glob(f"{DEMO_FOLDER}*"):
         if time.time() - left_behind.stat().st_mtime > LEFT_BEHIND_S:

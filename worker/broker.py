@@ -35,6 +35,24 @@ def local_broker_url(home: Path) -> str | None:
         return None
 
 
+def find_queue_url(redis_url: str | None, home: Path) -> str:
+    """Where the queue is: as set, or the one that ``signalml run`` keeps in this home.
+
+    Args:
+        redis_url: the setting; None where it is not set.
+        home: SIGNALML_HOME.
+
+    Raises:
+        QueueUnavailable: neither.
+    """
+    url = redis_url or local_broker_url(home)
+    if url is None:
+        raise QueueUnavailable(
+            f"There is no job queue: SIGNALML_REDIS_URL is not set, and no  signalml run  is running in {home}."
+        )
+    return url
+
+
 class NoBroker(SignalMLError):
     """No Redis-compatible server can be started here."""
 

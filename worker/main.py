@@ -88,7 +88,6 @@ def run(options: WorkerOptions) -> int:
     signals.setup_logging.connect(keep_logging)
     signals.worker_process_init.connect(on_fork)
     signals.worker_shutting_down.connect(on_stop)
-    _load_what_children_share()
     logger.info("starting", extra={"facts": {"queues": options.queues, "children": options.children}})
     worker = app.Worker(
         queues=",".join(options.queues),
@@ -114,10 +113,3 @@ def _begin_child(parent: int, standard: BaseProcess, niceness: int) -> None:
     multiprocessing.process._current_process = standard  # type: ignore[attr-defined]  # there is no public way
     os.nice(niceness)
     reuse_memory()
-
-
-def _load_what_children_share() -> None:
-    """Import before forking: what is loaded once is shared. TensorFlow is not: whoever has used it cannot be forked."""
-    import ml.evaluation
-    import ml.models.scoring
-    import ml.training  # noqa: F401 - loaded for the children

@@ -8,6 +8,8 @@ import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import redis
+
 from worker.jobs import QUEUES, Job, JobParameters, QueueName, QueueUnavailable
 from worker.records import Nudges, Submission
 from worker.store import CELERY_PREFIX, TIMEOUT_S, JobStore, connect
@@ -122,8 +124,6 @@ def check_broker(url: str) -> str | None:
     Returns:
         None if it answered within a second, else what is wrong, without the password.
     """
-    import redis
-
     try:
         with connect(url) as connection:
             connection.ping()

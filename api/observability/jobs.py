@@ -1,15 +1,12 @@
 """What Prometheus is told of jobs, queues and workers: from the records at each scrape, alike in each process."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from worker.jobs import QUEUES
-
-if TYPE_CHECKING:
-    from worker.records import QueueStats
+from worker.records import QueueStats
 
 NOT_BUCKETS = ("sum", "count")
 TIMES = {
@@ -25,7 +22,7 @@ class JobMetrics(Collector):
         figures: None where the queue does not answer.
     """
 
-    def __init__(self, figures: "QueueStats | None") -> None:
+    def __init__(self, figures: QueueStats | None) -> None:
         self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
@@ -40,7 +37,7 @@ class JobMetrics(Collector):
                 yield _times(what, self._figures)
 
 
-def _counts(figures: "QueueStats") -> Iterator[Metric]:
+def _counts(figures: QueueStats) -> Iterator[Metric]:
     jobs = GaugeMetricFamily("signalml_jobs", "Jobs that are remembered.", labels=("kind", "state"))
     for (kind, state), count in figures.jobs.items():
         jobs.add_metric((kind, state), count)
@@ -56,7 +53,7 @@ def _counts(figures: "QueueStats") -> Iterator[Metric]:
     yield oldest
 
 
-def _workers(figures: "QueueStats") -> Iterator[Metric]:
+def _workers(figures: QueueStats) -> Iterator[Metric]:
     alive = GaugeMetricFamily("signalml_workers", "Workers of a queue that were heard of lately.", labels=("queue",))
     for queue in QUEUES:
         alive.add_metric((queue,), sum(worker.alive and queue in worker.queues for worker in figures.workers))
@@ -69,7 +66,7 @@ def _workers(figures: "QueueStats") -> Iterator[Metric]:
     yield seen
 
 
-def _times(what: str, figures: "QueueStats") -> Metric:
+def _times(what: str, figures: QueueStats) -> Metric:
     family = HistogramMetricFamily(*TIMES[what], labels=("kind",))
     for (measured, kind), buckets in figures.seconds.items():
         if measured == what and buckets:

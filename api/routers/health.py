@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
@@ -19,9 +19,7 @@ from ml.errors import MachinesUnavailable
 from ml.machines.alarms import AlarmState
 from ml.machines.ledger import Ledger
 from worker.jobs import QueueUnavailable
-
-if TYPE_CHECKING:
-    from worker.records import QueueStats
+from worker.records import QueueStats
 
 router = APIRouter(tags=["health"])
 CONSOLE = Path(__file__).parent.parent / "console" / "index.html"
@@ -96,7 +94,7 @@ def _states(settings: Settings) -> dict[str, AlarmState] | None:
         return None
 
 
-async def _figures(jobs: JobQueueClient) -> "QueueStats | None":
+async def _figures(jobs: JobQueueClient) -> QueueStats | None:
     try:
         return await jobs.run(lambda queue: queue.store.stats())
     except QueueUnavailable:

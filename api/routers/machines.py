@@ -15,8 +15,8 @@ from api.settings import Settings
 from ml import errors
 from ml.machines.alarms import Acknowledgement
 from ml.machines.ledger import Ledger
+from ml.machines.limits import OBSERVATIONS_KEPT
 from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID
-from ml.machines.retention import OBSERVATIONS_KEPT
 from ml.system.clock import timestamp
 
 router = APIRouter(

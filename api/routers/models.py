@@ -24,6 +24,7 @@ from api.security import AuthFirstRoute
 from api.services import Services
 from ml import errors
 from ml.models.registry import Alias, Registry
+from ml.training.paths import report_path
 
 router = APIRouter(
     prefix="/v1/models",
@@ -143,9 +144,6 @@ def _details(registry: Registry, reference: str) -> ModelDetails:
 
 
 def _report(services: Services, reference: str) -> bytes:
-    # Late: whoever never asks for a report does without the rooms of training, 4 MB.
-    from ml.training.records import report_path
-
     return report_path(services.settings.home, services.registry.resolve(reference)).read_bytes()
 
 

@@ -114,7 +114,9 @@ def _mix(blocks: Iterator[NDArray[np.generic]], header: Header, channel: Channel
     for block in blocks:
         meter.read(block)
         stop = position + len(block)
-        np.matmul(block.astype(np.float32), weights, out=mono[position:stop])
+        # OpenBLAS reads past the end of a block and may warn about values that are no part of it.
+        with np.errstate(invalid="ignore"):
+            np.matmul(block.astype(np.float32), weights, out=mono[position:stop])
         position = stop
 
     rms = float(np.sqrt(np.dot(mono, mono) / len(mono)))

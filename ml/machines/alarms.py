@@ -22,7 +22,7 @@ from typing import Literal
 from ml.errors import InvalidParameter
 
 AlarmState = Literal["normal", "alarm", "acknowledged", "unheard"]
-MOST_OF = 100
+MAX_VERDICTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class KOfNRule:
     clear_at: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.clear_at < self.raise_at <= self.n_verdicts <= MOST_OF:
+        if not 0 <= self.clear_at < self.raise_at <= self.n_verdicts <= MAX_VERDICTS:
             raise InvalidParameter(
                 f"An alarm raised by {self.raise_at} of {self.n_verdicts} anomalous verdicts and cleared by {self.clear_at}; "
-                f"0 <= clear < raise <= of <= {MOST_OF} was expected."
+                f"0 <= clear < raise <= of <= {MAX_VERDICTS} was expected."
             )
 
     def is_in_alarm(self, latest: Sequence[bool], before: bool) -> bool:
@@ -64,6 +64,9 @@ class KOfNRule:
         if alarm is not None:
             return "alarm" if alarm.acknowledged is None else "acknowledged"
         return "unheard" if unusable >= self.raise_at else "normal"
+
+
+DEFAULT_RULE = KOfNRule()
 
 
 @dataclass(frozen=True, slots=True)

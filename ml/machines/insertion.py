@@ -2,9 +2,9 @@
 
 import sqlite3
 
-from ml.machines import retention as forgetting
-from ml.machines import rows
+from ml.machines import retention, rows
 from ml.machines.alarms import KOfNRule
+from ml.machines.limits import VERSIONS_KEPT
 from ml.machines.merge import merge_machines
 from ml.machines.observation import Observation
 
@@ -21,14 +21,14 @@ def insert_observation(db: sqlite3.Connection, observation: Observation, rule: K
         merge_machines(db, observation.other_name, machine_id, observation.at)
     _touch_machine(db, machine_id, observation.at, machines_kept)
     if not rows.version_exists(db, machine_id, version):
-        forgetting.delete_oldest_versions(db, machine_id, forgetting.VERSIONS_KEPT - 1)
+        retention.delete_oldest_versions(db, machine_id, VERSIONS_KEPT - 1)
     number = rows.count_verdicts(db, machine_id, version) + 1 if observation.judged else None
     facts = {name: getattr(observation, name) for name in rows.OBSERVED}
     db.execute(INSERT, facts | {"number": number})
     if number is None:
-        forgetting.delete_oldest_unusable(db, machine_id)
+        retention.delete_oldest_unusable(db, machine_id)
     else:
-        forgetting.delete_middle_verdicts(db, machine_id, version, number)
+        retention.delete_middle_verdicts(db, machine_id, version, number)
         _raise_or_clear(db, observation, rule)
 
 
@@ -36,7 +36,7 @@ def _touch_machine(db: sqlite3.Connection, machine_id: str, at: str, machines_ke
     known = db.execute("UPDATE machines SET heard_at = ? WHERE machine_id = ?", (at, machine_id)).rowcount
     if not known:
         db.execute("INSERT INTO machines VALUES (?, ?)", (machine_id, at))
-        forgetting.delete_oldest_machines(db, machine_id, machines_kept)
+        retention.delete_oldest_machines(db, machine_id, machines_kept)
 
 
 def _raise_or_clear(db: sqlite3.Connection, observation: Observation, rule: KOfNRule) -> None:
@@ -49,6 +49,6 @@ def _raise_or_clear(db: sqlite3.Connection, observation: Observation, rule: KOfN
             "INSERT INTO alarms (machine_id, raised_at, version, anomalous, of) VALUES (?, ?, ?, ?, ?)",
             (machine_id, at, observation.version, sum(latest), len(latest)),
         )
-        forgetting.delete_oldest_alarms(db, machine_id)
+        retention.delete_oldest_alarms(db, machine_id)
     elif lasting is not None and not alarmed:
         db.execute("UPDATE alarms SET cleared_at = ? WHERE id = ?", (at, lasting.id))

@@ -17,16 +17,12 @@ from pathlib import Path
 from typing import Self
 
 from ml.errors import MachinesUnavailable, NothingToAcknowledge, StorageFull
-from ml.machines import insertion as recording
-from ml.machines import queries as telling
-from ml.machines import rows
-from ml.machines.alarms import Acknowledgement, Alarm, AlarmState, KOfNRule
+from ml.machines import insertion, queries, rows
+from ml.machines.alarms import DEFAULT_RULE, Acknowledgement, Alarm, AlarmState, KOfNRule
 from ml.machines.health import Health, HealthSummary
+from ml.machines.limits import MACHINES_KEPT
 from ml.machines.observation import Observation
 from ml.machines.schema import open_for_reading, open_for_writing
-
-MACHINES_KEPT = 1000
-DEFAULT_RULE = KOfNRule()
 
 
 @contextmanager
@@ -106,7 +102,7 @@ class Ledger:
         """
         with self._writing(synchronous="NORMAL"):  # no fsync for each: there may be a hundred a second
             for observation in observations:
-                recording.insert_observation(self._db, observation, self.rule, self._machines_kept)
+                insertion.insert_observation(self._db, observation, self.rule, self._machines_kept)
 
     @_translate_errors(writes=True)
     def acknowledge(self, machine_id: str, acknowledgement: Acknowledgement, alarm_id: int | None = None) -> Alarm:
@@ -135,13 +131,13 @@ class Ledger:
     def states(self) -> dict[str, AlarmState]:
         """The state of each machine, by their names."""
         with self._reading():
-            return telling.states(self._db, self.rule)
+            return queries.states(self._db, self.rule)
 
     @_translate_errors()
     def summaries(self) -> list[HealthSummary]:
         """Every machine in one line, by their names."""
         with self._reading():
-            return telling.summaries(self._db, self.rule)
+            return queries.summaries(self._db, self.rule)
 
     @_translate_errors()
     def has_machine(self, machine_id: str) -> bool:
@@ -160,7 +156,7 @@ class Ledger:
             MachineNotFound, MachinesUnavailable
         """
         with self._reading():
-            return telling.health(self._db, machine_id, self.rule, latest)
+            return queries.health(self._db, machine_id, self.rule, latest)
 
     @contextmanager
     def _writing(self, synchronous: str) -> Iterator[None]:

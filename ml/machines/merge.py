@@ -3,8 +3,8 @@
 import sqlite3
 from collections.abc import Iterable
 
-from ml.machines import retention as forgetting
-from ml.machines import rows
+from ml.machines import retention, rows
+from ml.machines.limits import VERSIONS_KEPT
 
 
 def merge_machines(db: sqlite3.Connection, other: str, machine_id: str, at: str) -> None:
@@ -39,8 +39,8 @@ def _number_on(db: sqlite3.Connection, other: str, machine_id: str, version: str
 
 
 def _apply_retention(db: sqlite3.Connection, machine_id: str, moved: Iterable[str]) -> None:
-    forgetting.delete_oldest_versions(db, machine_id)
+    retention.delete_oldest_versions(db, machine_id, VERSIONS_KEPT)
     for version in moved:
-        forgetting.delete_middle_verdicts(db, machine_id, version, rows.count_verdicts(db, machine_id, version))
-    forgetting.delete_oldest_unusable(db, machine_id)
-    forgetting.delete_oldest_alarms(db, machine_id)
+        retention.delete_middle_verdicts(db, machine_id, version, rows.count_verdicts(db, machine_id, version))
+    retention.delete_oldest_unusable(db, machine_id)
+    retention.delete_oldest_alarms(db, machine_id)

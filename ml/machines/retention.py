@@ -3,11 +3,7 @@
 import sqlite3
 
 from ml.machines import drift
-
-OBSERVATIONS_KEPT = 1000
-UNUSABLE_KEPT = 100
-VERSIONS_KEPT = 3
-ALARMS_KEPT = 100
+from ml.machines.limits import ALARMS_KEPT, OBSERVATIONS_KEPT, UNUSABLE_KEPT
 
 
 def delete_oldest_machines(db: sqlite3.Connection, newcomer: str, kept: int) -> None:
@@ -38,7 +34,7 @@ def delete_oldest_unusable(db: sqlite3.Connection, machine_id: str) -> None:
     )
 
 
-def delete_oldest_versions(db: sqlite3.Connection, machine_id: str, kept: int = VERSIONS_KEPT) -> None:
+def delete_oldest_versions(db: sqlite3.Connection, machine_id: str, kept: int) -> None:
     """All that was said by other versions than those heard last."""
     db.execute(
         "DELETE FROM observations WHERE machine_id = ? AND version NOT IN (SELECT version FROM observations "

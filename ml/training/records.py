@@ -20,40 +20,20 @@ from typing import Any
 
 from ml.dataset.entries import Entry
 from ml.dataset.splitting.sides import Split
-from ml.errors import ReportNotFound
 from ml.evaluation.results import Evaluation
 from ml.system.atomic import sync_folder, to_json, write_atomic
+from ml.training.paths import records_folder
 from ml.training.recorded_split import TEST_THEN_FITTED
 
-FOLDER, SPLIT, EVALUATION, REPORT = "training", "split.csv", "evaluation.json", "report.html"
+SPLIT, EVALUATION = "split.csv", "evaluation.json"
 CACHE_KEY, COMPARISON = "training.json", "comparison.json"
 COLUMNS = ("audio_hash", "side", "path")
-
-
-def records_folder(home: Path, version: str) -> Path:
-    """Where the records of a version are; it need not exist."""
-    return home / FOLDER / version
 
 
 def read_evaluation(home: Path, version: str) -> Evaluation | None:
     """The figures of a version's training on its held-out side; None where none were kept."""
     file = records_folder(home, version) / EVALUATION
     return Evaluation.from_dict(json.loads(file.read_bytes())) if file.is_file() else None
-
-
-def report_path(home: Path, version: str) -> Path:
-    """The report of a version's training.
-
-    Raises:
-        ReportNotFound: there is none.
-    """
-    file = records_folder(home, version) / REPORT
-    if not file.is_file():
-        raise ReportNotFound(
-            f"There is no report of {version}: signalml train writes one, beside the home's models; versions that were "
-            "imported have none."
-        )
-    return file
 
 
 def write_split(folder: Path, split: Split, *, learned: Collection[Entry] = ()) -> None:

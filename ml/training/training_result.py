@@ -24,6 +24,7 @@ from ml.training import records
 from ml.training.card import library_versions
 from ml.training.held_out_result import HeldOutResult
 from ml.training.options import TrainingOptions
+from ml.training.paths import FOLDER, REPORT, records_folder
 from ml.training.verdicts import read_verdicts, write_verdicts
 
 RECORDS, LAST_STEP = "records", "model and report"
@@ -84,7 +85,7 @@ def find_existing(home: Path, facts: Mapping[str, Any], split: Split) -> Trainin
             with suppress(ModelError):  # a damaged version is replaced by training it anew
                 faults = registry.read(candidate).content.card.get("classes", {}).get("not_learned", ())
                 unlearned = tuple(entry for _, entry in split.sides() if entry.annotation.fault in faults)
-                folder = records.records_folder(home, candidate)
+                folder = records_folder(home, candidate)
                 return TrainingResult(candidate, evaluation, folder, split, judged, gained, unlearned)
     return None
 
@@ -114,13 +115,13 @@ def write_records(
     records.write_evaluation(folder, tested.evaluation)
     records.write_cache_key(folder, facts)
     write_verdicts(folder, tested.judged, tested.judged_with_gain)
-    write_report(folder / records.REPORT, shown)
+    write_report(folder / REPORT, shown)
 
 
 @contextmanager
 def work_folder(home: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
     """Where checkpoints of this training lie, and of no other; one process at a time, and gone once all went well."""
-    folder = home / records.FOLDER / f".work-{hashlib.sha256(to_json(facts)).hexdigest()[:16]}"
+    folder = home / FOLDER / f".work-{hashlib.sha256(to_json(facts)).hexdigest()[:16]}"
     # Its lock stays: one that was removed while another process waits for it would let in a third.
     lock = folder.parent / ".locks" / folder.name
     lock.parent.mkdir(parents=True, exist_ok=True)

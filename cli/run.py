@@ -1,0 +1,38 @@
+"""``signalml run``: the whole service in one command."""
+
+import os
+import subprocess
+import sys
+from functools import partial
+
+from api.settings import Settings
+from cli.supervisor import Process, Supervisor
+from ml.system.logs import configure_logging
+from ml.system.native import start_in_new_session
+from worker.broker import LocalBroker, find_queue_url
+
+QUEUES_OF = {"worker": "extraction,scoring", "trainer": "training"}
+
+
+def run() -> None:
+    """Run the whole service on this machine: the API, a worker, a trainer and, if none is set, a queue.
+
+    The queue of SIGNALML_REDIS_URL is used if it is set.
+    """
+    settings = Settings()
+    configure_logging(settings.log_level)
+    broker = LocalBroker(settings.home) if settings.redis_url is None else None
+
+    def command(*words: str) -> subprocess.Popen[bytes]:
+        environment = os.environ | {"SIGNALML_REDIS_URL": find_queue_url(settings.redis_url, settings.home)}
+        return start_in_new_session([sys.executable, "-m", "cli.main", *words], env=environment)
+
+    parts = [
+        Process("api", partial(command, "serve")),
+        *(Process(name, partial(command, "worker", "--queues", queues)) for name, queues in QUEUES_OF.items()),
+    ]
+    if broker is None:
+        Supervisor(parts).run()
+        return
+    with broker.lock():
+        Supervisor([Process("queue", broker.start), *parts]).run()

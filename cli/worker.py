@@ -1,0 +1,47 @@
+"""``signalml worker``: does the jobs of some queues."""
+
+from typing import Annotated
+
+import typer
+
+from api.settings import Settings
+from worker import main as worker_main
+from worker.broker import find_queue_url
+from worker.jobs import QUEUES
+
+SECONDS_A_DAY = 24 * 3600
+
+
+def worker(
+    queues: Annotated[
+        str, typer.Option(help="Whose jobs it does: extraction,scoring or, with a worker of its own, training.")
+    ] = "extraction,scoring",
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Recordings worked on at once; else SIGNALML_WORKER_PROCESSES, or the cores."),
+    ] = None,
+) -> None:
+    """Run a worker, which does the jobs that wait in the queue.
+
+    Told to stop, it hands back the jobs that it has begun: another worker goes on with them.
+    """
+    settings = Settings()
+    chosen = tuple(queue for queue in QUEUES if queue in queues.split(","))
+    unknown = set(queues.split(",")) - set(QUEUES)
+    if unknown or not chosen:
+        raise typer.BadParameter(f"{queues!r}: some of {', '.join(QUEUES)} were expected", param_hint="--queues")
+    if "training" in chosen and len(chosen) > 1:
+        # Each in a process of its own, one at a time: it uses all the cores that it finds.
+        raise typer.BadParameter("a training has a worker of its own: --queues training", param_hint="--queues")
+    children = 1 if "training" in chosen else processes or settings.worker_processes
+    options = worker_main.WorkerOptions(
+        url=find_queue_url(settings.redis_url, settings.home),
+        home=settings.home.absolute(),
+        queues=chosen,
+        children=children,
+        niceness=settings.worker_niceness,
+        retention_s=settings.jobs_kept_days * SECONDS_A_DAY,
+        log_level=settings.log_level,
+        alive=settings.worker_alive_file,
+    )
+    raise typer.Exit(worker_main.run(options))
