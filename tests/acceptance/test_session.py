@@ -6,7 +6,9 @@ First with the original's own network and recordings; then with nothing at all, 
 import csv
 import http.client
 import json
+import re
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -20,7 +22,7 @@ import pytest
 from ml.dataset.simulate.plan import FAULTS, SimulationPlan
 from ml.dataset.simulate.simulator import simulate
 from ml.models.registry import Registry
-from tests.integration.servers import ServerProcess, environment, multipart
+from tests.integration.servers import ROOT, ServerProcess, environment, multipart
 
 RECORDINGS = ("normal.wav", "pb1.wav", "pb2.wav", "pb3.wav")
 # CPU time of the demonstration model, of which 35 s were measured, and of finding out that there is one already.
@@ -81,8 +83,8 @@ def test_the_issues_session(service: ServerProcess, seed: Path, expected: dict[s
     assert answer["Details"]["Probabilities"] == pytest.approx(right["Details"]["Probabilities"], abs=0.02)
 
 
-def test_the_answer_in_the_readme_is_the_answer(service: ServerProcess, seed: Path) -> None:
-    """pb1.wav: an anomaly, imbalanced, with 0.069 and 0.931."""
+def test_the_originals_answer_in_the_readme_is_the_answer(service: ServerProcess, seed: Path) -> None:
+    """pb1.wav with the original's network: an anomaly, imbalanced, with 0.069 and 0.931."""
     answer = json.loads(posted(service, "pb1.wav", (seed / "pb1.wav").read_bytes()))
     rounded = [round(p, 3) for p in answer["Details"]["Probabilities"]]
     assert answer["Anomaly"] is True
@@ -181,6 +183,21 @@ def test_a_newcomers_first_curl_is_answered(demonstration: ServerProcess, tmp_pa
         name = next(row["path"] for row in rows if row["fault"] == fault)
         answer = json.loads(posted(demonstration, "fan.wav", (fans / name).read_bytes()))
         assert (answer["Anomaly"], answer["Details"]["Message"]) == (fault != "", message)
+
+
+def test_the_readmes_first_curl_gets_the_answer_that_is_printed(demonstration: ServerProcess, newcomer: Path) -> None:
+    """The simulate command of the README makes the recording; the demonstration model gives the printed answer."""
+    readme = (ROOT / "README.md").read_text()
+    simulated = re.findall(r"^ +\.venv/bin/signalml (simulate data/small .*)$", readme, re.M)
+    uploads = re.findall(r"^ +curl -F file=@(\S+) http://localhost:5000/inference\n +(\{.*\})$", readme, re.M)
+    assert (len(simulated), len(uploads)) == (1, 1)
+    signalml(newcomer, *shlex.split(simulated[0]))
+    file, printed = newcomer.parent / uploads[0][0], json.loads(uploads[0][1])
+    answer = json.loads(posted(demonstration, file.name, file.read_bytes()))
+    assert (answer["Anomaly"], answer["Details"]["Message"]) == (printed["Anomaly"], printed["Details"]["Message"])
+    assert answer["Details"]["Probabilities"] == pytest.approx(printed["Details"]["Probabilities"], abs=0.05)
+    normal = file.parents[1] / "normal" / file.name
+    assert json.loads(posted(demonstration, normal.name, normal.read_bytes()))["Details"]["Message"] == "Component OK"
 
 
 def test_the_demonstration_model_says_what_it_is(demonstration: ServerProcess, newcomer: Path) -> None:

@@ -1,7 +1,7 @@
-"""The notebook goes the whole way, from simulated recordings to an answer of the service."""
+"""The notebook does all steps, from simulated recordings to an answer of the service, and saves its results."""
 
+import resource
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +12,17 @@ from nbclient import NotebookClient
 from tests.integration.servers import ROOT, environment
 
 NOTEBOOK = ROOT / "docs" / "tutorial.ipynb"
-PROMISED_S = 170.0
+# CPU time, of which 60 s were measured: a machine that is busy with other work must not fail a test.
+PROMISED_CPU_S = 170.0
+CELL_WITHIN_S = 900
+SAVED = {
+    "classifier-report.html",
+    "detector-report.html",
+    "detector-distances.png",
+    "model.zip",
+    "spectrograms.png",
+    "split.csv",
+}
 
 
 @pytest.fixture
@@ -37,24 +47,30 @@ def test_the_notebook_is_committed_without_outputs(notebook: nbformat.NotebookNo
     assert [cell.id for cell in code if cell.outputs or cell.execution_count is not None] == []
 
 
-def test_the_notebook_runs_to_its_end_in_under_three_minutes(
+def test_the_notebook_runs_to_its_end_and_saves_its_results(
     notebook: nbformat.NotebookNode, left: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every cell of it, its asserts included, in this interpreter; it shows its figure and leaves nothing behind."""
+    """Every cell, its asserts included; it shows its figures, saves the promised files and leaves nothing temporary."""
     # No kernel, setting or history of whoever runs the tests: then "python3" is this interpreter.
     for name in ("JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         monkeypatch.setenv(name, str(tmp_path / "jupyter"))
     monkeypatch.delenv("JUPYTER_PATH", raising=False)
     monkeypatch.delenv("MPLBACKEND", raising=False)
-    started = time.monotonic()
+    folder = tmp_path / "notebook"
+    folder.mkdir()
+    before_s = cpu_s()
     NotebookClient(
-        notebook,
-        kernel_name="python3",
-        timeout=int(PROMISED_S),
-        resources={"metadata": {"path": str(NOTEBOOK.parent)}},
+        notebook, kernel_name="python3", timeout=CELL_WITHIN_S, resources={"metadata": {"path": str(folder)}}
     ).execute(env=environment() | {"TMPDIR": str(left)})
-    assert time.monotonic() - started < PROMISED_S
+    assert cpu_s() - before_s < PROMISED_CPU_S
     shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert any("image/png" in output.get("data", {}) for output in shown)
+    assert sum("image/png" in output.get("data", {}) for output in shown) == 2
     assert "Fan 3: send somebody" in "".join(output.get("text", "") for output in shown)
+    assert {path.name for path in (folder / "tutorial-results").iterdir()} == SAVED
     assert [path.name for path in left.glob("signalml-*")] == []
+
+
+def cpu_s() -> float:
+    """CPU time of all processes that have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
