@@ -1,1 +1,1 @@
-"""The front door: HTTP."""
+"""HTTP API of the service."""

@@ -1,7 +1,7 @@
-"""API keys: random, shown once, hashed at rest, compared in constant time.
+"""API keys: random secrets that are shown once, stored as hashes, and compared in constant time.
 
-A key is 32 random bytes, so one SHA-256 is enough to store it; slow hashes protect what people choose. ``predict`` may
-ask for verdicts and look at models; ``admin`` may also change what is served.
+A key has 32 random bytes, so one SHA-256 protects it; slow hashes are for passwords that people choose. The scope
+``predict`` allows verdicts and reading; ``admin`` also allows changes.
 """
 
 import hmac
@@ -21,14 +21,14 @@ PREFIX = "sml_"
 
 
 class KeyNotFound(SignalMLError):
-    """No API key of that name."""
+    """There is no API key with this name."""
 
     code = "api_key_not_found"
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as it is stored: what it may do, and the SHA-256 of its secret."""
+    """Stored key: its name, its scope, and the SHA-256 of its secret."""
 
     name: str
     scope: ApiKeyScope
@@ -36,42 +36,42 @@ class ApiKey:
     created: str
 
     def allows(self, scope: ApiKeyScope) -> bool:
-        """Whether the key may do what needs ``scope``; admin may do everything."""
+        """Return whether the key has ``scope``; admin includes every scope."""
         return self.scope in ("admin", scope)
 
 
 class ApiKeyStore:
-    """The keys of one home, in ``api-keys.json``."""
+    """Keys of one home, in ``api-keys.json``."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
         self._file = home / "api-keys.json"
 
     def list_keys(self) -> list[ApiKey]:
-        """All keys, the oldest first."""
+        """Return all keys, the oldest first."""
         try:
             return [ApiKey(**entry) for entry in json.loads(self._file.read_bytes())]
         except FileNotFoundError:
             return []
 
     def create(self, name: str, scope: ApiKeyScope) -> str:
-        """Make a key and return its secret, which is not kept and cannot be shown again.
+        """Create a key and return its secret, which is not stored and cannot be shown again.
 
         Raises:
-            ValueError: the name is taken.
+            ValueError: a key with this name exists.
         """
         secret = PREFIX + secrets.token_urlsafe(32)
         self._home.mkdir(parents=True, exist_ok=True)
         with file_lock(self._home / ".api-keys.lock"):
             keys = self.list_keys()
             if any(key.name == name for key in keys):
-                raise ValueError(f"There is a key called {name!r} already; revoke it first.")
+                raise ValueError(f"There is already a key called {name!r}; revoke it first.")
             created = datetime.now(UTC).isoformat(timespec="seconds")
             self._write([*keys, ApiKey(name, scope, _digest(secret), created)])
         return secret
 
     def revoke(self, name: str) -> None:
-        """Remove a key; it stops working with the next request.
+        """Remove a key; the next request with it is refused.
 
         Raises:
             KeyNotFound
@@ -84,7 +84,7 @@ class ApiKeyStore:
             self._write(kept)
 
     def find(self, secret: str) -> ApiKey | None:
-        """The key with this secret; every stored key is compared, whichever matches."""
+        """Return the key with this secret, or None. Every stored key is compared, also after a match."""
         digest = _digest(secret)
         matches = [key for key in self.list_keys() if hmac.compare_digest(key.sha256, digest)]
         return matches[0] if matches else None

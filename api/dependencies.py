@@ -1,6 +1,6 @@
-"""What routes are handed: the services, and uploads as bytes with a name.
+"""Dependencies of routes: the services, and uploads as bytes with a name.
 
-All of these are coroutines, because FastAPI would send a plain function through a thread of its own.
+All are coroutines, because FastAPI runs plain functions in a thread.
 """
 
 import asyncio
@@ -16,16 +16,16 @@ from api.uploads import UploadForm, read_upload
 from ml.dataset.collection.store import Collection
 from ml.dataset.paths import NAME_PATTERN
 
-# Of every router under /v1, in this order: whoever has no key is told nothing of what a route takes (KeyFirst).
+# For every router under /v1, in this order: a client without a key learns nothing about a route (AuthFirstRoute).
 RequirePredict, RejectUnknownParameters = Depends(RequireScope("predict")), Depends(reject_unknown_parameters)
-# Of one that passes over what it does not take.
+# For /inference, which ignores unknown parameters.
 RejectRepeatedParameters = Depends(reject_repeated_parameters)
-# Of single routes, beside those.
+# For single routes, in addition.
 RequireAdmin = Depends(RequireScope("admin"))
 
 
 async def services(request: Request) -> Services:
-    """The services of the application."""
+    """Return the services of the application."""
     return services_of(request)
 
 
@@ -33,7 +33,9 @@ ServicesDep = Annotated[Services, Depends(services)]
 
 
 async def require_capacity(services: ServicesDep) -> Services:
-    """The services, if the executor has a place now: refusing before the body is read spares both sides the upload.
+    """Return the services if the executor has a free place.
+
+    A refusal before the body is read saves the upload.
 
     Raises:
         Busy
@@ -46,30 +48,31 @@ CapacityDep = Annotated[Services, Depends(require_capacity)]
 
 
 class UploadReader:
-    """A dependency that reads the body of a route: its form, or the recording itself.
+    """Dependency that reads the body of a request: a form, or the recording itself.
 
     Args:
-        form: what the route takes.
+        form: form of the route.
     """
 
     def __init__(self, form: Form) -> None:
         self.form = form
 
     async def __call__(self, request: Request, services: CapacityDep) -> UploadForm:
-        """Read it.
+        """Read the body.
 
         Raises:
             UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts, UnknownParameter, InvalidRequest
         """
         with services.metrics.time_stage("receive"):
-            most = services.settings.max_batch_files if self.form.takes_several else 1
-            return await read_upload(request, self.form, most)
+            max_files = services.settings.max_batch_files if self.form.takes_several else 1
+            return await read_upload(request, self.form, max_files)
 
 
 DatasetNamePath = Annotated[
     str,
     Path(
-        description="1 to 64 lower-case letters, digits, dots, hyphens and underscores.",
+        description="Name of the dataset: 1 to 64 lower-case letters, digits, dots, hyphens and underscores. The first "
+        "one is a letter or a digit.",
         json_schema_extra={"pattern": f"^{NAME_PATTERN.pattern}$"},
         examples=["hall-3"],
     ),
@@ -77,7 +80,7 @@ DatasetNamePath = Annotated[
 
 
 async def collection(name: DatasetNamePath, services: ServicesDep) -> Collection:
-    """The dataset that a path names, whether or not it is there.
+    """Return the dataset of the path, whether or not it exists.
 
     Raises:
         InvalidName
@@ -89,15 +92,15 @@ CollectionDep = Annotated[Collection, Depends(collection)]
 
 
 class RecordingsReader:
-    """A dependency that reads recordings and their annotation, once the dataset can take them.
+    """Dependency that reads recordings and their annotation, if the dataset accepts uploads.
 
-    Looking at the dataset before the body may spare both sides the upload.
+    The dataset is checked before the body is read: a refusal then saves the upload.
     """
 
     form = RECORDINGS_FORM
 
     async def __call__(self, request: Request, collection: CollectionDep, services: CapacityDep) -> UploadForm:
-        """Read them.
+        """Read the recordings.
 
         Raises:
             DatasetReadOnly, UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts, InvalidRequest

@@ -1,4 +1,4 @@
-"""What can be wrong with a request, and the one table from error class to HTTP status."""
+"""Errors of requests, and the table from error class to HTTP status."""
 
 from collections.abc import Mapping
 
@@ -9,19 +9,23 @@ from worker import jobs
 INTRODUCTION = """\
 # Errors
 
-Every error answer is `application/problem+json` (RFC 9457). `code` never changes once released and is meant for
-programs; `detail` says in a sentence what was found and what was expected; `request_id` is in every log line about the
-request. 503 comes with `Retry-After`. Beside the codes below, the framework's own refusals have `route_not_found`
-(404), `method_not_allowed` (405) and `request_refused` (other 4xx), what is no HTTP at all
-has `http_malformed` (400), slow headers have `header_timeout` (408),
-endless ones `head_too_large` (431), and a fault of ours is `internal_error` (500).
+Every error answer is `application/problem+json` (RFC 9457):
 
-Under `/v1` no name is passed over: a query parameter or a part of a form that a route does not take is
-`parameter_unknown`, and `detail` says what it takes, and where the name belongs if it belongs elsewhere. `/inference`
-passes over what it does not know, as the original service does. What is there twice, and is no list, is
-`request_invalid` everywhere.
+- `code` is for programs. It never changes after a release.
+- `detail` is a sentence for people: what was found and what was expected.
+- `request_id` is in every log line of the request.
 
-This page is printed by `signalml errors`.
+An answer with status 503 has the header `Retry-After`, in seconds.
+
+**Unknown names.** A route under `/v1` refuses a query parameter or form part that it does not take
+(`parameter_unknown`). `detail` lists the names that the route takes. `/inference` ignores unknown names, as the
+original service does. A name that is given twice and is not a list is refused everywhere (`request_invalid`).
+
+**Other codes.** These come from the web server and the framework: `http_malformed` (400, not an HTTP request),
+`header_timeout` (408, headers too slow), `head_too_large` (431, headers too long), `route_not_found` (404),
+`method_not_allowed` (405), `request_refused` (other 4xx) and `internal_error` (500, a bug in the service).
+
+`signalml errors` prints this page.
 
 | code | status | meaning |
 | --- | --- | --- |
@@ -29,67 +33,67 @@ This page is printed by `signalml errors`.
 
 
 class RequestError(SignalMLError):
-    """A request that cannot be answered for reasons of HTTP rather than of sound."""
+    """The request cannot be answered because of its HTTP form, not because of its recording."""
 
     code = "request_refused"
 
 
 class InvalidRequest(RequestError):
-    """A parameter or a JSON body that is not what the schema asks for."""
+    """A parameter, a part of the form or the JSON body does not match the schema."""
 
     code = "request_invalid"
 
 
 class UnknownParameter(RequestError):
-    """A query parameter, or a part of a form, of a name that this route does not take."""
+    """The route does not take a query parameter or a form part of this name."""
 
     code = "parameter_unknown"
 
 
 class BodyTooLarge(RequestError):
-    """The request's body is larger than the limit."""
+    """The body of the request is larger than the limit."""
 
     code = "body_too_large"
 
 
 class BodyTimeout(RequestError):
-    """The request's body did not arrive in time."""
+    """The body of the request did not arrive in time."""
 
     code = "body_timeout"
 
 
 class UnsupportedMediaType(RequestError):
-    """The body is of a type that this route does not take."""
+    """The route does not take a body of this media type."""
 
     code = "media_type_unsupported"
 
 
 class MalformedMultipart(RequestError):
-    """The body is no well-formed multipart form."""
+    """The body is not a well-formed multipart form."""
 
     code = "multipart_malformed"
 
 
 class MissingPart(RequestError):
-    """The form has no file under the expected name."""
+    """The form has no part `file` with a file."""
 
     code = "part_missing"
 
 
 class TooManyParts(RequestError):
-    """The form has more files than this route takes."""
+    """The form has more files, or more other parts, than the route takes."""
 
     code = "part_too_many"
 
 
 class MissingApiKey(RequestError):
-    """No API key, or none that is known."""
+    """The request has no API key, or an unknown one."""
 
     code = "api_key_missing"
 
 
 class MissingApiKeyScope(RequestError):
-    """An API key that may not do this."""
+    """The API key does not have the scope that the route needs."""
 
     code = "api_key_scope_missing"
 
@@ -101,12 +105,12 @@ class NoModel(RequestError):
 
 
 class Busy(RequestError):
-    """All places for work are taken."""
+    """The service is busy: all places for this work are taken."""
 
     code = "busy"
 
 
-# What many routes can answer with, for their entries in the OpenAPI schema.
+# Errors that many routes share, for their entries in the OpenAPI schema.
 KEY_ERRORS = (MissingApiKey, MissingApiKeyScope)
 V1_ERRORS = (*KEY_ERRORS, UnknownParameter)
 BODY_ERRORS = (BodyTooLarge, BodyTimeout, InvalidRequest)
@@ -137,7 +141,7 @@ STATUS: Mapping[type[SignalMLError], int] = {
     errors.ReportNotFound: 404,
     errors.AliasNotSet: 404,
     errors.InvalidClassLabels: 422,
-    # What is stored is not fit to serve, and the request was: the conflict is with the state of the server.
+    # The request is correct, but the stored model cannot be used: a conflict with the state of the server.
     errors.ModelError: 409,
     errors.DatasetError: 422,
     errors.DatasetNotFound: 404,
@@ -174,7 +178,7 @@ STATUS: Mapping[type[SignalMLError], int] = {
 
 
 def render_reference() -> str:
-    """The page docs/errors.md: every code, its status and its meaning."""
+    """Return the page docs/errors.md: every code, its status and its meaning."""
     kinds, found = [SignalMLError], []
     while kinds:
         kind = kinds.pop(0)
@@ -189,5 +193,5 @@ def render_reference() -> str:
 
 
 def status_of(error: type[SignalMLError]) -> int:
-    """The HTTP status of an error class: its own entry in the table, or that of its nearest ancestor."""
+    """Return the HTTP status of an error class: from its own entry, or that of its nearest ancestor."""
     return next(STATUS[kind] for kind in error.__mro__ if kind in STATUS)

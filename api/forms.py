@@ -1,4 +1,4 @@
-"""The multipart forms that routes take: each part declared once, for the reader of the form and for the schema."""
+"""Multipart forms of routes; each part is declared once, for the reader and for the OpenAPI schema."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,18 +20,18 @@ MACHINE_ID: PartSchema = {
     "type": "string",
     "maxLength": MAX_MACHINE_ID,
     "pattern": MACHINE_ID_PATTERN,
-    "description": "As the query parameter; of both, one is enough.",
+    "description": "Same as the query parameter `machine_id`; send one of the two.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A multipart form.
+    """Multipart form.
 
     Attributes:
-        parts: the JSON schema of each part, by its name.
-        closed: whether a part of another name is refused; else it is ignored.
-        raw_types: media types of a recording that may be the body instead of a form.
+        parts: JSON schema of each part, by name.
+        closed: whether a part with another name is refused; otherwise it is ignored.
+        raw_types: media types of a recording that may be sent as the body, without a form.
     """
 
     parts: Mapping[str, PartSchema]
@@ -40,11 +40,11 @@ class Form:
 
     @property
     def takes_several(self) -> bool:
-        """Whether there may be more than one file."""
+        """Whether the form may have several files."""
         return bool(self.parts[FILE_PART]["type"] == "array")
 
     def openapi(self) -> dict[str, Any]:
-        """The request body of a route that takes this form, for the OpenAPI schema."""
+        """Return the request body of a route with this form, for the OpenAPI schema."""
         schema: dict[str, Any] = {"type": "object", "properties": dict(self.parts), "required": [FILE_PART]}
         if self.closed:
             schema["additionalProperties"] = False
@@ -52,18 +52,22 @@ class Form:
         return {"requestBody": {"required": True, "content": content}}
 
 
-# The original service ignored other parts: its clients may send some.
+# The original service ignores other parts, and its clients may send some.
 ORIGINAL_FORM = Form({FILE_PART: FILE, MACHINE_ID_PART: MACHINE_ID}, closed=False)
 ONE_FILE_FORM = Form({FILE_PART: FILE, MACHINE_ID_PART: MACHINE_ID}, raw_types=(WAV_TYPES[0], FLAC_TYPES[0]))
 BATCH_FORM = Form({FILE_PART: FILES, MACHINE_ID_PART: MACHINE_ID})
 RECORDINGS_FORM = Form(
     {
         FILE_PART: FILES,
-        "label": {"type": "string", "enum": ["normal", "abnormal", ""]},
-        "machine": TEXT,
-        "machine_id": TEXT,
-        "snr_db": {"type": "number", "description": "In decibels."},
-        "fault": {**TEXT, "description": "Goes with the label `abnormal`."},
-        "group": {**TEXT, "description": "The recording session."},
+        "label": {
+            "type": "string",
+            "enum": ["normal", "abnormal", ""],
+            "description": "`normal`: the machine was healthy; `abnormal`: it was faulty.",
+        },
+        "machine": {**TEXT, "description": "Kind of the machine, such as `fan`."},
+        "machine_id": {**TEXT, "description": "Identifier of the machine, such as `id_00`."},
+        "snr_db": {"type": "number", "description": "Signal-to-noise ratio in dB."},
+        "fault": {**TEXT, "description": "Name of the fault; only with the label `abnormal`."},
+        "group": {**TEXT, "description": "Recording session."},
     }
 )

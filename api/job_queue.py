@@ -1,7 +1,7 @@
-"""The job queue, as routes reach it: in threads of its own, within two seconds, or not at all.
+"""Access of routes to the job queue: in separate threads, within two seconds.
 
-Inference and models never wait for it: its calls have other threads than theirs, a few of them, and once its server has
-not answered it is left alone for a second, so that a frozen one holds up one request and not all.
+Uploads and models never wait for the queue, because its calls have a few threads of their own. If its server does not
+answer, no further call is made for one second. So a frozen server delays one request and not all.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from worker.queue import JobQueue
 from worker.store import EVENTS_AT_ONCE, events_key
 
 THREADS = 4
-# Of one answer; a call takes one or two.
+# Limit for one answer of the server; a call needs one or two.
 TIMEOUT_S = 0.7
 BACKOFF_S = 1.0
-# How long a stream of events waits for the next before it says that it is still there.
+# A stream of events waits this long for the next event before it sends a sign of life.
 EVENTS_WAIT_MS = 1000
 NOT_CONFIGURED = "No job queue is configured: set SIGNALML_REDIS_URL, or start the service with  signalml run"
 T = TypeVar("T")
@@ -38,34 +38,35 @@ class JobEvent(NamedTuple):
 
 
 class JobQueueClient:
-    """The queue of one application; connected to when it is first asked.
+    """Job queue of one application. It connects at the first call.
 
     Args:
-        url: of its server; None where there is none.
-        most_streams: clients that may watch at once.
+        url: address of the server; None without a queue.
+        max_streams: number of clients that may watch jobs at the same time.
     """
 
-    def __init__(self, url: str | None, most_streams: int) -> None:
+    def __init__(self, url: str | None, max_streams: int) -> None:
         self._url = url
         self._queue: JobQueue | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._backoff_until = 0.0
         self._problem = ""
-        self._streams, self._most_streams = 0, most_streams
+        self._streams, self._max_streams = 0, max_streams
         self.closing: Callable[[], bool] = lambda: False
-        """Whether the server is about to stop: streams then end, and their clients come back."""
+        """Whether the server is about to stop; streams then end, and their clients connect again."""
 
     @property
     def configured(self) -> bool:
-        """Whether there is a queue at all."""
+        """Whether a queue is configured."""
         return self._url is not None
 
     async def run(self, call: Callable[[JobQueue], T]) -> T:
-        """Have something done with the queue.
+        """Run ``call`` with the queue in a thread, and return its result.
+
+        Errors of ``call`` are raised, too.
 
         Raises:
-            QueueUnavailable: there is none, or it does not answer; within two seconds.
-            Whatever the call raises.
+            QueueUnavailable: no queue is configured, or it does not answer within two seconds.
         """
         self._refuse_during_backoff()
         if self._pool is None:
@@ -74,20 +75,24 @@ class JobQueueClient:
         return await asyncio.wrap_future(self._pool.submit(context.run, self._run_in_thread, call))
 
     def close(self) -> None:
-        """Let go of the threads."""
+        """End the threads."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
     def events(self, job: str, after: str) -> AsyncGenerator[JobEvent | None]:
-        """The events of a job after one of them, as they come, until the last; None now and then where none comes.
+        """Return the events of a job as they arrive, up to the last one; None now and then while none arrives.
 
-        While the server is away this waits for it, and goes on where it was.
+        If the server is away, the stream waits for it and continues after the last event.
+
+        Args:
+            job: id of the job.
+            after: id of an event; only later events are returned.
 
         Raises:
-            Busy: as many clients watch already as may.
+            Busy: the largest number of clients is watching already.
         """
-        if self._streams >= self._most_streams:
+        if self._streams >= self._max_streams:
             raise Busy(f"{self._streams} clients watch jobs already; try again in a moment.")
         return self._events(job, after)
 

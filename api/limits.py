@@ -1,4 +1,4 @@
-"""How much a client may send, how long it may take, and how much is held for all clients at once."""
+"""Limits of request bodies: size and time of each one, and the total size in memory."""
 
 import asyncio
 import re
@@ -9,17 +9,17 @@ from api.errors import BodyTimeout, BodyTooLarge, Busy
 from api.observability.requests import Metrics
 from api.problems import problem_of_error, problem_response
 
-# What is no upload is a few names in JSON.
+# Limit for routes that take no recordings: their bodies are short JSON objects.
 SMALL_BODY_BYTES = 64 * 2**10
 
 
 class BodyLimitMiddleware:
-    """ASGI middleware: bounds each body by bytes and time while it streams in, and all of them by their sum.
+    """ASGI middleware that limits size and time of each body, and the total size of all bodies in memory.
 
-    A Content-Length over the limit is answered before anything is read; a body without one, or with a false one, is
-    counted as it comes. The bytes count against the sum until the answer is sent.
+    A Content-Length above the limit is refused before anything is read. A body without one, or with a false one, is
+    counted while it arrives. Its bytes count in the total until the answer is sent.
 
-    Paths that ``uploads`` matches as a whole take ``max_body_bytes``; all others take :data:`SMALL_BODY_BYTES`.
+    If ``uploads`` matches the whole path, the limit is ``max_body_bytes``; otherwise it is :data:`SMALL_BODY_BYTES`.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class BodyLimitMiddleware:
             self._metrics.count_refusal(BodyTooLarge.code)
             refusal = problem_response(
                 problem_of_error(
-                    BodyTooLarge(f"The body is announced with {announced} bytes; at most {limit} are accepted here.")
+                    BodyTooLarge(f"The Content-Length is {announced} bytes; at most {limit} are accepted here.")
                 )
             )
             await refusal(scope, receive, send)
@@ -59,28 +59,28 @@ class BodyLimitMiddleware:
         deadline = asyncio.get_running_loop().time() + self._timeout_s
         received, complete = 0, False
 
-        async def guarded_receive() -> Message:
+        async def limited_receive() -> Message:
             nonlocal received, complete
             try:
-                # After the body is complete, receive() only waits for the client to hang up, as long as that takes.
+                # Once the body is complete, receive() only waits for the client to disconnect: no deadline then.
                 async with asyncio.timeout_at(None if complete else deadline):
                     message = await receive()
             except TimeoutError:
                 raise BodyTimeout(
-                    f"{received} bytes of the body came in {self._timeout_s:g} s; all of it was expected by then."
+                    f"{received} bytes of the body arrived in {self._timeout_s:g} s; the whole body was expected."
                 ) from None
             complete = not message.get("more_body", False)
             size = len(message.get("body", b""))
             received += size
             self._buffered += size
             if received > limit:
-                raise BodyTooLarge(f"The body goes on after {limit} bytes; at most that many are accepted here.")
+                raise BodyTooLarge(f"The body is longer than {limit} bytes; at most that many are accepted here.")
             if self._buffered > self._max_buffered_bytes:
-                raise Busy(f"{self._buffered} bytes of uploads are being held already; try again in a moment.")
+                raise Busy(f"Too many uploads are in memory ({self._buffered} bytes); try again in a moment.")
             return message
 
         try:
-            await self._app(scope, guarded_receive, send)
+            await self._app(scope, limited_receive, send)
         finally:
             self._buffered -= received
 

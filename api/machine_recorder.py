@@ -1,9 +1,9 @@
-"""Verdicts on machines, into their record, beside the answers and never in their way.
+"""Recorder of verdicts on machines, separate from the answers.
 
-A verdict is put into a bounded line and forgotten by whoever answers; one thread takes what waits there, all at once,
-into the ledger. A disk that is full, a file that is damaged or a line that is full costs the record some verdicts,
-which is counted and logged, and no upload anything. What waits when the process is told to stop is still recorded; what
-waits when it is killed, some milliseconds' worth, is not.
+A route puts a verdict into a bounded queue and does not wait. One thread takes all verdicts that wait and writes them
+to the ledger in one transaction. If the disk is full, the file is damaged or the queue is full, verdicts are not
+recorded; they are counted and logged, and no upload is delayed. Verdicts that wait at a normal stop are still recorded.
+If the process is killed, the last milliseconds are lost.
 """
 
 import logging
@@ -19,17 +19,17 @@ from ml.machines.observation import MachineNames, Observation
 from ml.models.verdict import Verdict
 
 logger = logging.getLogger("signalml.machines")
-LINE = 10_000
-AT_ONCE = 500
+LINE = 10_000  # verdicts that may wait
+AT_ONCE = 500  # verdicts in one transaction, about
 STOP_WITHIN_S = 4.0
 
 
 class MachineRecorder:
-    """The line, and the thread at its end.
+    """Queue of verdicts, and the thread that records them.
 
     Args:
-        settings: where the record is, and its rule.
-        metrics: what counts the verdicts that were not recorded.
+        settings: home, alarm rule and number of machines.
+        metrics: counter of the verdicts that are not recorded.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -40,37 +40,37 @@ class MachineRecorder:
         self._failure: str | None = None
 
     def start(self) -> None:
-        """Take up work; after :meth:`close`, again."""
-        # A disk that hangs must not keep the process from ending.
+        """Start the thread; also possible after :meth:`close`."""
+        # A daemon: a disk that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="machines", daemon=True)
         self._thread.start()
 
     def record(self, names: MachineNames, verdict: Verdict) -> None:
-        """Have a verdict on a machine recorded; returns at once, whatever becomes of it. From any thread."""
+        """Queue a verdict on a machine and return at once. Safe from any thread; never raises."""
         try:
             self._pending.put_nowait(Observation.of(names, verdict))
         except Full:
-            self._count_lost(1, "the line is full: the disk is slower than the uploads come")
+            self._count_lost(1, "the queue is full: the disk is slower than the uploads")
 
     def close(self) -> None:
-        """Record what waits, and end; a disk that takes too long is not waited for."""
+        """Record the verdicts that wait and end the thread; a disk that takes too long is not waited for."""
         with suppress(Full):
             self._pending.put(None, timeout=STOP_WITHIN_S)
             self._thread.join(STOP_WITHIN_S)
         if self._thread.is_alive():
-            logger.error("told to stop, while verdicts on machines waited for their disk: they are not recorded")
+            logger.error("stopped while verdicts on machines waited for the disk: they are not recorded")
 
     def _run(self) -> None:
-        going_on = True
-        while going_on:
+        running = True
+        while running:
             taken = [self._pending.get(), *self._waiting()]
-            going_on = None not in taken
+            running = None not in taken
             if observations := [each for each in taken if each is not None]:
                 self._write(observations)
         self._close_ledger()
 
     def _waiting(self) -> list[Observation | None]:
-        """What else is in line by now."""
+        """Take the verdicts that wait now, at most :data:`AT_ONCE`."""
         taken: list[Observation | None] = []
         try:
             while len(taken) < AT_ONCE:
@@ -83,12 +83,12 @@ class MachineRecorder:
         try:
             self._open_ledger().record(observations)
         except SignalMLError as error:
-            self._close_ledger()  # a disk that was away comes back with the same file, which must be opened anew
+            self._close_ledger()  # a disk that was away returns with the same file, which must be opened again
             self._count_lost(len(observations), str(error))
-        except Exception:  # a bug costs the record these verdicts, and not the thread
-            logger.exception("unforeseen")
+        except Exception:  # a bug loses these verdicts, but must not end the thread
+            logger.exception("unexpected error")
             self._close_ledger()
-            self._count_lost(len(observations), "something unforeseen")
+            self._count_lost(len(observations), "unexpected error")
         else:
             if self._failure is not None:
                 logger.info("verdicts on machines are recorded again")
@@ -108,7 +108,7 @@ class MachineRecorder:
         self._ledger = None
 
     def _count_lost(self, count: int, failure: str) -> None:
-        """Counted each time, logged once for each reason."""
+        """Count lost verdicts; log only if the reason is new."""
         self._metrics.count_unrecorded(count)
         if failure != self._failure:
             logger.error("verdicts on machines are not recorded: %s", failure)

@@ -1,4 +1,4 @@
-"""The application: :func:`create_app` puts the rooms together."""
+"""Application of the API: routers, middleware and error handlers."""
 
 import asyncio
 import re
@@ -18,14 +18,17 @@ from api.settings import Settings
 from ml.system.parallel import one_blas_thread
 
 DESCRIPTION = """\
-Listens to a machine and says whether it sounds healthy and, if not, what is wrong with it.
+Tells from sound whether a machine is healthy. Upload a recording; the answer is normal or anomalous and, for a known
+fault, its name.
 
     curl -F file=@recording.wav http://localhost:5000/v1/predict
 
-Errors are `application/problem+json` (RFC 9457) with a stable `code`, everywhere. Every answer carries an
-`X-Request-ID`; send your own to find a request in the logs.
+**Errors** are `application/problem+json` (RFC 9457) with a stable `code`.
 
-Under `/v1` a query parameter, a part of a form or a field of a JSON body that a route does not take is refused.
+**Request ids.** Every answer has the header `X-Request-ID`, and every log line of the request has the same id. A client
+can send its own id.
+
+**Unknown names.** Routes under `/v1` refuse query parameters, form parts and JSON fields that they do not take.
 """
 
 
@@ -33,12 +36,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the application.
 
     Args:
-        settings: how it is run; by default from the environment.
+        settings: by default, those of the environment.
     """
     settings = settings or Settings()
     services = Services.of(settings)
 
-    # Swagger UI and ReDoc come from a package, so that /docs works where there is no internet.
+    # Swagger UI and ReDoc come from a package: /docs works without an internet connection.
     app = FastAPIOffline(
         title="Signal Machine Learning",
         version=version("signalml"),
@@ -72,21 +75,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Load the champion before the first request; follow the registry and the queue until the end."""
+    """Load the champion before the first request; poll the registry and the queue until the end."""
     services: Services = app.state.services
     services.executor.start()
-    # The threads are the parallelism: a matrix product that starts threads of its own would only get in their way.
+    # Recordings are judged in parallel threads: threads inside a matrix product would only compete with them.
     with one_blas_thread():
         await asyncio.to_thread(services.live_model.refresh)
         services.machine_recorder.start()
-        followers = [
+        pollers = [
             asyncio.create_task(services.live_model.poll_forever(services.settings.poll_interval_s)),
             asyncio.create_task(services.queue_monitor.poll_forever()),
         ]
         yield
-        for follower in followers:
-            follower.cancel()
-        await asyncio.gather(*followers, return_exceptions=True)
+        for poller in pollers:
+            poller.cancel()
+        await asyncio.gather(*pollers, return_exceptions=True)
         await asyncio.to_thread(services.executor.close)
         await asyncio.to_thread(services.machine_recorder.close)
         services.job_queue.close()

@@ -1,4 +1,4 @@
-"""The one shape of every error answer: application/problem+json (RFC 9457) with a stable code."""
+"""Error answers: application/problem+json (RFC 9457) with a stable code."""
 
 import logging
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ logger = logging.getLogger("signalml.problems")
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 1
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-# RFC 9110's names, where Python before 3.13 still has older ones: an answer does not depend on the interpreter.
+# Names of RFC 9110. Python before 3.13 has older ones, and an answer must not depend on the version of Python.
 RENAMED_STATUSES = {413: "Content Too Large", 422: "Unprocessable Content"}
 FRAMEWORK_CODES = {
     400: "request_refused",
@@ -36,7 +36,7 @@ FRAMEWORK_CODES = {
 
 
 def build_problem(status: int, code: str, detail: str) -> Problem:
-    """The body of an error answer."""
+    """Return the body of an error answer."""
     return Problem(
         type=f"urn:signalml:problem:{code}",
         title=_phrase(status),
@@ -52,12 +52,12 @@ def _phrase(status: int) -> str:
 
 
 def problem_of_error(error: SignalMLError) -> Problem:
-    """The body of the answer to one of the project's own errors."""
+    """Return the body of the answer to one of the project's own errors."""
     return build_problem(status_of(type(error)), error.code, str(error))
 
 
 def problem_response(body: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """The error answer, with the headers that belong to its status."""
+    """Return the error answer, with the headers of its status."""
     extra = dict(headers or {})
     if body.status == 503:
         extra.setdefault("Retry-After", str(RETRY_AFTER_S))
@@ -67,7 +67,7 @@ def problem_response(body: Problem, headers: Mapping[str, str] | None = None) ->
 
 
 def error_responses(*kinds: type[SignalMLError]) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries for the errors that a route can answer with: one per status, an example per code."""
+    """Return the OpenAPI entries of errors: one for each status, with an example for each code."""
     entries: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         status = status_of(kind)
@@ -85,7 +85,7 @@ def error_responses(*kinds: type[SignalMLError]) -> dict[int | str, dict[str, An
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Make every error that leaves ``app`` a problem+json."""
+    """Answer every error of ``app`` with problem+json."""
     app.add_exception_handler(SignalMLError, _on_signalml_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
@@ -93,21 +93,21 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 async def _on_signalml_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, SignalMLError)  # noqa: S101 - Starlette's own dispatch guarantees it; this tells the types
+    assert isinstance(error, SignalMLError)  # noqa: S101 - for the type checker; Starlette guarantees it
     services_of(request).metrics.count_refusal(error.code)
     return problem_response(problem_of_error(error))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
-    # FastAPI turns whatever goes wrong while it reads a JSON body into a 400; the cause has the right status.
+    # FastAPI turns every error while it reads a JSON body into a 400; the cause has the right status.
     if isinstance(error.__cause__, SignalMLError):
         return await _on_signalml_error(request, error.__cause__)
     if error.status_code == 400 and error.__cause__ is not None:
         return await _on_signalml_error(request, InvalidRequest(f"The body cannot be read as JSON: {error.__cause__}"))
     code = FRAMEWORK_CODES.get(error.status_code, "request_refused")
     details = {
-        404: f"There is nothing at {request.url.path}; /docs lists what there is.",
+        404: f"There is no route {request.url.path}; /docs lists all routes.",
         405: f"{request.method} is not allowed at {request.url.path}.",
     }
     services_of(request).metrics.count_refusal(code)
@@ -120,7 +120,7 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
 
 
 def _allowed(request: Request) -> list[str]:
-    """The methods that are there at the request's path: the framework names those of its first route alone."""
+    """Return the methods of all routes at the path of a request. The framework names those of the first."""
     return [
         method
         for method in METHODS
@@ -132,23 +132,23 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
     if error.body is not None and "json" not in request.headers.get("content-type", ""):
         return await _on_signalml_error(
-            request, InvalidRequest("The body is not sent as Content-Type: application/json.")
+            request, InvalidRequest("The body was not sent as JSON; Content-Type: application/json was expected.")
         )
-    said = explain_errors(error.errors(), error.body, RouteInputs.of(request).json_fields)
-    return await _on_signalml_error(request, InvalidRequest(said))
+    detail = explain_errors(error.errors(), error.body, RouteInputs.of(request).json_fields)
+    return await _on_signalml_error(request, InvalidRequest(detail))
 
 
 async def _on_disconnect(_request: Request, _error: Exception) -> JSONResponse:
-    """Nobody is there to read this; it keeps a client's hanging up from being logged as a bug."""
+    """Return an answer that nobody reads; without it, a disconnect would be logged as a bug."""
     return problem_response(
-        build_problem(400, "client_disconnected", "The client went away before its request was complete.")
+        build_problem(400, "client_disconnected", "The client disconnected before its request was complete.")
     )
 
 
 class UnhandledErrorMiddleware:
-    """ASGI middleware: what nobody foresaw is logged under the request's id; the client is told nothing of the inside.
+    """ASGI middleware that logs unexpected errors under the request id, and answers 500 without details.
 
-    Starlette's own stands outside of all middleware, where the id is no longer known.
+    Starlette's own error middleware is outside of all others, where the request id is not available.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -165,9 +165,9 @@ class UnhandledErrorMiddleware:
 
         try:
             await self._app(scope, receive, watched_send)
-        except Exception:  # the last stop before the server: what is not foreseen is logged and answered here
-            logger.exception("unforeseen")
+        except Exception:  # no later handler logs and answers unexpected errors
+            logger.exception("unexpected error")
             if started or scope["type"] != "http":
-                raise  # half an answer is out: only closing the connection tells the client
-            detail = "Something went wrong here; the log has it under this request_id."
+                raise  # a part of the answer was sent: the server can only close the connection
+            detail = "An internal error occurred; the log has its details under this request_id."
             await problem_response(build_problem(500, "internal_error", detail))(scope, receive, send)

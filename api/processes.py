@@ -1,8 +1,8 @@
-"""One process, or several forked from it once everything is imported, each restarted when it ends.
+"""API processes: one, or several that are forked after all imports and restarted when they end.
 
-uvicorn's own several processes each import everything again: measured on 2 cores, they are ready after 2.6 to 3.9 s and
-hold 106 MB each; forked ones are ready after 0.8 s and share half of 83 MB. Several are worth it because the threads of
-one hold each other up at Python's lock, some two hundred times per recording.
+uvicorn's own worker processes each import everything again. Measured on 2 cores, they are ready after 2.6 to 3.9 s and
+take 106 MB each; forked ones are ready after 0.8 s and share half of their 83 MB. Several processes are faster than
+one, because threads of one process wait for Python's lock, some two hundred times per recording.
 """
 
 import gc
@@ -21,19 +21,21 @@ from types import FrameType
 from api.settings import METRICS_VARIABLE, Settings
 from ml.system.native import signal_on_parent_death
 
-# A process that ends sooner than this after its start is not started again at once.
+# A process that ends within this time after its start is restarted with a delay.
 SHORT_LIFE_S = 1.0
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 logger = logging.getLogger("signalml.processes")
 
 
 def serve(settings: Settings, announce: Callable[[], None]) -> None:
-    """Serve until told to stop; ``announce`` is called once the port is held.
+    """Serve until SIGTERM or SIGINT. The processes get the settings from the environment.
 
-    The settings reach the processes through the environment.
+    Args:
+        settings: settings of the service.
+        announce: called once the port is open.
 
     Raises:
-        OSError: the port cannot be listened on.
+        OSError: the port cannot be opened.
     """
     for name in type(settings).model_fields:
         value = getattr(settings, name)
@@ -42,28 +44,28 @@ def serve(settings: Settings, announce: Callable[[], None]) -> None:
     counters = tempfile.mkdtemp(prefix="signalml-metrics-") if settings.processes > 1 else None
     if counters:
         os.environ[METRICS_VARIABLE] = counters
-    # By its name, and only now: prometheus_client looks at METRICS_VARIABLE when it is imported.
+    # Imported only now, because prometheus_client reads METRICS_VARIABLE when it is imported.
     server = import_module("api.server")
 
     try:
-        with server.open_listener(settings) as listening:
+        with server.open_listener(settings) as listener:
             announce()
             if settings.processes == 1:
-                signal.signal(signal.SIGTERM, _leave)
-                server.run(listening)
+                signal.signal(signal.SIGTERM, _exit_on_sigterm)
+                server.run(listener)
             else:
-                PreforkPool(settings.processes, lambda: server.run(listening)).run()
+                PreforkPool(settings.processes, lambda: server.run(listener)).run()
     finally:
         if counters:
             shutil.rmtree(counters, ignore_errors=True)
 
 
 class PreforkPool:
-    """Processes that do the same work, kept at their number until SIGTERM or SIGINT.
+    """Fixed number of processes that do the same work until SIGTERM or SIGINT.
 
     Args:
-        number: how many.
-        work: what each does; it returns or raises SystemExit once it gets SIGTERM.
+        number: number of processes.
+        work: work of each process; it returns or raises SystemExit after SIGTERM.
     """
 
     def __init__(self, number: int, work: Callable[[], None]) -> None:
@@ -73,9 +75,9 @@ class PreforkPool:
         self._stopping = False
 
     def run(self) -> None:
-        """Start them, restart those that end, and return when all have been told to stop and have ended."""
+        """Start the processes, restart those that end, and return when all have ended after a signal."""
         gc.collect()
-        gc.freeze()  # what was imported stays in pages that the processes share
+        gc.freeze()  # imported objects stay in memory pages that the processes share
         parent = os.getpid()
         for number in STOPPING:
             signal.signal(number, self._stop)
@@ -92,7 +94,7 @@ class PreforkPool:
             self._start(parent)
 
     def _start(self, parent: int) -> None:
-        # A signal in here waits until the parent knows the child, and the child is no longer the parent's copy.
+        # Signals are blocked until the parent has recorded the child and the child has its own handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         if self._stopping:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
@@ -104,27 +106,27 @@ class PreforkPool:
             return
         status = 1
         try:
-            signal.signal(signal.SIGTERM, _leave)
-            os.setpgid(0, 0)  # a terminal's Ctrl-C goes to the parent alone, which passes on SIGTERM
+            signal.signal(signal.SIGTERM, _exit_on_sigterm)
+            os.setpgid(0, 0)  # Ctrl-C in a terminal reaches the parent alone, which sends SIGTERM to its children
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
             signal_on_parent_death(parent, signal.SIGTERM)
             self._work()
             status = 0
         except SystemExit as left:
             status = left.code if isinstance(left.code, int) else 0
-        except BaseException:  # whatever it is, the log has it, and the parent sees the status
+        except BaseException:  # every error is logged, and the parent sees the status
             logger.exception("a process failed")
         finally:
             logging.shutdown()
-            os._exit(status)  # not through the parent's own way out
+            os._exit(status)  # without the exit handlers of the parent
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
         for pid in self._started:
-            with suppress(ProcessLookupError):  # it has just ended, and is not taken off the list yet
+            with suppress(ProcessLookupError):  # it has ended, but is still in the list
                 os.kill(pid, signal.SIGTERM)
 
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    """Being told to stop is no failure; uvicorn shuts down in good order and then raises the signal again."""
+def _exit_on_sigterm(_number: int, _frame: FrameType | None) -> None:
+    """Exit with status 0; uvicorn shuts down first and then raises the signal again."""
     sys.exit(0)

@@ -1,4 +1,4 @@
-"""What a route says that it takes, and refusing all else: a name that is passed over is one mistyped."""
+"""Names that a route takes. Other names are refused, because they are probably mistyped."""
 
 from typing import Any, NamedTuple, Protocol, Self, get_args, get_origin, runtime_checkable
 
@@ -16,19 +16,20 @@ MAX_SHOWN_LENGTH = 64
 
 @runtime_checkable
 class ReadsForm(Protocol):
-    """A dependency that reads the form of a route."""
+    """Dependency that reads the form of a route."""
 
     form: Form
 
 
 class RouteInputs(NamedTuple):
-    """The names that a route takes, as its schema has them.
+    """Names that a route takes, as in its OpenAPI schema.
 
     Attributes:
-        route: method and path, to tell.
-        query_parameters: of its query; ``lists`` are those of them that may be there several times.
-        form_parts: of its multipart form.
-        json_fields: of its JSON body.
+        route: method and path, for messages.
+        query_parameters: names of its query parameters.
+        lists: query parameters that may be given several times.
+        form_parts: parts of its multipart form.
+        json_fields: fields of its JSON body.
     """
 
     route: str
@@ -39,7 +40,7 @@ class RouteInputs(NamedTuple):
 
     @classmethod
     def of(cls, request: Request) -> Self:
-        """What the route of a request declares."""
+        """Return the names that the route of a request declares."""
         route: APIRoute = request.scope["route"]
         readers: list[object] = [each.call for each in route.dependant.dependencies]
         forms = [reader.form for reader in readers if isinstance(reader, ReadsForm)]
@@ -54,7 +55,7 @@ class RouteInputs(NamedTuple):
         )
 
     def check_parameter(self, name: str) -> None:
-        """Refuse a query parameter that is none of its own.
+        """Refuse a query parameter that the route does not take.
 
         Raises:
             UnknownParameter
@@ -64,23 +65,23 @@ class RouteInputs(NamedTuple):
             raise self._unknown(name, "query parameter", self.query_parameters, belongs)
 
     def check_not_repeated(self, query: QueryParams) -> None:
-        """Refuse a query that has one of its parameters several times: nobody can tell which was meant.
+        """Refuse a query parameter that is given several times and is not a list: its value is ambiguous.
 
         Raises:
             InvalidRequest
         """
         for name in self.query_parameters:
             if name not in self.lists and (count := len(query.getlist(name))) > 1:
-                raise InvalidRequest(f"The query parameter {name!r} is there {count} times; one was expected.")
+                raise InvalidRequest(f"The query parameter {name!r} was given {count} times; once was expected.")
 
     def check_part(self, name: str) -> None:
-        """Refuse a part of a form that is none of its own.
+        """Refuse a form part that the route does not take.
 
         Raises:
             UnknownParameter
         """
         if name not in self.form_parts:
-            raise self._unknown(name, "part of a form", self.form_parts, {"a query parameter": self.query_parameters})
+            raise self._unknown(name, "form part", self.form_parts, {"a query parameter": self.query_parameters})
 
     def _unknown(self, name: str, kind: str, known: list[str], belongs: dict[str, list[str]]) -> UnknownParameter:
         takes = ", ".join(known) or "none"
@@ -95,7 +96,7 @@ def _is_list(annotation: Any) -> bool:
 
 
 async def reject_repeated_parameters(request: Request) -> None:
-    """A dependency that refuses a query parameter of the route that is there several times, unless it is a list.
+    """Refuse a query parameter that is given several times, unless it is a list.
 
     Raises:
         InvalidRequest
@@ -105,7 +106,7 @@ async def reject_repeated_parameters(request: Request) -> None:
 
 
 async def reject_unknown_parameters(request: Request) -> None:
-    """A dependency that also refuses query parameters that the route does not take.
+    """Refuse query parameters that the route does not take, and repeated ones that are not lists.
 
     Raises:
         UnknownParameter, InvalidRequest

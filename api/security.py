@@ -1,4 +1,4 @@
-"""Who may ask, and who may change what answers."""
+"""Access control by API keys."""
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -13,55 +13,55 @@ from api.errors import MissingApiKey, MissingApiKeyScope
 from api.services import services_of
 
 HEADER = "X-API-Key"
-header = APIKeyHeader(name=HEADER, auto_error=False, description="Only where the service requires keys.")
+header = APIKeyHeader(name=HEADER, auto_error=False, description="Needed only if the service requires keys.")
 
 
 @dataclass(frozen=True, slots=True)
 class RequireScope:
-    """A dependency that lets a request through if keys are not required, or its key allows ``scope``."""
+    """Dependency that accepts a request if keys are not required, or if its key has ``scope``."""
 
     scope: ApiKeyScope
 
     async def __call__(self, request: Request, secret: Annotated[str | None, Security(header)]) -> None:
-        """Look at the key.
+        """Check the key.
 
         Raises:
-            MissingKey, ScopeMissing
+            MissingApiKey, MissingApiKeyScope
         """
         services = services_of(request)
         if not services.settings.require_api_key:
             return
         if not secret:
-            raise MissingApiKey(f"This service needs an API key in the header {HEADER}.")
+            raise MissingApiKey(f"The request has no API key; one is expected in the header {HEADER}.")
         key = services.keys.find(secret)
         if key is None:
-            raise MissingApiKey("The API key is not known here, or was revoked.")
+            raise MissingApiKey("The API key is unknown or was revoked.")
         if not key.allows(self.scope):
             raise MissingApiKeyScope(
-                f"The API key {key.name!r} has the scope {key.scope}; {self.scope} is needed for this."
+                f"The API key {key.name!r} has the scope {key.scope}; this route needs {self.scope}."
             )
 
 
 class AuthFirstRoute(APIRoute):
-    """A route that looks at the key before all else: FastAPI would read a JSON body before any dependency."""
+    """Route that checks the key first; FastAPI would read a JSON body before any dependency."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What FastAPI makes of the route, behind its keys."""
+        """Return FastAPI's handler of the route, behind the check of the key."""
         answer = super().get_route_handler()
-        locks = [each.dependency for each in self.dependencies if isinstance(each.dependency, RequireScope)]
+        checks = [each.dependency for each in self.dependencies if isinstance(each.dependency, RequireScope)]
         if self.body_field is None:
             return answer
 
-        async def unlocked(request: Request) -> Response:
-            for lock in locks:
-                await lock(request, request.headers.get(HEADER))
+        async def check_and_answer(request: Request) -> Response:
+            for check in checks:
+                await check(request, request.headers.get(HEADER))
             return await answer(request)
 
-        return unlocked
+        return check_and_answer
 
 
 async def key_name(request: Request, secret: Annotated[str | None, Security(header)]) -> str | None:
-    """The name of the API key that a request came with; None where keys are not required."""
+    """Return the name of the API key of a request; None if keys are not required."""
     services = services_of(request)
     if not services.settings.require_api_key or secret is None:
         return None

@@ -1,4 +1,4 @@
-"""uvicorn, with the defences that it leaves to others: slow headers, slow bodies, and h2c offers."""
+"""uvicorn server with deadlines for headers and bodies, a limit for headers, and no HTTP/2 upgrade."""
 
 import asyncio
 import errno
@@ -19,21 +19,24 @@ from api.problems import PROBLEM_JSON, build_problem
 from api.settings import Settings
 from ml.system.logs import configure_logging, request_context
 
-# The application answers 408 at the body's deadline; a client that still goes on sending is cut off this much later.
+# The application answers 408 at the deadline of the body. A client that still sends is disconnected this much later.
 GRACE_S = 5.0
 SHUTDOWN_S = 15
 BACKLOG = 2048
-# Neither llhttp nor uvicorn bounds the request line, headers, trailers or chunk extensions.
+# Neither llhttp nor uvicorn limits the request line, headers, trailers or chunk extensions.
 MAX_HEAD_BYTES = 64 * 2**10
 HEAD_END = b"\r\n\r\n"
-# A client may offer another protocol (Java's HttpClient offers HTTP/2 in the clear with every request). RFC 9110 lets a
-# server ignore the offer; httptools takes it for accepted and throws the body away, so it is renamed beforehand.
+# A client may offer another protocol (Java's HttpClient offers HTTP/2 without TLS with every request). RFC 9110 allows
+# a server to ignore the offer. httptools treats it as accepted and drops the body, so the header is renamed first.
 UPGRADE_OFFER = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
 logger = logging.getLogger("signalml.server")
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """HTTP/1.1 with bounds on heads, deadlines for heads and bodies, and problem+json for what is not HTTP at all."""
+    """HTTP/1.1 protocol with a size limit for heads, and deadlines for heads and bodies.
+
+    The head of a request is its request line and its headers. Bytes that are not HTTP are answered with problem+json.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -41,100 +44,100 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._header_timeout_s = settings.header_timeout_s
         self._request_timeout_s = settings.body_timeout_s + GRACE_S
         self._deadline: asyncio.TimerHandle | None = None
-        self._head = bytearray()  # of a request, until all of it is there
-        self._parsing = False  # the parser is inside a request
-        self._without_body = 0  # bytes fed to the parser since something came of them
+        self._head = bytearray()  # received part of a head that is not complete
+        self._parsing = False  # whether the parser is inside a request
+        self._without_body = 0  # bytes given to the parser since the last head, body part or end of a request
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-        """A client has connected: it has a while to say what it wants."""
+        """Start the deadline for the first head of a new connection."""
         super().connection_made(transport)
-        self._expect(self._header_timeout_s, self._cut_off_head)
+        self._set_deadline(self._header_timeout_s, self._refuse_slow_head)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes have come: a head is gathered whole before it is parsed, everything else goes straight through."""
+        """Collect a head until it is complete, then parse it; pass on all other bytes at once."""
         if self._parsing:
             self._feed(data)
             return
         self._head += data
         end = self._head.find(HEAD_END)
-        # What does not begin as a method is no request, and the parser says so at once.
+        # Bytes that do not begin with a letter are not a request; the parser refuses them at once.
         if end < 0 and self._head[:1].isalpha() and len(self._head) <= MAX_HEAD_BYTES:
             self._unset_keepalive_if_required()
-            self._expect_something()
+            self._ensure_deadline()
             return
-        gathered, self._head = self._head, bytearray()
+        received, self._head = self._head, bytearray()
         if end > MAX_HEAD_BYTES:
-            self._refuse_head()
+            self._refuse_large_head()
             return
-        keep = max(end, 0)
-        self._feed(UPGRADE_OFFER.sub(rb"\r\nx-ignored-upgrade:", gathered[:keep]) + gathered[keep:])
+        head_bytes = max(end, 0)
+        self._feed(UPGRADE_OFFER.sub(rb"\r\nx-ignored-upgrade:", received[:head_bytes]) + received[head_bytes:])
 
     def on_message_begin(self) -> None:
-        """The first byte of a request."""
+        """Restart the deadline of the head at the first byte of a request."""
         super().on_message_begin()
         self._parsing = True
-        self._expect(self._header_timeout_s, self._cut_off_head)
+        self._set_deadline(self._header_timeout_s, self._refuse_slow_head)
 
     def on_headers_complete(self) -> None:
-        """All headers are there; now the body."""
+        """Start the deadline of the body."""
         self._without_body = 0
-        self._expect(self._request_timeout_s, self._cut_off_body)
+        self._set_deadline(self._request_timeout_s, self._disconnect)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body."""
+        """Pass on a part of the body."""
         self._without_body = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """All of the request is there."""
+        """End the deadline: the request is complete."""
         self._without_body = 0
         self._parsing = False
-        self._forget()
+        self._clear_deadline()
         super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone."""
-        self._forget()
+        """End the deadline: the client has disconnected."""
+        self._clear_deadline()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what could not be parsed."""
-        self._refuse(400, "http_malformed", f"This is no HTTP/1.1 request: {msg}")
+        """Answer bytes that cannot be parsed."""
+        self._refuse(400, "http_malformed", f"This is not an HTTP/1.1 request: {msg}")
 
     def _feed(self, data: bytes) -> None:
         self._without_body += len(data)
         super().data_received(data)
         if self._without_body > MAX_HEAD_BYTES:
-            self._refuse_head()
+            self._refuse_large_head()
         elif not self._parsing and (self.cycle is None or self.cycle.response_complete):
-            # A blank line between two requests ends uvicorn's keep-alive timer and begins no request.
-            self._expect_something()
+            # A blank line between two requests ends uvicorn's keep-alive timer, but starts no request.
+            self._ensure_deadline()
 
-    def _expect_something(self) -> None:
+    def _ensure_deadline(self) -> None:
         if self._deadline is None:
-            self._expect(self._header_timeout_s, self._cut_off_head)
+            self._set_deadline(self._header_timeout_s, self._refuse_slow_head)
 
-    def _expect(self, seconds: float, otherwise: Callable[[], None]) -> None:
-        self._forget()
-        self._deadline = self.loop.call_later(seconds, otherwise)
+    def _set_deadline(self, seconds: float, on_timeout: Callable[[], None]) -> None:
+        self._clear_deadline()
+        self._deadline = self.loop.call_later(seconds, on_timeout)
 
-    def _forget(self) -> None:
+    def _clear_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _refuse_head(self) -> None:
-        self._refuse(431, "head_too_large", f"At most {MAX_HEAD_BYTES} bytes of headers or trailers are taken.")
+    def _refuse_large_head(self) -> None:
+        self._refuse(431, "head_too_large", f"At most {MAX_HEAD_BYTES} bytes of headers or trailers are accepted.")
 
-    def _cut_off_head(self) -> None:
-        self._refuse(408, "header_timeout", f"The headers did not come within {self._header_timeout_s:g} s.")
+    def _refuse_slow_head(self) -> None:
+        self._refuse(408, "header_timeout", f"The headers did not arrive within {self._header_timeout_s:g} s.")
 
-    def _cut_off_body(self) -> None:
+    def _disconnect(self) -> None:
         self.transport.abort()
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
-        """Answer below the application, which has seen nothing of this, and close."""
+        """Send an error answer and close the connection; the application does not see the request."""
         if self.transport.is_closing():
             return
         with request_context() as request_id:
@@ -152,34 +155,34 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
 @cache
 def _settings() -> Settings:
-    """The settings of this process, read once and not for every connection."""
+    """Return the settings of this process, read once and not for every connection."""
     return Settings()
 
 
 @cache
 def application() -> FastAPI:
-    """The one application of this process, configured from the environment."""
+    """Return the one application of this process, configured from the environment."""
     settings = _settings()
     configure_logging(settings.log_level)
     return create_app(settings)
 
 
 def open_listener(settings: Settings) -> socket.socket:
-    """A socket that listens, so that a port in use is told before anything else is done.
+    """Open a socket that listens. A port in use is then reported before anything else is done.
 
     Raises:
-        OSError: the address cannot be listened on.
+        OSError: the address cannot be used.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise OSError(f"Port {settings.port} is taken: choose another with SIGNALML_PORT or --port.") from error
+            raise OSError(f"Port {settings.port} is in use: choose another with SIGNALML_PORT or --port.") from error
         raise
 
 
-def run(listening: socket.socket) -> None:
+def run(listener: socket.socket) -> None:
     """Serve on a socket in this process, until SIGTERM or SIGINT."""
     config = uvicorn.Config(
         application,
@@ -192,6 +195,6 @@ def run(listening: socket.socket) -> None:
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
     server = uvicorn.Server(config)
-    # Streams of events go on for as long as a job does: they are told when the server stops.
+    # A stream of events lasts as long as its job; it ends early when the server stops.
     application().state.services.job_queue.closing = lambda: server.should_exit
-    server.run(sockets=[listening])
+    server.run(sockets=[listener])

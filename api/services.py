@@ -1,4 +1,4 @@
-"""What one application is made of, and where a request finds it."""
+"""Services of one application, and access to them from a request."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from ml.audio.limits import AudioLimits
 from ml.dataset.collection.store import Collection
 from ml.models.registry import Registry
 
-# Datasets whose journal is held as it was read last; ten thousand recordings take 10 MB.
+# Collections whose journals are kept in memory; ten thousand recordings take 10 MB.
 COLLECTIONS_KEPT = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that routes work with."""
+    """Objects that routes work with."""
 
     settings: Settings
     limits: AudioLimits
@@ -40,7 +40,7 @@ class Services:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Put them together; nothing is loaded or started yet."""
+        """Create the services; nothing is loaded or started yet."""
         registry = Registry(settings.home)
         live = LiveModel(registry)
         metrics = Metrics(live)
@@ -60,6 +60,6 @@ class Services:
 
 
 def services_of(connection: HTTPConnection) -> Services:
-    """The services of the application that a request belongs to."""
+    """Return the services of the application that answers a request."""
     services: Services = connection.app.state.services
     return services

@@ -1,4 +1,4 @@
-"""The live predictor: load, verify, warm, swap one reference; and the bounded executor that it works in."""
+"""Live model (load, verify, then replace one reference), and the threads that judge recordings."""
 
 import asyncio
 import contextvars
@@ -17,16 +17,16 @@ from ml.models.registry import Registry
 from ml.system.native import quiet_native_stderr
 
 logger = logging.getLogger("signalml.serving")
-# A champion that failed to load is tried again after this long even if nothing changed: its disk may have come back.
+# A champion that failed to load is tried again after this time, even without a change: its disk may be back.
 RETRY_FAILED_S = 15.0
 T = TypeVar("T")
 
 
 class LiveModel:
-    """The champion, as this process serves it.
+    """Champion that this process serves.
 
-    A request takes :attr:`current` once and keeps to it, so that its answer is wholly from one version. A champion that
-    cannot be loaded, verified or made to answer its golden clip leaves the model before it in place.
+    A request reads :attr:`current` once, so that its whole answer comes from one version. If a new champion cannot be
+    loaded or verified, or does not answer its golden clip, the model before it continues to answer.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -38,21 +38,21 @@ class LiveModel:
         self.failure: str | None = None
 
     def predictor(self) -> Predictor:
-        """The predictor to answer with.
+        """Return the predictor of the model that answers.
 
         Raises:
-            NoModel: there is none yet.
+            NoModel: no model is loaded yet.
         """
         if self.current is None:
             raise NoModel(
-                self.failure or "No model is champion yet: import one with  signalml models import FILE --promote"
+                self.failure or "There is no champion yet: import a model with  signalml models import FILE --promote"
             )
         return self.current
 
     def refresh(self) -> None:
-        """Look at the registry, and swap if the champion or what may change of it has changed. Not for the event loop.
+        """Check the registry, and load the champion if it, its labels or its threshold changed. Blocks.
 
-        One look at a time: a model that is slow to load must not go live after a later one.
+        Only one check runs at a time: a model that loads slowly must not replace a later one.
         """
         with self._refreshing:
             self._refresh()
@@ -63,21 +63,21 @@ class LiveModel:
             retry = self.failure is not None and time.monotonic() - self._tried_at > RETRY_FAILED_S
             if state == self._seen and not retry:
                 return
-            # LiteRT says once that it has found a CPU; at the first look nobody else writes to stderr yet.
+            # LiteRT prints a note about the CPU once; during the first check, nothing else writes to stderr.
             quiet = quiet_native_stderr() if self._seen is None else nullcontext()
-            # Noted before loading: what changes meanwhile is seen by the next look.
+            # Stored before loading: the next check sees a change that happens meanwhile.
             self._seen, self._tried_at = state, time.monotonic()
             with quiet:
                 self.current = self._registry.load_predictor("champion")
         except AliasNotSet as error:
-            self.failure = None  # nothing promoted yet, or taken away: the last good model goes on
+            self.failure = None  # no champion yet, or it was removed: the last good model stays
             if self.current is None:
                 logger.warning("%s", error)
-        except Exception as error:  # whatever it is, the last good model goes on, and /readyz says why
-            foreseen = isinstance(error, (ModelError, OSError))
-            failure = str(error) if foreseen else f"{type(error).__name__}: {error}"
+        except Exception as error:  # after any error, the last good model stays, and /readyz reports the reason
+            expected = isinstance(error, (ModelError, OSError))
+            failure = str(error) if expected else f"{type(error).__name__}: {error}"
             if failure != self.failure:
-                logger.error("the champion cannot be served: %s", failure, exc_info=not foreseen)
+                logger.error("the champion cannot be served: %s", failure, exc_info=not expected)
             self.failure = failure
         else:
             self.failure = None
@@ -89,14 +89,14 @@ class LiveModel:
             logger.info("serving", extra={"facts": facts})
 
     async def poll_forever(self, interval_s: float) -> None:
-        """Refresh for ever."""
+        """Refresh every ``interval_s`` seconds."""
         while True:
             await asyncio.sleep(interval_s)
             await asyncio.to_thread(self.refresh)
 
 
 class InferenceExecutor:
-    """A fixed number of threads and a bounded line before them."""
+    """Fixed number of threads with a bounded queue."""
 
     def __init__(self, threads: int, queue: int) -> None:
         self._threads = threads
@@ -104,39 +104,39 @@ class InferenceExecutor:
         self._taken = 0
 
     def start(self) -> None:
-        """Take up work; after :meth:`close`, again."""
+        """Start the threads; also possible after :meth:`close`."""
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="inference")
 
     def refuse_if_full(self) -> None:
-        """Tell a client at once that it has to wait.
+        """Refuse a request if no place is free.
 
         Raises:
-            Busy: every thread and every place in line is taken.
+            Busy: every thread and every place in the queue is taken.
         """
         if self._taken >= self._places:
             raise Busy("All places for inference are taken; try again in a moment.")
 
     async def run(self, work: Callable[[], T], admitted: bool = False) -> T:
-        """Run ``work`` in a thread, under the request's id.
+        """Run ``work`` in a thread, under the id of the request.
 
         Args:
-            work: what to run.
-            admitted: it belongs to a request that has been let in, and is not refused half-way.
+            work: function to run.
+            admitted: whether its request was accepted before; it is then not refused half-way.
 
         Raises:
-            Busy: every thread and every place in line is taken.
+            Busy: every thread and every place in the queue is taken.
         """
         if not admitted:
             self.refuse_if_full()
         loop = asyncio.get_running_loop()
         self._taken += 1
         future = self._pool.submit(contextvars.copy_context().run, work)
-        # The place is free when the thread is, not when a client has hung up.
+        # The place is free when the thread has finished, not when the client disconnects.
         future.add_done_callback(lambda _: self._release_from_thread(loop))
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """Let the running calls end, and drop those in line."""
+        """Wait for the running calls, and drop those in the queue."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _release_from_thread(self, loop: asyncio.AbstractEventLoop) -> None:

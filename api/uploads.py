@@ -1,7 +1,7 @@
 """Request bodies as files in memory: a multipart form, or the recording itself.
 
-The form is parsed by python-multipart. Starlette's wrapper around it would put every file over 1 MB on disk, which can
-be full, and copies each byte twice more.
+python-multipart parses the form. Starlette's wrapper around it writes every file over 1 MB to the disk, which can be
+full, and copies each byte twice more.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,37 +20,37 @@ if TYPE_CHECKING:
 
 RAW_TYPES = (*WAV_TYPES, *FLAC_TYPES, "application/octet-stream")
 MAX_PART_HEADER_BYTES = 8192
-# Parts are parsed on the event loop: 32 MiB of empty ones would hold it for ten seconds.
+# Parts are parsed on the event loop: 32 MiB of empty ones would block it for ten seconds.
 MAX_OTHER_PARTS = 100
-MAX_NAMES_SHOWN = 10  # of other parts, in the sentence that says which were there
-MAX_FIELD_BYTES = 4096  # of one part that is text
+MAX_NAMES_SHOWN = 10  # names of other parts in an error message
+MAX_FIELD_BYTES = 4096  # length of one text part
 
 
 class Upload(NamedTuple):
-    """A file as a client sent it. The name is only ever echoed, never used as a path."""
+    """Uploaded file. Its name is stored and shown, but never used as a path."""
 
     name: str
     content: bytearray
 
 
 class UploadForm(NamedTuple):
-    """The files of a multipart form, and the parts of it that are text, by their names."""
+    """Files of a multipart form, and its text parts by name."""
 
     files: list[Upload]
     fields: dict[str, str]
 
 
-async def read_upload(request: Request, form: Form, most: int = 1) -> UploadForm:
-    """The files called ``file`` of a multipart form and its parts that are text; or the body as one recording.
+async def read_upload(request: Request, form: Form, max_files: int = 1) -> UploadForm:
+    """Read the parts ``file`` and the text parts of a multipart form, or the body as one recording.
 
     Args:
-        request: whose body it is.
-        form: the form of the route.
-        most: files; there must be one at least.
+        request: request with the body.
+        form: form of the route.
+        max_files: largest number of files; at least one is expected.
 
     Raises:
         UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts, UnknownParameter
-        InvalidRequest: a part that is text is there twice, is too long or is no text.
+        InvalidRequest: a text part is given twice, is too long or is not UTF-8.
     """
     kind = _media_type(request)
     raw_types = RAW_TYPES if form.raw_types else ()
@@ -64,8 +64,8 @@ async def read_upload(request: Request, form: Form, most: int = 1) -> UploadForm
         raise UnsupportedMediaType(f"The body is of type {kind!r}; {expected} was expected.")
     boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary")
     if not boundary:
-        raise MalformedMultipart("The Content-Type names no boundary between the parts of the form.")
-    builder = _UploadFormBuilder(most, RouteInputs.of(request), form.closed)
+        raise MalformedMultipart("The Content-Type has no boundary, which separates the parts of the form.")
+    builder = _UploadFormBuilder(max_files, RouteInputs.of(request), form.closed)
     try:
         parser = MultipartParser(boundary, builder.callbacks())
         async for chunk in request.stream():
@@ -73,25 +73,25 @@ async def read_upload(request: Request, form: Form, most: int = 1) -> UploadForm
         parser.finalize()
     except FormParserError as error:
         raise MalformedMultipart(f"The multipart form cannot be read: {error}") from error
-    return builder.whole()
+    return builder.build()
 
 
 class _UploadFormBuilder:
-    """Collects the parts as the parser comes upon them."""
+    """Builder of an upload form from the events of the parser."""
 
-    def __init__(self, most: int, declared: RouteInputs, strict: bool) -> None:
-        self._most = most
-        self._strict = strict
+    def __init__(self, max_files: int, declared: RouteInputs, closed: bool) -> None:
+        self._max_files = max_files
+        self._closed = closed
         self._declared = declared
         self._uploads: list[Upload] = []
         self._fields: dict[str, bytearray] = {}
         self._others: set[str] = set()
-        self._passed_over = 0
+        self._ignored = 0
         self._open = False
         self._disposition = bytearray()
         self._header_name = bytearray()
         self._header_value = bytearray()
-        self._content: bytearray | None = None  # of the part that is being read; None where it is passed over
+        self._content: bytearray | None = None  # content of the current part; None if the part is ignored
 
     def callbacks(self) -> "MultipartCallbacks":
         return {
@@ -104,12 +104,12 @@ class _UploadFormBuilder:
             "on_part_end": self._on_part_end,
         }
 
-    def whole(self) -> UploadForm:
-        """What was in it, once all of it is read."""
+    def build(self) -> UploadForm:
+        """Return the form after its end."""
         if self._open:
             raise MalformedMultipart("The multipart form ends inside a part: its closing boundary is missing.")
         if not self._uploads:
-            hint = " It came without a file name: send it as a file." if FILE_PART in self._others else ""
+            hint = " That part has no file name: send it as a file." if FILE_PART in self._others else ""
             names = sorted(self._others)[:MAX_NAMES_SHOWN]
             raise MissingPart(
                 f"The form has the parts {names}; a file in a part called {FILE_PART!r} was expected.{hint}"
@@ -148,23 +148,23 @@ class _UploadFormBuilder:
             self._begin_field(name)
             return
         if name != FILE_PART or not file_name:
-            if self._strict:
+            if self._closed:
                 self._declared.check_part(name)
             self._content = None
-            self._passed_over += 1
-            if self._passed_over > MAX_OTHER_PARTS:
-                raise TooManyParts(f"The form has more than {MAX_OTHER_PARTS} parts that are no {FILE_PART!r}.")
+            self._ignored += 1
+            if self._ignored > MAX_OTHER_PARTS:
+                raise TooManyParts(f"The form has more than {MAX_OTHER_PARTS} parts that are not {FILE_PART!r}.")
             self._others.add(name)
             return
-        if len(self._uploads) == self._most:
-            hint = "; POST /v1/predict/batch takes several" if self._most == 1 else ""
-            raise TooManyParts(f"The form has more files than the {self._most} that are taken here{hint}.")
+        if len(self._uploads) == self._max_files:
+            hint = "; POST /v1/predict/batch takes several" if self._max_files == 1 else ""
+            raise TooManyParts(f"The form has too many files; this route takes at most {self._max_files}{hint}.")
         self._content = bytearray()
         self._uploads.append(Upload(file_name, self._content))
 
     def _begin_field(self, name: str) -> None:
         if name in self._fields:
-            raise InvalidRequest(f"The form has the part {name!r} twice; it holds for every file, so one was expected.")
+            raise InvalidRequest(f"The form has the part {name!r} twice; one was expected, for all files together.")
         self._content = self._fields[name] = bytearray()
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -174,7 +174,7 @@ class _UploadFormBuilder:
 
     def _check_field(self, content: bytearray) -> None:
         if len(content) > MAX_FIELD_BYTES and any(content is field for field in self._fields.values()):
-            raise InvalidRequest(f"A part of the form that is text is longer than {MAX_FIELD_BYTES} bytes.")
+            raise InvalidRequest(f"A text part of the form is longer than {MAX_FIELD_BYTES} bytes.")
 
     def _on_part_end(self) -> None:
         self._open = False
@@ -184,7 +184,7 @@ def _text(name: str, content: bytearray) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise InvalidRequest(f"The part {name!r} of the form is no text in UTF-8: {error.reason}.") from error
+        raise InvalidRequest(f"The part {name!r} of the form is not UTF-8 text: {error.reason}.") from error
 
 
 def _media_type(request: Request) -> str:

@@ -1,14 +1,14 @@
-"""What is wrong with a request's parameters or JSON, in sentences: what was found, and what was expected.
+"""Sentences about invalid parameters or JSON of a request: what was found, and what was expected.
 
-Pydantic finds it, and says what it expected but not what it found.
+Pydantic finds the errors. Its own messages do not name the value that was found.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-MOST_SENTENCES = 10
+MAX_SENTENCES = 10
 MAX_SHOWN_LENGTH = 64
-# By pydantic's types of errors, with what it says of each in braces.
+# Expected values, by pydantic's error types; names in braces are values of pydantic's error context.
 EXPECTED = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
@@ -23,10 +23,10 @@ EXPECTED = {
     "less_than": "less than {lt}",
     "less_than_equal": "{le} or less",
     "string_type": "a text",
-    "string_unicode": "a text of whole characters",
+    "string_unicode": "a text of valid Unicode characters",
     "string_too_short": "a text of {min_length} characters or more",
     "string_too_long": "a text of {max_length} characters or less",
-    "string_pattern_mismatch": "a text of the form {pattern}",
+    "string_pattern_mismatch": "a text that matches {pattern}",
     "literal_error": "{expected}",
     "list_type": "a list",
     "too_short": "a list of {min_length} or more",
@@ -39,28 +39,28 @@ Error = Mapping[str, Any]
 
 
 def explain_errors(errors: Sequence[Error], body: Any, fields: Sequence[str]) -> str:
-    """What is wrong, in a sentence for each place.
+    """Return one sentence for each invalid place, at most :data:`MAX_SENTENCES`.
 
     Args:
-        errors: as pydantic has them.
-        body: what was sent as JSON, as far as it could be read.
-        fields: names that the JSON body's outermost object may have.
+        errors: errors from pydantic.
+        body: JSON that was sent, as far as it could be read.
+        fields: names of the fields of the JSON body.
     """
     at: dict[str, list[Error]] = {}
     for error in errors:
         at.setdefault(_place(error, body), []).append(error)
-    return " ".join(_sentence(place, some, fields) for place, some in list(at.items())[:MOST_SENTENCES])
+    return " ".join(_sentence(place, some, fields) for place, some in list(at.items())[:MAX_SENTENCES])
 
 
 def _place(error: Error, body: Any) -> str:
-    """Where it is. Behind a place in the body pydantic has names of types, of which one place may be of several."""
+    """Return the place of an error, without the names of types that pydantic adds in a JSON body."""
     where, *parts = error["loc"]
     if where != "body" or error["type"] in ("missing", "extra_forbidden", "json_invalid"):
         return _readable(".".join(map(str, error["loc"])))
-    return _readable(".".join([where, *map(str, _followed(parts, body))]))
+    return _readable(".".join([where, *map(str, _existing_parts(parts, body))]))
 
 
-def _followed(parts: Sequence[str | int], values: Any) -> Iterator[str | int]:
+def _existing_parts(parts: Sequence[str | int], values: Any) -> Iterator[str | int]:
     for part in parts:
         try:
             values = values[part]
@@ -74,15 +74,15 @@ def _sentence(place: str, errors: Sequence[Error], fields: Sequence[str]) -> str
     context: Mapping[str, Any] = first.get("ctx", {})
     match first["type"]:
         case "json_invalid":
-            return f"The body is no JSON: {context['error']} at character {first['loc'][-1] + 1}."
+            return f"The body is not JSON: {context['error']} at character {first['loc'][-1] + 1}."
         case "missing":
             return "There is no body; a JSON object was expected." if place == "body" else f"{place} is missing."
         case "extra_forbidden":
-            taken = f"; there are: {', '.join(fields)}" if len(first["loc"]) == len(("body", "field")) else ""
-            return f"{place} is no field here{taken}."
+            known = f"; the fields are: {', '.join(fields)}" if len(first["loc"]) == len(("body", "field")) else ""
+            return f"{place} is not a field of this body{known}."
         case "value_error":
             return f"{place}: {context['error']}."
-    # Of a value that may be of several types, each says what it expected.
+    # For a value that may have several types, pydantic has an error for each type.
     expected = " or ".join(dict.fromkeys(filter(None, map(_expected, errors))))
     if not expected:
         return f"{place} is {_found(first['input'])}: {first['msg']}."
@@ -94,7 +94,7 @@ def _expected(error: Error) -> str:
 
 
 def _found(value: object) -> str:
-    """A value as a client has sent it, or its kind where that may be long."""
+    """Return a value as the client sent it, or its kind if it may be long."""
     match value:
         case bool():
             return str(value).lower()
@@ -108,6 +108,6 @@ def _found(value: object) -> str:
 
 
 def _readable(text: str) -> str:
-    """The beginning of a text, with escapes for what cannot be sent: a JSON text may have halves of characters."""
+    """Return the beginning of a text, with escapes for lone surrogates, which cannot be encoded."""
     shown = text.encode(errors="backslashreplace").decode()
     return shown if len(shown) <= MAX_SHOWN_LENGTH else f"{shown[:MAX_SHOWN_LENGTH]}..."

@@ -1,6 +1,6 @@
-"""One command per thing a person wants to do."""
+"""Command line: one module for each command of ``signalml``."""
 
 import os
 
-# Before numpy is imported: what runs in parallel here are recordings, and threads inside a product are in their way.
+# Set before numpy is imported: recordings run in parallel, and threads inside a matrix product would compete with them.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -1,4 +1,4 @@
-"""``signalml compare``: detectors that learn from healthy sound alone, side by side on a dataset."""
+"""``signalml compare``: comparison of detectors on a dataset."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,30 +32,31 @@ from ml.training.pipeline import require_packages
 
 def compare(
     source: Annotated[
-        Path, typer.Argument(metavar="DATASET", help="A folder of recordings, or a manifest (.csv): healthy ones.")
+        Path,
+        typer.Argument(metavar="DATASET", help="A folder of recordings, or a manifest (.csv). Normal ones are enough."),
     ],
     engine: Annotated[
         list[str] | None,
         typer.Option(
-            help="Try this beside the default and the bar, which always take part; again for each, A+B for two "
-            f"together. Left out, every engine is tried: {', '.join(ENGINES)}."
+            help="Engine to compare with the default and the baseline, which always take part. Repeat the option for "
+            f"several engines; A+B is two together. Default: all engines ({', '.join(ENGINES)})."
         ),
     ] = None,
     snr: Annotated[float | None, typer.Option(help="Only the recordings at this signal-to-noise ratio, in dB.")] = None,
     out_of_domain: Annotated[
-        Path | None, typer.Option(help="A folder of sounds that are no machine: how many are rejected?")
+        Path | None, typer.Option(help="A folder of sounds that come from no machine, to count how many are rejected.")
     ] = None,
     gain_db: Annotated[
-        float, typer.Option(min=0, max=60, help="A random gain of up to so many dB on each recording that is tried.")
+        float, typer.Option(min=0, max=60, help="Largest random gain of each tested recording, in dB, up or down.")
     ] = 6.0,
-    report_file: Annotated[Path | None, typer.Option("--report", help="Also write a report here, as HTML.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write all figures here, as JSON.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random gains and of the intervals.")] = 0,
-    processes: Annotated[int | None, typer.Option(min=1, help="Processes that listen; else one per core.")] = None,
+    report_file: Annotated[Path | None, typer.Option("--report", help="Also write a report to this HTML file.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write all figures to this JSON file.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random gains and of the intervals.")] = 0,
+    processes: Annotated[int | None, typer.Option(min=1, help="Number of processes; default: one per core.")] = None,
 ) -> None:
     """Compare detectors on a dataset, each tested on recordings that it was not trained on.
 
-    Every comparison includes MIMII's published baseline. Detectors are trained on healthy recordings only; abnormal
+    Every comparison includes the published baseline of MIMII. Detectors are trained on normal recordings only; abnormal
     recordings, if there are any, are used for the tests.
     """
     require_packages()
@@ -83,13 +84,13 @@ def compare(
 
 
 def _refuse_unless_writable(file: Path | None) -> None:
-    """Said before the work and not after it."""
+    """Refuse a file that cannot be written before the work begins."""
     if file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):
-        raise InvalidParameter(f"{file} cannot be written: a file in a folder that exists was expected.")
+        raise InvalidParameter(f"{file} cannot be written; a file in an existing folder was expected.")
 
 
 def print_comparison(comparison: "DetectorComparison") -> None:
-    """Everything that a comparison found, for a person."""
+    """Print all tables and notes of a comparison."""
     for rows in comparison.slices:
         first = rows[0]
         print_text(
@@ -99,39 +100,37 @@ def print_comparison(comparison: "DetectorComparison") -> None:
         print_table(_table(rows), "")
         typer.echo()
     if comparison.rejections:
-        print_text("Sounds that are no machine, and the share of them that does not pass for a healthy one:")
+        print_text("Out-of-domain sounds, and the share of them that is not taken for a healthy machine:")
         print_table(_rejections(comparison.rejections), "", keys=2)
         typer.echo()
     if comparison.refusals:
-        print_text("What the default takes for no machine's, and does not judge unless it is anomalous:")
+        print_text("Rejected as out of domain (an anomalous recording is never rejected for this reason):")
         print_table(_refusals(comparison.refusals), "", keys=2)
         typer.echo()
-    print_note(
-        f"{comparison.contenders[0]} is the default, {comparison.baseline} the bar that the others are held against."
-    )
+    print_note(f"{comparison.contenders[0]} is the default; {comparison.baseline} is the published baseline.")
     for note in comparison.notes:
         print_note(note)
 
 
 def _table(rows: "Sequence[ComparisonRow]") -> Table:
     rates = [head for rate in FALSE_ALARM_RATES for head in (f"detected at {rate:.0%}", f"false alarms at {rate:.0%}")]
-    table = Table("engines", "AUC", "pAUC", *rates, "AUC less the bar's", box=None)
+    table = Table("engines", "AUC", "pAUC", *rates, "AUC difference to the baseline", box=None)
     for row in rows:
-        of_rates = (estimate for pair in row.rates for estimate in pair)
-        table.add_row(row.contender, *map(_format_estimate, (row.auc, row.pauc, *of_rates, row.auc_difference)))
+        at_rates = (estimate for pair in row.rates for estimate in pair)
+        table.add_row(row.contender, *map(_format_estimate, (row.auc, row.pauc, *at_rates, row.auc_difference)))
     return table
 
 
 def _rejections(rejections: "Sequence[OutOfDomainRejection]") -> Table:
     heads = [f"{what} at {rate:.0%}" for what in ("rejected", "by an alarm") for rate in FALSE_ALARM_RATES]
-    table = Table("learned from", "engines", "sounds", *heads, box=None)
+    table = Table("trained on", "engines", "sounds", *heads, box=None)
     for each in rejections:
         table.add_row(each.subset, each.contender, str(each.n), *map(_format_estimate, (*each.rejected, *each.alarmed)))
     return table
 
 
 def _refusals(refusals: "Sequence[UnusableShare]") -> Table:
-    table = Table("learned from", "of", "n", "share", box=None)
+    table = Table("trained on", "recordings", "n", "not judged", box=None)
     for each in refusals:
         table.add_row(each.subset, each.what, str(each.n), _format_estimate(each.refused))
     return table

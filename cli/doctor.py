@@ -1,4 +1,4 @@
-"""``signalml doctor``: what is wrong with an installation, in plain words, and what to do about it."""
+"""``signalml doctor``: checks of an installation, each with its remedy."""
 
 import json
 import shutil
@@ -30,13 +30,13 @@ COLOURS: dict[Grade, str] = {"ok": "green", "warning": "yellow", "wrong": "red"}
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes:
-        subject: what was checked.
-        grade: the result.
-        detail: the result in a sentence.
-        remedy: what to do; empty where nothing is to be done.
+        subject: checked part, such as ``disk``.
+        grade: result.
+        detail: result in a sentence.
+        remedy: advice for the user; empty if nothing is to be done.
     """
 
     subject: str
@@ -45,17 +45,17 @@ class Finding(NamedTuple):
     remedy: str = ""
 
     def to_dict(self) -> dict[str, str]:
-        """Plain values, under the names that scripts read."""
+        """Return plain values, with the names that scripts read."""
         return {"what": self.subject, "grade": self.grade, "says": self.detail, "do": self.remedy}
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON instead.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all results as JSON.")] = False,
 ) -> None:
     """Check the home folder, models, datasets, queue and workers; exit with status 1 if anything is wrong."""
     settings = Settings()
     with quiet_native_stderr():
-        found = [finding for look in CHECKS for finding in look(settings)]
+        found = [finding for check in CHECKS for finding in check(settings)]
     if as_json:
         typer.echo(json.dumps([finding.to_dict() for finding in found], indent=2))
     else:
@@ -64,10 +64,10 @@ def doctor(
 
 
 def _print(found: list[Finding]) -> None:
-    table = Table("", "what", "how it is", box=None)
+    table = Table("", "check", "result", box=None)
     for each in found:
-        says = f"{each.detail}\n-> {each.remedy}" if each.remedy else each.detail
-        table.add_row(f"[{COLOURS[each.grade]}]{each.grade}[/]", each.subject, says.replace("[", r"\["))
+        text = f"{each.detail}\n-> {each.remedy}" if each.remedy else each.detail
+        table.add_row(f"[{COLOURS[each.grade]}]{each.grade}[/]", each.subject, text.replace("[", r"\["))
     out = Console(highlight=False)
     if not out.is_terminal:
         out.width = PIPE_WIDTH
@@ -77,12 +77,12 @@ def _print(found: list[Finding]) -> None:
 def _home(settings: Settings) -> Iterator[Finding]:
     home = settings.home
     if not home.is_dir():
-        yield Finding("home", "warning", f"{home.absolute()} is not there yet.", "it is made when it is first needed")
+        yield Finding("home", "warning", f"{home.absolute()} does not exist yet.", "none: it is created when needed")
         return
     usage = shutil.disk_usage(home)
     free = f"{usage.free / 1e9:.1f} of {usage.total / 1e9:.1f} GB are free on its disk"
     if usage.free < NEARLY_FULL * usage.total:
-        yield Finding("disk", "wrong", f"{home.absolute()}: only {free}.", "make room; features/ may be deleted")
+        yield Finding("disk", "wrong", f"{home.absolute()}: only {free}.", "free some space; features/ can be deleted")
     else:
         yield Finding("disk", "ok", f"{home.absolute()}: {free}.")
 
@@ -95,18 +95,18 @@ def _models(settings: Settings) -> Iterator[Finding]:
         yield Finding("models", "wrong", str(error))
         return
     if "champion" not in aliases:
-        do = "signalml models promote VERSION, or signalml train ... --promote"
-        yield Finding("models", "wrong", "No model is champion, so no upload is answered.", do)
+        remedy = "signalml models promote VERSION, or signalml train ... --promote"
+        yield Finding("models", "wrong", "There is no champion, so no upload is answered.", remedy)
     for version in versions:
         serving = [alias for alias, pointed in aliases.items() if pointed == version]
         try:
             registry.load_predictor(version)
         except ModelError as error:
-            do = "signalml models rollback, then import it again" if "champion" in serving else "import it again"
-            yield Finding(f"model {version}", "wrong" if serving else "warning", str(error), do)
+            remedy = "signalml models rollback, then import it again" if "champion" in serving else "import it again"
+            yield Finding(f"model {version}", "wrong" if serving else "warning", str(error), remedy)
         else:
             if "champion" in serving:
-                yield Finding(f"model {version}", "ok", "The champion is whole and answers its golden clip.")
+                yield Finding(f"model {version}", "ok", "The champion is complete and answers its golden clip.")
 
 
 def _datasets(settings: Settings) -> Iterator[Finding]:
@@ -114,64 +114,67 @@ def _datasets(settings: Settings) -> Iterator[Finding]:
         if is_collection(dataset_folder(settings.home, name)):
             damaged = Collection(settings.home, name).damaged
             if damaged:
-                says = f"{damaged} lines of its journal cannot be read; the recordings that they told of are left out."
-                yield Finding(f"dataset {name}", "wrong", says, "restore journal.jsonl from a backup, or upload again")
+                detail = f"{damaged} lines of its journal cannot be read; their uploads or corrections are missing."
+                remedy = "restore journal.jsonl from a backup, or upload again"
+                yield Finding(f"dataset {name}", "wrong", detail, remedy)
 
 
 def _queue(settings: Settings) -> Iterator[Finding]:
     try:
         url = find_queue_url(settings.redis_url, settings.home)
     except QueueUnavailable as error:
-        yield Finding("queue", "warning", f"{error} Uploads are answered without one.", "signalml run, for jobs")
+        yield Finding("queue", "warning", f"{error} Uploads need no queue.", "for jobs: signalml run")
         return
     try:
         client = connect(url)
         client.ping()
     except QueueUnavailable as error:
-        yield Finding("queue", "wrong", str(error), "mend SIGNALML_REDIS_URL")
+        yield Finding("queue", "wrong", str(error), "correct SIGNALML_REDIS_URL")
         return
     except redis.AuthenticationError as error:
-        yield Finding("queue", "wrong", f"The server refuses the password: {error}.", "mend it in SIGNALML_REDIS_URL")
+        remedy = "correct it in SIGNALML_REDIS_URL"
+        yield Finding("queue", "wrong", f"The server refuses the password: {error}.", remedy)
         return
     except (redis.RedisError, OSError) as error:
-        yield Finding("queue", "wrong", f"The server cannot be reached: {error}.", "start it, or mend the address")
+        remedy = "start it, or correct SIGNALML_REDIS_URL"
+        yield Finding("queue", "wrong", f"The server cannot be reached: {error}.", remedy)
         return
     yield Finding("queue", "ok", "The server answers.")
     try:
         yield from _server(client)
         yield from _workers(JobStore(client))
     except redis.RedisError as error:
-        yield Finding("queue", "wrong", f"The server does not let itself be looked at: {error}.", "look again")
+        yield Finding("queue", "wrong", f"The server cannot be checked: {error}.", "run signalml doctor again")
 
 
 def _server(client: redis.Redis) -> Iterator[Finding]:
     info: dict[str, object] = dict(client.info())
     policy = info.get("maxmemory_policy")
     if policy != "noeviction":
-        says = f"Its maxmemory-policy is {policy}: when memory runs out, it throws records of jobs away."
-        yield Finding("eviction", "wrong", says, "set maxmemory-policy noeviction")
+        detail = f"The maxmemory-policy of the queue is {policy}: when its memory is full, it deletes records of jobs."
+        yield Finding("eviction", "wrong", detail, "set maxmemory-policy noeviction")
     if not info.get("aof_enabled"):
-        says = "It keeps no append-only file: a restart forgets what was asked for since its last snapshot."
-        yield Finding("durability", "wrong", says, "set appendonly yes")
-    most, used = int(str(info.get("maxmemory", 0))), int(str(info.get("used_memory", 0)))
-    if most and used > MEMORY_NEARLY_FULL * most:
-        says = f"It uses {used / 1e6:.0f} of {most / 1e6:.0f} MB; once they are full, no job is taken on."
-        yield Finding("memory", "wrong", says, "raise maxmemory, or lower SIGNALML_JOBS_KEPT_DAYS")
+        detail = "The queue has no append-only file: a restart loses all changes of jobs since its last snapshot."
+        yield Finding("durability", "wrong", detail, "set appendonly yes")
+    limit, used = int(str(info.get("maxmemory", 0))), int(str(info.get("used_memory", 0)))
+    if limit and used > MEMORY_NEARLY_FULL * limit:
+        detail = f"The queue uses {used / 1e6:.0f} of {limit / 1e6:.0f} MB; when they are full, new jobs are refused."
+        yield Finding("memory", "wrong", detail, "raise maxmemory, or lower SIGNALML_JOBS_KEPT_DAYS")
 
 
 def _workers(store: JobStore) -> Iterator[Finding]:
     figures = store.stats()
     for queue in QUEUES:
         alive = [worker for worker in figures.workers if worker.alive and queue in worker.queues]
-        waits, oldest_s = figures.waiting[queue], figures.oldest_s[queue]
-        waiting = f"{waits} pieces of work wait, the first for {oldest_s:.0f} s"
+        count, oldest_s = figures.waiting[queue], figures.oldest_s[queue]
+        waiting = f"{count} units of work wait, the oldest for {oldest_s:.0f} s"
         if not alive:
-            grade: Grade = "wrong" if waits else "warning"
-            do = f"signalml worker --queues {queue}"
-            yield Finding(f"workers of {queue}", grade, f"None was heard of in the last seconds; {waiting}.", do)
+            grade: Grade = "wrong" if count else "warning"
+            remedy = f"signalml worker --queues {queue}"
+            yield Finding(f"workers of {queue}", grade, f"No worker reported in the last seconds; {waiting}.", remedy)
         elif oldest_s > WAITING_TOO_LONG_S:
-            do = "more workers, or SIGNALML_WORKER_PROCESSES"
-            yield Finding(f"workers of {queue}", "warning", f"{len(alive)}, and {waiting}.", do)
+            remedy = "start more workers, or raise SIGNALML_WORKER_PROCESSES"
+            yield Finding(f"workers of {queue}", "warning", f"Workers: {len(alive)}; {waiting}.", remedy)
         else:
             yield Finding(f"workers of {queue}", "ok", ", ".join(worker.name for worker in alive))
 

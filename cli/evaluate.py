@@ -1,4 +1,4 @@
-"""``signalml evaluate``: what a model is worth on recordings that it has not learned from."""
+"""``signalml evaluate``: figures of a model on recordings that it has not learned from."""
 
 import csv
 import json
@@ -56,21 +56,24 @@ def evaluate(
     ],
     form: Annotated[
         Literal["table", "json", "csv"],
-        typer.Option("--format", help="table for a person; json, all of it; csv, a row per slice."),
+        typer.Option("--format", help="table for people; json with all figures; csv with a row for each slice."),
     ] = "table",
     snr: Annotated[float | None, typer.Option(help="Only the recordings at this signal-to-noise ratio, in dB.")] = None,
     gain_db: Annotated[
-        float, typer.Option(min=0, max=60, help="Judge again with a random gain of up to so many dB; 0: do not.")
+        float, typer.Option(min=0, max=60, help="Judge again with a random gain of up to so many dB; 0 turns it off.")
     ] = 6.0,
     all_: Annotated[
-        bool, typer.Option("--all", help="Count the recordings that the model was fitted on, too: a test of memory.")
+        bool, typer.Option("--all", help="Also count recordings of the model's own training; this measures memory.")
     ] = False,
     protocol: Annotated[
         Literal["held-out", "original"],
-        typer.Option(help="original: also fit the same network anew, measured as the original did, and honestly."),
+        typer.Option(
+            help="original: also train the same network again, and measure it in the original's way and in an honest "
+            "way."
+        ),
     ] = "held-out",
-    seed: Annotated[int, typer.Option(help="Of the random gains and of the intervals.")] = 0,
-    processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random gains and of the intervals.")] = 0,
+    processes: Annotated[int | None, typer.Option(min=1, help="Number of processes; default: one per core.")] = None,
 ) -> None:
     """Measure a model on the recordings of a dataset that it was not trained on."""
     reuse_memory()
@@ -80,15 +83,15 @@ def evaluate(
     with quiet_native_stderr() as stderr, show_progress(Console(file=stderr)) as report:
         dataset = index(source, snr_db=snr, cache=index_cache_file(home), processes=processes, report=report)
         kept = read_evaluation(home, predictor.model.version)
-        entries, said = _select_entries(
+        entries, notes = _select_entries(
             dataset, RecordedSplit.read(home, predictor.model.version), all_, kept is not None
         )
         if entries or kept is None:
             evaluation = _evaluated(predictor, dataset, entries, gain_db, seed, processes, report)
         else:
             evaluation = kept
-        outcomes = _both_ways(predictor, dataset, home, seed, processes, report) if protocol == "original" else ()
-    evaluation = replace(evaluation, notes=(*said, *evaluation.notes))
+        outcomes = _protocols(predictor, dataset, home, seed, processes, report) if protocol == "original" else ()
+    evaluation = replace(evaluation, notes=(*notes, *evaluation.notes))
     if form == "json":
         facts = {
             "version": predictor.model.version,
@@ -113,10 +116,10 @@ def evaluate(
         _print_protocols(outcomes)
 
 
-def _both_ways(
+def _protocols(
     predictor: Predictor, dataset: Dataset, home: Path, seed: int, processes: int | None, report: ProgressCallback
 ) -> tuple[ProtocolResult, ...]:
-    """The network of this model's kind, fitted and measured twice on the dataset."""
+    """Train the network of the model again on the dataset, and measure it in both ways."""
     spec = predictor.model.bundle.content.spec
     recipe = Recipe.original(seed) if spec == FeatureSpec.original() else Recipe.spectrum(seed)
     sides = split(dataset, seed=seed)
@@ -129,8 +132,8 @@ def _print_protocols(outcomes: Sequence[ProtocolResult]) -> None:
     if not outcomes:
         return
     typer.echo()
-    print_text("The same network, fitted anew on these recordings and measured in two ways:")
-    heads = ("windows", "near-copies learned from", "accuracy", "always normal", "macro-F1", "AUC")
+    print_text("The same network, trained again on these recordings and measured in two ways:")
+    heads = ("clips", "copies in training", "accuracy", "always normal", "macro-F1", "AUC")
     table = Table("protocol", *heads, box=None)
     for each in outcomes:
         figures = (each.near_copies, each.accuracy, each.always_normal, each.macro_f1, each.auc)
@@ -166,51 +169,58 @@ def _evaluated(
 def _select_entries(
     dataset: Dataset, fitted: RecordedSplit | None, all_: bool, kept: bool
 ) -> tuple[tuple[Entry, ...], list[str]]:
-    """The recordings that count, each once, and what is to be said of the others.
+    """Return the recordings that count, each once, and notes about the others.
+
+    Args:
+        dataset: dataset of the evaluation.
+        fitted: split of the model's training; None if it is not recorded here.
+        all_: whether recordings of the training count, too.
+        kept: whether the figures of the training are stored; then no recording has to remain.
 
     Raises:
-        DatasetEmpty: none remains.
+        DatasetEmpty: no recording remains.
     """
-    said = []
+    notes = []
     if dataset.refusals:
-        said.append(f"{_counted(len(dataset.refusals), 'file')} could not be read; signalml inspect lists them.")
+        notes.append(f"{_counted(len(dataset.refusals), 'file')} could not be read; signalml inspect lists them.")
     once = {entry.audio_hash: entry for entry in reversed(dataset.entries)}
     if len(once) < len(dataset.entries):
         copies = _counted(len(dataset.entries) - len(once), "exact copy", "exact copies")
-        said.append(f"{copies} of other recordings left out.")
+        notes.append(f"{copies} of other recordings left out.")
     entries = tuple(entry for entry in dataset.entries if once[entry.audio_hash] is entry)
     if fitted is None:
-        said.append("What this model was fitted on is not recorded here: some of it may be among these recordings.")
-        return entries, said
+        notes.append("The training recordings of this model are not known here: some of them may be counted.")
+        return entries, notes
     sides = Counter(fitted.side(entry) for entry in entries)
     seen = {side: count for side, count in sides.items() if side not in ("test", None)}
     if not seen:
-        return entries, said
+        return entries, notes
     shown = ", ".join(f"{side}: {count}" for side, count in sorted(seen.items()))
     total = _counted(sum(seen.values()), "recording")
     if all_:
-        said.insert(0, f"NOT HELD OUT: --all counts {total} of the model's own training ({shown}). This flatters it.")
-        return entries, said
-    said.append(f"{total} of the model's own training left out ({shown}).")
+        warning = f"NOT HELD OUT: --all counts {total} of the model's own training ({shown}). The figures are too good."
+        notes.insert(0, warning)
+        return entries, notes
+    notes.append(f"{total} of the model's own training left out ({shown}).")
     entries = tuple(entry for entry in entries if fitted.side(entry) in ("test", None))
     if not entries and kept:
-        said = [
-            f"Every recording of {dataset.name} belongs to the model's own training. These figures were measured then, "
-            "on the side that was held out, before the served network was fitted to all."
+        notes = [
+            f"Every recording of {dataset.name} belongs to the model's own training. The figures are from that "
+            "training: they were measured on its test side, before the final fit to all recordings."
         ]
     elif not entries:
         raise DatasetEmpty(
-            f"Every recording of {dataset.name} belongs to the model's own training ({shown}); others are needed to "
-            "say what it is worth, or --all, which says how well it remembers."
+            f"Every recording of {dataset.name} belongs to the model's own training ({shown}); other recordings were "
+            "expected. With --all, these are counted, and the figures measure memory."
         )
-    return entries, said
+    return entries, notes
 
 
 def _judged_on(judged: int, evaluation: Evaluation) -> str:
     if judged:
         return _counted(judged, "recording")
     kept = _counted(evaluation.pooled.n, "recording")
-    return f"none is left to judge; the figures kept from its training, of {kept} that were held out then"
+    return f"no recording is left to judge; figures of its training, from {kept} that were held out"
 
 
 def _csv_rows(evaluation: Evaluation) -> Iterator[list[Any]]:
@@ -222,15 +232,15 @@ def _csv_rows(evaluation: Evaluation) -> Iterator[list[Any]]:
 
 
 def print_tables(evaluation: Evaluation) -> None:
-    """Everything that an evaluation found, for a person."""
+    """Print all figures and notes of an evaluation."""
     _print_slices(evaluation.slices)
     typer.echo()
     figures = Table("", "", box=None, show_header=False)
-    for name, words in SUMMARY.items():
-        figures.add_row(words, _format_estimate(getattr(evaluation, name)))
+    for name, title in SUMMARY.items():
+        figures.add_row(title, _format_estimate(getattr(evaluation, name)))
     print_table(figures, "")
     typer.echo()
-    print_text(f"True class by row, predicted class by column; anomalous above a score of {evaluation.threshold:g}:")
+    print_text(f"Rows: true class. Columns: predicted class. A score above {evaluation.threshold:g} is anomalous.")
     confusion = Table("", *evaluation.classes, box=None)
     for name, row in zip(evaluation.classes, evaluation.confusion, strict=True):
         confusion.add_row(name, *map(str, row))
@@ -242,7 +252,7 @@ def print_tables(evaluation: Evaluation) -> None:
 
 def _print_slices(slices: Sequence[Slice]) -> None:
     heads = ("AUC", "pAUC", "detection", "false alarms", "AUC, random gain", "AUC, level only")
-    table = Table("recordings", "normal", "abnormal", "groups", *heads, box=None)
+    table = Table("recordings", "normal", "abnormal", "sessions", *heads, box=None)
     for each in slices:
         figures = (_format_estimate(getattr(each, figure)) for figure in FIGURES)
         table.add_row(each.name, str(each.normal), str(each.abnormal), str(each.groups), *figures)

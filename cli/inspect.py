@@ -1,4 +1,4 @@
-"""``signalml inspect``: what is in a dataset, before anything is learned from it."""
+"""``signalml inspect``: summary of a dataset before a training."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ from ml.dataset.indexing.build import index
 from ml.dataset.paths import index_cache_file
 from ml.dataset.summary import manifest_row, summarise
 
-# Of lists that could be thousands long, a terminal gets the first.
+# Lines shown of a long list.
 SHOWN = 10
 NAMES = {"channels": "channels", "sample_rate_hz": "sample rate", "bits": "bit depth", "codec": "codec"}
 UNITS = {"channels": "", "sample_rate_hz": " Hz", "bits": " bit", "codec": ""}
@@ -26,13 +26,13 @@ UNITS = {"channels": "", "sample_rate_hz": " Hz", "bits": " bit", "codec": ""}
 def inspect(
     source: Annotated[Path, typer.Argument(help="A folder of recordings, or a manifest (.csv).")],
     as_csv: Annotated[
-        bool, typer.Option("--csv", help="Print the metadata table instead, a row per recording.")
+        bool, typer.Option("--csv", help="Print the table of metadata, with a row for each recording.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON instead.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole summary as JSON.")] = False,
     snr: Annotated[float | None, typer.Option(help="Only the recordings at this signal-to-noise ratio, in dB.")] = None,
-    processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="Number of processes; default: one per core.")] = None,
 ) -> None:
-    """Show what a dataset holds: counts, formats, levels, refused files, copies, and how it would be split."""
+    """Summarise a dataset: counts, formats, levels, refused files, copies, and the automatic split."""
     if as_csv and as_json:
         raise typer.BadParameter("--csv and --json were given; one of them was expected")
     with show_progress() as report:
@@ -85,16 +85,16 @@ def _kinds(facts: dict[str, Any]) -> Table:
 def _sessions_table(facts: dict[str, Any]) -> Table:
     counts = facts["groups"]["counts"]
     origin = "named by the manifest" if facts["groups"]["named"] else "guessed from folders and file names"
-    table = _table(f"{len(counts)} groups, {origin}", "group", numbers=("normal", "abnormal"))
-    for group in counts[:SHOWN]:
-        table.add_row(group["group"], str(group["normal"]), str(group["abnormal"]))
+    table = _table(f"{len(counts)} sessions, {origin}", "session", numbers=("normal", "abnormal"))
+    for session in counts[:SHOWN]:
+        table.add_row(session["group"], str(session["normal"]), str(session["abnormal"]))
     if len(counts) > SHOWN:
         table.add_row(f"... and {len(counts) - SHOWN} more (--json has all)", "", "")
     return table
 
 
 def _shares(facts: dict[str, Any]) -> Table:
-    table = _table("sound", "property", "value", numbers=("share", "recordings"))
+    table = _table("formats", "property", "value", numbers=("share", "recordings"))
     for name, shares in facts["shares"].items():
         for share in shares:
             value = f"{share['value']}{UNITS[name]}"
@@ -112,7 +112,7 @@ def _ranges(facts: dict[str, Any]) -> Table:
 
 
 def _machine_levels(facts: dict[str, Any]) -> Table:
-    table = _table("level alone: abnormal against normal", "of", numbers=("recordings", "difference", "AUC"))
+    table = _table("level alone: abnormal and normal", "machine", numbers=("recordings", "difference", "AUC"))
     if facts["levels"]["auc"] is None:
         return table
     for where in [facts["levels"], *facts["levels"]["by_machine"][:SHOWN]]:
@@ -123,7 +123,7 @@ def _machine_levels(facts: dict[str, Any]) -> Table:
 
 def _split(facts: dict[str, Any]) -> Table:
     split = facts["split"]
-    title = f"automatic split: by {split.get('method')}, {split.get('left_out')} left out (guards and copies)"
+    title = f"automatic split: by {split.get('method')}, {split.get('left_out')} left out (gap recordings and copies)"
     table = _table(title, "side", numbers=("normal", "abnormal"))
     for side, counts in split.get("sides", {}).items():
         table.add_row(side, str(counts.get("normal", 0)), str(counts.get("abnormal", 0)))
@@ -136,7 +136,7 @@ def _print_notes(facts: dict[str, Any]) -> None:
         warnings.append(f"No automatic split: {facts['split']['refused']}")
     _list("warnings", warnings)
     _list(f"{len(facts['refusals'])} refused", [f"{r['path']}: {r['reason']}" for r in facts["refusals"]])
-    _list(f"{len(facts['duplicates'])} sounds with copies", [_copies(same) for same in facts["duplicates"]])
+    _list(f"{len(facts['duplicates'])} recordings with copies", [_copies(same) for same in facts["duplicates"]])
     _list(f"{len(facts['silent'])} silent", facts["silent"])
     _list(f"{len(facts['clipped'])} with samples at full scale", facts["clipped"])
 

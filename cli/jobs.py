@@ -1,4 +1,4 @@
-"""``signalml jobs``: long work, asked for and watched from the command line."""
+"""``signalml jobs``: submit, list, watch and cancel jobs, and read their results."""
 
 import json
 import sys
@@ -30,9 +30,10 @@ from worker.results import JobFolder, as_csv, as_json, as_ndjson
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=MARKUP, help="Submit, list, watch and cancel jobs, and read their results."
 )
-JobIdArgument = Annotated[str, typer.Argument(metavar="JOB", help="Its id.")]
+JobIdArgument = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")]
 REQUEST_ID = "command-line"
-AWAY_S = 1.0
+# Pause before the next attempt while the queue does not answer.
+RETRY_S = 1.0
 FORMATS = {"json": as_json, "ndjson": as_ndjson, "csv": as_csv}
 
 
@@ -41,16 +42,16 @@ FORMATS = {"json": as_json, "ndjson": as_ndjson, "csv": as_csv}
     "model=fan-3-47a1c71740 --watch`,  `signalml jobs submit retraining hall-3 --set promote=never`"
 )
 def submit(
-    kind: Annotated[JobKind, typer.Argument(help="What is to be done.")],
-    dataset: Annotated[str | None, typer.Argument(help="The dataset; a diagnostic has none.")] = None,
+    kind: Annotated[JobKind, typer.Argument(help="Kind of job.")],
+    dataset: Annotated[str | None, typer.Argument(help="Name of the dataset; a diagnostic has none.")] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A parameter, as POST /v1/jobs/... has it; several times."),
+        typer.Option("--set", metavar="NAME=VALUE", help="A parameter of POST /v1/jobs/...; may be repeated."),
     ] = None,
-    key: Annotated[str, typer.Option(help="An idempotency key: the same again is answered with the same job.")] = "",
-    watch_: Annotated[bool, typer.Option("--watch", help="Stay, and show how far it is.")] = False,
+    key: Annotated[str, typer.Option(help="Idempotency key: the same key and parameters return the same job.")] = "",
+    watch_: Annotated[bool, typer.Option("--watch", help="Show the progress until the job ends.")] = False,
 ) -> None:
-    """Ask for long work; prints the id of the job."""
+    """Submit a job and print its id."""
     parameters = _parameters(kind, dataset, set_ or [])
     queue = _queue()
     job = _call_queue(lambda: queue.submit(parameters, request_id=REQUEST_ID, idempotency_key=key)).job
@@ -61,25 +62,25 @@ def submit(
 
 @app.command("list", epilog="Example:  `signalml jobs list --state running --state queued`")
 def list_(
-    state: Annotated[list[str] | None, typer.Option(help=f"Only in these states: {', '.join(JOB_STATES)}.")] = None,
-    kind: Annotated[list[str] | None, typer.Option(help=f"Only of these kinds: {', '.join(JOB_KINDS)}.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Only of this dataset.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many, the newest first.")] = 20,
+    state: Annotated[list[str] | None, typer.Option(help=f"Only jobs in this state: {', '.join(JOB_STATES)}.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help=f"Only jobs of this kind: {', '.join(JOB_KINDS)}.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only jobs of this dataset.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="Largest number of jobs, the newest first.")] = 20,
 ) -> None:
-    """The latest jobs, and how far they are."""
-    queue, kinds, states = _queue(), _some(kind, JOB_KINDS, "--kind"), _some(state, JOB_STATES, "--state")
+    """List the latest jobs with their progress."""
+    queue, kinds, states = _queue(), _selected(kind, JOB_KINDS, "--kind"), _selected(state, JOB_STATES, "--state")
     page = _call_queue(lambda: queue.store.list_jobs(kinds=kinds, states=states, dataset=dataset, limit=limit))
     table = Table("job", "kind", "dataset", "state", "attempt", "progress", "created", box=None)
     for job in page.jobs:
-        asked_of = str(job.parameters.get("dataset", "-"))
-        table.add_row(job.id, job.kind, asked_of, job.state, str(job.attempt), _progress(job), job.created[:19])
-    nothing = "No jobs yet:  signalml jobs submit KIND DATASET"
-    print_lines(table, nothing, dispensable=("attempt", "created", "dataset"), shortened="progress")
+        name = str(job.parameters.get("dataset", "-"))
+        table.add_row(job.id, job.kind, name, job.state, str(job.attempt), _progress(job), job.created[:19])
+    no_jobs = "No jobs yet:  signalml jobs submit KIND DATASET"
+    print_lines(table, no_jobs, dispensable=("attempt", "created", "dataset"), shortened="progress")
 
 
 @app.command(epilog="Example:  `signalml jobs watch 019ac7d2f1e84c7b9a3e51d0`")
 def watch(job: JobIdArgument) -> None:
-    """Show how far a job is until it ends; the exit status says whether it succeeded."""
+    """Show the progress of a job until it ends. The exit status is 1 if the job did not succeed."""
     queue = _queue()
     _call_queue(lambda: queue.store.get(job))
     console = Console(stderr=True)
@@ -99,7 +100,7 @@ def watch(job: JobIdArgument) -> None:
 
 @app.command()
 def cancel(job: JobIdArgument) -> None:
-    """Ask for the end of a job; one that has ended stays as it is."""
+    """Cancel a job. A job that has ended does not change."""
     queue = _queue()
     typer.echo(_call_queue(lambda: queue.cancel(job)).state)
 
@@ -107,10 +108,10 @@ def cancel(job: JobIdArgument) -> None:
 @app.command(epilog="Example:  `signalml jobs result 019ac7d2f1e84c7b9a3e51d0 --format csv --output scores.csv`")
 def result(
     job: JobIdArgument,
-    form: Annotated[Literal["json", "ndjson", "csv"], typer.Option("--format", help="Of the rows.")] = "csv",
-    output: Annotated[Path | None, typer.Option(dir_okay=False, help="Write them to this file.")] = None,
+    form: Annotated[Literal["json", "ndjson", "csv"], typer.Option("--format", help="Format of the rows.")] = "csv",
+    output: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the rows to this file.")] = None,
 ) -> None:
-    """The rows of a job that succeeded."""
+    """Print the rows of a job that succeeded."""
     queue = _queue()
     found, file = _call_queue(lambda: (queue.store.get(job), queue.store.result_file(job)))
     if found.state != "succeeded":
@@ -125,10 +126,10 @@ def result(
     sys.stdout.flush()
 
 
-def _some(asked: list[str] | None, there: tuple[Any, ...], option: str) -> tuple[Any, ...]:
-    if unknown := set(asked or ()) - set(there):
-        raise typer.BadParameter(f"{', '.join(unknown)}: some of {', '.join(there)} were expected", param_hint=option)
-    return tuple(asked or there)
+def _selected(given: list[str] | None, known: tuple[Any, ...], option: str) -> tuple[Any, ...]:
+    if unknown := set(given or ()) - set(known):
+        raise typer.BadParameter(f"{', '.join(unknown)}: one of {', '.join(known)} was expected", param_hint=option)
+    return tuple(given or known)
 
 
 def _queue() -> JobQueue:
@@ -140,7 +141,7 @@ def _call_queue(call: Any) -> Any:
     try:
         return call()
     except redis.RedisError as error:
-        raise QueueUnavailable(f"The job queue does not answer ({error}):  signalml doctor  says more.") from error
+        raise QueueUnavailable(f"The job queue does not answer ({error}); run  signalml doctor") from error
 
 
 def _parameters(kind: JobKind, dataset: str | None, pairs: list[str]) -> JobParameters:
@@ -160,20 +161,20 @@ def _parameters(kind: JobKind, dataset: str | None, pairs: list[str]) -> JobPara
 def _wrong(entry: ErrorDetails) -> str:
     if entry["loc"] == ("dataset",) and entry["type"] == "string_pattern_mismatch":
         return (
-            f"{entry['input']!r} is no name of a dataset; jobs take the name of one that recordings were put into over "
-            "HTTP or of a folder below datasets/ of SIGNALML_HOME, and no path"
+            f"{entry['input']!r} is not the name of a dataset; the name of a folder below datasets/ in SIGNALML_HOME "
+            "was expected, not a path"
         )
     return describe_validation_error(entry)
 
 
 def _events(queue: JobQueue, job: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every event until the end, however often the queue's server goes away meanwhile."""
+    """Yield every event of a job until its end. While the queue does not answer, wait and try again."""
     after = "0"
     while True:
         try:
             found = queue.store.events(job, after)
         except redis.RedisError:
-            time.sleep(AWAY_S)
+            time.sleep(RETRY_S)
             continue
         for entry, event, data in found:
             after = entry
@@ -187,5 +188,5 @@ def _progress(job: Job) -> str:
         return f"{job.error.code}: {job.error.detail}"
     if job.progress is None:
         return "-"
-    eta = "" if job.progress.eta_s is None else f", {job.progress.eta_s:.0f} s to go"
+    eta = "" if job.progress.eta_s is None else f", {job.progress.eta_s:.0f} s left"
     return f"{job.progress.step} {job.progress.done}/{job.progress.total}{eta}"

@@ -1,4 +1,4 @@
-"""``signalml keys``: who may ask, and who may change what answers."""
+"""``signalml keys``: API keys of clients."""
 
 from typing import Annotated
 
@@ -15,10 +15,10 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=MARKUP, help="Create, l
 
 @app.command(epilog="Example:  `signalml keys create line-3 --scope predict`")
 def create(
-    name: Annotated[str, typer.Argument(help="Whose key it is.")],
-    scope: Annotated[str, typer.Option(help="predict, or admin (which may also change what answers).")] = "predict",
+    name: Annotated[str, typer.Argument(help="Name of the key, such as the name of its client.")],
+    scope: Annotated[str, typer.Option(help="predict, or admin, which also allows changes.")] = "predict",
 ) -> None:
-    """Make a key and print it, this once; only its hash is kept."""
+    """Create a key and print it once; only its hash is stored."""
     if scope not in ("predict", "admin"):
         raise typer.BadParameter(f"{scope!r}: predict or admin was expected", param_hint="--scope")
     try:
@@ -30,7 +30,7 @@ def create(
 
 @app.command("list")
 def list_() -> None:
-    """Names, scopes and ages of the keys."""
+    """List the names, scopes and creation times of all keys."""
     table = Table("name", "scope", "created", box=None)
     for key in _keys().list_keys():
         table.add_row(key.name, key.scope, key.created)
@@ -38,7 +38,7 @@ def list_() -> None:
 
 
 @app.command()
-def revoke(name: Annotated[str, typer.Argument(help="Whose key it is.")]) -> None:
+def revoke(name: Annotated[str, typer.Argument(help="Name of the key.")]) -> None:
     """Remove a key; it stops working at once."""
     _keys().revoke(name)
     typer.echo(f"{name} is revoked")

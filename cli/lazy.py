@@ -1,4 +1,4 @@
-"""Commands whose modules are imported only when they run, so that help and light commands start fast."""
+"""Commands whose modules are imported only when they run, so that the help starts fast."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,18 +11,19 @@ from typer.main import get_command
 
 from cli.output import describe_validation_error
 
+INTERRUPTED = 130  # exit status of a command that Ctrl-C ended: 128 and the number of the signal
 MARKUP: Literal["markdown"] = "markdown"
 
 
 class CommandSpec(NamedTuple):
-    """What the list of commands needs to know of one.
+    """Entry of a command in the list of commands.
 
     Attributes:
-        name: as it is typed.
-        target: ``module:attribute`` of its function or, where it has commands of its own, of its Typer application.
-        summary: one sentence, which its own help begins with.
-        panel: heading that it stands under in the list.
-        examples: shown at the end of its help.
+        name: name of the command.
+        target: ``module:attribute`` of its function or, if it has subcommands, of its Typer application.
+        summary: first sentence of its help.
+        panel: heading in the list.
+        examples: examples at the end of its help.
     """
 
     name: str
@@ -32,7 +33,7 @@ class CommandSpec(NamedTuple):
     examples: str | None = None
 
     def load(self) -> Any:
-        """Import the module and make the command."""
+        """Import the module and return the command."""
         module, _, attribute = self.target.partition(":")
         found = getattr(import_module(module), attribute)
         if isinstance(found, typer.Typer):
@@ -43,21 +44,25 @@ class CommandSpec(NamedTuple):
 
 
 class LazyCommand(TyperCommand):
-    """A command in the list; it becomes the command of its module when it is run or asked for help."""
+    """Command that imports its module only when it runs or prints its help."""
 
     def __init__(self, spec: CommandSpec) -> None:
         super().__init__(spec.name, help=spec.summary, rich_help_panel=spec.panel)
         self._spec = spec
 
+    def load(self) -> Any:
+        """Import the module and return its command."""
+        return self._spec.load()
+
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """A context of the command of the module."""
-        return self._spec.load().make_context(info_name, args, parent=parent, **extra)
+        """Return a context of the module's command."""
+        return self.load().make_context(info_name, args, parent=parent, **extra)
 
 
 class LazyGroup(TyperGroup):
-    """A group of lazy commands. Says what is wrong with a value in plain words, and which value it is.
+    """Group of lazy commands. It reports an invalid value in one sentence.
 
-    Subclasses name the commands in ``specs``, in the order of the list.
+    Subclasses list the commands in ``specs``, in the order of the help.
     """
 
     specs: Sequence[CommandSpec] = ()
@@ -68,10 +73,12 @@ class LazyGroup(TyperGroup):
             self.add_command(LazyCommand(spec))
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
+        """Run the requested command."""
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
             if isinstance(error.__cause__, ValidationError):
                 error.message = describe_validation_error(error.__cause__.errors()[0])
             raise
+        except KeyboardInterrupt as interrupt:
+            raise typer.Exit(INTERRUPTED) from interrupt

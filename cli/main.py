@@ -1,4 +1,4 @@
-"""The command ``signalml``."""
+"""Command ``signalml``: list of all commands, and its entry point."""
 
 import sys
 from importlib.metadata import version
@@ -14,13 +14,13 @@ RECORDINGS, MODELS, SERVICE, REFERENCE = "Recordings", "Models", "Service", "Ref
 
 
 class Commands(LazyGroup):
-    """Every command of ``signalml``."""
+    """All commands of ``signalml``."""
 
     specs = (
         CommandSpec(
             "simulate",
             "cli.simulate:simulate",
-            "Make recordings of simulated fans: healthy, out of balance, clogged or on a bad supply, in MIMII's layout.",
+            "Make recordings of simulated fans: healthy, out of balance, clogged, or with a bad supply.",
             RECORDINGS,
             "Example:  `signalml simulate data/fans`,  then  `signalml inspect data/fans`",
         ),
@@ -30,7 +30,7 @@ class Commands(LazyGroup):
         CommandSpec(
             "inspect",
             "cli.inspect:inspect",
-            "Show what a dataset holds: counts, formats, levels, refused files, copies, and how it would be split.",
+            "Summarise a dataset: counts, formats, levels, refused files, copies, and the automatic split.",
             RECORDINGS,
             "Example:  `signalml inspect data/fans`,  or  `signalml inspect data/fans --csv > sounds.csv`",
         ),
@@ -129,6 +129,12 @@ class Commands(LazyGroup):
             REFERENCE,
         ),
         CommandSpec(
+            "training-options",
+            "cli.reference:training_options",
+            "Print every option of a training with its meaning (docs/training-options.md).",
+            REFERENCE,
+        ),
+        CommandSpec(
             "openapi", "cli.reference:openapi", "Print the OpenAPI schema of the API (docs/openapi.json).", REFERENCE
         ),
     )
@@ -139,7 +145,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=MARKUP,
     pretty_exceptions_show_locals=False,
-    epilog="Settings come from the environment or a .env file: SIGNALML_HOME, SIGNALML_PORT, ...: see docs/settings.md.",
+    epilog="Settings are environment variables, or lines of a file .env: SIGNALML_HOME, SIGNALML_PORT and others, see "
+    "docs/settings.md.",
 )
 
 
@@ -155,15 +162,15 @@ def signalml(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Listen to a machine: say whether it sounds healthy and, if not, name the fault."""
+    """Tell from sound whether a machine is healthy and, for a known fault, its name."""
 
 
 def main() -> None:
-    """Entry point: one of this project's errors is printed as one sentence on stderr, with exit status 1."""
+    """Run the command line. An error of this project is one sentence on stderr, with exit status 1."""
     try:
         app()
     except ValidationError as error:  # only settings are validated here
-        # A default that is made from other settings fails with them, and says nothing of its own.
+        # A default that depends on an invalid setting also fails; its own message would not help.
         for entry in (entry for entry in error.errors() if entry["type"] != "default_factory_not_called"):
             _print_error(f"SIGNALML_{'_'.join(map(str, entry['loc'])).upper()}={entry['input']}: {entry['msg']}")
     except (SignalMLError, OSError) as error:

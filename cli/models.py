@@ -1,4 +1,4 @@
-"""``signalml models``: import, look at, promote and move models."""
+"""``signalml models``: import, show, promote, export and rename models."""
 
 import json
 from dataclasses import asdict
@@ -38,21 +38,22 @@ def _registry() -> Registry:
 )
 def import_(
     file: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="The original's HDF5, or an exported model (.zip).")
+        Path,
+        typer.Argument(exists=True, dir_okay=False, help="HDF5 file of the original, or an exported model (.zip)."),
     ],
-    name: Annotated[str, typer.Option(help="What the version's name begins with (HDF5 only).")] = "original",
+    name: Annotated[str, typer.Option(help="Beginning of the version's name (HDF5 only).")] = "original",
     promote: Annotated[bool, typer.Option("--promote", help="Make it the champion: it then answers uploads.")] = False,
 ) -> None:
-    """Add a model to the registry, once it has been checked; prints its version."""
+    """Check a model, add it to the registry, and print its version."""
     if not NAME_PATTERN.fullmatch(name):
-        raise typer.BadParameter(f"{name!r}: lower-case letters, digits, . _ and - are taken", param_hint="--name")
+        raise typer.BadParameter(f"{name!r}: lower-case letters, digits, . _ and - were expected", param_hint="--name")
     registry = _registry()
     if file.suffix.lower() == ".zip":
         with quiet_native_stderr():
             version = registry.add_archive(file)
     elif file.suffix.lower() in SUFFIXES:
-        doing = f"Importing {file.name}: checking, converting, proving ..."
-        with quiet_native_stderr() as stderr, Console(file=stderr).status(doing):
+        status = f"Importing {file.name}: check, conversion, test ..."
+        with quiet_native_stderr() as stderr, Console(file=stderr).status(status):
             version = import_original(file, registry, name)
     else:
         raise ImportRefused(f"{file.name} ends in {file.suffix!r}; .hdf5, .h5 or .zip was expected.")
@@ -64,7 +65,7 @@ def import_(
 
 @app.command("list")
 def list_() -> None:
-    """All versions, the newest first, and which aliases point to them."""
+    """List all versions, the newest first, with their aliases."""
     registry = _registry()
     aliases = registry.aliases()
     table = Table("version", "aliases", "classes", "features", "created", box=None)
@@ -88,7 +89,7 @@ def list_() -> None:
 
 @app.command()
 def show(reference: ModelArgument = "champion") -> None:
-    """One version, whole, as JSON."""
+    """Print all facts of a version as JSON."""
     registry = _registry()
     bundle = registry.read(reference)
     content = bundle.content
@@ -110,9 +111,9 @@ def show(reference: ModelArgument = "champion") -> None:
 @app.command(epilog="Example:  `signalml models report champion --output fan-hall-3.html`")
 def report(
     reference: ModelArgument = "champion",
-    output: Annotated[Path | None, typer.Option(dir_okay=False, help="Copy it to this file.")] = None,
+    output: Annotated[Path | None, typer.Option(dir_okay=False, help="Copy the report to this file.")] = None,
 ) -> None:
-    """Say where the report of a version's training is: one HTML page that opens offline."""
+    """Print the path of the training report of a version: one HTML page that opens offline."""
     home = Settings().home
     page = report_path(home, _registry().resolve(reference))
     if output is not None:
@@ -122,9 +123,9 @@ def report(
 
 @app.command()
 def verify(
-    reference: Annotated[str | None, typer.Argument(help="A version or an alias; all versions if left out.")] = None,
+    reference: Annotated[str | None, typer.Argument(help="A version or an alias; default: all versions.")] = None,
 ) -> None:
-    """Check every file of a version against its manifest, load it, and let it answer its golden clip."""
+    """Check the files of a version against its manifest, load it, and test it with its golden clip."""
     registry = _registry()
     failed = False
     for version in [registry.resolve(reference)] if reference else registry.versions():
@@ -135,7 +136,7 @@ def verify(
             failed = True
             typer.echo(f"error: {error}", err=True)
         else:
-            typer.echo(f"{version}  whole, loads, answers its golden clip")
+            typer.echo(f"{version}  complete, loads, answers its golden clip")
     raise typer.Exit(int(failed))
 
 
@@ -154,7 +155,7 @@ def promote(
 
 @app.command()
 def rollback() -> None:
-    """Make the previous champion the champion again; the two change places."""
+    """Make the previous champion the champion again; the present one becomes the previous one."""
     with quiet_native_stderr():
         version = _registry().rollback()
     typer.echo(f"{version} is champion")
@@ -165,9 +166,9 @@ def rollback() -> None:
 )
 def export(
     reference: ModelArgument,
-    target: Annotated[Path, typer.Argument(dir_okay=False, help="The archive to write (.zip).")],
+    target: Annotated[Path, typer.Argument(dir_okay=False, help="Archive to write (.zip).")],
 ) -> None:
-    """Pack a version into one file, for a machine without TensorFlow or a network."""
+    """Pack a version into one file, for a machine without TensorFlow or without a network."""
     _registry().export(reference, target)
     typer.echo(f"{target}")
 
@@ -179,9 +180,9 @@ def label(
     reference: ModelArgument,
     classes: Annotated[list[str], typer.Argument(help="NAME=MESSAGE for each class, in the order of the classes.")],
 ) -> None:
-    """Name the classes and their messages, as a new revision; the earlier ones are kept."""
+    """Give every class a name and a message, as a new revision; earlier revisions are kept."""
     pairs = [tuple(text.split("=", 1)) for text in classes]
     if not all(len(pair) == 2 for pair in pairs):
-        raise InvalidClassLabels(f"Labels: {classes} were given; each was expected as NAME=MESSAGE.")
+        raise InvalidClassLabels(f"Labels: {classes} were given; NAME=MESSAGE was expected for each.")
     revision = _registry().rename_classes(reference, [(pair[0], pair[1]) for pair in pairs])
     typer.echo(f"revision {revision.revision}: {', '.join(c.name for c in revision.labels.classes)}")

@@ -1,4 +1,4 @@
-"""How results are shown: tables and sentences that a terminal can read, and that a pipe gets uncut."""
+"""Output of tables and sentences: fitted to the width of a terminal, uncut in a pipe."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -9,19 +9,19 @@ from rich.console import Console
 from rich.table import Column, Table
 
 PIPE_WIDTH = 200
-PADDING = 2  # of every column
-SHORTEST = 8  # what is left of a column that is shortened
+PADDING = 2  # characters around every column
+SHORTEST = 8  # smallest width of a shortened column
 
 
 def print_table(table: Table, otherwise: str, *, keys: int = 1) -> None:
-    """Print a table, or what to do where it has no rows. What people named is text, never markup.
+    """Print a table, or a sentence if it has no rows. Cells are plain text, not markup.
 
     A table that is wider than the terminal is printed in parts, one below the other.
 
     Args:
-        table: what to print.
-        otherwise: what to say where it has no rows.
-        keys: how many of its first columns say what a row is of, and stand in every part.
+        table: table to print.
+        otherwise: sentence to print if the table has no rows.
+        keys: number of first columns that name a row; every part has them.
     """
     out = Console(markup=False, highlight=False)
     parts = split_columns(table, out.width, keys) if out.is_terminal else iter([table])
@@ -32,10 +32,10 @@ def print_lines(table: Table, otherwise: str, *, dispensable: Sequence[str], sho
     """Print a table with one line for each row, whatever the terminal's width.
 
     Args:
-        table: what to print.
-        otherwise: what to say where it has no rows.
-        dispensable: headers of columns, in the order in which they are left out until the table fits.
-        shortened: the header of the column that ends in an ellipsis if it still does not fit.
+        table: table to print.
+        otherwise: sentence to print if the table has no rows.
+        dispensable: headers of columns that are removed, in this order, until the table fits.
+        shortened: header of the column that is shortened, with an ellipsis, if the table still does not fit.
     """
     out = Console(markup=False, highlight=False)
     lines = _in_lines(table, out.width, dispensable, shortened) if out.is_terminal else table
@@ -43,17 +43,17 @@ def print_lines(table: Table, otherwise: str, *, dispensable: Sequence[str], sho
 
 
 def split_columns(table: Table, width: int, keys: int = 1) -> Iterator[Table]:
-    """A table as several that are no wider than so many columns; what is wider by itself is broken at words."""
-    named, others = table.columns[:keys], table.columns[keys:]
-    for column in named:
+    """Yield a table in parts of at most ``width`` characters. A single wider column is broken at words."""
+    key_columns, others = table.columns[:keys], table.columns[keys:]
+    for column in key_columns:
         column.no_wrap = True
     part: list[Column] = []
     for column in others:
-        if part and _width([*named, *part, column]) > width:
-            yield _of([*named, *part], table)
+        if part and _width([*key_columns, *part, column]) > width:
+            yield _select(table, [*key_columns, *part])
             part = []
         part.append(column)
-    yield _of([*named, *part], table)
+    yield _select(table, [*key_columns, *part])
 
 
 def _in_lines(table: Table, width: int, dispensable: Sequence[str], shortened: str) -> Table:
@@ -65,14 +65,14 @@ def _in_lines(table: Table, width: int, dispensable: Sequence[str], shortened: s
         column.no_wrap = True
         if column.header == shortened:
             column.max_width = max(SHORTEST, width - PADDING - _width([each for each in columns if each is not column]))
-    return _of(columns, table)
+    return _select(table, columns)
 
 
 def _width(columns: Sequence[Column]) -> int:
     return sum(PADDING + max(cell_len(str(cell)) for cell in (each.header, *each.cells)) for each in columns)
 
 
-def _of(columns: Sequence[Column], table: Table) -> Table:
+def _select(table: Table, columns: Sequence[Column]) -> Table:
     part = Table(*(column.copy() for column in columns), box=None, show_header=table.show_header)
     for cells in zip(*(column.cells for column in columns), strict=True):
         part.add_row(*cells)
@@ -87,19 +87,19 @@ def _print(out: Console, parts: Iterator[Table | str]) -> None:
 
 
 def describe_validation_error(entry: ErrorDetails) -> str:
-    """What a validation found wrong, with the value that it is about."""
-    given, wrong = repr(entry["input"]), entry["msg"].removeprefix("Value error, ")
-    return wrong if given in wrong else f"{given}: {wrong}"
+    """Return the message of a validation error, with the invalid value."""
+    value, message = repr(entry["input"]), entry["msg"].removeprefix("Value error, ")
+    return message if value in message else f"{value}: {message}"
 
 
 def print_text(sentences: str, *, hanging: str = "") -> None:
-    """Print sentences, on a terminal broken at words; the lines after the first begin with ``hanging``."""
+    """Print sentences. On a terminal they are broken at words, and further lines begin with ``hanging``."""
     out = Console(markup=False, highlight=False, soft_wrap=True)
     out.print(_wrapped(sentences, out.width, hanging) if out.is_terminal else sentences)
 
 
 def printable(text: str) -> str:
-    """A text on one line, whatever is in it."""
+    """Return a text on one line, with escapes for characters that cannot be printed."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 

@@ -1,4 +1,4 @@
-"""Long work as a person sees it: bars on a terminal, a line for each step in a log. All on stderr."""
+"""Progress of long work on stderr: bars on a terminal, one line for each step in a log."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,18 +18,19 @@ from rich.table import Column
 
 from ml.system.progress import Progress, ProgressCallback
 
-ROOMY, CRAMPED = 110, 60  # columns of a terminal: from the first, everything is shown; below the other, no bar
+# Widths of a terminal, in characters: from WIDE on, everything is shown; below NARROW, there is no bar.
+WIDE, NARROW = 110, 60
 
 
 @contextmanager
 def show_progress(console: Console | None = None) -> Iterator[ProgressCallback]:
-    """Show what is reported until the work is done.
+    """Show progress until the work is done.
 
     Args:
-        console: where to; stderr if left out.
+        console: output; default: stderr.
 
     Yields:
-        The report to hand to the work.
+        Callback that the work calls with its progress.
     """
     console = console or Console(stderr=True)
     if console.is_terminal:
@@ -40,16 +41,16 @@ def show_progress(console: Console | None = None) -> Iterator[ProgressCallback]:
 
 
 def _bars(console: Console) -> Bars:
-    """Step, count and time left are whole on any terminal; the note has what room they leave."""
+    """Return the bars. Step, count and time left are always shown; the note gets the remaining width."""
     columns: list[ProgressColumn] = [TextColumn("{task.description:<22}", markup=False)]
-    if console.width >= CRAMPED:
-        columns.append(BarColumn(24 if console.width >= ROOMY else 10, table_column=Column(no_wrap=True)))
+    if console.width >= NARROW:
+        columns.append(BarColumn(24 if console.width >= WIDE else 10, table_column=Column(no_wrap=True)))
     columns.append(MofNCompleteColumn(table_column=Column(no_wrap=True)))
-    if console.width >= ROOMY:
+    if console.width >= WIDE:
         columns.append(TimeElapsedColumn(table_column=Column(no_wrap=True)))
     columns.append(TimeRemainingColumn(table_column=Column(no_wrap=True)))
-    room = Column(ratio=1, no_wrap=True, overflow="ellipsis")
-    columns.append(TextColumn("{task.fields[note]}", markup=False, table_column=room))
+    remaining = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    columns.append(TextColumn("{task.fields[note]}", markup=False, table_column=remaining))
     return Bars(*columns, console=console, expand=True)
 
 
@@ -65,7 +66,7 @@ class _BarReport:
 
 
 class _LineReport:
-    """One line when a step is done; its note is its last word."""
+    """One line at the end of each step, with its last note."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -1,4 +1,4 @@
-"""``signalml settings``, ``errors`` and ``openapi``: the reference pages of docs/, which are made from the code."""
+"""``signalml settings``, ``errors``, ``training-options`` and ``openapi``: reference pages in docs/, made from the code."""
 
 import json
 
@@ -7,6 +7,7 @@ import typer
 from api import errors as api_errors
 from api import settings as api_settings
 from api.main import create_app
+from cli import training_options as cli_training_options
 
 
 def settings() -> None:
@@ -17,6 +18,11 @@ def settings() -> None:
 def errors() -> None:
     """Print every error code with its HTTP status and its meaning (docs/errors.md)."""
     typer.echo(api_errors.render_reference(), nl=False)
+
+
+def training_options() -> None:
+    """Print every option of a training with its meaning (docs/training-options.md)."""
+    typer.echo(cli_training_options.render_reference(), nl=False)
 
 
 def openapi() -> None:

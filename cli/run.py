@@ -17,22 +17,22 @@ QUEUES_OF = {"worker": "extraction,scoring", "trainer": "training"}
 def run() -> None:
     """Run the whole service on this machine: the API, a worker, a trainer and, if none is set, a queue.
 
-    The queue of SIGNALML_REDIS_URL is used if it is set.
+    If SIGNALML_REDIS_URL is set, its queue is used.
     """
     settings = Settings()
     configure_logging(settings.log_level)
     broker = LocalBroker(settings.home) if settings.redis_url is None else None
 
-    def command(*words: str) -> subprocess.Popen[bytes]:
+    def launch(*arguments: str) -> subprocess.Popen[bytes]:
         environment = os.environ | {"SIGNALML_REDIS_URL": find_queue_url(settings.redis_url, settings.home)}
-        return start_in_new_session([sys.executable, "-m", "cli.main", *words], env=environment)
+        return start_in_new_session([sys.executable, "-m", "cli.main", *arguments], env=environment)
 
-    parts = [
-        Process("api", partial(command, "serve")),
-        *(Process(name, partial(command, "worker", "--queues", queues)) for name, queues in QUEUES_OF.items()),
+    processes = [
+        Process("api", partial(launch, "serve")),
+        *(Process(name, partial(launch, "worker", "--queues", queues)) for name, queues in QUEUES_OF.items()),
     ]
     if broker is None:
-        Supervisor(parts).run()
+        Supervisor(processes).run()
         return
     with broker.lock():
-        Supervisor([Process("queue", broker.start), *parts]).run()
+        Supervisor([Process("queue", broker.start), *processes]).run()

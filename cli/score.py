@@ -1,4 +1,4 @@
-"""``signalml score``: what a model says of recordings, a line for each as soon as it is known."""
+"""``signalml score``: verdicts of a model on recordings, each printed as soon as it is ready."""
 
 import os
 import re
@@ -35,36 +35,37 @@ MACHINE_ID_EXPECTED = (
     f"1 to {MAX_MACHINE_ID} letters, digits, dots, hyphens and underscores were expected, or two such names with a "
     "slash between them."
 )
-REASON_WIDTH = 24  # of the message, at least: the longest codes of errors that are met with
+REASON_WIDTH = 24  # smallest width of the message: the longest common error code
 OutputFormat = Literal["table", "csv", "json"]
 FORMATS: Mapping[str, Callable[[Iterable[Mapping[str, Any]]], Iterator[bytes]]] = {"csv": as_csv, "json": as_json}
 
 
 def score(
     paths: Annotated[
-        list[Path], typer.Argument(help="Recordings, or folders: their .wav and .flac files, at any depth.")
+        list[Path], typer.Argument(help="Recordings, or folders with .wav and .flac files, at any depth.")
     ],
     model: Annotated[str, typer.Option(help="A version, or champion, challenger, previous.")] = "champion",
     machine: Annotated[
         str | None,
-        typer.Option(help="The machine that all are of, fan/id_00 or id_00; else what their folders or manifest say."),
+        typer.Option(help="Machine of all recordings, fan/id_00 or id_00; default: from their folders or manifest."),
     ] = None,
     form: Annotated[
         OutputFormat,
-        typer.Option("--format", help="table for a person; csv, or a json array, with a row per recording."),
+        typer.Option("--format", help="table for people; csv or json with one row for each recording."),
     ] = "table",
-    processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="Number of processes; default: one per core.")] = None,
 ) -> None:
     """Score recordings with a model: one row for each.
 
-    A recording that cannot be judged has a row with the reason; the exit status is then 1."""
+    A recording that cannot be judged has a row with the reason; the exit status is then 1.
+    """
     if machine is not None and not is_machine_id(machine):
         raise InvalidParameter(f"--machine {machine}: {MACHINE_ID_EXPECTED}")
     items = find_items(paths, machine, on_refusal=_print_refusal)
     reuse_memory()
     with quiet_native_stderr():
         predictor = Registry(Settings().home).load_predictor(model)
-    # On a terminal the rows themselves are the progress; a bar would be written between them.
+    # On a terminal, the rows show the progress; a bar would be printed between them.
     bar = sys.stderr.isatty() and not sys.stdout.isatty()
     tally = _Tally()
     with show_progress() if bar else nullcontext(ignore_progress) as report:
@@ -72,10 +73,10 @@ def score(
         if form == "table":
             machines = {machine_name(item.annotation.machine, item.annotation.machine_id) for item in items}
             names = [item.name for item in items]
-            written = as_table(rows, predictor, max(map(cell_len, machines)), _folder_of_all(names))
+            output = as_table(rows, predictor, max(map(cell_len, machines)), _common_folder(names))
         else:
-            written = FORMATS[form](row.to_dict() for row in rows)
-        for block in written:
+            output = FORMATS[form](row.to_dict() for row in rows)
+        for block in output:
             sys.stdout.buffer.write(block)
             sys.stdout.flush()
     if form == "table":
@@ -88,7 +89,7 @@ def _print_refusal(refusal: FileRefusal) -> None:
 
 
 class _Cause(NamedTuple):
-    """Why recordings were not judged: in a word or two, and as a sentence."""
+    """Reason why a recording was not judged: a short form, and a sentence."""
 
     short: str
     sentence: str
@@ -96,29 +97,29 @@ class _Cause(NamedTuple):
 
 @dataclass(slots=True)
 class _Tally:
-    """What is said below the table.
+    """Counts for the summary below the table.
 
     Attributes:
-        verdicts: how many rows have each verdict, or an error.
-        by_classifier: anomalous at a score that is not above the threshold, by the classifier beside the detector.
-        strangers: of a machine that was named and that the detector has not learned.
-        causes: how many were not judged for the same cause, by the first sentence that said so.
+        verdicts: number of rows for each verdict, and for errors.
+        by_classifier: anomalous recordings with a score at or below the threshold; the classifier raised the alarm.
+        unknown_machines: recordings of a named machine that the detector has not learned.
+        causes: the first sentence and the number of recordings, by cause without its numbers.
     """
 
     verdicts: Counter[str] = field(default_factory=Counter)
     by_classifier: int = 0
-    strangers: int = 0
+    unknown_machines: int = 0
     causes: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def add(self, row: ScoreRow) -> None:
-        """Count a row in."""
+        """Count a row."""
         self.verdicts[row.verdict or ERROR] += 1
         self.by_classifier += row.verdict == "anomalous" and (row.score or 0.0) <= (row.threshold or 0.0)
-        self.strangers += row.machine_known is False and bool(row.annotation.machine_name)
+        self.unknown_machines += row.machine_known is False and bool(row.annotation.machine_name)
         if (cause := _cause(row)) is not None:
-            alike = re.sub(r"[\d.]+", "", cause.short)
-            sentence, count = self.causes.get(alike, (cause.sentence, 0))
-            self.causes[alike] = sentence, count + 1
+            key = re.sub(r"[\d.]+", "", cause.short)
+            sentence, count = self.causes.get(key, (cause.sentence, 0))
+            self.causes[key] = sentence, count + 1
 
 
 def _tallied(rows: Iterable[ScoreRow], tally: _Tally) -> Iterator[ScoreRow]:
@@ -128,7 +129,7 @@ def _tallied(rows: Iterable[ScoreRow], tally: _Tally) -> Iterator[ScoreRow]:
 
 
 def _cause(row: ScoreRow) -> _Cause | None:
-    """Why a row has no score; an error's code says it in short, and a sentence of ours by its beginning."""
+    """Return the reason why a row has no score. The short form is an error code, or the message itself."""
     if row.error is not None:
         return _Cause(row.error.partition(":")[0], row.error)
     if row.verdict == UNUSABLE and row.message is not None:
@@ -137,38 +138,39 @@ def _cause(row: ScoreRow) -> _Cause | None:
 
 
 def _print_summary(tally: _Tally, predictor: Predictor) -> None:
-    words = ("normal", "anomalous", UNUSABLE, ERROR)
-    counted = ", ".join(f"{tally.verdicts[word]} {word}" for word in words if tally.verdicts[word] or word in words[:2])
+    always = ("normal", "anomalous")
+    kinds = (*always, UNUSABLE, ERROR)
+    counted = ", ".join(f"{tally.verdicts[kind]} {kind}" for kind in kinds if tally.verdicts[kind] or kind in always)
     typer.echo()
     print_text(f"{counted}. Model {predictor.model.version}, threshold {predictor.model.decision.threshold:.4g}.")
-    if tally.by_classifier and (said := fault_rule_note(predictor.model.bundle.content)) is not None:
-        print_text(f"Of the anomalous, {tally.by_classifier} scored no higher than the threshold. {said}")
-    if tally.strangers:
+    if tally.by_classifier and (note := fault_rule_note(predictor.model.bundle.content)) is not None:
+        print_text(f"Anomalous with a score at or below the threshold: {tally.by_classifier}. {note}")
+    if tally.unknown_machines:
         print_text(
-            f"Its detector has not heard the machine of {tally.strangers} of them: those were compared with the "
-            "machine that each is most like."
+            f"Recordings of a machine that the detector has not learned: {tally.unknown_machines}. Each was compared "
+            "with the most similar machine."
         )
     for sentence, count in tally.causes.values():
         print_note(printable(f"{count} x {sentence}"))
 
 
-def _folder_of_all(names: Sequence[str]) -> str:
-    """The folder that all of several files are in, with its slash; empty where there is none but the whole disk."""
-    try:  # of strings: a path of pathlib would lose the "./" that somebody gave
+def _common_folder(names: Sequence[str]) -> str:
+    """Return the folder of all files, with its slash; empty for one file, or if only the root is common."""
+    try:  # as strings: pathlib would drop a leading "./"
         folder = os.path.commonpath([os.path.dirname(name) for name in names]) if len(names) > 1 else ""  # noqa: PTH120
-    except ValueError:  # some from the root, some from here
+    except ValueError:  # absolute and relative paths
         return ""
     return f"{folder}/" if folder.strip("/") else ""
 
 
 def as_table(rows: Iterable[ScoreRow], predictor: Predictor, machine_width: int, folder: str = "") -> Iterator[bytes]:
-    """Aligned lines. The name comes last, so that no row has to wait for the longest of them.
+    """Yield aligned lines. The name is the last column, so that no row has to wait for the longest name.
 
     Args:
-        rows: what to show.
-        predictor: the model; its messages say how wide that column is.
-        machine_width: of the longest machine's name; 0 where no machine is known, and then there is no such column.
-        folder: what all names begin with, with a slash at its end: said once, in the head.
+        rows: rows to show.
+        predictor: model; its longest message sets the width of that column.
+        machine_width: width of the longest machine name; 0 leaves the column out.
+        folder: common beginning of all names, with a slash at its end; it is printed once, in the head.
     """
     messages = [label.message for label in (*predictor.model.labels.classes, UNKNOWN_FAULT)]
     width = max(REASON_WIDTH, *map(cell_len, messages))
@@ -198,7 +200,7 @@ def as_table(rows: Iterable[ScoreRow], predictor: Predictor, machine_width: int,
 
 
 def _fitted(text: str, width: int) -> str:
-    """A text in so many columns, with an ellipsis for what has no room."""
+    """Return a text with exactly ``width`` columns; a longer text ends with an ellipsis."""
     if cell_len(text) > width:
         text = set_cell_size(text, width - 1) + "\N{HORIZONTAL ELLIPSIS}"
     return set_cell_size(text, width)

@@ -1,4 +1,4 @@
-"""``signalml serve``: the API alone."""
+"""``signalml serve``: the API without workers."""
 
 from typing import Annotated, Any
 
@@ -11,10 +11,13 @@ EVERY_ADDRESS, LOCAL_ADDRESS = "0.0.0.0", "127.0.0.1"  # noqa: S104 - compared o
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; else SIGNALML_HOST, else 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; else SIGNALML_PORT, else 5000.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; default: SIGNALML_HOST, or 127.0.0.1.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; default: SIGNALML_PORT, or 5000.")] = None,
     processes: Annotated[
-        int | None, typer.Option(help="API processes; else SIGNALML_PROCESSES, else one per core, at most 4.")
+        int | None,
+        typer.Option(help="Number of API processes; default: SIGNALML_PROCESSES, or one per core, at most 4."),
     ] = None,
 ) -> None:
     """Run the API."""

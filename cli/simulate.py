@@ -1,4 +1,4 @@
-"""``signalml simulate``: recordings of fans that never existed, to try everything else on."""
+"""``signalml simulate``: recordings of simulated fans."""
 
 import re
 from pathlib import Path
@@ -11,26 +11,27 @@ from ml.dataset.simulate import simulator
 from ml.dataset.simulate.plan import SimulationPlan
 from ml.errors import InvalidParameter
 
-# Where they are not called as what they set in a plan.
+# Options with another name than their parameter of the plan.
 OPTIONS = {"duration_s": "--duration", "snr_db": "--snr"}
 
 
 def simulate(
-    target: Annotated[Path, typer.Argument(help="The folder to make; it must not exist, or be empty.")],
-    machines: Annotated[int, typer.Option(help="Fans, each with a motor, blades and a room of its own.")] = 4,
+    target: Annotated[Path, typer.Argument(help="Folder to create. It must be empty if it exists.")],
+    machines: Annotated[int, typer.Option(help="Number of fans, each with its own motor, blades and room.")] = 4,
     sessions: Annotated[
-        int, typer.Option(help="Recording sessions of each fault of each fan; three times as many of the healthy fan.")
+        int, typer.Option(help="Sessions of each fault of each fan; the healthy fan has three times as many.")
     ] = 4,
     recordings: Annotated[int, typer.Option(help="Recordings in a session.")] = 6,
-    snr: Annotated[
-        list[float] | None, typer.Option(help="Signal-to-noise ratio in dB; may be given several times.")
-    ] = None,
-    channels: Annotated[int, typer.Option(help="Microphones, 1 to 8.")] = 1,
-    duration: Annotated[float, typer.Option(help="Seconds per recording.")] = 10.0,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same recordings.")] = 0,
-    processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
+    snr: Annotated[list[float] | None, typer.Option(help="Signal-to-noise ratio in dB; may be repeated.")] = None,
+    channels: Annotated[int, typer.Option(help="Number of microphones, 1 to 8.")] = 1,
+    duration: Annotated[float, typer.Option(help="Duration of a recording, in seconds.")] = 10.0,
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same recordings.")] = 0,
+    processes: Annotated[int | None, typer.Option(min=1, help="Number of processes; default: one per core.")] = None,
 ) -> None:
-    """Make recordings of simulated fans: healthy, out of balance, clogged or on a bad supply, in MIMII's layout."""
+    """Make recordings of simulated fans: healthy, out of balance, clogged, or with a bad supply.
+
+    The folder has the layout of MIMII.
+    """
     try:
         plan = SimulationPlan(
             machines=machines,

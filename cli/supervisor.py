@@ -1,4 +1,4 @@
-"""Several processes as one service: started in order, restarted when they end, stopped in the opposite order."""
+"""Supervisor of processes: started in order, restarted when they end, stopped in the opposite order."""
 
 import logging
 import signal
@@ -8,77 +8,77 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NamedTuple
 
-logger = logging.getLogger("signalml.together")
-LOOKS_EVERY_S = 0.1
-# One that ends sooner than this after its start is not started again at once.
+logger = logging.getLogger("signalml.supervisor")
+POLL_INTERVAL_S = 0.1
+# A process that ends within this time after its start is restarted with a delay.
 SHORT_LIFE_S = 5.0
-# Long enough for an upload that is being answered, and for work that is handed back.
+# Enough time to answer an upload, and to hand back unfinished work.
 STOP_S = 30.0
 
 
 class Process(NamedTuple):
-    """One process: what it is called, and how it is started."""
+    """Name of a process, and the function that starts it."""
 
     name: str
     launch: Callable[[], subprocess.Popen[bytes]]
 
 
 class Supervisor:
-    """Keeps processes running until SIGTERM or SIGINT.
+    """Supervisor that keeps processes running until SIGTERM or SIGINT.
 
     Args:
-        parts: in the order in which they are started; each may rely on those before it.
+        processes: processes in the order of their start; each may depend on those before it.
     """
 
     def __init__(self, processes: Sequence[Process]) -> None:
-        self._parts = processes
+        self._processes = processes
         self._running: dict[str, tuple[subprocess.Popen[bytes], float]] = {}
         self._stopping = False
 
     def run(self) -> None:
-        """Start all, keep all, and return once all have ended."""
+        """Start all processes, restart those that end, and return when all have ended after a signal."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         try:
-            for part in self._parts:
-                self._start(part)
+            for process in self._processes:
+                self._start(process)
             while not self._stopping:
-                time.sleep(LOOKS_EVERY_S)
-                for part in self._parts:
-                    self._look_after(part)
+                time.sleep(POLL_INTERVAL_S)
+                for process in self._processes:
+                    self._restart_if_ended(process)
         finally:
-            for part in reversed(self._parts):
-                self._end(part)
+            for process in reversed(self._processes):
+                self._end(process)
 
-    def _start(self, part: Process) -> None:
+    def _start(self, process: Process) -> None:
         if not self._stopping:
-            self._running[part.name] = part.launch(), time.monotonic()
+            self._running[process.name] = process.launch(), time.monotonic()
 
-    def _look_after(self, part: Process) -> None:
-        process, started = self._running[part.name]
-        status = process.poll()
+    def _restart_if_ended(self, process: Process) -> None:
+        running, started = self._running[process.name]
+        status = running.poll()
         if status is None or self._stopping:
             return
-        # What ended soon waits out its time, while the others are looked after.
+        # A short-lived process waits for the rest of this time; the others are still checked meanwhile.
         if time.monotonic() - started >= SHORT_LIFE_S:
-            logger.error("%s ended with %d: starting it again", part.name, status)
+            logger.error("%s ended with %d: starting it again", process.name, status)
             try:
-                self._start(part)
-            except OSError as error:  # the others go on, and it is tried again
-                logger.error("%s does not start: %s", part.name, error)
-                self._running[part.name] = process, time.monotonic()
+                self._start(process)
+            except OSError as error:  # the others continue, and the start is tried again
+                logger.error("%s does not start: %s", process.name, error)
+                self._running[process.name] = running, time.monotonic()
 
-    def _end(self, part: Process) -> None:
-        if part.name not in self._running:
+    def _end(self, process: Process) -> None:
+        if process.name not in self._running:
             return
-        process, _ = self._running[part.name]
-        process.terminate()
+        running, _ = self._running[process.name]
+        running.terminate()
         try:
-            process.wait(STOP_S)
+            running.wait(STOP_S)
         except subprocess.TimeoutExpired:
-            logger.error("%s did not stop within %g s", part.name, STOP_S)
-            process.kill()
-            process.wait()
+            logger.error("%s did not stop within %g s", process.name, STOP_S)
+            running.kill()
+            running.wait()
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True

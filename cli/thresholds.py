@@ -1,4 +1,4 @@
-"""``signalml thresholds``: where a model's threshold is, what is known of it, and moving it."""
+"""``signalml thresholds``: show the threshold of a model, and move it."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -17,23 +17,24 @@ from ml.models.revisions import ThresholdRevision
 from ml.models.thresholds import ThresholdRequest, current_operating_point, sensitivities
 
 RATES = ", ".join(f"{name} ({percent(rate)})" for name, rate in SENSITIVITIES.items())
-ORIGIN_WIDTH = 29  # what is left of 80 columns
+ORIGIN_WIDTH = 29  # remaining width of 80 columns
 
 
 def thresholds(
     reference: ModelArgument = "champion",
     false_alarm_rate: Annotated[
-        float | None, typer.Option(help="Move it to where this share of healthy recordings is above it: 0.02 is 2 %.")
+        float | None, typer.Option(help="Set the share of normal recordings above the threshold: 0.02 is 2 %.")
     ] = None,
     sensitivity: Annotated[
-        Sensitivity | None, typer.Option(help=f"Move it to where a named share of them is: {RATES}.")
+        Sensitivity | None, typer.Option(help=f"Set this share of normal recordings by name: {RATES}.")
     ] = None,
-    threshold: Annotated[float | None, typer.Option(help="Move it to this score, 0 to 1.")] = None,
-    reset: Annotated[bool, typer.Option("--reset", help="Move it back to where it was at first.")] = False,
+    threshold: Annotated[float | None, typer.Option(help="Set the threshold to this score, 0 to 1.")] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Return to the threshold of the model's training.")] = False,
 ) -> None:
     """Show the threshold of a model, or change it without training again.
 
-    Running services use the new threshold within two seconds."""
+    Running services use the new threshold within two seconds.
+    """
     registry = Registry(Settings().home)
     version = registry.resolve(reference)
     if reset or any(each is not None for each in (false_alarm_rate, sensitivity, threshold)):
@@ -42,17 +43,17 @@ def thresholds(
         )
         before = registry.threshold_revisions(version)[-1].revision
         if registry.set_threshold(version, wanted).revision == before:
-            typer.echo("Nothing moved: the threshold is there already.")
+            typer.echo("Nothing changed: this is the present threshold already.")
     _print(registry, version)
 
 
 def fault_rule_note(content: BundleContent) -> str | None:
-    """What a threshold does not move, where a classifier stands beside the detector."""
+    """Return a note about the classifier's threshold in a model that has both; None for other models."""
     if content.fault_rule is None:
         return None
     return (
-        "A classifier beside the detector raises alarms of its own, by a score and a threshold of its own, "
-        f"{content.fault_rule.threshold:.4g}; moving the detector's threshold does not move that."
+        "The classifier also raises alarms, with its own score and its own threshold "
+        f"{content.fault_rule.threshold:.4g}. Moving the detector's threshold does not move this one."
     )
 
 
@@ -63,15 +64,15 @@ def _print(registry: Registry, version: str) -> None:
     print_text(f"{version}: a score above {decision.threshold:.4g} is anomalous ({decision.basis}).")
     if known is not None:
         print_text(
-            f"Expected above it: {_format_estimate(known.expected_rate)} of healthy recordings, by {known.n} of them, which bear out "
-            f"no rate below {percent(known.smallest_rate)}."
+            f"Expected above it: {_format_estimate(known.expected_rate)} of normal recordings, measured with "
+            f"{known.n} of them. The lowest rate that they support is {percent(known.smallest_rate)}."
         )
         _print_points(points)
     _print_history(history)
-    if (said := fault_rule_note(content)) is not None:
-        print_note(said)
-    for note in dict.fromkeys(note for each in points.values() for note in each.notes):
+    if (note := fault_rule_note(content)) is not None:
         print_note(note)
+    for each_note in dict.fromkeys(note for each in points.values() for note in each.notes):
+        print_note(each_note)
 
 
 def _print_points(points: Mapping[Sensitivity, OperatingPoint]) -> None:
@@ -83,7 +84,7 @@ def _print_points(points: Mapping[Sensitivity, OperatingPoint]) -> None:
 
 
 def _print_history(history: list[ThresholdRevision]) -> None:
-    origin = Column("where it comes from", max_width=ORIGIN_WIDTH)
+    origin = Column("origin", max_width=ORIGIN_WIDTH)
     table = Table("revision", "since", "threshold", "expected", origin, box=None)
     for each in history:
         rate = each.decision.false_alarm_rate
@@ -99,11 +100,11 @@ def _print_history(history: list[ThresholdRevision]) -> None:
 
 
 def _origin(revision: ThresholdRevision, first: ThresholdRevision) -> str:
-    """In short: the whole sentence of the one in force stands above the tables."""
+    """Return the origin in short. For the present revision, the full sentence is above the tables."""
     if revision is not first and (revision.decision, revision.sensitivity) == (first.decision, first.sensitivity):
         return f"back to revision {first.revision}"
-    asked_for = revision.decision.basis.partition("; ")[0]
-    return f"{revision.sensitivity}: {asked_for}" if revision.sensitivity else asked_for
+    target = revision.decision.basis.partition("; ")[0]
+    return f"{revision.sensitivity}: {target}" if revision.sensitivity else target
 
 
 def _format_estimate(estimate: Estimate) -> str:

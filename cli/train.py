@@ -1,4 +1,4 @@
-"""``signalml train`` and ``signalml demo``: from recordings to a model."""
+"""``signalml train`` and ``signalml demo``: train a model on recordings."""
 
 import re
 import shutil
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from api.settings import Settings
 from cli.evaluate import print_tables
+from cli.lazy import INTERRUPTED
 from cli.operating_points import print_operating_points
 from cli.output import print_text, printable
 from cli.progress import show_progress
@@ -37,13 +38,12 @@ from ml.training.promotion import Promotion
 from ml.training.promotion import promote as promote_by
 from ml.training.training_result import TrainingResult
 
-INTERRUPTED = 130  # as a shell has it: 128 and the signal
 DEMO_NAME, DEMO_FOLDER = "demo-fans", ".demo-"
 REFUSALS_SHOWN = 10
-LEFT_BEHIND_S = 3600  # by a run that was killed
+LEFT_BEHIND_S = 3600  # an older demonstration dataset is left from a killed run
 DEMO_NOTE = (
-    "A demonstration model: it was trained on simulated fans, made by this project's own simulator, and knows nothing "
-    "of any real machine. Train on recordings of yours, and promote that."
+    "This is a demonstration model, trained on simulated fans from this project's own simulator. It knows no real "
+    "machine. Train a model on your own recordings, and promote it."
 )
 
 
@@ -52,15 +52,16 @@ def train(
     source: Annotated[Path, typer.Argument(help="A folder of recordings, or a manifest (.csv).")],
     detector: Annotated[
         bool,
-        typer.Option("--detector", help="Learn from healthy recordings alone; abnormal ones, if any, only evaluate."),
+        typer.Option("--detector", help="Learn from normal recordings alone; abnormal ones are only for evaluation."),
     ] = False,
     both: Annotated[
-        bool, typer.Option("--both", help="A classifier of known faults and a detector of unknown ones, in one model.")
+        bool,
+        typer.Option("--both", help="Train a classifier of known faults and a detector of unknown ones, in one model."),
     ] = False,
-    processes: Annotated[int | None, typer.Option(min=1, help="Processes; else one per core.")] = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="Number of processes; default: one per core.")] = None,
     promote: Annotated[bool, typer.Option("--promote", help="Make it the champion: it then answers uploads.")] = False,
     if_better: Annotated[
-        bool, typer.Option("--if-better", help="Make it the champion if it beats the one there is, and say why.")
+        bool, typer.Option("--if-better", help="Make it the champion if it is better than the present one.")
     ] = False,
     **choices: Any,
 ) -> None:
@@ -76,16 +77,16 @@ def train(
     try:
         trained, dataset = _train(options, home, processes)
     except KeyboardInterrupt as interrupt:
-        typer.echo("Stopped. The same command goes on where it was.", err=True)
+        typer.echo("Stopped. The same command continues the training.", err=True)
         raise typer.Exit(INTERRUPTED) from interrupt
     registry = Registry(home)
     if promote:
         registry.promote(trained.version)
     elif if_better:
-        decided = _promote_if_better(trained, options, dataset, home, processes)
-        print_text(("Promoted: " if decided.promoted else "Not promoted: ") + decided.reason)
+        promotion = _promote_if_better(trained, options, dataset, home, processes)
+        print_text(("Promoted: " if promotion.promoted else "Not promoted: ") + promotion.reason)
     _print_thresholds(trained, registry)
-    _print_standing(trained.version, registry)
+    _print_champion(trained.version, registry)
     typer.echo(trained.version)
 
 
@@ -99,18 +100,15 @@ def demo() -> None:
     stderr.print("No model answers yet. Making a demonstration model from simulated fans, about a minute ...")
     with simulated_fans(home) as fans:
         trained, _ = _train(TrainingOptions(source=fans, name=DEMO_NAME), home, None, (DEMO_NOTE,))
-    with (
-        suppress(ChampionChanged),
-        quiet_native_stderr(),
-    ):  # whoever promoted a model meanwhile meant that one to answer
+    with suppress(ChampionChanged), quiet_native_stderr():  # a model that was promoted meanwhile stays the champion
         registry.promote(trained.version, expected_version=None)
-    _print_standing(trained.version, registry)
+    _print_champion(trained.version, registry)
     typer.echo(trained.version)
 
 
 @contextmanager
 def simulated_fans(home: Path) -> Iterator[Path]:
-    """A small simulated dataset, which vanishes once something was learned from it."""
+    """Make a small simulated dataset, and remove it after use."""
     home.mkdir(parents=True, exist_ok=True)
     for left_behind in home.glob(f"{DEMO_FOLDER}*"):
         if time.time() - left_behind.stat().st_mtime > LEFT_BEHIND_S:
@@ -122,7 +120,7 @@ def simulated_fans(home: Path) -> Iterator[Path]:
 def _train(
     options: TrainingOptions, home: Path, processes: int | None, notes: Sequence[str] = ()
 ) -> tuple[TrainingResult, Dataset]:
-    """Train, show how far it is, and print what it came to."""
+    """Train with a progress display, and print the figures."""
     require_packages()
     with quiet_native_stderr() as stderr:
         console = Console(file=stderr, markup=False, highlight=False, soft_wrap=True)
@@ -134,7 +132,7 @@ def _train(
         with show_progress(console) as report:
             trained = train_model(options, home, dataset=dataset, notes=notes, processes=processes, report=report)
     if trained.split.method == "machine":
-        print_text(f"Held out, so that the figures are of a machine not learned from: {_machines(trained.split.test)}.")
+        print_text(f"The figures are for a machine that the model has not learned: {_machines(trained.split.test)}.")
         typer.echo()
     print_tables(trained.evaluation)
     typer.echo(f"\nReport: {trained.records / REPORT}")
@@ -142,7 +140,7 @@ def _train(
 
 
 def _refusal_lines(refusals: Sequence[FileRefusal]) -> list[str]:
-    """Which files are left out, and why; of many, the first."""
+    """Return a line for each file that is left out, with the reason; at most :data:`REFUSALS_SHOWN`."""
     lines = [printable(f"left out: {refusal.path}: {refusal.reason}") for refusal in refusals[:REFUSALS_SHOWN]]
     if (more := len(refusals) - REFUSALS_SHOWN) > 0:
         lines.append(f"left out: {more} more; signalml inspect lists them")
@@ -154,42 +152,42 @@ def _machines(entries: Sequence[Entry]) -> str:
 
 
 def _print_thresholds(trained: TrainingResult, registry: Registry) -> None:
-    """Where alarms begin in what is served and, where that differs, where they did in what was measured."""
+    """Print the threshold of the final model and, if it differs, the threshold of the evaluation."""
     bundle = registry.read(trained.version)
-    served = registry.threshold_revisions(trained.version, bundle)[-1].decision
-    at, measured_at = f"{served.threshold:.4g}", f"{trained.evaluation.threshold:.4g}"
-    print_text(f"Threshold: served, a score above {at} is anomalous ({served.basis}).")
-    if measured_at != at:
-        print_text(f"The figures above were measured at {measured_at}, by the fit that left the test side out.")
-    asked, came = served.false_alarm_rate, trained.evaluation.pooled.false_alarm_rate
-    if asked is not None and came.value is not None and came.low is not None and came.low > asked:
+    final = registry.threshold_revisions(trained.version, bundle)[-1].decision
+    threshold, evaluated_at = f"{final.threshold:.4g}", f"{trained.evaluation.threshold:.4g}"
+    print_text(f"Threshold: a score above {threshold} is anomalous ({final.basis}).")
+    if evaluated_at != threshold:
+        print_text(f"The figures above are from the fit without the test side; its threshold is {evaluated_at}.")
+    stated, measured = final.false_alarm_rate, trained.evaluation.pooled.false_alarm_rate
+    if stated is not None and measured.value is not None and measured.low is not None and measured.low > stated:
         print_text(
-            f"There, {came.value:.1%} of the healthy recordings raised an alarm, where {percent(asked)} was stated: "
-            "another session is another sound. Record more of them before you trust that rate."
+            f"On the test side, {measured.value:.1%} of the normal recordings raised an alarm; {percent(stated)} was "
+            "stated. Sessions differ: record more of them before you trust the stated rate."
         )
     if bundle.content.detector is not None:
         print_operating_points(trained.version, bundle.content.card["detector"]["operating"])
 
 
-def _print_standing(version: str, registry: Registry) -> None:
-    """Whether it answers uploads, or what makes it do so."""
+def _print_champion(version: str, registry: Registry) -> None:
+    """Print whether the model answers uploads, or the command that lets it answer them."""
     champion = registry.aliases().get("champion")
     if champion == version:
-        typer.echo("It is the champion now: it answers uploads.")
+        typer.echo("The model is the champion now: it answers uploads.")
         return
-    typer.echo(f"It answers no uploads: {champion or 'no model'} is the champion.")
-    typer.echo(f"To let it answer them:  signalml models promote {version}")
+    typer.echo(f"The model answers no uploads: {champion or 'no model'} is the champion.")
+    typer.echo(f"To let it answer uploads:  signalml models promote {version}")
 
 
 def _promote_if_better(
     trained: TrainingResult, options: TrainingOptions, dataset: Dataset, home: Path, processes: int | None
 ) -> Promotion:
-    """Hold it against the champion, and promote it if it is better."""
+    """Compare the model with the champion, and promote it if it is better."""
     with quiet_native_stderr() as stderr, show_progress(Console(file=stderr)) as report:
-        compared = compare_with_champion(trained, options, dataset, home, processes=processes, report=report)
-    return promote_by(trained.version, compared, "if-better", home)
+        comparison = compare_with_champion(trained, options, dataset, home, processes=processes, report=report)
+    return promote_by(trained.version, comparison, "if-better", home)
 
 
 def _name_of(source: Path) -> str:
-    """The source's name as a model may be called."""
+    """Return the name of the source, in the form of a model's name."""
     return re.sub(r"[^a-z0-9._-]+", "-", source.resolve().stem.lower()).strip("-._")[:LONGEST_NAME] or "model"

@@ -1,4 +1,4 @@
-"""The options of a training on the command line, derived from the one place that declares them."""
+"""Command-line options of a training, derived from :class:`~ml.training.choices.TrainingChoices`."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -11,14 +11,25 @@ from pydantic.fields import FieldInfo
 from ml.errors import InvalidParameter
 from ml.training.choices import TrainingChoices
 
-# Options whose command-line form differs from their name. ``learn`` is a flag for each of its values.
+# Options with another name on the command line. For ``learn``, there are the flags --detector and --both.
 FLAGS = {"engines": "--engine", "snr_db": "--snr", "training_kind": "--kind"}
 OF_CLASSIFIERS = ("epochs", "copies", "labels", "groups")
 NOT_DERIVED = ("learn",)
+INTRODUCTION = """\
+# Options of a training
+
+`signalml train` takes the options of the first column, and `POST /v1/jobs/retraining` the parameters of the second
+column. `signalml train` also has `--processes`, `--promote` and `--if-better`: see [Training](training.md).
+
+`signalml training-options` prints this page.
+
+| command line | job parameter | meaning |
+| --- | --- | --- |
+"""
 
 
 def with_training_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each training option, in the place of its ``**choices``."""
+    """Replace the ``**choices`` of a command with one option for each training choice."""
     own = [each for each in inspect.signature(command).parameters.values() if each.kind is not each.VAR_KEYWORD]
     derived = [
         _parameter(name, field) for name, field in TrainingChoices.model_fields.items() if name not in NOT_DERIVED
@@ -29,28 +40,41 @@ def with_training_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def render_reference() -> str:
+    """Return the page docs/training-options.md: a table of all options."""
+    rows = []
+    for name, field in TrainingChoices.model_fields.items():
+        flag = f"`{flag_of(name)}`"
+        if field.annotation is bool:
+            flag = f"`{flag_of(name)}`, `--no-{name}`"
+        elif name in NOT_DERIVED:
+            flag = "`--detector`, `--both`"
+        rows.append(f"| {flag} | `{name}` | {' '.join((field.description or '').split())} |\n")
+    return INTRODUCTION + "".join(rows)
+
+
 def flag_of(name: str) -> str:
-    """How an option is written: ``--held-out``."""
+    """Return the command-line form of an option, such as ``--held-out``."""
     return FLAGS.get(name, f"--{name.replace('_', '-')}")
 
 
 def choices_from(given: Mapping[str, Any], *, detector: bool, both: bool) -> dict[str, Any]:
-    """Training choices as the command line gave them.
+    """Return the training choices from the options of the command line.
 
     Raises:
-        InvalidParameter: options that contradict each other, or that change nothing.
+        InvalidParameter: two options contradict each other, or an option has no effect.
     """
     if detector and both:
         raise InvalidParameter("--detector and --both were given; one of them was expected.")
     changed = {name: value for name, value in given.items() if value != _default(TrainingChoices.model_fields[name])}
     if detector and (idle := [flag_of(name) for name in OF_CLASSIFIERS if name in changed]):
         raise InvalidParameter(
-            f"{', '.join(idle)} changes nothing with --detector: it fits no classifier. --both does."
+            f"{', '.join(idle)} has no effect with --detector, which trains no classifier; --both was expected."
         )
     if "engines" in changed and not (detector or both):
-        raise InvalidParameter("--engine says what a detector is made of; --detector or --both was expected beside it.")
+        raise InvalidParameter("--engine needs a detector; --detector or --both was expected, too.")
     if "held_out" in changed and given["split"] != "machine":
-        raise InvalidParameter(f"--held-out {given['held_out']} holds a machine out; add --split machine.")
+        raise InvalidParameter(f"--held-out {given['held_out']} needs another split; --split machine was expected.")
     learn = "detector" if detector else "both" if both else "classifier"
     return dict(given) | {"learn": learn, "groups": _groups(given["groups"]), "engines": given["engines"] or None}
 
@@ -69,7 +93,10 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
 
 
 def _type_of(field: FieldInfo) -> Any:
-    """The type without pydantic's limits inside it; a number or a word is a text, and so is each item of a list."""
+    """Return the type for typer, without pydantic's limits.
+
+    Literals in a union, and items of a list, become text.
+    """
     if get_origin(field.annotation) is not Union and not isinstance(field.annotation, UnionType):
         return field.annotation
     types = [get_args(each)[0] if get_origin(each) is Annotated else each for each in get_args(field.annotation)]
@@ -87,5 +114,5 @@ def _groups(text: str) -> int | str:
     if text == "auto":
         return "auto"
     if not text.isdecimal():
-        raise InvalidParameter(f"{text!r} groups; a number from 2 to 9, or auto, was expected.")
+        raise InvalidParameter(f"--groups is {text!r}; a number from 2 to 9, or auto, was expected.")
     return int(text)

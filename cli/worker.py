@@ -1,4 +1,4 @@
-"""``signalml worker``: does the jobs of some queues."""
+"""``signalml worker``: a worker for the jobs of some queues."""
 
 from typing import Annotated
 
@@ -14,25 +14,27 @@ SECONDS_A_DAY = 24 * 3600
 
 def worker(
     queues: Annotated[
-        str, typer.Option(help="Whose jobs it does: extraction,scoring or, with a worker of its own, training.")
+        str, typer.Option(help="Queues of the worker: extraction,scoring or, for a worker of its own, training.")
     ] = "extraction,scoring",
     processes: Annotated[
         int | None,
-        typer.Option(min=1, help="Recordings worked on at once; else SIGNALML_WORKER_PROCESSES, or the cores."),
+        typer.Option(
+            min=1, help="Recordings processed at the same time; default: SIGNALML_WORKER_PROCESSES, or one per core."
+        ),
     ] = None,
 ) -> None:
     """Run a worker, which does the jobs that wait in the queue.
 
-    Told to stop, it hands back the jobs that it has begun: another worker goes on with them.
+    At SIGTERM or SIGINT, it hands back unfinished work, and another worker continues it.
     """
     settings = Settings()
     chosen = tuple(queue for queue in QUEUES if queue in queues.split(","))
     unknown = set(queues.split(",")) - set(QUEUES)
     if unknown or not chosen:
-        raise typer.BadParameter(f"{queues!r}: some of {', '.join(QUEUES)} were expected", param_hint="--queues")
+        raise typer.BadParameter(f"{queues!r}: one or more of {', '.join(QUEUES)} were expected", param_hint="--queues")
     if "training" in chosen and len(chosen) > 1:
-        # Each in a process of its own, one at a time: it uses all the cores that it finds.
-        raise typer.BadParameter("a training has a worker of its own: --queues training", param_hint="--queues")
+        # Trainings run one at a time, and each uses all cores.
+        raise typer.BadParameter("training needs a worker of its own: --queues training", param_hint="--queues")
     children = 1 if "training" in chosen else processes or settings.worker_processes
     options = worker_main.WorkerOptions(
         url=find_queue_url(settings.redis_url, settings.home),

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The whole service in containers, tried as its users would: build, first start without a model, recordings in, features,
-# training (with a SIGTERM in its midst), scoring by two workers, uploads, down and up again. Takes two minutes and a
-# build. Says what it measures and ends with 1 at the first thing that is not as promised. Needs bash, curl and python3.
+# Test of the whole service in containers: build, first start without a model, uploads to a dataset, feature extraction,
+# training (with a SIGTERM meanwhile), an upload, scoring by two workers, down and up again. It takes two minutes, plus
+# the build. It prints what it measures, and exits with status 1 at the first failure. Needs bash, curl and python3.
 #
 #   deploy/smoke.sh                 with Docker
-#   deploy/smoke.sh --no-build      with the images that are there
+#   deploy/smoke.sh --no-build      with existing images
 #   ENGINE=podman COMPOSE=podman-compose BUILDAH_FORMAT=docker deploy/smoke.sh
 #
-# It is a project of its own, on port 5055 unless SIGNALML_PORT says otherwise, and removes its own volumes at the end.
+# It is a separate Compose project, on port 5055 or SIGNALML_PORT, and removes its volumes at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,13 +18,13 @@ URL=http://127.0.0.1:$SIGNALML_PORT
 WORK=$(mktemp -d)
 RECORDINGS=192
 
-say() { printf '%-58s %s\n' "$1" "${2:-}"; }
+print_result() { printf '%-58s %s\n' "$1" "${2:-}"; }
 fail() {
     echo "FAILED: $*" >&2
     exit 1
 }
-is() { [ "$2" = "$3" ] || fail "$1 is '$2'; '$3' was expected"; }
-# One value of a JSON document on stdin: field state, field summary.recordings, field jobs.0.id
+expect() { [ "$2" = "$3" ] || fail "$1 is '$2'; '$3' was expected"; } # NAME FOUND EXPECTED
+# One value of the JSON on stdin; examples: field state, field summary.recordings, field jobs.0.id
 field() {
     python3 -c 'import functools, json, sys
 step = lambda value, key: value[int(key)] if isinstance(value, list) else value[key]
@@ -36,7 +36,7 @@ containers() {
         --filter "label=com.docker.compose.service=$1"
 }
 seconds() { echo $(($(date +%s) - $1)) s; }
-eventually() { # WITHIN_S COMMAND...: until it succeeds
+eventually() { # WITHIN_S COMMAND...: repeat the command until it succeeds
     local until=$(($(date +%s) + $1))
     shift
     until "$@" >/dev/null 2>&1; do
@@ -44,27 +44,27 @@ eventually() { # WITHIN_S COMMAND...: until it succeeds
         sleep 0.5
     done
 }
-submitted() { # KIND PARAMETERS: the id of the job
+submit() { # KIND PARAMETERS: submit a job and print its id
     curl -sS --fail -H 'Content-Type: application/json' -d "$2" "$URL/v1/jobs/$1" | field id
 }
 state_is() { [ "$(get "/v1/jobs/$1" | field state)" = "$2" ]; }
-ended() { get "/v1/jobs/$1" | grep -Eq '"state":"(succeeded|failed|cancelled)"'; }
-succeeded() { # JOB WITHIN_S
-    eventually "$2" ended "$1"
+has_ended() { get "/v1/jobs/$1" | grep -Eq '"state":"(succeeded|failed|cancelled)"'; }
+wait_for_success() { # JOB WITHIN_S
+    eventually "$2" has_ended "$1"
     state_is "$1" succeeded || fail "job $1: $(get "/v1/jobs/$1")"
 }
-fitting() { [ "$(get "/v1/jobs/$1" | field progress.step)" = epochs ]; }
-healthy() {
+is_fitting() { [ "$(get "/v1/jobs/$1" | field progress.step)" = epochs ]; }
+is_healthy() {
     if [ "$(basename "$ENGINE")" = podman ]; then
         $ENGINE healthcheck run "$1"
     else
         [ "$($ENGINE inspect --format '{{.State.Health.Status}}' "$1")" = healthy ]
     fi
 }
-all_healthy() {
+wait_for_health() {
     local service each
     for service in redis api worker trainer; do
-        for each in $(containers "$service"); do eventually 60 healthy "$each"; done
+        for each in $(containers "$service"); do eventually 60 is_healthy "$each"; done
     done
 }
 workers_are() { get /metrics | grep -q "^signalml_workers{queue=\"scoring\"} $1"; }
@@ -76,32 +76,32 @@ clean() {
 }
 trap clean EXIT
 
-# Built, and started for the first time
+# Build, and first start
 if [ "${1:-}" != --no-build ]; then
     began=$(date +%s)
     $COMPOSE build >"$WORK/build.log" 2>&1 || fail "build: $(tail -n 20 "$WORK/build.log")"
-    say "images built" "$(seconds "$began")"
+    print_result "images built" "$(seconds "$began")"
 fi
 for image in signalml-api signalml-worker; do
-    say "$image" "$($ENGINE image inspect --format '{{.Size}}' "$image" | awk '{printf "%.0f MB", $1 / 1e6}')"
+    print_result "$image" "$($ENGINE image inspect --format '{{.Size}}' "$image" | awk '{printf "%.0f MB", $1 / 1e6}')"
 done
 began=$(date +%s)
 $COMPOSE up -d --no-build >"$WORK/up.log" 2>&1 || fail "up: $(tail -n 20 "$WORK/up.log")"
 eventually 60 get /livez
-say "API up, from nothing" "$(seconds "$began")"
-is "GET /" "$(get /)" "server is up"
-is "/readyz without a model" "$(curl -s -o /dev/null -w '%{http_code}' "$URL/readyz")" 503
-all_healthy
-say "all healthy" "$(seconds "$began")"
+print_result "API up, after the start of all containers" "$(seconds "$began")"
+expect "GET /" "$(get /)" "server is up"
+expect "/readyz without a model" "$(curl -s -o /dev/null -w '%{http_code}' "$URL/readyz")" 503
+wait_for_health
+print_result "all healthy" "$(seconds "$began")"
 for service in redis api worker trainer; do
     for each in $(containers "$service"); do
         [ "$($ENGINE exec "$each" id -u)" != 0 ] || fail "$service runs as root"
         ! $ENGINE exec "$each" touch /usr/touched 2>/dev/null || fail "$service can write to its image"
     done
 done
-say "nobody is root, nobody writes beside the volumes" yes
+print_result "no process is root, only volumes can be written" yes
 
-# Recordings in, over HTTP
+# Upload of recordings
 $COMPOSE exec -T worker sh -c \
     'signalml simulate /tmp/fans --machines 2 --sessions 4 --recordings 4 --snr 6 --duration 4 >&2
      tar -C /tmp -c fans && rm -r /tmp/fans' \
@@ -112,60 +112,61 @@ while IFS=, read -r path label machine machine_id snr_db fault group; do
         -F "machine_id=$machine_id" -F "snr_db=$snr_db" -F "fault=$fault" -F "group=$group" \
         "$URL/v1/datasets/fans/recordings"
 done < <(tail -n +2 "$WORK/fans/manifest.csv" | tr -d '\r')
-is "recordings" "$(get /v1/datasets/fans | field recordings)" "$RECORDINGS"
-say "$RECORDINGS recordings uploaded" "$(seconds "$began")"
+expect "recordings" "$(get /v1/datasets/fans | field recordings)" "$RECORDINGS"
+print_result "$RECORDINGS recordings uploaded" "$(seconds "$began")"
 
-# Features, and a training that loses its trainer once
+# Features, and a training whose trainer is stopped once
 began=$(date +%s)
-job=$(submitted feature-extraction '{"dataset": "fans"}')
-succeeded "$job" 120
-is "recordings with features" "$(get "/v1/jobs/$job" | field summary.recordings)" "$RECORDINGS"
-say "features extracted" "$(seconds "$began")"
+job=$(submit feature-extraction '{"dataset": "fans"}')
+wait_for_success "$job" 120
+expect "recordings with features" "$(get "/v1/jobs/$job" | field summary.recordings)" "$RECORDINGS"
+print_result "features extracted" "$(seconds "$began")"
 began=$(date +%s)
-job=$(submitted retraining '{"dataset": "fans"}')
-eventually 120 fitting "$job"
+job=$(submit retraining '{"dataset": "fans"}')
+eventually 120 is_fitting "$job"
 stopping=$(date +%s)
 $COMPOSE stop trainer >/dev/null 2>&1
-say "trainer stopped by SIGTERM while it fits" "$(seconds "$stopping")"
-ended "$job" && fail "the training ended with its trainer: $(get "/v1/jobs/$job")"
+print_result "trainer stopped by SIGTERM during the fit" "$(seconds "$stopping")"
+has_ended "$job" && fail "the training ended with its trainer: $(get "/v1/jobs/$job")"
 $COMPOSE start trainer >/dev/null 2>&1
-succeeded "$job" 600
-is "attempts that count" "$(get "/v1/jobs/$job" | field attempt)" 1
-say "trained, by two trainers in turn" "$(seconds "$began")"
+wait_for_success "$job" 600
+expect "attempts" "$(get "/v1/jobs/$job" | field attempt)" 1
+print_result "trained, by two trainers one after the other" "$(seconds "$began")"
 eventually 10 get /readyz
 model=$(get /readyz | field model.version)
-say "answers uploads" "$model"
-upload=$(find "$WORK/fans" -path '*abnormal*' -name '*.wav' | sort | sed -n 1p) # which reads to the end: nobody writes to a closed pipe
+print_result "answers uploads" "$model"
+# sed reads to the end, unlike head, so that sort can write all its lines.
+upload=$(find "$WORK/fans" -path '*abnormal*' -name '*.wav' | sort | sed -n 1p)
 curl -sS --fail -F "file=@$upload" "$URL/inference" | field Details.Message >/dev/null
 
-# Scoring, by two workers
+# Scoring by two workers
 $COMPOSE up -d --no-build --scale worker=2 >"$WORK/up.log" 2>&1 || fail "scale: $(tail -n 20 "$WORK/up.log")"
 eventually 60 workers_are 2
 began=$(date +%s)
-job=$(submitted scoring '{"dataset": "fans"}')
-succeeded "$job" 120
-say "scored" "$(seconds "$began")"
-is "rows" "$(get "/v1/jobs/$job/result?format=ndjson" | wc -l)" "$RECORDINGS"
+job=$(submit scoring '{"dataset": "fans"}')
+wait_for_success "$job" 120
+print_result "scored" "$(seconds "$began")"
+expect "rows" "$(get "/v1/jobs/$job/result?format=ndjson" | wc -l)" "$RECORDINGS"
 for each in $(containers worker); do
     parts=$($ENGINE logs "$each" 2>&1 | grep "$job" | grep 'part-' | grep -c '"done"' || true)
-    say "  parts done by worker $each" "$parts"
-    [ "$parts" -gt 0 ] || fail "a worker of two did nothing"
+    print_result "  parts done by worker $each" "$parts"
+    [ "$parts" -gt 0 ] || fail "one of the two workers did nothing"
 done
 
-# Down, and up with everything still there
+# Down, and up with the same data
 before=$(get /v1/jobs)
 began=$(date +%s)
 $COMPOSE down --remove-orphans >/dev/null 2>&1
-say "down" "$(seconds "$began")"
+print_result "down" "$(seconds "$began")"
 began=$(date +%s)
 $COMPOSE up -d --no-build >"$WORK/up.log" 2>&1 || fail "up again: $(tail -n 20 "$WORK/up.log")"
 eventually 60 get /readyz
-say "up again, and answering" "$(seconds "$began")"
-is "the model" "$(get /readyz | field model.version)" "$model"
-is "recordings" "$(get /v1/datasets/fans | field recordings)" "$RECORDINGS"
+print_result "up again, answering uploads" "$(seconds "$began")"
+expect "the model" "$(get /readyz | field model.version)" "$model"
+expect "recordings" "$(get /v1/datasets/fans | field recordings)" "$RECORDINGS"
 eventually 30 get /v1/jobs
-is "the jobs" "$(get /v1/jobs)" "$before"
+expect "the jobs" "$(get /v1/jobs)" "$before"
 get "/v1/jobs/$job/result?format=csv" >/dev/null
-all_healthy
+wait_for_health
 $COMPOSE exec -T worker signalml doctor
-say "PASSED"
+print_result "PASSED"

@@ -1,4 +1,4 @@
-"""Everything that can be refused or go wrong, by name.
+"""Errors of the library, one class for each cause.
 
 ::
 
@@ -16,28 +16,28 @@
     │   ├── RecordingTooShort
     │   ├── UnpackedTooLarge
     │   └── NotFinite
-    ├── SpecError                  a feature spec contradicts itself
+    ├── SpecError                  a feature spec is invalid
     ├── ModelError                 a model cannot be read, trusted or served
     │   ├── ImportRefused
     │   ├── BundleDamaged
-    │   ├── BundleForeign
+    │   ├── BundleUnrecognised
     │   ├── GoldenClipFailed
     │   ├── ModelNotFound
     │   ├── ReportNotFound
     │   ├── AliasNotSet
     │   ├── AliasReserved
     │   ├── ChampionChanged
-    │   ├── InvalidLabels
+    │   ├── InvalidClassLabels
     │   └── ModelNotCalibrated
-    ├── DatasetError               recordings cannot be learned from as they lie
+    ├── DatasetError               recordings cannot be used for training
     │   ├── DatasetNotFound
     │   ├── DatasetEmpty
     │   ├── DatasetExists
     │   ├── DatasetReadOnly
     │   ├── DatasetVersionNotFound
     │   ├── RecordingNotFound
-    │   ├── RecordingLabelsInvalid
-    │   ├── ManifestInvalid
+    │   ├── InvalidRecordingLabels
+    │   ├── InvalidManifest
     │   ├── InvalidName
     │   ├── OneClassOnly
     │   ├── TooFewRecordings
@@ -45,148 +45,148 @@
     │   ├── LeakingSplit
     │   ├── RecordingChanged
     │   └── FeaturesMissing
-    ├── MachineError               what was heard of a machine over time cannot be told
+    ├── MachineError               the record of a machine cannot be used
     │   ├── MachineNotFound
     │   ├── NothingToAcknowledge
     │   └── MachinesUnavailable
-    ├── InvalidParameter           a number or a choice that this work cannot be done with
-    ├── ProcessLost                a process that shared the work was killed
-    ├── StorageFull                the disk has no room for what is to be written
-    ├── DownloadError              an archive cannot be had
+    ├── InvalidParameter           a number or an option cannot be used
+    ├── ProcessLost                a process of a parallel map was killed
+    ├── StorageFull                the disk is full
+    ├── DownloadError              an archive cannot be downloaded
     │   ├── DownloadFailed
     │   └── DownloadDamaged
-    ├── Cancelled                  work stopped because somebody asked for it
-    └── MissingExtra               an optional part of the project is not installed
+    ├── Cancelled                  work was cancelled
+    └── MissingExtra               an optional package is not installed
 
-Each class has a stable ``code`` that clients may rely on. The message is one sentence that says what was found and what
-was expected. Nothing here knows about HTTP.
+Each class has a stable ``code`` for clients. The message states what was found, what was expected, and what to do next.
+HTTP statuses are in :mod:`api.errors`. The docstrings are the meanings in ``docs/errors.md``.
 """
 
 from typing import ClassVar
 
 
 class SignalMLError(Exception):
-    """Root of the tree. ``code`` never changes once released."""
+    """Root of all errors. A ``code`` never changes once released."""
 
     code: ClassVar[str] = "signalml_error"
 
 
 class AudioError(SignalMLError):
-    """The bytes are not a recording that can be judged."""
+    """The file is not a recording that can be used."""
 
     code = "audio_refused"
 
 
 class EmptyAudio(AudioError):
-    """There are no bytes, or a header without a single sample."""
+    """The file has no bytes, or a header without samples."""
 
     code = "audio_empty"
 
 
 class NotAudio(AudioError):
-    """Neither WAV nor FLAC."""
+    """The file is neither WAV nor FLAC."""
 
     code = "audio_not_recognised"
 
 
 class UnsupportedCodec(AudioError):
-    """A WAV or FLAC whose samples are coded in a way that is not accepted."""
+    """The samples of the WAV or FLAC file are coded in a way that is not accepted."""
 
     code = "audio_codec_unsupported"
 
 
 class MalformedAudio(AudioError):
-    """The header contradicts itself, or the coded samples do not decode."""
+    """The header of the file contradicts itself, or the coded samples cannot be decoded."""
 
     code = "audio_malformed"
 
 
 class TruncatedAudio(AudioError):
-    """The header promises more samples than there are."""
+    """The file ends inside its header, or has fewer samples than the header states."""
 
     code = "audio_truncated"
 
 
 class UnsupportedSampleRate(AudioError):
-    """The sample rate lies outside the accepted range."""
+    """The sample rate is outside the accepted range."""
 
     code = "audio_sample_rate_unsupported"
 
 
 class TooManyChannels(AudioError):
-    """More channels than accepted."""
+    """The recording has more channels than are accepted."""
 
     code = "audio_too_many_channels"
 
 
 class ChannelNotFound(AudioError):
-    """The model listens to one channel, and this recording does not have it."""
+    """The recording does not have the channel that the model uses."""
 
     code = "audio_channel_not_found"
 
 
 class RecordingTooLong(AudioError):
-    """Longer than the limit."""
+    """The recording is longer than the limit."""
 
     code = "audio_too_long"
 
 
 class RecordingTooShort(AudioError):
-    """Shorter than the limit."""
+    """The recording is shorter than the limit."""
 
     code = "audio_too_short"
 
 
 class UnpackedTooLarge(AudioError):
-    """Would take more memory, once unpacked, than one recording may."""
+    """The recording needs more memory than the limit when it is unpacked."""
 
     code = "audio_unpacked_too_large"
 
 
 class NotFinite(AudioError):
-    """Samples that are NaN, infinite or beyond any plausible full scale."""
+    """The recording has samples that are NaN, infinite or far beyond full scale."""
 
     code = "audio_not_finite"
 
 
 class SpecError(SignalMLError):
-    """A feature spec that contradicts itself or names what does not exist."""
+    """The feature spec has a value that is not accepted, or values that contradict each other."""
 
     code = "spec_invalid"
 
 
 class ModelError(SignalMLError):
-    """A model cannot be read, trusted or served."""
+    """The model cannot be read, trusted or served."""
 
     code = "model_error"
 
 
 class ImportRefused(ModelError):
-    """A foreign model file that is not the network it should be."""
+    """The model file is not a network that can be imported."""
 
     code = "model_import_refused"
 
 
 class BundleDamaged(ModelError):
-    """A bundle whose content is not what its manifest says."""
+    """The content of the bundle differs from its manifest."""
 
     code = "model_bundle_damaged"
 
 
 class BundleUnrecognised(ModelError):
-    """Not a bundle, or one of a format this version cannot read."""
+    """The folder or archive is not a bundle, or this version cannot read its format."""
 
     code = "model_bundle_foreign"
 
 
 class GoldenClipFailed(ModelError):
-    """A bundle that does not answer its own golden clip as it did when it was written."""
+    """The bundle does not give the stored answer for its golden clip."""
 
     code = "model_golden_clip_failed"
 
 
 class ModelNotFound(ModelError):
-    """No such version in the registry."""
+    """The registry has no such version."""
 
     code = "model_not_found"
 
@@ -204,31 +204,31 @@ class AliasNotSet(ModelError):
 
 
 class AliasReserved(ModelError):
-    """The alias is kept by the registry and cannot be set."""
+    """The alias is managed by the registry and cannot be set."""
 
     code = "model_alias_reserved"
 
 
 class ChampionChanged(ModelError):
-    """Another model became champion while one was compared with the champion before."""
+    """The champion was replaced while a candidate was compared with it."""
 
     code = "model_champion_changed"
 
 
 class InvalidClassLabels(ModelError):
-    """Labels that do not fit the network they are meant for."""
+    """The labels do not fit the network."""
 
     code = "model_labels_invalid"
 
 
 class ModelNotCalibrated(ModelError):
-    """A threshold was asked for by a false-alarm rate, of a model without scores of healthy recordings."""
+    """The threshold cannot be set by a false-alarm rate: the model has no scores of normal recordings."""
 
     code = "model_not_calibrated"
 
 
 class DatasetError(SignalMLError):
-    """Recordings that cannot be learned from as they lie."""
+    """The recordings cannot be used for training as they are."""
 
     code = "dataset_refused"
 
@@ -240,157 +240,157 @@ class DatasetNotFound(DatasetError):
 
 
 class DatasetEmpty(DatasetError):
-    """There is no readable recording in it."""
+    """The dataset has no readable recording."""
 
     code = "dataset_empty"
 
 
 class DatasetExists(DatasetError):
-    """There is a dataset of that name already."""
+    """A dataset with this name exists already."""
 
     code = "dataset_exists"
 
 
 class DatasetReadOnly(DatasetError):
-    """A folder that was laid there by hand: jobs read it, its recordings are not managed here."""
+    """The dataset is a folder made by hand: jobs can read it, its recordings are not managed here."""
 
     code = "dataset_read_only"
 
 
 class DatasetVersionNotFound(DatasetError):
-    """The dataset has not had that version."""
+    """The dataset has no such version."""
 
     code = "dataset_version_not_found"
 
 
 class RecordingNotFound(DatasetError):
-    """There is no such recording in the dataset."""
+    """The dataset has no such recording."""
 
     code = "recording_not_found"
 
 
 class InvalidRecordingLabels(DatasetError):
-    """Labels of a recording that mean nothing, or contradict each other."""
+    """The labels of the recording are invalid or contradict each other."""
 
     code = "recording_labels_invalid"
 
 
 class InvalidManifest(DatasetError):
-    """A manifest that lacks a column, or holds a value that means nothing."""
+    """The manifest lacks a column or has an invalid value."""
 
     code = "dataset_manifest_invalid"
 
 
 class InvalidName(DatasetError):
-    """A name that could not be, or must not become, the name of a folder."""
+    """The name cannot be used as the name of a folder."""
 
     code = "name_invalid"
 
 
 class OneClassOnly(DatasetError):
-    """Recordings of healthy machines only, or of faults only, where both are needed."""
+    """All recordings are normal, or all are abnormal, and the other kind is needed too."""
 
     code = "dataset_one_class"
 
 
 class TooFewRecordings(DatasetError):
-    """Fewer recordings than there must be on each side of a split."""
+    """There are too few recordings for the split, the detector or the fault groups."""
 
     code = "dataset_too_small"
 
 
 class SplitImpossible(DatasetError):
-    """The recordings cannot be split in the way that was asked for."""
+    """The recordings cannot be split in the requested way."""
 
     code = "split_impossible"
 
 
 class LeakingSplit(DatasetError):
-    """A split with the same recording, block or session on two sides."""
+    """The same recording, block or session is on two sides of the split."""
 
     code = "split_leaks"
 
 
 class RecordingChanged(DatasetError):
-    """A recording that is no longer what the index says."""
+    """A recording is missing or has changed since the dataset was indexed."""
 
     code = "recording_changed"
 
 
 class FeaturesMissing(DatasetError):
-    """Features that were not extracted, or not written whole."""
+    """Features were not extracted, or their file is incomplete."""
 
     code = "features_missing"
 
 
 class MachineError(SignalMLError):
-    """What was heard of a machine over time cannot be told."""
+    """The record of a machine cannot be used."""
 
     code = "machine_error"
 
 
 class MachineNotFound(MachineError):
-    """Nothing was ever heard of such a machine, or it was so long ago that it is forgotten."""
+    """There is no record of the machine: it was never recorded, or its record was deleted to make room."""
 
     code = "machine_not_found"
 
 
 class NothingToAcknowledge(MachineError):
-    """The machine is not in alarm, is in another one, or somebody has acknowledged it already."""
+    """The machine is not in alarm, is in another alarm, or its alarm is acknowledged already."""
 
     code = "machine_nothing_to_acknowledge"
 
 
 class MachinesUnavailable(MachineError):
-    """The record of machines cannot be read or written."""
+    """The records of machines cannot be read or written."""
 
     code = "machines_unavailable"
 
 
 class InvalidParameter(SignalMLError):
-    """A number or a choice that this work cannot be done with."""
+    """A number or an option has a value that cannot be used."""
 
     code = "parameter_invalid"
 
 
 class ProcessLost(SignalMLError):
-    """A process that shared the work was killed from outside, most likely for want of memory."""
+    """A process of a parallel map was killed from outside, most likely because memory was full."""
 
     code = "process_lost"
 
 
 class StorageFull(SignalMLError):
-    """The disk has no room for what is to be written."""
+    """The disk has too little free space."""
 
     code = "storage_full"
 
 
 class DownloadError(SignalMLError):
-    """An archive cannot be had."""
+    """The archive cannot be downloaded."""
 
     code = "download_error"
 
 
 class DownloadFailed(DownloadError):
-    """The server does not answer, or not with what was asked for."""
+    """The server does not answer, or does not send the requested file."""
 
     code = "download_failed"
 
 
 class DownloadDamaged(DownloadError):
-    """An archive that is not the one its checksum promises, or does not unpack."""
+    """The archive does not match its checksum, or cannot be unpacked."""
 
     code = "download_damaged"
 
 
 class Cancelled(SignalMLError):
-    """Work stopped because somebody asked for it; nothing half-done was left."""
+    """The work was cancelled; no incomplete result was left."""
 
     code = "cancelled"
 
 
 class MissingExtra(SignalMLError):
-    """An optional part of the project is needed and not installed."""
+    """An optional package is needed and is not installed."""
 
     code = "extra_missing"
 

@@ -1,1 +1,1 @@
-"""The long work, and the queue that carries it."""
+"""Jobs, their queue and their workers."""

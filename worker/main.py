@@ -1,4 +1,4 @@
-"""A worker: Celery's prefork pool, with everything that this project does not leave to its defaults."""
+"""A worker: Celery's prefork pool with the settings of this project."""
 
 import logging
 import multiprocessing
@@ -24,22 +24,22 @@ from worker.tasks import register
 from worker.transport import use_for_redis
 
 logger = logging.getLogger("signalml.worker")
-FORKED_WITHIN_S = 60.0
+FORK_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """How a worker is run.
+    """Options of a worker.
 
     Attributes:
-        url: of the broker.
+        url: address of the broker.
         home: SIGNALML_HOME.
-        queues: whose work it does.
-        children: processes that work at once.
-        niceness: of those processes, 0 to 19; 19 leaves the cores to whoever wants them.
-        retention_s: how long jobs that ended are remembered.
-        log_level: least severe line that is logged.
-        alive: a file to touch while all is well.
+        queues: queues that it takes work from.
+        children: number of processes that work at the same time.
+        niceness: niceness of these processes, 0 to 19; 19 gives other processes the priority.
+        retention_s: how long records of ended jobs are kept, in seconds.
+        log_level: lowest level that is logged.
+        alive: file that is touched while the worker is alive; None for no file.
     """
 
     url: str
@@ -53,15 +53,15 @@ class WorkerOptions:
 
 
 def run(options: WorkerOptions) -> int:
-    """Work until told to stop; returns the exit status.
+    """Work until a signal stops the worker; return the exit status.
 
-    SIGTERM and SIGINT hand back what is under way, so that another worker goes on with it, and then end this one.
+    On SIGTERM and SIGINT the worker returns its running work, so that another worker continues it, and ends.
     """
-    # On a descriptor of its own: what a training holds back of TensorFlow's notes (ml.system.native) is not this.
+    # The log has its own file descriptor, because a training redirects stderr to hide TensorFlow's messages.
     configure_logging(options.log_level, os.fdopen(os.dup(2), "w", buffering=1))
-    # It warns of the superuser because of pickled messages, of which none is accepted here.
+    # Celery warns against running as root because of pickled messages. No pickled message is accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    # Celery's own lines of each message say less than the work's.
+    # The log lines of the work are more useful than Celery's.
     for name in ("celery", "kombu"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(options.log_level.upper())))
     stopping = StopFlag()
@@ -72,18 +72,18 @@ def run(options: WorkerOptions) -> int:
         JobQueue(options.url), options.home, options.queues, options.children, options.retention_s, options.alive
     )
     app.steps["consumer"].add(step_for(recovery))
-    app.conf.worker_proc_alive_timeout = FORKED_WITHIN_S
+    app.conf.worker_proc_alive_timeout = FORK_TIMEOUT_S
     parent, standard = os.getpid(), multiprocessing.current_process()
 
     def on_fork(**_: Any) -> None:
-        _begin_child(parent, standard, options.niceness)
+        _start_child(parent, standard, options.niceness)
 
     def on_stop(**_: Any) -> None:
         stopping.set()
         recovery.deregister()
 
     def keep_logging(**_: Any) -> None:
-        """Celery leaves logging alone once somebody listens to this."""
+        """Do nothing. With a receiver for this signal, Celery does not configure logging."""
 
     signals.setup_logging.connect(keep_logging)
     signals.worker_process_init.connect(on_fork)
@@ -93,7 +93,7 @@ def run(options: WorkerOptions) -> int:
         queues=",".join(options.queues),
         concurrency=options.children,
         pool="prefork",
-        # A process that has trained holds TensorFlow and its memory: the next training gets a new one.
+        # A process keeps TensorFlow and its memory after a training, so each training gets a new process.
         max_tasks_per_child=1 if "training" in options.queues else None,
         without_gossip=True,
         without_mingle=True,
@@ -105,11 +105,11 @@ def run(options: WorkerOptions) -> int:
     return int(worker.exitcode or 0)
 
 
-def _begin_child(parent: int, standard: BaseProcess, niceness: int) -> None:
-    """In a process that was just forked."""
+def _start_child(parent: int, standard: BaseProcess, niceness: int) -> None:
+    """Prepare a process that was just forked."""
     signal_on_parent_death(parent, signal.SIGKILL)
-    # Celery passes its own process off as the standard library's: a daemon, which may have no children, with a key that
-    # cannot be handed on. A training reads with processes of its own, and those end with it (ml.system.parallel).
-    multiprocessing.process._current_process = standard  # type: ignore[attr-defined]  # there is no public way
+    # Celery replaces the standard library's current process with its own. This one is a daemon, which may not have
+    # children, and its key cannot be passed on. But a training starts its own processes (ml.system.parallel).
+    multiprocessing.process._current_process = standard  # type: ignore[attr-defined]  # no public interface exists
     os.nice(niceness)
     reuse_memory()

@@ -1,7 +1,7 @@
-"""The queue: Celery carries nudges, the store remembers. A message says that work waits, and not which.
+"""The queue: Celery carries nudges, and the store holds the records.
 
-Whoever gets one takes the unit whose turn it is from the store. So a message that comes twice, late or never does no
-harm: one too many finds nothing to do, and one too few is sent again by the next sweep (:mod:`worker.recovery`).
+A nudge states only that a queue has work. A worker that receives one takes the next unit from the store. If there is no
+unit, it does nothing. A missing nudge is sent again by the next sweep (:mod:`worker.recovery`).
 """
 
 import logging
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from celery import Celery
 
 logger = logging.getLogger("signalml.queue")
-# Longest that one unit of work may take: a part of an extraction or a scoring, or a whole training. At the soft limit
-# the job fails by name; a process that does not even notice is killed at the hard one.
+# Time limit of one unit: a part of an extraction or a scoring, or a whole training. At the soft limit the job fails
+# with the code time_limit. A process that does not react is killed HARD_AFTER_S later.
 SOFT_LIMIT_S: dict[QueueName, int] = {"extraction": 1800, "scoring": 1800, "training": 24 * 3600}
 HARD_AFTER_S = 60
 
 
 def task_name(queue: QueueName) -> str:
-    """What the messages of a queue ask for."""
+    """Return the name of the Celery task of a queue."""
     return f"signalml.{queue}"
 
 
 @cache
 def celery_app(url: str) -> "Celery":
-    """The one application of this process, for a broker.
+    """Return the Celery application of this process for a broker.
 
     Args:
         url: ``redis://[:password@]host:port/db``.
     """
-    # Late: whoever never asks for long work does without Celery.
+    # Imported here, because a process without jobs does not need Celery.
     from celery import Celery
 
     app = Celery("signalml", broker=url, set_as_current=False)
@@ -50,15 +50,15 @@ def celery_app(url: str) -> "Celery":
         },
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        # Messages are nudges and never data: whatever is not JSON is refused.
+        # Messages contain no data. Any message that is not JSON is refused.
         accept_content=["json"],
         task_serializer="json",
         result_backend=None,
         task_ignore_result=True,
         task_store_errors_even_if_ignored=False,
-        # Workers acknowledge nothing (worker.transport); what is late is the record, which ends with the work.
+        # This has no effect on messages: the transport ignores acknowledgements (worker.transport).
         task_acks_late=True,
-        # What killed its process is begun again by the store, which counts.
+        # The store, not Celery, starts lost work again, because it counts the attempts.
         task_reject_on_worker_lost=False,
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
@@ -75,14 +75,14 @@ def celery_app(url: str) -> "Celery":
 
 
 class JobQueue:
-    """Where long work is asked for, seen and ended.
+    """Queue for submitting, reading and cancelling jobs.
 
     Args:
-        url: of the broker, whose server holds the records too.
-        timeout_s: of one answer.
+        url: address of the broker, whose server also holds the records.
+        timeout_s: timeout of one answer, in seconds.
 
     Raises:
-        QueueUnavailable: it is no address of a Redis server.
+        QueueUnavailable: ``url`` is not an address of a Redis server.
     """
 
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
@@ -90,39 +90,39 @@ class JobQueue:
         self.store = JobStore(connect(url, timeout_s=timeout_s))
 
     def submit(self, parameters: JobParameters, *, request_id: str, idempotency_key: str = "") -> Submission:
-        """Write the record, then nudge a worker; what the store raises is raised."""
+        """Write the record, then send a nudge; see :meth:`worker.store.JobStore.submit` for the errors."""
         submitted = self.store.submit(parameters, request_id=request_id, idempotency_key=idempotency_key)
         if submitted.created:
             self.nudge(Nudges(parameters.queue, 1))
         return submitted
 
     def cancel(self, job: str) -> Job:
-        """Ask for the end of a job."""
+        """Cancel a job; see :meth:`worker.store.JobStore.cancel`."""
         return self.store.cancel(job)
 
-    def nudge(self, owed: Nudges | None) -> None:
-        """Send messages. One that cannot be sent is sent by the next sweep: the record is what counts."""
-        if owed is None:
+    def nudge(self, nudges: Nudges | None) -> None:
+        """Send nudges. The next sweep sends those that cannot be sent now."""
+        if nudges is None:
             return
-        soft = SOFT_LIMIT_S[owed.queue]
-        options: dict[str, Any] = {"queue": owed.queue, "retry": False, "ignore_result": True}
+        soft = SOFT_LIMIT_S[nudges.queue]
+        options: dict[str, Any] = {"queue": nudges.queue, "retry": False, "ignore_result": True}
         try:
-            for _ in range(owed.n_messages):
+            for _ in range(nudges.n_messages):
                 celery_app(self.url).send_task(
-                    task_name(owed.queue), soft_time_limit=soft, time_limit=soft + HARD_AFTER_S, **options
+                    task_name(nudges.queue), soft_time_limit=soft, time_limit=soft + HARD_AFTER_S, **options
                 )
-        except Exception as error:  # noqa: BLE001 - kombu's errors are many, and none of them loses anything
-            logger.warning("no message could be sent to %s: %s", owed.queue, error)
+        except Exception as error:  # noqa: BLE001 - kombu has many errors, and the next sweep corrects all of them
+            logger.warning("no nudge could be sent to %s: %s", nudges.queue, error)
 
 
 def check_broker(url: str) -> str | None:
-    """Ask the broker for a sign of life.
+    """Check whether the broker answers.
 
     Args:
         url: ``redis://[:password@]host:port/db``.
 
     Returns:
-        None if it answered within a second, else what is wrong, without the password.
+        None if it answered within a second, else the problem, without the password.
     """
     try:
         with connect(url) as connection:

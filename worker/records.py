@@ -1,4 +1,4 @@
-"""What the records say, as values: jobs, units of work that were taken, workers, and counts."""
+"""Values from the store: jobs, leased units, nudges, workers and counts."""
 
 import json
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ LeaseStatus = Literal["held", "cancelling", "lost"]
 
 
 class LeaseLost(Exception):
-    """The lease is another's now, or the job has ended: whatever this attempt has made counts for nothing."""
+    """Another worker has the lease, or the job has ended: the results of this attempt are ignored."""
 
 
 class Submission(NamedTuple):
-    """A job, and whether it is new: the same request again is answered with the job that there is."""
+    """A job, and whether it is new. A repeated request gets the existing job."""
 
     job: Job
     created: bool
@@ -26,15 +26,15 @@ class Submission(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LeasedUnit:
-    """A unit of a job's work, and the right to do it.
+    """A unit of a job with its lease.
 
     Attributes:
-        job_id, name: which.
-        token: proves the lease; grows with every lease there is.
-        attempt: how often this unit has been begun, this time included.
-        at, stop: of a part, the items still to do.
-        kind, parameters, request_id: of the job.
-        dataset_version, model_version, plan: what an earlier unit, or an attempt before this one, has pinned.
+        job_id, name: id of the job, and name of the unit.
+        token: proof of the lease; each new lease of any unit has a larger token.
+        attempt: number of starts of this unit, this one included.
+        at, stop: range of the remaining items of a part.
+        kind, parameters, request_id: values of the job.
+        dataset_version, model_version, plan: values that an earlier unit or attempt has pinned; None before.
     """
 
     job_id: str
@@ -52,7 +52,7 @@ class LeasedUnit:
 
 
 class Nudges(NamedTuple):
-    """How many messages a queue is owed."""
+    """Number of nudges that must be sent to a queue."""
 
     queue: QueueName
     n_messages: int
@@ -60,7 +60,7 @@ class Nudges(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """A worker, as it last said of itself."""
+    """Last heartbeat of a worker."""
 
     name: str
     queues: tuple[QueueName, ...]
@@ -70,19 +70,19 @@ class WorkerInfo:
 
     @property
     def alive(self) -> bool:
-        """Whether it was heard of lately."""
+        """Whether the last heartbeat is at most :data:`WORKER_SEEN_S` old."""
         return self.seconds_ago <= WORKER_SEEN_S
 
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """What there is, counted.
+    """Counts of jobs, waiting units and workers.
 
     Attributes:
-        jobs: by kind and state.
-        waiting: units of work by queue.
-        oldest_s: how long the one that waits longest has waited, by queue; 0 where none waits.
-        workers: every worker that was heard of within the last hour.
+        jobs: number of jobs, by kind and state.
+        waiting: number of waiting units, by queue.
+        oldest_s: longest waiting time of a unit in seconds, by queue; 0 if none waits.
+        workers: workers with a heartbeat in the last hour.
         seconds: histograms of waiting and running times: (what, kind) -> upper bound, ``sum`` or ``count`` -> value.
     """
 
@@ -94,7 +94,7 @@ class QueueStats:
 
 
 def job_of(record: Mapping[str, str]) -> Job:
-    """The job that a record is of."""
+    """Return the job of a record."""
     return Job.model_validate(
         {
             "id": record["id"],

@@ -1,7 +1,7 @@
-"""What every worker does beside its work, once a second: it says that it lives, and looks after what others left.
+"""Housekeeping of every worker, once a second: sweep, heartbeat, and deletion of old jobs.
 
-Any number of workers do so at once; the store lets one of them through each time. It runs in the worker's own event
-loop, between messages, so that no thread is alive when a process is forked.
+All workers do this, and the store accepts one sweep at a time. It runs in Celery's event loop, not in a thread, because
+a worker forks at any time: a forked copy of a lock that another thread holds is never released.
 """
 
 import logging
@@ -21,18 +21,18 @@ from worker.results import JobFolder
 from worker.store import SWEEP_S
 
 logger = logging.getLogger("signalml.recovery")
-HEARTBEAT_INTERVAL_S, PRUNE_EVERY_S = 3.0, 60.0
+HEARTBEAT_INTERVAL_S, PRUNE_INTERVAL_S = 3.0, 60.0
 
 
 class Recovery:
-    """The house-keeping of one worker.
+    """Housekeeping of one worker.
 
     Args:
         jobs: the queue.
-        home: where the folders of forgotten jobs are.
-        queues, children: what this worker says of itself.
-        kept_s: how long jobs that ended are remembered.
-        alive: a file that is touched with every sweep, for whoever restarts workers that hang.
+        home: home with the folders of the jobs.
+        queues, children: queues and number of processes of this worker, for its heartbeat.
+        retention_s: how long records of ended jobs are kept, in seconds.
+        alive: file that is touched with every heartbeat, for a monitor that restarts hanging workers; None for no file.
     """
 
     def __init__(
@@ -41,52 +41,52 @@ class Recovery:
         home: Path,
         queues: tuple[QueueName, ...],
         children: int,
-        kept_s: float,
+        retention_s: float,
         alive: Path | None,
     ) -> None:
         self._jobs, self._home, self._queues, self._children = jobs, home, queues, children
-        self._kept_s, self._alive = kept_s, alive
+        self._retention_s, self._alive = retention_s, alive
         self._name = f"{socket.gethostname()}/{os.getpid()}"
-        self._beaten = self._pruned = float("-inf")
-        self._away = False
+        self._last_heartbeat_s = self._last_prune_s = float("-inf")
+        self._unreachable = False
 
     def tick(self) -> None:
-        """One round."""
+        """Do the housekeeping that is due."""
         try:
-            self._round(time.monotonic())
+            self._run(time.monotonic())
         except redis.RedisError as error:
-            if not self._away:
-                logger.warning("the records cannot be reached: %s", error)
-            self._away = True
+            if not self._unreachable:
+                logger.warning("the job records cannot be reached: %s", error)
+            self._unreachable = True
             return
-        if self._away:
-            logger.info("the records can be reached again")
-        self._away = False
+        if self._unreachable:
+            logger.info("the job records can be reached again")
+        self._unreachable = False
 
     def deregister(self) -> None:
-        """Say that this worker stops."""
+        """Remove this worker from the list of workers."""
         try:
             self._jobs.store.remove_worker(self._name)
         except redis.RedisError as error:
-            logger.info("nobody could be told that this worker stops: %s", error)
+            logger.info("this worker could not be removed from the list of workers: %s", error)
 
-    def _round(self, now: float) -> None:
-        for owed in self._jobs.store.sweep():
-            logger.info("sending messages again", extra={"facts": {"queue": owed.queue, "owed": owed.n_messages}})
-            self._jobs.nudge(owed)
-        if now - self._beaten >= HEARTBEAT_INTERVAL_S:
+    def _run(self, now_s: float) -> None:
+        for nudges in self._jobs.store.sweep():
+            logger.info("sending nudges again", extra={"facts": {"queue": nudges.queue, "owed": nudges.n_messages}})
+            self._jobs.nudge(nudges)
+        if now_s - self._last_heartbeat_s >= HEARTBEAT_INTERVAL_S:
             self._jobs.store.heartbeat(self._name, self._queues, self._children, version("signalml"))
-            self._beaten = now
+            self._last_heartbeat_s = now_s
             if self._alive is not None:
                 self._alive.touch()
-        if now - self._pruned >= PRUNE_EVERY_S:
-            self._pruned = now
-            for job in self._jobs.store.prune(self._kept_s):
+        if now_s - self._last_prune_s >= PRUNE_INTERVAL_S:
+            self._last_prune_s = now_s
+            for job in self._jobs.store.prune(self._retention_s):
                 JobFolder(self._home, job).delete()
 
 
 def step_for(recovery: Recovery) -> type[bootsteps.StartStopStep]:
-    """The rounds as a part of a Celery worker: begun again with every new connection to the broker."""
+    """Return the housekeeping as a Celery boot step, which starts with every new broker connection."""
 
     class Step(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ships no types
         requires = ("celery.worker.consumer.tasks:Tasks",)

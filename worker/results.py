@@ -1,13 +1,13 @@
-"""What comes of a job, on disk in ``<home>/jobs/<id>/``.
+"""Files of a job in ``<home>/jobs/<id>/``.
 
 ::
 
-    plan-<token>/part-00007.json    the items of a part, as they were when the job began
-    part-00007-<at>-<token>.ndjson  rows of a part from one item on
-    rows-<token>.ndjson             all rows, in order; its name in the record makes it the result
+    plan-<token>/part-00007.json    items of a part, as they were at the start of the job
+    part-00007-<at>-<token>.ndjson  rows of a part, from item <at> on
+    rows-<token>.ndjson             all rows in order; the result, if the record names it
 
-Every name holds the token of the lease under which it was written, and the record names the files that count: an
-attempt that was given up and comes back can write, and changes nothing.
+Each name contains the token of the lease that wrote the file, and the record lists the files that count. So files from
+an attempt that has lost its lease are ignored.
 """
 
 import csv
@@ -23,41 +23,41 @@ from ml.system.atomic import atomic_folder, sync_folder, to_json, translate_disk
 
 FOLDER = "jobs"
 ResultRow = Mapping[str, Any]
-NOTHING_LOST = "what was done before is kept, and the job can be asked for again"
+NOTHING_LOST = "earlier results are kept; free some space and submit the job again"
 
 
 class JobFolder:
-    """The files of one job.
+    """Folder of one job.
 
     Args:
         home: SIGNALML_HOME.
-        job: its id.
+        job: id of the job.
     """
 
     def __init__(self, home: Path, job: str) -> None:
         self.path = home / FOLDER / job
 
     def write_plan(self, parts: Sequence[Any], token: int) -> str:
-        """Keep what each part is to work on, as plain values; returns the plan's name.
+        """Write the items of each part as plain values; return the name of the plan.
 
         Raises:
-            StorageFull
+            StorageFull: the disk is full.
         """
         name = f"plan-{token}"
         with atomic_folder(self.path / name) as folder:
-            for number, work in enumerate(parts):
-                write_atomic(folder / f"part-{number:05d}.json", to_json(work))
+            for number, items in enumerate(parts):
+                write_atomic(folder / f"part-{number:05d}.json", to_json(items))
         return name
 
     def planned(self, plan: str, part: str) -> Any:
-        """What a part is to work on."""
+        """Return the items of a part."""
         return json.loads((self.path / plan / f"{part}.json").read_bytes())
 
     def write_part(self, part: str, at: int, token: int, rows: Iterable[ResultRow]) -> str:
-        """Keep rows of a part, from its item ``at`` on; returns the file's name.
+        """Write rows of a part, from its item ``at`` on; return the name of the file.
 
         Raises:
-            StorageFull
+            StorageFull: the disk is full.
         """
         name = f"{part}-{at:06d}-{token}.ndjson"
         with translate_disk_full(self.path / name, NOTHING_LOST):
@@ -65,36 +65,36 @@ class JobFolder:
         return name
 
     def merge_parts(self, files: Sequence[str], token: int) -> str:
-        """Put the rows of all parts into one file; returns its name.
+        """Merge the rows of all parts into one file; return its name.
 
         Raises:
-            StorageFull
+            StorageFull: the disk is full.
         """
         name = f"rows-{token}.ndjson"
-        aside = self.path / f".{name}"
+        incomplete = self.path / f".{name}"
         self.path.mkdir(parents=True, exist_ok=True)
         with translate_disk_full(self.path / name, NOTHING_LOST):
             try:
-                with aside.open("wb") as out:
+                with incomplete.open("wb") as out:
                     for file in files:
                         with (self.path / file).open("rb") as part:
                             shutil.copyfileobj(part, out)
                     out.flush()
                     os.fsync(out.fileno())
-                aside.replace(self.path / name)
+                incomplete.replace(self.path / name)
             finally:
-                aside.unlink(missing_ok=True)
+                incomplete.unlink(missing_ok=True)
         sync_folder(self.path)
         return name
 
     def rows(self, name: str) -> Iterator[dict[str, Any]]:
-        """The rows of a result, one after another."""
+        """Yield the rows of a result."""
         with (self.path / name).open("rb") as lines:
             for line in lines:
                 yield json.loads(line)
 
     def keep_only(self, name: str) -> None:
-        """Clear away what the result was made of."""
+        """Delete all files except this one."""
         for each in self.path.iterdir():
             if each.name == name:
                 continue
@@ -104,12 +104,12 @@ class JobFolder:
                 each.unlink(missing_ok=True)
 
     def delete(self) -> None:
-        """Remove everything."""
+        """Delete the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
 def as_csv(rows: Iterable[ResultRow]) -> Iterator[bytes]:
-    """A header and a line per row. Numbers read back as the same; probabilities and the like are joined by ``;``."""
+    """Yield a header and one CSV line per row. Numbers keep all digits; lists are joined by ``;``."""
     for number, row in enumerate(rows):
         if number == 0:
             yield _cells(row.keys())
@@ -117,7 +117,7 @@ def as_csv(rows: Iterable[ResultRow]) -> Iterator[bytes]:
 
 
 def as_json(rows: Iterable[ResultRow]) -> Iterator[bytes]:
-    """One array, an object a line."""
+    """Yield one JSON array with one object per line."""
     before = b"[\n"
     for row in rows:
         yield before + _line(row).rstrip(b"\n")
@@ -126,7 +126,7 @@ def as_json(rows: Iterable[ResultRow]) -> Iterator[bytes]:
 
 
 def as_ndjson(rows: Iterable[ResultRow]) -> Iterator[bytes]:
-    """An object a line."""
+    """Yield one JSON object per line."""
     return map(_line, rows)
 
 
@@ -143,7 +143,7 @@ def _cell(value: object) -> object:
 
 
 def _cells(values: Iterable[object]) -> bytes:
-    """A line. A file's name may be bytes that are no text: they are written as escapes, not refused."""
+    """Return one CSV line. Bytes of file names that are not text are written as escapes."""
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(values)
     return line.getvalue().encode(errors="backslashreplace")

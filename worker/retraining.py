@@ -1,4 +1,4 @@
-"""A retraining: a dataset as it is now -> a candidate -> perhaps the next champion."""
+"""Retraining job: trains a candidate on a dataset, compares it with the champion, and may promote it."""
 
 import os
 from pathlib import Path
@@ -16,25 +16,25 @@ from ml.training.promotion import promote
 from worker.jobs import RetrainingParameters
 from worker.lease import Lease
 
-# The most that a worker can be told to give way to whoever answers uploads. A process of this niceness gets a 68th of a
-# core that a normal one wants (sched_prio_to_weight in the Linux kernel); a training then gives way altogether.
+# Highest niceness: answers to uploads have priority. If a normal process needs the same core, a process of this
+# niceness gets 1/68 of its share (sched_prio_to_weight in the Linux kernel). A training then also gets idle priority.
 NICENESS = 19
 
 
 def begin(lease: Lease, home: Path, parameters: RetrainingParameters) -> None:
-    """All of it, in one process. Begun again, it goes on from the features and the checkpoint that it finds."""
+    """Do the retraining. A repeated attempt continues from existing features and checkpoints."""
     if os.nice(0) == NICENESS:
-        # The lease's own thread has begun and is not meant: it must not be starved.
+        # This does not affect the thread of the lease, which started earlier and must keep running.
         set_idle_priority()
-    taken = lease.unit
-    pinned = taken.dataset_version or dataset_version(home, parameters.dataset, report=lease.report)
-    lease.retry(lambda: lease.store.pin(taken, dataset_version=pinned))
+    unit = lease.unit
+    pinned = unit.dataset_version or dataset_version(home, parameters.dataset, report=lease.report)
+    lease.retry(lambda: lease.store.pin(unit, dataset_version=pinned))
     dataset = load_dataset(home, parameters.dataset, pinned, snr_db=parameters.snr_db, report=lease.report)
     lease.log(f"{len(dataset.entries)} labelled recordings of {parameters.dataset} (version {pinned}).")
     options = options_of(parameters, home)
     with quiet_native_stderr():
         trained = train(options, home, dataset=dataset, report=lease.report)
-        lease.retry(lambda: lease.store.pin(taken, model_version=trained.version))
+        lease.retry(lambda: lease.store.pin(unit, model_version=trained.version))
         comparison = compare_with_champion(trained, options, dataset, home, report=lease.report)
     for note in unlearned_notes(trained.unlearned):
         lease.log(note)
@@ -55,11 +55,11 @@ def begin(lease: Lease, home: Path, parameters: RetrainingParameters) -> None:
         "not_learned": sorted({str(entry.annotation.fault) for entry in trained.unlearned}),
         "report": f"/v1/models/{trained.version}/report",
     }
-    lease.retry(lambda: lease.store.succeed(taken, summary, ""))
+    lease.retry(lambda: lease.store.succeed(unit, summary, ""))
 
 
 def options_of(parameters: RetrainingParameters, home: Path) -> TrainingOptions:
-    """The training that is asked for."""
+    """Return the options of the training."""
     chosen = {name: getattr(parameters, name) for name in TrainingChoices.model_fields}
     name = parameters.name or parameters.dataset[:LONGEST_NAME]
     return TrainingOptions(source=dataset_folder(home, parameters.dataset), **chosen | {"name": name})

@@ -1,4 +1,4 @@
-"""A scoring: every recording of a dataset, judged by one version of a model."""
+"""Scoring job: judges every recording of a dataset with one model version."""
 
 import logging
 from collections import Counter
@@ -21,24 +21,24 @@ logger = logging.getLogger("signalml.scoring")
 
 
 def begin(lease: Lease, home: Path, parameters: ScoringParameters) -> None:
-    """Pin dataset and model, list the recordings, and hand them out."""
-    taken = lease.unit
-    dataset = taken.dataset_version or dataset_version(home, parameters.dataset, processes=1, report=lease.report)
-    model = taken.model_version or Registry(home).resolve(parameters.model)
-    lease.retry(lambda: lease.store.pin(taken, dataset_version=dataset, model_version=model))
+    """Pin dataset and model, and divide the recordings into parts."""
+    unit = lease.unit
+    dataset = unit.dataset_version or dataset_version(home, parameters.dataset, processes=1, report=lease.report)
+    model = unit.model_version or Registry(home).resolve(parameters.model)
+    lease.retry(lambda: lease.store.pin(unit, dataset_version=dataset, model_version=model))
     items = list_items(home, parameters.dataset, dataset, processes=1, report=lease.report)
     parts = split_into_parts(items)
-    plan = JobFolder(home, taken.job_id).write_plan([[item.to_dict() for item in part] for part in parts], taken.token)
-    lease.retry(lambda: lease.store.pin(taken, plan=plan))
+    plan = JobFolder(home, unit.job_id).write_plan([[item.to_dict() for item in part] for part in parts], unit.token)
+    lease.retry(lambda: lease.store.pin(unit, plan=plan))
     lease.log(f"{len(items)} recordings of {parameters.dataset} (version {dataset}) are judged by {model}.")
-    lease.retry_and_notify(lambda: lease.store.fan_out(taken, [len(part) for part in parts], "recordings"))
+    lease.retry_and_notify(lambda: lease.store.fan_out(unit, [len(part) for part in parts], "recordings"))
 
 
 def run_part(lease: Lease, home: Path, parameters: ScoringParameters) -> None:
-    """Judge some recordings."""
-    taken, folder = lease.unit, JobFolder(home, lease.unit.job_id)
-    items = [ScoringItem.from_dict(values) for values in folder.planned(taken.plan or "", taken.name)]
-    model = _model(home, taken.model_version or "")
+    """Judge the recordings of a part."""
+    unit, folder = lease.unit, JobFolder(home, lease.unit.job_id)
+    items = [ScoringItem.from_dict(values) for values in folder.planned(unit.plan or "", unit.name)]
+    model = _model(home, unit.model_version or "")
 
     def judge(item: ScoringItem) -> ResultRow:
         logger.debug("scoring", extra={"facts": {"path": item.path}})
@@ -48,12 +48,12 @@ def run_part(lease: Lease, home: Path, parameters: ScoringParameters) -> None:
 
 
 def gather(lease: Lease, home: Path, _: ScoringParameters) -> None:
-    """Gather the verdicts."""
+    """Merge the rows of all parts."""
     gather_parts(lease, home, summary)
 
 
 def summary(rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
-    """Verdicts counted, and reasons why there is none."""
+    """Count recordings, verdicts, and errors by code."""
     verdicts: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     for row in rows:
@@ -72,12 +72,12 @@ def summary(rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _row(item: ScoringItem, model: Predictor, file: Path | None) -> ResultRow:
-    """As ``signalml score`` has it, behind the hash of the sound; that is empty where it cannot be read."""
+    """Return a row of ``signalml score``, preceded by the hash of the samples (empty if unreadable)."""
     return {"recording": item.id or "", **score_item(model, item, file).to_dict()}
 
 
 def _model(home: Path, version: str) -> Predictor:
-    """The model, loaded once in each process and anew when its classes are renamed or its threshold is moved."""
+    """Return the model, loaded once per process, and again after a change of labels or threshold."""
     return _loaded(home, version, Registry(home).stamp(version))
 
 

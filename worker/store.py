@@ -1,4 +1,4 @@
-"""The records of all jobs, in Redis. Every change is one script there (``transitions.lua``): whole, or not made."""
+"""Records of all jobs, in Redis. Each change is one atomic call of the script ``transitions.lua``."""
 
 import hashlib
 import json
@@ -33,57 +33,59 @@ from worker.records import LeasedUnit, LeaseLost, LeaseStatus, Nudges, QueueStat
 
 SCRIPT = (Path(__file__).parent / "transitions.lua").read_text()
 PREFIX = "signalml:"
-# Celery's own keys; its list of a queue's messages is at the queue's name behind it.
+# Prefix of Celery's keys; the key of a queue's messages is this prefix and the queue's name.
 CELERY_PREFIX = PREFIX + "celery:"
-# A worker renews its leases every BEAT_S. One that is not heard of for LEASE_S is given up; with a sweep every SWEEP_S
-# its work goes on elsewhere within 15 s. A training, which runs where nobody wants the core, may be silent for longer:
-# measured on one core beside six busy loops, for 20 s.
+# A worker renews its leases every RENEW_INTERVAL_S. A lease that is not renewed for LEASE_S ends. With a sweep every
+# SWEEP_S, another worker starts its work within 15 s. The lease of a training is TRAINING_PATIENCE times as long, 24 s:
+# a training has idle priority and can be silent for 20 s (measured on one core with six busy loops).
 LEASE_S, RENEW_INTERVAL_S, SWEEP_S = 12.0, 1.0, 1.0
 TRAINING_PATIENCE = 2
-# Where nobody has swept for so long, nobody could renew either: leases then get another LEASE_S.
+# After this time without a sweep, the server was unreachable and no lease could be renewed. The next sweep then extends
+# every lease to at least that of a training (24 s).
 GAP_S = 6.0
-# A running job whose worker does not say that it stopped is ended without its word.
+# After this time, a job that is being cancelled ends even if its workers have not stopped.
 CANCEL_PATIENCE_S = 3.0
 IDEMPOTENCY_S = 24 * 3600
 MOST_WAITING = 20_000
-FORGOTTEN_AT_ONCE = 100
-# A page looks at so many records at a time, and so often at most; where few of them fit, it is short, and has a next.
-LOOKED_AT_ONCE, LOOKS_A_PAGE = 100, 20
-# A frozen server accepts connections and never answers.
+PRUNED_AT_ONCE = 100
+# A page reads this number of records at a time, at most this number of times. If few of them match, the page is short
+# and has a cursor for the next one.
+READ_AT_ONCE, READS_PER_PAGE = 100, 20
+# Timeout of an answer, because a frozen server accepts connections and never answers.
 TIMEOUT_S = 1.0
 EVENTS_WAIT_MS, EVENTS_AT_ONCE = 500, 500
 
 
 def connect(url: str, *, timeout_s: float = TIMEOUT_S) -> redis.Redis:
-    """A client that never waits long, and never tries twice: whoever can wait says so.
+    """Return a client with a short timeout and without retries; callers that can wait repeat the call.
 
     Raises:
-        QueueUnavailable: ``url`` is no address of a Redis server.
+        QueueUnavailable: ``url`` is not an address of a Redis server.
     """
     try:
         return redis.Redis.from_url(
             url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None, decode_responses=True
         )
-    except ValueError:  # its own sentence holds pieces of the password
+    except ValueError:  # its message contains parts of the password
         raise QueueUnavailable(
-            "SIGNALML_REDIS_URL is no address: redis://[:password@]host:port/db was expected."
+            "SIGNALML_REDIS_URL is not an address; redis://[:password@]host:port/db was expected."
         ) from None
 
 
 def events_key(job: str) -> str:
-    """The stream of a job's events."""
+    """Return the key of a job's event stream."""
     return f"{PREFIX}job:{job}:events"
 
 
 def new_id() -> str:
-    """24 hexadecimal digits that sort by time: milliseconds, then chance."""
+    """Return a job id of 24 hexadecimal digits: milliseconds, then random digits. Ids sort by time."""
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
 
 
 class JobStore:
-    """The records. Any number of processes and threads may use one.
+    """Store of the job records. Several threads can use one instance.
 
-    Every method raises ``redis.RedisError`` where the server cannot be asked.
+    Every method raises ``redis.RedisError`` if the server does not answer.
     """
 
     def __init__(self, client: redis.Redis) -> None:
@@ -93,21 +95,21 @@ class JobStore:
     def _call(self, operation: str, **arguments: Any) -> Any:
         return json.loads(self._script(args=[operation, json.dumps(arguments)]))
 
-    # Asked by clients
+    # Called for clients
 
     def has_idempotency_key(self, idempotency_key: str) -> bool:
-        """Whether a request with this key made a job, not longer ago than :data:`IDEMPOTENCY_S`."""
+        """Whether a request with this key created a job within the last :data:`IDEMPOTENCY_S`."""
         return bool(self._client.exists(f"{PREFIX}idempotency:{idempotency_key}"))
 
     def submit(self, parameters: JobParameters, *, request_id: str, idempotency_key: str = "") -> Submission:
-        """Write the record of a job, unless the same request made one before.
+        """Write the record of a job, unless the same request has created one before.
 
         Raises:
             IdempotencyConflict: the key was used for another request.
-            JobConflict: a job under way, asked for in other words, excludes this one.
-            QueueFull
+            JobConflict: an unfinished job with other parameters excludes this one.
+            QueueFull: the maximum number of units already waits.
         """
-        written = parameters.model_dump_json()
+        parameters_json = parameters.model_dump_json()
         answer = self._call(
             "submit",
             job=new_id(),
@@ -115,27 +117,27 @@ class JobStore:
             queue=parameters.queue,
             queues=QUEUES,
             most_waiting=MOST_WAITING,
-            parameters=written,
+            parameters=parameters_json,
             request_id=request_id,
             exclusive=parameters.exclusive_key or "",
             dataset=getattr(parameters, "dataset", ""),
             idempotency=idempotency_key,
             idempotency_s=IDEMPOTENCY_S,
-            digest=hashlib.sha256(f"{parameters.kind} {written}".encode()).hexdigest(),
+            digest=hashlib.sha256(f"{parameters.kind} {parameters_json}".encode()).hexdigest(),
         )
         if conflict := answer.get("conflict"):
             raise _refusal(conflict, answer, parameters)
         return Submission(self.get(answer["job"]), answer["created"])
 
     def get(self, job: str) -> Job:
-        """The record.
+        """Return a job.
 
         Raises:
-            JobNotFound
+            JobNotFound: there is no record of this job.
         """
         record = cast("dict[str, str]", self._client.hgetall(f"{PREFIX}job:{job}"))
         if not record:
-            raise JobNotFound(f"There is no job {job!r}; records of jobs that ended are kept for a while only.")
+            raise JobNotFound(f"There is no job {job!r}. Records of ended jobs are deleted after some time.")
         return job_of(record)
 
     def list_jobs(
@@ -147,12 +149,12 @@ class JobStore:
         cursor: str | None = None,
         limit: int = 50,
     ) -> JobPage:
-        """Jobs of some kinds and states, the newest first, from the one before ``cursor`` on."""
+        """Return jobs of these kinds and states, newest first, from the first job after ``cursor`` on."""
         found: list[Job] = []
-        for _ in range(LOOKS_A_PAGE):
-            ids = self._ids(kinds, states, dataset, cursor, max(limit + 1, LOOKED_AT_ONCE))
+        for _ in range(READS_PER_PAGE):
+            ids = self._ids(kinds, states, dataset, cursor, max(limit + 1, READ_AT_ONCE))
             found += [job for job in self._records(ids) if job.kind in kinds and job.state in states]
-            cursor = ids[-1] if len(ids) >= LOOKED_AT_ONCE else None
+            cursor = ids[-1] if len(ids) >= READ_AT_ONCE else None
             if cursor is None or len(found) > limit:
                 break
         more = len(found) > limit
@@ -165,47 +167,47 @@ class JobStore:
         if dataset is not None:
             keys = [f"{PREFIX}dataset:{dataset}"]
         newest = f"({cursor}" if cursor else "+"
-        with self._client.pipeline(transaction=False) as asked:
+        with self._client.pipeline(transaction=False) as pipeline:
             for key in keys:
-                asked.zrange(key, newest, "-", desc=True, bylex=True, offset=0, num=count)
-            answers = asked.execute()
+                pipeline.zrange(key, newest, "-", desc=True, bylex=True, offset=0, num=count)
+            answers = pipeline.execute()
         return sorted((job for ids in answers for job in ids), reverse=True)[:count]
 
     def _records(self, ids: Sequence[str]) -> list[Job]:
-        with self._client.pipeline(transaction=False) as asked:
+        with self._client.pipeline(transaction=False) as pipeline:
             for job in ids:
-                asked.hgetall(f"{PREFIX}job:{job}")
-            return [job_of(record) for record in asked.execute() if record]
+                pipeline.hgetall(f"{PREFIX}job:{job}")
+            return [job_of(record) for record in pipeline.execute() if record]
 
     def cancel(self, job: str) -> Job:
-        """Ask for the end of a job: at once if nobody works on it, otherwise within seconds. An ended one stays so.
+        """Cancel a job: at once if no worker has it, else within seconds. An ended job is not changed.
 
         Raises:
-            JobNotFound
+            JobNotFound: there is no record of this job.
         """
         self._call("cancel", job=job, patience_ms=_ms(CANCEL_PATIENCE_S))
         return self.get(job)
 
     def result_file(self, job: str) -> str | None:
-        """Name of the file in the job's folder that holds its rows; None while there is none."""
+        """Return the name of the file with the rows in the job's folder; None if there is none."""
         return cast("str | None", self._client.hget(f"{PREFIX}job:{job}", "result"))
 
     def events(
         self, job: str, after: str, wait_ms: int | None = EVENTS_WAIT_MS
     ) -> list[tuple[str, str, dict[str, Any]]]:
-        """What happened to a job after an event: id, kind and data of each; waits a moment where there is none."""
+        """Return the events after an event, as id, kind and data; wait up to ``wait_ms`` if there is none."""
         answer: Any = self._client.xread({events_key(job): after}, count=EVENTS_AT_ONCE, block=wait_ms)
         return [(entry, f["event"], json.loads(f["data"])) for _, entries in answer for entry, f in entries]
 
-    # Asked by workers
+    # Called by workers
 
     def take(self, queue: QueueName, worker: str, call: str) -> LeasedUnit | None:
-        """The unit of work whose turn it is, under a lease; None if nothing waits.
+        """Take the next unit of a queue with a lease; None if no unit waits.
 
         Args:
-            queue: whose.
-            worker: who takes it, for the log.
-            call: another for each unit; the same again, where no answer came, so that no unit is given to nobody.
+            queue: the queue.
+            worker: name of the worker, for the events and errors of the job.
+            call: unique id of this call. If no answer came, the caller repeats it and gets the same unit.
         """
         answer = self._call("take", queue=queue, worker=worker, call=call, lease_ms=_lease_ms(queue))
         if not answer:
@@ -227,88 +229,88 @@ class JobStore:
             plan=record.get("plan"),
         )
 
-    def renew(self, taken: LeasedUnit) -> LeaseStatus:
-        """Keep the lease for another while, if it is still ours."""
-        hold: LeaseStatus = self._call_for_unit("renew", taken, lease_ms=_lease_ms(taken.parameters.queue))["hold"]
-        return hold
+    def renew(self, unit: LeasedUnit) -> LeaseStatus:
+        """Renew a lease that is not lost; return its status."""
+        status: LeaseStatus = self._call_for_unit("renew", unit, lease_ms=_lease_ms(unit.parameters.queue))["hold"]
+        return status
 
-    def progress(self, taken: LeasedUnit, step: str, done: int, total: int, message: str) -> None:
-        """Say how far it is; lost with the lease, since nobody needs it then."""
-        self._call_for_unit("progress", taken, step=step, done=done, total=total, message=message)
+    def progress(self, unit: LeasedUnit, step: str, done: int, total: int, message: str) -> None:
+        """Record progress; without effect if the lease is lost."""
+        self._call_for_unit("progress", unit, step=step, done=done, total=total, message=message)
 
-    def log(self, taken: LeasedUnit, message: str) -> None:
-        """Tell whoever watches; lost with the lease."""
-        self._call_for_unit("log", taken, message=message)
+    def log(self, unit: LeasedUnit, message: str) -> None:
+        """Add a log event to the job; without effect if the lease is lost."""
+        self._call_for_unit("log", unit, message=message)
 
-    def pin(self, taken: LeasedUnit, **fields: str) -> None:
-        """Note facts that later attempts must find as they are now.
-
-        Raises:
-            Fenced
-        """
-        self._call_or_lose("pin", taken, fields=fields)
-
-    def fan_out(self, taken: LeasedUnit, stops: Sequence[int], step: str) -> Nudges | None:
-        """Put parts in the place of this unit: each of so many items.
+    def pin(self, unit: LeasedUnit, **fields: str) -> None:
+        """Store values that later attempts must use unchanged.
 
         Raises:
-            Fenced
+            LeaseLost: another worker has the unit.
         """
-        return _nudges(self._call_or_lose("fan_out", taken, stops=stops, step=step, total=sum(stops)))
+        self._call_or_lose("pin", unit, fields=fields)
 
-    def advance(self, taken: LeasedUnit, at: int, part: str) -> Nudges | None:
-        """Note that the items before ``at`` are done, and which file holds what came of those since the last time.
+    def fan_out(self, unit: LeasedUnit, stops: Sequence[int], step: str) -> Nudges | None:
+        """Replace this unit by parts; ``stops`` are their numbers of items.
 
         Raises:
-            Fenced
+            LeaseLost: another worker has the unit.
         """
-        return _nudges(self._call_or_lose("advance", taken, at=at, part=part))
+        return _nudges(self._call_or_lose("fan_out", unit, stops=stops, step=step, total=sum(stops)))
 
-    def part_files(self, taken: LeasedUnit) -> list[str]:
-        """The files of all parts, in order.
+    def advance(self, unit: LeasedUnit, at: int, part: str) -> Nudges | None:
+        """Record that the items before ``at`` are done; the file ``part`` has the rows since the last call.
 
         Raises:
-            Fenced
+            LeaseLost: another worker has the unit.
         """
-        return list(self._call_or_lose("parts", taken)["files"])
+        return _nudges(self._call_or_lose("advance", unit, at=at, part=part))
 
-    def succeed(self, taken: LeasedUnit, summary: Mapping[str, Any], result: str) -> None:
-        """End the job: all is done.
+    def part_files(self, unit: LeasedUnit) -> list[str]:
+        """Return the files of all parts, in order.
 
         Raises:
-            Fenced
+            LeaseLost: another worker has the unit.
         """
-        self._call_or_lose("succeed", taken, summary=json.dumps(summary, allow_nan=False), result=result)
+        return list(self._call_or_lose("parts", unit)["files"])
 
-    def fail(self, taken: LeasedUnit, error: JobError) -> None:
-        """End the job: it cannot be done.
+    def succeed(self, unit: LeasedUnit, summary: Mapping[str, Any], result: str) -> None:
+        """End the job as succeeded.
 
         Raises:
-            Fenced
+            LeaseLost: another worker has the unit.
         """
-        self._call_or_lose("fail", taken, error=error.model_dump_json())
+        self._call_or_lose("succeed", unit, summary=json.dumps(summary, allow_nan=False), result=result)
 
-    def release(self, taken: LeasedUnit) -> Nudges | None:
-        """Hand the unit back undone; of a job that is being cancelled, let it go.
+    def fail(self, unit: LeasedUnit, error: JobError) -> None:
+        """End the job as failed.
 
         Raises:
-            Fenced
+            LeaseLost: another worker has the unit.
         """
-        return _nudges(self._call_or_lose("release", taken))
+        self._call_or_lose("fail", unit, error=error.model_dump_json())
 
-    def _call_for_unit(self, operation: str, taken: LeasedUnit, **arguments: Any) -> Any:
-        return self._call(operation, job=taken.job_id, unit=taken.name, token=taken.token, **arguments)
+    def release(self, unit: LeasedUnit) -> Nudges | None:
+        """Return the unit to its queue; delete it if the job is being cancelled.
 
-    def _call_or_lose(self, operation: str, taken: LeasedUnit, **arguments: Any) -> Any:
-        answer = self._call_for_unit(operation, taken, **arguments)
+        Raises:
+            LeaseLost: another worker has the unit.
+        """
+        return _nudges(self._call_or_lose("release", unit))
+
+    def _call_for_unit(self, operation: str, unit: LeasedUnit, **arguments: Any) -> Any:
+        return self._call(operation, job=unit.job_id, unit=unit.name, token=unit.token, **arguments)
+
+    def _call_or_lose(self, operation: str, unit: LeasedUnit, **arguments: Any) -> Any:
+        answer = self._call_for_unit(operation, unit, **arguments)
         if answer["hold"] == "lost":
-            raise LeaseLost(f"{taken.job_id}/{taken.name} is no longer leased under the token {taken.token}.")
+            raise LeaseLost(f"{unit.job_id}/{unit.name} no longer has the lease with the token {unit.token}.")
         return answer
 
-    # Asked by whoever keeps house
+    # Called by the housekeeping
 
     def sweep(self) -> list[Nudges]:
-        """Give up workers that were not heard of; returns the messages that each queue lacks."""
+        """End leases that were not renewed; return the nudges that each queue lacks."""
         answer = self._call(
             "sweep",
             interval_ms=_ms(SWEEP_S) // 2,
@@ -320,44 +322,44 @@ class JobStore:
         return [Nudges(queue, answer["nudges"][queue]) for queue in QUEUES if answer["nudges"].get(queue)]
 
     def prune(self, kept_s: float) -> list[str]:
-        """Forget some of the jobs that ended longer ago than this; returns their ids."""
-        return list(self._call("prune", kinds=JOB_KINDS, most=FORGOTTEN_AT_ONCE, kept_ms=_ms(kept_s))["forgotten"])
+        """Delete some records of jobs that ended longer ago than ``kept_s``; return their ids."""
+        return list(self._call("prune", kinds=JOB_KINDS, most=PRUNED_AT_ONCE, kept_ms=_ms(kept_s))["deleted"])
 
     def heartbeat(self, name: str, queues: Sequence[QueueName], children: int, version: str) -> None:
-        """Say that a worker is alive."""
-        said = {"queues": queues, "children": children, "version": version, "at": self._now_s()}
-        self._client.hset(f"{PREFIX}workers", name, json.dumps(said))
+        """Record the heartbeat of a worker."""
+        facts = {"queues": queues, "children": children, "version": version, "at": self._now_s()}
+        self._client.hset(f"{PREFIX}workers", name, json.dumps(facts))
 
     def remove_worker(self, name: str) -> None:
-        """Say that a worker has stopped."""
+        """Remove a worker from the list of workers."""
         self._client.hdel(f"{PREFIX}workers", name)
 
     def workers(self, within_s: float = 3600) -> tuple[WorkerInfo, ...]:
-        """Workers that were heard of, the latest first; those of longer ago are forgotten."""
+        """Return workers with a heartbeat in the last ``within_s``, latest first; remove all others."""
         now = self._now_s()
         found = []
         for name, text in cast("dict[str, str]", self._client.hgetall(f"{PREFIX}workers")).items():
-            said = json.loads(text)
-            ago = max(0.0, now - said["at"])
-            if ago > within_s:
+            facts = json.loads(text)
+            ago_s = max(0.0, now - facts["at"])
+            if ago_s > within_s:
                 self.remove_worker(name)
             else:
-                found.append(WorkerInfo(name, tuple(said["queues"]), said["children"], said["version"], ago))
+                found.append(WorkerInfo(name, tuple(facts["queues"]), facts["children"], facts["version"], ago_s))
         return tuple(sorted(found, key=lambda worker: worker.seconds_ago))
 
     def stats(self) -> QueueStats:
-        """Count everything; takes the same time however many jobs there are."""
+        """Count jobs, waiting units and workers. The time does not depend on the number of jobs."""
         pairs = [(kind, state) for kind in JOB_KINDS for state in JOB_STATES]
         timed = [(what, kind) for what in ("wait", "run") for kind in JOB_KINDS]
-        with self._client.pipeline(transaction=False) as asked:
+        with self._client.pipeline(transaction=False) as pipeline:
             for kind, state in pairs:
-                asked.zcard(f"{PREFIX}index:{kind}:{state}")
+                pipeline.zcard(f"{PREFIX}index:{kind}:{state}")
             for queue in QUEUES:
-                asked.zcard(f"{PREFIX}ready:{queue}")
-                asked.zrange(f"{PREFIX}ready:{queue}", 0, 0, withscores=True)
+                pipeline.zcard(f"{PREFIX}ready:{queue}")
+                pipeline.zrange(f"{PREFIX}ready:{queue}", 0, 0, withscores=True)
             for what, of in timed:
-                asked.hgetall(f"{PREFIX}seconds:{what}:{of}")
-            answers = iter(asked.execute())
+                pipeline.hgetall(f"{PREFIX}seconds:{what}:{of}")
+            answers = iter(pipeline.execute())
         now_ms = self._now_s() * 1000
         jobs = {pair: next(answers) for pair in pairs}
         waiting, oldest = {}, {}
@@ -375,15 +377,17 @@ class JobStore:
 def _refusal(conflict: str, answer: Mapping[str, Any], parameters: JobParameters) -> Exception:
     if conflict == "idempotency":
         return IdempotencyConflict(
-            f"This Idempotency-Key was used for another request, which made the job {answer['job']}: use a new key."
+            f"This Idempotency-Key was used for another request, which created the job {answer['job']}: use a new key."
         )
     if conflict == "cancelling":
-        return JobConflict(f"The job {answer['job']} is being cancelled on the same dataset: ask again in a moment.")
+        return JobConflict(f"The job {answer['job']} on the same dataset is being cancelled: try again in a moment.")
     if conflict == "full":
-        return QueueFull(f"{answer['waiting']} pieces of work wait already; at most {MOST_WAITING} are taken on.")
+        return QueueFull(
+            f"{answer['waiting']} units of work already wait, and the maximum is {MOST_WAITING}: try again later."
+        )
     return JobConflict(
-        f"The job {answer['job']} is under way on the same dataset with other parameters, and only one "
-        f"{parameters.kind} of a dataset runs at a time: wait for it, or cancel it."
+        f"The job {answer['job']} on the same dataset has other parameters and has not ended. Only one "
+        f"{parameters.kind} of a dataset can run at a time: wait for its end, or cancel it."
     )
 
 

@@ -1,4 +1,4 @@
-"""What a worker does with a message: takes the unit whose turn it is, has it done, and says what became of it."""
+"""Celery tasks of a worker: take the next unit, do its work, and record the result."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from ml.system.atomic import translate_disk_full
 from ml.system.logs import job_context
 from worker import diagnostic, extraction, retraining, scoring
 from worker.jobs import QUEUES, JobError, JobKind, QueueName
-from worker.lease import RETRY_EVERY_S, Lease, StopFlag, time_limit_error
+from worker.lease import RETRY_INTERVAL_S, Lease, StopFlag, time_limit_error
 from worker.queue import JobQueue, task_name
 from worker.records import LeasedUnit, LeaseLost
 from worker.results import NOTHING_LOST
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
 logger = logging.getLogger("signalml.work")
-# What is done with a unit, by the kind of its job and by its name, as far as a hyphen.
+# Function for a unit, by job kind and by the unit's name up to the hyphen.
 HANDLERS: Mapping[JobKind, Mapping[str, Callable[[Lease, Path, Any], None]]] = {
     "feature-extraction": {"begin": extraction.begin, "part": extraction.run_part, "gather": extraction.gather},
     "scoring": {"begin": scoring.begin, "part": scoring.run_part, "gather": scoring.gather},
@@ -36,7 +36,7 @@ HANDLERS: Mapping[JobKind, Mapping[str, Callable[[Lease, Path, Any], None]]] = {
 
 
 def register(app: "Celery", url: str, home: Path, stopping: StopFlag) -> None:
-    """Give the application a task for each queue."""
+    """Add one task for each queue to the application."""
     for queue in QUEUES:
 
         def task(queue: QueueName = queue) -> None:
@@ -47,53 +47,56 @@ def register(app: "Celery", url: str, home: Path, stopping: StopFlag) -> None:
 
 @cache
 def _jobs(url: str) -> JobQueue:
-    """The connections of this process, made once it has been forked."""
+    """Return the queue of this process, with connections that are opened after the fork."""
     return JobQueue(url)
 
 
 def run_unit(jobs: JobQueue, queue: QueueName, home: Path, stopping: StopFlag) -> None:
-    """Do one unit, if one waits and this worker is not about to stop."""
+    """Do one unit, if one waits and this worker is not stopping."""
     if stopping:
         return
-    taken = _take_unit(jobs, queue, stopping)
-    if taken is None:
+    unit = _take_unit(jobs, queue, stopping)
+    if unit is None:
         return
-    with job_context(taken.request_id, job=taken.job_id, unit=taken.name, attempt=taken.attempt):
-        logger.info("begun", extra={"facts": {"kind": taken.kind}})
-        with Lease(jobs, taken, stopping) as lease:
-            _do(lease, taken, home)
+    with job_context(unit.request_id, job=unit.job_id, unit=unit.name, attempt=unit.attempt):
+        logger.info("begun", extra={"facts": {"kind": unit.kind}})
+        with Lease(jobs, unit, stopping) as lease:
+            _do(lease, unit, home)
 
 
 def _take_unit(jobs: JobQueue, queue: QueueName, stopping: StopFlag) -> LeasedUnit | None:
-    """Ask until there is an answer: a unit that was given while the answer was lost would wait for its lease to end."""
+    """Take a unit; repeat the call until there is an answer.
+
+    Otherwise a unit whose answer is lost would wait for the end of its lease.
+    """
     call = secrets.token_hex(8)
     while not stopping:
         try:
             return jobs.store.take(queue, f"{socket.gethostname()}/{os.getpid()}", call)
         except redis.RedisError as error:
-            logger.warning("nothing could be taken, trying again: %s", error)
-            time.sleep(RETRY_EVERY_S)
+            logger.warning("no unit could be unit, trying again: %s", error)
+            time.sleep(RETRY_INTERVAL_S)
     return None
 
 
-def _do(lease: Lease, taken: LeasedUnit, home: Path) -> None:
+def _do(lease: Lease, unit: LeasedUnit, home: Path) -> None:
     from celery.exceptions import SoftTimeLimitExceeded
 
     try:
         with translate_disk_full(home, NOTHING_LOST):
-            HANDLERS[taken.kind][taken.name.partition("-")[0]](lease, home, taken.parameters)
+            HANDLERS[unit.kind][unit.name.partition("-")[0]](lease, home, unit.parameters)
         logger.info("done")
     except Cancelled:
         lease.release()
-    except LeaseLost as fenced:
-        logger.warning("fenced: %s", fenced)
+    except LeaseLost as lost:
+        logger.warning("lease lost: %s", lost)
     except SoftTimeLimitExceeded:
-        _fail(lease, time_limit_error(taken))
+        _fail(lease, time_limit_error(unit))
     except SignalMLError as error:
         _fail(lease, JobError(code=error.code, detail=str(error)))
-    except Exception:  # whatever it is, somebody waits for the job's end, and the log has the cause
-        logger.exception("unforeseen")
-        detail = f"Something went wrong in {taken.name}; the workers' log has it under request_id {taken.request_id}."
+    except Exception:  # any error must end the job; the log has the traceback
+        logger.exception("unexpected error")
+        detail = f"Unexpected error in {unit.name}; see request_id {unit.request_id} in the log of the workers."
         _fail(lease, JobError(code="internal_error", detail=detail))
 
 
@@ -103,5 +106,5 @@ def _fail(lease: Lease, error: JobError) -> None:
         lease.retry(lambda: lease.store.fail(lease.unit, error))
     except Cancelled:
         lease.release()
-    except LeaseLost as fenced:
-        logger.warning("fenced: %s", fenced)
+    except LeaseLost as lost:
+        logger.warning("lease lost: %s", lost)

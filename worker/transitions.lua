@@ -1,33 +1,34 @@
--- Every change of a job's record, each atomic. Called as  EVALSHA sha 0 operation arguments-as-JSON ; answers JSON.
+-- All changes of job records; each call is atomic. Called as  EVALSHA sha 0 operation arguments-as-JSON ; returns JSON.
 --
---   signalml:job:<id>             the record: a hash
---   signalml:job:<id>:units       what its work is made of: unit -> {queue, state, attempt, token, worker, at, stop, parts}
---   signalml:job:<id>:events      what a watcher is told: a stream
---   signalml:index:<kind>:<state> ids, in the order of their creation
---   signalml:dataset:<name>       likewise, of the jobs that name a dataset
---   signalml:ready:<queue>        units that wait, by when their turn comes
---   signalml:leases               units that are being worked on, by when their worker is given up
---   signalml:take:<call>          what a call was given, for as long as it may be repeated
---   signalml:cancelling           jobs that are being cancelled, by when they are ended without their workers' word
---   signalml:exclusive:<key>      the one job that holds this key
---   signalml:idempotency:<key>    the job that was made under this key, and what was asked for
+--   signalml:job:<id>               record of a job: a hash
+--   signalml:job:<id>:units         its units: name -> {queue, state, attempt, token, worker, at, stop, parts}
+--   signalml:job:<id>:events        its events for clients: a stream
+--   signalml:index:<kind>:<state>   job ids, in the order of their creation
+--   signalml:dataset:<name>         ids of the jobs of a dataset, in the same order
+--   signalml:ready:<queue>          waiting units, by the time of their turn
+--   signalml:leases                 leased units, by the end of their lease
+--   signalml:take:<call>            unit that was given to a call, for the time in which the call can be repeated
+--   signalml:cancelling             jobs that are being cancelled, by the time at which they end in any case
+--   signalml:exclusive:<key>        the only job that holds this key
+--   signalml:idempotency:<key>      job that was created with this key, and digest of the request
 --   signalml:seconds:<what>:<kind>  histograms of waiting and running times
 --
--- The clock is the server's: no two machines need agree on theirs. A unit is `ready`, `leased` or `done`. Whoever takes
--- one gets a token, which grows with every lease of all units; only the bearer of a unit's present token changes it.
+-- The clock is the server's, so clocks of the workers do not matter. A unit is `ready`, `leased` or `done`. Each lease
+-- has a token, larger than all tokens before. Only a call with the present token of a unit can change it.
 
 local P = 'signalml:'
 local STATES = {'queued', 'running', 'cancelling', 'succeeded', 'failed', 'cancelled'}
 local ENDED = {succeeded = true, failed = true, cancelled = true}
 local BUCKETS = {0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800, 7200}
 local EVENTS_KEPT = 5000
--- How long a worker may ask again what it was given.
+-- Time in which a worker can repeat a call of `take`.
 local ANSWERED_S = 600
--- Messages that one sweep sends to a queue at most: more than there are idle processes are of no use at once.
+-- Maximum number of nudges that one sweep sends to a queue. More nudges than idle processes have no effect.
 local NUDGES_AT_ONCE = 200
--- Every part counts, and a watcher is not told of each: the stream would forget the beginning of a long job.
-local TOLD_EVERY_MS = 500
--- Parts of one job take turns with other jobs: each waits this much longer than the one before it.
+-- Minimum time between progress events of parts. With an event for each part, the stream would lose the beginning of a
+-- long job.
+local PROGRESS_INTERVAL_MS = 500
+-- Each part of a job has its turn this much later than the part before it, so that parts of several jobs alternate.
 local TURN_MS = 100
 
 local clock = redis.call('TIME')
@@ -45,11 +46,11 @@ local function set(id, fields)
   redis.call('HINCRBY', job_key(id), 'revision', 1)
 end
 
-local function tell(id, what, data)
+local function add_event(id, what, data)
   redis.call('XADD', events_key(id), 'MAXLEN', '~', EVENTS_KEPT, '*', 'event', what, 'data', cjson.encode(data))
 end
 
-local function note(id, sentence) tell(id, 'log', {message = sentence, at_ms = now}) end
+local function add_log(id, sentence) add_event(id, 'log', {message = sentence, at_ms = now}) end
 
 local function observe(what, kind, milliseconds)
   local key, seconds = P .. 'seconds:' .. what .. ':' .. kind, milliseconds / 1000
@@ -65,7 +66,7 @@ local function move(id, state)
   if before then redis.call('ZREM', P .. 'index:' .. kind .. ':' .. before, id) end
   redis.call('ZADD', P .. 'index:' .. kind .. ':' .. state, 0, id)
   set(id, {state = state})
-  if not ENDED[state] then tell(id, 'state', {state = state, attempt = tonumber(field(id, 'attempt'))}) end
+  if not ENDED[state] then add_event(id, 'state', {state = state, attempt = tonumber(field(id, 'attempt'))}) end
 end
 
 local function unit_of(id, name)
@@ -86,7 +87,7 @@ local function fresh(queue, at, stop)
   return {queue = queue, state = 'ready', attempt = 0, token = 0, worker = '', at = at, stop = stop, parts = {}}
 end
 
--- The unit that a token is for, if it still is; else what became of the lease.
+-- Return the unit if its token is valid, and the status of the lease: held, cancelling or lost.
 local function held(a)
   local state = field(a.job, 'state')
   local unit = state and unit_of(a.job, a.unit)
@@ -100,8 +101,8 @@ local function each_unit(id, visit)
 end
 
 local function finish(id, state, fields)
-  -- Read before anything is written: what cannot be read changes nothing.
-  local told = {state = state, attempt = tonumber(field(id, 'attempt')),
+  -- Decode before the first write, so that invalid JSON changes nothing.
+  local event = {state = state, attempt = tonumber(field(id, 'attempt')),
     error = fields.error and cjson.decode(fields.error), summary = fields.summary and cjson.decode(fields.summary)}
   each_unit(id, function(name, unit)
     redis.call('ZREM', P .. 'leases', member(id, name))
@@ -118,7 +119,7 @@ local function finish(id, state, fields)
   move(id, state)
   local started = field(id, 'started_ms')
   if started ~= '' then observe('run', field(id, 'kind'), now - started) end
-  tell(id, 'end', told)
+  add_event(id, 'end', event)
 end
 
 local function leased_units(id)
@@ -127,8 +128,8 @@ local function leased_units(id)
   return count
 end
 
--- A unit of a job that is being cancelled has been let go: the last one ends the job.
-local function let_go(id, name)
+-- Remove a unit of a job that is being cancelled. The last one ends the job.
+local function remove_unit(id, name)
   redis.call('HDEL', units_key(id), name)
   redis.call('ZREM', P .. 'leases', member(id, name))
   if leased_units(id) == 0 then finish(id, 'cancelled', {}) end
@@ -169,7 +170,7 @@ function call.submit(a)
   return {job = a.job, created = true}
 end
 
--- The same call again, after its answer was lost, is answered with the same unit.
+-- A call that is repeated, because its answer was lost, gets the same unit.
 function call.take(a)
   local answered = redis.call('GET', P .. 'take:' .. a.call)
   if answered then
@@ -217,17 +218,17 @@ function call.progress(a)
   local fields = {step = a.step, done = a.done, total = a.total, message = a.message, updated_ms = now}
   if field(a.job, 'step') ~= a.step then fields.step_ms = now end
   set(a.job, fields)
-  tell(a.job, 'progress', {step = a.step, done = a.done, total = a.total, message = a.message})
+  add_event(a.job, 'progress', {step = a.step, done = a.done, total = a.total, message = a.message})
   return {hold = hold}
 end
 
 function call.log(a)
   local unit, hold = held(a)
-  if unit then note(a.job, a.message) end
+  if unit then add_log(a.job, a.message) end
   return {hold = hold}
 end
 
--- Facts that later attempts must find as they were, such as the version of the dataset.
+-- Store values that later attempts must use unchanged, such as the version of the dataset.
 function call.pin(a)
   local unit, hold = held(a)
   if unit then set(a.job, a.fields) end
@@ -242,10 +243,10 @@ function call.fan_out(a)
   redis.call('ZREM', P .. 'leases', member(a.job, a.unit))
   set(a.job, {open = #a.stops, step = a.step, step_ms = now, updated_ms = now, done = 0, total = a.total, message = ''})
   if hold == 'cancelling' then
-    let_go(a.job, a.unit)
+    remove_unit(a.job, a.unit)
     return {hold = hold}
   end
-  tell(a.job, 'progress', {step = a.step, done = 0, total = a.total, message = ''})
+  add_event(a.job, 'progress', {step = a.step, done = 0, total = a.total, message = ''})
   for i, stop in ipairs(a.stops) do
     make_ready(a.job, string.format('part-%05d', i - 1), fresh(unit.queue, 0, stop), i - 1)
   end
@@ -253,19 +254,19 @@ function call.fan_out(a)
   return {hold = hold, nudges = math.max(#a.stops, 1), queue = unit.queue}
 end
 
--- What was done of a part so far lies in one more file; nothing before `at` is done again.
+-- Record one more file with rows of a part. Items before `at` are not done again.
 function call.advance(a)
   local unit, hold = held(a)
   if not unit then return {hold = hold} end
-  local behind = a.at - unit.at
-  if behind <= 0 then return {hold = hold} end -- said twice, since the answer to the first time was lost
+  local items = a.at - unit.at
+  if items <= 0 then return {hold = hold} end -- a repeated call, because the first answer was lost
   unit.at = a.at
   table.insert(unit.parts, a.part)
-  local done, total = field(a.job, 'done') + behind, tonumber(field(a.job, 'total'))
+  local done, total = field(a.job, 'done') + items, tonumber(field(a.job, 'total'))
   set(a.job, {done = done, updated_ms = now})
-  if done == total or now - (field(a.job, 'told_ms') or 0) >= TOLD_EVERY_MS then
+  if done == total or now - (field(a.job, 'told_ms') or 0) >= PROGRESS_INTERVAL_MS then
     set(a.job, {told_ms = now})
-    tell(a.job, 'progress', {step = field(a.job, 'step'), done = done, total = total, message = ''})
+    add_event(a.job, 'progress', {step = field(a.job, 'step'), done = done, total = total, message = ''})
   end
   if unit.at < unit.stop then
     keep(a.job, a.unit, unit)
@@ -284,7 +285,7 @@ function call.advance(a)
   return {hold = hold}
 end
 
--- The files of all parts, in order.
+-- Return the files of all parts, in order.
 function call.parts(a)
   local unit, hold = held(a)
   local names, files = {}, {}
@@ -297,7 +298,7 @@ function call.parts(a)
   return {hold = hold, files = files}
 end
 
--- Work that is complete is a success even where somebody has just asked for its end: what it did has been done.
+-- Work that is complete succeeds even if the job is being cancelled.
 function call.succeed(a)
   local unit, hold = held(a)
   if unit then finish(a.job, 'succeeded', {summary = a.summary, result = a.result}) end
@@ -307,21 +308,21 @@ end
 function call.fail(a)
   local unit, hold = held(a)
   if not unit then return {hold = hold} end
-  if hold == 'cancelling' then let_go(a.job, a.unit) else finish(a.job, 'failed', {error = a.error}) end
+  if hold == 'cancelling' then remove_unit(a.job, a.unit) else finish(a.job, 'failed', {error = a.error}) end
   return {hold = hold}
 end
 
--- Handed back by a worker that is told to stop: the attempt does not count.
+-- Return a unit from a worker that stops. The attempt does not count.
 function call.release(a)
   local unit, hold = held(a)
   if not unit then return {hold = hold} end
   if hold == 'cancelling' then
-    let_go(a.job, a.unit)
+    remove_unit(a.job, a.unit)
     return {hold = hold}
   end
   unit.attempt = unit.attempt - 1
   make_ready(a.job, a.unit, unit)
-  note(a.job, 'Handed back by a worker that stops; the next one goes on.')
+  add_log(a.job, 'The worker stops and returns this work; another worker continues it.')
   return {hold = hold, nudges = 1, queue = unit.queue}
 end
 
@@ -346,36 +347,37 @@ function call.cancel(a)
   return {state = 'cancelling'}
 end
 
-local function lapse(id, name, most)
+local function end_lease(id, name, most)
   local unit = unit_of(id, name)
   if not unit or unit.state ~= 'leased' then
     redis.call('ZREM', P .. 'leases', member(id, name))
   elseif field(id, 'state') == 'cancelling' then
-    let_go(id, name)
+    remove_unit(id, name)
   elseif unit.attempt >= most then
     local detail = string.format(
-      'The process that worked on it was lost %d times (last: %s), killed or for want of memory.', unit.attempt, unit.worker)
+      'Its process was lost %d times (last worker: %s). It was killed or ran out of memory.', unit.attempt, unit.worker)
     finish(id, 'failed', {error = cjson.encode({code = 'worker_lost', detail = detail})})
   else
-    note(id, string.format('Attempt %d was lost with its worker (%s); it is begun again.', unit.attempt, unit.worker))
+    local sentence = 'Attempt %d was lost with its worker (%s); the work starts again.'
+    add_log(id, string.format(sentence, unit.attempt, unit.worker))
     make_ready(id, name, unit)
   end
 end
 
--- Give up workers that have not been heard of, end what nobody ends, and count the nudges that are missing.
+-- End leases that were not renewed, end cancelled jobs whose workers do not stop, and count the missing nudges.
 function call.sweep(a)
   local before = tonumber(redis.call('GET', P .. 'swept') or now)
   if now - before < a.interval_ms and now > before then return {nudges = {}} end
   redis.call('SET', P .. 'swept', now)
   if now - before > a.gap_ms then
-    -- Nobody has swept for a while, so nobody could renew either: the server was away, and the workers may live.
+    -- There was no sweep for a while: the server was unreachable, no lease could be renewed, and workers may be alive.
     for _, each in ipairs(redis.call('ZRANGE', P .. 'leases', 0, -1)) do
       redis.call('ZADD', P .. 'leases', 'GT', now + a.lease_ms, each)
     end
   end
   for _, each in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, 1000)) do
     local id, name = each:match('^(.-)/(.+)$')
-    lapse(id, name, a.most_attempts)
+    end_lease(id, name, a.most_attempts)
   end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'cancelling', '-inf', now)) do finish(id, 'cancelled', {}) end
   local nudges = {}
@@ -386,9 +388,9 @@ function call.sweep(a)
   return {nudges = nudges}
 end
 
--- Forget jobs that ended long ago; answers with their ids, so that their folders can go too.
+-- Delete records of jobs that ended long ago. Returns their ids, so that their folders can be deleted too.
 function call.prune(a)
-  local forgotten = {}
+  local deleted = {}
   for _, kind in ipairs(a.kinds) do
     for state, _ in pairs(ENDED) do
       for _, id in ipairs(redis.call('ZRANGE', P .. 'index:' .. kind .. ':' .. state, 0, a.most - 1)) do
@@ -397,11 +399,11 @@ function call.prune(a)
         if dataset and dataset ~= '' then redis.call('ZREM', P .. 'dataset:' .. dataset, id) end
         redis.call('ZREM', P .. 'index:' .. kind .. ':' .. state, id)
         redis.call('DEL', job_key(id), units_key(id), events_key(id))
-        table.insert(forgotten, id)
+        table.insert(deleted, id)
       end
     end
   end
-  return {forgotten = forgotten}
+  return {deleted = deleted}
 end
 
 return cjson.encode(call[ARGV[1]](cjson.decode(ARGV[2])))

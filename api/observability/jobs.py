@@ -1,4 +1,4 @@
-"""What Prometheus is told of jobs, queues and workers: from the records at each scrape, alike in each process."""
+"""Prometheus metrics of jobs, queues and workers, read from the job records at each scrape."""
 
 from collections.abc import Iterator, Mapping
 
@@ -10,23 +10,23 @@ from worker.records import QueueStats
 
 NOT_BUCKETS = ("sum", "count")
 TIMES = {
-    "wait": ("signalml_job_wait_seconds", "From the request for a job to the beginning of its work."),
-    "run": ("signalml_job_run_seconds", "From the beginning of a job's work to its end."),
+    "wait": ("signalml_job_wait_seconds", "Seconds from the submission of a job to its start."),
+    "run": ("signalml_job_run_seconds", "Seconds from the start of a job to its end."),
 }
 
 
 class JobMetrics(Collector):
-    """Jobs by kind and state, what waits, how long things took, and which workers were heard of.
+    """Jobs by kind and state, waiting work, durations and workers.
 
     Args:
-        figures: None where the queue does not answer.
+        figures: None if the queue does not answer.
     """
 
     def __init__(self, figures: QueueStats | None) -> None:
         self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
-        """Every family."""
+        """Return every metric family."""
         up = GaugeMetricFamily("signalml_queue_up", "1 while the job queue answers.")
         up.add_metric((), float(self._figures is not None))
         yield up
@@ -38,13 +38,13 @@ class JobMetrics(Collector):
 
 
 def _counts(figures: QueueStats) -> Iterator[Metric]:
-    jobs = GaugeMetricFamily("signalml_jobs", "Jobs that are remembered.", labels=("kind", "state"))
+    jobs = GaugeMetricFamily("signalml_jobs", "Jobs with a record.", labels=("kind", "state"))
     for (kind, state), count in figures.jobs.items():
         jobs.add_metric((kind, state), count)
     yield jobs
-    waiting = GaugeMetricFamily("signalml_queue_waiting", "Pieces of work that wait for a worker.", labels=("queue",))
+    waiting = GaugeMetricFamily("signalml_queue_waiting", "Units of work that wait for a worker.", labels=("queue",))
     oldest = GaugeMetricFamily(
-        "signalml_queue_oldest_seconds", "How long the one that waits longest has waited.", labels=("queue",)
+        "signalml_queue_oldest_seconds", "Seconds that the oldest waiting unit has waited.", labels=("queue",)
     )
     for queue in QUEUES:
         waiting.add_metric((queue,), figures.waiting[queue])
@@ -54,12 +54,12 @@ def _counts(figures: QueueStats) -> Iterator[Metric]:
 
 
 def _workers(figures: QueueStats) -> Iterator[Metric]:
-    alive = GaugeMetricFamily("signalml_workers", "Workers of a queue that were heard of lately.", labels=("queue",))
+    alive = GaugeMetricFamily("signalml_workers", "Workers of a queue that reported recently.", labels=("queue",))
     for queue in QUEUES:
         alive.add_metric((queue,), sum(worker.alive and queue in worker.queues for worker in figures.workers))
     yield alive
     seen = GaugeMetricFamily(
-        "signalml_worker_last_seen_seconds", "Seconds since a worker was heard of.", labels=("worker",)
+        "signalml_worker_last_seen_seconds", "Seconds since a worker last reported.", labels=("worker",)
     )
     for worker in figures.workers:
         seen.add_metric((worker.name,), worker.seconds_ago)

@@ -1,4 +1,4 @@
-"""What Prometheus is told of machines: from their record at each scrape, alike in each process."""
+"""Prometheus metrics of machines, read from their records at each scrape."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -11,23 +11,23 @@ from ml.machines.alarms import AlarmState
 
 
 class MachineMetrics(Collector):
-    """Machines by state, and which of them are not normal.
+    """Number of machines in each state, and the machines that are not normal.
 
     Args:
-        states: of each machine; None where the record cannot be read.
+        states: state of each machine, by machine id; None if the records cannot be read.
     """
 
     def __init__(self, states: Mapping[str, AlarmState] | None) -> None:
         self._states = states
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Every family."""
-        readable = GaugeMetricFamily("signalml_machines_readable", "1 while the record of machines can be read.")
+        """Return every metric family."""
+        readable = GaugeMetricFamily("signalml_machines_readable", "1 while the records of machines can be read.")
         readable.add_metric((), float(self._states is not None))
         yield readable
         if self._states is None:
             return
-        machines = GaugeMetricFamily("signalml_machines", "Machines that are remembered.", labels=("state",))
+        machines = GaugeMetricFamily("signalml_machines", "Machines with a record.", labels=("state",))
         counted = Counter(self._states.values())
         for state in get_args(AlarmState):
             machines.add_metric((state,), counted[state])

@@ -1,4 +1,4 @@
-"""One id from request to log line, and the Prometheus metrics."""
+"""Request ids in log lines, and Prometheus metrics of requests."""
 
 import logging
 import os
@@ -26,9 +26,10 @@ SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30
 
 
 class Metrics:
-    """The counters of one application.
+    """Counters of one application.
 
-    With several processes they are kept in files under ``PROMETHEUS_MULTIPROC_DIR``, and each process answers for all.
+    With several processes, the counters are in files under ``PROMETHEUS_MULTIPROC_DIR``, and each process reports the
+    sum of all.
     """
 
     def __init__(self, live: LiveModel) -> None:
@@ -40,14 +41,14 @@ class Metrics:
         )
         self._duration = Histogram(
             "signalml_request_seconds",
-            "From the headers to the end of the answer.",
+            "Seconds from the headers of a request to the end of its answer.",
             ("route",),
             buckets=SECONDS,
             registry=registry,
         )
         self._stages = Histogram(
             "signalml_inference_stage_seconds",
-            "Stages of an inference: receive, wait, decode, predict, explain.",
+            "Seconds of each stage of an inference: receive, wait, decode, predict, explain.",
             ("stage",),
             buckets=SECONDS,
             registry=registry,
@@ -57,7 +58,7 @@ class Metrics:
         )
         self._not_recorded = Counter(
             "signalml_observations_not_recorded",
-            "Verdicts on machines that were given and not recorded.",
+            "Verdicts on machines that were answered but not recorded.",
             registry=registry,
         )
 
@@ -71,12 +72,12 @@ class Metrics:
         self._refusals.labels(code).inc()
 
     def count_unrecorded(self, count: int) -> None:
-        """Count verdicts on machines that were given and not recorded."""
+        """Count verdicts on machines that were answered but not recorded."""
         self._not_recorded.inc(count)
 
     @contextmanager
     def time_stage(self, name: str) -> Iterator[None]:
-        """Time one stage of an inference; what raises is timed too."""
+        """Time one stage of an inference, also if it raises."""
         start = time.perf_counter()
         try:
             yield
@@ -84,11 +85,15 @@ class Metrics:
             self.observe_stage(name, time.perf_counter() - start)
 
     def observe_stage(self, name: str, seconds: float) -> None:
-        """Count one stage of an inference that was timed elsewhere."""
+        """Record the duration of one stage of an inference."""
         self._stages.labels(name).observe(seconds)
 
     def exposition(self, *more: Collector) -> bytes:
-        """All metrics in Prometheus's text format, and what else is collected for this scrape alone."""
+        """Return all metrics in Prometheus's text format.
+
+        Args:
+            more: further collectors, for this scrape alone.
+        """
         scrape = CollectorRegistry()
         if self._several:
             scrape.register(_AllProcesses())
@@ -102,10 +107,10 @@ class Metrics:
 
 
 class _AllProcesses(MultiProcessCollector):
-    """What all processes of the service have counted.
+    """Sums of the counters of all processes.
 
-    A process opens the file of a kind of counter before it gives it a size, so another may meet it empty: nothing has
-    been counted there yet, and the library, which reads the file's length first, would fail the scrape.
+    A process creates the file of a counter before it writes to it. The library fails on an empty file, so empty files
+    are skipped: nothing has been counted there yet.
     """
 
     def __init__(self) -> None:
@@ -117,7 +122,7 @@ class _AllProcesses(MultiProcessCollector):
 
 
 class _ModelInfo(Collector):
-    """Which model answers in this process, read at each scrape."""
+    """Model that answers in this process, read at each scrape."""
 
     def __init__(self, live: LiveModel) -> None:
         self._live = live
@@ -136,7 +141,7 @@ class _ModelInfo(Collector):
 
 
 class RequestLogMiddleware:
-    """ASGI middleware: gives each request its id, logs its answer and counts it."""
+    """ASGI middleware that gives each request an id, and logs and counts its answer."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -177,7 +182,7 @@ class RequestLogMiddleware:
 
 
 def _incoming_id(scope: Scope) -> str | None:
-    """The client's own id, if it is one that can be put into logs and headers as it is."""
+    """Return the client's own id if it is safe in logs and headers, else None."""
     for name, value in scope["headers"]:
         if name == REQUEST_ID_HEADER:
             text: str = value.decode("latin-1")

@@ -1,4 +1,4 @@
-"""Datasets that grow: recordings in, labels by people, and what is there. Redis is never touched."""
+"""Routes of datasets: upload, label, list and play recordings. They do not use Redis."""
 
 import asyncio
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ UPLOAD_ERRORS = (
     *V1_ERRORS,
     *BODY_ERRORS,
     *FORM_ERRORS,
-    # The service listens to all channels here: none can be missing.
+    # Uploads to a dataset read all channels, so none can be missing.
     *(kind for kind in AUDIO_ERRORS if kind is not errors.ChannelNotFound),
     errors.InvalidName,
     errors.DatasetReadOnly,
@@ -72,33 +72,42 @@ AUDIO = {
     kind: {"schema": {"type": "string", "format": "binary"}, "example": magic}
     for kind, magic in (("audio/wav", "RIFF..."), ("audio/flac", "fLaC..."))
 }
-RecordingIdPath = Annotated[str, Path(description="Of its sound.", examples=["2c26b46b68ffc68ff99b453c1d304134"])]
+RecordingIdPath = Annotated[
+    str,
+    Path(
+        description="Id of the recording: 32 hexadecimal digits, a hash of its samples.",
+        examples=["2c26b46b68ffc68ff99b453c1d304134"],
+    ),
+]
 
 
-@router.get("", summary="All datasets", responses=error_responses(*V1_ERRORS))
+@router.get("", summary="List datasets", responses=error_responses(*V1_ERRORS))
 async def list_datasets(services: ServicesDep) -> DatasetList:
-    """Collections, with what is in them, and folders that were laid there by hand."""
+    """List all datasets: collections, with their counts, and folders that were placed there by hand."""
     return await asyncio.to_thread(_list, services)
 
 
 @router.post(
     "",
-    summary="Make a dataset",
+    summary="Create a dataset",
     status_code=201,
     dependencies=[RequireAdmin],
     responses=error_responses(*V1_ERRORS, *BODY_ERRORS, errors.InvalidName, errors.DatasetExists, errors.StorageFull),
 )
 async def create_dataset(new: DatasetNew, services: ServicesDep, response: Response) -> DatasetSummary:
-    """An empty one; an upload makes the one that it names too. `Location` is where it is shown."""
+    """Create an empty dataset. `Location` is its address.
+
+    An upload to a dataset that does not exist creates it, too.
+    """
     collection = services.collection(new.name)
     await asyncio.to_thread(collection.create, current_request_id())
     response.headers["Location"] = f"{router.prefix}/{new.name}"
     return await asyncio.to_thread(_summary, collection)
 
 
-@router.get("/{name}", summary="One dataset", responses=error_responses(*DATASET_ERRORS))
+@router.get("/{name}", summary="Show a dataset", responses=error_responses(*DATASET_ERRORS))
 async def show_dataset(collection: CollectionDep) -> DatasetSummary:
-    """How many recordings of which label, and the version that a job would begin with."""
+    """Show the number of recordings with each label, and the version that a new job would use."""
     return await asyncio.to_thread(_summary, collection)
 
 
@@ -111,42 +120,48 @@ async def show_dataset(collection: CollectionDep) -> DatasetSummary:
 )
 async def remove_dataset(
     collection: CollectionDep,
-    confirm: Annotated[str, Query(description="The name of the dataset once more.", examples=["hall-3"])],
+    confirm: Annotated[str, Query(description="Name of the dataset again, as a confirmation.", examples=["hall-3"])],
 ) -> None:
-    """With all its recordings, from one moment to the next. A folder that was laid there by hand is not touched."""
+    """Remove a dataset with all its recordings, in one step.
+
+    A folder that was placed there by hand cannot be removed.
+    """
     if confirm != collection.name:
         raise InvalidRequest(
-            f"query.confirm is {confirm[:MAX_TEXT]!r}; {collection.name!r}, the name of the dataset that goes with all "
-            "its recordings, was expected."
+            f"query.confirm is {confirm[:MAX_TEXT]!r}; the name of the dataset to remove with all its recordings, "
+            f"{collection.name!r}, was expected."
         )
     await asyncio.to_thread(collection.delete)
 
 
 @router.post(
     "/{name}/recordings",
-    summary="Put recordings in",
+    summary="Upload recordings",
     status_code=201,
     dependencies=[RequireAdmin],
     openapi_extra=RECORDINGS_FORM.openapi(),
     responses=error_responses(*UPLOAD_ERRORS)
-    | {200: {"model": UploadResponse, "description": "Every sound was there already, or was refused."}},
+    | {200: {"model": UploadResponse, "description": "No recording is new: each was there already or was refused."}},
 )
 async def put_recordings(
     collection: CollectionDep, form: RecordingsUpload, services: ServicesDep, response: Response
 ) -> UploadResponse:
-    """Takes one or many parts `file`, and labels that hold for all of them; the dataset is made if it is not there.
+    """Upload one or more recordings as parts `file`, with labels that apply to all of them.
 
-    A sound that is there already is kept once, whatever file it comes in: labels that are given and differ then count
-    as a correction. What is acknowledged is on the disk. `Location` is where a single file is shown; if it is refused,
-    the answer is its problem. Of several, none fails the others.
+    The dataset is created if it does not exist. A recording with the same samples as an earlier one is stored once,
+    also in another file format; labels that differ from the stored ones then count as a correction. When the answer is
+    sent, the recordings are on the disk.
+
+    If one file is sent, `Location` is the address of the recording, and a refused file is answered with an error. If
+    several files are sent, each has a result or an error, and a refused file does not affect the others.
     """
     services.executor.refuse_if_full()
-    given, taking = check_annotation(form.fields), _RecordingUploader(services, collection)
+    given, uploader = check_annotation(form.fields), _RecordingUploader(services, collection)
     if len(form.files) == 1:
-        results = [_result(form.files[0], await taking(form.files[0], given))]
+        results = [_result(form.files[0], await uploader(form.files[0], given))]
         response.headers["Location"] = f"{router.prefix}/{collection.name}/recordings/{results[0].id}"
     else:
-        results = [await taking.or_error(upload, given) for upload in form.files]
+        results = [await uploader.or_error(upload, given) for upload in form.files]
     if not any(result.added for result in results):
         response.status_code = 200
     return UploadResponse(results=results)
@@ -154,40 +169,43 @@ async def put_recordings(
 
 @router.get(
     "/{name}/recordings",
-    summary="What is in a dataset",
+    summary="List recordings",
     responses=error_responses(*COLLECTION_ERRORS, InvalidRequest),
 )
 async def list_recordings(
     collection: CollectionDep,
     label: Annotated[
-        Literal["normal", "abnormal", "unlabelled"] | None, Query(description="Only those with this label.")
+        Literal["normal", "abnormal", "unlabelled"] | None, Query(description="Only recordings with this label.")
     ] = None,
-    machine_id: Annotated[str | None, Query(description="Only those of this machine.")] = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Recordings on a page.")] = 100,
-    cursor: Annotated[int, Query(ge=0, description="`next_cursor` of the page before.")] = 0,
+    machine_id: Annotated[str | None, Query(description="Only recordings with this machine id.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Largest number of recordings on a page.")] = 100,
+    cursor: Annotated[int, Query(ge=0, description="`next_cursor` of the previous page; 0 for the first page.")] = 0,
 ) -> RecordingPage:
-    """A page of recordings in the order of their upload; what is put in meanwhile comes on the last page."""
+    """List a page of recordings, in the order of upload.
+
+    Recordings that are added meanwhile are on the last page.
+    """
     return await asyncio.to_thread(_page, collection, label, machine_id, limit, cursor)
 
 
 @router.get(
     "/{name}/recordings/{recording}",
-    summary="One recording",
+    summary="Show a recording",
     responses=error_responses(*RECORDING_ERRORS),
 )
 async def show_recording(collection: CollectionDep, recording: RecordingIdPath) -> RecordingDetails:
-    """With every revision of its labels: what they were, since when, and by which request."""
+    """Show a recording with every revision of its labels, each with its time and the id of its request."""
     return RecordingDetails.model_validate(await asyncio.to_thread(collection.recording, recording))
 
 
 @router.get(
     "/{name}/recordings/{recording}/audio",
-    summary="Listen to a recording",
+    summary="Get the file of a recording",
     response_class=FileResponse,
     responses=error_responses(*RECORDING_ERRORS) | {200: {"content": AUDIO}},
 )
 async def listen(collection: CollectionDep, recording: RecordingIdPath) -> FileResponse:
-    """The file as it was uploaded."""
+    """Get the file of a recording, as it was uploaded."""
     known, file = await asyncio.to_thread(_file, collection, recording)
     return FileResponse(
         file,
@@ -207,9 +225,9 @@ async def listen(collection: CollectionDep, recording: RecordingIdPath) -> FileR
 async def label_recording(
     collection: CollectionDep, recording: RecordingIdPath, change: LabelsChange
 ) -> RecordingDetails:
-    """A person's correction, as a new revision; the earlier ones are kept."""
-    relabelling = partial(collection.relabel, recording, change.to_label_changes(), current_request_id())
-    return RecordingDetails.model_validate(await asyncio.to_thread(relabelling))
+    """Correct the labels of a recording, as a new revision. Earlier revisions are kept."""
+    relabel = partial(collection.relabel, recording, change.to_label_changes(), current_request_id())
+    return RecordingDetails.model_validate(await asyncio.to_thread(relabel))
 
 
 @router.delete(
@@ -220,7 +238,10 @@ async def label_recording(
     responses=error_responses(*RECORDING_ERRORS, errors.StorageFull),
 )
 async def remove_recording(collection: CollectionDep, recording: RecordingIdPath) -> None:
-    """With its file; jobs that are pinned to a version that had it go on without it."""
+    """Remove a recording and its file.
+
+    A job that is pinned to an earlier version continues without the recording.
+    """
     await asyncio.to_thread(collection.remove, recording, current_request_id())
 
 
@@ -233,7 +254,7 @@ def _summaries(services: Services) -> Iterator[DatasetSummary]:
         try:
             yield _summary(services.collection(name))
         except errors.DatasetNotFound:
-            continue  # removed since it was listed
+            continue  # removed after it was listed
 
 
 def _summary(collection: Collection) -> DatasetSummary:
@@ -262,21 +283,24 @@ def _file(collection: Collection, recording_id: str) -> tuple[CollectionRecordin
 
 
 class _RecordingUploader:
-    """Uploads on their way into one dataset, in the name of one request that has been let in."""
+    """Uploader of recordings into one dataset, for one accepted request."""
 
     def __init__(self, services: Services, collection: Collection) -> None:
         self._services = services
         self._collection = collection
 
     async def __call__(self, upload: Upload, given: AnnotationChanges) -> AddResult:
-        """The sound is read where inference is, the disk is written elsewhere: a slow one holds no place."""
-        reading = partial(read_info, upload.content, self._services.limits)
-        facts = await self._services.executor.run(reading, admitted=True)
-        adding = partial(self._collection.add, upload.content, facts, upload.name, given, current_request_id())
-        return await asyncio.to_thread(adding)
+        """Read the samples in an inference thread, and write the file in another thread.
+
+        So a slow disk does not take a place of the executor.
+        """
+        read = partial(read_info, upload.content, self._services.limits)
+        facts = await self._services.executor.run(read, admitted=True)
+        add = partial(self._collection.add, upload.content, facts, upload.name, given, current_request_id())
+        return await asyncio.to_thread(add)
 
     async def or_error(self, upload: Upload, given: AnnotationChanges) -> UploadResult:
-        """One of several: its error is its own."""
+        """Add one of several recordings; return its error as a result."""
         try:
             return _result(upload, await self(upload, given))
         except SignalMLError as error:

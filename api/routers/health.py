@@ -1,4 +1,4 @@
-"""Is it up, does it answer uploads, what has it done."""
+"""Routes of health and metrics."""
 
 import asyncio
 from pathlib import Path
@@ -31,32 +31,35 @@ CONSOLE = Path(__file__).parent.parent / "console" / "index.html"
     response_class=PlainTextResponse,
     responses={
         200: {
-            "description": "`server is up`, or a page to try the service on for a client that asks for HTML.",
+            "description": "`server is up`; for a client that accepts HTML, a page to try the service.",
             "content": {"text/plain": {"example": "server is up"}, "text/html": {"schema": {"type": "string"}}},
         }
     },
 )
 async def root(request: Request) -> Response:
-    """Answers as the original service does; a browser gets a page."""
+    """Answer `server is up`, as the original service does. A browser gets a page to try the service."""
     if "text/html" in request.headers.get("accept", ""):
         return FileResponse(CONSOLE, media_type="text/html", headers={"Vary": "Accept"})
     return PlainTextResponse("server is up", headers={"Vary": "Accept"})
 
 
-@router.get("/livez", summary="The process answers")
+@router.get("/livez", summary="Process is alive")
 async def livez() -> Live:
-    """For whoever restarts processes that hang."""
+    """Answer while the process is alive, for programs that restart it."""
     return Live()
 
 
 @router.get(
     "/readyz",
-    summary="Uploads are answered",
+    summary="Service is ready",
     response_model=Ready,
     responses={503: {"model": Ready, "description": "No model is loaded."}},
 )
 async def readyz(services: ServicesDep) -> Response:
-    """200 when a model is loaded and has answered its golden clip; the job queue is reported and changes nothing."""
+    """Answer 200 if a model is loaded and has answered its golden clip, else 503.
+
+    The body also has the state of the job queue, which does not change the status.
+    """
     live = services.live_model
     predictor = live.current
     model = None
@@ -78,7 +81,7 @@ async def readyz(services: ServicesDep) -> Response:
     responses={200: {"content": {"text/plain": {"example": 'signalml_requests_total{method="POST"} 1.0'}}}},
 )
 async def metrics(services: ServicesDep) -> Response:
-    """Requests, stages of inference, refusals by code, the model that answers; machines; jobs, queues and workers."""
+    """Get metrics of requests, inference, refusals, the model, machines, jobs, queues and workers."""
     more: list[Collector] = [MachineMetrics(await asyncio.to_thread(_states, services.settings))]
     if services.job_queue.configured:
         more.append(JobMetrics(await _figures(services.job_queue)))

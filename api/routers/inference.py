@@ -1,4 +1,4 @@
-"""Uploads in, verdicts out. Redis is never touched."""
+"""Routes that judge uploaded recordings. They do not use Redis."""
 
 import time
 from functools import partial
@@ -38,8 +38,9 @@ MachineIdQuery = Annotated[
         min_length=1,
         max_length=MAX_MACHINE_ID,
         pattern=MACHINE_ID_PATTERN,
-        description="Which machine was recorded. A detector compares the recording with that machine, where it knows "
-        "it, and the verdict is remembered: see `/v1/machines`. A part `machine_id` of a multipart form does the same.",
+        description="Machine that was recorded. A detector that knows this machine compares the recording with it. "
+        "The verdict is added to the record of the machine: see `/v1/machines`. A part `machine_id` of a multipart "
+        "form does the same.",
         examples=["fan-3"],
     ),
 ]
@@ -47,13 +48,16 @@ MachineIdQuery = Annotated[
 
 @router.post(
     INFERENCE,
-    summary="Judge one recording, in the original service's words",
+    summary="Judge a recording, in the format of the original service",
     openapi_extra=ORIGINAL_FORM.openapi(),
     dependencies=[RejectRepeatedParameters],
     responses=error_responses(*UPLOAD_ERRORS, *AUDIO_ERRORS),
 )
 async def inference(form: OriginalUpload, services: ServicesDep, machine_id: MachineIdQuery = None) -> AnomalyResponse:
-    """Takes the part `file` of a multipart form, as the original service did, and answers with its keys and types."""
+    """Judge the part `file` of a multipart form.
+
+    The answer has the keys and types of the original service.
+    """
     (upload,), machine_id = form.files, _machine_of(form, machine_id)
     verdict, _ = await services.executor.run(
         _PredictionTask(services, services.live_model.predictor(), upload, machine_id)
@@ -63,7 +67,7 @@ async def inference(form: OriginalUpload, services: ServicesDep, machine_id: Mac
 
 @router.post(
     PREDICT,
-    summary="Judge one recording in full",
+    summary="Judge a recording",
     openapi_extra=ONE_FILE_FORM.openapi(),
     dependencies=[RejectUnknownParameters],
     responses=error_responses(*UPLOAD_ERRORS, UnknownParameter, *AUDIO_ERRORS),
@@ -73,57 +77,58 @@ async def predict(
     services: ServicesDep,
     machine_id: MachineIdQuery = None,
     explain: Annotated[
-        bool, Query(description="Also say why: which frequencies, and which healthy recordings it is like.")
+        bool, Query(description="Add explanations: frequency bands and, from a detector, similar normal recordings.")
     ] = False,
 ) -> PredictResponse:
-    """Takes the part `file` of a multipart form, or the recording itself as the body, which is faster."""
+    """Judge a recording: the part `file` of a multipart form or, faster, the body itself."""
     (upload,), machine_id = form.files, _machine_of(form, machine_id)
-    judging = _PredictionTask(services, services.live_model.predictor(), upload, machine_id, explain)
-    return PredictResponse.of(*await services.executor.run(judging))
+    task = _PredictionTask(services, services.live_model.predictor(), upload, machine_id, explain)
+    return PredictResponse.of(*await services.executor.run(task))
 
 
 @router.post(
     BATCH,
-    summary="Judge several recordings in one request",
+    summary="Judge several recordings",
     openapi_extra=BATCH_FORM.openapi(),
     dependencies=[RejectUnknownParameters],
     responses=error_responses(*UPLOAD_ERRORS, UnknownParameter),
 )
 async def predict_batch(form: BatchUpload, services: ServicesDep, machine_id: MachineIdQuery = None) -> BatchResponse:
-    """Takes any number of parts `file` and answers each with a verdict or an error; none fails the others.
+    """Judge several parts `file`. Each has a verdict or an error; an error does not affect other files.
 
-    The files go to the threads one after another, so that single uploads come in between. A `machine_id` holds for all
-    of them, in their order.
+    The files are judged one after another, so that single uploads are answered in between. `machine_id` applies to all
+    files, in their order.
     """
     predictor, machine_id = services.live_model.predictor(), _machine_of(form, machine_id)
     results: list[BatchItem] = []
     for upload in form.files:
-        judging = _PredictionTask(services, predictor, upload, machine_id)
-        results.append(await services.executor.run(partial(_batch_item, judging), admitted=bool(results)))
+        task = _PredictionTask(services, predictor, upload, machine_id)
+        results.append(await services.executor.run(partial(_batch_item, task), admitted=bool(results)))
     return BatchResponse(results=results)
 
 
 def _machine_of(form: UploadForm, query_value: str | None) -> str | None:
-    """The machine that the address names, or the form; an empty part is one that was not sent.
+    """Return the machine id of the form or of the query; an empty part counts as not sent.
 
     Raises:
-        InvalidRequest: the form has no name of a machine, or another than the address.
+        InvalidRequest: the part is not a machine id, or it differs from the query parameter.
     """
-    said = form.fields.get(MACHINE_ID_PART) or None
-    if said is not None and not is_machine_id(said):
+    form_value = form.fields.get(MACHINE_ID_PART) or None
+    if form_value is not None and not is_machine_id(form_value):
         raise InvalidRequest(
-            f"The part {MACHINE_ID_PART!r} is {said[:MAX_MACHINE_ID]!r}; 1 to {MAX_MACHINE_ID} letters, digits, dots, "
-            "hyphens and underscores, or two such names with a slash between them, were expected."
+            f"The part {MACHINE_ID_PART!r} is {form_value[:MAX_MACHINE_ID]!r}; 1 to {MAX_MACHINE_ID} letters, digits, "
+            "dots, hyphens and underscores, or two such names with a slash between them, were expected."
         )
-    if said is not None and query_value not in (None, said):
+    if form_value is not None and query_value not in (None, form_value):
         raise InvalidRequest(
-            f"{MACHINE_ID_PART} is {query_value!r} in the address and {said!r} in the form; one was expected."
+            f"{MACHINE_ID_PART} is {query_value!r} in the query and {form_value!r} in the form; one of them was "
+            "expected."
         )
-    return said or query_value
+    return form_value or query_value
 
 
 class _PredictionTask:
-    """One upload on its way through one model, to be called in a thread."""
+    """Judgement of one upload by one model; called in a thread."""
 
     def __init__(
         self, services: Services, predictor: Predictor, upload: Upload, machine_id: str | None, explain: bool = False
@@ -135,10 +140,10 @@ class _PredictionTask:
         self._limits = services.limits
         self._predictor = predictor
         self._explain = explain
-        self._handed_over = time.perf_counter()
+        self._created = time.perf_counter()
 
     def __call__(self) -> tuple[Verdict, tuple[OcclusionBand, ...] | None]:
-        self.metrics.observe_stage("wait", time.perf_counter() - self._handed_over)
+        self.metrics.observe_stage("wait", time.perf_counter() - self._created)
         with self.metrics.time_stage("decode"):
             recording = self._predictor.decode(self.upload.content, self._limits)
         with self.metrics.time_stage("predict"):
@@ -151,11 +156,11 @@ class _PredictionTask:
             return verdict, occlusion_bands(self._predictor, recording, verdict.worst)
 
 
-def _batch_item(judging: _PredictionTask) -> BatchItem:
-    name = judging.upload.name
+def _batch_item(task: _PredictionTask) -> BatchItem:
+    name = task.upload.name
     try:
-        verdict, _ = judging()
+        verdict, _ = task()
     except SignalMLError as error:
-        judging.metrics.count_refusal(error.code)
+        task.metrics.count_refusal(error.code)
         return BatchItem(file_name=name, prediction=None, error=problem_of_error(error))
     return BatchItem(file_name=name, prediction=PredictResponse.of(verdict), error=None)

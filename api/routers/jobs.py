@@ -1,4 +1,4 @@
-"""Long work: asked for, watched, ended, and what came of it."""
+"""Routes of jobs: submit, list, watch and cancel long work, and get its result."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -49,41 +49,49 @@ DATASET_JOB_ERRORS = (*SUBMIT_ERRORS, DatasetNotFound)
 JOB_ERRORS = (*V1_ERRORS, InvalidRequest, JobNotFound, QueueUnavailable)
 RETRY_AFTER_S = 1
 EVENT_STREAM = "text/event-stream"
-# A stream's client that lost its connection waits this long before it comes back.
+# A client that lost its stream waits this long before it connects again.
 RECONNECT_MS = 1000
 ROWS_AT_ONCE = 500
 MAX_SHOWN_LENGTH = 64
 
 
 class JobIds(Convertor[str]):
-    """In a path, what can be a job's id, so that it is never taken for a kind of job."""
+    """Path converter of job ids, which never match a kind of job."""
 
     regex = "[0-9a-f]{24}"
 
     def convert(self, value: str) -> str:
-        """As it is."""
+        """Return the value unchanged."""
         return value
 
     def to_string(self, value: str) -> str:
-        """As it is."""
+        """Return the value unchanged."""
         return value
 
 
 class InvalidJobPathConvertor(JobIds):
-    """In a path, what is there in place of a job's id or a kind of job."""
+    """Path converter of values that are neither a job id nor a kind of job."""
 
     regex = rf"(?!(?:{JobIds.regex}|{'|'.join(JOB_KINDS)})(?:/|$))[^/]+"
 
 
 register_url_convertor("job", JobIds())
 register_url_convertor("mistaken", InvalidJobPathConvertor())
-JobIdPath = Annotated[str, Path(pattern=f"^{JobIds.regex}$", examples=["019ac7d2f1e84c7b9a3e51d0"])]
+JobIdPath = Annotated[
+    str,
+    Path(
+        pattern=f"^{JobIds.regex}$",
+        description="Id of the job: 24 hexadecimal digits.",
+        examples=["019ac7d2f1e84c7b9a3e51d0"],
+    ),
+]
 IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
         pattern=r"^[\x21-\x7e]{1,128}$",
-        description="The same request with the same key is answered with the same job, for a day.",
+        description="A key that the client chooses, 1 to 128 printable ASCII characters without spaces. For a day, the "
+        "same request with the same key returns the same job.",
     ),
 ]
 ResultFormat = Literal["json", "ndjson", "csv"]
@@ -94,16 +102,16 @@ FORMATS: dict[ResultFormat, tuple[str, Callable[[Iterator[dict[str, Any]]], Iter
 }
 SUBMITTED: dict[int | str, dict[str, Any]] = {
     202: {
-        "description": "Taken on, or under way already; `Location` is where to look.",
+        "description": "The job is accepted, or the same work is already a job. `Location` is the address of the job.",
         "headers": {
-            "Location": {"schema": {"type": "string"}, "description": "Of the job."},
-            "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds until a look is worth it."},
+            "Location": {"schema": {"type": "string"}, "description": "Address of the job."},
+            "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait before showing the job."},
         },
     }
 }
 EVENTS: dict[str, Any] = {
-    "description": "`state`, `progress` and `log` events as they come, and `end` as the last. Their ids serve as "
-    "`Last-Event-ID`: a stream that is taken up again misses none and repeats none.",
+    "description": "Events `state`, `progress` and `log` as they happen, and `end` as the last one. A client that "
+    "connects again sends the id of its last event as `Last-Event-ID`; then it misses no event and repeats none.",
     "content": {
         EVENT_STREAM: {
             "schema": {"type": "string"},
@@ -115,6 +123,7 @@ EVENTS: dict[str, Any] = {
 
 @router.post(
     "/feature-extraction",
+    summary="Submit a feature extraction",
     status_code=202,
     dependencies=[RequireAdmin],
     responses=SUBMITTED | error_responses(*DATASET_JOB_ERRORS),
@@ -122,51 +131,70 @@ EVENTS: dict[str, Any] = {
 async def extract_features(
     parameters: ExtractionParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None
 ) -> Job:
-    """Compute the features of a dataset's labelled recordings, so that trainings find them."""
+    """Submit a job that computes the features of the labelled recordings of a dataset.
+
+    Later trainings use these features.
+    """
     return await _submit(services, parameters, idempotency_key, _has_dataset(services, parameters.dataset))
 
 
 @router.post(
     "/scoring",
+    summary="Submit a scoring",
     status_code=202,
     dependencies=[RequireAdmin],
     responses=SUBMITTED | error_responses(*DATASET_JOB_ERRORS, ModelNotFound, AliasNotSet),
 )
-async def score(asked: ScoringParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> Job:
-    """Judge every recording of a dataset, labelled or not. One that cannot be judged is a row with its error."""
-    there = (_has_dataset(services, asked.dataset), partial(services.registry.resolve, asked.model))
-    return await _submit(services, asked, idempotency_key, *there)
+async def score(parameters: ScoringParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> Job:
+    """Submit a job that judges every recording of a dataset, labelled or not.
+
+    The result has a row for each recording. A recording that cannot be judged has a row with its error.
+    """
+    checks = (_has_dataset(services, parameters.dataset), partial(services.registry.resolve, parameters.model))
+    return await _submit(services, parameters, idempotency_key, *checks)
 
 
 @router.post(
     "/retraining",
+    summary="Submit a retraining",
     status_code=202,
     dependencies=[RequireAdmin],
     responses=SUBMITTED | error_responses(*DATASET_JOB_ERRORS),
 )
-async def retrain(asked: RetrainingParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> Job:
-    """Train a candidate on a dataset and, if asked, let it answer uploads. One at a time for each dataset."""
-    return await _submit(services, asked, idempotency_key, _has_dataset(services, asked.dataset))
+async def retrain(
+    parameters: RetrainingParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None
+) -> Job:
+    """Submit a job that trains a candidate on a dataset.
+
+    `promote` decides whether the candidate answers uploads. A dataset has at most one retraining at a time.
+    """
+    return await _submit(services, parameters, idempotency_key, _has_dataset(services, parameters.dataset))
 
 
 @router.post(
-    "/diagnostic", status_code=202, dependencies=[RequireAdmin], responses=SUBMITTED | error_responses(*SUBMIT_ERRORS)
+    "/diagnostic",
+    summary="Submit a diagnostic job",
+    status_code=202,
+    dependencies=[RequireAdmin],
+    responses=SUBMITTED | error_responses(*SUBMIT_ERRORS),
 )
-async def diagnose(asked: DiagnosticParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> Job:
-    """Do nothing, by way of a queue and a worker: whether that way is whole."""
-    return await _submit(services, asked, idempotency_key)
+async def diagnose(
+    parameters: DiagnosticParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None
+) -> Job:
+    """Submit a job that does nothing, to test a queue and its workers."""
+    return await _submit(services, parameters, idempotency_key)
 
 
-@router.get("", responses=error_responses(*V1_ERRORS, InvalidRequest, QueueUnavailable))
+@router.get("", summary="List jobs", responses=error_responses(*V1_ERRORS, InvalidRequest, QueueUnavailable))
 async def list_jobs(
     services: ServicesDep,
-    kind: Annotated[list[JobKind] | None, Query(description="Only of these kinds.")] = None,
-    state: Annotated[list[JobState] | None, Query(description="Only in these states.")] = None,
-    dataset: Annotated[str | None, Query(max_length=64, description="Only of this dataset.")] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    cursor: Annotated[str | None, Query(pattern="^[0-9a-f]{24}$", description="`next` of the page before.")] = None,
+    kind: Annotated[list[JobKind] | None, Query(description="Only jobs of these kinds.")] = None,
+    state: Annotated[list[JobState] | None, Query(description="Only jobs in these states.")] = None,
+    dataset: Annotated[str | None, Query(max_length=64, description="Only jobs of this dataset.")] = None,
+    limit: Annotated[int, Query(ge=1, le=500, description="Largest number of jobs on a page.")] = 50,
+    cursor: Annotated[str | None, Query(pattern="^[0-9a-f]{24}$", description="`next` of the previous page.")] = None,
 ) -> JobPage:
-    """Jobs, the newest first."""
+    """List jobs, the newest first."""
     return await services.job_queue.run(
         lambda queue: queue.store.list_jobs(
             kinds=kind or JOB_KINDS, states=state or JOB_STATES, dataset=dataset, cursor=cursor, limit=limit
@@ -176,15 +204,16 @@ async def list_jobs(
 
 @router.get(
     "/{job:job}",
-    responses=error_responses(*JOB_ERRORS) | {304: {"description": "It is as it was."}},
+    summary="Show a job",
+    responses=error_responses(*JOB_ERRORS) | {304: {"description": "The job has not changed."}},
 )
 async def show_job(
     job: JobIdPath,
     services: ServicesDep,
     response: Response,
-    if_none_match: Annotated[str | None, Header(description="The ETag that is known.")] = None,
+    if_none_match: Annotated[str | None, Header(description="ETag of an earlier answer.")] = None,
 ) -> Job:
-    """One job, with an ETag that changes with anything in it."""
+    """Show a job. Its ETag changes with every change of the job."""
     found = await services.job_queue.run(lambda queue: queue.store.get(job))
     response.headers["ETag"] = tag = f'"{found.id}-{found.revision}"'
     if if_none_match is not None and tag in (each.strip().removeprefix("W/") for each in if_none_match.split(",")):
@@ -196,46 +225,52 @@ async def show_job(
 
 @router.delete(
     "/{job:job}",
+    summary="Cancel a job",
     status_code=202,
     dependencies=[RequireAdmin],
     responses=error_responses(*JOB_ERRORS),
 )
 async def cancel_job(job: JobIdPath, services: ServicesDep) -> Job:
-    """Asks for its end: what waits ends at once, what is under way within seconds; what has ended stays as it is."""
+    """Cancel a job.
+
+    A waiting job ends at once, a running job within seconds. A job that has ended does not change.
+    """
     return await services.job_queue.run(lambda queue: queue.cancel(job))
 
 
 @router.get(
     "/{job:job}/events",
+    summary="Watch a job",
     response_class=StreamingResponse,
     responses=error_responses(*JOB_ERRORS, Busy)
-    | {200: EVENTS, 204: {"description": "Everything was told: the last event was `Last-Event-ID`."}},
+    | {200: EVENTS, 204: {"description": "There are no events after `Last-Event-ID`, and the job has ended."}},
 )
 async def watch_job(
     job: JobIdPath,
     services: ServicesDep,
     last_event_id: Annotated[
-        str, Header(pattern=r"^(\d{1,19}-\d{1,19})?$", description="The id of the last event that was received.")
+        str, Header(pattern=r"^(\d{1,19}-\d{1,19})?$", description="Id of the last event that was received.")
     ] = "",
 ) -> Response:
-    """What happens to a job, as server-sent events, from its beginning or from after `Last-Event-ID`."""
+    """Watch a job as server-sent events, from its start or after `Last-Event-ID`."""
     found = await services.job_queue.run(lambda queue: queue.store.get(job))
     if found.has_ended and last_event_id:
-        # A browser that gets 204 does not come back: it is not said for want of an answer.
+        # A browser does not connect again after 204, so it is sent only if the queue has no further event.
         left = await services.job_queue.run(lambda queue: queue.store.events(job, last_event_id, wait_ms=None))
         if not left:
             return Response(status_code=204)
-    told = services.job_queue.events(job, last_event_id or "0")
-    return StreamingResponse(_encode_events(told), media_type=EVENT_STREAM, headers={"Cache-Control": "no-cache"})
+    events = services.job_queue.events(job, last_event_id or "0")
+    return StreamingResponse(_encode_events(events), media_type=EVENT_STREAM, headers={"Cache-Control": "no-cache"})
 
 
 @router.get(
     "/{job:job}/result",
+    summary="Get the result of a job",
     response_model=JobRows,
     responses=error_responses(*JOB_ERRORS, ResultNotReady)
     | {
         200: {
-            "description": "All rows, in the order of the recordings: an array, an object a line, or a table.",
+            "description": "All rows, in the order of the recordings: a JSON array, JSON objects one per line, or CSV.",
             "content": {
                 "application/x-ndjson": {"schema": {"type": "string"}},
                 "text/csv": {"schema": {"type": "string"}},
@@ -248,10 +283,10 @@ async def show_result(
     request: Request,
     services: ServicesDep,
     format_: Annotated[
-        ResultFormat | None, Query(alias="format", description="Else as `Accept` says, else json.")
+        ResultFormat | None, Query(alias="format", description="Format of the rows; by default from `Accept`, or json.")
     ] = None,
 ) -> Response:
-    """What came of a job that succeeded: a row for each recording or, of a retraining, one row."""
+    """Get the result of a job that succeeded: a row for each recording or, for a retraining, one row."""
     found, file = await services.job_queue.run(lambda queue: (queue.store.get(job), queue.store.result_file(job)))
     if found.state != "succeeded":
         raise ResultNotReady(f"The job {job} is {found.state}; a job that succeeded was expected.")
@@ -265,7 +300,7 @@ async def show_result(
 @router.get("/{job:mistaken}/result", include_in_schema=False)
 @router.delete("/{job:mistaken}", include_in_schema=False, dependencies=[RequireAdmin])
 async def no_such_job(job: str) -> None:
-    """An id that none can be: the job is as missing as one of which nothing is known."""
+    """Refuse an id that no job can have, like the id of an unknown job."""
     raise JobNotFound(
         f"There is no job {job[:MAX_SHOWN_LENGTH]!r}; an id of 24 digits, 0 to 9 and a to f, was expected."
     )
@@ -273,8 +308,8 @@ async def no_such_job(job: str) -> None:
 
 @router.post("/{kind:mistaken}", include_in_schema=False, dependencies=[RequireAdmin])
 async def no_such_kind(kind: str) -> None:
-    """Says which there are."""
-    raise JobKindUnknown(f"There is no kind of job {kind[:MAX_SHOWN_LENGTH]!r}; there are: {', '.join(JOB_KINDS)}.")
+    """Refuse an unknown kind of job."""
+    raise JobKindUnknown(f"There is no kind of job {kind[:MAX_SHOWN_LENGTH]!r}; the kinds are {', '.join(JOB_KINDS)}.")
 
 
 def _has_dataset(services: Services, name: str) -> Callable[[], object]:
@@ -284,12 +319,12 @@ def _has_dataset(services: Services, name: str) -> Callable[[], object]:
 async def _submit(
     services: Services, parameters: JobParameters, idempotency_key: str | None, *checks: Callable[[], object]
 ) -> Job:
-    """The job, once all that it names is ``checks``; a request that made one before has that, whatever is gone since."""
+    """Submit a job after ``checks``. A repeated request skips them: it gets its job in any case."""
     key, request_id = idempotency_key or "", current_request_id()
-    made_before = False
+    repeated = False
     if checks and key:
-        made_before = await services.job_queue.run(lambda queue: queue.store.has_idempotency_key(key))
-    for check in () if made_before else checks:
+        repeated = await services.job_queue.run(lambda queue: queue.store.has_idempotency_key(key))
+    for check in () if repeated else checks:
         await asyncio.to_thread(check)
     submitted = await services.job_queue.run(
         lambda queue: queue.submit(parameters, request_id=request_id, idempotency_key=key)
@@ -300,7 +335,7 @@ async def _submit(
 
 
 async def _encode_events(events: AsyncIterator[JobEvent | None]) -> AsyncIterator[bytes]:
-    """Events in the form of the HTML standard (9.2.5); a comment now and then keeps proxies from hanging up."""
+    """Encode events as in the HTML standard (9.2.5). Comments keep proxies from closing the connection."""
     yield f"retry: {RECONNECT_MS}\n\n".encode()
     async for event in events:
         yield f"id: {event.id}\nevent: {event.kind}\ndata: {event.data}\n\n".encode() if event else b": waiting\n\n"
@@ -318,12 +353,12 @@ def _rows(services: Services, job: Job, file: str) -> Iterator[dict[str, Any]]:
         return iter([job.summary or {}])
     folder = JobFolder(services.settings.home, job.id)
     if not (folder.path / file).is_file():
-        raise ResultNotReady(f"The result of {job.id} is not on disk here: {file} in its folder was expected.")
+        raise ResultNotReady(f"The result of {job.id} is not on this disk; {file} was expected in the job's folder.")
     return folder.rows(file)
 
 
 def _in_blocks(lines: Iterator[bytes]) -> Iterator[bytes]:
-    """Many lines at a time: each block is a hop between threads."""
+    """Join lines to blocks, because each block needs a switch between threads."""
     block: list[bytes] = []
     for line in lines:
         block.append(line)

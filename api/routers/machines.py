@@ -1,4 +1,4 @@
-"""Machines over time: which are in alarm, what was heard of each, and who has seen it."""
+"""Routes of machines over time: alarms, verdicts, drift, and acknowledgements."""
 
 import asyncio
 from typing import Annotated
@@ -31,8 +31,9 @@ MachineIdPath = Annotated[
         min_length=1,
         max_length=MAX_MACHINE_ID,
         pattern=MACHINE_ID_PATTERN,
-        description="As `/v1/machines` lists it. Where the detector that answers knows `id_00` as `fan/id_00`, and "
-        "nothing is remembered under `id_00`, either will do; the slash may be sent as it is, or as %2F.",
+        description="Name of the machine, as in `/v1/machines`. If the detector that answers knows `id_00` as "
+        "`fan/id_00`, and there is no record `id_00`, both names are accepted. The slash may be sent as it is or as "
+        "%2F.",
         examples=["fan-3"],
     ),
 ]
@@ -40,36 +41,36 @@ MachineIdPath = Annotated[
 
 @router.get(
     "",
-    summary="All machines",
+    summary="List machines",
     responses=error_responses(*V1_ERRORS, errors.MachinesUnavailable),
 )
 async def list_machines(services: ServicesDep) -> MachineList:
-    """Every machine whose recordings were uploaded with a `machine_id`, and whether it is in alarm."""
+    """List every machine with recordings that were uploaded with a `machine_id`, and its state."""
     return await asyncio.to_thread(_list, services.settings)
 
 
 @router.get(
     "/{machine_id:path}/health",
-    summary="One machine",
+    summary="Show a machine",
     responses=error_responses(*V1_ERRORS, InvalidRequest, errors.MachineNotFound, errors.MachinesUnavailable),
 )
 async def show_machine(
     machine_id: MachineIdPath,
     services: ServicesDep,
     latest: Annotated[
-        int, Query(ge=0, le=OBSERVATIONS_KEPT, description="At most so many of its last verdicts are told.")
+        int, Query(ge=0, le=OBSERVATIONS_KEPT, description="Largest number of latest verdicts in the answer.")
     ] = 20,
 ) -> MachineHealth:
-    """Its alarms, and of each version of a model its rate of anomalous verdicts, and whether its scores have moved.
+    """Show the alarms of a machine and, for each model version, its verdicts and the drift of its scores.
 
-    A verdict is told of within a second of its answer; what is being uploaded counts by when it is answered.
+    A verdict appears here within a second after its answer. Verdicts count in the order of their answers.
     """
     return await asyncio.to_thread(_health, services, machine_id, latest)
 
 
 @router.post(
     "/{machine_id:path}/acknowledge",
-    summary="Its alarm was seen",
+    summary="Acknowledge an alarm",
     dependencies=[RequireAdmin],
     responses=error_responses(
         *V1_ERRORS,
@@ -83,15 +84,15 @@ async def show_machine(
 async def acknowledge(
     machine_id: MachineIdPath, seen: AlarmSeen, services: ServicesDep, key_name: KeyName
 ) -> MachineAlarm:
-    """Silences the alarm that lasts until it clears; an alarm that is raised after that is a new one."""
-    said = Acknowledgement(at=timestamp(), by=seen.by, key=key_name, note=seen.note)
+    """Acknowledge the active alarm of a machine. It is silent until it clears; a later alarm is a new one."""
+    acknowledgement = Acknowledgement(at=timestamp(), by=seen.by, key=key_name, note=seen.note)
 
-    def note() -> MachineAlarm:
+    def write() -> MachineAlarm:
         with Ledger(services.settings.home) as ledger:
-            remembered = _remembered(ledger, services, machine_id)
-            return MachineAlarm.model_validate(ledger.acknowledge(remembered, said, seen.alarm_id))
+            recorded = _recorded_name(ledger, services, machine_id)
+            return MachineAlarm.model_validate(ledger.acknowledge(recorded, acknowledgement, seen.alarm_id))
 
-    return await asyncio.to_thread(note)
+    return await asyncio.to_thread(write)
 
 
 def _list(settings: Settings) -> MachineList:
@@ -103,14 +104,14 @@ def _list(settings: Settings) -> MachineList:
 def _health(services: Services, machine_id: str, latest: int) -> MachineHealth:
     settings = services.settings
     with Ledger(settings.home, rule=settings.alarm_rule) as ledger:
-        health = ledger.health(_remembered(ledger, services, machine_id), latest)
+        health = ledger.health(_recorded_name(ledger, services, machine_id), latest)
     return MachineHealth.from_health(health, settings.alarm_rule)
 
 
-def _remembered(ledger: Ledger, services: Services, requested: str) -> str:
-    """The name that a machine's record has: as it was said, or as the detector that answers calls that machine.
+def _recorded_name(ledger: Ledger, services: Services, requested: str) -> str:
+    """Return the name of a machine's record: the requested name or, without a record, the detector's name.
 
-    The first before the second: two records of one machine, until the next upload joins them, can both be had.
+    One machine can have a record under each name, until its next recording merges them; both can be requested.
     """
     model = services.live_model.current
     known = None if model is None else model.resolve_machine(requested)

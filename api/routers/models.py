@@ -1,4 +1,4 @@
-"""Which models there are, which of them answers, and what their classes are called."""
+"""Routes of models: versions, aliases, reports and names of classes."""
 
 import asyncio
 from typing import Annotated
@@ -34,7 +34,7 @@ router = APIRouter(
 )
 BUNDLE_ERRORS = (errors.BundleUnrecognised, errors.BundleDamaged)
 MODEL_ERRORS = (*V1_ERRORS, errors.ModelNotFound, errors.AliasNotSet, *BUNDLE_ERRORS)
-# The report holds styles, drawings and sounds, and nothing that runs: a browser is told to hold it to that.
+# A report contains styles, images and sounds, but no scripts; with this policy, a browser runs none.
 REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
@@ -42,55 +42,58 @@ REPORT_POLICY = (
 ModelReferencePath = Annotated[
     str,
     Path(
-        description="A version, an alias, or the name that versions begin with: the newest of them.",
+        description="A version, an alias, or the name that versions begin with; then the newest of them is used.",
         examples=["original-47a1c71740", "champion", "original"],
     ),
 ]
 
 
-@router.get("", summary="All versions", responses=error_responses(*V1_ERRORS, *BUNDLE_ERRORS))
+@router.get("", summary="List models", responses=error_responses(*V1_ERRORS, *BUNDLE_ERRORS))
 async def list_models(services: ServicesDep) -> ModelList:
-    """The versions, the newest first, their aliases, and how these came about."""
+    """List all versions, the newest first, with their aliases and the history of the aliases."""
     return await asyncio.to_thread(_list, services.registry)
 
 
 @router.get(
     "/{version}",
-    summary="One version",
+    summary="Show a model",
     responses=error_responses(*MODEL_ERRORS, InvalidRequest),
 )
 async def show_model(version: ModelReferencePath, services: ServicesDep) -> ModelDetails:
-    """Features, classes with every revision of their names, the threshold in force, and the card."""
+    """Show a version: features, every revision of its class names, present threshold and model card."""
     return await asyncio.to_thread(_details, services.registry, version)
 
 
 @router.get(
     "/{version}/report",
-    summary="The report of its training",
+    summary="Get the report of a training",
     response_class=HTMLResponse,
     responses=error_responses(*MODEL_ERRORS, InvalidRequest, errors.ReportNotFound)
     | {200: {"content": {"text/html": {"example": "<!doctype html><title>fan-hall-3-47a1c71740</title>"}}}},
 )
 async def show_report(version: ModelReferencePath, services: ServicesDep) -> HTMLResponse:
-    """One page to look at and to keep: it needs no other file and runs nothing. Only versions trained here have one."""
+    """Get the training report as one HTML page without scripts or further files.
+
+    Only versions that were trained by this service have a report.
+    """
     page = await asyncio.to_thread(_report, services, version)
     return HTMLResponse(page, headers={"Content-Security-Policy": REPORT_POLICY, "X-Content-Type-Options": "nosniff"})
 
 
 @router.put(
     "/aliases/{alias}",
-    summary="Promote, or roll back",
+    summary="Promote or roll back a model",
     dependencies=[RequireAdmin],
     responses=error_responses(*MODEL_ERRORS, *BODY_ERRORS, errors.GoldenClipFailed, errors.AliasReserved),
 )
 async def point_alias(
-    alias: Annotated[Alias, Path(description="`previous` is kept by the service and cannot be set.")],
+    alias: Annotated[Alias, Path(description="Alias to set. The service sets `previous` itself.")],
     target: AliasTarget,
     services: ServicesDep,
 ) -> AliasState:
-    """Points an alias to a version once it has loaded and answered its golden clip; it then serves within 2 s.
+    """Point an alias to a version, after the version has loaded and answered its golden clip.
 
-    `{"version": "previous"}` at `champion` rolls back.
+    A new champion answers uploads within 2 s. `{"version": "previous"}` for `champion` rolls back.
     """
 
     def switch() -> AliasState:
@@ -103,12 +106,12 @@ async def point_alias(
 
 @router.patch(
     "/{version}/labels",
-    summary="Name the classes",
+    summary="Rename the classes of a model",
     dependencies=[RequireAdmin],
     responses=error_responses(*MODEL_ERRORS, *BODY_ERRORS, errors.InvalidClassLabels),
 )
 async def name_classes(version: ModelReferencePath, patch: LabelsPatch, services: ServicesDep) -> LabelsRevision:
-    """Gives every class a name and a message, as a new revision; the earlier ones are kept."""
+    """Give every class a name and a message, as a new revision. Earlier revisions are kept."""
 
     def rename() -> LabelsRevision:
         revision = services.registry.rename_classes(version, [(label.name, label.message) for label in patch.classes])

@@ -1,4 +1,4 @@
-"""Where a model's threshold is, what healthy recordings say of that, and moving it."""
+"""Routes of thresholds: show the threshold of a model, and move it."""
 
 import asyncio
 
@@ -24,29 +24,31 @@ router = APIRouter(
 
 @router.get(
     "/{version}/threshold",
-    summary="Where its threshold is",
+    summary="Show the threshold of a model",
     responses=error_responses(*MODEL_ERRORS, InvalidRequest),
 )
 async def show_threshold(version: ModelReferencePath, services: ServicesDep) -> ThresholdState:
-    """The one in force, the false-alarm rate to be expected, what each sensitivity would mean, and the history."""
+    """Show the present threshold, its expected false-alarm rate, the alternatives and the history."""
     return await asyncio.to_thread(_state, services.registry, version)
 
 
 @router.patch(
     "/{version}/threshold",
-    summary="Move its threshold",
+    summary="Move the threshold of a model",
     dependencies=[RequireAdmin],
     responses=error_responses(*MODEL_ERRORS, *BODY_ERRORS, errors.InvalidParameter, errors.ModelNotCalibrated),
 )
 async def move_threshold(version: ModelReferencePath, patch: ThresholdPatch, services: ServicesDep) -> ThresholdState:
-    """Moves it as a new revision, without a training; answers follow at once here, within 2 s in other processes.
+    """Move the threshold as a new revision, without a training.
 
-    By its score, by a false-alarm rate, by a sensitivity, or back to where it was when the model was written. A model
-    without scores of healthy recordings, as a classifier alone is, takes a score or a reset.
+    Set it to a score, to a false-alarm rate, to a sensitivity, or back to the threshold that the model was written
+    with. A model without scores of normal recordings, such as a classifier alone, accepts a score or a reset only.
+
+    The new threshold applies at once in the process that answers, and within 2 s in other processes.
     """
 
     def move() -> ThresholdState:
-        # Once, so that what is shown is the version that was moved, even if the alias points elsewhere by then.
+        # Resolved once: the answer is about the version that was moved, even if the alias changes meanwhile.
         moved = services.registry.resolve(version)
         services.registry.set_threshold(moved, patch.to_request())
         services.live_model.refresh()

@@ -1,1 +1,1 @@
-"""The JSON of requests and answers: names, units, ranges and examples."""
+"""JSON schemas of requests and answers: names, units, ranges and examples."""

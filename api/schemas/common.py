@@ -1,4 +1,4 @@
-"""What goes over the wire: names, units, ranges and examples."""
+"""Base of all schemas; schemas of errors, models, job results and health."""
 
 from typing import Annotated, Any, Literal
 
@@ -13,76 +13,83 @@ Timestamp = Annotated[str, Field(description="ISO 8601, UTC.", examples=["2026-1
 
 
 class Schema(BaseModel):
-    """Base of everything sent or taken. An answer is made from the attributes of the library's values.
+    """Base of all schemas. An answer is built from the attributes of the library's values.
 
-    Where a field has another name than the attribute, its validation alias says which one it is.
+    If a field and its attribute have different names, the validation alias is the name of the attribute.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, from_attributes=True)
 
 
 class Problem(Schema):
-    """An error, as RFC 9457 has it; `code` is stable and meant for programs, `detail` for people."""
+    """Error answer (RFC 9457). `code` is for programs, `detail` for people."""
 
     type: str = Field(examples=["urn:signalml:problem:audio_truncated"])
-    """URN of the kind of problem; ends in its code."""
+    """URN of the error; it ends with the code."""
     title: str = Field(examples=["Unprocessable Content"])
-    """The HTTP status in words."""
+    """Name of the HTTP status."""
     status: int = Field(examples=[422])
-    """The HTTP status."""
-    detail: str = Field(examples=["The header promises 320000 bytes of samples and 1000 are there."])
+    """HTTP status."""
+    detail: str = Field(
+        examples=[
+            "The header states 320000 bytes of samples; the file has 1000: the recording was cut short, or its length "
+            "was not filled in at the end."
+        ]
+    )
     """What was found and what was expected."""
     code: str = Field(examples=["audio_truncated"])
-    """Never changes once released."""
+    """Stable code; it never changes after a release."""
     request_id: str = Field(examples=["0b3c5d4e1f2a4b6c"])
-    """The X-Request-ID of this answer, also in every log line about it."""
+    """`X-Request-ID` of this answer, which is also in every log line of the request."""
 
 
 class AnsweringModel(Schema):
-    """Which model answered; the whole answer comes from this one."""
+    """Model that answered; the whole answer comes from this version."""
 
     version: ModelVersion
     labels_revision: int = Field(ge=1, examples=[1])
-    """Which revision of its labels."""
+    """Revision of its labels."""
     threshold_revision: int = Field(ge=1, examples=[1])
-    """Which revision of its threshold."""
+    """Revision of its threshold."""
 
 
 class ModelSummary(Schema):
-    """One version in the registry."""
+    """Model version in the registry."""
 
     version: ModelVersion
     aliases: list[Literal["champion", "challenger", "previous"]] = Field(examples=[["champion"]])
-    """The aliases that point to it."""
+    """Aliases that point to the version."""
 
 
 class ModelList(Schema):
-    """The versions, the newest first, and how the aliases came about, the oldest change first."""
+    """Versions, the newest first, and changes of the aliases, the oldest first."""
 
     models: list[ModelSummary]
     history: list["AliasHistoryEntry"]
 
 
 class AliasHistoryEntry(Schema):
-    """An alias was pointed to a version."""
+    """Change of an alias: it was pointed to a version."""
 
     at: Timestamp
     alias: Literal["champion", "challenger", "previous"] = Field(examples=["champion"])
     version: ModelVersion
     before: ModelVersion | None
-    """The version it pointed to before."""
+    """Version that the alias pointed to before; null if none."""
 
 
 class Class(Schema):
-    """A class of a model."""
+    """Class of a model."""
 
     name: str = Field(examples=["imbalance"])
     message: str = Field(examples=["Component is imbalanced"])
+    """Text of the class for people."""
     anomalous: bool = Field(examples=[True])
+    """Whether the class is a fault."""
 
 
 class LabelsRevision(Schema):
-    """What the classes were called from a time on."""
+    """Names and messages of the classes, valid from a time on."""
 
     revision: int = Field(ge=1, examples=[1])
     created: Timestamp
@@ -90,37 +97,40 @@ class LabelsRevision(Schema):
 
 
 class ThresholdFacts(Schema):
-    """From score to verdict."""
+    """Threshold of a model."""
 
     threshold: Share = Field(examples=[0.5])
+    """A score above it is anomalous."""
     false_alarm_rate: Share | None = Field(examples=[None])
+    """Expected share of normal recordings above the threshold; null if it was never measured."""
     basis: str = Field(examples=["the most probable class, as the original decided; never measured"])
-    """Where the threshold comes from."""
+    """Origin of the threshold."""
 
 
 class ModelDetails(ModelSummary):
-    """One version, whole."""
+    """Model version with all its facts."""
 
     created: Timestamp
     features: dict[str, str | int | float | None] = Field(examples=[{"sample_rate_hz": 22050, "n_mfcc": 40}])
-    """The feature spec: how a sound becomes what the network hears."""
+    """Feature spec: how a recording becomes the input of the model."""
     features_fingerprint: str = Field(examples=["28b48ffbb1c23a59"])
+    """Hash of the feature spec."""
     decision: ThresholdFacts
     labels: list[LabelsRevision]
-    """Every revision, the current one last."""
+    """All revisions, the present one last."""
     card: dict[str, object]
-    """Where the model comes from, what it was measured on, and what it cannot do."""
+    """Model card: origin, figures and limits of the version."""
 
 
 class AliasTarget(Schema):
-    """What an alias is to point to."""
+    """New target of an alias."""
 
     version: str = Field(min_length=1, max_length=64, examples=["original-47a1c71740", "previous"])
-    """A version, or another alias: champion <- previous rolls back, champion <- challenger promotes."""
+    """A version or another alias. For `champion`, `previous` rolls back and `challenger` promotes."""
 
 
 class AliasState(Schema):
-    """Where the aliases point now."""
+    """Versions that the aliases point to now."""
 
     aliases: dict[Literal["champion", "challenger", "previous"], str] = Field(
         examples=[dict.fromkeys(ALIASES[:1], "original-47a1c71740")]
@@ -128,7 +138,7 @@ class AliasState(Schema):
 
 
 class ClassName(Schema):
-    """What a class is to be called."""
+    """New name and message of a class."""
 
     name: str = Field(min_length=1, max_length=MAX_NAME, examples=["imbalance"])
     message: str = Field(min_length=1, max_length=MAX_MESSAGE, examples=["Fan 3: the rotor is out of balance"])
@@ -141,7 +151,7 @@ class LabelsPatch(Schema):
 
 
 class JobRows(RootModel[list[dict[str, Any]]]):
-    """The rows of a result, whose columns depend on the kind of the job."""
+    """Rows of a result. The columns depend on the kind of the job."""
 
     root: list[dict[str, Any]] = Field(
         examples=[[{"recording": "5f0c", "name": "a.wav", "verdict": "anomalous", "score": 0.93, "error": None}]]
@@ -149,17 +159,17 @@ class JobRows(RootModel[list[dict[str, Any]]]):
 
 
 class Live(Schema):
-    """The process answers."""
+    """Answer of a process that is alive."""
 
     status: Literal["alive"] = "alive"
 
 
 class QueueState(Schema):
-    """The job queue as it was last seen; never a reason not to be ready."""
+    """Last known state of the job queue. It does not affect readiness."""
 
     status: Literal["not configured", "reachable", "unreachable", "unknown"]
     detail: str | None
-    """Why it is unreachable."""
+    """Reason why the queue is unreachable; otherwise null."""
 
 
 class Ready(Schema):
@@ -167,7 +177,7 @@ class Ready(Schema):
 
     status: Literal["ready", "not ready"]
     model: AnsweringModel | None
-    """The model that answers."""
+    """Model that answers; null if there is none."""
     model_failure: str | None
-    """Why the present champion does not answer and an earlier one does, or none."""
+    """Reason why the present champion cannot be used, so that an earlier model or none answers; otherwise null."""
     queue: QueueState

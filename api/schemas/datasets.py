@@ -1,4 +1,4 @@
-"""What goes over the wire about datasets: names, units, ranges and examples."""
+"""Schemas of datasets and recordings."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -20,39 +20,39 @@ UNLABELLED = "unlabelled"
 
 
 class DatasetNew(Schema):
-    """A dataset to be made, empty."""
+    """New, empty dataset."""
 
     name: DatasetName
-    """1 to 64 lower-case letters, digits, dots, hyphens and underscores; the first a letter or a digit."""
+    """1 to 64 lower-case letters, digits, dots, hyphens and underscores. The first one is a letter or a digit."""
 
 
 class LabelCounts(Schema):
-    """How many recordings have which label."""
+    """Number of recordings with each label."""
 
     normal: int = Field(ge=0, examples=[960])
     abnormal: int = Field(ge=0, examples=[321])
     unlabelled: int = Field(ge=0, examples=[12])
-    """May be scored, and are not trained on."""
+    """Recordings without a label: jobs score them, but do not train on them."""
 
 
 class DatasetSummary(Schema):
-    """One dataset; of a folder nothing but name and kind is known before a job reads it."""
+    """Dataset. For a folder, all fields except name and kind are null."""
 
     name: DatasetName
     kind: Literal["collection", "folder"] = Field(examples=["collection"])
-    """A `collection` grows through this API; a `folder` was laid there by hand and is only read, by jobs."""
+    """`collection`: grows by uploads over this API. `folder`: was placed there by hand; jobs only read it."""
     recordings: int | None = Field(examples=[1293])
     labels: LabelCounts | None
     version: str | None = Field(examples=["1294"])
-    """Changes with every upload, relabelling and removal; a job is pinned to the one that it began with."""
+    """Changes with every upload, correction and removal. A job keeps the version that it began with."""
     bytes: int | None = Field(examples=[413737372])
-    """Size of the files."""
+    """Total size of the files, in bytes."""
     damaged_lines: int | None = Field(examples=[0])
-    """Lines of its journal that cannot be understood, and are passed over."""
+    """Lines of the journal that cannot be read and are skipped."""
 
     @classmethod
     def of(cls, name: str, found: CollectionState) -> "DatasetSummary":
-        """A collection as it is sent."""
+        """Return the summary of a collection."""
         recordings = found.recordings.values()
         counts = Counter(recording.annotation.label or UNLABELLED for recording in recordings)
         return cls(
@@ -67,58 +67,62 @@ class DatasetSummary(Schema):
 
     @classmethod
     def of_folder(cls, name: str) -> "DatasetSummary":
-        """A folder as it is sent."""
+        """Return the summary of a folder."""
         return cls(name=name, kind="folder", recordings=None, labels=None, version=None, bytes=None, damaged_lines=None)
 
 
 class DatasetList(Schema):
-    """The datasets, in alphabetical order."""
+    """Datasets, in alphabetical order."""
 
     datasets: list[DatasetSummary]
 
 
 class RecordingLabels(Schema):
-    """What is known of a recording beside its sound; null for what nobody has said."""
+    """Labels of a recording. A value that is not known is null."""
 
     label: Label | None = Field(examples=["abnormal"])
-    """Whether the machine was healthy. Without one it may be scored, and is not trained on."""
+    """`normal`: the machine was healthy; `abnormal`: it was faulty. Recordings without a label are not trained on."""
     machine: str | None = Field(examples=["fan"])
+    """Kind of the machine."""
     machine_id: str | None = Field(examples=["fan-3"])
+    """Identifier of the machine."""
     snr_db: float | None = Field(examples=[6.0])
-    """Signal-to-noise ratio of the recording, in decibels."""
+    """Signal-to-noise ratio of the recording, in dB."""
     fault: str | None = Field(examples=["imbalance"])
-    """Name of the fault; of abnormal recordings alone."""
+    """Name of the fault; only for abnormal recordings."""
     group: str | None = Field(examples=["monday"])
-    """The recording session; where it is null, training guesses it from the file names."""
+    """Recording session. If it is null, a training guesses it from the file names."""
 
 
 class RecordingSummary(RecordingLabels):
-    """One recording of a dataset: what is said of it, and the facts of its file."""
+    """Recording of a dataset: its labels, and the facts of its file."""
 
     id: RecordingId
-    """Of its sound, whatever file that came in: the same sound is in a dataset once."""
+    """Hash of the samples, the same in WAV and FLAC. A dataset has each recording once."""
     file_name: FileName
-    """As the client named it."""
+    """Name that the client gave."""
     uploaded: Timestamp
     duration_s: float = Field(gt=0, examples=[10.0])
+    """Duration in seconds."""
     sample_rate_hz: int = Field(examples=[16000])
     channels: int = Field(ge=1, examples=[8])
     bits: int = Field(examples=[16])
+    """Bits of a sample."""
     codec: str = Field(examples=["pcm"])
     """`pcm`, `float` or `flac`."""
     level_dbfs: float | None = Field(examples=[-40.44])
-    """RMS level of the mean of all channels in dB relative to a full-scale square wave; null when it is silent."""
+    """RMS level of the mean of all channels, in dB relative to a full-scale square wave; null if it is silent."""
     peak_dbfs: float | None = Field(examples=[-21.07])
-    """The largest sample of any channel; null when every sample is zero."""
+    """Largest sample of any channel, in dB relative to full scale; null if every sample is zero."""
     clipped_share: Share = Field(examples=[0.0])
-    """Share of all samples at full scale."""
+    """Share of all samples that are at full scale."""
     bytes: int = Field(examples=[2560044])
-    """Size of the file."""
+    """Size of the file, in bytes."""
 
     @model_validator(mode="before")
     @classmethod
     def _flatten(cls, value: object) -> object:
-        """Annotation and file facts in one level."""
+        """Put annotation and file facts into one level."""
         if not isinstance(value, CollectionRecording):
             return value
         facts = {"id": value.id, "file_name": value.file_name, "uploaded": value.uploaded, "history": value.history}
@@ -127,18 +131,18 @@ class RecordingSummary(RecordingLabels):
 
 
 class RecordingRevision(RecordingLabels):
-    """Labels from a time on."""
+    """Labels of a recording, valid from a time on."""
 
     at: Timestamp
     request_id: RequestId
-    """The X-Request-ID of the request that changed them."""
+    """`X-Request-ID` of the request that changed the labels."""
     changed: list[str] = Field(examples=[["label", "fault"]])
-    """The fields that differ from the revision before."""
+    """Fields that differ from the revision before."""
 
     @model_validator(mode="before")
     @classmethod
     def _flatten(cls, value: object) -> object:
-        """The annotation in one level with the rest."""
+        """Put the annotation into one level with the other fields."""
         if not isinstance(value, AnnotationRevision):
             return value
         facts = {"at": value.at, "request_id": value.request_id, "changed": value.changed}
@@ -146,37 +150,39 @@ class RecordingRevision(RecordingLabels):
 
 
 class RecordingDetails(RecordingSummary):
-    """One recording, with every revision of its labels."""
+    """Recording with every revision of its labels."""
 
     history: list[RecordingRevision]
-    """The oldest first: the first is the upload, the last holds now."""
+    """All revisions, the oldest first. The first is from the upload, the last one is valid."""
 
 
 class RecordingPage(Schema):
-    """Some recordings in the order of their upload."""
+    """Page of recordings, in the order of upload."""
 
     recordings: list[RecordingSummary]
     next_cursor: int | None = Field(examples=[1293])
-    """Where the next page begins; null at the end."""
+    """Cursor of the next page; null on the last page."""
 
 
 class UploadResult(Schema):
-    """What became of one file: the recording, or the error."""
+    """Result of one uploaded file: the recording, or an error."""
 
     file_name: FileName
-    """As the client named it."""
+    """Name that the client gave."""
     id: RecordingId | None
+    """Id of the recording; null after an error."""
     added: bool = Field(examples=[True])
-    """Whether its sound is new in the dataset."""
+    """Whether the recording is new in the dataset."""
     relabelled: bool = Field(examples=[False])
-    """Whether its sound was there and what was said of it now differs."""
+    """Whether the recording was there already and its labels have changed."""
     recording: RecordingSummary | None
-    """As it is in the dataset."""
+    """Recording as it is in the dataset; null after an error."""
     error: Problem | None
+    """Reason why the file was refused; otherwise null."""
 
 
 class UploadResponse(Schema):
-    """The results, in the order of the files."""
+    """Results, in the order of the files."""
 
     results: list[UploadResult]
 
@@ -185,16 +191,18 @@ Text = Annotated[str, Field(max_length=MAX_TEXT, pattern=TEXT_PATTERN, strict=Tr
 
 
 class LabelsChange(Schema):
-    """A person's correction: fields left out stay, null clears one. A fault goes with the label `abnormal`."""
+    """Correction of labels. A field that is left out does not change; null clears it."""
 
     label: Label | None = Field(default=None, examples=["abnormal"])
     machine: Text | None = Field(default=None, examples=["fan"])
     machine_id: Text | None = Field(default=None, examples=["fan-3"])
     snr_db: float | None = Field(default=None, strict=True, allow_inf_nan=False, examples=[6.0])
-    """In decibels."""
+    """Signal-to-noise ratio in dB."""
     fault: Text | None = Field(default=None, examples=["imbalance"])
+    """Name of the fault; only with the label `abnormal`. With another label, it is cleared."""
     group: Text | None = Field(default=None, examples=["monday"])
+    """Recording session."""
 
     def to_label_changes(self) -> dict[str, str | float | None]:
-        """The fields that the client sent."""
+        """Return the fields that the client sent."""
         return {name: getattr(self, name) for name in self.model_fields_set}

@@ -1,4 +1,4 @@
-"""What goes over the wire about machines: names, units, ranges and examples."""
+"""Schemas of machines over time: alarms, drift and verdicts."""
 
 from typing import Annotated
 
@@ -22,143 +22,150 @@ MachineState = Annotated[AlarmState, Field(examples=["alarm"])]
 
 
 class AlarmRule(Schema):
-    """When a machine is in alarm; anomalous verdicts are counted, whichever version gave them."""
+    """Rule of alarms. Anomalous verdicts of all model versions count."""
 
     raise_at: int = Field(ge=1, examples=[3])
-    """So many anomalous ones of the last `of` raise an alarm."""
+    """Number of anomalous verdicts among the last `of` that raises an alarm."""
     of: Verdicts
+    """Number of latest verdicts that count."""
     clear_at: int = Field(ge=0, examples=[1])
-    """So many, or fewer, clear it, acknowledged or not."""
+    """Largest number of anomalous verdicts at which an alarm clears, acknowledged or not."""
 
 
 class AlarmAcknowledgement(Schema):
-    """Who has seen an alarm."""
+    """Acknowledgement of an alarm."""
 
     at: Timestamp
     by: str = Field(examples=["Ana"])
-    """Who, as they said."""
+    """Person who has seen the alarm, as given in the request."""
     key: str | None = Field(examples=["control-room"])
-    """Name of the API key that it was said with; null where the service requires none."""
+    """Name of the API key of the request; null if the service requires none."""
     note: str = Field(examples=["Bearing ordered"])
 
 
 class MachineAlarm(Schema):
-    """One alarm of a machine."""
+    """Alarm of a machine."""
 
     id: int = Field(ge=1, examples=[7])
-    """Like no other alarm's."""
+    """Unique number of the alarm."""
     raised_at: Timestamp
     version: ModelVersion
-    """The model whose verdict raised it."""
+    """Model version whose verdict raised the alarm."""
     anomalous: int = Field(ge=1, examples=[3])
-    """How many of the last `of` verdicts were anomalous when it was raised."""
+    """Number of anomalous verdicts among the last `of` when the alarm was raised."""
     of: Verdicts
+    """Number of latest verdicts that counted."""
     acknowledged: AlarmAcknowledgement | None
-    """Null where nobody has, or had until it cleared."""
+    """Null if nobody has acknowledged the alarm, or nobody did before it cleared."""
     cleared_at: Timestamp | None
-    """Null while it lasts."""
+    """Null while the alarm is active."""
 
 
 class ScoreDrift(Schema):
-    """The recent scores of one version at one machine beside the first it gave: Wilcoxon's rank sum of block means."""
+    """Recent scores of a version on a machine, compared with its first ones by Wilcoxon's rank-sum test."""
 
     state: DriftState = Field(examples=["steady"])
-    """`drifting` takes a p-value below 0.01 and an effect of at least 0.75 or at most 0.25; `too_few` is below 50 on
-    each side. It says that scores have moved, never why: a fault, the microphone, the load and the season all can."""
+    """`drifting`: a p-value below 0.01 and an effect of at least 0.75 or at most 0.25. `too_few`: fewer than 50 scores
+    on each side. The test does not know the cause: a fault, the microphone, the load or the season can move scores."""
     reference_n: int = Field(ge=0, examples=[100])
-    """How many of the first scores were compared."""
+    """Number of first scores that were compared."""
     recent_n: int = Field(ge=0, examples=[100])
-    """How many of the last."""
+    """Number of recent scores that were compared."""
     p_value: Share | None = Field(examples=[0.38])
-    """How often chance alone moves them so far; blocks of 10 successive scores count as one, since neighbours are
-    alike. It is looked at again after each recording, and so errs more often in the long run."""
+    """Probability that chance alone moves the scores so far. Neighbouring recordings are similar, so the mean of 10
+    successive scores counts as one value. The test is repeated after each recording, so that in the long run false
+    results are more frequent."""
     effect: Share | None = Field(examples=[0.53])
-    """How often a recent score is above one of the first, ties counting half; 0.5 where nothing has moved."""
+    """How often a recent score is higher than one of the first, 0 to 1; ties count half. Without a change it is 0.5."""
     reference_median: Share | None = Field(examples=[0.21])
+    """Median of the first scores."""
     recent_median: Share | None = Field(examples=[0.22])
+    """Median of the recent scores."""
 
 
 class MachineSummary(Schema):
-    """A machine in one line."""
+    """State of a machine."""
 
     machine_id: MachineId
+    """Name of the record."""
     state: MachineState
-    """`alarm` until somebody acknowledges it, `acknowledged` from then until it clears; `unheard` where as many of the
-    last recordings as raise an alarm could not be judged."""
+    """`alarm`: an alarm that nobody has acknowledged. `acknowledged`: an acknowledged alarm that has not cleared.
+    `unheard`: no alarm, but too many of the last recordings could not be judged (as many as raise an alarm)."""
     heard_at: Timestamp
-    """When its last recording was answered; a machine that nobody records any more stays in the state that it has."""
+    """Time of the answer to the last recording. Without new recordings, the state does not change."""
     version: ModelVersion
-    """The model that answered."""
+    """Model version that gave this answer."""
     anomalous: int = Field(ge=0, examples=[3])
-    """How many of the last `of` verdicts were anomalous; recordings that could not be judged have none."""
+    """Number of anomalous verdicts among the last `of`. Recordings that could not be judged do not count."""
     of: int = Field(ge=0, examples=[5], validation_alias=N_VERDICTS)
+    """Number of latest verdicts that count; smaller than the rule's number if there are fewer."""
     unusable: int = Field(ge=0, examples=[0])
-    """How many of the last recordings, as many as the rule looks at, could not be judged."""
+    """Number of recordings that could not be judged, among as many of the last recordings as the rule counts."""
     drift: ScoreDrift
-    """Of the scores of that version."""
+    """Drift of the scores of that version."""
     alarm: MachineAlarm | None
-    """The one that lasts."""
+    """Active alarm; null if there is none."""
 
 
 class MachineList(Schema):
-    """The machines that are remembered, by their names."""
+    """Machines with a record, ordered by name."""
 
     rule: AlarmRule
     machines: list[MachineSummary]
 
 
 class MachineVersion(Schema):
-    """What one version of a model has said of a machine."""
+    """Verdicts of one model version on a machine."""
 
     version: ModelVersion
     observations: int = Field(ge=0, examples=[1312])
-    """How many verdicts it gave; recordings that could not be judged have none."""
+    """Number of verdicts. Recordings that could not be judged do not count."""
     kept: int = Field(ge=0, examples=[1000])
-    """How many of them are kept: the first 100 and the last 900."""
+    """Number of verdicts that are kept: the first 100 and the last 900."""
     first_at: Timestamp
     last_at: Timestamp
     threshold: Share | None = Field(examples=[0.5])
-    """The score above which the last of them was anomalous; null where there is none."""
+    """Threshold of the last verdict; null if there is no verdict."""
     recent_n: int = Field(ge=0, examples=[100])
-    """How many of its last verdicts are counted here, at most 100."""
+    """Number of latest verdicts that `recent_anomalous` and `recent_median` count, at most 100."""
     recent_anomalous: int = Field(ge=0, examples=[4])
-    """How many of them were anomalous. Successive verdicts are alike: an interval of this share that took them as
-    independent would be too narrow, and none is given."""
+    """Number of anomalous verdicts among them. There is no interval: successive verdicts are similar, so an interval
+    that treats them as independent would be too narrow."""
     recent_median: Share | None = Field(examples=[0.22])
-    """Of their scores."""
+    """Median of their scores."""
     drift: ScoreDrift
 
 
 class MachineObservation(Schema):
-    """One verdict on a machine."""
+    """Verdict on a machine."""
 
     at: Timestamp
-    """When it was answered; the recording may be older."""
+    """Time of the answer; the recording may be older."""
     version: ModelVersion
     threshold_revision: int = Field(ge=1, examples=[1])
-    """Which revision of that model's threshold."""
+    """Revision of the model's threshold."""
     verdict: VerdictValue = Field(examples=["anomalous"])
-    """`unusable` where the recording could not be judged: it counts for nothing here."""
+    """`unusable`: the recording could not be judged. It does not count for alarms and drift."""
     label: str = Field(examples=["imbalance"])
-    """Name of the class that was heard."""
+    """Name of the class."""
     score: Share = Field(examples=[0.9309])
     threshold: Share = Field(examples=[0.5])
 
 
 class MachineHealth(MachineSummary):
-    """A machine, whole."""
+    """Machine with its alarms and verdicts."""
 
     rule: AlarmRule
     versions: list[MachineVersion]
-    """What each version said of it, the one that was heard last first; the last 3 are kept."""
+    """Verdicts of each model version, the version used last first; 3 versions are kept."""
     alarms: list[MachineAlarm]
-    """The newest first; the last 100 are kept."""
+    """Alarms, the newest first; the last 100 are kept."""
     latest: list[MachineObservation]
-    """Its last verdicts, the newest first, as many as were asked for."""
+    """Latest verdicts, the newest first; the parameter `latest` sets their number."""
 
     @classmethod
     def from_health(cls, health: Health, rule: KOfNRule) -> "MachineHealth":
-        """A machine with the rule that its state follows from."""
+        """Return a machine with the rule of its alarms."""
         summary = MachineSummary.model_validate(health.summary)
         return cls.model_validate(
             {
@@ -172,11 +179,12 @@ class MachineHealth(MachineSummary):
 
 
 class AlarmSeen(Schema):
-    """Somebody has seen an alarm."""
+    """Request to acknowledge an alarm."""
 
     by: str = Field(min_length=1, max_length=MAX_TEXT, pattern=TEXT_PATTERN, examples=["Ana"])
-    """Who."""
+    """Person who has seen the alarm."""
     note: str = Field(default="", max_length=MAX_NOTE, pattern=TEXT_PATTERN, examples=["Bearing ordered"])
-    """What they have to say."""
+    """Note of the person."""
     alarm_id: int | None = Field(default=None, ge=1, examples=[7])
-    """Which alarm they have seen: where another lasts by now, nothing is acknowledged. By default whichever lasts."""
+    """Id of the alarm that the person has seen. If another alarm is active now, nothing is acknowledged. Default: the
+    active alarm."""

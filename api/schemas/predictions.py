@@ -1,4 +1,4 @@
-"""What uploads are answered with: names, units, ranges and examples."""
+"""Schemas of verdicts."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -12,8 +12,8 @@ from ml.models.verdict import Verdict, VerdictValue
 
 
 def _round_to(digits: int) -> AfterValidator:
-    """For what is measured and told. What decides is sent as it was compared: scores, thresholds, probabilities."""
-    return AfterValidator(lambda value: round(value, digits) + 0.0)  # and no -0.0
+    """Return a validator that rounds measured values. Scores, thresholds and probabilities do not use it."""
+    return AfterValidator(lambda value: round(value, digits) + 0.0)  # adding 0.0 turns -0.0 into 0.0
 
 
 Hertz = Annotated[float, _round_to(1)]
@@ -24,25 +24,25 @@ RoundedShare = Annotated[Share, _round_to(4)]
 
 
 class Details(Schema):
-    """The message and the probabilities, as the original service's clients parse them."""
+    """Message and probabilities, with the keys of the original service."""
 
     Message: str = Field(examples=["Component is imbalanced"])
-    """What to tell a person."""
+    """Text for people. For a recording that cannot be judged, it begins with `Not judged:`."""
     Probabilities: list[Share] = Field(examples=[[0.0691, 0.9309, 0.0, 0.0]])
-    """One for each class of the model, in its order; they add up to 1. `GET /v1/models/{version}` names them. Empty
-    where the model is a detector alone."""
+    """Probability of each class of the model, in its order; they add up to 1. `GET /v1/models/{version}` has the names
+    of the classes. Empty for a detector alone."""
 
 
 class AnomalyResponse(Schema):
-    """The original service's answer, key by key."""
+    """Answer with the keys of the original service."""
 
     Anomaly: bool = Field(examples=[True])
-    """Whether the recording does not sound healthy; true too where it cannot be judged, as the message then says."""
+    """Whether the recording is anomalous; also true if it cannot be judged."""
     Details: Details
 
     @classmethod
     def of(cls, verdict: Verdict) -> "AnomalyResponse":
-        """The original's shape of a verdict."""
+        """Return a verdict in the format of the original service."""
         return cls(
             Anomaly=verdict.value != "normal",
             Details=Details(Message=verdict.message, Probabilities=list(verdict.worst.probabilities)),
@@ -50,163 +50,172 @@ class AnomalyResponse(Schema):
 
 
 class ClassProbability(Schema):
-    """One class of the model and how probable it is."""
+    """Class of the model, with its probability."""
 
     name: str = Field(examples=["imbalance"])
     message: str = Field(examples=["Component is imbalanced"])
+    """Text of the class for people."""
     anomalous: bool = Field(examples=[True])
-    """Whether this class is a fault."""
+    """Whether the class is a fault."""
     probability: Share = Field(examples=[0.9309])
 
 
 class TimelineWindow(Schema):
-    """One window of the recording: what was heard between two times."""
+    """Result for one clip of the recording."""
 
     start_s: Seconds = Field(ge=0, examples=[0.0])
-    """Seconds from the start of the recording."""
+    """Start of the clip, in seconds from the start of the recording."""
     end_s: Seconds = Field(gt=0, examples=[10.0])
-    """Seconds from the start of the recording."""
+    """End of the clip, in seconds from the start of the recording."""
     score: Share = Field(examples=[0.9309])
     anomaly: bool = Field(examples=[True], validation_alias=AliasPath("is_anomalous"))
+    """Whether the clip is anomalous."""
     label: str = Field(examples=["imbalance"], validation_alias=AliasPath("label", "name"))
-    """Name of the class that was heard."""
+    """Name of the class."""
 
 
 class BandShare(Schema):
-    """A band of frequencies and what the score would lose without what is particular in it."""
+    """Frequency band, and how much a classifier's score depends on it."""
 
     low_hz: Hertz = Field(ge=0, examples=[413.0])
     high_hz: Hertz = Field(gt=0, examples=[851.0])
     score_drop: Annotated[float, _round_to(4)] = Field(ge=-1, le=1, examples=[0.93])
-    """Score as it is, less the score with this band smoothed over; negative where the band spoke for health."""
+    """Score minus the score with this band smoothed, -1 to 1. It is negative if the band lowers the score."""
 
 
 class RecordingQuality(Schema):
-    """Facts about the recording itself, for whoever wants to know whether the verdict can be trusted."""
+    """Facts about the recording, which help to decide how far the verdict can be trusted."""
 
     duration_s: Seconds = Field(gt=0, examples=[10.0])
+    """Duration in seconds."""
     sample_rate_hz: int = Field(examples=[16000])
     channels: int = Field(ge=1, examples=[8])
     level_dbfs: Decibels | None = Field(examples=[-40.44])
-    """RMS level in dB relative to a full-scale square wave; null when every sample is zero."""
+    """RMS level in dB relative to a full-scale square wave; null if every sample is zero."""
     clipped_share: RoundedShare = Field(examples=[0.0])
-    """Share of all samples at full scale."""
+    """Share of all samples that are at full scale."""
     digital_silence: bool = Field(examples=[False])
-    """Every sample has one and the same value: a dead input, not a quiet room."""
+    """Whether every sample has the same value, as from a dead input."""
 
 
 class Unjudged(Schema):
-    """Why a recording cannot be judged."""
+    """Reason why a recording cannot be judged."""
 
     why: UnusableCode = Field(examples=["clipped"], validation_alias=AliasPath("code"))
-    detail: str = Field(examples=["4.2% of its samples are at full scale; at most 1.0% can be judged: turn it down."])
+    """Stable code of the reason."""
+    detail: str = Field(
+        examples=["4.2% of the samples are at full scale; at most 1.0% is accepted. Reduce the input gain."]
+    )
     """What was found and what was expected."""
 
 
 class BandDeparture(Schema):
-    """A band of frequencies and how it departs from the healthy machine at the same loudness."""
+    """Frequency band, and its deviation from normal recordings of the machine at the same loudness."""
 
     low_hz: Hertz = Field(ge=0, examples=[413.0])
     high_hz: Hertz = Field(gt=0, examples=[851.0])
     db: Decibels = Field(examples=[6.2])
-    """Louder, above 0, or softer than healthy recordings are on average."""
+    """Deviation from the mean of normal recordings, in dB; louder is above 0."""
     sigma: StandardDeviations = Field(examples=[7.9])
-    """The same in standard deviations of healthy recordings."""
+    """The same deviation, in standard deviations of normal recordings."""
     share: RoundedShare = Field(examples=[0.61])
-    """Of the whole departure, in squared standard deviations; all bands add up to 1, but for rounding."""
+    """Share of this band in the sum of all squared `sigma`. The shares add up to 1, except for rounding."""
 
 
 class NearestRecording(Schema):
-    """A healthy recording of the training that is like this one."""
+    """Normal recording of the training that is similar to this recording."""
 
     name: str = Field(examples=["fan/id_00/normal/00000012.wav"])
-    """As the dataset names it."""
+    """Name of the recording in its dataset."""
     db: Decibels = Field(ge=0, examples=[1.4])
-    """How far apart the mean spectra are at the same loudness, RMS over the mel bands."""
+    """Difference of the mean spectra at the same loudness, in dB: RMS over the mel bands."""
 
 
 class NoveltyReasons(Schema):
-    """Why the detector judged the most anomalous window as it did."""
+    """Reasons for the detector's result in the most anomalous clip."""
 
     bands: list[BandDeparture] = Field(validation_alias=AliasPath("band_deviations"))
-    """How the sound departs from the healthy machine in each band, the largest share first: measured, not asked of the
-    score, as the `bands` of a classifier are."""
+    """Deviation of each band from normal recordings, the largest share first. It is measured in the recording, unlike
+    the `bands` of a classifier, which are derived from the score."""
     level_change_db: Decibels | None = Field(examples=[-1.3])
-    """How much louder or softer the recording is than healthy ones; it moves no score. Null where that is not known."""
+    """How much louder the recording is than normal ones, in dB; softer is below 0. It does not affect the score. Null
+    if it is not known."""
     nearest: list[NearestRecording]
-    """The healthy recordings that are most like it, the nearest first."""
+    """Most similar normal recordings, the nearest first."""
 
 
 class NoveltyFacts(Schema):
-    """What the detector measured in the most anomalous window."""
+    """Measurements of the detector in the most anomalous clip."""
 
     times: float = Field(ge=0, examples=[9.4])
-    """How many times as far from healthy as a healthy recording typically is."""
+    """Relative distance: distance from normal divided by the typical distance of normal recordings."""
     p_value: float = Field(gt=0, le=1, examples=[0.012])
-    """How often a healthy recording is as far out as this one, from those that the detector was calibrated on."""
+    """Share of normal recordings that are at least as far from normal, from the calibration of the detector."""
     engine: str = Field(examples=["spectrum-gaussian"])
-    """The engine that was farthest out."""
+    """Engine with the largest relative distance."""
     compared_with: str = Field(examples=["fan/id_00"])
-    """The machine whose healthy sound it was compared with: the one that was named, or else the one it is most like.
-    Empty where the training named none."""
+    """Machine that the recording was compared with: the named machine if the detector knows it, otherwise the most
+    similar one. Empty if the training had no names of machines."""
     machine_known: bool = Field(examples=[True])
-    """Whether a machine was named that the detector has learned."""
+    """Whether a machine was named that the detector knows."""
 
 
 class NamingFacts(Schema):
-    """Beside a detector: what the classifier of known faults says, by a threshold of its own."""
+    """Result of the classifier of known faults, in a model that also has a detector."""
 
     score: Share = Field(examples=[0.9309])
-    """Of the most probable fault and the most probable healthy class, the fault's share."""
+    """Score of the classifier: p(f) / (p(f) + p(h)), with p(f) the probability of the most probable fault and p(h) that
+    of the most probable normal class."""
     threshold: Share = Field(examples=[0.5])
-    """A score above it names a known fault."""
+    """Threshold of the classifier. If its score is above it, the recording is a known fault."""
     farthest: Share = Field(examples=[0.953])
-    """Unless the detector's score is above this: farther from healthy than the known faults it is `unknown_fault`."""
+    """Limit for the detector's score. Above it, the recording is farther from normal than all known faults, and its
+    label is `unknown_fault`."""
 
 
 class PredictResponse(Schema):
-    """Everything that was heard in one recording."""
+    """Verdict on one recording, with the measurements that it follows from."""
 
     verdict: VerdictValue = Field(examples=["anomalous"])
-    """To be looked at first. `unusable` where the recording cannot be judged, as `unusable` and `message` say: `label`,
-    `score`, `timeline`, `classes` and `novelty` are then what was measured in it, and no verdict on the machine."""
+    """Read this field first. `unusable`: the recording cannot be judged, for the reason in `unusable` and `message`.
+    `label`, `score`, `timeline`, `classes` and `novelty` are then measurements, but no verdict on the machine."""
     message: str = Field(examples=["Component is imbalanced"])
-    """What to tell a person."""
+    """Text for people."""
     label: str = Field(examples=["imbalance"])
-    """Name of the class that was heard; `unknown_fault` for what is far from healthy and of no known fault. No verdict
-    where `verdict` is `unusable`."""
+    """Name of the class. `unknown_fault`: the recording is far from normal and matches no known fault."""
     score: Share = Field(examples=[0.9309])
-    """Higher is more anomalous; no verdict where `verdict` is `unusable`. Of a model with a detector:
-    1 - 1 / (1 + times), see `novelty`. Of a classifier alone: of the most probable fault and the most probable healthy
-    class, the fault's share."""
+    """0 to 1; higher is more anomalous. With a detector: r / (1 + r), with r the relative distance `novelty.times`. For
+    a classifier alone: p(f) / (p(f) + p(h)), with p(f) the probability of the most probable fault and p(h) that of the
+    most probable normal class."""
     threshold: Share = Field(examples=[0.5])
-    """A score above it is anomalous."""
+    """A recording with a score above it is anomalous."""
     false_alarm_rate: Share | None = Field(examples=[None])
-    """Share of healthy recordings above the threshold; null where nobody has measured it."""
+    """Expected share of normal recordings above the threshold; null if it was never measured."""
     classes: list[ClassProbability]
-    """Every class of the model, in its order, as heard in the most anomalous window; none of a detector alone."""
+    """Classes of the model, in its order, with their probabilities in the most anomalous clip. Empty for a detector
+    alone."""
     timeline: list[TimelineWindow]
-    """The windows of the recording, in time order; the most anomalous one speaks for the recording."""
+    """Clips of the recording, in time order. The most anomalous clip decides the verdict."""
     bands: list[BandShare] | None
-    """Which frequencies a classifier's score hangs on: what it would lose without each, the strongest reason first.
-    Null unless asked for with `explain=true`; empty where there is a detector, whose `reasons.bands` say instead how
-    each band departs from the healthy machine.
+    """Frequency bands that a classifier's score depends on, the largest drop first. Null without `explain=true`. Empty
+    if the model has a detector; see `reasons.bands` then.
 
-    Neighbours overlap, and a saturated score may hang on none alone."""
+    Neighbouring bands overlap. A score near 0 or 1 may depend on no single band."""
     novelty: NoveltyFacts | None
-    """Null where the model has no detector."""
+    """Null if the model has no detector."""
     known_faults: NamingFacts | None
-    """Null where the model is a classifier or a detector alone."""
+    """Null unless the model has a classifier and a detector. The classifier can then raise an alarm, too: a known fault
+    is anomalous even if `score` is not above `threshold`."""
     reasons: NoveltyReasons | None
-    """Why the detector judged so; null without one, and unless asked for with `explain=true`."""
+    """Null without a detector, or without `explain=true`."""
     unusable: Unjudged | None
-    """Null where the recording can be judged. Only a model with a detector knows."""
+    """Null if the recording can be judged. Only a model with a detector checks this."""
     quality: RecordingQuality
     model: AnsweringModel
 
     @classmethod
     def of(cls, verdict: Verdict, bands: Sequence[OcclusionBand] | None = None) -> "PredictResponse":
-        """A verdict, with the occlusion bands where they were asked for."""
+        """Return the answer for a verdict, with occlusion bands if they were requested."""
         worst = verdict.worst
         return cls.model_validate(
             {
@@ -243,22 +252,22 @@ def _novelty(verdict: Verdict) -> NoveltyFacts | None:
 
 
 def _fault_rule_facts(verdict: Verdict) -> NamingFacts | None:
-    score, naming = verdict.worst.classifier_score, verdict.fault_rule
-    if score is None or naming is None:
+    score, fault_rule = verdict.worst.classifier_score, verdict.fault_rule
+    if score is None or fault_rule is None:
         return None
-    return NamingFacts(score=score, threshold=naming.threshold, farthest=naming.max_named_distance)
+    return NamingFacts(score=score, threshold=fault_rule.threshold, farthest=fault_rule.max_named_distance)
 
 
 class BatchItem(Schema):
-    """One file of a batch: its verdict or its error, never both."""
+    """Result of one file of a batch: either a verdict or an error."""
 
     file_name: str = Field(examples=["pb1.wav"])
-    """As the client named it."""
+    """Name that the client gave."""
     prediction: PredictResponse | None
     error: Problem | None
 
 
 class BatchResponse(Schema):
-    """The answers, in the order of the files."""
+    """Results, in the order of the files."""
 
     results: list[BatchItem]

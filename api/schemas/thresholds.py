@@ -1,4 +1,4 @@
-"""What goes over the wire about thresholds: names, units, ranges and examples."""
+"""Schemas of thresholds."""
 
 from pydantic import AliasPath, ConfigDict, Field
 
@@ -8,7 +8,7 @@ from ml.models.thresholds import ThresholdRequest
 
 
 class ExpectedRate(Schema):
-    """Share of further healthy recordings above a threshold, and its 95 % interval, which draws sessions."""
+    """Expected share of further normal recordings above a threshold, with a 95 % interval over sessions."""
 
     value: Share = Field(examples=[0.05])
     low: Share = Field(examples=[0.021])
@@ -16,29 +16,29 @@ class ExpectedRate(Schema):
 
 
 class ThresholdEvidence(Schema):
-    """What healthy recordings, which the model had not learned from, say of a threshold."""
+    """Measured properties of a threshold, from normal recordings that the model has not learned from."""
 
     expected: ExpectedRate = Field(validation_alias=AliasPath("expected_rate"))
     n: int = Field(ge=1, examples=[199])
-    """How many recordings say so."""
+    """Number of these recordings."""
     smallest_rate: Share = Field(examples=[0.005])
-    """The smallest false-alarm rate that so many bear out: 1 / (n + 1)."""
+    """Lowest false-alarm rate that their number supports: 1 / (n + 1)."""
     notes: list[str] = Field(examples=[["The interval was drawn from 5 sessions and is rough."]])
-    """What to know of the figures."""
+    """Limits of these figures, in sentences."""
 
 
 class SensitivityPoint(Schema):
-    """What a sensitivity would mean."""
+    """Threshold of a sensitivity."""
 
     sensitivity: Sensitivity = Field(examples=["high"])
     false_alarm_rate: Share = Field(examples=[0.05])
-    """The rate that it is the name of."""
+    """False-alarm rate of this sensitivity."""
     threshold: Share = Field(examples=[0.62])
     evidence: ThresholdEvidence
 
     @classmethod
     def of(cls, sensitivity: Sensitivity, operating: OperatingPoint) -> "SensitivityPoint":
-        """An operating point as it is sent."""
+        """Return the answer for an operating point."""
         return cls(
             sensitivity=sensitivity,
             false_alarm_rate=SENSITIVITIES[sensitivity],
@@ -48,54 +48,55 @@ class SensitivityPoint(Schema):
 
 
 class ThresholdPlace(Schema):
-    """Where the threshold was from a time on."""
+    """Revision of the threshold, valid from a time on."""
 
     revision: int = Field(ge=1, examples=[2])
-    """1 is what the model was written with."""
+    """Number of the revision; 1 is the threshold that the model was written with."""
     created: Timestamp
     threshold: Share = Field(examples=[0.62], validation_alias=AliasPath("decision", "threshold"))
     """A score above it is anomalous."""
     false_alarm_rate: Share | None = Field(examples=[0.05], validation_alias=AliasPath("decision", "false_alarm_rate"))
-    """Share of healthy recordings above it; null where nobody has measured it."""
+    """Expected share of normal recordings above the threshold; null if it was never measured."""
     sensitivity: Sensitivity | None = Field(examples=["high"])
-    """The name that it was asked for by."""
+    """Sensitivity that was requested; null if the request had none."""
     basis: str = Field(
         validation_alias=AliasPath("decision", "basis"),
         examples=["for 5 % false alarms; above it were 9 of 199 healthy recordings that had not been learned from"],
     )
-    """Where it comes from."""
+    """Origin of the threshold."""
 
 
 class ThresholdState(Schema):
-    """Where a version's threshold is, what is known of that, where else it could be, and where it was."""
+    """Present threshold of a version, its alternatives and its history."""
 
     version: ModelVersion
     current: ThresholdPlace
+    """Present threshold."""
     evidence: ThresholdEvidence | None
-    """What is known of it; null for a model without scores of healthy recordings, as a classifier alone is."""
+    """Null for a model without scores of normal recordings, such as a classifier alone."""
     sensitivities: list[SensitivityPoint]
-    """What each would mean; none for such a model."""
+    """Threshold of each sensitivity; empty for such a model."""
     history: list[ThresholdPlace]
-    """Every revision, the current one last."""
+    """All revisions, the present one last."""
 
 
 class ThresholdPatch(Schema):
-    """Where the threshold is to be: exactly one of the four says so."""
+    """New threshold. Send exactly one of the four fields."""
 
-    # Strict, because neither "0.5" nor 1 for true is what the schema says.
+    # Strict: the schema allows neither the text "0.5" as a number nor 1 as true.
     model_config = ConfigDict(strict=True, json_schema_extra={"examples": [{"sensitivity": "high"}]})
 
     threshold: Share | None = None
-    """The score itself."""
+    """Score, 0 to 1."""
     false_alarm_rate: float | None = Field(default=None, gt=0, lt=1)
-    """The share of healthy recordings that may be above it."""
+    """Share of normal recordings that may be above the threshold; more than 0 and less than 1."""
     sensitivity: Sensitivity | None = None
-    """That share by its name: low is 0.001, medium 0.01, high 0.05."""
+    """Named false-alarm rate: low is 0.001, medium 0.01, high 0.05."""
     reset: bool = False
-    """Back to where it was when the model was written."""
+    """Whether to return to the threshold that the model was written with."""
 
     def to_request(self) -> ThresholdRequest:
-        """As the registry takes it.
+        """Return the request for the registry.
 
         Raises:
             InvalidParameter: none or several of the four.

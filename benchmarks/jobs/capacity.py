@@ -17,8 +17,8 @@ from typing import Any, cast
 import redis
 
 from benchmarks.jobs.homes import DATASET, add_recordings
-from tests.integration.jobs import Broker, JobHarness, run_jobs
-from tests.integration.servers import wait_until
+from testing.jobs import Broker, JobHarness, run_jobs
+from testing.servers import wait_until
 from worker.jobs import DiagnosticParameters, ExtractionParameters
 from worker.parts import RECORDINGS_PER_PART
 from worker.store import PREFIX, JobStore, connect

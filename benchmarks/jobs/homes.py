@@ -1,4 +1,4 @@
-"""Homes to work in. Broker and workers are those of the tests: see :mod:`tests.integration.jobs`."""
+"""Homes to work in. Broker and workers are those of :mod:`testing.jobs`."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def add_model(home: Path) -> Path:
     with quiet_native_stderr():
         # Late: whoever needs no model does without TensorFlow.
         from ml.models.import_original import import_original
-        from tests.unit import keras2
+        from testing import keras2
 
         registry.promote(import_original(keras2.write(home / "original.hdf5"), registry))
     return home

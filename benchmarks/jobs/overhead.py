@@ -9,8 +9,8 @@ from typing import Any
 
 import redis
 
-from tests.integration.jobs import JobHarness, run_jobs
-from tests.integration.servers import ServerProcess, run_servers
+from testing.jobs import JobHarness, run_jobs
+from testing.servers import ServerProcess, run_servers
 from worker.jobs import DiagnosticParameters
 from worker.store import PREFIX
 

@@ -19,7 +19,7 @@ from ml.dataset.paths import dataset_folder, features_folder, index_cache_file
 from ml.dataset.splitting.methods import split
 from ml.features.feature_specs import spec_for
 from ml.features.store import FeatureStore
-from tests.integration.jobs import JobHarness, run_jobs
+from testing.jobs import JobHarness, run_jobs
 from worker.jobs import ExtractionParameters
 
 PROCESSES = 2

@@ -1,1 +1,4 @@
-"""Bytes or a path in, a :class:`~ml.audio.recording.Recording` out; what is not sound is refused by name before memory is spent."""
+"""Audio decoding: WAV or FLAC bytes, or a path, to a :class:`~ml.audio.recording.Recording`.
+
+A file that cannot be used is refused with a named error. Limits are checked before memory is used for samples.
+"""

@@ -1,6 +1,6 @@
-"""The one loop over many recordings: each file is decoded in a bounded number of processes, and a function is applied.
+"""Loop over many recordings: decode each file, in several processes, and apply a function to it.
 
-Scoring, judging, spectra and features all go through it, so that errors, gains and order are the same everywhere.
+Scoring, spectra and features all use this loop. So errors, gains and order are the same everywhere.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,18 +23,27 @@ OnError = Callable[[AudioError | OSError, Context], Result]
 
 
 class NotARegularFile(OSError):
-    """A named pipe or a device."""
+    """The path exists and is not a file: a named pipe or a device."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioFile(Generic[Context]):
-    """A recording to be decoded.
+    """File to decode.
 
     Attributes:
         path: the file.
-        context: what the function needs to know beside the samples; picklable.
-        name: the sentence of an error begins with it; empty for no name.
-        gain_db: the samples are made louder or softer by so much, in floating point, so that nothing is clipped.
+        context: what the applied function needs in addition to the samples; picklable.
+        name: prefix of error messages; empty for no prefix.
+        gain_db: change of level in dB: samples are multiplied by ``10 ** (gain_db / 20)``, as float32 and not clipped.
+
+    Example:
+        >>> import tempfile
+        >>> import soundfile
+        >>> with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        ...     soundfile.write(file.name, np.full(16_000, 0.5), 16_000)
+        ...     recording = AudioFile(Path(file.name), context=None, gain_db=-6.0).decode("mean")
+        >>> recording.samples.shape, round(recording.samples[0].item(), 3)
+        ((16000,), 0.251)
     """
 
     path: Path
@@ -43,12 +52,12 @@ class AudioFile(Generic[Context]):
     gain_db: float = 0.0
 
     def decode(self, channel: Channel) -> Recording:
-        """Decode the file.
+        """Decode the file and apply the gain; ``quality`` describes the recording without the gain.
 
         Raises:
-            AudioError: it is no recording.
-            NotARegularFile: it is a named pipe or a device, which a reader would wait for without end.
-            OSError: it cannot be read.
+            AudioError: the file is not a recording that can be used.
+            NotARegularFile: the path is no file; reading a named pipe or a device could block forever.
+            OSError: the file cannot be read.
         """
         if self.path.exists() and not self.path.is_file():
             raise NotARegularFile(f"{self.name or self.path} is neither a file nor a folder.")
@@ -76,21 +85,30 @@ def map_recordings(
     """Decode each file and apply a function to its recording.
 
     Args:
-        function: takes the recording and the file's context; picklable.
-        files: the recordings.
-        channel: of each recording: ``mean`` of all, or one by its index.
-        step: the name of this work in progress reports.
-        processes: how many; 1 works in this one; None decides by cores and recordings.
-        report: told after each recording.
-        on_error: makes a result of a file that cannot be decoded; None raises the error.
+        function: called with the recording and the file's context; picklable.
+        files: the files.
+        channel: channel of each recording: ``mean`` of all, or an index from 0.
+        step: name of this work in progress reports.
+        processes: number of processes; 1 works in this process; None decides by cores and files.
+        report: called at the start and after each recording.
+        on_error: returns the result of a file that cannot be decoded; None raises the error.
 
     Yields:
-        A result for each file, in their order.
+        One result for each file, in the order of the files.
 
     Raises:
-        AudioError: a file is no recording, with its name.
+        AudioError: a file is not a recording that can be used; the message begins with the file's name, if it has one.
         OSError: a file cannot be read.
         ProcessLost: a process was killed.
+
+    Example:
+        >>> import tempfile
+        >>> import soundfile
+        >>> with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        ...     soundfile.write(file.name, np.zeros(16_000), 16_000)
+        ...     files = [AudioFile(Path(file.name), "fan/id_00")]
+        ...     list(map_recordings(lambda r, name: (name, r.samples.shape), files, channel="mean", step="shapes"))
+        [('fan/id_00', (16000,))]
     """
     apply = partial(apply_to_file, function, channel=channel, on_error=on_error)
     yield from ordered_map(apply, files, step=step, processes=processes, report=report)
@@ -103,7 +121,16 @@ def apply_to_file(
     channel: Channel,
     on_error: OnError[Context, Result] | None = None,
 ) -> Result:
-    """What :func:`map_recordings` does with one file."""
+    """Decode one file and apply a function to its recording, as :func:`map_recordings` does.
+
+    Raises:
+        AudioError, OSError: the file cannot be decoded or read, and ``on_error`` is None.
+
+    Example:
+        >>> missing = AudioFile(Path("missing.wav"), context="fan/id_00")
+        >>> apply_to_file(print, missing, channel="mean", on_error=lambda error, name: (name, type(error).__name__))
+        ('fan/id_00', 'FileNotFoundError')
+    """
     try:
         recording = file.decode(channel)
     except (AudioError, OSError) as error:

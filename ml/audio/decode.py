@@ -1,4 +1,4 @@
-"""From bytes or a path to a :class:`~ml.audio.recording.Recording`: recognise, check the header, mix block by block."""
+"""Decoding of a WAV or FLAC file: check its format and header, mix its channels block by block."""
 
 import mmap
 import os
@@ -14,9 +14,10 @@ from ml.audio.meter import Meter
 from ml.audio.recording import AudioQuality, Channel, Recording
 from ml.errors import ChannelNotFound, EmptyAudio, NotAudio
 
-# One block of 8 channels is 256 KiB as float32: it stays in a core's L2 cache between conversion and mixing.
+# Over all channels. As float32 a block is 256 KiB: it stays in a core's L2 cache between conversion and mixing.
 SAMPLES_PER_BLOCK = 65_536
 AudioSource = bytes | bytearray | memoryview | str | os.PathLike[str]
+# Offset, bytes at this offset, name in the message that refuses the file.
 KNOWN_FILES = (
     (0, b"\x89PNG", "a PNG image"),
     (0, b"\xff\xd8\xff", "a JPEG image"),
@@ -38,57 +39,84 @@ def decode(
     channel: Channel = "mean",
     limits: AudioLimits = DEFAULT_LIMITS,
 ) -> Recording:
-    """Decode one WAV or FLAC recording.
+    """Decode one WAV or FLAC recording to one channel.
+
+    With ``channel="mean"``: ``samples[t] = sum over c of coded[t, c] / (full_scale * channels)``, in float32.
+    The level is ``20 * log10(sqrt(mean(samples ** 2)))`` in dBFS.
 
     Args:
         source: the file's bytes, or its path.
-        channel: ``"mean"`` of all channels, as the original project did, or the index of one.
-        limits: bounds, checked on the header before any memory is spent on samples.
+        channel: ``"mean"`` of all channels, as in the original project, or the index of one channel from 0.
+        limits: bounds, checked on the header before memory is used for samples.
 
     Returns:
-        One channel as float32 in -1 to 1, with what was measured on the way.
+        Samples as float32, shape ``(frames,)``, nominally -1 to 1 (float files may exceed it), with measured quality.
 
     Raises:
-        AudioError: one of its subclasses, with what was found and what was expected.
+        AudioError: the recording is refused; the subclass is the reason.
         OSError: the path cannot be read.
+
+    Example:
+        >>> import io
+        >>> import soundfile
+        >>> file = io.BytesIO()
+        >>> soundfile.write(file, np.tile([0.5, 0.0], (16_000, 1)), 16_000, format="WAV")  # 1 s of two channels
+        >>> recording = decode(file.getvalue())
+        >>> recording.samples.shape, recording.samples[0].item(), round(recording.quality.level_dbfs, 2)
+        ((16000,), 0.25, -12.04)
     """
     header, blocks = open_audio(view_bytes(source), limits)
     if channel != "mean" and not 0 <= channel < header.channels:
         raise ChannelNotFound(
-            f"The model listens to channel {channel} (counted from 0); the recording has {header.channels}."
+            f"The model uses channel {channel} (counted from 0); the recording has {header.channels}."
         )
     return _mix(blocks, header, channel)
 
 
 def view_bytes(source: AudioSource) -> memoryview:
-    """A recording's bytes: those of a path without reading them yet, others as they are.
+    """Return a view of a recording's bytes; a file is mapped into memory and read later.
 
     Raises:
-        EmptyAudio: the file has none.
+        EmptyAudio: the file at the path has no bytes.
         OSError: the path cannot be read.
+
+    Example:
+        >>> view_bytes(b"RIFF").nbytes
+        4
     """
-    return _mapped(source) if isinstance(source, (str, os.PathLike)) else memoryview(source)
+    return _map_file(source) if isinstance(source, (str, os.PathLike)) else memoryview(source)
 
 
-def _mapped(path: str | os.PathLike[str]) -> memoryview:
-    """A file's bytes, without reading them yet.
-
-    Raises:
-        EmptyAudio: it has none.
-        OSError: the path cannot be read.
-    """
+def _map_file(path: str | os.PathLike[str]) -> memoryview:
     with Path(path).open("rb") as file:
         if os.fstat(file.fileno()).st_size == 0:
             raise EmptyAudio("The file is empty; a WAV or FLAC recording was expected.")
-        # Closed with its last view, not here: an error's traceback still holds views of it.
+        # The map is closed with its last view, not here: an error's traceback still has views of it.
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def open_audio(data: memoryview, limits: AudioLimits) -> tuple[Header, Iterator[NDArray[np.generic]]]:
-    """What a recording says of itself, held to ``limits``, and its samples as they are coded, block by block.
+    """Read and check a recording's header, and return an iterator over its coded samples.
+
+    Args:
+        data: the whole file.
+        limits: bounds on the header.
+
+    Returns:
+        The header, and blocks of shape ``(frames, channels)``: integers or floats as coded, not scaled. A block has
+        at most 65 536 samples over all channels.
 
     Raises:
-        AudioError: one of its subclasses; those of the samples while they are read.
+        AudioError: the header is refused; errors in the samples are raised by the iterator.
+
+    Example:
+        >>> import io
+        >>> import soundfile
+        >>> file = io.BytesIO()
+        >>> soundfile.write(file, np.zeros((16_000, 8)), 16_000, format="FLAC")
+        >>> header, blocks = open_audio(file.getbuffer(), DEFAULT_LIMITS)
+        >>> header.channels, [block.shape for block in blocks]
+        (8, [(8192, 8), (7808, 8)])
     """
     if len(data) == 0:
         raise EmptyAudio("There are no bytes; a WAV or FLAC recording was expected.")
@@ -102,7 +130,7 @@ def open_audio(data: memoryview, limits: AudioLimits) -> tuple[Header, Iterator[
 
 
 def _mix(blocks: Iterator[NDArray[np.generic]], header: Header, channel: Channel) -> Recording:
-    """Mix to one channel while measuring; only the mono samples are ever held whole."""
+    """Mix blocks to one channel and measure them; only the mixed samples are in memory as a whole."""
     meter = Meter(header)
     weights = np.zeros(header.channels, np.float32)
     weights[slice(None) if channel == "mean" else channel] = 1.0 / meter.full_scale
@@ -114,7 +142,7 @@ def _mix(blocks: Iterator[NDArray[np.generic]], header: Header, channel: Channel
     for block in blocks:
         meter.read(block)
         stop = position + len(block)
-        # OpenBLAS reads past the end of a block and may warn about values that are no part of it.
+        # OpenBLAS reads past the end of a block, and may warn about values that do not belong to it.
         with np.errstate(invalid="ignore"):
             np.matmul(block.astype(np.float32), weights, out=mono[position:stop])
         position = stop

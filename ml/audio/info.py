@@ -1,4 +1,4 @@
-"""A recording read once, block by block, for what an index of recordings holds of it."""
+"""Facts about one recording for the index of a dataset, measured in one pass, block by block."""
 
 import hashlib
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ class AudioInfo:
     """Facts about one file.
 
     Attributes:
-        audio_hash: 32 hexadecimal digits of the SHA-256 of rate, channel count and every sample of every channel as
-            float32, full scale 1: the same for the same sound in WAV and in FLAC, of 16 and of 24 bits.
-        duration_s, sample_rate_hz, channels, bits: as the header says and the samples bear out.
+        audio_hash: 32 hexadecimal digits of a SHA-256 over sample rate, channel count and all samples of all channels
+            as float32 with full scale 1. The same samples have the same hash in WAV and FLAC, of 16 and of 24 bits.
+        duration_s, sample_rate_hz, channels, bits: from the header; the samples were read to the end.
         codec: ``pcm``, ``float`` or ``flac``.
-        level_dbfs: RMS of the mean of all channels, as :class:`~ml.audio.recording.AudioQuality` has it; None for silence.
-        peak_dbfs: the largest sample of any channel; None for digital silence.
-        clipped_share: share of samples at full scale, 0 to 1.
+        level_dbfs: RMS of the mean of all channels, as in :class:`~ml.audio.recording.AudioQuality`; None for silence.
+        peak_dbfs: ``20 * log10`` of the largest absolute sample of any channel; None if all samples are zero.
+        clipped_share: share of the samples of all channels that are at full scale, 0 to 1.
         bytes: size of the file.
     """
 
@@ -40,15 +40,26 @@ class AudioInfo:
 
 
 def read_info(source: AudioSource, limits: AudioLimits = DEFAULT_LIMITS) -> AudioInfo:
-    """Read a whole recording once; no more than a block of its samples is held.
+    """Read a whole recording once and measure it; only one block of samples is in memory at a time.
+
+    ``level_dbfs = 20 * log10(sqrt(sum over t of mean_c(x[t, c]) ** 2 / frames))``, with a sum in float64.
 
     Args:
         source: the file's bytes, or its path.
-        limits: bounds, as :func:`~ml.audio.decode.decode` has them.
+        limits: bounds, as in :func:`~ml.audio.decode.decode`.
 
     Raises:
-        AudioError: whatever :func:`~ml.audio.decode.decode` would refuse, in the same words.
+        AudioError: the recording is refused, with the same message as by :func:`~ml.audio.decode.decode`.
         OSError: the path cannot be read.
+
+    Example:
+        >>> import io
+        >>> import soundfile
+        >>> file = io.BytesIO()
+        >>> soundfile.write(file, np.full((16_000, 2), 0.5), 16_000, format="FLAC")
+        >>> info = read_info(file.getvalue())
+        >>> info.codec, info.bits, info.duration_s, round(info.level_dbfs, 2), len(info.audio_hash)
+        ('flac', 16, 1.0, -6.02, 32)
     """
     data = view_bytes(source)
     header, blocks = open_audio(data, limits)
@@ -57,11 +68,11 @@ def read_info(source: AudioSource, limits: AudioLimits = DEFAULT_LIMITS) -> Audi
     energy = 0.0
     for block in blocks:
         meter.read(block)
-        # Adding zero makes -0.0 and 0.0, which sound the same, the same bytes.
+        # Adding zero gives -0.0 and 0.0 the same bytes.
         samples = block.astype("<f4") * np.float32(1 / meter.full_scale) + np.float32(0)
         digest.update(samples.data)
         mean = samples.mean(axis=1)
-        # Not a dot product: BLAS adds in another order with another number of threads.
+        # Not a dot product: with another number of threads, BLAS adds in another order.
         energy += float(np.square(mean, dtype=np.float64).sum())
     return AudioInfo(
         audio_hash=digest.hexdigest()[:HASH_DIGITS],

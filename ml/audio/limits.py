@@ -1,4 +1,4 @@
-"""What a recording may be, checked on its header alone."""
+"""Limits of one recording, checked on its header alone."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,15 +12,26 @@ from ml.errors import (
     UnsupportedSampleRate,
 )
 
-UNPACKED_BYTES_PER_SAMPLE = 4  # float32, what every decoder of this kind unpacks to
+UNPACKED_BYTES_PER_SAMPLE = 4  # float32
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says of itself, before a single sample is read.
+    """Header of a file, before any sample is read.
 
-    ``bits`` counts the bits of one coded sample; ``floating`` tells IEEE floats from integers. ``frames`` is what the
-    header promises, one sample per channel each. ``data_offset`` and ``data_bytes`` say where a WAV's samples lie.
+    Attributes:
+        container: ``wav`` or ``flac``.
+        sample_rate_hz: samples per second of one channel.
+        channels: number of channels.
+        frames: samples of each channel, as the header states.
+        bits: bits of one coded sample.
+        floating: samples are IEEE floats, not integers.
+        big_endian: samples are big-endian (RIFX).
+        data_offset, data_bytes: position and size of a WAV's samples in the file, in bytes.
+
+    Example:
+        >>> Header("wav", sample_rate_hz=16_000, channels=8, frames=40_000, bits=16).duration_s
+        2.5
     """
 
     container: Literal["wav", "flac"]
@@ -35,15 +46,25 @@ class Header:
 
     @property
     def duration_s(self) -> float:
-        """Length in seconds."""
+        """Length in seconds: ``frames / sample_rate_hz``."""
         return self.frames / self.sample_rate_hz
 
 
 @dataclass(frozen=True, slots=True)
 class AudioLimits:
-    """Bounds on one recording. Durations in seconds, rates in hertz.
+    """Bounds on one recording.
 
-    ``max_unpacked_bytes`` bounds frames x channels x 4 bytes: 128 MiB is 262 s of 8 channels at 16 kHz.
+    Attributes:
+        min_duration_s, max_duration_s: length in seconds.
+        min_sample_rate_hz, max_sample_rate_hz: sample rate in Hz.
+        max_channels: number of channels.
+        max_unpacked_bytes: bound on frames x channels x 4 bytes; 128 MiB are 262 s of 8 channels at 16 kHz.
+
+    Example:
+        >>> header = Header("wav", sample_rate_hz=16_000, channels=1, frames=4_000, bits=16)
+        >>> AudioLimits().check(header)
+        Traceback (most recent call last):
+        ml.errors.RecordingTooShort: The recording lasts 0.250 s; at least 0.5 s are needed.
     """
 
     min_duration_s: float = 0.5
@@ -54,7 +75,7 @@ class AudioLimits:
     max_unpacked_bytes: int = 128 * 2**20
 
     def check(self, header: Header) -> None:
-        """Refuse ``header`` by the first bound that it breaks.
+        """Raise the error of the first limit that ``header`` exceeds.
 
         Raises:
             UnsupportedSampleRate, TooManyChannels, EmptyAudio, RecordingTooShort, RecordingTooLong, UnpackedTooLarge
@@ -69,7 +90,7 @@ class AudioLimits:
                 f"The recording has {header.channels} channels; at most {self.max_channels} are accepted."
             )
         if header.frames == 0:
-            raise EmptyAudio("The header is followed by no samples; at least half a second of sound was expected.")
+            raise EmptyAudio("The recording has a header but no samples; at least half a second of sound was expected.")
         if header.duration_s < self.min_duration_s:
             raise RecordingTooShort(
                 f"The recording lasts {header.duration_s:.3f} s; at least {self.min_duration_s:g} s are needed."

@@ -1,4 +1,4 @@
-"""What is measured on coded samples while they pass: their range, full scale, and whether they are numbers at all."""
+"""Measurements on coded samples, block by block: range, clipped samples, finite numbers."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,18 +6,25 @@ from numpy.typing import NDArray
 from ml.audio.limits import Header
 from ml.errors import NotFinite
 
-# Some tools write integers as floats, so a full scale of 2**31 is taken; beyond it squares would overflow float32.
+# Some tools write 32-bit integers as floats. Larger values are no samples, and their power could overflow float32.
 LARGEST_FLOAT = 2.0**31
 
 
 class Meter:
-    """Range and clipping of one recording, from its blocks as they are coded.
+    """Range and clipped samples of one recording, measured on its coded blocks.
 
     Attributes:
-        full_scale: the coded value that is -1; 24-bit samples lie in the upper three bytes of int32.
+        full_scale: divisor of coded samples: ``-full_scale`` is -1. It is 1 for floats and ``2 ** (bits - 1)`` for
+            integers, with 32 bits for 24-bit samples, which are in the upper three bytes of int32.
         highest: the largest coded value.
-        low, high: of the samples so far, of any channel.
-        clipped_samples: how many samples so far lie at full scale.
+        low, high: smallest and largest coded value of all channels until now.
+        clipped_samples: number of samples until now that are at ``-full_scale`` or below, or ``highest`` or above.
+
+    Example:
+        >>> meter = Meter(Header("wav", sample_rate_hz=16_000, channels=2, frames=3, bits=16))
+        >>> meter.read(np.array([[0, 5], [32_767, -7], [-32_768, 1]], np.int16))
+        >>> meter.low, meter.high, meter.full_scale, meter.clipped_samples
+        (-32768.0, 32767.0, 32768.0, 2)
     """
 
     def __init__(self, header: Header) -> None:
@@ -28,23 +35,24 @@ class Meter:
         self._floating = header.floating
 
     def read(self, block: NDArray[np.generic]) -> None:
-        """Measure one block, ``(frames, channels)``.
+        """Measure one block of coded samples, shape ``(frames, channels)``.
 
         Raises:
-            NotFinite: a sample is NaN, infinite or beyond any plausible full scale.
+            NotFinite: a sample is NaN, infinite or larger than 2**31.
         """
         low, high = float(block.min()), float(block.max())
         if self._floating:
             _check_finite(low, high)
         if high >= self.highest or low <= -self.full_scale:
-            at_full_scale = (block >= self.highest) | (block <= -self.full_scale)  # type: ignore[operator]  # numpy's types know no order of generic
+            # numpy's types define no order of np.generic
+            at_full_scale = (block >= self.highest) | (block <= -self.full_scale)  # type: ignore[operator]
             self.clipped_samples += int(np.count_nonzero(at_full_scale))
         self.low, self.high = min(self.low, low), max(self.high, high)
 
 
 def _check_finite(low: float, high: float) -> None:
-    """NaN survives min and max, so two numbers tell of a whole block."""
+    """Check a block by its minimum and maximum: both are NaN if any sample is."""
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise NotFinite("The recording holds samples that are NaN or infinite; finite numbers were expected.")
+        raise NotFinite("The recording has samples that are NaN or infinite; finite numbers were expected.")
     if max(-low, high) > LARGEST_FLOAT:
         raise NotFinite(f"A sample has the value {max(-low, high):.3g}; full scale is 1 for floating-point recordings.")

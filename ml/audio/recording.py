@@ -1,4 +1,4 @@
-"""A decoded recording and what can be said of its quality."""
+"""Decoded recording and its measured quality."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,21 +7,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 Channel = int | Literal["mean"]
-"""Which channel is listened to: the mean of all (as the original project), or one by its index from 0."""
+"""Channel that a model uses: ``mean`` of all channels, as in the original project, or one index from 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioQuality:
-    """Facts about a recording, for whoever wants to know whether its verdict can be trusted.
+    """Measured facts that show whether a verdict on the recording can be trusted.
 
     Attributes:
         duration_s: length in seconds.
-        sample_rate_hz: as recorded.
-        channels: as recorded.
-        level_dbfs: RMS level of the channel that was listened to, in dB relative to a full-scale square wave, so that a
-            full-scale sine reads -3.01. None when every sample is zero.
-        clipped_share: share of all samples, over all channels, at full scale; 0 to 1.
-        digital_silence: every sample of every channel has one and the same value: a dead input, not a quiet room.
+        sample_rate_hz: sample rate of the file.
+        channels: number of channels of the file.
+        level_dbfs: RMS of the used channel, in dB relative to a full-scale square wave: a full-scale sine has -3.01.
+            None if every sample is zero.
+        clipped_share: share of the samples of all channels that are at full scale, 0 to 1.
+        digital_silence: every sample of every channel has the same value: the input is dead, the room is not quiet.
     """
 
     duration_s: float
@@ -34,12 +34,12 @@ class AudioQuality:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One channel of sound.
+    """One channel of a recording.
 
     Attributes:
         samples: float32, shape ``(frames,)``; full scale is -1 to 1.
         sample_rate_hz: samples per second.
-        quality: what was measured while decoding.
+        quality: measured while decoding.
     """
 
     samples: NDArray[np.float32]

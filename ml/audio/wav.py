@@ -1,8 +1,8 @@
-"""WAV: RIFF, RIFX and RF64, with PCM of 16, 24 and 32 bits and floats of 32 and 64.
+"""WAV: RIFF, RIFX and RF64, with PCM of 16, 24 and 32 bits and floats of 32 and 64 bits.
 
-Read here and not by libsndfile, because libsndfile hides truncation, accepts a sample rate of 1 and unpacks codecs that
-have had memory faults. The layout follows Microsoft's "Multimedia Programming Interface and Data Specifications 1.0"
-and EBU Tech 3306 (RF64).
+The files are not read with libsndfile. It hides truncation, accepts a sample rate of 1 Hz, and unpacks codecs that had
+memory faults. The layout follows Microsoft's "Multimedia Programming Interface and Data Specifications 1.0" and EBU
+Tech 3306 (RF64).
 """
 
 import struct
@@ -29,19 +29,32 @@ CODECS = {
 }
 ACCEPTED = "PCM of 16, 24 or 32 bits and floats of 32 or 64 bits are accepted"
 MAGIC = (b"RIFF", b"RIFX", b"RF64")
-# A WAVE_FORMAT_EXTENSIBLE subformat is a GUID: the format tag, and then always this (KSDATAFORMAT_SUBTYPE_*).
+# A WAVE_FORMAT_EXTENSIBLE subformat is a GUID: the format tag, then these constants (KSDATAFORMAT_SUBTYPE_*).
 SUBFORMAT = (0x0000, 0x0010, bytes.fromhex("800000aa00389b71"))
-# Files in the wild have a handful of chunks before the samples; without a bound, a file of empty chunks would keep the
-# reader busy for seconds.
+# Real files have a few chunks before the samples. Without a bound, a file of empty chunks would take seconds to read.
 MAX_CHUNKS = 256
-SIZE_IN_DS64 = 0xFFFFFFFF
+SIZE_IN_DS64 = 0xFFFFFFFF  # RF64: the 'ds64' chunk has the size
 
 
 def read_header(data: memoryview) -> Header:
-    """Find the format and the samples.
+    """Find the format and the position of the samples.
+
+    Args:
+        data: the whole file, beginning with one of :data:`MAGIC`.
 
     Raises:
-        MalformedAudio, TruncatedAudio, UnsupportedCodec
+        MalformedAudio: the chunks contradict each other, or a necessary chunk is not among the first 256.
+        TruncatedAudio: the file ends inside a chunk.
+        UnsupportedCodec: the samples are neither PCM of 16, 24 or 32 bits nor floats of 32 or 64 bits.
+
+    Example:
+        >>> import io
+        >>> import soundfile
+        >>> file = io.BytesIO()
+        >>> soundfile.write(file, np.zeros((1_000, 2)), 16_000, format="WAV", subtype="PCM_24")
+        >>> header = read_header(file.getbuffer())
+        >>> header.sample_rate_hz, header.channels, header.frames, header.bits, header.data_bytes
+        (16000, 2, 1000, 24, 6000)
     """
     magic = bytes(data[:4])
     order = ">" if magic == b"RIFX" else "<"
@@ -57,19 +70,20 @@ def read_header(data: memoryview) -> Header:
         body = data[position + 8 : position + 8 + size]
         if chunk == b"data":
             if fmt is None:
-                raise MalformedAudio("The samples come before any 'fmt ' chunk that would say what they are.")
+                raise MalformedAudio("The samples come before the 'fmt ' chunk that describes them.")
             if size == SIZE_IN_DS64 and data_size_64 is not None:
                 size = data_size_64
             return _header(order, fmt, position + 8, size, len(data))
         if len(body) < size:
             raise TruncatedAudio(
-                f"The file ends {size - len(body)} bytes inside its {_printable(chunk)} chunk, before any samples."
+                f"The file ends {size - len(body)} bytes before the end of its {_printable(chunk)} chunk, "
+                "before any samples."
             )
         if chunk == b"fmt ":
             fmt = body
         elif chunk == b"ds64" and magic == b"RF64" and size >= 16:
             data_size_64 = struct.unpack_from("<Q", body, 8)[0]
-        position += 8 + size + size % 2  # chunks are padded to even length
+        position += 8 + size + size % 2  # chunks are padded to an even length
     raise MalformedAudio(f"No 'data' chunk with samples was found in the first {MAX_CHUNKS} chunks of the file.")
 
 
@@ -84,15 +98,15 @@ def _header(order: str, fmt: memoryview, offset: int, size: int, available: int)
         raise UnsupportedCodec(f"The samples are coded as {name}; {ACCEPTED}.")
     if channels == 0 or block != channels * bits // 8:
         raise MalformedAudio(
-            f"The header says {channels} channels of {bits} bits in blocks of {block} bytes, which cannot be."
+            f"The header states {channels} channels of {bits} bits in blocks of {block} bytes, which is impossible."
         )
     if offset + size > available:
         raise TruncatedAudio(
-            f"The header promises {size} bytes of samples and {available - offset} are there: "
-            "the recording was cut short, or written to a stream that never came back to fill in its length."
+            f"The header states {size} bytes of samples; the file has {available - offset}: "
+            "the recording was cut short, or its length was not filled in at the end."
         )
     if size % block:
-        raise MalformedAudio(f"{size} bytes of samples are no whole number of {block}-byte frames.")
+        raise MalformedAudio(f"{size} bytes of samples are not a whole number of {block}-byte frames.")
     return Header(
         container="wav",
         sample_rate_hz=rate,
@@ -117,9 +131,25 @@ def _extensible_tag(order: str, fmt: memoryview) -> int:
 
 
 def blocks(data: memoryview, header: Header, frames_per_block: int) -> Iterator[NDArray[np.generic]]:
-    """The samples as they are coded, ``(frames, channels)``, without a copy where the coding allows it.
+    """Yield the coded samples block by block; blocks are views of ``data``, except for 24 bits.
 
-    24-bit samples come in the upper three bytes of int32.
+    Args:
+        data: the whole file.
+        header: its header.
+        frames_per_block: frames in a block; the last block may be shorter.
+
+    Yields:
+        Blocks of shape ``(frames, channels)``: int16, int32, float32 or float64 in the file's byte order. 24-bit
+        samples are in the upper three bytes of int32.
+
+    Example:
+        >>> import io
+        >>> import soundfile
+        >>> file = io.BytesIO()
+        >>> soundfile.write(file, np.full((1_000, 2), 0.5), 16_000, format="WAV", subtype="PCM_24")
+        >>> data = file.getbuffer()
+        >>> [(block.shape, block[0, 0].item() / 2**31) for block in blocks(data, read_header(data), 600)]
+        [((600, 2), 0.5), ((400, 2), 0.5)]
     """
     order = ">" if header.big_endian else "<"
     samples = data[header.data_offset : header.data_offset + header.data_bytes]

@@ -1,4 +1,4 @@
-"""The network: described, built, fed, fitted, and made honest about its confidence.
+"""The classifier: its recipe, network, training data, fit and temperature, and LiteRT for serving.
 
-``recipe`` and ``calibration`` can be imported without Keras; ``network``, ``stream`` and ``fitting`` load it.
+The modules ``network``, ``stream`` and ``fitting`` load Keras or TensorFlow; the others do not.
 """

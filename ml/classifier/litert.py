@@ -1,4 +1,4 @@
-"""The network at serving time: LiteRT, one interpreter per concurrent call, kept for the next."""
+"""The classifier's network in service: LiteRT, with one interpreter for each concurrent call."""
 
 from queue import Empty, LifoQueue
 
@@ -10,16 +10,20 @@ from ml.errors import BundleDamaged
 
 
 class LiteRTNetwork:
-    """A LiteRT model that any number of threads may call.
+    """LiteRT network that several threads can call at once.
 
-    An interpreter serves one call at a time; a call takes an idle one or makes its own, so there are never more than
-    there were calls at once. Each runs on one thread: the same input gives the same bits.
+    An interpreter serves one call at a time. A call takes an idle interpreter or makes a new one, so there are at most
+    as many as there were concurrent calls. Each runs on one thread: the same input gives the same bits.
 
     Args:
-        model: the content of a ``.tflite`` file.
+        model: content of a ``.tflite`` file.
+
+    Attributes:
+        input_shape: shape of the input: ``(1, rows, frames, 1)``.
+        classes: number of classes.
 
     Raises:
-        BundleDamaged: LiteRT cannot read it, or it is not one float input to one float output.
+        BundleDamaged: LiteRT cannot read the file, or it has not one float32 input and one float32 output.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -29,11 +33,11 @@ class LiteRTNetwork:
         inputs, outputs = first.get_input_details(), first.get_output_details()
         if [tensor["dtype"] for tensor in (*inputs, *outputs)] != [np.float32, np.float32] or len(inputs) != 1:
             raise BundleDamaged(
-                f"The network has {len(inputs)} inputs and {len(outputs)} outputs; one of each, in float32, is served."
+                f"The network has {len(inputs)} inputs and {len(outputs)} outputs; one of each, float32, was expected."
             )
         if len(outputs[0]["shape"]) != 2 or outputs[0]["shape"][0] != 1:
             raise BundleDamaged(
-                f"The network answers {list(outputs[0]['shape'])}; probabilities of one clip are served."
+                f"The network's output has shape {list(outputs[0]['shape'])}; probabilities of one clip were expected."
             )
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
         self.input_shape: tuple[int, ...] = tuple(int(n) for n in inputs[0]["shape"])
@@ -41,13 +45,13 @@ class LiteRTNetwork:
         self._idle.put(first)
 
     def __call__(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities of the classes.
+        """Compute the probabilities of the classes for one clip.
 
         Args:
-            clip: float32, of ``input_shape``.
+            clip: float32, of shape ``input_shape``.
 
         Returns:
-            float32, shape ``(classes,)``.
+            float32 ``(classes,)``, 0 to 1.
         """
         try:
             interpreter = self._idle.get_nowait()

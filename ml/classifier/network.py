@@ -1,7 +1,7 @@
-"""The network: built in Keras, exported for Keras and for LiteRT, and shown to be the same in both.
+"""The classifier's network: built in Keras, exported for Keras and LiteRT, equal in both by a test.
 
-:mod:`ml.classifier` and :mod:`ml.models.import_original` are the only rooms that know Keras; nothing that serves
-imports them.
+Only modules that make models import Keras: :mod:`ml.classifier`, :mod:`ml.detectors.engines.dense_fitting`,
+:mod:`ml.models.import_original` and :mod:`ml.models.publishing`. Modules for serving import none of them.
 """
 
 import os
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported: no notes about missing GPUs
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported: no messages about missing GPUs
 
 import keras
 import numpy as np
@@ -19,12 +19,12 @@ from ml.classifier.litert import LiteRTNetwork
 from ml.classifier.recipe import NetworkSpec
 from ml.errors import InvalidParameter, ModelError
 
-# Keras and LiteRT order their sums differently; measured on the original's network: 5e-7.
+# Largest difference of a probability. Keras and LiteRT add in different orders; on the original's network it is 5e-7.
 EXPORT_TOLERANCE = 1e-5
 
 
 class Scaling(NamedTuple):
-    """What the input is brought to about mean 0 and deviation 1 by: two numbers for all of it."""
+    """Mean and standard deviation of the input, by which the network scales it."""
 
     mean: float
     deviation: float
@@ -33,19 +33,19 @@ class Scaling(NamedTuple):
 def build(
     spec: NetworkSpec, shape: tuple[int, int], classes: int, scaling: Scaling | None = None, seed: int = 0
 ) -> keras.Model:
-    """The network with fresh weights.
+    """Build a network with random weights.
 
     Args:
         spec: its layers.
         shape: rows and frames of its input.
-        classes: how many it tells apart.
-        scaling: of the input, where the spec asks for it.
-        seed: of the weights and the dropout.
+        classes: number of classes.
+        scaling: scaling of the input, if ``spec.scale``.
+        seed: seed of weights and dropout.
 
     Raises:
         InvalidParameter: the layers do not fit the input.
     """
-    # Keras numbers its tensors throughout a process, and the numbers end up in the exported file and its digest.
+    # Keras numbers its tensors throughout a process, and the numbers are part of the exported file and its hash.
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     try:
@@ -79,18 +79,18 @@ def _layers(
 
 
 def export(model: keras.Model, folder: Path, probes: Sequence[NDArray[np.float32]]) -> tuple[Path, bytes]:
-    """Write the Keras archive into ``folder`` and convert to LiteRT.
+    """Write a network as a Keras archive and convert it to LiteRT.
 
     Args:
-        model: what to export.
-        folder: where the archive is written.
-        probes: inputs, each of the network's input shape, on which both must agree.
+        model: the network.
+        folder: folder for the archive.
+        probes: inputs for a test, each of the network's input shape. The probabilities of both networks must agree.
 
     Returns:
         The Keras archive, and the content of the LiteRT file.
 
     Raises:
-        ModelError: the two networks differ on a probe.
+        ModelError: a probability differs by more than 1e-5.
     """
     archive, litert = folder / "export.keras", folder / "export.tflite"
     model.save(archive)
@@ -102,6 +102,7 @@ def export(model: keras.Model, folder: Path, probes: Sequence[NDArray[np.float32
         difference = float(np.abs(network(probe) - model(probe, training=False).numpy()[0]).max())
         if not difference <= EXPORT_TOLERANCE:
             raise ModelError(
-                f"The exported network differs from the Keras one by {difference:.2g}: nothing was written."
+                f"The exported network differs from the Keras network by {difference:.2g}; at most "
+                f"{EXPORT_TOLERANCE:g} was expected. No model was written."
             )
     return archive, content

@@ -1,4 +1,4 @@
-"""What a network is made of and how it is fitted, as plain values: every choice that training has is here."""
+"""Recipe of a classifier: the layers of its network and the settings of its fit, as plain values."""
 
 import math
 from dataclasses import asdict, dataclass, replace
@@ -12,16 +12,22 @@ LARGEST_BATCH, MOST_EPOCHS = 4096, 4000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSpec:
-    """One family of networks: convolutions, an average, dense layers, a softmax.
+    """Layers of a network: convolutions, an average, dense layers, a softmax.
 
     Attributes:
-        scale: whether the input is first brought to mean 0 and deviation 1, by two numbers for all of it. Not row by
-            row: that turned small drifts between sessions into the loudest thing there is (docs/decisions/0010).
-        filters: for each, a convolution of ``kernel`` x ``kernel`` with ReLU, max pooling by ``pool`` and dropout.
-        average: over ``all`` that is left, rows and frames, as the original; or over ``frames`` only, so that what
-            happens at 200 Hz stays apart from what happens at 2 kHz.
-        hidden: for each, a dense layer with ReLU and dropout.
-        dropout: share of values left out while fitting.
+        scale: whether the input is first scaled to mean 0 and standard deviation 1, with two numbers for the whole
+            input. Scaling each row made small drifts between sessions the largest differences (docs/decisions/0010).
+        filters: number of filters of each convolution. Its kernel is ``kernel`` x ``kernel``; ReLU, max pooling by
+            ``pool`` and dropout follow it.
+        average: average over ``all`` rows and frames, as the original; or over ``frames`` only, which keeps
+            frequencies apart.
+        hidden: units of each dense layer. ReLU and dropout follow it.
+        kernel: rows and frames of a convolution kernel.
+        pool: rows and frames that max pooling combines.
+        dropout: share of values set to 0 while fitting, 0 to below 1.
+
+    Raises:
+        InvalidParameter: a size is below 1, or ``dropout`` is out of range.
     """
 
     scale: bool
@@ -35,10 +41,15 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         sizes = (*self.filters, *self.hidden, self.kernel, self.pool)
         if min(sizes) < 1 or not 0 <= self.dropout < 1:
-            raise InvalidParameter(f"Network: {self} holds a size below 1, or a dropout outside 0 to 1.")
+            raise InvalidParameter(f"Network: {self} has a size below 1, or a dropout outside 0 to 1.")
 
     def weight_shapes(self, shape: tuple[int, int], classes: int) -> tuple[tuple[int, ...], ...]:
-        """Shapes of kernels and biases in Keras's order, for an input of so many rows and frames."""
+        """Return the shapes of kernels and biases in Keras's order.
+
+        Args:
+            shape: rows and frames of the input.
+            classes: number of classes.
+        """
         shapes: list[tuple[int, ...]] = []
         rows, channels = shape[0], 1
         for filters in self.filters:
@@ -52,30 +63,33 @@ class NetworkSpec:
 
     @classmethod
     def original(cls) -> Self:
-        """The original project's: three convolutions, the average of everything, a softmax."""
+        """Return the original project's network: three convolutions, an average, a softmax."""
         return cls(scale=False, filters=(16, 32, 64), average="all", hidden=())
 
     @classmethod
     def spectrum(cls) -> Self:
-        """The mean spectrum and one dense layer: what the recordings asked for (docs/decisions/0010)."""
+        """Return the default network (docs/decisions/0010): mean spectrum, one dense layer of 64, softmax."""
         return cls(scale=True, filters=(), average="frames", hidden=(64,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How a network is fitted.
+    """Network and settings of its fit.
 
     Attributes:
-        network: what is fitted.
-        epochs: at most.
-        patience: epochs without a better validation loss after which fitting stops; the best epoch's weights are kept.
-        settled: the first epoch that may be the best: a validation side of a few recordings is at times told apart by
-            chance after two.
-        batch: clips per step.
-        steps_at_least: per epoch; a few recordings are gone through several times until there are so many.
-        learning_rate: of Adam (D. Kingma and J. Ba, ICLR 2015).
-        class_weights: whether each class counts the same, however many recordings it has.
-        seed: of the weights, the order, the dropout.
+        network: layers of the network.
+        epochs: maximum number of epochs, 1 to 4000.
+        patience: fitting stops after this number of epochs without a lower validation loss. The weights of the best
+            epoch are kept.
+        settled: first epoch that may be the best. Earlier ones can separate a few validation recordings by chance.
+        batch: clips per step, 1 to 4096.
+        steps_at_least: minimum number of steps in an epoch; few clips are repeated to reach it.
+        learning_rate: learning rate of Adam (D. Kingma and J. Ba, ICLR 2015), above 0 and below 1.
+        class_weights: whether each class has the same total weight in the loss.
+        seed: seed of weights, order and dropout.
+
+    Raises:
+        InvalidParameter: a value is out of range.
     """
 
     network: NetworkSpec
@@ -93,23 +107,25 @@ class Recipe:
             if getattr(self, name) < 1:
                 raise InvalidParameter(f"Recipe: {name} is {getattr(self, name)}; 1 or more was expected.")
         if self.epochs > MOST_EPOCHS:
-            raise InvalidParameter(f"Recipe: {self.epochs} epochs; at most {MOST_EPOCHS} were expected.")
+            raise InvalidParameter(f"Recipe: epochs is {self.epochs}; at most {MOST_EPOCHS} was expected.")
         if self.batch > LARGEST_BATCH or self.settled > self.epochs:
             raise InvalidParameter(
-                f"Recipe: a batch of {self.batch} and epoch {self.settled} of {self.epochs} as the first that may be "
-                f"the best; at most {LARGEST_BATCH} and {self.epochs} were expected."
+                f"Recipe: batch is {self.batch} and settled is {self.settled}; at most {LARGEST_BATCH} and the number "
+                f"of epochs, {self.epochs}, were expected."
             )
         if not 0 < self.learning_rate < 1:
-            raise InvalidParameter(f"Recipe: a learning rate of {self.learning_rate}; 0 to 1 was expected.")
+            raise InvalidParameter(
+                f"Recipe: learning_rate is {self.learning_rate}; a number above 0 and below 1 was expected."
+            )
 
     @classmethod
     def original(cls, seed: int = 0) -> Self:
-        """As the original meant it: its optimiser with this learning rate was made, and then not used."""
+        """Return the recipe that the original intended. It made this optimiser and then did not use it."""
         return cls(network=NetworkSpec.original(), epochs=150, patience=150, batch=256, learning_rate=0.01, seed=seed)
 
     @classmethod
     def spectrum(cls, seed: int = 0) -> Self:
-        """The default (docs/decisions/0010)."""
+        """Return the default recipe (docs/decisions/0010)."""
         return cls(
             network=NetworkSpec.spectrum(),
             epochs=60,
@@ -122,13 +138,13 @@ class Recipe:
         )
 
     def with_epochs(self, epochs: int) -> Self:
-        """The same with at most so many epochs."""
+        """Return this recipe with another maximum number of epochs."""
         return replace(self, epochs=epochs, settled=min(self.settled, epochs))
 
     def passes(self, clips: int) -> int:
-        """How many times an epoch goes through so many clips."""
+        """Return how many times an epoch uses each of this number of clips."""
         return math.ceil(self.steps_at_least / math.ceil(clips / self.batch))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for the card."""
+        """Return plain values for the card."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""From features on disk to batches, a few at a time: memory does not grow with the dataset."""
+"""Batches of features, read from disk a few at a time: memory does not grow with the dataset."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -9,19 +9,19 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-# Batches read ahead of the one that is being learned from.
+# Batches that are read in advance.
 AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Clips:
-    """What a network is fitted to or tested on: windows of recordings, read when they are needed.
+    """Clips that a network is fitted to or tested on. Features are read when they are needed.
 
     Attributes:
-        read: features of window ``i`` in variant ``v``: float32, shape ``(rows, frames)``. Variant 0 is the recording
-            as it is, the others are augmented.
-        labels: the class of each window.
-        variants: how many there are of each window, 1 where nothing is augmented.
+        read: function that returns the features of clip ``i`` in variant ``v``: float32 ``(rows, frames)``. Variant 0
+            is the recording itself, the others are augmented copies.
+        labels: int32 ``(clips,)``: class of each clip, from 0.
+        variants: number of variants of each clip; 1 without augmentation.
     """
 
     read: Callable[[int, int], NDArray[np.float32]]
@@ -32,54 +32,67 @@ class Clips:
         return len(self.labels)
 
     def batch(self, clip_indices: NDArray[np.int64], variants: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Features of several windows, ``(windows, rows, frames, 1)``."""
+        """Read the features of several clips: float32 ``(clips, rows, frames, 1)``."""
         return np.stack([self.read(int(i), int(v)) for i, v in zip(clip_indices, variants, strict=True)])[..., None]
 
 
 def sequential_batches(clips: Clips, batch: int) -> tf.data.Dataset:
-    """Every window once, as recorded, in order: features, class, weight 1."""
-    windows = np.arange(len(clips))
-    drawn = _Draw(windows, np.zeros_like(windows), clips.labels, np.ones(len(clips), np.float32))
-    return _stream(clips, lambda: drawn.batches(batch))
+    """Return batches of all clips, once, without augmentation, in order.
+
+    Args:
+        clips: the clips.
+        batch: clips per batch; the last batch may be smaller.
+
+    Returns:
+        For each batch features, float32 ``(batch, rows, frames, 1)``, classes, int32 ``(batch,)``, and weights, float32
+        ``(batch,)``, all 1.
+    """
+    indices = np.arange(len(clips))
+    order = _ReadingOrder(indices, np.zeros_like(indices), clips.labels, np.ones(len(clips), np.float32))
+    return _stream(clips, lambda: order.batches(batch))
 
 
 def shuffled_batches(
     clips: Clips, batch: int, weights: NDArray[np.float64], seed: int, first_pass: int
 ) -> tf.data.Dataset:
-    """Pass after pass without end, each every window once, in an order and in variants drawn from (seed, pass).
+    """Return batches of passes over the clips, without end. Each pass has each clip once.
 
-    One pipeline for all, so that the next pass is being read while this one ends.
+    Order and variants of a pass are drawn from ``(seed, pass number)``. All passes share one pipeline, so the next pass
+    is read while this one ends.
 
     Args:
-        clips: what to read.
-        batch: windows at a time; a pass's last batch may be smaller.
-        weights: of each class in the loss.
-        seed: with the pass, all that the draw depends on.
-        first_pass: to begin with, counted from 0.
+        clips: the clips.
+        batch: clips per batch; the last batch of a pass may be smaller.
+        weights: float64 ``(classes,)``: weight of each class in the loss.
+        seed: seed of the draws.
+        first_pass: number of the first pass, from 0.
+
+    Returns:
+        As :func:`sequential_batches`, with the weights of the classes.
     """
-    of_class = weights.astype(np.float32)
+    class_weights = weights.astype(np.float32)
 
     def draws() -> Iterator[tuple[NDArray[np.generic], ...]]:
         for number in itertools.count(first_pass):
             rng = np.random.Generator(np.random.PCG64((seed, number)))
-            windows = rng.permutation(len(clips))
+            indices = rng.permutation(len(clips))
             variants = rng.integers(0, clips.variants, len(clips))
-            labels = clips.labels[windows]
-            yield from _Draw(windows, variants, labels, of_class[labels]).batches(batch)
+            labels = clips.labels[indices]
+            yield from _ReadingOrder(indices, variants, labels, class_weights[labels]).batches(batch)
 
     return _stream(clips, draws)
 
 
-class _Draw(NamedTuple):
-    """Windows in the order they are read, in which variant, with their class and their weight."""
+class _ReadingOrder(NamedTuple):
+    """Clips in the order in which they are read, with variant, class and weight, each ``(clips,)``."""
 
-    windows: NDArray[np.int64]
+    clip_indices: NDArray[np.int64]
     variants: NDArray[np.int64]
     labels: NDArray[np.int32]
     weights: NDArray[np.float32]
 
     def batches(self, batch: int) -> Iterator[tuple[NDArray[np.generic], ...]]:
-        for start in range(0, len(self.windows), batch):
+        for start in range(0, len(self.clip_indices), batch):
             yield tuple(column[start : start + batch] for column in self)
 
 
@@ -87,14 +100,14 @@ def _stream(clips: Clips, batches: Callable[[], Iterator[tuple[NDArray[np.generi
     shape = clips.read(0, 0).shape
     columns = tuple(tf.TensorSpec((None,), kind) for kind in (tf.int64, tf.int64, tf.int32, tf.float32))
 
-    def features(window: tf.Tensor, variant: tf.Tensor) -> tf.Tensor:
-        read = tf.numpy_function(clips.batch, [window, variant], tf.float32, stateful=False)
+    def features(index: tf.Tensor, variant: tf.Tensor) -> tf.Tensor:
+        read = tf.numpy_function(clips.batch, [index, variant], tf.float32, stateful=False)
         return tf.ensure_shape(read, (None, *shape, 1))
 
     return (
         tf.data.Dataset.from_generator(batches, output_signature=columns)
         .map(
-            lambda window, variant, label, weight: (features(window, variant), label, weight),
+            lambda index, variant, label, weight: (features(index, variant), label, weight),
             num_parallel_calls=AHEAD,
             deterministic=True,
         )

@@ -1,6 +1,7 @@
-"""How sure a network may be: one temperature, found on recordings it was not fitted to.
+"""Temperature scaling: one number that makes a network's probabilities match observed frequencies.
 
-C. Guo, G. Pleiss, Y. Sun and K. Weinberger, "On calibration of modern neural networks", ICML 2017.
+It is fitted to recordings that the network was not fitted to. C. Guo, G. Pleiss, Y. Sun and K. Weinberger, "On
+calibration of modern neural networks", ICML 2017.
 """
 
 import numpy as np
@@ -8,21 +9,23 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-SOFTEST, SHARPEST = 20.0, 0.2
+SOFTEST, SHARPEST = 20.0, 0.2  # limits of the temperature, chosen here
 
 
 def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
-    """What to divide the logits by so that the probabilities are about as often right as they say.
+    """Find the temperature T with the lowest loss of ``softmax(logits / T)``.
 
-    The targets are J. Platt's (1999), who expects of ``n`` recordings of a class that one more would be wrong: without
-    them a handful that is told apart perfectly would ask for infinite certainty.
+    The loss is the cross-entropy, each class with the same total weight. The targets of the ``n`` clips of a class are
+    ``(n + 1) / (n + 2)`` for this class and ``1 / (n + 2)`` for the others together (J. Platt, "Probabilistic outputs
+    for support vector machines", 1999). With targets of 1 and 0, a few clips that are separated perfectly would give
+    probabilities of almost exactly 1.
 
     Args:
-        logits: ``(clips, classes)``, or logarithms of probabilities, which differ from logits by a constant.
-        labels: ``(clips,)``, the true classes.
+        logits: float32 ``(clips, classes)``; or logarithms of probabilities, which differ by a constant for each clip.
+        labels: int32 ``(clips,)``: the true classes.
 
     Returns:
-        A temperature from 0.2 to 20; over 1 softens.
+        The temperature, 0.2 to 20; above 1 the probabilities become less extreme.
     """
     targets, weights = _targets(labels, logits.shape[1])
     found = minimize_scalar(
@@ -34,15 +37,20 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int32]) -> f
 
 
 def calibrated_loss(logits: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
-    """Cross-entropy in nats at the best temperature, each class counting the same.
+    """Return the loss of :func:`fit_temperature` at the best temperature, in nats, 0 or more.
 
-    What fitting is stopped by: a network that only grows surer of itself is neither better nor worse by this.
+    It decides when a fit stops. It does not change if a network only becomes more confident.
+
+    Args:
+        logits: float32 ``(clips, classes)``.
+        labels: int32 ``(clips,)``: the true classes.
     """
     targets, weights = _targets(labels, logits.shape[1])
     return _loss(logits / fit_temperature(logits, labels), targets, weights)
 
 
 def _targets(labels: NDArray[np.int32], classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return Platt's targets, ``(clips, classes)``, and weights, ``(clips, 1)``."""
     counts = np.bincount(labels, minlength=classes)[labels][:, None]
     targets = np.where(np.arange(classes) == labels[:, None], counts + 1.0, 1.0 / max(1, classes - 1)) / (counts + 2.0)
     weights = 1.0 / (counts * len(np.unique(labels)))

@@ -1,4 +1,4 @@
-"""The annotation of a recording: what is known of it beside its samples, checked, with a revision for each change."""
+"""Annotation of a recording: label, machine, SNR, fault and session, with a revision for each change."""
 
 import math
 import re
@@ -12,29 +12,29 @@ Label = Literal["normal", "abnormal"]
 NORMAL: Final = "normal"
 ABNORMAL: Final = "abnormal"
 MAX_TEXT = 64
-# No control character, and no line or paragraph separator; as a regular expression that JSON Schema knows too.
+# No control characters, line separators or paragraph separators. JSON Schema accepts this regular expression too.
 TEXT_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
 FIELDS = ("label", "machine", "machine_id", "snr_db", "fault", "group")
-"""Names of the fields in manifests, journals and JSON; ``group`` is the session there."""
+"""Field names in manifests, journals and JSON; ``group`` is the session."""
 AnnotationChanges = Mapping[str, str | float | None]
-"""Values by names of :data:`FIELDS`."""
+"""New values by the names in :data:`FIELDS`."""
 
 
 def machine_name(machine: str | None, machine_id: str | None) -> str:
-    """``fan/id_00``; without the parts that are not known."""
+    """Return kind and id of a machine as ``fan/id_00``, without the parts that are not known."""
     return "/".join(part for part in (machine, machine_id) if part)
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What is known of one recording beside its samples; None for what nobody has said.
+    """Known facts of one recording that are not in its samples; None where a fact is not known.
 
     Attributes:
-        label: whether the machine was healthy. A recording without one may be scored, and is not trained on.
-        machine, machine_id: which machine (``fan``, ``id_00``).
-        snr_db: signal-to-noise ratio of the recording, in decibels.
-        fault: name of the fault; of abnormal recordings alone.
-        session: the recording session. A split by session never separates its recordings.
+        label: ``normal`` or ``abnormal``. A recording without a label can be scored, but is not used for training.
+        machine, machine_id: kind and id of the machine (``fan``, ``id_00``).
+        snr_db: signal-to-noise ratio of the recording, in dB.
+        fault: name of the fault; only for abnormal recordings.
+        session: recording session. A split by session keeps its recordings on one side.
     """
 
     label: Label | None = None
@@ -46,40 +46,42 @@ class Annotation:
 
     @property
     def machine_name(self) -> str:
-        """The machine as a detector and a reader know it: ``fan/id_00``; empty where it is not known."""
+        """Machine kind and id, ``fan/id_00``; empty where neither is known."""
         return machine_name(self.machine, self.machine_id)
 
     def to_dict(self) -> dict[str, str | float | None]:
-        """Plain values by :data:`FIELDS`."""
+        """Return plain values by the names in :data:`FIELDS`."""
         values = (self.label, self.machine, self.machine_id, self.snr_db, self.fault, self.session)
         return dict(zip(FIELDS, values, strict=True))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of :meth:`to_dict`; other keys are ignored."""
+        """Create an annotation from the values of :meth:`to_dict`; other keys are ignored."""
         return cls(*(values[name] for name in FIELDS))
 
     def with_changes(self, changes: AnnotationChanges) -> Self:
-        """This annotation with some fields replaced; a fault goes with the label ``abnormal`` where it is not kept.
+        """Return this annotation with some fields replaced.
+
+        An old fault is cleared if the new label is not ``abnormal``.
 
         Args:
-            changes: from :func:`check_annotation`; a field that is not in it stays, None clears one.
+            changes: result of :func:`check_annotation`; other fields stay, None clears a field.
 
         Raises:
-            InvalidRecordingLabels: it names a fault of a recording that is not labelled abnormal.
+            InvalidRecordingLabels: ``changes`` has a fault, and the label is not ``abnormal``.
         """
         after = self.from_dict(self.to_dict() | dict(changes))
         if after.fault is None or after.label == ABNORMAL:
             return after
         if changes.get("fault"):
             raise InvalidRecordingLabels(
-                f"The fault {after.fault!r} is named for a recording whose label is {after.label or 'not given'}; "
-                "the label abnormal was expected with it."
+                f"The fault is {after.fault!r} and the label is {after.label or 'not given'}; a recording with a fault "
+                "needs the label abnormal."
             )
         return replace(after, fault=None)
 
     def differences(self, other: "Annotation") -> dict[str, str | float | None]:
-        """The fields in which ``other`` differs from this one, as ``other`` has them."""
+        """Return the fields in which ``other`` differs from this annotation, with the values of ``other``."""
         mine = self.to_dict()
         return {name: value for name, value in other.to_dict().items() if value != mine[name]}
 
@@ -89,13 +91,13 @@ NOTHING_KNOWN = Annotation()
 
 @dataclass(frozen=True, slots=True)
 class AnnotationRevision:
-    """Labels from a time on.
+    """Annotation of a recording after one change.
 
     Attributes:
-        at: ISO 8601, UTC.
-        request_id: of the request that changed them, ``-`` where it was none.
+        at: time of the change, ISO 8601, UTC.
+        request_id: id of the request that made the change; ``-`` without a request.
         changed: names of the fields that differ from the revision before.
-        annotation: all of it, after the change.
+        annotation: the complete annotation after the change.
     """
 
     at: str
@@ -105,50 +107,50 @@ class AnnotationRevision:
 
 
 def check_annotation(given: AnnotationChanges) -> dict[str, str | float | None]:
-    """Labels as a client gave them, once it is sure that each can be meant.
+    """Check the annotation that a client sends.
 
     Args:
-        given: by the names of :class:`Labels`; numbers may be text, and an empty text is one that was not given.
+        given: values by the names in :data:`FIELDS`. A number may be text. An empty text counts as not given.
 
     Returns:
-        Those that were given; None where one is to be cleared.
+        The checked values that were given; None where a field is to be cleared.
 
     Raises:
-        RecordingLabelsInvalid: with the field and what was expected of it.
+        InvalidRecordingLabels: a value is invalid; the message names the field and the expected value.
     """
     return {name: _check_field(name, value) for name, value in given.items() if value is None or str(value).strip()}
 
 
 def _check_field(name: str, value: str | float | None) -> str | float | None:
     if name not in FIELDS:
-        raise InvalidRecordingLabels(f"There is no label {name!r}; {', '.join(FIELDS)} are known.")
+        raise InvalidRecordingLabels(f"There is no field {name!r}; one of {', '.join(FIELDS)} was expected.")
     if value is None:
         return None
     if name == "snr_db":
-        return _decibels(value)
+        return _check_decibels(value)
     if name == "label" and value not in get_args(Label):
-        raise InvalidRecordingLabels(f"The label is {_shown(value)}; normal or abnormal was expected.")
-    return _text(name, value)
+        raise InvalidRecordingLabels(f"The label is {_quote(value)}; normal or abnormal was expected.")
+    return _check_text(name, value)
 
 
-def _decibels(value: str | float) -> float:
+def _check_decibels(value: str | float) -> float:
     try:
         number = float(value)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise InvalidRecordingLabels(f"snr_db is {_shown(value)}; a number of decibels was expected.")
+        raise InvalidRecordingLabels(f"snr_db is {_quote(value)}; a number in dB was expected.")
     return number
 
 
-def _text(name: str, value: str | float) -> str:
+def _check_text(name: str, value: str | float) -> str:
     if not isinstance(value, str) or len(value) > MAX_TEXT:
-        raise InvalidRecordingLabels(f"{name} is {_shown(value)}; at most {MAX_TEXT} characters were expected.")
+        raise InvalidRecordingLabels(f"{name} is {_quote(value)}; at most {MAX_TEXT} characters were expected.")
     if not re.fullmatch(TEXT_PATTERN, value):
-        raise InvalidRecordingLabels(f"{name} is {_shown(value)}; a text without control characters was expected.")
+        raise InvalidRecordingLabels(f"{name} is {_quote(value)}; a text without control characters was expected.")
     return value.strip()
 
 
-def _shown(value: str | float) -> str:
+def _quote(value: str | float) -> str:
     text = str(value)
     return repr(text) if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]!r}..."

@@ -1,7 +1,7 @@
-"""The datasets of a home by their names: what long work needs of each, whether it is a collection or a folder.
+"""Datasets of a home by name: version, items to score and recordings to train on.
 
-A job is pinned to the version of a dataset that it began with. A collection can be read as it was then. A folder that
-somebody laid there cannot: what is there now is gone on with.
+A job uses the dataset version that it started with. A collection can be read at any of its versions. A plain folder
+cannot: the job continues with its present content.
 """
 
 import hashlib
@@ -26,20 +26,20 @@ from ml.dataset.paths import NAME_PATTERN, dataset_folder, datasets_folder, inde
 from ml.errors import DatasetEmpty, DatasetNotFound, RecordingNotFound
 from ml.system.progress import ProgressCallback, ignore_progress
 
-LISTED = 10  # names in one sentence
+MAX_NAMES_SHOWN = 10  # dataset names in one error message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringItem:
-    """One file of a dataset that can be scored, labelled or not, or why it cannot.
+    """One file of a dataset: a recording to score, or the reason why it cannot be scored.
 
     Attributes:
-        path: relative to the dataset's folder, with slashes.
-        id: hash of its sound; None where it could not be read.
-        name: the client's file name, or the path.
-        annotation: what is known of it.
-        duration_s: of the recording.
-        error: a stable code, a colon and a sentence; then only path and name are known.
+        path: path relative to the dataset's folder, with slashes.
+        id: hash of the samples; None where the file cannot be read.
+        name: file name that the client gave, or the path.
+        annotation: known facts of the recording.
+        duration_s: duration in seconds.
+        error: stable code, colon and sentence; with an error, only path and name are known.
     """
 
     path: str
@@ -50,19 +50,19 @@ class ScoringItem:
     error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, in one level."""
+        """Return plain values, in one level."""
         facts = {"path": self.path, "id": self.id, "name": self.name, "duration_s": self.duration_s}
         return facts | self.annotation.to_dict() | {"error": self.error}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ScoringItem":
-        """The inverse of :meth:`to_dict`."""
+        """Create an item from the values of :meth:`to_dict`."""
         facts = {name: values[name] for name in ("path", "id", "name", "duration_s", "error")}
         return cls(annotation=Annotation.from_dict(values), **facts)
 
 
 def dataset_names(home: Path) -> list[str]:
-    """The datasets of a home, collections and folders, in alphabetical order."""
+    """Return the names of all collections and folders of a home, in alphabetical order."""
     folder = datasets_folder(home)
     if not folder.is_dir():
         return []
@@ -70,28 +70,32 @@ def dataset_names(home: Path) -> list[str]:
 
 
 def require_dataset(home: Path, name: str) -> Path:
-    """The folder of a dataset that is there.
+    """Return the folder of a dataset.
 
     Raises:
         InvalidName
-        DatasetNotFound: it says which there are.
+        DatasetNotFound: there is no such dataset; the message lists the existing ones.
     """
     folder = dataset_folder(home, name)
     if not folder.is_dir():
-        there = dataset_names(home)
-        more = f" and {len(there) - LISTED} more" if len(there) > LISTED else ""
-        raise DatasetNotFound(f"There is no dataset {name!r}; there are: {', '.join(there[:LISTED]) or 'none'}{more}.")
+        names = dataset_names(home)
+        more = f" and {len(names) - MAX_NAMES_SHOWN} more" if len(names) > MAX_NAMES_SHOWN else ""
+        existing = ", ".join(names[:MAX_NAMES_SHOWN]) or "none"
+        raise DatasetNotFound(f"There is no dataset {name!r}; existing datasets: {existing}{more}.")
     return folder
 
 
 def dataset_version(
     home: Path, name: str, *, processes: int | None = None, report: ProgressCallback = ignore_progress
 ) -> str:
-    """What a job is pinned to: a collection's lines, or the fingerprint of a folder's index, which reads its files.
+    """Return the version that a job uses.
+
+    For a collection it is the number of journal lines. For a folder it is the fingerprint of its index, which reads all
+    files; without labelled recordings it is a hash of paths and samples.
 
     Raises:
         InvalidName, DatasetNotFound
-        DatasetEmpty: a folder without a recording that can be read.
+        DatasetEmpty: the folder has no WAV or FLAC file.
     """
     folder = require_dataset(home, name)
     if is_collection(folder):
@@ -99,21 +103,21 @@ def dataset_version(
     try:
         return index(folder, cache=index_cache_file(home), processes=processes, report=report).fingerprint
     except DatasetEmpty:
-        facts = [(item.path, item.id) for item in _of_folder(home, folder, processes, report)]
+        facts = [(item.path, item.id) for item in _folder_items(home, folder, processes, report)]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def list_items(
     home: Path, name: str, version: str, *, processes: int | None = None, report: ProgressCallback = ignore_progress
 ) -> tuple[ScoringItem, ...]:
-    """Everything that can be scored, labelled or not, in order of recording; files that cannot are items with an error.
+    """Return all files of a dataset in recording order; an item that cannot be scored has an error.
 
     Args:
-        home: the folder that holds ``datasets/``.
-        name: of the dataset.
-        version: of a collection; a folder is read as it is now, whatever version is asked for.
-        processes: how many to read a folder's files with; None decides by cores and files.
-        report: told after each file that is read.
+        home: folder that contains ``datasets/``.
+        name: name of the dataset.
+        version: version of a collection; a folder is always read as it is now.
+        processes: number of processes that read a folder's files; None chooses by cores and files.
+        report: called after each file that is read.
 
     Raises:
         InvalidName, DatasetNotFound, DatasetVersionNotFound
@@ -121,8 +125,8 @@ def list_items(
     """
     folder = require_dataset(home, name)
     if is_collection(folder):
-        return tuple(_of_collection(folder, version))
-    return tuple(_of_folder(home, folder, processes, report))
+        return tuple(_collection_items(folder, version))
+    return tuple(_folder_items(home, folder, processes, report))
 
 
 def load_dataset(
@@ -134,11 +138,13 @@ def load_dataset(
     processes: int | None = None,
     report: ProgressCallback = ignore_progress,
 ) -> Dataset:
-    """What can be trained on; arguments as those of :func:`list_items`, ``snr_db`` as that of :func:`ml.dataset.index`.
+    """Return the labelled recordings of a dataset.
+
+    The arguments are those of :func:`list_items`; ``snr_db`` is that of :func:`ml.dataset.indexing.build.index`.
 
     Raises:
-        InvalidName, DatasetNotFound, DatasetVersionNotFound, ManifestInvalid
-        DatasetEmpty: no recording is there and labelled.
+        InvalidName, DatasetNotFound, DatasetVersionNotFound, InvalidManifest
+        DatasetEmpty: there is no readable recording with a label.
     """
     folder = require_dataset(home, name)
     if is_collection(folder):
@@ -147,19 +153,19 @@ def load_dataset(
 
 
 def item_file(home: Path, name: str, path: str) -> Path:
-    """The file of an item, whether or not it exists; never one outside of the dataset's folder.
+    """Return the path of an item's file, whether or not the file exists.
 
     Raises:
         InvalidName, DatasetNotFound
-        RecordingNotFound: the path leads out of the folder.
+        RecordingNotFound: the path leads out of the dataset's folder.
     """
     folder = require_dataset(home, name)
     if "\0" in path or not stays_within(folder, folder / path):
-        raise RecordingNotFound(f"{path!r} leads out of the dataset {name}; a path below its folder was expected.")
+        raise RecordingNotFound(f"{path!r} is outside the dataset {name}; a path inside its folder was expected.")
     return folder / path
 
 
-def _of_collection(folder: Path, version: str) -> Iterator[ScoringItem]:
+def _collection_items(folder: Path, version: str) -> Iterator[ScoringItem]:
     listing = list_collection(folder, version)
     found = {recording.path: recording for recording in sort_with_sessions(listing.recordings)}
     refused = {refusal.path: refusal for refusal in listing.refusals}
@@ -171,18 +177,18 @@ def _of_collection(folder: Path, version: str) -> Iterator[ScoringItem]:
         )
 
 
-def _of_folder(home: Path, folder: Path, processes: int | None, report: ProgressCallback) -> list[ScoringItem]:
-    """By the folder's index; recordings whose class nothing tells are read too."""
+def _folder_items(home: Path, folder: Path, processes: int | None, report: ProgressCallback) -> list[ScoringItem]:
+    """Return the items of a folder by its index; recordings of unknown class are read too."""
     cache = index_cache_file(home)
     root, entries, refusals = _index_folder(folder, cache, processes, report)
     unlabelled = [refusal.path for refusal in refusals if refusal.code == CLASS_UNKNOWN]
     read = read_infos([root / path for path in unlabelled], root, cache, processes, report)
     items = [
-        *map(_of_entry, entries),
+        *map(_item_from_entry, entries),
         *(_item_from_refusal(refusal) for refusal in refusals if refusal.code != CLASS_UNKNOWN),
         *(_item_from_info(path, found) for path, found in zip(unlabelled, read, strict=True)),
     ]
-    # A manifest's paths may start in a folder below its own.
+    # The paths of a manifest may start in its subfolder recordings.
     below = PurePosixPath(os.path.relpath(root, folder))
     return sorted(
         (replace(item, path=str(below / item.path)) for item in items), key=lambda item: natural_key(item.path)
@@ -192,18 +198,18 @@ def _of_folder(home: Path, folder: Path, processes: int | None, report: Progress
 def _index_folder(
     folder: Path, cache: Path, processes: int | None, report: ProgressCallback
 ) -> tuple[Path, tuple[Entry, ...], tuple[FileRefusal, ...]]:
-    """Root, entries and refusals; where the index has no entries, each file is one whose class is unknown."""
+    """Return root, entries and refusals; with an empty index, each file is a refusal of unknown class."""
     try:
         dataset = index(folder, cache=cache, processes=processes, report=report)
     except DatasetEmpty:
         files = [str(file) for file in audio_files_below(folder)]
         if not files:
             raise
-        return folder, (), tuple(FileRefusal(file, CLASS_UNKNOWN, "Nothing tells its class.") for file in files)
+        return folder, (), tuple(FileRefusal(file, CLASS_UNKNOWN, "Its class is unknown.") for file in files)
     return dataset.root, dataset.entries, dataset.refusals
 
 
-def _of_entry(entry: Entry) -> ScoringItem:
+def _item_from_entry(entry: Entry) -> ScoringItem:
     return ScoringItem(
         path=entry.path,
         id=entry.audio_hash,

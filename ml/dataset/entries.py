@@ -1,4 +1,4 @@
-"""What is known of a dataset: its recordings, and the files that are none."""
+"""Dataset, its entries (usable recordings) and its refusals (files that cannot be used)."""
 
 import hashlib
 import json
@@ -18,12 +18,12 @@ AUDIO_FIELDS = tuple(field.name for field in fields(AudioInfo))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One readable and labelled recording of an index.
+    """Readable, labelled recording of an index.
 
     Attributes:
-        path: relative to the dataset's root, with slashes.
-        annotation: what is known of it; with a label and a session.
-        info: the facts of the file.
+        path: path relative to the dataset's root, with slashes.
+        annotation: known facts, with label and session.
+        info: measured facts of the file.
     """
 
     path: str
@@ -32,38 +32,38 @@ class Entry:
 
     @property
     def label(self) -> Label:
-        """Whether the machine was healthy."""
+        """Label: ``normal`` or ``abnormal``."""
         return self.annotation.label or NORMAL
 
     @property
     def session(self) -> str:
-        """The recording session."""
+        """Recording session."""
         return self.annotation.session or ""
 
     @property
     def machine_name(self) -> str:
-        """The machine as a detector and a reader know it: ``fan/id_00``; empty where it is not known."""
+        """Machine kind and id, ``fan/id_00``; empty where neither is known."""
         return self.annotation.machine_name
 
     @property
     def audio_hash(self) -> str:
-        """The hash of the samples: the same sound in another file has the same."""
+        """Hash of the samples; files with the same samples have the same hash."""
         return self.info.audio_hash
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, in one level: the cache keys of trainings and the plans of jobs are made of them."""
+        """Return plain values, in one level; cache keys of trainings and plans of jobs contain them."""
         return {"path": self.path, **self.annotation.to_dict(), **asdict(self.info)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of :meth:`to_dict`."""
+        """Create an entry from the values of :meth:`to_dict`."""
         info = AudioInfo(**{name: values[name] for name in AUDIO_FIELDS})
         return cls(path=values["path"], annotation=Annotation.from_dict(values), info=info)
 
 
 @dataclass(frozen=True, slots=True)
 class FileRefusal:
-    """A file that is no usable recording: the error's stable code, and its sentence."""
+    """File that cannot be used, with a stable error code and a sentence."""
 
     path: str
     code: str
@@ -72,15 +72,15 @@ class FileRefusal:
 
 @dataclass(frozen=True)
 class Dataset:
-    """An index of recordings.
+    """Index of recordings.
 
     Attributes:
-        name: of the folder or the manifest.
-        root: the folder that the paths are relative to.
+        name: name of the folder or the manifest.
+        root: folder that the paths are relative to.
         layout: ``mimii``, ``folder per class``, ``flat``, ``manifest`` or ``collection``.
-        entries: in natural order of their paths, which is the order they were recorded in.
-        refusals: files that could not be read.
-        explicit_sessions: whether a manifest or a collection names the groups; otherwise they are guessed.
+        entries: recordings in natural order of their paths, which is the recording order.
+        refusals: files that cannot be used.
+        explicit_sessions: whether a manifest or a collection names every session; otherwise sessions are guessed.
     """
 
     name: str
@@ -91,12 +91,12 @@ class Dataset:
     explicit_sessions: bool
 
     def file(self, entry: Entry) -> Path:
-        """Where the recording is."""
+        """Return the path of a recording's file."""
         return self.root / entry.path
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change with any recording, label, fault or group."""
+        """16 hexadecimal digits that change with any path, label, fault, session or sample."""
         facts = [(e.path, e.label, e.annotation.fault, e.session, e.audio_hash) for e in self.entries]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""How far loudness alone tells normal from abnormal: what a model must not be praised for."""
+"""Levels: how well loudness alone separates normal from abnormal recordings."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -8,19 +8,25 @@ import numpy as np
 
 from ml.dataset.entries import Entry
 
-# Digital silence has no level; any number below the quietest recording ranks it.
+# Digital silence has no level in dB. Any number below the quietest recording gives it the right rank.
 SILENCE_DBFS = -400.0
-# Where level alone tells the classes apart this well, a score without randomised gain may be loudness and nothing else.
+# From this AUC of level alone, a score measured without random gain may depend on loudness only.
 LEVEL_AUC_WARNING = 0.8
-# Fewer of a class than this say nothing about one machine.
-ENOUGH = 5
+# Smallest number of recordings of each class for the figure of one machine.
+MIN_PER_CLASS = 5
 
 
 def auc(normal: Sequence[float], abnormal: Sequence[float]) -> float | None:
-    """The probability that an abnormal value lies above a normal one, ties counted half (Mann and Whitney, 1947).
+    """Return the probability that an abnormal value is above a normal one (Mann and Whitney, 1947).
+
+    Ties count half.
 
     Returns:
-        0 to 1; None where there are none of one class.
+        0 to 1; None without values of one class.
+
+    Example:
+        >>> auc([1.0, 2.0], [2.0, 3.0])
+        0.875
     """
     if not normal or not abnormal:
         return None
@@ -30,9 +36,9 @@ def auc(normal: Sequence[float], abnormal: Sequence[float]) -> float | None:
 
 
 def level_statistics(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Levels by class, their difference, and the AUC of level alone: over all, and within each machine and SNR.
+    """Return levels by class, and the difference and AUC of level alone: in total, by machine and SNR.
 
-    The AUC is that of the better direction, 0.5 to 1: a model may learn that the broken machine is the quieter one.
+    The AUC is that of the better direction, 0.5 to 1: a model may also learn that the faulty machine is quieter.
     """
     levels_by_label = _by_class(entry for entry in entries if entry.info.level_dbfs is not None)
     of_machine: defaultdict[tuple[str, float | None], list[Entry]] = defaultdict(list)
@@ -42,7 +48,7 @@ def level_statistics(entries: Sequence[Entry]) -> dict[str, Any]:
     machines = [
         {"machine": machine, "snr_db": snr_db} | _level_separation(within)
         for (machine, snr_db), within in of_machine.items()
-        if min(map(len, _by_class(within).values())) >= ENOUGH
+        if min(map(len, _by_class(within).values())) >= MIN_PER_CLASS
     ]
     pooled = _level_separation(entries)
     return {
@@ -54,7 +60,7 @@ def level_statistics(entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def low_median_high(values: Sequence[float]) -> dict[str, float] | None:
-    """Minimum, median and maximum; None of nothing."""
+    """Return minimum, median and maximum; None without values."""
     if not values:
         return None
     return {"min": float(min(values)), "median": float(np.median(values)), "max": float(max(values))}
@@ -84,8 +90,8 @@ def _difference_of_medians(of_class: dict[str, list[float]]) -> float:
 def _warning(where: dict[str, Any]) -> str:
     name = " ".join(filter(None, (where.get("machine"), _at(where.get("snr_db"))))) or "all recordings"
     return (
-        f"In {name}, level alone tells abnormal from normal with AUC {where['auc']:.2f} "
-        f"({where['difference_db']:+.1f} dB): judge scores with randomised gain."
+        f"In {name}, level alone separates abnormal from normal with AUC {where['auc']:.2f} "
+        f"({where['difference_db']:+.1f} dB): evaluate with random gain."
     )
 
 

@@ -1,4 +1,4 @@
-"""What is in a dataset, as plain values: counts, sound characteristics, levels, refusals, copies, and how it splits."""
+"""Summary of a dataset: counts, audio facts, levels, refusals, copies and automatic split."""
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable
@@ -11,7 +11,7 @@ from ml.dataset.splitting.methods import split
 from ml.errors import DatasetError
 
 KIND = ("machine", "machine_id", "snr_db", "label", "fault")
-# What the original project's notebook printed the shares of.
+# The original project's notebook printed the shares of these.
 PROPERTIES = ("channels", "sample_rate_hz", "bits")
 COLUMNS = (
     *("path", "label", "machine", "machine_id", "snr_db", "fault", "group"),
@@ -21,13 +21,14 @@ COLUMNS = (
 
 
 def summarise(dataset: Dataset) -> dict[str, Any]:
-    """Everything that ``signalml inspect`` shows.
+    """Return all values that ``signalml inspect`` shows.
 
     Returns:
-        Plain values that JSON can hold: ``recordings`` and ``duration_s`` in all; ``kinds``, counts by machine, id,
-        SNR, label and fault; ``groups``; ``shares`` of channels, sample rates (hertz) and bit depths, 0 to 1, the most
-        frequent first; ``durations_s`` by label; ``levels`` (see :func:`~ml.dataset.levels.level_statistics`);
-        ``silent`` and ``clipped`` recordings; ``duplicates``; ``refusals``; ``split``, the automatic one.
+        Plain values for JSON: ``recordings`` and ``duration_s`` in total; ``kinds``, counts by machine, id, SNR, label
+        and fault; ``groups``, counts by session; ``shares`` of channels, sample rates (Hz), bit depths and codecs, 0 to
+        1, the most frequent first; ``durations_s`` by label; ``levels`` (see
+        :func:`~ml.dataset.levels.level_statistics`); ``silent`` and ``clipped`` recordings; ``duplicates``;
+        ``refusals``; ``split``, the automatic split.
     """
     entries = dataset.entries
     return {
@@ -52,7 +53,7 @@ def summarise(dataset: Dataset) -> dict[str, Any]:
 
 
 def automatic_split_summary(dataset: Dataset) -> dict[str, Any]:
-    """How the dataset is split if nothing is said: the method and counts by side and label, or why it cannot be."""
+    """Return method and counts by side and label of the automatic split, or why there is none."""
     try:
         result = split(dataset)
     except DatasetError as error:
@@ -68,7 +69,7 @@ def automatic_split_summary(dataset: Dataset) -> dict[str, Any]:
 
 
 def manifest_row(entry: Entry) -> dict[str, Any]:
-    """One row of the original's metadata table, and more; with ``path`` and ``label`` it is a manifest's row too."""
+    """Return a row of the original project's metadata table with more columns; it is a manifest row too."""
     known = entry.to_dict()
     values = {name: known[name] for name in COLUMNS}
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in values.items()}

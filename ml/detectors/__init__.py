@@ -1,1 +1,1 @@
-"""Detectors that learn from healthy sound alone: engines, their ensemble, and what its scores mean."""
+"""Detectors learn from normal recordings alone: engines, calibration, thresholds, quality checks."""

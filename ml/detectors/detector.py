@@ -1,14 +1,14 @@
-"""Engines and what they have learned, as one detector: a clip in, how far it is from healthy out.
+"""Detector: fitted engines that measure how far a clip is from the normal recordings of a machine.
 
-**Scale.** What an engine measures is divided by what healthy recordings measure that it had not learned from, the
-machine's own and those of all machines in equal parts (their geometric mean): 1 is as far as a healthy recording
-typically is, whatever the engine and the machine.
+**Scale.** The distance of each engine is divided by a scale: ``scale = sqrt(own * pooled)``. ``own`` is the mean
+distance of the normal recordings of the machine, ``pooled`` that of all normal recordings. Both come from engines that
+have not learned from these recordings. The result is the relative distance: 1 is typical, for each engine and machine.
 
-**Ensemble.** The engine that is farthest out speaks. An anomaly need only show in one way, and a mean of engines would
-bury it under those that hear nothing; the rule needs no anomalies to be chosen or weighted (decision 14).
+**Ensemble.** The largest relative distance of all engines counts. A fault may show in one engine only, and a mean over
+engines would hide it. The maximum has no weights, so no abnormal recordings are needed to choose them (decision 14).
 
-**Machine.** A clip is compared with the machine it is said to be of; one of a machine that was never heard, or of none
-that is named, with whichever known machine it is most like.
+**Machine.** A clip is compared with the machine that the caller names. If the caller names none, or one that is not
+known, the clip is compared with the most similar known machine.
 """
 
 import io
@@ -36,12 +36,17 @@ from ml.system.zip_members import ZIP_ERRORS
 
 @dataclass(frozen=True, slots=True)
 class Novelty:
-    """How far one clip is from healthy.
+    """Distance of one clip from the normal recordings of a machine.
 
     Attributes:
-        relative_distance: how many times as far as a healthy recording typically is, above 0.
-        engine: the engine that says so.
-        machine: the machine that the clip was compared with.
+        relative_distance: distance divided by the typical distance of normal recordings, 0 or more; 1 is typical.
+            Engines measure squared distances, so this is a ratio of squared distances.
+        engine: name of the engine with the largest relative distance.
+        machine: name of the machine that the clip was compared with.
+
+    Example:
+        >>> Novelty(9.0, "distance", "fan/id_00").score
+        0.9
     """
 
     relative_distance: float
@@ -50,18 +55,20 @@ class Novelty:
 
     @property
     def score(self) -> float:
-        """The same between 0 and 1: 0.5 is as far as a healthy recording typically is, 0.9 nine times as far."""
+        """Score from 0 to 1: ``r / (1 + r)`` with the relative distance ``r``; 0.5 is typical."""
         return self.relative_distance / (1 + self.relative_distance)
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Scores of healthy recordings, each given by engines that had not learned from it: what thresholds rest on.
+    """Scores of normal recordings, by engines that have not learned from them.
+
+    Thresholds and p-values come from these scores.
 
     Attributes:
-        named: ``(recordings,)``, compared with their own machine.
-        unnamed: ``(recordings,)``, compared with whichever machine they were most like.
-        session: ``(recordings,)``, the session that each is of, counted from 0.
+        named: float64 ``(recordings,)``, 0 to 1: scores in comparison with the recording's own machine.
+        unnamed: float64 ``(recordings,)``, 0 to 1: scores in comparison with the most similar machine.
+        session: int64 ``(recordings,)``: number of the recording's session, from 0.
     """
 
     named: NDArray[np.float64]
@@ -71,17 +78,31 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Detector:
-    """A fitted detector. Holds nothing that changes: any number of threads may ask it.
+    """A fitted detector. It is immutable, so several threads can use it at once.
 
     Attributes:
-        spec: how a clip becomes spectra.
-        engines: which listen.
-        states: what each has learned.
-        machines: names of the machines, ``fan/id_00``; one empty name where the recordings name none.
-        scales: ``(engines, machines)``, what each measures on a healthy recording.
-        calibration: scores of healthy recordings.
-        reference: what healthy recordings sounded like.
-        out_of_domain: against sound that is no machine.
+        spec: feature spec that the spectra are computed with.
+        engines: the scoring methods.
+        states: what each engine has learned, in the order of ``engines``.
+        machines: machine names such as ``fan/id_00``; one empty name if the recordings name no machine.
+        scales: float64 ``(engines, machines)``, above 0: typical distance of normal recordings.
+        calibration: scores of normal recordings.
+        reference: summary of the normal recordings.
+        out_of_domain: check for sound that comes from no machine.
+
+    Example:
+        >>> from ml.detectors.fitting import fit_detector
+        >>> from ml.detectors.reference import NormalRecording
+        >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32, n_mels=64)
+        >>> noise = np.random.default_rng(1).normal(size=(7, spec.clip_samples)).astype(np.float32)
+        >>> *normal, new = [compute_spectra(FeatureExtractor(spec), clip) for clip in noise]
+        >>> recordings = [NormalRecording((spectra,), "fan/id_00", "monday") for spectra in normal]
+        >>> detector = fit_detector(spec, [engine_by_name("distance")], recordings)
+        >>> novelty = detector.measure(new, "id_00")
+        >>> novelty.machine, novelty.engine, round(novelty.score, 1)
+        ('fan/id_00', 'distance', 0.5)
+        >>> Detector.from_bytes(*detector.to_bytes()).measure(new) == novelty
+        True
     """
 
     spec: FeatureSpec
@@ -95,45 +116,66 @@ class Detector:
 
     @cached_property
     def extractor(self) -> FeatureExtractor:
-        """The transform that its spec names."""
+        """Feature extractor of the detector's spec."""
         return FeatureExtractor(self.spec)
 
     def compute_spectra(self, clip: NDArray[np.float32]) -> Spectra:
-        """The spectra of a clip: float32 samples at the spec's rate."""
+        """Compute the spectra of a clip: float32 ``(samples,)`` at the spec's sample rate, full scale -1 to 1."""
         return compute_spectra(self.extractor, clip)
 
     def resolve_machine(self, machine: str | None) -> str | None:
-        """The machine that is meant: by its whole name, or by its id where only one machine has it; else None."""
+        """Return the full name of a machine.
+
+        Args:
+            machine: the full name, or the id alone if only one machine has it.
+
+        Returns:
+            The full name; None for None, an unknown name or an ambiguous id.
+        """
         if machine is None:
             return None
         if machine in self.machines:
             return machine
-        alike = [name for name in self.machines if name.rpartition("/")[2] == machine]
-        return alike[0] if len(alike) == 1 else None
+        matches = [name for name in self.machines if name.rpartition("/")[2] == machine]
+        return matches[0] if len(matches) == 1 else None
 
     def measure(self, spectra: Spectra, machine: str | None = None) -> Novelty:
-        """How far a clip is from healthy.
+        """Measure how far a clip is from normal recordings.
+
+        The relative distance is ``max over engines e of distance[e, m] / scales[e, m]`` for machine ``m``. Without a
+        known machine, ``m`` is the machine for which this value is smallest.
 
         Args:
-            spectra: its spectra.
-            machine: the machine that it is of, where that is known.
+            spectra: spectra of the clip.
+            machine: name or id of its machine; None if not known.
         """
-        times = measure_distances(self.engines, self.states, spectra) / self.scales
-        farthest, known = times.max(axis=0), self.resolve_machine(machine)
-        index = int(farthest.argmin()) if known is None else self.machines.index(known)
-        engine = self.engines[int(times[:, index].argmax())]
-        return Novelty(float(farthest[index]), engine.name, self.machines[index])
+        relative = measure_distances(self.engines, self.states, spectra) / self.scales
+        largest, known = relative.max(axis=0), self.resolve_machine(machine)
+        index = int(largest.argmin()) if known is None else self.machines.index(known)
+        engine = self.engines[int(relative[:, index].argmax())]
+        return Novelty(float(largest[index]), engine.name, self.machines[index])
 
     def deviations(self, spectra: Spectra, novelty: Novelty, level_dbfs: float | None) -> Deviations:
-        """Why a clip was judged as it was: held against the machine that it was compared with."""
+        """Compute the deviations of a clip from the machine that it was compared with.
+
+        Args:
+            spectra: spectra of the clip.
+            novelty: result of :meth:`measure` for this clip.
+            level_dbfs: level of the clip's recording in dBFS; None for silence.
+        """
         return self.reference.deviations(self.spec, spectra, self.machines.index(novelty.machine), level_dbfs)
 
     def check_quality(self, quality: AudioQuality, clips: Sequence[Spectra]) -> UnusableReason | None:
-        """Why a recording cannot be judged; None where it can."""
+        """Return why a recording cannot be judged, or None if it can. See :func:`check_quality`."""
         return check_quality(quality, clips, self.reference, self.spec)
 
     def check_out_of_domain(self, clips: Sequence[Spectra], machine: str | None = None) -> UnusableReason | None:
-        """Why a recording is taken for no machine's, whatever its spectrum; None where it may be one's."""
+        """Return the reason if a recording is out of domain, else None.
+
+        Args:
+            clips: spectra of the recording's clips; the one that varies most in time counts.
+            machine: name or id of its machine; None if not known.
+        """
         known = self.resolve_machine(machine)
         index = None if known is None else self.machines.index(known)
         return check_out_of_domain(max(self.out_of_domain.relative_fluctuation(clip, index) for clip in clips))
@@ -141,7 +183,7 @@ class Detector:
     # Files
 
     def to_bytes(self) -> tuple[bytes, bytes]:
-        """What is said of it, as JSON, and its arrays, as an archive that holds nothing but numbers."""
+        """Return the contents of two files: JSON with spec and names, and a NumPy archive with the arrays."""
         facts = {
             "spec": self.spec.to_dict(),
             "engines": [engine.name for engine in self.engines],
@@ -155,6 +197,7 @@ class Detector:
         }
         arrays |= {"scales": self.scales}
         arrays |= {f"calibration/{name}": getattr(self.calibration, name) for name in CALIBRATION_ARRAYS}
+        # The files keep the older name "guard" of the out-of-domain check.
         arrays |= {f"guard/{name}": array for name, array in self.out_of_domain.state.items()}
         arrays |= {"guard_scales": self.out_of_domain.scales, "guard_most": self.out_of_domain.most}
         arrays |= {f"reference/{name}": array for name, array in self.reference.to_arrays().items()}
@@ -164,34 +207,37 @@ class Detector:
 
     @classmethod
     def from_bytes(cls, facts: bytes, arrays: bytes) -> Self:
-        """The inverse of :meth:`to_bytes`; nothing is executed to read one.
+        """Read a detector from the two files of :meth:`to_bytes`. No code in them is executed.
 
         Raises:
-            BundleDamaged: not what a detector is written as.
+            BundleDamaged: the files are not those of a detector, or do not fit each other.
         """
         try:
             described = json.loads(facts)
-            # An array of Python objects would be unpickled, which runs code: numpy refuses it unless asked.
+            # Reading an array of Python objects would run code (pickle): numpy refuses it.
             with np.load(io.BytesIO(arrays), allow_pickle=False) as archive:
-                held = {name: archive[name] for name in archive.files}
+                stored = {name: archive[name] for name in archive.files}
             engines = tuple(engine_by_name(name) for name in described["engines"])
             detector = cls(
                 spec=FeatureSpec.from_dict(described["spec"]),
                 engines=engines,
-                states=tuple(_below(engine.name, held) for engine in engines),
+                states=tuple(_below(engine.name, stored) for engine in engines),
                 machines=tuple(map(str, described["machines"])),
-                scales=held["scales"],
-                calibration=Calibration(*(held[f"calibration/{name}"] for name in CALIBRATION_ARRAYS)),
-                reference=Reference.from_arrays(described["recordings"], _below("reference", held)),
-                out_of_domain=OutOfDomainCheck(_below("guard", held), held["guard_scales"], held["guard_most"]),
+                scales=stored["scales"],
+                calibration=Calibration(*(stored[f"calibration/{name}"] for name in CALIBRATION_ARRAYS)),
+                reference=Reference.from_arrays(described["recordings"], _below("reference", stored)),
+                out_of_domain=OutOfDomainCheck(_below("guard", stored), stored["guard_scales"], stored["guard_most"]),
             )
-            if detector.scales.shape != (len(engines), len(detector.machines)) or not (detector.scales > 0).all():
-                raise ValueError(f"its scales have the shape {detector.scales.shape}, or are not above 0")
+            expected = len(engines), len(detector.machines)
+            if detector.scales.shape != expected or not (detector.scales > 0).all():
+                raise ValueError(
+                    f"its scales have shape {detector.scales.shape}; {expected}, all above 0, was expected"
+                )
             if set(detector.reference.machine.tolist()) != set(range(len(detector.machines))):
-                raise ValueError("its reference has other machines")
+                raise ValueError("its reference is of other machines than the detector")
             calibration = [getattr(detector.calibration, name) for name in CALIBRATION_ARRAYS]
             if len({len(each) for each in calibration}) > 1 or not all(np.isfinite(each).all() for each in calibration):
-                raise ValueError("its calibration is not one number for each recording")
+                raise ValueError("its calibration is not one finite number for each recording")
             silent = detector.compute_spectra(np.zeros(detector.spec.clip_samples, np.float32))
             detector.deviations(silent, detector.measure(silent), None)
             detector.check_out_of_domain([silent], detector.machines[-1])
@@ -213,13 +259,28 @@ class Detector:
 CALIBRATION_ARRAYS = ("named", "unnamed", "session")
 
 
-def _below(folder: str, held: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def _below(folder: str, stored: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     prefix = f"{folder}/"
-    return {name.removeprefix(prefix): array for name, array in held.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): array for name, array in stored.items() if name.startswith(prefix)}
 
 
 def measure_distances(
     engines: Sequence[Engine], states: Sequence[EngineState], spectra: Spectra
 ) -> NDArray[np.float64]:
-    """What each engine measures against each machine, unscaled: ``(engines, machines)``."""
+    """Measure the distance of a clip from each machine with each engine, without scales.
+
+    Args:
+        engines: the engines.
+        states: what each engine has learned, in the same order.
+        spectra: spectra of the clip.
+
+    Returns:
+        float64 ``(engines, machines)``, 0 or more. The unit depends on the engine.
+
+    Example:
+        >>> clip = Spectra(np.zeros((4, 8), np.float32), np.ones(17, np.float32))
+        >>> state = {"centres": np.array([[0.0] * 8, [3.0] * 8], np.float32)}
+        >>> measure_distances([engine_by_name("distance")], [state], clip)
+        array([[0., 9.]])
+    """
     return np.stack([engine.distances(state, spectra) for engine, state in zip(engines, states, strict=True)])

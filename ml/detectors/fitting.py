@@ -1,4 +1,8 @@
-"""Healthy recordings -> a detector, its scales and its calibration, every score of a recording not learned from."""
+"""Fitting of a detector: scales and calibration from cross-fitting, then a fit to all recordings.
+
+In cross-fitting, each recording is measured by engines that have not learned from it (after cross-conformal prediction:
+V. Vovk, "Cross-conformal predictors", Ann. Math. Artif. Intell. 74, 2015).
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -14,8 +18,8 @@ from ml.errors import TooFewRecordings
 from ml.features.spec import FeatureSpec
 
 RecordingDistances = NDArray[np.float64]
-"""Distances of a recording: ``(windows, engines, machines)``."""
-FEWEST_RECORDINGS = 3  # of healthy sound: one is left out at a time, and two show how recordings differ
+"""Distances of a recording: ``(clips, engines, machines)``."""
+FEWEST_RECORDINGS = 3  # chosen here: one is held out at a time, and two others are needed to see differences
 
 
 def fit_detector(
@@ -24,126 +28,158 @@ def fit_detector(
     recordings: Sequence[NormalRecording],
     on_fit: Callable[[int, int], None] = lambda _number, _total: None,
 ) -> Detector:
-    """Fit engines to healthy recordings.
+    """Fit a detector to normal recordings.
+
+    1. Calibration: blocks of recordings that are neighbours in time are held out in turn (:func:`time_folds`).
+    2. Scales: if a machine has several sessions, whole sessions are held out in turn, else the blocks of step 1. With
+       the mean distances ``own`` (recordings of the machine) and ``pooled`` (all), ``scale = sqrt(own * pooled)``. The
+       scale of a machine with one recording is ``pooled``.
+    3. The engines of the detector are fitted to all recordings.
 
     Args:
-        spec: what the clips were heard by.
-        engines: which.
-        recordings: in the order they were made in: neighbours in time are left out together.
-        on_fit: told after each fit which one of how many it was.
+        spec: feature spec that the spectra were computed with.
+        engines: engines to fit.
+        recordings: normal recordings, in the order in which they were made.
+        on_fit: called after each fit with its number, from 1, and the number of fits.
 
     Raises:
-        TooFewRecordings: fewer than three, or one of each machine.
+        TooFewRecordings: fewer than three recordings, or no machine with two.
+        MissingExtra: an engine needs Keras, and it is not installed.
+
+    Example:
+        >>> from ml.detectors.engines.registry import engine_by_name
+        >>> from ml.detectors.spectra import Spectra
+        >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32, n_mels=64)
+        >>> rng = np.random.default_rng(0)
+        >>> clips = [Spectra(*(rng.uniform(1, 2, n).astype(np.float32) for n in ((32, 64), 1025))) for _ in range(6)]
+        >>> recordings = [NormalRecording((clip,), "fan/id_00", "monday") for clip in clips]
+        >>> detector = fit_detector(spec, [engine_by_name("distance")], recordings)
+        >>> detector.scales.shape, detector.calibration.named.shape
+        ((1, 1), (6,))
     """
     if not has_enough_recordings([recording.machine for recording in recordings]):
         raise TooFewRecordings(
-            f"{len(recordings)} healthy recordings; a detector learns from {FEWEST_RECORDINGS} at least, two of them "
-            "of one machine, and from a few dozen of each machine well."
+            f"{len(recordings)} normal recordings; a detector needs at least {FEWEST_RECORDINGS}, two of them of one "
+            "machine. A few dozen of each machine make a good detector."
         )
     machines = tuple(sorted({recording.machine for recording in recordings}))
-    work = _CrossFit(engines, recordings, machines, on_fit)
-    blocks, sessions = work.blocks(), work.sessions()
-    work.fits = 1 + int(blocks.max()) + 1 + (0 if sessions is None else int(sessions.max()) + 1)
-    within = work.out_of_fold_distances(blocks)
-    # How much a healthy machine differs from one session to the next is part of what is normal, where it can be known.
+    cross_fit = _CrossFit(engines, recordings, machines, on_fit)
+    blocks, sessions = cross_fit.blocks(), cross_fit.sessions()
+    cross_fit.total_fits = 1 + int(blocks.max()) + 1 + (0 if sessions is None else int(sessions.max()) + 1)
+    block_distances = cross_fit.out_of_fold_distances(blocks)
+    # The differences between sessions of a healthy machine are part of the typical distance, if they can be measured.
     scales = _scales(
-        within if sessions is None else work.out_of_fold_distances(sessions), work.machine_index, len(machines)
+        block_distances if sessions is None else cross_fit.out_of_fold_distances(sessions),
+        cross_fit.machine_index,
+        len(machines),
     )
-    states = work.fit(np.ones(len(recordings), bool))
-    calibration = _calibration(within, work, scales)
-    guard = _fit_out_of_domain(recordings, machines)
+    states = cross_fit.fit(np.ones(len(recordings), bool))
+    calibration = _calibration(block_distances, cross_fit, scales)
+    out_of_domain = _fit_out_of_domain(recordings, machines)
     reference = Reference.of(recordings, machines)
-    return Detector(spec, tuple(engines), states, machines, scales, calibration, reference, guard)
+    return Detector(spec, tuple(engines), states, machines, scales, calibration, reference, out_of_domain)
 
 
 def has_enough_recordings(machines: Sequence[str]) -> bool:
-    """Whether recordings of these machines can be learned from: with one left out its machine must still be known."""
+    """Return whether there are enough recordings for a detector: at least three, two of one machine.
+
+    Otherwise no recording could be held out whose machine stays known.
+
+    Args:
+        machines: machine name of each recording.
+
+    Example:
+        >>> has_enough_recordings(["fan", "fan", "pump"]), has_enough_recordings(["fan", "pump", "valve"])
+        (True, False)
+    """
     return len(machines) >= FEWEST_RECORDINGS and len(set(machines)) < len(machines)
 
 
 class _CrossFit:
-    """Recordings, and fits to some of them."""
+    """Normal recordings, and fits of the engines to parts of them."""
 
     def __init__(
         self,
         engines: Sequence[Engine],
         recordings: Sequence[NormalRecording],
         machines: Sequence[str],
-        done: Callable[[int, int], None],
+        on_fit: Callable[[int, int], None],
     ) -> None:
-        self._engines, self._recordings, self._done = engines, recordings, done
+        self._engines, self._recordings, self._on_fit = engines, recordings, on_fit
         self._machines = [recording.machine for recording in recordings]
         self.machine_index = np.array([machines.index(name) for name in self._machines])
-        # By name alone: machines that were recorded on one day share what that day was like.
+        # By the session's name alone: machines that were recorded in one session share its conditions.
         names = list(dict.fromkeys(recording.session for recording in recordings))
         self.session = np.array([names.index(recording.session) for recording in recordings])
-        self.fits = self._fitted = 0
+        self.total_fits = self._fits_done = 0
 
     def fit(self, chosen: NDArray[np.bool_]) -> tuple[EngineState, ...]:
-        """Fit every engine to the chosen recordings."""
+        """Fit each engine to the chosen recordings, a mask of shape ``(recordings,)``."""
         some = [(r, of) for r, of, take in zip(self._recordings, self.machine_index, chosen, strict=True) if take]
         clips = [clip for recording, _ in some for clip in recording.clips]
         of = np.array([machine for recording, machine in some for _ in recording.clips])
         states = tuple(engine.fit(clips, of) for engine in self._engines)
-        self._fitted += 1
-        self._done(self._fitted, self.fits)
+        self._fits_done += 1
+        self._on_fit(self._fits_done, self.total_fits)
         return states
 
     def out_of_fold_distances(self, fold: FoldNumbers) -> list[RecordingDistances | None]:
-        """What is measured of each recording by engines that have not learned from its fold."""
-        found: list[RecordingDistances | None] = [None] * len(self._recordings)
+        """Distances of each recording by engines that have not learned from its fold; None without a fold."""
+        distances: list[RecordingDistances | None] = [None] * len(self._recordings)
         for number in range(int(fold.max()) + 1):
             states = self.fit(fold != number)
             for index in np.flatnonzero(fold == number):
                 clips = self._recordings[int(index)].clips
-                found[index] = np.stack([measure_distances(self._engines, states, clip) for clip in clips])
-        return found
+                distances[index] = np.stack([measure_distances(self._engines, states, clip) for clip in clips])
+        return distances
 
     def blocks(self) -> FoldNumbers:
-        """Folds contiguous in time."""
+        """Folds of recordings that are neighbours in time."""
         return time_folds(self._machines)
 
     def sessions(self) -> FoldNumbers | None:
-        """Folds of whole sessions for machines that have several, else contiguous in time; None where none has."""
+        """Folds of whole sessions, or of blocks for machines with one session; None if all have one."""
         folds = session_folds(self._machines, [recording.session for recording in self._recordings])
         return np.where(folds < 0, self.blocks(), folds) if (folds >= 0).any() else None
 
 
 def _fit_out_of_domain(recordings: Sequence[NormalRecording], machines: Sequence[str]) -> OutOfDomainCheck:
-    work = _CrossFit([OutOfDomainCheck.engine], recordings, machines, lambda _number, _total: None)
-    found = work.out_of_fold_distances(work.blocks())
-    scales = _scales(found, work.machine_index, len(machines))
-    calibration = _calibration(found, work, scales)
+    cross_fit = _CrossFit([OutOfDomainCheck.engine], recordings, machines, lambda _number, _total: None)
+    distances = cross_fit.out_of_fold_distances(cross_fit.blocks())
+    scales = _scales(distances, cross_fit.machine_index, len(machines))
+    calibration = _calibration(distances, cross_fit, scales)
     scores = np.stack([calibration.named, calibration.unnamed])
-    times = scores / np.maximum(1 - scores, np.finfo(np.float32).tiny)
-    (state,) = work.fit(np.ones(len(recordings), bool))
-    # At least what is typical: of recordings that are all alike, any other one would be foreign.
-    return OutOfDomainCheck(state, scales[0], np.maximum(np.quantile(times, NORMAL_QUANTILE, axis=1), 1.0))
+    relative = scores / np.maximum(1 - scores, np.finfo(np.float32).tiny)
+    (state,) = cross_fit.fit(np.ones(len(recordings), bool))
+    # At least 1, the typical value: if all normal recordings were equal, every other one would be out of domain.
+    return OutOfDomainCheck(state, scales[0], np.maximum(np.quantile(relative, NORMAL_QUANTILE, axis=1), 1.0))
 
 
-def _scales(found: Sequence[RecordingDistances | None], of: NDArray[np.int64], machines: int) -> NDArray[np.float64]:
-    """What each engine measures on a healthy recording of each machine, half its own and half that of all."""
+def _scales(
+    distances: Sequence[RecordingDistances | None], machine_index: NDArray[np.int64], machines: int
+) -> NDArray[np.float64]:
+    """Typical distances, ``(engines, machines)``: ``sqrt(own mean * mean of all recordings)``."""
     own: list[list[NDArray[np.float64]]] = [[] for _ in range(machines)]
-    for measures, machine in zip(found, of, strict=True):
-        if measures is not None:
-            own[machine].append(measures[:, :, machine].mean(axis=0))
+    for measured, machine in zip(distances, machine_index, strict=True):
+        if measured is not None:
+            own[machine].append(measured[:, :, machine].mean(axis=0))
     pooled = np.concatenate([each for each in own if each]).mean(axis=0)
     scales = np.stack([np.sqrt(np.mean(each, axis=0) * pooled) if each else pooled for each in own], axis=1)
-    # Recordings that are all alike measure nothing; what differs from them at all is then infinitely far.
+    # If all recordings are equal, their distances are 0; any other recording is then extremely far.
     return np.asarray(np.maximum(scales, np.finfo(np.float32).tiny))
 
 
 def _calibration(
-    found: Sequence[RecordingDistances | None], work: _CrossFit, scales: NDArray[np.float64]
+    distances: Sequence[RecordingDistances | None], cross_fit: _CrossFit, scales: NDArray[np.float64]
 ) -> Calibration:
-    """The worst window's score of each recording, as the detector will give it."""
+    """Score of the most anomalous clip of each recording, as the detector computes it."""
     named, unnamed, session = [], [], []
-    for measures, machine, number in zip(found, work.machine_index, work.session, strict=True):
-        if measures is None:
+    for measured, machine, number in zip(distances, cross_fit.machine_index, cross_fit.session, strict=True):
+        if measured is None:
             continue
-        times = (measures / scales).max(axis=1)  # (windows, machines)
-        named.append(times[:, machine].max())
-        unnamed.append(times.min(axis=1).max())
+        relative = (measured / scales).max(axis=1)  # (clips, machines)
+        named.append(relative[:, machine].max())
+        unnamed.append(relative.min(axis=1).max())
         session.append(number)
-    by_name, by_likeness = (np.array(values) / (1 + np.array(values)) for values in (named, unnamed))
-    return Calibration(by_name, by_likeness, np.array(session))
+    by_name, by_similarity = (np.array(values) / (1 + np.array(values)) for values in (named, unnamed))
+    return Calibration(by_name, by_similarity, np.array(session))

@@ -1,33 +1,51 @@
-"""Which recordings are left out together, so that each is measured by what has not learned from it."""
+"""Folds of recordings that are held out together, for measuring each without having learned from it."""
 
 from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-FOLDS = 5
+FOLDS = 5  # the usual 5 or 10: T. Hastie et al., "The Elements of Statistical Learning", 2009, section 7.10
 FoldNumbers = NDArray[np.int64]
-"""The fold that leaves each recording out, counted from 0; -1 for one that is always learned from."""
+"""``(recordings,)``: number of the fold that holds out each recording, from 0; -1 if no fold holds it out."""
 
 
 def time_folds(machines: Sequence[str], most: int = FOLDS) -> FoldNumbers:
-    """Contiguous in time within each machine, so that no neighbour helps.
+    """Split the recordings of each machine into blocks that are contiguous in time.
 
-    A machine's only recording is never left out: nothing would be known of the machine.
+    Neighbours in time resemble each other and are therefore held out together (blocked cross-validation). Recording
+    ``i`` of ``n`` of a machine is in fold ``floor(i * k / n)`` with ``k = min(most, n)``. The only recording of a
+    machine is never held out, because nothing would be known about the machine.
 
     Args:
-        machines: which machine each recording is of, in the order they were recorded in.
-        most: folds at most.
+        machines: machine name of each recording, in the order in which they were made.
+        most: maximum number of folds.
+
+    Returns:
+        int64 ``(recordings,)``, -1 to ``most - 1``.
+
+    Example:
+        >>> time_folds(["fan", "fan", "fan", "fan", "pump"], most=2)
+        array([ 0,  0,  1,  1, -1])
     """
     return _folds(machines, range(len(machines)), most)
 
 
 def session_folds(machines: Sequence[str], sessions: Sequence[str]) -> FoldNumbers:
-    """Whole sessions of each machine; none of a machine that has one alone.
+    """Split the recordings of each machine into folds of whole sessions, at most five.
+
+    The recordings of a machine with a single session are never held out.
 
     Args:
-        machines: which machine each recording is of, in the order they were recorded in.
-        sessions: which of its sessions.
+        machines: machine name of each recording, in the order in which they were made.
+        sessions: session name of each recording.
+
+    Returns:
+        int64 ``(recordings,)``, -1 to 4.
+
+    Example:
+        >>> session_folds(["fan", "fan", "fan", "pump"], ["monday", "monday", "tuesday", "monday"])
+        array([ 0,  0,  1, -1])
     """
     return _folds(machines, sessions, FOLDS)
 
@@ -36,7 +54,7 @@ def _folds(machines: Sequence[str], units: Sequence[Hashable], most: int) -> Fol
     fold = np.full(len(machines), -1)
     for machine in dict.fromkeys(machines):
         mine = [index for index, name in enumerate(machines) if name == machine]
-        place = {unit: number for number, unit in enumerate(dict.fromkeys(units[index] for index in mine))}
-        if len(place) > 1:
-            fold[mine] = [place[units[index]] * min(most, len(place)) // len(place) for index in mine]
+        position = {unit: number for number, unit in enumerate(dict.fromkeys(units[index] for index in mine))}
+        if len(position) > 1:
+            fold[mine] = [position[units[index]] * min(most, len(position)) // len(position) for index in mine]
     return fold

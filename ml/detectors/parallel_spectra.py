@@ -1,4 +1,4 @@
-"""Recordings on disk -> the spectra that detectors compare, in as many processes as are worth it."""
+"""Spectra of recordings on disk, computed in several processes."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -19,21 +19,33 @@ def parallel_spectra(
     processes: int | None = None,
     report: ProgressCallback = ignore_progress,
 ) -> list[tuple[Spectra, ...]]:
-    """The spectra of the clips of each recording.
+    """Compute the spectra of the clips of each recording.
 
     Args:
-        spec: how spectra are computed.
+        spec: feature spec that the spectra are computed with.
         files: the recordings.
-        cut_by: the spec that cuts recordings into clips, of the same sample rate; None for ``spec`` itself.
-        processes: how many; None decides by cores and recordings.
-        report: told after each recording.
+        cut_by: feature spec that cuts the recordings into clips, with the same sample rate; None for ``spec``.
+        processes: number of processes; None chooses it by cores and recordings.
+        report: called after each recording.
 
     Returns:
         For each recording the spectra of its clips, in time order.
 
     Raises:
-        AudioError: a recording cannot be read, with its name.
-        OSError: a file is not there any more.
+        AudioError: a recording cannot be read; the message names it.
+        OSError: a file is missing.
+
+    Example:
+        >>> import io, tempfile, wave
+        >>> from pathlib import Path
+        >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with wave.open(f"{folder}/silence.wav", "wb") as file:
+        ...         file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        ...         file.writeframes(bytes(2 * 16_000))
+        ...     [[clip]] = parallel_spectra(spec, [AudioFile(Path(folder, "silence.wav"), None)], processes=1)
+        >>> clip.log_mel.shape, clip.power.shape
+        ((32, 128), (1025,))
     """
     function = partial(_clip_spectra, spec, cut_by or spec)
     return list(

@@ -1,4 +1,4 @@
-"""Whether a recording can be judged at all: a dead, clipped or muffled microphone is neither healthy nor a fault."""
+"""Quality checks: whether a recording can be judged. A broken microphone is no fault of the machine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,20 +13,26 @@ from ml.detectors.spectra import Spectra
 from ml.features.spec import FeatureSpec
 
 UnusableCode = Literal["silence", "too_quiet", "clipped", "band_limited", "too_short", "foreign"]
-# So far below the quietest usual recording there is a machine that stands still or a microphone that is off.
+# All limits are chosen here.
+# So far below the quietest usual recording, the machine does not run or the microphone is off.
 QUIETER_DB = 30.0
-# Where healthy recordings are not clipped, this share of samples at full scale is distortion and no mishap.
+# If normal recordings are not clipped, this share of samples at full scale is distortion and no accident.
 CLIPPED_SHARE = 0.01
-MORE_CLIPPED = 3.0  # times as many as is usual, where they are
-# No fault takes so much from every band above some frequency; a filter, a codec or a cover does.
+MORE_CLIPPED = 3.0  # times the usual share, if normal recordings are clipped
+# No fault reduces every band above some frequency by so much; a filter, a codec or a cover does.
 MUFFLED_DB = 25.0
-MUFFLED_BANDS = 2  # of the 16, from the top down
-SHORTEST = 0.8  # of the shortest usual window
+MUFFLED_BANDS = 2  # of the 16 bands, counted from the highest
+SHORTEST = 0.8  # of the length of the shortest usual clip
 
 
 @dataclass(frozen=True, slots=True)
 class UnusableReason:
-    """Why a recording is not judged: a stable word, and a sentence of what was found and what was expected."""
+    """Why a recording cannot be judged.
+
+    Attributes:
+        code: stable name of the reason.
+        detail: sentence with the measured and the expected value.
+    """
 
     code: UnusableCode
     detail: str
@@ -35,58 +41,89 @@ class UnusableReason:
 def check_quality(
     quality: AudioQuality, clips: Sequence[Spectra], reference: Reference, spec: FeatureSpec
 ) -> UnusableReason | None:
-    """Say why a recording cannot be judged; None where it can.
+    """Check whether a recording can be judged.
+
+    The checks are done in this order, and the first failure counts:
+
+    1. ``silence``: every sample has the same value.
+    2. ``too_quiet``: level below ``robust_minimum(levels of normal recordings) - 30 dB``.
+    3. ``clipped``: share of samples at full scale above ``max(0.01, 3 * s)``; nine of ten normal recordings have a
+       share of at most ``s``.
+    4. ``too_short``: frames of the longest clip below ``0.8 * reference.shortest``.
+    5. ``band_limited``: in two or more of the 16 bands, counted from the highest, the level is below
+       ``reference.floor_db - 25 dB``.
 
     Args:
-        quality: of the recording.
-        clips: its windows as they were heard.
-        reference: healthy recordings.
-        spec: what the clips were heard by.
+        quality: measured facts of the recording.
+        clips: spectra of its clips, at least one.
+        reference: summary of the normal recordings.
+        spec: feature spec that the spectra were computed with.
+
+    Returns:
+        The reason, or None if the recording can be judged.
+
+    Example:
+        >>> from ml.detectors.reference import NormalRecording
+        >>> clip = Spectra(np.zeros((32, 64), np.float32), np.ones(513, np.float32))
+        >>> reference = Reference.of([NormalRecording((clip,), "fan", "monday", level_dbfs=-20.0)], ["fan"])
+        >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32)
+        >>> quality = AudioQuality(1.0, 16_000, 1, level_dbfs=-60.0, clipped_share=0.0, digital_silence=False)
+        >>> check_quality(quality, [clip], reference, spec).code
+        'too_quiet'
     """
     if quality.digital_silence or quality.level_dbfs is None:
         return UnusableReason(
-            "silence", "Every sample has the same value: the input is dead; a running machine was expected."
+            "silence", "Every sample has the same value: the input is dead. The sound of a machine was expected."
         )
     levels_db = reference.level_dbfs[~np.isnan(reference.level_dbfs)]
     if len(levels_db) and quality.level_dbfs < (quietest := float(robust_minimum(levels_db))) - QUIETER_DB:
         return UnusableReason(
             "too_quiet",
-            f"It is at {quality.level_dbfs:.0f} dBFS; healthy recordings are at {quietest:.0f} dBFS or above: does the "
-            "machine run, and is the microphone on?",
+            f"The level is {quality.level_dbfs:.0f} dBFS; normal recordings have {quietest:.0f} dBFS or more. Check "
+            "that the machine runs and that the microphone is on.",
         )
     accepted = max(CLIPPED_SHARE, -MORE_CLIPPED * float(robust_minimum(-reference.clipped_share)))
     if quality.clipped_share > accepted:
         return UnusableReason(
             "clipped",
-            f"{quality.clipped_share:.1%} of its samples are at full scale; at most {accepted:.1%} can be judged: turn "
-            "the input down.",
+            f"{quality.clipped_share:.1%} of the samples are at full scale; at most {accepted:.1%} is accepted. Reduce "
+            "the input gain.",
         )
     if (frames := max(len(clip.log_mel) for clip in clips)) < SHORTEST * reference.shortest:
         seconds = [round(count * spec.hop_length / spec.sample_rate_hz, 1) for count in (frames, reference.shortest)]
         return UnusableReason(
             "too_short",
-            f"It has {seconds[0]:g} s; windows of {seconds[1]:g} s were learned from, and shorter ones vary more.",
+            f"The recording has {seconds[0]:g} s; the detector was trained on clips of {seconds[1]:g} s, and shorter "
+            "ones vary more. Record longer.",
         )
     return _band_limited(clips, reference, spec)
 
 
 def check_out_of_domain(relative_fluctuation: float) -> UnusableReason | None:
-    """Say why a recording is taken for no machine's; None where it may be one's.
+    """Check whether a recording is out of domain: its relative fluctuation is above 2.
 
     Args:
-        relative_fluctuation: from :meth:`ml.detectors.out_of_domain.OutOfDomainCheck.relative_fluctuation`, of its most lively window.
+        relative_fluctuation: largest value of the recording's clips, from
+            :meth:`ml.detectors.out_of_domain.OutOfDomainCheck.relative_fluctuation`.
+
+    Returns:
+        The reason, or None if the recording may come from a machine.
+
+    Example:
+        >>> check_out_of_domain(2.5).code, check_out_of_domain(2.0)
+        ('foreign', None)
     """
     if relative_fluctuation <= MAX_RELATIVE_FLUCTUATION:
         return None
     return UnusableReason(
         "foreign",
-        f"It moves {relative_fluctuation:.1f} times as much as nearly every healthy recording did; at most {MAX_RELATIVE_FLUCTUATION:g} times was "
-        "expected: is it the machine alone that is heard?",
+        f"The sound varies in time {relative_fluctuation:.1f} times as much as nearly all normal recordings; at most "
+        f"{MAX_RELATIVE_FLUCTUATION:g} times was expected. Check that only the machine is recorded.",
     )
 
 
 def _band_limited(clips: Sequence[Spectra], reference: Reference, spec: FeatureSpec) -> UnusableReason | None:
-    """Whether all of the recording ends at a frequency below which healthy recordings do not."""
+    """Check whether a recording has no sound above a frequency, but normal recordings have."""
     levels = np.max([linear_levels(clip) for clip in clips], axis=0)
     muffled = levels < reference.floor_db - MUFFLED_DB
     missing = LINEAR_BANDS if muffled.all() else int(np.argmin(muffled[::-1]))
@@ -96,6 +133,6 @@ def _band_limited(clips: Sequence[Spectra], reference: Reference, spec: FeatureS
     ends_hz = top_hz * (LINEAR_BANDS - missing) / LINEAR_BANDS
     return UnusableReason(
         "band_limited",
-        f"There is nothing in it above {ends_hz:.0f} Hz; healthy recordings reach {top_hz:.0f} Hz: was it filtered, "
-        "coded or recorded at another rate?",
+        f"The recording has no sound above {ends_hz:.0f} Hz; normal recordings have sound up to {top_hz:.0f} Hz. Check "
+        "for a filter, a codec or another sample rate.",
     )

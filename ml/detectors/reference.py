@@ -1,4 +1,4 @@
-"""What healthy recordings sounded like, kept so that a detector can give reasons and refuse what it cannot judge."""
+"""Reference: summary of the normal recordings, for explanations and quality checks."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,24 +15,25 @@ from ml.errors import BundleDamaged
 from ml.features.mel import mel_edges
 from ml.features.spec import FeatureSpec
 
-EXPLANATION_BANDS = 8  # bands of frequencies that are told apart, of equal width in mel
-MOST_KEPT = 2000  # recordings, evenly taken
-NEAREST = 3
-UNUSUAL = 0.1  # share of healthy recordings that may be spoilt themselves: unplugged, clipped, muffled, cut off
-LINEAR_BANDS = 16  # bands of equal width in Hz, by which it is seen where a recording's spectrum ends
+# All chosen here.
+EXPLANATION_BANDS = 8  # frequency bands of an explanation, of equal width in mel
+MOST_KEPT = 2000  # recordings in a reference, evenly taken
+NEAREST = 3  # normal recordings that an explanation names
+UNUSUAL = 0.1  # share of normal recordings that may be damaged: unplugged, clipped, muffled, cut off
+LINEAR_BANDS = 16  # bands of equal width in Hz, which show where the spectrum of a recording ends
 
 
 @dataclass(frozen=True, slots=True)
 class NormalRecording:
-    """A recording of healthy sound.
+    """A normal recording that a detector learns from.
 
     Attributes:
-        clips: the spectra of its windows, in time order.
-        machine: the name of the machine, empty where none is named.
-        session: when it was recorded, by any name.
-        name: what a person finds it by.
-        level_dbfs: RMS of the recording; None where it is not known.
-        clipped_share: share of its samples at full scale.
+        clips: spectra of its clips, in time order.
+        machine: machine name; empty if not known.
+        session: any name of its session.
+        name: name that people find the recording by.
+        level_dbfs: RMS level in dBFS; None if not known.
+        clipped_share: share of samples at full scale, 0 to 1.
     """
 
     clips: tuple[Spectra, ...]
@@ -45,13 +46,13 @@ class NormalRecording:
 
 @dataclass(frozen=True, slots=True)
 class BandDeviation:
-    """A band of frequencies, and how it departs from healthy sound at the same loudness.
+    """Deviation of one frequency band from the normal recordings, at the same loudness.
 
     Attributes:
-        low_hz, high_hz: the band.
-        db: louder (above 0) or softer than the machine's mean.
-        sigma: the same in standard deviations of healthy recordings.
-        share: of the whole departure, in squared standard deviations, 0 to 1.
+        low_hz, high_hz: limits of the band in Hz.
+        db: level minus the machine's mean in dB; above 0 is louder.
+        sigma: the deviation in standard deviations of normal recordings.
+        share: share of the sum of squared deviations in standard deviations, 0 to 1.
     """
 
     low_hz: float
@@ -63,7 +64,12 @@ class BandDeviation:
 
 @dataclass(frozen=True, slots=True)
 class NearestNormal:
-    """A healthy recording that a clip is like: its name, and how far its mean spectrum is, in dB RMS."""
+    """A normal recording with a spectrum similar to that of a clip.
+
+    Attributes:
+        name: name of the recording.
+        db: RMS difference of the mean mel spectra in dB.
+    """
 
     name: str
     db: float
@@ -71,13 +77,13 @@ class NearestNormal:
 
 @dataclass(frozen=True, slots=True)
 class Deviations:
-    """Why a clip was judged as it was.
+    """Explanation of a clip's score.
 
     Attributes:
-        band_deviations: every band, the largest share first.
-        level_change_db: louder (above 0) or softer than the machine's healthy recordings are on average; it moves no
-            score. None where their levels are not known.
-        nearest: the healthy recordings of the machine that it is most like, the nearest first.
+        band_deviations: all bands, the largest share first.
+        level_change_db: level minus the mean level of the machine's normal recordings, in dB; it changes no score. None
+            if a level is not known.
+        nearest: most similar normal recordings of the machine, the nearest first, at most three.
     """
 
     band_deviations: tuple[BandDeviation, ...]
@@ -87,16 +93,28 @@ class Deviations:
 
 @dataclass(frozen=True)
 class Reference:
-    """Healthy recordings in short.
+    """Summary of the normal recordings, at most 2000 of them.
 
     Attributes:
-        names: of the recordings.
-        machine: of each, counted from 0: ``(recordings,)``.
-        mel_spectra: mean spectrum of each at constant power, dB: ``(recordings, mel bands)``.
-        level_dbfs: level of each, dB relative to full scale; NaN where it is not known.
-        clipped_share: of each.
-        floor_db: the lowest usual level of each band of equal width in Hz against the whole, dB: ``(LINEAR_BANDS,)``.
-        shortest: frames of the shortest usual window.
+        names: name of each recording.
+        machine: int64 ``(recordings,)``: number of its machine, from 0.
+        mel_spectra: float32 ``(recordings, bands)``: mean mel spectrum at constant power, in dB.
+        level_dbfs: float64 ``(recordings,)``: level in dBFS; NaN if not known.
+        clipped_share: float64 ``(recordings,)``: share of samples at full scale, 0 to 1.
+        floor_db: float64 ``(LINEAR_BANDS,)``: :func:`robust_minimum` of :func:`linear_levels` of all clips, in dB.
+        shortest: frames of the shortest usual clip.
+
+    Example:
+        >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32, n_mels=64)
+        >>> rng = np.random.default_rng(0)
+        >>> clips = [Spectra(rng.normal(size=(32, 64)).astype("f4"), np.ones(1025, "f4")) for _ in range(4)]
+        >>> recordings = [NormalRecording((clip,), "fan", "monday", f"{i}.wav", -20.0) for i, clip in enumerate(clips)]
+        >>> reference = Reference.of(recordings, ["fan"])
+        >>> reference.mel_spectra.shape, reference.shortest
+        ((4, 64), 32)
+        >>> found = reference.deviations(spec, clips[2], machine=0, level_dbfs=-14.0)
+        >>> found.level_change_db, found.nearest[0], len(found.band_deviations)
+        (6.0, NearestNormal(name='2.wav', db=0.0), 8)
     """
 
     names: tuple[str, ...]
@@ -109,9 +127,14 @@ class Reference:
 
     @classmethod
     def of(cls, recordings: Sequence[NormalRecording], machines: Sequence[str]) -> Self:
-        """Keep in short what the recordings sounded like."""
+        """Summarise normal recordings.
+
+        Args:
+            recordings: at least one of each machine.
+            machines: machine names, in the order of their numbers.
+        """
         step = math.ceil(len(recordings) / MOST_KEPT)
-        # Within each machine, so that none is left without a recording.
+        # Taken within each machine, so that each machine keeps at least one recording.
         kept = [each for name in machines for each in [r for r in recordings if r.machine == name][::step]]
         return cls(
             names=tuple(recording.name for recording in kept),
@@ -125,12 +148,13 @@ class Reference:
 
     @cached_property
     def _centres(self) -> NDArray[np.float64]:
+        """Mean spectrum of each machine, ``(machines, bands)``."""
         machines = range(int(self.machine.max()) + 1)
         return np.stack([self.mel_spectra[self.machine == each].mean(axis=0, dtype=np.float64) for each in machines])
 
     @cached_property
     def _spread(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Standard deviation, in dB, of each mel band, and of the mean of each band that reasons are given for."""
+        """Standard deviation in dB of each mel band, ``(bands,)``, and of the mean of each explanation band."""
         residuals = self.mel_spectra - self._centres[self.machine]
         degrees = max(1, len(residuals) - len(self._centres))
         parts = np.stack([part.mean(axis=1) for part in np.array_split(residuals, EXPLANATION_BANDS, axis=1)], axis=1)
@@ -138,13 +162,18 @@ class Reference:
         return fine, coarse
 
     def deviations(self, spec: FeatureSpec, spectra: Spectra, machine: int, level_dbfs: float | None) -> Deviations:
-        """Hold a clip against one machine's healthy recordings.
+        """Compute the deviations of a clip from the normal recordings of a machine.
+
+        With the clip's spectrum ``x`` and the machine's mean ``c``, both in dB, the difference is ``a = x - c``. For an
+        explanation band B of neighbouring mel bands: ``db = mean of a in B``, ``sigma = db / s(B)`` and ``share =
+        sum in B of (a / s)^2 / sum over all bands of (a / s)^2``. The standard deviations ``s`` of a mel band and
+        ``s(B)`` of the mean of a band come from the residuals of all machines, and are at least 0.3 dB.
 
         Args:
-            spec: what the clip was heard by.
-            spectra: the clip.
-            machine: which machine, counted from 0.
-            level_dbfs: of the clip's recording; None for silence.
+            spec: feature spec that the spectra were computed with.
+            spectra: spectra of the clip.
+            machine: number of the machine, from 0.
+            level_dbfs: level of the clip's recording in dBFS; None for silence.
         """
         mine = self.machine == machine
         usual = self.level_dbfs[mine]
@@ -152,34 +181,34 @@ class Reference:
         change = float(level_dbfs - np.nanmean(usual)) if known and level_dbfs is not None else None
         return Deviations(self._band_deviations(spec, spectra, machine), change, self._nearest(spectra, mine))
 
-    def _band_deviations(self, spec: FeatureSpec, heard: Spectra, machine: int) -> tuple[BandDeviation, ...]:
+    def _band_deviations(self, spec: FeatureSpec, spectra: Spectra, machine: int) -> tuple[BandDeviation, ...]:
         fine, coarse = self._spread
-        away = heard.mel_spectrum - self._centres[machine]
-        squares = np.square(away / fine)
-        borders = np.cumsum([0, *(len(part) for part in np.array_split(away, EXPLANATION_BANDS))])
+        difference = spectra.mel_spectrum - self._centres[machine]
+        squares = np.square(difference / fine)
+        borders = np.cumsum([0, *(len(part) for part in np.array_split(difference, EXPLANATION_BANDS))])
         edges_hz = mel_edges(spec)
         found = [
             BandDeviation(
                 low_hz=float(edges_hz[low]),
                 high_hz=float(edges_hz[high + 1]),
-                db=float(away[low:high].mean()),
-                sigma=float(away[low:high].mean() / spread),
+                db=float(difference[low:high].mean()),
+                sigma=float(difference[low:high].mean() / spread),
                 share=float(squares[low:high].sum() / max(squares.sum(), np.finfo(float).tiny)),
             )
             for low, high, spread in zip(borders[:-1], borders[1:], coarse, strict=True)
         ]
         return tuple(sorted(found, key=lambda band: -band.share))
 
-    def _nearest(self, heard: Spectra, mine: NDArray[np.bool_]) -> tuple[NearestNormal, ...]:
+    def _nearest(self, spectra: Spectra, mine: NDArray[np.bool_]) -> tuple[NearestNormal, ...]:
         indices = np.flatnonzero(mine)
-        distances = np.sqrt(np.square(self.mel_spectra[indices] - heard.mel_spectrum).mean(axis=1))
+        distances = np.sqrt(np.square(self.mel_spectra[indices] - spectra.mel_spectrum).mean(axis=1))
         order = np.argsort(distances, kind="stable")[:NEAREST]
         return tuple(NearestNormal(self.names[indices[i]], float(distances[i])) for i in order)
 
     # Files
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """All but the names, as plain arrays; spectra in half precision, 0.03 dB at most."""
+        """Return all fields but the names as arrays. Spectra are float16, with an error of at most 0.03 dB."""
         return {
             "machine": self.machine,
             "shape": self.mel_spectra.astype(np.float16),
@@ -191,11 +220,11 @@ class Reference:
 
     @classmethod
     def from_arrays(cls, names: Sequence[str], arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """The inverse of :meth:`to_arrays`.
+        """Read a reference from its names and the arrays of :meth:`to_arrays`.
 
         Raises:
-            BundleDamaged: arrays that do not fit each other.
-            KeyError: one is missing.
+            BundleDamaged: the arrays do not fit each other.
+            KeyError: an array is missing.
         """
         found = cls(
             names=tuple(map(str, names)),
@@ -210,18 +239,43 @@ class Reference:
         lengths = {len(found.names), *(len(each) for each in parts)}
         if len(lengths) > 1 or found.floor_db.shape != (LINEAR_BANDS,):
             raise BundleDamaged(
-                f"The detector's reference has parts of {sorted(lengths)} recordings; one was expected."
+                f"The detector's reference has arrays for {sorted(lengths)} recordings and a floor of shape "
+                f"{found.floor_db.shape}; one number of recordings and the shape {(LINEAR_BANDS,)} were expected."
             )
         return found
 
 
-def robust_minimum(of_healthy: NDArray[Any]) -> NDArray[np.float64]:
-    """The least that is usual, ``(recordings, ...)`` to ``(...)``: one of ten healthy recordings may be spoilt."""
-    return np.asarray(np.quantile(of_healthy, UNUSUAL, axis=0, method="higher"))
+def robust_minimum(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the value that nine of ten normal recordings reach or exceed. One in ten may be damaged.
+
+    The quantile 0.1 along the first axis, rounded up to a value that occurs.
+
+    Args:
+        values: ``(recordings, ...)``, at least one recording.
+
+    Returns:
+        ``(...)``.
+
+    Example:
+        >>> float(robust_minimum(np.array([-90.0, -21.0, -20.0, -20.0, -19.0])))
+        -21.0
+    """
+    return np.asarray(np.quantile(values, UNUSUAL, axis=0, method="higher"))
 
 
 def linear_levels(spectra: Spectra) -> NDArray[np.float64]:
-    """Level of each band of equal width in Hz against the whole, dB: ``(LINEAR_BANDS,)``."""
+    """Compute the level of each of 16 bands of equal width in Hz, relative to their mean.
+
+    ``10 log10(p[b] / mean of p)`` with the mean power ``p[b]`` of the FFT bins of band ``b``.
+
+    Returns:
+        float64 ``(LINEAR_BANDS,)`` in dB, lowest band first.
+
+    Example:
+        >>> power = np.where(np.arange(513) < 257, 1.0, 0.001).astype(np.float32)  # low-pass at half of the range
+        >>> linear_levels(Spectra(np.zeros((4, 8), np.float32), power))[[0, -1]].round(1)
+        array([  3., -27.])
+    """
     powers = np.array([part.mean(dtype=np.float64) for part in np.array_split(spectra.power, LINEAR_BANDS)])
     tiny = np.finfo(np.float32).tiny
     return np.asarray(10 * np.log10(np.maximum(powers, tiny) / max(float(powers.mean()), tiny)))

@@ -1,7 +1,7 @@
-"""One clip -> the spectra that detectors of novelty compare: level-invariant by default.
+"""Spectra of one clip, the input of all engines. Those of the default engines are without level.
 
-Engines differ in how they measure distance; what they listen to is computed once, here. A spectrum is taken in frames
-of 64 ms, half of one apart, as the classifier's: at MIMII's 16 kHz 1024 samples, 15.6 Hz a bin.
+The spectra are computed once for all engines. Frames are 64 ms long and overlap by half, as those of the classifier:
+1024 samples at MIMII's 16 kHz, 15.6 Hz per FFT bin.
 """
 
 from dataclasses import dataclass
@@ -13,21 +13,29 @@ from numpy.typing import NDArray
 from ml.features.extractor import POWER_FLOOR, FeatureExtractor
 
 Floats = NDArray[np.float32]
-# Two bins of the spectrum make a band of the fine spectrum: 31 Hz at 16 kHz. Finer was no better (decision 14).
+# FFT bins in a band of the fine spectrum: 31 Hz at 16 kHz. One and four bins were no better (decision 14).
 BINS_PER_BAND = 2
-# In a band of hardly any movement, the difference between 0.01 and 0.001 dB says nothing.
+# Added to a standard deviation over time. Chosen here: a difference between 0.01 and 0.001 dB has no meaning.
 LEAST_FLUCTUATION_DB = 0.1
-# As librosa has it; a band of a resampled recording above its spectrum holds nothing but a floor.
+# As ``top_db`` of librosa.power_to_db. Mel bands above the spectrum of a resampled recording contain no sound.
 DYNAMIC_RANGE_DB = 80.0
 
 
 @dataclass(frozen=True)
 class Spectra:
-    """What was heard in one clip.
+    """Mel and power spectra of one clip.
 
     Attributes:
-        log_mel: log power in mel bands in dB, ``(frames, bands)``, as recorded.
-        power: mean power of each bin of the spectrum, ``(1 + n_fft // 2,)``, as recorded.
+        log_mel: float32 ``(frames, bands)``: power in mel bands, in dB relative to a power of 1, as recorded.
+        power: float32 ``(1 + n_fft // 2,)``: mean power of each FFT bin, as recorded.
+
+    Example:
+        >>> quiet = Spectra(np.array([[-20, -40], [-20, -40]], np.float32), np.array([0, 1, 1, 9, 9], np.float32))
+        >>> loud = Spectra(quiet.log_mel + 6, quiet.power * 4)
+        >>> quiet.mel_spectrum.round(2), loud.mel_spectrum.round(2)
+        (array([  2.97, -17.03], dtype=float32), array([  2.97, -17.03], dtype=float32))
+        >>> quiet.fine_spectrum.round(2), quiet.fluctuation
+        (array([-4.77,  4.77], dtype=float32), array([-20., -20.], dtype=float32))
     """
 
     log_mel: Floats
@@ -35,17 +43,18 @@ class Spectra:
 
     @property
     def _floored(self) -> Floats:
-        """The log-mel spectrum, a floor under its loudest value: a band without sound then moves with the others.
+        """Log-mel spectrum with a floor 80 dB below its maximum: a band without sound follows the gain.
 
-        Made anew each time: kept, it would double what a fit holds of every recording.
+        Not cached: the cache would double the memory that a fit needs for each recording.
         """
         return np.asarray(np.maximum(self.log_mel, self.log_mel.max() - DYNAMIC_RANGE_DB), np.float32)
 
     @cached_property
     def mel_spectrum(self) -> Floats:
-        """Mean log-mel spectrum at constant power, in dB, ``(bands,)``: the steady sound.
+        """Mean log-mel spectrum at constant power, float32 ``(bands,)`` in dB.
 
-        The power is that of the mel bands, so that a gain moves both alike and drops out.
+        ``mean over frames of max(L, max(L) - 80) - 10 log10(mean over frames and bands of 10^(L / 10))`` for the
+        log-mel spectrum ``L``. A gain changes both terms equally and therefore has no effect.
         """
         steady = self._floored.mean(axis=0)
         power = np.power(10.0, self.log_mel / 10).mean()
@@ -53,9 +62,10 @@ class Spectra:
 
     @cached_property
     def fine_spectrum(self) -> Floats:
-        """Log of the mean power in narrow bands less its own mean, in dB, ``(bins // 2,)``: tones and knocks.
+        """Level of narrow bands minus the mean of these levels: float32 ``(n_fft // 4,)`` in dB.
 
-        The mean is of the power and not of its logarithm, so that what is loud for a moment counts.
+        ``l = 10 log10(max(P, max(P) * 10^-8))`` with the mean power ``P`` of two neighbouring bins, without bin 0; the
+        result is ``l - mean of l``. The mean over time is one of power, so short loud sounds count.
         """
         bands = self.power[1:]
         bands = bands[: len(bands) // BINS_PER_BAND * BINS_PER_BAND].reshape(-1, BINS_PER_BAND).mean(axis=1)
@@ -65,15 +75,27 @@ class Spectra:
 
     @cached_property
     def fluctuation(self) -> Floats:
-        """How much each mel band moves within the clip: its standard deviation over time in dB, in dB again."""
+        """Variation of each mel band over time, float32 ``(bands,)``, at least -20 dB.
+
+        ``20 log10(s + 0.1)`` with the standard deviation ``s`` over frames, in dB, of the log-mel spectrum with its
+        floor 80 dB below the maximum.
+        """
         return np.asarray(20 * np.log10(self._floored.std(axis=0) + LEAST_FLUCTUATION_DB), np.float32)
 
 
 def compute_spectra(extractor: FeatureExtractor, clip: Floats) -> Spectra:
-    """Take the spectra of one clip.
+    """Compute the spectra of one clip.
 
     Args:
-        extractor: of the detector's spec; level and floor are left as recorded, whatever it says of them.
-        clip: float32 samples at the spec's rate.
+        extractor: feature extractor of the detector's spec. Its ``level`` and ``dynamic_range_db`` have no effect.
+        clip: float32 ``(samples,)`` at the spec's sample rate.
+
+    Example:
+        >>> from ml.features.spec import FeatureSpec
+        >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32, n_fft=1024, n_mels=64)
+        >>> clip = np.random.default_rng(0).normal(size=spec.clip_samples).astype(np.float32)
+        >>> spectra = compute_spectra(FeatureExtractor(spec), clip)
+        >>> spectra.log_mel.shape, spectra.power.shape, spectra.mel_spectrum.shape, spectra.fine_spectrum.shape
+        ((32, 64), (513,), (64,), (256,))
     """
     return Spectra(*extractor.log_mel_and_power(clip))

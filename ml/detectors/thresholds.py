@@ -1,16 +1,17 @@
-"""From the scores of healthy recordings to a threshold at a stated false-alarm rate.
+"""Thresholds from the scores of n normal recordings, at a stated false-alarm rate.
 
-**p-value.** How often a healthy recording scores as high as this one or higher, this one counted in:
-``(1 + #{scores >= score}) / (n + 1)``. A healthy recording has a p-value of at most ``p`` with a probability of at most
-``p`` (split conformal prediction: V. Vovk et al., "Algorithmic learning in a random world", 2005).
+**p-value.** ``p = (1 + #{scores >= score}) / (n + 1)``. A further normal recording has a p-value of at most ``p`` with
+a probability of at most ``p`` (split conformal prediction: V. Vovk, A. Gammerman, G. Shafer, "Algorithmic Learning in a
+Random World", 2005).
 
-**Threshold.** The ``ceil((n + 1) (1 - rate))``-th of the scores: one more healthy recording is above it with a
-probability of at most ``rate``. So many scores bear out no rate below ``1 / (n + 1)``; for less, the highest of them is
-the threshold, and a note says so.
+**Threshold.** The ``ceil((n + 1) (1 - rate))``-th score in ascending order. A further normal recording exceeds it with
+a probability of at most ``rate``. So n scores support no rate below ``1 / (n + 1)``. For a lower rate, the highest
+score is the threshold, and a note reports this.
 
-**What that rests on.** That the next recording could as well have been one of those: exact for scores of recordings
-that were held out, nearly so for cross-fitted ones, whose engines have learned from a little less than the one in use.
-And recordings of one session resemble each other: the interval draws sessions, and is wide where they are few.
+**Assumption.** The further recording and the n recordings are exchangeable: the same machines, place and microphone.
+The bound is exact for scores of held-out recordings. It is nearly exact for cross-fitted scores, whose engines have
+learned from slightly fewer recordings than the engines in use. Recordings of one session resemble each other. Therefore
+the interval is computed from draws of sessions, and is wide if there are few.
 """
 
 import math
@@ -30,25 +31,26 @@ from ml.evaluation.results import Estimate
 Scores = NDArray[np.float64]
 Sensitivity = Literal["low", "medium", "high"]
 SENSITIVITIES: Mapping[Sensitivity, float] = {"low": 0.001, "medium": 0.01, "high": 0.05}
-"""The named false-alarm rates."""
-DIGITS = 9  # rates are decimal: (n + 1) (1 - rate) misses a whole number by some 1e-16
+"""The named false-alarm rates, chosen here: one false alarm in 1000, 100 and 20 normal recordings."""
+DIGITS = 9  # rates are decimal numbers: (n + 1) (1 - rate) differs from a whole number by about 1e-16
 SEED = 0
+# The texts of a basis are part of a bundle, and so of the hash in a version's name: changing one renames models.
 BY_HAND = "set by hand"
 
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """A threshold, and what healthy recordings say of it.
+    """A threshold and its false-alarm rate, measured on normal recordings.
 
     Attributes:
-        threshold: a score above it is anomalous.
-        false_alarm_rate: what was asked for; None where the threshold itself was.
-        sensitivity: the name that it was asked for by; None without one.
-        expected_rate: share of further healthy recordings above it, and its 95 % interval, which draws sessions.
-        n: how many healthy recordings say so.
-        smallest_rate: the smallest rate that so many bear out.
-        basis: in words, where the threshold comes from.
-        notes: what a reader must know of the figures, in sentences.
+        threshold: a score above it is anomalous, 0 to 1.
+        false_alarm_rate: requested rate, 0 to 1; None if the threshold itself was requested.
+        sensitivity: name of the requested rate; None without a name.
+        expected_rate: share of further normal recordings above the threshold, with its 95 % interval.
+        n: number of normal recordings in the calibration.
+        smallest_rate: smallest rate that n recordings support.
+        basis: origin of the threshold, in words.
+        notes: remarks on the figures, one sentence or more each.
     """
 
     threshold: float
@@ -62,32 +64,53 @@ class OperatingPoint:
 
 
 def p_value(scores: Scores, score: float) -> float:
-    """How often a healthy recording scores as high as ``score`` or higher: above 0, at most 1.
+    """Return how often a normal recording has this score or a higher one.
+
+    ``p = (1 + #{scores >= score}) / (n + 1)``.
 
     Args:
-        scores: of healthy recordings, ``(n,)``: ``Calibration.named`` where the machine is known, else ``unnamed``.
-        score: of the recording in hand.
+        scores: float64 ``(n,)``: ``Calibration.named`` if the machine is known, else ``Calibration.unnamed``.
+        score: score of the recording.
+
+    Returns:
+        Above 0, at most 1.
+
+    Example:
+        >>> p_value(np.array([0.4, 0.5, 0.6, 0.7]), 0.65)
+        0.4
     """
     return (1 + int(np.count_nonzero(scores >= score))) / (len(scores) + 1)
 
 
 def smallest_rate(n: int) -> float:
-    """The smallest false-alarm rate that ``n`` healthy recordings bear out."""
+    """Return the smallest false-alarm rate that ``n`` normal recordings support: ``1 / (n + 1)``.
+
+    Example:
+        >>> smallest_rate(99)
+        0.01
+    """
     return 1 / (n + 1)
 
 
 def threshold_at(scores: Scores, rate: float) -> float:
-    """The score above which a further healthy recording is with a probability of at most ``rate``.
+    """Return the score that a further normal recording exceeds with a probability of at most ``rate``.
+
+    The ``ceil((n + 1) (1 - rate))``-th score in ascending order.
 
     Args:
-        scores: of healthy recordings, ``(n,)``, at least one.
-        rate: above 0, below 1; below :func:`smallest_rate` the highest score is returned.
+        scores: float64 ``(n,)``: scores of normal recordings, at least one.
+        rate: false-alarm rate, above 0 and below 1. Below :func:`smallest_rate` the highest score is returned.
 
     Raises:
-        InvalidParameter: a rate that is none.
+        InvalidParameter: the rate is out of range.
+
+    Example:
+        >>> scores = np.linspace(0.01, 0.99, 99)
+        >>> round(threshold_at(scores, 0.05), 2), round(threshold_at(scores, 0.001), 2)
+        (0.95, 0.99)
     """
     if not 0 < rate < 1:
-        raise InvalidParameter(f"A false-alarm rate of {rate}; a number above 0 and below 1 was expected.")
+        raise InvalidParameter(f"The false-alarm rate is {rate}; a number above 0 and below 1 was expected.")
     rank = math.ceil(round((len(scores) + 1) * (1 - rate), DIGITS))
     return float(np.sort(scores)[min(max(rank, 1), len(scores)) - 1])
 
@@ -95,23 +118,29 @@ def threshold_at(scores: Scores, rate: float) -> float:
 def operating_point_at_rate(
     calibration: Calibration, rate: float, sensitivity: Sensitivity | None = None
 ) -> OperatingPoint:
-    """The threshold at a false-alarm rate.
+    """Return the operating point at a false-alarm rate.
 
     Args:
-        calibration: scores of healthy recordings.
-        rate: the share of healthy recordings that may be above the threshold.
-        sensitivity: the name of that rate, where it was asked for by name.
+        calibration: scores of normal recordings.
+        rate: share of normal recordings that may exceed the threshold, above 0 and below 1.
+        sensitivity: name of the rate; None without a name.
 
     Raises:
-        InvalidParameter: a rate that is none.
+        InvalidParameter: the rate is out of range.
+
+    Example:
+        >>> scores = np.linspace(0.01, 0.99, 99)
+        >>> point = operating_point_at_rate(Calibration(scores, scores, np.arange(99)), 0.05)
+        >>> round(point.threshold, 2), point.expected_rate.value, point.n, point.smallest_rate
+        (0.95, 0.05, 99, 0.01)
     """
     n = len(calibration.named)
     threshold = threshold_at(calibration.named, rate)
     if rate < smallest_rate(n):
         basis = f"the highest healthy score, of too few for {percent(rate)} false alarms"
         notes: tuple[str, ...] = (
-            f"{n} healthy recordings bear out no false-alarm rate below {percent(smallest_rate(n))}; "
-            f"{percent(rate)} was asked for, and the threshold is the highest of their scores.",
+            f"{n} normal recordings support no false-alarm rate below {percent(smallest_rate(n))}; {percent(rate)} was "
+            "requested. The threshold is the highest of their scores.",
         )
     else:
         basis, notes = f"for {percent(rate)} false alarms", ()
@@ -119,33 +148,53 @@ def operating_point_at_rate(
 
 
 def operating_point_at_sensitivity(calibration: Calibration, sensitivity: Sensitivity) -> OperatingPoint:
-    """The threshold at a named rate.
+    """Return the operating point at a named false-alarm rate.
+
+    Args:
+        calibration: scores of normal recordings.
+        sensitivity: ``low``, ``medium`` or ``high``, see :data:`SENSITIVITIES`.
 
     Raises:
-        InvalidParameter: a name that no rate has.
+        InvalidParameter: no rate has this name.
+
+    Example:
+        >>> scores = np.linspace(0.01, 0.99, 99)
+        >>> point = operating_point_at_sensitivity(Calibration(scores, scores, np.arange(99)), "medium")
+        >>> round(point.threshold, 2), point.false_alarm_rate
+        (0.99, 0.01)
     """
     if sensitivity not in SENSITIVITIES:
-        raise InvalidParameter(f"A sensitivity of {sensitivity!r}; {', '.join(SENSITIVITIES)} were expected.")
+        raise InvalidParameter(f"The sensitivity is {sensitivity!r}; one of {', '.join(SENSITIVITIES)} was expected.")
     return operating_point_at_rate(calibration, SENSITIVITIES[sensitivity], sensitivity)
 
 
 def operating_point_at_threshold(calibration: Calibration, threshold: float) -> OperatingPoint:
-    """What is known of a threshold that was set as a score, 0 to 1.
+    """Return the operating point at a threshold that a person chose.
+
+    Args:
+        calibration: scores of normal recordings.
+        threshold: score, 0 to 1.
 
     Raises:
-        InvalidParameter: a score that is none.
+        InvalidParameter: the threshold is out of range.
+
+    Example:
+        >>> scores = np.linspace(0.01, 0.99, 99)
+        >>> point = operating_point_at_threshold(Calibration(scores, scores, np.arange(99)), 0.895)
+        >>> point.expected_rate.value, point.basis
+        (0.11, 'set by hand; above it were 10 of 99 healthy recordings that had not been learned from')
     """
-    return _operating_point(calibration, _check_threshold(threshold), None, None, BY_HAND, ())
+    return _operating_point(calibration, check_threshold(threshold), None, None, BY_HAND, ())
 
 
-def _check_threshold(threshold: float) -> float:
-    """The threshold itself.
+def check_threshold(threshold: float) -> float:
+    """Return the threshold itself.
 
     Raises:
-        InvalidParameter: it is no score from 0 to 1.
+        InvalidParameter: it is not a score from 0 to 1.
     """
     if not 0 <= threshold <= 1:
-        raise InvalidParameter(f"A threshold of {threshold}; a score from 0 to 1 was expected.")
+        raise InvalidParameter(f"The threshold is {threshold}; a score from 0 to 1 was expected.")
     return threshold
 
 
@@ -171,13 +220,28 @@ def _operating_point(
 
 
 def expected_rate(calibration: Calibration, threshold: float) -> Estimate:
-    """The share of further healthy recordings above ``threshold``: the p-value of one that is just above it.
+    """Estimate the share of further normal recordings above a threshold, with its 95 % interval.
 
-    Its 95 % interval draws sessions with replacement, as an evaluation does: how far it would move if other sessions
-    had been recorded. It is never narrower than Wilson's, which takes every recording for a session of its own: where
-    one or two recordings are above, draws hardly differ. Where a session had 0.3 of the variance, it held the true
-    rate in 79 to 81 % of 150 simulated calibrations with 5 sessions, 89 % with 12 and 95 % with 30; draws alone did in
-    48 to 76 %, 53 to 88 % and 93 %.
+    The value is the p-value of a score just above the threshold: ``(1 + #{scores > threshold}) / (n + 1)``.
+
+    The interval comes from bootstrap draws of sessions: how far the value would move if other sessions had been
+    recorded. It contains Wilson's interval, which treats each recording as a session of its own: with one or two
+    recordings above the threshold, the draws hardly differ. In a simulation (150 calibrations, 0.3 of the variance
+    between sessions), it contained the true rate in 79 to 81 % of the cases with 5 sessions, in 89 % with 12 and in
+    95 % with 30. The draws alone did in 48 to 76 %, 53 to 88 % and 93 %.
+
+    Args:
+        calibration: scores of normal recordings.
+        threshold: score, 0 to 1.
+
+    Returns:
+        Value and interval, 0 to 1; undefined without recordings.
+
+    Example:
+        >>> scores = np.linspace(0.01, 0.99, 99)
+        >>> rate = expected_rate(Calibration(scores, scores, np.arange(99)), 0.895)
+        >>> rate.value, round(rate.low, 2), round(rate.high, 2)
+        (0.11, 0.06, 0.19)
     """
     n, above = len(calibration.named), calibration.named > threshold
     plan = BootstrapPlan.of(np.zeros(n, np.int64), calibration.session, SEED)
@@ -197,8 +261,8 @@ def _session_notes(calibration: Calibration) -> tuple[str, ...]:
     if sessions < MIN_SESSIONS:
         of = "one session" if sessions == 1 else f"{sessions} sessions"
         return (
-            f"The healthy recordings are of {of}: the interval was drawn recording by recording, and as recordings of "
-            "one session resemble each other, it is too narrow.",
+            f"The normal recordings are of {of}: the interval was drawn recording by recording. Recordings of one "
+            "session resemble each other, so the interval is too narrow.",
         )
     if sessions < FEW_SESSIONS:
         return (f"The interval was drawn from {sessions} sessions and is rough.",)
@@ -206,5 +270,10 @@ def _session_notes(calibration: Calibration) -> tuple[str, ...]:
 
 
 def percent(rate: float) -> str:
-    """A rate in words: 0.05 is ``5 %``."""
+    """Return a rate as text in percent, with three significant digits.
+
+    Example:
+        >>> percent(0.05), percent(1 / 19)
+        ('5 %', '5.26 %')
+    """
     return f"{100 * rate:.3g} %"

@@ -1,4 +1,4 @@
-"""What a reader must know of the figures, in sentences that stand beside them."""
+"""Notes: remarks on the figures of an evaluation, in sentences."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,16 +8,28 @@ from ml.evaluation.judged import JudgedRecording
 from ml.evaluation.results import Estimate, Slice
 
 LISTED = 6  # names in one sentence
-TELLING = 0.1  # a distance from 0.5 at which level is worth a word
+LEVEL_DISTANCE = 0.1  # chosen here: AUC of level alone this far from 0.5 is reported for a slice
 
 
 def notes(judged: Sequence[JudgedRecording], slices: Sequence[Slice], classes: Sequence[str]) -> tuple[str, ...]:
-    """What is to be said of this evaluation.
+    """Return remarks that a reader needs to interpret the figures.
 
     Args:
         judged: the recordings.
-        slices: what was found, the pooled one first.
-        classes: the names of the model's classes.
+        slices: figures of the slices, ``pooled`` first.
+        classes: names of the model's classes.
+
+    Example:
+        >>> from ml.audio.info import AudioInfo
+        >>> from ml.dataset.annotations import Annotation
+        >>> from ml.dataset.entries import Entry
+        >>> from ml.evaluation.evaluating import evaluate
+        >>> info = AudioInfo("0" * 32, 10.0, 16_000, 1, 16, "pcm", -30.0, -10.0, 0.0, 320_044)
+        >>> entry = Entry(path="1.wav", annotation=Annotation("normal", session="monday"), info=info)
+        >>> judged = [JudgedRecording(entry, 0.1, False, (), "normal", "normal")]
+        >>> slices = evaluate(judged, threshold=0.5, classes=["normal", "fault"]).slices
+        >>> notes(judged, slices, ["normal", "fault"])[2]
+        'All recordings are normal: figures that compare the two classes are undefined.'
     """
     return (
         *_intervals(slices),
@@ -31,32 +43,32 @@ def notes(judged: Sequence[JudgedRecording], slices: Sequence[Slice], classes: S
 def _intervals(slices: Sequence[Slice]) -> Iterator[str]:
     pooled = slices[0]
     yield (
-        f"Intervals are 95 %, percentiles of {DRAWS} bootstrap draws of recording groups within each class; pooled, "
-        f"{_count(pooled.normal_groups, 'group')} of normal and {_count(pooled.abnormal_groups, 'group')} of abnormal "
-        "recordings."
+        f"Intervals are 95 %: percentiles of {DRAWS} bootstrap draws of sessions within each class. Pooled, the normal "
+        f"recordings are of {_count(pooled.normal_groups, 'session')} and the abnormal ones of "
+        f"{_count(pooled.abnormal_groups, 'session')}."
     )
-    thin = [each.name for each in slices if _thin(each.normal_groups) or _thin(each.abnormal_groups)]
-    if thin:
+    too_few = [each.name for each in slices if _too_few(each.normal_groups) or _too_few(each.abnormal_groups)]
+    if too_few:
         yield (
-            f"A class with fewer than {MIN_SESSIONS} groups was drawn recording by recording: recordings of one group "
-            f"resemble each other, so these intervals are too narrow: {_listed(thin)}."
+            f"A class with fewer than {MIN_SESSIONS} sessions was drawn recording by recording. Recordings of one "
+            f"session resemble each other, so these intervals are too narrow: {_listed(too_few)}."
         )
     if MIN_SESSIONS <= min(pooled.normal_groups, pooled.abnormal_groups) < FEW_SESSIONS:
-        yield f"Intervals from fewer than {FEW_SESSIONS} groups of a class are rough."
+        yield f"Intervals from fewer than {FEW_SESSIONS} sessions of a class are rough."
     if any(_perfect(estimate) for each in slices for estimate in (each.auc, each.detection_rate)):
         yield (
-            "Where every draw gives the same figure, such as 1, the interval is Wilson's for a proportion, with as "
-            "many trials as the smaller class has groups (recordings, where it has too few groups)."
+            "If all draws give the same figure, such as 1, the interval is Wilson's for a proportion. Its number of "
+            "trials is the number of sessions of the smaller class, or of recordings if there are too few sessions."
         )
 
 
 def _unusable(judged: Sequence[JudgedRecording]) -> Iterator[str]:
-    of = {label: sum(each.unusable for each in judged if each.entry.label == label) for label in (NORMAL, ABNORMAL)}
-    if any(of.values()):
+    counts = {label: sum(each.unusable for each in judged if each.entry.label == label) for label in (NORMAL, ABNORMAL)}
+    if any(counts.values()):
         yield (
-            f"The model does not judge {of[NORMAL]} of the normal and {of[ABNORMAL]} of the abnormal recordings: they "
-            "raise no alarm, true or false; their scores count in AUC and pAUC, and they are in no accuracy, F1 and "
-            "confusion."
+            f"The model does not judge {counts[NORMAL]} of the normal and {counts[ABNORMAL]} of the abnormal "
+            "recordings. They raise no alarm, true or false. Their scores count in AUC and pAUC; accuracy, F1 and "
+            "confusion are without them."
         )
 
 
@@ -64,50 +76,50 @@ def _classes(judged: Sequence[JudgedRecording], pooled: Slice, classes: Sequence
     judged = [each for each in judged if not each.unusable]
     truths = [each.truth for each in judged if each.truth in classes]
     if not (pooled.normal and pooled.abnormal):
-        there = "normal" if pooled.normal else "abnormal"
-        yield f"All recordings are {there}: whatever compares the two classes is undefined."
+        present = "normal" if pooled.normal else "abnormal"
+        yield f"All recordings are {present}: figures that compare the two classes are undefined."
     if len(truths) < len(judged):
         yield (
-            f"{_count(len(judged) - len(truths), 'recording')} of a fault that is unknown, or that the model has no "
+            f"{_count(len(judged) - len(truths), 'recording')} with an unknown fault, or a fault that the model has no "
             "class for, count in detection, but not in accuracy, F1 and confusion."
         )
     if len(set(truths)) < 2:
-        yield "Fewer than two classes are known to be there: accuracy, balanced accuracy and macro-F1 are undefined."
+        yield "Fewer than two classes are known to occur: accuracy, balanced accuracy and macro-F1 are undefined."
     if pooled.normal and pooled.abnormal:
         share = pooled.abnormal / pooled.n
-        yield f"Brier score and ECE hold where {share:.0%} of recordings are abnormal, as here; elsewhere they change."
+        yield f"Brier score and ECE are valid if {share:.0%} of the recordings are abnormal, as here."
 
 
 def _controls(slices: Sequence[Slice]) -> Iterator[str]:
     pooled = slices[0]
-    level, gained = pooled.auc_level_only, pooled.auc_gain_randomised
+    level, with_gain = pooled.auc_level_only, pooled.auc_gain_randomised
     if level.value is not None:
         yield (
-            f"Level alone, louder counting as more anomalous, has an AUC of {_shown(level)}; its distance from 0.5, "
-            f"{abs(level.value - 0.5):.3f}, is what loudness gives away, in either direction."
+            f"Level alone, louder counting as more anomalous, has an AUC of {_shown(level)}. Its distance from 0.5, "
+            f"{abs(level.value - 0.5):.3f}, shows how well loudness alone separates the classes, in either direction."
         )
-    telling = sorted(slices[1:], key=lambda each: -_distance(each.auc_level_only))
-    more = [each for each in telling if _distance(each.auc_level_only) > max(TELLING, _distance(level))]
-    if more:
-        said = _listed([f"{each.name} {each.auc_level_only.value:.3f}" for each in more])
-        yield f"Within slices level alone says more than pooled: {said}."
-    if gained.value is not None:
-        yield f"With a random gain on each recording the AUC is {_shown(gained)}: what does not hang on the level."
+    by_distance = sorted(slices[1:], key=lambda each: -_distance(each.auc_level_only))
+    larger = [each for each in by_distance if _distance(each.auc_level_only) > max(LEVEL_DISTANCE, _distance(level))]
+    if larger:
+        values = _listed([f"{each.name} {each.auc_level_only.value:.3f}" for each in larger])
+        yield f"In these slices level alone separates the classes better than pooled, by its AUC: {values}."
+    if with_gain.value is not None:
+        yield f"With a random gain on each recording the AUC is {_shown(with_gain)}. This part does not use level."
 
 
 def _pooling(judged: Sequence[JudgedRecording], slices: Sequence[Slice]) -> Iterator[str]:
     if len({j.entry.annotation.snr_db for j in judged} - {None}) > 1:
         yield (
-            "The SNR versions of a recording are the same machine's sound under other noise: pooled over SNR they are "
-            "not independent unless their groups say so."
+            "The SNR versions of a recording have the same machine sound with other noise. Pooled over SNR, intervals "
+            "treat them as independent unless they are in one session."
         )
     one_class = [each.name for each in slices if each.kind == "id" and not (each.normal and each.abnormal)]
     if one_class:
-        yield f"The harmonic means leave out what has recordings of one class only: {_listed(one_class)}."
+        yield f"The harmonic means are without ids that have recordings of one class only: {_listed(one_class)}."
 
 
-def _thin(groups: int) -> bool:
-    return 0 < groups < MIN_SESSIONS
+def _too_few(sessions: int) -> bool:
+    return 0 < sessions < MIN_SESSIONS
 
 
 def _perfect(estimate: Estimate) -> bool:
@@ -123,7 +135,7 @@ def _shown(estimate: Estimate) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The first few, and how many more."""
+    """The first six names, and the number of the others."""
     more = len(names) - LISTED
     return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
 

@@ -1,7 +1,7 @@
-"""Two models on the same recordings: by how much the one is better, and how sure one can be of that.
+"""Paired comparison: differences between two models on the same recordings, with their intervals.
 
-Both are judged under the same bootstrap draws, so that what makes a recording hard for either falls out of their
-difference: its interval is narrower than those of the two figures suggest.
+Both models have the same bootstrap draws. Recordings that are hard for both do not change the difference. Therefore its
+interval is narrower than those of the two figures suggest.
 """
 
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ from ml.evaluation.table import ABNORMAL_STRATUM, NORMAL_STRATUM, JudgedTable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedComparison:
-    """A candidate beside a champion, on the same recordings.
+    """Figures of a candidate and a champion on the same recordings. :func:`compare_paired` has an example.
 
     Attributes:
-        n, normal, abnormal: how many recordings.
-        groups, normal_groups, abnormal_groups: from how many recording groups they are.
-        candidate_auc, champion_auc: of their scores.
-        auc_difference: the candidate's less the champion's, from draws that both share.
-        candidate_balanced_accuracy, champion_balanced_accuracy: mean of the shares of abnormal recordings above, and of
-            normal ones not above, the model's own threshold.
-        balanced_accuracy_difference: as for the AUC.
+        n, normal, abnormal: numbers of recordings.
+        groups, normal_groups, abnormal_groups: numbers of sessions.
+        candidate_auc, champion_auc: area under the ROC curve, 0 to 1.
+        auc_difference: candidate minus champion, -1 to 1, from common draws.
+        candidate_balanced_accuracy, champion_balanced_accuracy: mean of the share of abnormal recordings with the
+            verdict ``anomalous`` and the share of normal recordings without it, 0 to 1.
+        balanced_accuracy_difference: candidate minus champion, -1 to 1, from common draws.
     """
 
     n: int
@@ -47,33 +47,50 @@ class PairedComparison:
 
     @property
     def too_few_sessions(self) -> bool:
-        """Whether a class was drawn recording by recording, so that its intervals are too narrow."""
+        """Whether a class has fewer than three sessions, so that the intervals are too narrow."""
         return min(self.normal_groups, self.abnormal_groups) < MIN_SESSIONS
 
 
 def compare_paired(
     candidate: Sequence[JudgedRecording], champion: Sequence[JudgedRecording], *, seed: int = 0
 ) -> PairedComparison:
-    """Hold a candidate's verdicts against a champion's.
+    """Compare a candidate with a champion on the same recordings.
 
     Args:
-        candidate: its verdicts, with a random gain on each recording if level is not to win.
-        champion: its verdicts on the same recordings in the same order, under the same gains.
-        seed: of the bootstrap.
+        candidate: verdicts of the candidate. With a random gain on each recording, level cannot decide.
+        champion: verdicts of the champion on the same recordings in the same order, with the same gains.
+        seed: seed of the bootstrap.
 
     Returns:
-        The figures; those that compare two classes are undefined where one is missing.
+        The figures. They are undefined if a class is missing.
 
     Raises:
-        DatasetEmpty: nothing was judged.
+        DatasetEmpty: there are no verdicts.
         InvalidParameter: the verdicts are on other recordings, or in another order.
+
+    Example:
+        >>> from ml.audio.info import AudioInfo
+        >>> from ml.dataset.annotations import Annotation
+        >>> from ml.dataset.entries import Entry
+        >>> info = AudioInfo("0" * 32, 10.0, 16_000, 1, 16, "pcm", -30.0, -10.0, 0.0, 320_044)
+        >>> labels = [Annotation(("normal", "abnormal")[i % 2], session=f"{i}") for i in range(8)]
+        >>> entries = [Entry(path=f"{i}.wav", annotation=label, info=info) for i, label in enumerate(labels)]
+        >>> champion = [JudgedRecording(e, i / 8, i > 4, (), "fault", None) for i, e in enumerate(entries)]
+        >>> candidate = [JudgedRecording(e, i % 2, i % 2 > 0, (), "fault", None) for i, e in enumerate(entries)]
+        >>> found = compare_paired(candidate, champion)
+        >>> found.candidate_auc.value, found.champion_auc.value, found.auc_difference.value
+        (1.0, 0.625, 0.375)
+        >>> found.too_few_sessions
+        False
     """
     if not candidate:
         raise DatasetEmpty("There is no judged recording to compare on; at least one was expected.")
     if [each.entry for each in candidate] != [each.entry for each in champion]:
-        raise InvalidParameter("Candidate and champion judged other recordings; the same in the same order are needed.")
-    tables = [JudgedTable.of(judged, None, None) for judged in (candidate, champion)]
-    abnormal, group, plan = tables[0].abnormal, tables[0].session, tables[0].bootstrap_plan(seed)
+        raise InvalidParameter(
+            "Candidate and champion judged different recordings; the same recordings in the same order were expected."
+        )
+    tables = [JudgedTable.of(judged) for judged in (candidate, champion)]
+    abnormal, session, plan = tables[0].abnormal, tables[0].session, tables[0].bootstrap_plan(seed)
     rankings = [Ranking(table.score, abnormal) for table in tables]
 
     def figures(weights: Floats) -> Floats:
@@ -91,9 +108,9 @@ def compare_paired(
         n=len(abnormal),
         normal=int((~abnormal).sum()),
         abnormal=int(abnormal.sum()),
-        groups=len(np.unique(group)),
-        normal_groups=len(np.unique(group[~abnormal])),
-        abnormal_groups=len(np.unique(group[abnormal])),
+        groups=len(np.unique(session)),
+        normal_groups=len(np.unique(session[~abnormal])),
+        abnormal_groups=len(np.unique(session[abnormal])),
         candidate_auc=auc,
         champion_auc=champion_auc,
         auc_difference=auc_difference,
@@ -104,6 +121,6 @@ def compare_paired(
 
 
 def _balanced_accuracy(table: JudgedTable, weights: Floats) -> Floats:
-    found = metrics.weighted_share(table.alarm, table.abnormal, weights)
-    spared = metrics.weighted_share(~table.alarm, ~table.abnormal, weights)
-    return (found + spared) / 2
+    detected = metrics.weighted_share(table.alarm, table.abnormal, weights)
+    without_alarm = metrics.weighted_share(~table.alarm, ~table.abnormal, weights)
+    return (detected + without_alarm) / 2

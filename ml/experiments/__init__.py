@@ -1,1 +1,1 @@
-"""Studies that nothing else needs: comparing engines, cross-validation, the original protocol."""
+"""Experiments: comparison of detectors, cross-validation, and the original project's way of measuring."""

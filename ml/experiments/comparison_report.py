@@ -1,4 +1,4 @@
-"""Detectors side by side as one HTML page: tables, scores about the threshold, and the spectra behind them."""
+"""Comparison of detectors as one HTML page: tables, scores relative to the threshold, mean spectra."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).parent / "comparison.html.jinja"
 MAX_SPECTRA = 24
-# Scores lie on a logarithmic axis; what is farther out than this is drawn at its end.
+# Range of the logarithmic axis of scores; scores outside it are drawn at its ends.
 MAX_THRESHOLD_RATIO = 1000.0
 BINS = np.geomspace(1 / MAX_THRESHOLD_RATIO, MAX_THRESHOLD_RATIO, 61)
 COLOUR = {"normal": NORMAL_COLOUR, "abnormal": ABNORMAL_COLOUR}
@@ -34,11 +34,11 @@ TICKS_HZ = (100, 250, 500, 1000, 2000, 4000, 8000, 16000)
 
 
 def write_comparison_report(target: Path, comparison: DetectorComparison) -> None:
-    """Write a comparison as one HTML file that needs no other.
+    """Write a comparison as one HTML file that needs no other file.
 
     Args:
-        target: the file to write; its folder exists. It is replaced whole.
-        comparison: what to report.
+        target: file to write, in an existing folder. An existing file is replaced.
+        comparison: content of the report.
 
     Raises:
         MissingExtra: matplotlib or jinja2 is not installed.
@@ -55,31 +55,31 @@ def write_comparison_report(target: Path, comparison: DetectorComparison) -> Non
 
 
 def _scores(contender: str, number: int, comparison: DetectorComparison) -> Picture:
-    tried = comparison.trials[contender]
-    times = {label: _threshold_ratios([each for each in tried if each.entry.label == label]) for label in COLOUR}
-    counts = f"{len(times['normal'])} normal and {len(times['abnormal'])} abnormal scores"
+    trials = comparison.trials[contender]
+    ratios = {label: _threshold_ratios([each for each in trials if each.entry.label == label]) for label in COLOUR}
+    counts = f"{len(ratios['normal'])} normal and {len(ratios['abnormal'])} abnormal scores"
     return draw_picture(
         f"scores-{number}",
         f"Scores of {printable_name(contender, 48)}",
-        f"As multiples of the threshold for {FALSE_ALARM_RATES[0]:.0%} false alarms (dashed), each detector's own: what is right "
-        f"of it raises an alarm. The less the two overlap the better; n = {counts}.",
-        lambda figure: _draw_scores(figure, times),
+        f"Distances relative to the threshold for {FALSE_ALARM_RATES[0]:.0%} false alarms (dashed line) of each fold. "
+        f"Scores to the right of it raise an alarm. Less overlap is better; n = {counts}.",
+        lambda figure: _draw_scores(figure, ratios),
     )
 
 
-def _threshold_ratios(tried: list[Trial]) -> NDArray[np.float64]:
-    """Distances as multiples of the threshold's: scores and thresholds are ``d / (1 + d)``."""
+def _threshold_ratios(trials: list[Trial]) -> NDArray[np.float64]:
+    """Divide each relative distance by that of its threshold. Scores and thresholds are ``d / (1 + d)``."""
     scores, thresholds = (
         np.clip(values, 1e-9, 1 - 1e-9)
-        for values in (np.array([each.score for each in tried]), np.array([each.thresholds[0] for each in tried]))
+        for values in (np.array([each.score for each in trials]), np.array([each.thresholds[0] for each in trials]))
     )
-    odds = scores / (1 - scores) * (1 - thresholds) / thresholds
-    return np.asarray(np.clip(odds, 1 / MAX_THRESHOLD_RATIO, MAX_THRESHOLD_RATIO))
+    ratios = scores / (1 - scores) * (1 - thresholds) / thresholds
+    return np.asarray(np.clip(ratios, 1 / MAX_THRESHOLD_RATIO, MAX_THRESHOLD_RATIO))
 
 
-def _draw_scores(figure: "Figure", times: dict[str, NDArray[np.float64]]) -> None:
+def _draw_scores(figure: "Figure", ratios: dict[str, NDArray[np.float64]]) -> None:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    for row, (label, values) in enumerate(times.items()):
+    for row, (label, values) in enumerate(ratios.items()):
         if len(values):
             share, colour = np.full(len(values), 100 / len(values)), COLOUR[label]
             above.hist(
@@ -91,13 +91,13 @@ def _draw_scores(figure: "Figure", times: dict[str, NDArray[np.float64]]) -> Non
             below.scatter(values, height, s=8, color=colour, alpha=0.7, linewidths=0, rasterized=pixels)
     for axes in (above, below):
         axes.axvline(1, color=INK, linewidth=1, linestyle="--")
-    every = np.concatenate([*times.values(), [1.0]])
+    every = np.concatenate([*ratios.values(), [1.0]])
     above.set_ylabel("share (%)")
     above.legend()
-    below.set(xlabel="times the threshold", xscale="log", ylim=(1.6, -0.6))
+    below.set(xlabel="multiples of the threshold", xscale="log", ylim=(1.6, -0.6))
     below.set_xlim(every.min() / 1.3, every.max() * 1.3)
-    shown = [times for times in TICKS_THRESHOLD_RATIO if every.min() / 1.3 <= times <= every.max() * 1.3]
-    below.set_xticks(shown, [f"{times:g}" for times in shown])
+    shown = [ratio for ratio in TICKS_THRESHOLD_RATIO if every.min() / 1.3 <= ratio <= every.max() * 1.3]
+    below.set_xticks(shown, [f"{ratio:g}" for ratio in shown])
     below.minorticks_off()
     below.set_yticks([0, 1], list(COLOUR))
 
@@ -107,8 +107,8 @@ def _spectrum(spectrum: MeanSpectrum, number: int) -> Picture:
     return draw_picture(
         f"spectrum-{number}",
         f"Mean spectrum of {printable_name(spectrum.name, 48)}",
-        "Without the level; bands of one standard deviation from recording to recording. Where the two lie apart is "
-        f"what can be heard of the faults; n = {counts} recordings.",
+        "Level removed. The tinted areas are one standard deviation between clips. Frequencies where the two lines "
+        f"differ show the faults; n = {counts} recordings.",
         lambda figure: _draw_spectrum(figure, spectrum),
         height_in=2.8,
     )

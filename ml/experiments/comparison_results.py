@@ -1,4 +1,4 @@
-"""What detectors were tried on, and what came of it: figures with intervals, each beside the bar's."""
+"""Results of a comparison of detectors: trials, and figures with intervals."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ from ml.evaluation.metrics import Floats, Ranking
 from ml.evaluation.results import UNDEFINED, Estimate
 from ml.evaluation.table import ABNORMAL_STRATUM, NORMAL_STRATUM
 
-# False-alarm rates that thresholds are stated for.
+# False-alarm rates that thresholds are set for.
 FALSE_ALARM_RATES = (0.05, 0.01)
 RowKind = Literal["all", "kind", "id"]
 What = Label | Literal["no machine"]
@@ -22,14 +22,14 @@ What = Label | Literal["no machine"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A recording, and what a detector that has not learned from it says of it.
+    """Score of one recording by a detector that has not learned from it.
 
     Attributes:
         entry: the recording.
-        subset: the name of the recordings that it is compared with.
-        score: 0 to 1, higher is farther from healthy.
-        thresholds: of that detector, one for each of :data:`FALSE_ALARM_RATES`.
-        calibrated_on: how many healthy recordings they rest on.
+        subset: name of the subset of the recording.
+        score: 0 to 1, higher is more anomalous.
+        thresholds: thresholds of the detector, one for each of :data:`FALSE_ALARM_RATES`.
+        calibrated_on: number of normal recordings that the thresholds come from.
     """
 
     entry: Entry
@@ -41,18 +41,18 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonRow:
-    """A contender on some of the recordings.
+    """Figures of one contender on a part of the recordings.
 
     Attributes:
-        contender: its engines.
-        name: which recordings, as a reader is shown it: ``all``, ``fan at 0 dB``, ``fan/id_00 at 0 dB``.
-        kind: all of them, those of a kind of machine at an SNR, or those of one machine at an SNR.
-        normal, abnormal: how many recordings; an abnormal one is tried by each fold's detector and counted once.
-        normal_sessions, abnormal_sessions: how many sessions they are of.
-        auc, pauc: of the scores, over all folds at once; see :class:`ml.evaluation.Slice`.
-        auc_difference: its AUC less that of the bar, both under the same draws; undefined for the bar itself.
+        contender: engines of the contender.
+        name: name of the part: ``all``, ``fan at 0 dB``, ``fan/id_00 at 0 dB``.
+        kind: all recordings, those of one machine kind at one SNR, or those of one machine at one SNR.
+        normal, abnormal: number of recordings. An abnormal one is tested in several folds and counted once.
+        normal_sessions, abnormal_sessions: number of sessions.
+        auc, pauc: figures of the scores of all folds together; see :class:`ml.evaluation.results.Slice`.
+        auc_difference: AUC minus the baseline's, both from the same draws; undefined for the baseline itself.
         detected: share of abnormal recordings above the threshold, for each of :data:`FALSE_ALARM_RATES`.
-        false_alarms: share of normal ones above it: what should be the stated rate.
+        false_alarms: share of normal recordings above the threshold; it should be close to the rate.
     """
 
     contender: str
@@ -70,20 +70,20 @@ class ComparisonRow:
 
     @property
     def rates(self) -> tuple[tuple[Estimate, Estimate], ...]:
-        """Detection and false alarms at each stated rate."""
+        """Detection rate and false-alarm rate at each of :data:`FALSE_ALARM_RATES`."""
         return tuple(zip(self.detected, self.false_alarms, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutOfDomainRejection:
-    """What a contender says of sounds that are no machine.
+    """Share of out-of-domain sounds that a contender does not take for a healthy machine.
 
     Attributes:
-        contender: its engines.
-        subset: what its detectors had learned to know.
-        n: how many sounds; each is tried by each fold's detector and counted once.
-        alarmed: share of them above the threshold, for each of :data:`FALSE_ALARM_RATES`, no machine being named.
-        rejected: share of them that is above it or not judged: all but what passes for a healthy machine.
+        contender: engines of the contender.
+        subset: subset that its detectors were trained on.
+        n: number of sounds. Each is tested in every fold and counted once.
+        alarmed: share above the threshold, for each of :data:`FALSE_ALARM_RATES`, without a machine name.
+        rejected: share that is above the threshold or not judged.
     """
 
     contender: str
@@ -95,13 +95,13 @@ class OutOfDomainRejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnusableShare:
-    """How many recordings a detector does not judge, since it takes them for no machine's; whatever its engines.
+    """Share of recordings that a detector rejects as out of domain. It does not depend on the engines.
 
     Attributes:
-        subset: what the detectors had learned to know.
-        what: recordings that they had not learned from, or other sounds.
-        n: how many; what several folds' detectors heard is counted once.
-        refused: the share.
+        subset: subset that the detectors were trained on.
+        what: label of the tested recordings, or ``no machine`` for out-of-domain sounds.
+        n: number of recordings. A recording that is tested in several folds is counted once.
+        refused: share of rejected recordings.
     """
 
     subset: str
@@ -112,13 +112,13 @@ class UnusableShare:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanSpectrum:
-    """The mean spectrum of a machine without its level, healthy and not.
+    """Mean spectrum of a machine without level, for each label that occurs.
 
     Attributes:
-        name: the machine, and its SNR.
-        centres_hz: of the mel bands, ``(bands,)``.
-        mean_db, deviation_db: over the recordings, ``(bands,)``, by label; a label without recordings is not there.
-        n: how many recordings, by label.
+        name: machine and SNR.
+        centres_hz: centres of the mel bands, ``(bands,)``.
+        mean_db, deviation_db: mean and standard deviation of the clips, ``(bands,)``, by label.
+        n: number of recordings, by label.
     """
 
     name: str
@@ -130,20 +130,20 @@ class MeanSpectrum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorComparison:
-    """Contenders side by side.
+    """Result of a comparison of detectors.
 
     Attributes:
-        dataset, fingerprint: on what.
-        gain_db: each recording that was tried was made louder or softer by up to so much.
-        seed: of gains and intervals.
-        contenders: names, as the rows have them; the first is the default.
-        baseline: which of them is the bar.
-        rows: for each slice of the recordings a row for each contender.
-        rejections: for sounds that are no machine, where there were some.
-        refusals: what is not judged at all.
-        spectra: of each machine.
-        trials: every score, by contender.
-        notes: what a reader must know beside the figures, in sentences.
+        dataset, fingerprint: name and fingerprint of the dataset.
+        gain_db: largest random gain of a tested recording, up or down.
+        seed: seed of gains and intervals.
+        contenders: names of the contenders; the first is the default.
+        baseline: name of the baseline among them.
+        rows: one row for each part of the recordings and each contender.
+        rejections: results for out-of-domain sounds, if there were some.
+        refusals: shares of recordings that are not judged.
+        spectra: mean spectrum of each machine.
+        trials: all scores, by contender.
+        notes: limits of the figures, in sentences.
     """
 
     dataset: str
@@ -161,12 +161,12 @@ class DetectorComparison:
 
     @property
     def slices(self) -> tuple[tuple[ComparisonRow, ...], ...]:
-        """The rows, those of the same recordings together."""
+        """Rows, grouped by part of the recordings."""
         names = dict.fromkeys(row.name for row in self.rows)
         return tuple(tuple(row for row in self.rows if row.name == name) for name in names)
 
     def to_dict(self) -> dict[str, Any]:
-        """Facts and figures as plain values; neither single scores nor spectra."""
+        """Return facts and figures as plain values, without single scores and spectra."""
         facts = {name: getattr(self, name) for name in ("dataset", "fingerprint", "gain_db", "seed")}
         lists = {name: list(getattr(self, name)) for name in ("contenders", "notes")}
         tables = {name: [_row_dict(row) for row in getattr(self, name)] for name in ("rows", "rejections", "refusals")}
@@ -174,7 +174,7 @@ class DetectorComparison:
 
 
 def _row_dict(row: ComparisonRow | OutOfDomainRejection | UnusableShare) -> dict[str, Any]:
-    """Plain values; ``bench`` is the name that the subset has in files."""
+    """Return plain values. The subset has the name ``bench`` in files."""
     values = asdict(row)
     if "subset" in values:
         values["bench"] = values.pop("subset")
@@ -182,48 +182,48 @@ def _row_dict(row: ComparisonRow | OutOfDomainRejection | UnusableShare) -> dict
 
 
 def comparison_rows(trials: Mapping[str, Sequence[Trial]], baseline: str, seed: int) -> Iterator[ComparisonRow]:
-    """The figures of each slice of the recordings, contender by contender.
+    """Compute the figures of each contender on each part of the recordings.
 
     Args:
-        trials: by contender, each of the same recordings in the same order.
-        baseline: the contender that the others are held against.
-        seed: of the bootstrap.
+        trials: trials by contender, for the same recordings in the same order.
+        baseline: contender that the others are compared with.
+        seed: seed of the bootstrap.
     """
     for name, kind, which in _slices(trials[baseline]):
-        of_bar = [trials[baseline][i] for i in which]
+        baseline_trials = [trials[baseline][i] for i in which]
         for contender, every in trials.items():
-            yield _comparison_row(contender, name, kind, [every[i] for i in which], of_bar, seed)
+            yield _comparison_row(contender, name, kind, [every[i] for i in which], baseline_trials, seed)
 
 
-def _slices(tried: Sequence[Trial]) -> Iterator[tuple[str, RowKind, list[int]]]:
-    """All, where there are several kinds; each kind; each machine, where a kind has several."""
-    every = list(range(len(tried)))
-    benches = list(dict.fromkeys(each.subset for each in tried))
-    if len(benches) > 1:
+def _slices(trials: Sequence[Trial]) -> Iterator[tuple[str, RowKind, list[int]]]:
+    """Yield all trials (if there are several subsets), each subset, and each of several machines in it."""
+    every = list(range(len(trials)))
+    subsets = list(dict.fromkeys(each.subset for each in trials))
+    if len(subsets) > 1:
         yield "all", "all", every
-    for bench in benches:
-        mine = [i for i in every if tried[i].subset == bench]
-        yield bench, "kind", mine
-        machines = sorted({tried[i].entry.machine_name for i in mine})
+    for subset in subsets:
+        of_subset = [i for i in every if trials[i].subset == subset]
+        yield subset, "kind", of_subset
+        machines = sorted({trials[i].entry.machine_name for i in of_subset})
         for machine in machines if len(machines) > 1 else ():
-            of_machine = [i for i in mine if tried[i].entry.machine_name == machine]
-            yield machine_at(tried[of_machine[0]].entry), "id", of_machine
+            of_machine = [i for i in of_subset if trials[i].entry.machine_name == machine]
+            yield machine_at(trials[of_machine[0]].entry), "id", of_machine
 
 
 def machine_at(entry: Entry) -> str:
-    """The machine and its SNR, as a reader is shown them."""
+    """Return machine and SNR as text: ``fan/id_00 at 0 dB``."""
     return (entry.machine_name or "recordings") + (
         "" if entry.annotation.snr_db is None else f" at {entry.annotation.snr_db:g} dB"
     )
 
 
 def _comparison_row(
-    contender: str, name: str, kind: RowKind, mine: Sequence[Trial], bar: Sequence[Trial], seed: int
+    contender: str, name: str, kind: RowKind, trials: Sequence[Trial], baseline: Sequence[Trial], seed: int
 ) -> ComparisonRow:
-    abnormal = np.array([each.entry.label == ABNORMAL for each in mine])
-    plan = BootstrapPlan.of(abnormal.astype(np.int64), _units(mine), seed)
-    rankings = [Ranking(np.array([each.score for each in some]), abnormal) for some in (mine, bar)]
-    alarms = np.array([[each.score > threshold for threshold in each.thresholds] for each in mine])
+    abnormal = np.array([each.entry.label == ABNORMAL for each in trials])
+    plan = BootstrapPlan.of(abnormal.astype(np.int64), _units(trials), seed)
+    rankings = [Ranking(np.array([each.score for each in some]), abnormal) for some in (trials, baseline)]
+    alarms = np.array([[each.score > threshold for threshold in each.thresholds] for each in trials])
 
     def figures(weights: Floats) -> Floats:
         curve = rankings[0].roc(weights)
@@ -238,16 +238,16 @@ def _comparison_row(
     of_classes = [plan.units(ABNORMAL_STRATUM)] * count + [plan.units(NORMAL_STRATUM)] * count
     auc, pauc, *rates = bootstrap_estimates(figures, plan, [both, both, *of_classes])
     (auc_difference,) = (
-        (UNDEFINED,) if mine == bar else bootstrap_estimates(difference, plan, [both], wilson_difference)
+        (UNDEFINED,) if trials == baseline else bootstrap_estimates(difference, plan, [both], wilson_difference)
     )
     return ComparisonRow(
         contender=contender,
         name=name,
         kind=kind,
-        normal=_distinct(mine, NORMAL, "audio_hash"),
-        abnormal=_distinct(mine, ABNORMAL, "audio_hash"),
-        normal_sessions=_distinct(mine, NORMAL, "session"),
-        abnormal_sessions=_distinct(mine, ABNORMAL, "session"),
+        normal=_distinct(trials, NORMAL, "audio_hash"),
+        abnormal=_distinct(trials, ABNORMAL, "audio_hash"),
+        normal_sessions=_distinct(trials, NORMAL, "session"),
+        abnormal_sessions=_distinct(trials, ABNORMAL, "session"),
         auc=auc,
         pauc=pauc,
         auc_difference=auc_difference,
@@ -256,23 +256,23 @@ def _comparison_row(
     )
 
 
-def _units(tried: Sequence[Trial]) -> NDArray[np.int64]:
-    """What is drawn within each class: sessions, or recordings where the class is of too few of them."""
-    few = [label for label in (NORMAL, ABNORMAL) if _distinct(tried, label, "session") < MIN_SESSIONS]
-    names = [each.entry.audio_hash if each.entry.label in few else each.entry.session for each in tried]
+def _units(trials: Sequence[Trial]) -> NDArray[np.int64]:
+    """Return the bootstrap unit of each trial: its session, or itself if its class has too few sessions."""
+    few = [label for label in (NORMAL, ABNORMAL) if _distinct(trials, label, "session") < MIN_SESSIONS]
+    names = [each.entry.audio_hash if each.entry.label in few else each.entry.session for each in trials]
     return np.unique(names, return_inverse=True)[1]
 
 
-def _distinct(tried: Sequence[Trial], label: str, what: str) -> int:
-    return len({getattr(each.entry, what) for each in tried if each.entry.label == label})
+def _distinct(trials: Sequence[Trial], label: str, attribute: str) -> int:
+    return len({getattr(each.entry, attribute) for each in trials if each.entry.label == label})
 
 
 def estimate_shares(flags: Floats, seed: int) -> tuple[Estimate, ...]:
-    """The share of recordings that each column flags, with intervals that draw recordings.
+    """Compute the mean of each column, with intervals from draws of recordings.
 
     Args:
-        flags: ``(recordings, columns)``, each 0 to 1: which part of the detectors says so.
-        seed: of the bootstrap.
+        flags: ``(recordings, columns)``, each 0 to 1: share of the folds in which the recording is flagged.
+        seed: seed of the bootstrap.
     """
     plan = BootstrapPlan.of(np.zeros(len(flags), np.int64), np.arange(len(flags)), seed)
 

@@ -1,4 +1,4 @@
-"""Recordings of one kind of machine at one SNR -> folds: healthy ones to learn from, others to be tried on."""
+"""Cross-validation folds of detectors, for each machine kind at each SNR."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,17 +10,17 @@ from ml.dataset.entries import ABNORMAL, NORMAL, Entry
 from ml.detectors.fitting import has_enough_recordings
 from ml.detectors.folds import FoldNumbers, session_folds, time_folds
 
-# A machine of one session is cut in two, and each half tried by what has learned from the other.
+# A machine with one session is divided in two. Each half is tested by a detector that learned from the other.
 HALVES = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Recordings that share none.
+    """Training and test recordings without overlap.
 
     Attributes:
-        train: healthy ones to learn from, in time order.
-        test: the healthy ones held out, and every abnormal one of the same machines.
+        train: normal recordings to learn from, in the order of the dataset.
+        test: held-out normal recordings, and every abnormal recording of the same machines.
     """
 
     train: tuple[Entry, ...]
@@ -29,12 +29,12 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class Subset:
-    """All recordings that are compared with each other: of one kind of machine, at one SNR.
+    """All recordings of one machine kind at one SNR.
 
     Attributes:
-        machine, snr_db: which; None where the recordings do not say so.
-        folds: how they are held out in turn; none where there are too few.
-        entries: all of them.
+        machine, snr_db: machine kind, and SNR in dB; None if unknown.
+        folds: the folds; empty if there are too few recordings.
+        entries: all recordings.
     """
 
     machine: str | None
@@ -44,23 +44,23 @@ class Subset:
 
     @property
     def name(self) -> str:
-        """As a reader is shown it: ``fan at 0 dB``."""
+        """Name in tables: ``fan at 0 dB``."""
         snr = "" if self.snr_db is None else f" at {self.snr_db:g} dB"
         return f"{self.machine or 'recordings'}{snr}"
 
 
 def split_subsets(entries: Iterable[Entry]) -> tuple[Subset, ...]:
-    """Recordings by kind of machine and SNR: what one detector would be fitted to.
+    """Divide recordings by machine kind and SNR. One detector is fitted to each subset.
 
-    The SNR versions of a machine are other sounds of the same recordings, so that one must not help another.
+    SNR versions of a machine contain the same recordings, so a detector must not learn from two of them.
     """
-    found: defaultdict[tuple[str, float], list[Entry]] = defaultdict(list)
+    by_key: defaultdict[tuple[str, float], list[Entry]] = defaultdict(list)
     for entry in entries:
-        found[
+        by_key[
             entry.annotation.machine or "",
             -float("inf") if entry.annotation.snr_db is None else entry.annotation.snr_db,
         ].append(entry)
-    return tuple(_subset(found[key]) for key in sorted(found))
+    return tuple(_subset(by_key[key]) for key in sorted(by_key))
 
 
 def _subset(entries: Sequence[Entry]) -> Subset:
@@ -69,19 +69,19 @@ def _subset(entries: Sequence[Entry]) -> Subset:
 
 
 def _folds(entries: Sequence[Entry]) -> Iterator[Fold]:
-    healthy = [entry for entry in entries if entry.label == NORMAL]
-    folds = _fold_numbers(healthy)
+    normal = [entry for entry in entries if entry.label == NORMAL]
+    folds = _fold_numbers(normal)
     for number in range(1 + folds.max(initial=-1)):
-        out = [entry for entry, fold in zip(healthy, folds, strict=True) if fold == number]
-        learned = tuple(entry for entry, fold in zip(healthy, folds, strict=True) if fold != number)
-        if has_enough_recordings([entry.machine_name for entry in learned]):
-            machines = {entry.machine_name for entry in out}
-            faulty = (entry for entry in entries if entry.label == ABNORMAL and entry.machine_name in machines)
-            yield Fold(learned, (*out, *faulty))
+        held_out = [entry for entry, fold in zip(normal, folds, strict=True) if fold == number]
+        train = tuple(entry for entry, fold in zip(normal, folds, strict=True) if fold != number)
+        if has_enough_recordings([entry.machine_name for entry in train]):
+            machines = {entry.machine_name for entry in held_out}
+            abnormal = (entry for entry in entries if entry.label == ABNORMAL and entry.machine_name in machines)
+            yield Fold(train, (*held_out, *abnormal))
 
 
-def _fold_numbers(healthy: Sequence[Entry]) -> FoldNumbers:
-    """Whole sessions of a machine that has several, else halves in time."""
-    machines = [entry.machine_name for entry in healthy]
-    sessions = session_folds(machines, [entry.session for entry in healthy])
+def _fold_numbers(normal: Sequence[Entry]) -> FoldNumbers:
+    """Return fold numbers: whole sessions of a machine with several sessions, else halves in time."""
+    machines = [entry.machine_name for entry in normal]
+    sessions = session_folds(machines, [entry.session for entry in normal])
     return np.where(sessions < 0, time_folds(machines, HALVES), sessions)

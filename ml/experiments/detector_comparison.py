@@ -1,11 +1,11 @@
-"""A dataset -> every detector side by side, each judged on recordings that it has not learned from.
+"""Comparison of detectors on a dataset, each tested on recordings that it has not learned from.
 
-**Split.** Each kind of machine at each SNR is a bench of its own. Healthy recordings are held out in turn, by session
-where a machine has several, else by halves in time; each fold's detector learns from the other healthy ones, and is
-tried on those held out and on all abnormal ones, each with a random gain. No abnormal recording is ever learned from,
-nor is a threshold taken from one.
+**Split.** Each machine kind at each SNR is a separate subset. Normal recordings are held out in turn: whole sessions if
+a machine has several, else halves in time. In each fold a detector learns from the other normal recordings. It is
+tested on the held-out recordings and on all abnormal ones, each with a random gain. No detector learns from an abnormal
+recording, and no threshold comes from one.
 
-**Bar.** The autoencoder published with MIMII, with its own features.
+**Baseline.** The autoencoder published with MIMII, with its own features.
 """
 
 from collections import defaultdict
@@ -66,40 +66,40 @@ def compare_detectors(
     processes: int | None = None,
     report: ProgressCallback = ignore_progress,
 ) -> DetectorComparison:
-    """Try detectors on a dataset.
+    """Compare detectors on a dataset.
 
     Args:
-        dataset: healthy recordings, and abnormal ones if there are any.
-        engines: names of engines, each of which is tried alone; ``distance+neighbours`` are tried together, the one
-            that is farther out speaking. The default and the bar are always tried.
-        out_of_domain: a folder of sounds that are no machine, at any depth.
-        gain_db: each recording that is tried is made louder or softer by up to so many dB.
-        seed: of gains and intervals.
-        processes: how many listen; None decides by cores and recordings.
-        report: told after each recording that was listened to, and after each fit.
+        dataset: normal recordings, and abnormal ones if there are any.
+        engines: names of engines, each tested alone. ``distance+neighbours`` tests two engines together: the larger
+            relative distance counts. The default and the baseline are always included.
+        out_of_domain: folder of sounds that do not come from a known machine, with subfolders.
+        gain_db: largest random gain of a tested recording, up or down, in dB.
+        seed: seed of gains and intervals.
+        processes: number of processes that compute spectra; None chooses it from the cores and the recordings.
+        report: called after each recording and after each fit.
 
     Raises:
-        InvalidParameter: an engine that there is not.
-        DatasetEmpty: too few healthy recordings, or a folder without sounds.
-        MissingExtra: Keras is not installed, which the bar is fitted with.
+        InvalidParameter: an engine does not exist.
+        DatasetEmpty: too few normal recordings, or a folder without sounds.
+        MissingExtra: Keras, which fits the baseline, is not installed.
         AudioError: a recording cannot be read.
     """
     contenders = {name: _contender(name) for name in dict.fromkeys((DEFAULT_CONTENDER, *engines, BASELINE))}
     entries, copies = drop_duplicates(dataset.entries)
     every = split_subsets(entries)
-    usable = [bench for bench in every if bench.folds]
+    usable = [subset for subset in every if subset.folds]
     if not usable:
         raise DatasetEmpty(
-            f"{dataset.name} has {sum(entry.label == NORMAL for entry in entries)} healthy recordings; three that "
-            "are learned from, two of them of one machine, and others to be tried were expected."
+            f"{dataset.name} has {sum(entry.label == NORMAL for entry in entries)} normal recordings. A comparison "
+            "needs three to learn from, two of them of one machine, and others to test on."
         )
     sounds = () if out_of_domain is None else find_recordings([out_of_domain])
-    work = _ComparisonRun(dataset, sounds, gain_db, seed, processes, report)
-    work.total = sum(len(bench.folds) for bench in usable) * len(contenders)
-    # BLAS sums in another order with more threads: the same scores, whatever the machine.
+    run = _ComparisonRun(dataset, sounds, gain_db, seed, processes, report)
+    run.total = sum(len(subset.folds) for subset in usable) * len(contenders)
+    # With more threads, BLAS adds in another order. One thread gives the same scores on every computer.
     with one_blas_thread():
-        for bench in usable:
-            work.run_subset(bench, contenders)
+        for subset in usable:
+            run.run_subset(subset, contenders)
     return DetectorComparison(
         dataset=dataset.name,
         fingerprint=dataset.fingerprint,
@@ -107,24 +107,24 @@ def compare_detectors(
         seed=seed,
         contenders=tuple(contenders),
         baseline=BASELINE,
-        rows=tuple(comparison_rows(work.trials, BASELINE, seed)),
-        rejections=tuple(work.rejections),
-        refusals=tuple(work.refusals),
-        spectra=tuple(work.spectra),
-        trials={name: tuple(tried) for name, tried in work.trials.items()},
-        notes=tuple(_notes(dataset, len(copies), every, work.trials[BASELINE])),
+        rows=tuple(comparison_rows(run.trials, BASELINE, seed)),
+        rejections=tuple(run.rejections),
+        refusals=tuple(run.refusals),
+        spectra=tuple(run.spectra),
+        trials={name: tuple(trials) for name, trials in run.trials.items()},
+        notes=tuple(_notes(dataset, len(copies), every, run.trials[BASELINE])),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Contender:
-    """Engines that are tried together, and whether they hear what the bar was published with."""
+    """Engines that are tested together, and whether they are the baseline, which has its own feature spec."""
 
     engines: tuple[Engine, ...]
-    published: bool
+    is_baseline: bool
 
-    def spec(self, of_bench: FeatureSpec) -> FeatureSpec:
-        return baseline_spec(of_bench) if self.published else of_bench
+    def spec(self, subset_spec: FeatureSpec) -> FeatureSpec:
+        return baseline_spec(subset_spec) if self.is_baseline else subset_spec
 
 
 def _contender(name: str) -> _Contender:
@@ -133,12 +133,12 @@ def _contender(name: str) -> _Contender:
 
 @dataclass(frozen=True, slots=True)
 class _SubsetSpectra:
-    """What is heard of a bench by one spec.
+    """Spectra of a subset under one feature spec.
 
     Attributes:
-        plain: healthy recordings by their paths, to be learned from.
-        gained: all recordings by their paths, each with its gain, to be tried.
-        others: sounds that are no machine.
+        plain: spectra of the normal recordings by path, to learn from.
+        gained: spectra of all recordings by path, each with its random gain, to test on.
+        others: spectra of the out-of-domain sounds.
     """
 
     plain: Mapping[str, tuple[Spectra, ...]]
@@ -147,7 +147,7 @@ class _SubsetSpectra:
 
 
 class _ComparisonRun:
-    """What has come of the contenders so far."""
+    """State of a comparison: results of the subsets so far."""
 
     def __init__(
         self,
@@ -166,138 +166,146 @@ class _ComparisonRun:
         self.refusals: list[UnusableShare] = []
         self.spectra: list[MeanSpectrum] = []
 
-    def run_subset(self, bench: Subset, contenders: Mapping[str, _Contender]) -> None:
-        """Every contender on one bench."""
-        spec = detector_spec(spec_for(bench.entries, "spectrum"))
-        heard = {each: self._compute_spectra(each, bench) for each in {one.spec(spec) for one in contenders.values()}}
-        self.spectra += _spectra(bench, heard[spec].gained, spec)
+    def run_subset(self, subset: Subset, contenders: Mapping[str, _Contender]) -> None:
+        """Test every contender on one subset."""
+        subset_spec = detector_spec(spec_for(subset.entries, "spectrum"))
+        specs = {contender.spec(subset_spec) for contender in contenders.values()}
+        spectra = {spec: self._compute_spectra(spec, subset) for spec in specs}
+        self.spectra += _mean_spectra(subset, spectra[subset_spec].gained, subset_spec)
         for name, contender in contenders.items():
-            own = contender.spec(spec)
-            detectors = [self._fit(name, contender, own, fold, heard[own]) for fold in bench.folds]
-            for fold, detector in zip(bench.folds, detectors, strict=True):
-                self.trials[name] += [_run_trial(detector, entry, bench, heard[own]) for entry in fold.test]
+            spec = contender.spec(subset_spec)
+            detectors = [self._fit(name, contender, spec, fold, spectra[spec]) for fold in subset.folds]
+            for fold, detector in zip(subset.folds, detectors, strict=True):
+                self.trials[name] += [_run_trial(detector, entry, subset, spectra[spec]) for entry in fold.test]
             if self._sounds:
-                self.rejections.append(_out_of_domain_rejection(name, bench, detectors, heard[own].others, self._seed))
+                others = spectra[spec].others
+                self.rejections.append(_out_of_domain_rejection(name, subset, detectors, others, self._seed))
             if name == DEFAULT_CONTENDER:
-                self.refusals += _unusable_shares(bench, detectors, heard[own], self._seed)
+                self.refusals += _unusable_shares(subset, detectors, spectra[spec], self._seed)
 
-    def _compute_spectra(self, spec: FeatureSpec, bench: Subset) -> _SubsetSpectra:
-        healthy = [entry for entry in bench.entries if entry.label == NORMAL]
+    def _compute_spectra(self, spec: FeatureSpec, subset: Subset) -> _SubsetSpectra:
+        normal = [entry for entry in subset.entries if entry.label == NORMAL]
         sources = [
-            *(self._source(entry, 0.0) for entry in healthy),
-            *(self._source(entry, random_gain_db(entry, self._gain_db, self._seed)) for entry in bench.entries),
+            *(self._source(entry, 0.0) for entry in normal),
+            *(self._source(entry, random_gain_db(entry, self._gain_db, self._seed)) for entry in subset.entries),
             *(AudioFile(file, None, file.name) for file in self._sounds),
         ]
-        heard = iter(parallel_spectra(spec, sources, processes=self._processes, report=self._report))
+        spectra = iter(parallel_spectra(spec, sources, processes=self._processes, report=self._report))
         return _SubsetSpectra(
-            plain={entry.path: next(heard) for entry in healthy},
-            gained={entry.path: next(heard) for entry in bench.entries},
-            others=list(heard),
+            plain={entry.path: next(spectra) for entry in normal},
+            gained={entry.path: next(spectra) for entry in subset.entries},
+            others=list(spectra),
         )
 
     def _source(self, entry: Entry, gain_db: float) -> AudioFile[None]:
         return AudioFile(self._dataset.file(entry), None, entry.path, gain_db)
 
-    def _fit(self, name: str, contender: _Contender, spec: FeatureSpec, fold: Fold, heard: _SubsetSpectra) -> Detector:
+    def _fit(
+        self, name: str, contender: _Contender, spec: FeatureSpec, fold: Fold, spectra: _SubsetSpectra
+    ) -> Detector:
         def done(number: int, total: int) -> None:
             note = name if number == total else f"{name}, {number} of {total}"
             self._report(Progress("fitting", self._done + (number == total), self.total, note))
 
-        healthy = [NormalRecording(heard.plain[entry.path], entry.machine_name, entry.session) for entry in fold.train]
-        detector = fit_detector(spec, contender.engines, healthy, done)
+        normal = [NormalRecording(spectra.plain[entry.path], entry.machine_name, entry.session) for entry in fold.train]
+        detector = fit_detector(spec, contender.engines, normal, done)
         self._done += 1
         return detector
 
 
-def _run_trial(detector: Detector, entry: Entry, bench: Subset, heard: _SubsetSpectra) -> Trial:
+def _run_trial(detector: Detector, entry: Entry, subset: Subset, spectra: _SubsetSpectra) -> Trial:
     calibration = detector.calibration.named
     return Trial(
         entry=entry,
-        subset=bench.name,
-        score=_worst(detector, heard.gained[entry.path], entry.machine_name).score,
+        subset=subset.name,
+        score=_farthest(detector, spectra.gained[entry.path], entry.machine_name).score,
         thresholds=tuple(threshold_at(calibration, rate) for rate in FALSE_ALARM_RATES),
         calibrated_on=len(calibration),
     )
 
 
-def _worst(detector: Detector, windows: Sequence[Spectra], machine: str | None) -> Novelty:
-    return max((detector.measure(window, machine) for window in windows), key=lambda novelty: novelty.relative_distance)
+def _farthest(detector: Detector, clips: Sequence[Spectra], machine: str | None) -> Novelty:
+    """Return the result of the clip that is farthest from normal."""
+    return max((detector.measure(clip, machine) for clip in clips), key=lambda novelty: novelty.relative_distance)
 
 
 def _out_of_domain_rejection(
-    name: str, bench: Subset, detectors: Sequence[Detector], sounds: Sequence[tuple[Spectra, ...]], seed: int
+    name: str, subset: Subset, detectors: Sequence[Detector], sounds: Sequence[tuple[Spectra, ...]], seed: int
 ) -> OutOfDomainRejection:
-    scores = np.array([[_worst(detector, sound, None).score for sound in sounds] for detector in detectors])
+    scores = np.array([[_farthest(detector, sound, None).score for sound in sounds] for detector in detectors])
     thresholds = np.array(
         [[threshold_at(detector.calibration.named, rate) for rate in FALSE_ALARM_RATES] for detector in detectors]
     )
     above = scores[:, :, None] > thresholds[:, None]
-    foreign = np.array(
+    out_of_domain = np.array(
         [[detector.check_out_of_domain(sound) is not None for sound in sounds] for detector in detectors]
     )
     return OutOfDomainRejection(
         contender=name,
-        subset=bench.name,
+        subset=subset.name,
         n=len(sounds),
         alarmed=estimate_shares(above.mean(axis=0), seed),
-        rejected=estimate_shares((above | foreign[:, :, None]).mean(axis=0), seed),
+        rejected=estimate_shares((above | out_of_domain[:, :, None]).mean(axis=0), seed),
     )
 
 
 def _unusable_shares(
-    bench: Subset, detectors: Sequence[Detector], heard: _SubsetSpectra, seed: int
+    subset: Subset, detectors: Sequence[Detector], spectra: _SubsetSpectra, seed: int
 ) -> Iterator[UnusableShare]:
-    """What the detectors of a bench do not judge: of the recordings that they are tried on, and of other sounds."""
-    found: defaultdict[What, defaultdict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
-    for fold, detector in zip(bench.folds, detectors, strict=True):
+    """Yield the shares that the detectors reject as out of domain, of test recordings and other sounds."""
+    rejected: defaultdict[What, defaultdict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for fold, detector in zip(subset.folds, detectors, strict=True):
         for entry in fold.test:
-            refused = detector.check_out_of_domain(heard.gained[entry.path], entry.machine_name) is not None
-            found[entry.label][entry.path].append(refused)
-        for number, sound in enumerate(heard.others):
-            found["no machine"][str(number)].append(detector.check_out_of_domain(sound) is not None)
-    for what, flags in found.items():
+            reason = detector.check_out_of_domain(spectra.gained[entry.path], entry.machine_name)
+            rejected[entry.label][entry.path].append(reason is not None)
+        for number, sound in enumerate(spectra.others):
+            rejected["no machine"][str(number)].append(detector.check_out_of_domain(sound) is not None)
+    for what, flags in rejected.items():
         (share,) = estimate_shares(np.array([[np.mean(each)] for each in flags.values()]), seed)
-        yield UnusableShare(subset=bench.name, what=what, n=len(flags), refused=share)
+        yield UnusableShare(subset=subset.name, what=what, n=len(flags), refused=share)
 
 
-def _spectra(bench: Subset, heard: Mapping[str, tuple[Spectra, ...]], spec: FeatureSpec) -> Iterator[MeanSpectrum]:
-    """Of each machine of a bench."""
+def _mean_spectra(
+    subset: Subset, spectra: Mapping[str, tuple[Spectra, ...]], spec: FeatureSpec
+) -> Iterator[MeanSpectrum]:
+    """Yield the mean spectrum of each machine of a subset."""
     centres_hz = FeatureExtractor(spec).band_edges_hz[1:-1]
-    for machine in dict.fromkeys(entry.machine_name for entry in bench.entries):
-        mine = [entry for entry in bench.entries if entry.machine_name == machine]
-        shapes = {
-            label: np.stack([window.mel_spectrum for entry in some for window in heard[entry.path]])
+    for machine in dict.fromkeys(entry.machine_name for entry in subset.entries):
+        entries = [entry for entry in subset.entries if entry.machine_name == machine]
+        levels_db = {
+            label: np.stack([clip.mel_spectrum for entry in some for clip in spectra[entry.path]])
             for label in (NORMAL, ABNORMAL)
-            if (some := [entry for entry in mine if entry.label == label])
+            if (some := [entry for entry in entries if entry.label == label])
         }
         yield MeanSpectrum(
-            name=machine_at(mine[0]),
+            name=machine_at(entries[0]),
             centres_hz=centres_hz,
-            mean_db={label: shape.mean(axis=0) for label, shape in shapes.items()},
-            deviation_db={label: shape.std(axis=0) for label, shape in shapes.items()},
-            n={label: sum(entry.label == label for entry in mine) for label in shapes},
+            mean_db={label: levels.mean(axis=0) for label, levels in levels_db.items()},
+            deviation_db={label: levels.std(axis=0) for label, levels in levels_db.items()},
+            n={label: sum(entry.label == label for entry in entries) for label in levels_db},
         )
 
 
-def _notes(dataset: Dataset, copies: int, every: Sequence[Subset], tried: Sequence[Trial]) -> Iterator[str]:
+def _notes(dataset: Dataset, copies: int, every: Sequence[Subset], trials: Sequence[Trial]) -> Iterator[str]:
     yield (
-        "Healthy recordings were held out in turn, by session where a machine has several and else by halves in time; "
-        "abnormal recordings were tried by each fold's detector, and learned from by none."
+        "Normal recordings were held out in turn: whole sessions if a machine has several, else halves in time. "
+        "Abnormal recordings were tested in each fold, and no detector learned from them."
     )
     yield (
-        f"Intervals are 95 %, percentiles of {DRAWS} bootstrap draws of sessions within each class; a class of fewer "
-        f"than {MIN_SESSIONS} sessions was drawn recording by recording, and its intervals are too narrow."
+        f"Intervals are 95 %, from {DRAWS} bootstrap draws of sessions within each class. A class with fewer than "
+        f"{MIN_SESSIONS} sessions was drawn recording by recording, and its intervals are too narrow."
     )
-    for bench in every:
-        fewest = min((each.calibrated_on for each in tried if each.subset == bench.name), default=0)
+    for subset in every:
+        fewest = min((each.calibrated_on for each in trials if each.subset == subset.name), default=0)
         if fewest and smallest_rate(fewest) > min(FALSE_ALARM_RATES):
             yield (
-                f"{bench.name}: thresholds rest on as few as {fewest} healthy recordings, which bear out no "
-                f"false-alarm rate below {100 * smallest_rate(fewest):.2g} %; for less it is the highest score of them."
+                f"{subset.name}: some thresholds come from only {fewest} normal recordings. The lowest false-alarm "
+                f"rate that they support is {100 * smallest_rate(fewest):.2g} %. For a lower rate, the threshold is "
+                "their highest score."
             )
-        heard = {entry.path for fold in bench.folds for entry in (*fold.train, *fold.test)}
-        if unheard := sum(entry.path not in heard for entry in bench.entries):
-            yield f"{bench.name}: left out, since their machines have too few healthy recordings: {unheard}."
+        used = {entry.path for fold in subset.folds for entry in (*fold.train, *fold.test)}
+        if left_out := sum(entry.path not in used for entry in subset.entries):
+            yield f"{subset.name}: left out, because their machines have too few normal recordings: {left_out}."
     if copies:
         yield f"Left out as copies of other recordings: {copies}."
     if dataset.refusals:

@@ -1,9 +1,10 @@
-"""The original project's way of measuring, beside an honest one: the same network, twice, so that the difference shows.
+"""Comparison of the original project's way of measuring with an honest one, for the same network.
 
-The original augmented every recording, then drew 8 % of the copies at random to test on, kept the epoch that was best
-there, and reported that figure: nearly every test clip has a near-copy, its own recording, on the training side. Here
-that is done once more, and then with sides that share no session, augmentation on the training side alone, and a
-validation side that is not the test side.
+The original augmented every recording and drew 8 % of the copies at random as the test side. It kept the epoch that was
+best there and reported its figure. For nearly every test clip, another copy of its recording is on the training side.
+
+The honest way uses sides that share no session. Only the training side is augmented, and the validation side is not the
+test side.
 """
 
 import tempfile
@@ -28,22 +29,22 @@ from ml.training.clips import make_clips
 if TYPE_CHECKING:
     from ml.classifier.stream import Clips
 
-# The original's share of clips to test on.
+# Share of clips on the original project's test side.
 TEST_SHARE = 0.08
 
 
 @dataclass(frozen=True, slots=True)
 class ProtocolResult:
-    """What one way of measuring says.
+    """Figures of one way of measuring.
 
     Attributes:
         protocol: ``original`` or ``honest``.
-        description: how it divides and chooses, in a sentence.
-        n, abnormal: windows that were judged, and how many of them are of faults.
-        near_copies: share of those whose own recording was learned from, in another copy.
-        accuracy, macro_f1: of the most probable class, 0 to 1.
-        auc: of the odds for a fault. It and the two before are NaN where only one class was judged.
-        always_normal: the accuracy of always answering ``normal`` there.
+        description: split and choice of the epoch, in a sentence.
+        n, abnormal: number of test clips, and of abnormal ones among them.
+        near_copies: share of test clips with another copy on the training side, 0 to 1.
+        accuracy, macro_f1: figures of the most probable class, 0 to 1; NaN if only one class was tested.
+        auc: AUC of the odds of a fault; NaN if only one class was tested.
+        always_normal: accuracy of always answering ``normal``.
     """
 
     protocol: str
@@ -57,7 +58,7 @@ class ProtocolResult:
     always_normal: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as serialised; ``says`` is the name that the description has there."""
+        """Return plain values. The description has the name ``says`` there."""
         return {("says" if name == "description" else name): value for name, value in asdict(self).items()}
 
 
@@ -71,52 +72,52 @@ def compare_protocols(
     processes: int | None = None,
     report: ProgressCallback = ignore_progress,
 ) -> tuple[ProtocolResult, ProtocolResult]:
-    """Measure one recipe both ways, on the same recordings.
+    """Measure one recipe in both ways, on the same recordings.
 
     Args:
-        dataset: recordings with both labels.
-        split: of them, for the honest way.
-        spec: what the network hears.
-        recipe: how it is fitted.
-        store: where features go.
-        processes: for those.
-        report: told of every recording and epoch.
+        dataset: recordings of both labels.
+        split: split for the honest way.
+        spec: feature spec of the network.
+        recipe: recipe of the fit.
+        store: store for the features.
+        processes: number of processes for the features; None chooses it from the cores and the recordings.
+        report: called after each recording and each epoch.
 
     Returns:
-        The original's way, and the honest one.
+        Results of the original and of the honest way.
 
     Raises:
-        DatasetError: recordings that cannot be learned from.
+        DatasetError: no network can be trained on these recordings.
     """
     entries = [entry for _, entry in split.sides()]
     features = store.extract(
         dataset, entries, spec, Augmentation.original(recipe.seed), processes=processes, report=report
     )
     names = ("normal", *sorted({_name(entry) for entry in entries} - {"normal"}))
-    of = {entry.path: names.index(_name(entry)) for entry in entries}
+    class_by_path = {entry.path: names.index(_name(entry)) for entry in entries}
     return (
-        _original(entries, of, features, recipe, len(names), report),
-        _honest(split, of, features, recipe, len(names), report),
+        _original(entries, class_by_path, features, recipe, len(names), report),
+        _honest(split, class_by_path, features, recipe, len(names), report),
     )
 
 
 def _original(
     entries: Sequence[Entry],
-    of: Mapping[str, int],
+    class_by_path: Mapping[str, int],
     features: StoredFeatures,
     recipe: Recipe,
     classes: int,
     report: ProgressCallback,
 ) -> ProtocolResult:
-    every = _every_copy(make_clips(entries, of, features, augmented=True))
+    every = _every_copy(make_clips(entries, class_by_path, features, augmented=True))
     order = np.random.Generator(np.random.PCG64(recipe.seed)).permutation(len(every))
     count = max(1, round(TEST_SHARE * len(every)))
     test, train = _some(every, order[:count]), _some(every, order[count:])
-    windows = len(every) // (1 + features.copies)
-    near = np.isin(order[:count] % windows, order[count:] % windows).mean()
-    return _outcome(
+    clips = len(every) // (1 + features.copies)
+    near = np.isin(order[:count] % clips, order[count:] % clips).mean()
+    return _measure(
         "original",
-        "8 % of all augmented copies, drawn at random, both choose the epoch and are reported",
+        "the test side is 8 % of all augmented copies, drawn at random; it also chooses the epoch",
         recipe,
         (train, test, test),
         classes,
@@ -127,20 +128,20 @@ def _original(
 
 def _honest(
     split: Split,
-    of: Mapping[str, int],
+    class_by_path: Mapping[str, int],
     features: StoredFeatures,
     recipe: Recipe,
     classes: int,
     report: ProgressCallback,
 ) -> ProtocolResult:
-    return _outcome(
+    return _measure(
         "honest",
-        f"sides by {split.method}; only the training side is augmented; the validation side chooses the epoch",
+        f"split by {split.method}; only the training side is augmented; the validation side chooses the epoch",
         recipe,
         (
-            _every_copy(make_clips(split.train, of, features, augmented=True)),
-            make_clips(split.validation, of, features, augmented=False),
-            make_clips(split.test, of, features, augmented=False),
+            _every_copy(make_clips(split.train, class_by_path, features, augmented=True)),
+            make_clips(split.validation, class_by_path, features, augmented=False),
+            make_clips(split.test, class_by_path, features, augmented=False),
         ),
         classes,
         0.0,
@@ -148,9 +149,9 @@ def _honest(
     )
 
 
-def _outcome(
+def _measure(
     protocol: str,
-    says: str,
+    description: str,
     recipe: Recipe,
     sides: tuple["Clips", "Clips", "Clips"],
     classes: int,
@@ -168,7 +169,7 @@ def _outcome(
     accuracy, _, macro_f1 = class_figures(truth.astype(np.int64), probabilities.argmax(axis=1), classes, weights)[0]
     return ProtocolResult(
         protocol,
-        says,
+        description,
         len(truth),
         int((truth > 0).sum()),
         near_copies,
@@ -184,7 +185,7 @@ def _name(entry: Entry) -> str:
 
 
 def _every_copy(clips: "Clips") -> "Clips":
-    """Every window in every variant as a clip of its own, as the original laid them out: variant by variant."""
+    """Return every variant of every clip as a separate clip, variant by variant as in the original."""
     from ml.classifier.stream import Clips
 
     count = len(clips)

@@ -1,10 +1,14 @@
-"""Groups of alike faults, found without anybody having named them: standardise, PCA, k-means, and how far to trust it.
+"""Fault groups: clusters of abnormal recordings with similar sound, found without labels.
 
-The idea is the original's: summaries of the abnormal recordings, two principal components, three clusters. What it
-lacked is here: only training recordings as they were recorded (the caller's choice), groups judged by silhouette (P.
-Rousseeuw, J. Comput. Appl. Math. 20, 1987) and by whether half of the sessions give the same groups again (after
-T. Lange et al., Neural Computation 16, 2004), and agreement with true faults beside what chance would give. A group is
-a hypothesis: it is called ``group 1``, ``group 2`` and so on until somebody has listened to it and names it.
+The steps are standardisation, PCA and k-means, as in the original project: summaries of the abnormal recordings, two
+principal components, three clusters. Added here:
 
-Needs scikit-learn, which comes with the extra "train" and is imported when first used.
+- The caller uses only training recordings without augmentation.
+- Groups are rated by silhouette (P. Rousseeuw, J. Comput. Appl. Math. 20, 1987) and by stability: whether half of the
+  sessions give the same groups (after T. Lange et al., Neural Computation 16, 2004).
+- Agreement with true faults is compared with chance.
+
+A group is a hypothesis. Groups are called ``group 1``, ``group 2`` and so on until a person has heard and named them.
+
+Grouping needs scikit-learn, from the extra "train". It is imported when it is first used.
 """

@@ -1,4 +1,4 @@
-"""Are the groups the true faults? Beside what shuffled faults give, for small groups agree by chance."""
+"""Agreement of fault groups with true faults, compared with chance: small groups agree by chance too."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,13 +15,15 @@ PERMUTATIONS = 200
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far groups and true faults are the same parting, beside what shuffled faults give.
+    """Agreement of groups with true faults, and of groups with shuffled faults.
 
     Attributes:
-        n: recordings with a known fault.
-        ari, nmi: adjusted Rand index and normalised mutual information; 1 is the same parting under other names.
-        ari_chance, nmi_chance: mean over shuffles of the true faults.
-        ari_chance_95, nmi_chance_95: what chance stays under in 95 % of the shuffles.
+        n: number of recordings with a known fault.
+        ari: adjusted Rand index, at most 1; 1 is full agreement, 0 is chance
+            (L. Hubert and P. Arabie, J. Classif. 2, 1985).
+        nmi: normalised mutual information, 0 to 1; 1 is full agreement.
+        ari_chance, nmi_chance: means over 200 random shuffles of the true faults.
+        ari_chance_95, nmi_chance_95: 95 % quantiles over the shuffles.
     """
 
     n: int
@@ -33,29 +35,31 @@ class Agreement:
     nmi_chance_95: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as serialised."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
 def measure_agreement(
     assignments: Sequence[int] | NDArray[np.intp], truth: Sequence[str | None], *, seed: int = 0
 ) -> Agreement:
-    """Groups beside true faults.
+    """Compare groups with true faults.
 
     Args:
-        assignments: of each recording its group.
-        truth: of each recording its true fault; those with None are left out.
-        seed: of the shuffles.
+        assignments: ``(recordings,)``: number of the group of each recording.
+        truth: ``(recordings,)``: true fault of each recording; None is left out.
+        seed: seed of the shuffles.
 
     Raises:
-        InvalidParameter: not as many faults as groups, or no known fault at all.
+        InvalidParameter: the numbers of groups and faults differ, or no fault is known.
         MissingExtra: scikit-learn is not installed.
     """
     if len(assignments) != len(truth):
-        raise InvalidParameter(f"{len(assignments)} recordings are in groups and {len(truth)} faults were given.")
+        raise InvalidParameter(
+            f"There are groups of {len(assignments)} recordings and {len(truth)} faults; as many of both were expected."
+        )
     known = [i for i, fault in enumerate(truth) if fault is not None]
     if not known:
-        raise InvalidParameter("No recording has a known fault: there is nothing that groups could agree with.")
+        raise InvalidParameter("No recording has a known fault; at least one was expected, to compare the groups with.")
     faults = np.unique([str(truth[i]) for i in known], return_inverse=True)[1]
     groups = np.asarray(assignments)[known]
     rng = np.random.Generator(np.random.PCG64(seed))

@@ -1,4 +1,4 @@
-"""Recordings in groups: standardise, principal axes, k-means."""
+"""Grouping of recordings: standardisation, principal components, k-means."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,39 +15,39 @@ from ml.faults.k_selection import (
     ClusteringQuality,
     Floats,
     Indices,
-    centroids_of,
+    candidate_ks,
     choose_k,
-    counts,
     distances_to,
     evaluate_clustering,
+    fit_centroids,
 )
 from ml.faults.lazy_sklearn import load_sklearn
 from ml.system.parallel import one_blas_thread
 
-DRAWN_COMPONENTS = 3  # of each recording at least, for the scatter in space
+DRAWN_COMPONENTS = 3  # kept at least, for the scatter plot in space
 KEPT_RATIOS = 20
 EXEMPLARS = 3
-ROUNDING = 1e-9  # relative; a feature that varies less than this does not vary
+ROUNDING = 1e-9  # relative standard deviation below which a feature is constant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FaultGroups:
-    """Recordings in groups. ``n`` recordings of ``d`` numbers each, ``k`` groups, largest first.
+    """Groups of ``n`` recordings with vectors of ``d`` numbers: ``k`` groups, the largest first.
 
     Attributes:
-        k: how many groups.
-        chosen_by: why so many, in a sentence.
-        seed: of every draw.
-        mean, scale: ``(d,)``, what a vector is standardised by.
-        components: ``(c, d)``, the principal axes, strongest first; ``c`` may exceed ``dimensions``, for drawing.
-        dimensions: how many of them the groups were found in.
-        explained_variance_ratio: share of the variance of each axis, up to 20 of them.
+        k: number of groups.
+        chosen_by: reason for this number, in a sentence.
+        seed: seed of all draws.
+        mean, scale: ``(d,)``: mean and standard deviation that vectors are standardised by.
+        components: ``(c, d)``: principal axes, the strongest first; ``c`` may be larger than ``dimensions``, for plots.
+        dimensions: number of axes that the groups were found with.
+        explained_variance_ratio: share of the variance of each axis, 0 to 1, at most 20 axes.
         centroids: ``(k, dimensions)``.
-        assignments: ``(n,)``, 0 to k-1.
-        projected: ``(n, c)``.
-        distances: ``(n, k)``, from each recording to each centroid, in standardised units.
-        exemplars: of each group the indices of the recordings nearest to its centroid, nearest first, up to 3.
-        curve: what speaks for each k.
+        assignments: ``(n,)``: number of each recording's group, 0 to k-1.
+        projected: ``(n, c)``: recordings on the principal axes, in standardised units.
+        distances: ``(n, k)``: distance of each recording to each centroid, in standardised units.
+        exemplars: for each group the indices of up to 3 recordings, the nearest to its centroid first.
+        curve: quality of each k that was tried.
     """
 
     k: int
@@ -67,30 +67,32 @@ class FaultGroups:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the groups are called until somebody names them."""
+        """Names of the groups, until a person names them: ``group 1`` and so on."""
         return tuple(f"group {number}" for number in range(1, self.k + 1))
 
     def assign(self, vectors: NDArray[np.floating[Any]]) -> Indices:
-        """The group with the nearest centroid, for recordings old or new.
+        """Find the group with the nearest centroid for each vector, of these recordings or of others.
 
         Args:
             vectors: ``(m, d)``.
 
         Returns:
-            ``(m,)``, 0 to k-1.
+            ``(m,)``: 0 to k-1.
 
         Raises:
-            InvalidParameter: another width than that of the vectors that were grouped, or not finite.
+            InvalidParameter: the vectors do not have ``d`` numbers, or a number is not finite.
         """
         rows = _check_vectors(vectors)
         if rows.shape[1] != len(self.mean):
-            raise InvalidParameter(f"Vectors of {rows.shape[1]} numbers; the groups were found on {len(self.mean)}.")
+            raise InvalidParameter(
+                f"Vectors of {rows.shape[1]} numbers; {len(self.mean)} were expected, as in the grouped vectors."
+            )
         projected = (rows - self.mean) / self.scale @ self.components[: self.dimensions].T
         nearest: Indices = distances_to(projected, self.centroids).argmin(axis=1)
         return nearest
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as serialised."""
+        """Return plain values for JSON."""
         return {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in asdict(self).items()}
 
 
@@ -102,28 +104,28 @@ def group_faults(
     sessions: Sequence[str] | None = None,
     seed: int = 0,
 ) -> FaultGroups:
-    """Group recordings by what they sound like. The same vectors and seed give the same groups, to the bit.
+    """Group recordings with similar vectors. The same vectors and seed give the same groups, to the bit.
 
     Args:
-        vectors: ``(n, d)``, one row per recording: abnormal, of the training side, not augmented.
-        k: 2 to 9 groups; the original has 3. ``auto``: the best silhouette among those k that half of the recordings
-            give again.
-        components: how many principal components are kept, or, below 1, the share of variance that they must explain.
-        sessions: which recording session each is from, so that the stability is that under other sessions; where it
-            is left out, each recording counts as one.
-        seed: of centroids' starts and of the halves.
+        vectors: ``(n, d)``: one row for each recording; abnormal, of the training side, not augmented.
+        k: number of groups, 2 to 9; the original has 3. ``auto`` chooses it, see
+            :func:`ml.faults.k_selection.choose_k`.
+        components: number of principal components; or, below 1, the share of variance that they explain together.
+        sessions: ``(n,)``: session of each recording, from which halves are drawn for the stability; None: each
+            recording is a session.
+        seed: seed of the starts of k-means and of the random halves.
 
     Raises:
-        TooFewRecordings: fewer recordings, or fewer different ones, than groups.
-        InvalidParameter: ``k`` or ``components`` out of range; a number that is not finite; not as many sessions as
-            recordings.
+        TooFewRecordings: there are fewer recordings, or fewer different ones, than groups.
+        InvalidParameter: ``k`` or ``components`` is out of range, a number is not finite, or the numbers of sessions
+            and recordings differ.
         MissingExtra: scikit-learn is not installed.
     """
     rows = _check_vectors(vectors)
     _check_request(rows, k, components)
     numbers = _numbered(sessions, len(rows))
     load_sklearn()
-    # scikit-learn sums in as many pieces as there are threads: the last digits, and so ties, would hang on the machine.
+    # With several threads, scikit-learn adds in another order: the last digits would depend on the number of cores.
     with one_blas_thread():
         return _find_groups(rows, k, components, numbers, seed)
 
@@ -134,24 +136,29 @@ def _check_vectors(vectors: NDArray[np.floating[Any]]) -> Floats:
         raise InvalidParameter(f"Vectors of shape {rows.shape}; one row of numbers for each recording was expected.")
     broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(broken):
-        raise InvalidParameter(f"The vector of recording {broken[0]} holds a number that is not finite.")
+        raise InvalidParameter(
+            f"The vector of recording {broken[0]} has a number that is not finite; finite numbers were expected."
+        )
     return rows
 
 
 def _check_request(rows: Floats, k: int | Literal["auto"], components: float) -> None:
     if k != "auto" and (isinstance(k, bool) or k not in range(MIN_K, MAX_K + 1)):
-        raise InvalidParameter(f"{k!r} groups; {MIN_K} to {MAX_K}, or 'auto', is accepted.")
+        raise InvalidParameter(f"The number of groups is {k!r}; {MIN_K} to {MAX_K}, or 'auto', was expected.")
     whole = isinstance(components, int) and not isinstance(components, bool)
     if not (components >= 1 if whole else 0 < components < 1):
-        raise InvalidParameter(f"{components!r} components; a whole number from 1, or a share below 1, is accepted.")
+        raise InvalidParameter(
+            f"components is {components!r}; a whole number from 1, or a share above 0 and below 1, was expected."
+        )
     needed = MIN_K if k == "auto" else k
     if len(rows) < needed:
         raise TooFewRecordings(
-            f"{len(rows)} recordings cannot be put into {needed} groups; at least {needed} are needed."
+            f"{len(rows)} recordings are too few for {needed} groups; at least {needed} were expected."
         )
     if (different := len(np.unique(rows, axis=0))) < needed:
         raise TooFewRecordings(
-            f"{len(rows)} recordings of which {different} differ cannot be put into {needed} groups."
+            f"Only {different} of {len(rows)} recordings are different; at least {needed} were expected, for {needed} "
+            "groups."
         )
 
 
@@ -159,7 +166,9 @@ def _numbered(sessions: Sequence[str] | None, n: int) -> Indices:
     if sessions is None:
         return np.arange(n)
     if len(sessions) != n:
-        raise InvalidParameter(f"{n} recordings are of {len(sessions)} sessions; one for each was expected.")
+        raise InvalidParameter(
+            f"There are {n} recordings and {len(sessions)} sessions; one session for each recording was expected."
+        )
     return np.unique(np.asarray(sessions), return_inverse=True)[1]
 
 
@@ -169,16 +178,16 @@ def _find_groups(
     mean, scale = rows.mean(axis=0), rows.std(axis=0)
     constant = scale <= ROUNDING * np.maximum(np.abs(mean), 1)
     if constant.all():
-        raise TooFewRecordings(f"All {len(rows)} recordings sound the same: there is nothing to tell groups by.")
-    scale[constant] = 1.0  # a feature that never changes says nothing
+        raise TooFewRecordings(f"All {len(rows)} recordings are equal; different ones were expected, to form groups.")
+    scale[constant] = 1.0  # a constant feature has no effect
     axes, ratios = _principal_axes((rows - mean) / scale)
     dimensions = _dimensions(ratios, components)
     axes = axes[: max(dimensions, DRAWN_COMPONENTS)]
     projected = (rows - mean) / scale @ axes.T
     points = np.ascontiguousarray(projected[:, :dimensions])
-    tried = {count: centroids_of(points, count, STARTS, seed) for count in counts(points, k)}
+    tried = {count: fit_centroids(points, count, STARTS, seed) for count in candidate_ks(points, k)}
     curve = tuple(evaluate_clustering(points, centroids, sessions, seed) for centroids in tried.values())
-    chosen, chosen_by = choose_k(curve) if k == "auto" else (k, f"{k} groups were asked for.")
+    chosen, chosen_by = choose_k(curve) if k == "auto" else (k, f"{k} groups were requested.")
     centroids = _in_order(points, tried[chosen])
     distances = distances_to(points, centroids)
     assignments = distances.argmin(axis=1)
@@ -201,7 +210,7 @@ def _find_groups(
 
 
 def _principal_axes(standard: Floats) -> tuple[Floats, Floats]:
-    """Axes ``(c, d)`` and the share of variance of each; a full decomposition, so that nothing is drawn at random."""
+    """Principal axes ``(c, d)`` and their shares of variance, without random draws."""
     pca = load_sklearn().decomposition.PCA(svd_solver="full").fit(standard)
     return pca.components_, pca.explained_variance_ratio_
 
@@ -209,12 +218,15 @@ def _principal_axes(standard: Floats) -> tuple[Floats, Floats]:
 def _dimensions(ratios: Floats, components: float) -> int:
     if components >= 1:
         return min(int(components), len(ratios))
-    # The sum of all shares may round to just under the share that was asked for.
+    # The sum of all shares may be slightly smaller than the requested share, by rounding.
     return min(1 + int(np.searchsorted(np.cumsum(ratios), components)), len(ratios))
 
 
 def _in_order(points: Floats, centroids: Floats) -> Floats:
-    """Largest group first, and of equal ones that of the earlier recording, so that names stay for a seed."""
+    """Sort centroids: the largest group first; of equal groups, that of the earlier recording.
+
+    So the same seed gives the same group names.
+    """
     groups = distances_to(points, centroids).argmin(axis=1)
     members = [np.flatnonzero(groups == group) for group in range(len(centroids))]
     order = sorted(range(len(centroids)), key=lambda g: (-len(members[g]), members[g][0] if len(members[g]) else 0))

@@ -1,4 +1,4 @@
-"""scikit-learn: only training needs it."""
+"""Late import of scikit-learn, which only training needs."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from ml.errors import MissingExtra
 
 
 def load_sklearn() -> Any:
-    """The library, imported when first asked for.
+    """Import scikit-learn and return it.
 
     Raises:
-        MissingExtra: it is not installed.
+        MissingExtra: scikit-learn is not installed.
     """
     try:
         import sklearn.cluster

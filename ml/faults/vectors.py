@@ -1,9 +1,8 @@
-"""What of a recording is grouped: its cepstrum without the level, and how that differs from the healthy machine's.
+"""Vectors for grouping: cepstrum without level, minus the mean of the machine's normal recordings.
 
-Measured on simulated fans and on propellers, see docs/reports.md: cepstral coefficients find faults where mel bands
-find next to nothing, for neighbouring bands say the same. And recordings of several machines, grouped as they are,
-fall into machines: the adjusted Rand index with the faults is that of chance until each machine's healthy sound is
-taken off.
+Measured on simulated fans and on propellers (docs/reports.md): groups of cepstral coefficients agree with faults much
+better than groups of mel bands, because neighbouring bands are similar. Without the subtraction, recordings of several
+machines are grouped by machine, and their adjusted Rand index with the faults is that of chance.
 """
 
 from collections.abc import Hashable, Sequence
@@ -18,27 +17,27 @@ from ml.features.spec import FeatureSpec
 
 Floats = NDArray[np.float64]
 
-COEFFICIENTS = 40  # the original's, of which the first is the level
+COEFFICIENTS = 40  # as in the original; the first is the level
 
 
 def recording_vector(clips: NDArray[np.floating[Any]], spec: FeatureSpec) -> Floats:
-    """Mean and standard deviation over a recording of cepstral coefficients 1 to 39, whatever the features are.
+    """Compute mean and standard deviation over a recording of its cepstral coefficients 1 to 39.
 
-    Coefficient 0 is the level and left out: a recording made louder keeps its vector.
+    Coefficient 0 is the level and is left out, so the vector does not depend on the loudness.
 
     Args:
-        clips: ``(windows, rows, frames)``, all windows of one recording.
-        spec: how they were made; log-mel bands are turned into cepstra.
+        clips: ``(clips, rows, frames)``: features of all clips of one recording.
+        spec: their feature spec. From log-mel bands, the cepstrum is computed first (orthonormal DCT-II).
 
     Returns:
-        ``(2 * (min(40, rows) - 1),)``: means, then standard deviations.
+        float64 ``(2 * (min(40, rows) - 1),)`` in dB: means, then standard deviations.
 
     Raises:
-        InvalidParameter: features of another number of rows than the spec's, or of a single one.
+        InvalidParameter: the number of rows is not that of the spec, or is 1.
     """
     if clips.ndim != 3 or clips.shape[1] != spec.rows or spec.rows < 2:
         raise InvalidParameter(
-            f"Features of shape {clips.shape}; windows of {spec.rows} rows, at least 2, were expected."
+            f"Features of shape {clips.shape}; (clips, rows, frames) with {spec.rows} rows, at least 2, was expected."
         )
     rows = np.asarray(clips, np.float64)
     cepstra = rows if spec.n_mfcc is not None else scipy.fft.dct(rows, axis=1, norm="ortho")
@@ -52,33 +51,33 @@ def subtract_normal_mean(
     normal: NDArray[np.floating[Any]],
     normal_machines: Sequence[Hashable],
 ) -> Floats:
-    """Of each recording what differs from the same machine when it was well.
+    """Subtract from each vector the mean of the normal recordings of its machine.
 
     Args:
         vectors: ``(n, d)``.
-        machines: of which machine each is, n of them; with the SNR where there are several, for noise counts too.
-        normal: ``(m, d)``, vectors of healthy recordings of the training side.
-        normal_machines: likewise, m of them.
+        machines: ``(n,)``: machine of each vector. With several SNRs, machine and SNR: the noise differs too.
+        normal: ``(m, d)``: vectors of normal recordings of the training side.
+        normal_machines: ``(m,)``: machine of each of them.
 
     Returns:
-        ``(n, d)``: less the mean of that machine's healthy recordings; where it has none, of all healthy recordings;
-        where there are none at all, as they were.
+        float64 ``(n, d)``. For a machine without normal recordings, the mean of all normal recordings is subtracted;
+        without any normal recordings, nothing.
 
     Raises:
-        InvalidParameter: not as many machines as vectors.
+        InvalidParameter: the numbers of machines and vectors differ.
     """
     if (len(machines), len(normal_machines)) != (len(vectors), len(normal)):
         raise InvalidParameter(
-            f"{len(vectors)} and {len(normal)} vectors are of {len(machines)} and {len(normal_machines)} machines; "
-            "one for each was expected."
+            f"There are {len(vectors)} vectors with {len(machines)} machines, and {len(normal)} normal vectors with "
+            f"{len(normal_machines)} machines; one machine for each vector was expected."
         )
-    well = np.asarray(normal, np.float64)
-    if not len(well):
+    normal_rows = np.asarray(normal, np.float64)
+    if not len(normal_rows):
         return np.array(vectors, np.float64)
     members: dict[Hashable, list[int]] = {}
-    for place, machine in enumerate(normal_machines):
-        members.setdefault(machine, []).append(place)
-    means = {machine: well[places].mean(axis=0) for machine, places in members.items()}
-    anyone = well.mean(axis=0)
-    baselines = [means.get(machine, anyone) for machine in machines]
-    return np.asarray(vectors, np.float64) - np.reshape(baselines, np.shape(vectors))
+    for index, machine in enumerate(normal_machines):
+        members.setdefault(machine, []).append(index)
+    means = {machine: normal_rows[indices].mean(axis=0) for machine, indices in members.items()}
+    mean_of_all = normal_rows.mean(axis=0)
+    subtracted = [means.get(machine, mean_of_all) for machine in machines]
+    return np.asarray(vectors, np.float64) - np.reshape(subtracted, np.shape(vectors))

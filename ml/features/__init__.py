@@ -1,1 +1,1 @@
-"""Features: a spec that describes them, the transform that it names, and the store that keeps them on disk."""
+"""Features: the spec that describes them, the transform, and the store that keeps them on disk."""

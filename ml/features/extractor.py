@@ -1,9 +1,15 @@
-"""The transform that a spec names: samples in, log-mel bands or cepstral coefficients out.
+"""Transform of a feature spec: samples to log-mel bands or cepstral coefficients.
 
-The numbers are librosa's (mel filters after M. Slaney, "Auditory Toolbox", 1998; log power with a floor of 80 dB under
-the maximum; orthonormal DCT-II), computed in float32, some frames at a time, as matrix products over the few FFT bins
-that each group of mel bands has. Against librosa the largest difference seen is
-2e-4 for the original's spec, on values up to 426, and 6e-4 for any spec; 5e-3 is what the tests hold.
+The results are those of librosa: mel filters after M. Slaney ("Auditory Toolbox", 1998), log power with a floor 80 dB
+below the maximum, orthonormal DCT-II. They are computed in float32, some frames at a time, as matrix products over the
+few FFT bins that each group of mel bands needs. With frame ``x[t]``, window ``w`` and mel filters ``M``::
+
+    power[t] = |rfft(w * x[t])| ** 2
+    mel[t] = 10 * log10(max(M power[t], 1e-10))       dB relative to a power of 1
+    mfcc = C mel',  C[k, n] = sqrt(2 / N) * cos(pi * k * (2 n + 1) / (2 N)),  C[0] divided by sqrt(2),  N = n_mels
+
+The largest difference from librosa that was seen is 2e-4 for the original's spec, on values up to 426, and 6e-4 for any
+spec. The tests accept 5e-3.
 """
 
 import math
@@ -18,8 +24,8 @@ from ml.audio.resampling import resample
 from ml.features.mel import mel_edges, mel_filters
 from ml.features.spec import WINDOWS, FeatureSpec
 
-POWER_FLOOR = 1e-10  # librosa.power_to_db's ``amin``: -100 dB
-# 64 frames of 2048 float32 samples are 512 KiB: window, spectrum and power stay in a core's L2 cache.
+POWER_FLOOR = 1e-10  # ``amin`` of librosa.power_to_db: -100 dB
+# 64 frames of 2048 float32 samples are 512 KiB: windowed frames, spectrum and power stay in a core's L2 cache.
 FRAMES_PER_BLOCK = 64
 BANDS_PER_PRODUCT = 16
 
@@ -31,7 +37,20 @@ class _BandGroup(NamedTuple):
 
 
 class FeatureExtractor:
-    """The transform that a spec names. Holds tables only, so that any number of threads may share one."""
+    """Transform of a spec. It has only tables, so that any number of threads can share it.
+
+    Example:
+        >>> spec = FeatureSpec(
+        ...     sample_rate_hz=16_000, clip_frames=32, n_fft=1024, hop_length=512, n_mels=64, n_mfcc=20, fmax_hz=8_000
+        ... )
+        >>> extractor = FeatureExtractor(spec)
+        >>> tone = np.sin(2 * np.pi * 1_000 * np.arange(8_000) / 16_000).astype(np.float32)  # 1 kHz, 0.5 s
+        >>> extractor.log_mel(tone).shape, extractor(tone).shape
+        ((16, 64), (20, 32))
+        >>> loudest = int(extractor.log_mel(tone).mean(axis=0).argmax())
+        >>> extractor.band_edges_hz[[loudest, loudest + 2]].round().tolist()
+        [975.0, 1072.0]
+    """
 
     def __init__(self, spec: FeatureSpec) -> None:
         self.spec = spec
@@ -40,14 +59,19 @@ class FeatureExtractor:
         self._dct = None if spec.n_mfcc is None else _dct(spec.n_mfcc, spec.n_mels)
 
     def resample(self, samples: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np.float32]:
-        """Bring a whole recording to the spec's rate."""
+        """Resample a whole recording to the spec's sample rate, by :func:`ml.audio.resampling.resample`.
+
+        Args:
+            samples: float32, shape ``(n,)``.
+            sample_rate_hz: their sample rate.
+        """
         return resample(samples, sample_rate_hz, self.spec.sample_rate_hz, self.spec.resampler)
 
     def __call__(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Features of one clip, fitted to the network.
+        """Compute the features of one clip, as the network takes them.
 
         Args:
-            clip: float32 samples at the spec's rate; any length from 1.
+            clip: float32, shape ``(n,)``, at the spec's sample rate; at least one sample.
 
         Returns:
             float32, shape ``(rows, clip_frames)``.
@@ -55,18 +79,26 @@ class FeatureExtractor:
         return self.pad_or_crop(self.coefficients(self.log_mel(clip)))
 
     def log_mel(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Log power in mel bands, in dB relative to a power of 1.
+        """Compute the log power in mel bands, with the spec's floor and level.
+
+        Args:
+            clip: float32, shape ``(n,)``, at the spec's sample rate.
 
         Returns:
-            float32, shape ``(frames, n_mels)``.
+            float32, shape ``(frames, n_mels)``, in dB relative to a power of 1 (or to the clip's mean, for the level
+            ``clip_mean``). With padding, ``frames = 1 + n // hop_length`` for an even ``n_fft``.
         """
         return self.apply_floor_and_level(self.log_mel_and_power(clip)[0])
 
     def log_mel_and_power(self, clip: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Log power in mel bands as recorded, whatever the spec says of level and floor, and the mean power spectrum.
+        """Compute the log power in mel bands without the spec's floor and level, and the mean power spectrum.
+
+        Args:
+            clip: float32, shape ``(n,)``, at the spec's sample rate.
 
         Returns:
-            float32, ``(frames, n_mels)`` in dB relative to a power of 1, and ``(1 + n_fft // 2,)``.
+            ``mel``, float32, shape ``(frames, n_mels)``, in dB relative to a power of 1, at least -100. ``power``,
+            float32, shape ``(1 + n_fft // 2,)``: mean over the frames of ``|rfft(w * x)| ** 2``, not in dB.
         """
         frames = _frames(clip, self.spec)
         mel = np.empty((len(frames), self.spec.n_mels), np.float32)
@@ -85,7 +117,16 @@ class FeatureExtractor:
         return mel, total / np.float32(len(frames))
 
     def apply_floor_and_level(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Log power as recorded, ``(frames, n_mels)``, with the spec's floor and level; it may be changed in place."""
+        """Apply the floor and the level of the spec, in place.
+
+        Floor: ``max(mel, max(mel) - dynamic_range_db)``. Level ``clip_mean``: ``mel - mean(mel)``.
+
+        Args:
+            mel: float32, shape ``(frames, n_mels)``, in dB; changed.
+
+        Returns:
+            ``mel``.
+        """
         if self.spec.dynamic_range_db is not None:
             np.maximum(mel, mel.max() - self.spec.dynamic_range_db, out=mel)
         if self.spec.level == "clip_mean":
@@ -93,11 +134,26 @@ class FeatureExtractor:
         return mel
 
     def coefficients(self, log_mel: NDArray[np.float32]) -> NDArray[np.float32]:
-        """From ``(frames, n_mels)`` to ``(rows, frames)``: the cepstrum, or the bands as they are."""
+        """Compute feature rows from log-mel frames: the DCT-II of the bands, or the bands without ``n_mfcc``.
+
+        Args:
+            log_mel: float32, shape ``(frames, n_mels)``.
+
+        Returns:
+            float32, shape ``(rows, frames)``.
+        """
         return log_mel.T if self._dct is None else self._dct @ log_mel.T
 
     def pad_or_crop(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Fit ``(rows, frames)`` to ``(rows, clip_frames)`` by the spec's rule."""
+        """Crop or repeat frames by the rule ``fit`` of the spec.
+
+        Args:
+            rows: float32, shape ``(rows, frames)``, with at least one frame.
+
+        Returns:
+            float32, shape ``(rows, clip_frames)``, in a new array: the first frames of ``rows``, then up to
+            ``silent_frames`` of zeros, then repetitions of the last frames.
+        """
         spec = self.spec
         frames = np.zeros((spec.rows, spec.clip_frames), np.float32)
         copied = min(rows.shape[1], spec.clip_frames)
@@ -111,31 +167,36 @@ class FeatureExtractor:
 
     @cached_property
     def band_edges_hz(self) -> NDArray[np.float64]:
-        """Corner frequencies of the mel bands, ``n_mels + 2`` of them; band ``i`` reaches from ``i`` to ``i + 2``."""
+        """Corner frequencies of the mel bands in Hz, from :func:`ml.features.mel.mel_edges`."""
         return mel_edges(self.spec)
 
 
 # Training and scoring use one or two specs at a time.
 @lru_cache(maxsize=4)
 def cached_extractor(spec: FeatureSpec) -> FeatureExtractor:
-    """The extractor of a spec, made once in each process: its tables take longer than a clip."""
+    """Return the extractor of a spec, made once in each process: its tables take longer than one clip.
+
+    Example:
+        >>> cached_extractor(FeatureSpec.original()) is cached_extractor(FeatureSpec.original())
+        True
+    """
     return FeatureExtractor(spec)
 
 
 def _band_groups(filters: NDArray[np.float32]) -> tuple[_BandGroup, ...]:
-    """Neighbouring bands with only the bins they need: a seventh of the dense product for 128 bands of 1025 bins."""
+    """Group neighbouring bands with the bins they need: a seventh of the dense product for 128 x 1025."""
     groups = []
     for start in range(0, len(filters), BANDS_PER_PRODUCT):
         bands = slice(start, min(start + BANDS_PER_PRODUCT, len(filters)))
         used = np.flatnonzero(filters[bands].any(axis=0))
-        # Filters narrower than one bin can be empty; one bin of weight 0 then stands for none.
+        # Filters narrower than one bin can be empty. Such a group has one bin of weight 0.
         bins = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
         groups.append(_BandGroup(bands, bins, np.ascontiguousarray(filters[bands, bins].T)))
     return tuple(groups)
 
 
 def _dct(coefficients: int, bands: int) -> NDArray[np.float32]:
-    """Rows of the orthonormal DCT-II, ``(coefficients, bands)``."""
+    """Return the first rows of the orthonormal DCT-II, shape ``(coefficients, bands)``."""
     k, n = np.arange(coefficients)[:, None], np.arange(bands)
     rows = np.cos(np.pi * k * (2 * n + 1) / (2 * bands)) * math.sqrt(2 / bands)
     rows[0] /= math.sqrt(2)
@@ -149,7 +210,7 @@ def _window(name: str, length: int) -> NDArray[np.float32]:
 
 
 def _frames(clip: NDArray[np.float32], spec: FeatureSpec) -> NDArray[np.float32]:
-    """Overlapping frames as a view, ``(frames, n_fft)``; frame count ``1 + (padded - n_fft) // hop_length``."""
+    """Return a view of ``1 + (padded - n_fft) // hop_length`` overlapping frames, ``(frames, n_fft)``."""
     if spec.padding == "none":
         padded = np.pad(clip, (0, max(0, spec.n_fft - len(clip))))
     else:

@@ -1,4 +1,4 @@
-"""The feature specs that fit the recordings: their own rate, their own length."""
+"""Feature specs that fit the sample rate and the length of given recordings."""
 
 import math
 import statistics
@@ -9,19 +9,38 @@ from ml.dataset.entries import Entry
 from ml.features.kinds import FeatureKind
 from ml.features.spec import FeatureSpec
 
-# 64 ms frames, half of one apart: 1024 samples at MIMII's 16 kHz. Finer and coarser were no better (decision 0010).
+# 64 ms are 1024 samples at the 16 kHz of MIMII. The hop is half a frame. Shorter and longer frames were no better
+# (decision 0010).
 FRAME_S = 0.064
 N_MELS = 128
-# Longer recordings are heard in windows of this much; MIMII's are of this length.
+# Longer recordings are cut into clips of this length, the length of MIMII's recordings.
 LONGEST_CLIP_S = 10.0
 SHORTEST_CLIP_S = 0.5
 
 
 def spec_for(entries: Sequence[Entry], kind: FeatureKind) -> FeatureSpec:
-    """What a network for these recordings hears.
+    """Choose the feature spec of a classifier for these recordings.
 
-    Their most frequent sample rate, so that most are not resampled; clips of their median length, at most 10 s; log-mel
-    bands without the clip's level, since a microphone that was moved is no fault.
+    ``spectrum``: log-mel bands (128, 0 Hz to half the sample rate) without the clip's level, because a moved microphone
+    is no fault. The sample rate is the most frequent one, so most recordings are not resampled. A clip has the
+    median length of the recordings, but 0.5 to 10 s. A frame has ``2 ** round(log2(0.064 * rate))`` samples, the hop is
+    half of it. ``original``: :meth:`FeatureSpec.original`, whatever the recordings are.
+
+    Args:
+        entries: the recordings; at least one for ``spectrum``.
+        kind: ``spectrum`` or ``original``.
+
+    Raises:
+        statistics.StatisticsError: there are no recordings.
+
+    Example:
+        >>> from ml.audio.info import AudioInfo
+        >>> from ml.dataset.annotations import Annotation
+        >>> info = AudioInfo("00", 10.0, 16_000, 8, 16, "pcm", -30.0, -12.0, 0.0, 2_560_044)  # 10 s at 16 kHz
+        >>> entry = Entry(path="normal/1.wav", annotation=Annotation(label="normal"), info=info)
+        >>> spec = spec_for([entry], "spectrum")
+        >>> spec.n_fft, spec.hop_length, spec.rows, spec.clip_frames, spec.clip_s
+        (1024, 512, 128, 313, 9.984)
     """
     if kind == "original":
         return FeatureSpec.original()
@@ -41,9 +60,16 @@ def spec_for(entries: Sequence[Entry], kind: FeatureKind) -> FeatureSpec:
 
 
 def detector_spec(spec: FeatureSpec) -> FeatureSpec:
-    """What a detector hears of the clips that ``spec`` cuts: the same clips, level and quiet parts kept.
+    """Derive a detector's spec from a classifier's spec.
 
-    Where ``spec`` is of the kind ``spectrum``, the spectrum is the same too, and is computed once for both.
+    Clips have the same length. Level and quiet parts are kept. Frames, hop and mel bands are those of :func:`spec_for`
+    at the sample rate of ``spec``. If ``spec`` has the kind ``spectrum``, both have the same spectrum, and it is
+    computed once.
+
+    Example:
+        >>> detector = detector_spec(FeatureSpec.original())
+        >>> detector.n_fft, detector.hop_length, detector.rows, detector.level, detector.dynamic_range_db
+        (1024, 512, 128, 'as_recorded', None)
     """
     n_fft, hop = _frame(spec.sample_rate_hz)
     return replace(
@@ -64,6 +90,6 @@ def detector_spec(spec: FeatureSpec) -> FeatureSpec:
 
 
 def _frame(rate_hz: int) -> tuple[int, int]:
-    """Samples in a frame, and from one to the next."""
+    """Return samples per frame and per hop."""
     n_fft = 2 ** round(math.log2(FRAME_S * rate_hz))
     return n_fft, n_fft // 2

@@ -1,6 +1,6 @@
-"""The kinds of features that a training can use."""
+"""Kinds of features that a training can use."""
 
 from typing import Literal
 
 FeatureKind = Literal["spectrum", "original"]
-"""``spectrum``: log-mel bands at the recordings' own rate. ``original``: the MFCCs of the original project."""
+"""``spectrum``: log-mel bands at the sample rate of the recordings. ``original``: MFCCs of the original project."""

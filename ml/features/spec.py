@@ -1,4 +1,4 @@
-"""A frozen, fingerprinted description of how a sound becomes the numbers that a model takes."""
+"""Feature spec: all settings that decide how samples become features, with a fingerprint."""
 
 import hashlib
 import json
@@ -10,7 +10,8 @@ from ml.audio.recording import Channel
 from ml.audio.resampling import FILTERS
 from ml.errors import SpecError
 
-# Coefficients of cosine windows, periodic as for spectral analysis (F. J. Harris, Proc. IEEE 66(1), 1978).
+# Coefficients a of periodic cosine windows, w[n] = sum over k of (-1)^k * a[k] * cos(2 pi k n / n_fft)
+# (F. J. Harris, Proc. IEEE 66(1), 1978).
 WINDOWS = {"hann": (0.5, 0.5), "hamming": (0.54, 0.46), "blackman": (0.42, 0.5, 0.08)}
 
 WHOLE_NUMBERS = (
@@ -28,36 +29,49 @@ Padding = Literal["constant", "reflect", "none"]
 LengthRule = Literal["crop_or_repeat_tail"]
 Level = Literal["as_recorded", "clip_mean"]
 
-# Fields that came after the first bundles were written, and what was done before they were there. Such a field is
-# written only where it says something else, so that a spec keeps its fingerprint, and old bundles are read.
+# Fields that are newer than the first bundles, with the value that old bundles imply. Such a field is written only if
+# its value is another one. So a spec keeps its fingerprint, and old bundles can be read.
 LATER_FIELD_DEFAULTS: dict[str, Any] = {"level": "as_recorded"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSpec:
-    """How a sound becomes the numbers that a network hears. Every size is here once or derived.
+    """Settings that decide how samples become features. Every size is given once or derived.
 
     Attributes:
-        sample_rate_hz: the rate the spectrum is computed at; recordings at other rates are resampled.
-        resampler: by which filter, a name of :data:`ml.audio.resampling.FILTERS`. It is part of the model: another
-            filter changes the original network's answer on two of its own four samples.
-        channel: ``"mean"`` of all channels, or the index of one.
-        clip_frames: frames that the network takes.
-        n_fft: samples per frame.
-        hop_length: samples from one frame to the next.
-        window: a name of :data:`WINDOWS`.
-        padding: what stands before and after the sound so that frame ``t`` is centred on sample ``t * hop_length``:
-            zeros (``constant``), the sound mirrored (``reflect``), or nothing (``none``: frames start at the sample).
-        n_mels: mel bands.
-        fmin_hz, fmax_hz: range of the mel bands.
-        n_mfcc: cepstral coefficients kept, or None for log-mel bands themselves.
-        dynamic_range_db: what lies further under the loudest value of a clip is raised to it; None for no floor.
-        level: ``as_recorded``, or ``clip_mean``: the mean of a clip's log-mel values is taken off each, so that how
-            loud it was recorded says nothing.
-        silent_frames: frames of zeros put after the sound before it is fitted; the original has 2.
-        fit: how the frames of a clip become ``clip_frames``. ``crop_or_repeat_tail`` is the original's: leave out what
-            is too much, or repeat as many of the last frames as are missing. Where fewer are there than missing, the
-            original crashes (under about 5 s); here the repetition is repeated.
+        sample_rate_hz: sample rate of the features, 1000 to 192 000 Hz; other recordings are resampled.
+        resampler: filter for resampling, a key of :data:`ml.audio.resampling.FILTERS`. It is part of the model:
+            another filter changes the original network's answer for two of its own four samples.
+        channel: ``"mean"`` of all channels, or one index from 0 to 63.
+        clip_frames: frames of a clip that the network takes, 2 to 65 536.
+        n_fft: samples per frame, 32 to 65 536.
+        hop_length: samples from one frame to the next, 1 to ``n_fft``.
+        window: a key of :data:`WINDOWS`.
+        padding: samples before and after the clip, so that frame ``t`` is centred on sample ``t * hop_length``: zeros
+            (``constant``) or the mirrored clip (``reflect``). With ``none``, frame ``t`` starts at that sample.
+        n_mels: mel bands, 1 to 1024.
+        fmin_hz, fmax_hz: frequency range of the mel bands, within 0 and half the sample rate.
+        n_mfcc: number of cepstral coefficients, 1 to ``n_mels``; None for log-mel bands.
+        dynamic_range_db: log-mel values more than this below a clip's maximum are raised to this limit; None for no
+            limit. The default, 80 dB, is librosa's.
+        level: ``as_recorded``, or ``clip_mean``: the mean of a clip's log-mel values is subtracted, so that the level
+            of the recording has no influence.
+        silent_frames: frames of zeros that are appended before ``fit`` is applied; the original has 2.
+        fit: rule that makes ``clip_frames`` frames. ``crop_or_repeat_tail`` is the original's rule: leave out
+            frames at the end, or repeat the last frames. If more frames are missing than there are, the original
+            crashes (clips below about 5 s); here the frames are repeated several times.
+
+    Raises:
+        SpecError: a field has the wrong type, is out of range or contradicts another field.
+
+    Example:
+        >>> spec = FeatureSpec.original()
+        >>> spec.input_shape, spec.clip_samples, round(spec.clip_s, 2)
+        ((1, 40, 433, 1), 221184, 10.03)
+        >>> spec.clip_spans(500_000)  # start and end of each clip, in samples
+        [(0, 221184), (110592, 331776), (221184, 442368), (278816, 500000)]
+        >>> FeatureSpec.from_dict(spec.to_dict()).fingerprint == spec.fingerprint
+        True
     """
 
     sample_rate_hz: int
@@ -88,7 +102,7 @@ class FeatureSpec:
                 raise SpecError(f"Feature spec: {sentence}.")
 
     def _rules(self) -> Iterator[tuple[bool, str]]:
-        """What must hold, and what to say where it does not."""
+        """Yield each rule: whether it holds, and the error message if not."""
         nyquist = self.sample_rate_hz / 2
         yield 1000 <= self.sample_rate_hz <= 192_000, _range("sample_rate_hz", self.sample_rate_hz, 1000, 192_000)
         yield self.resampler in FILTERS, _choice("resampler", self.resampler, FILTERS)
@@ -121,42 +135,51 @@ class FeatureSpec:
 
     @classmethod
     def original(cls) -> Self:
-        """The original project's input: 40 MFCC x 433 frames at 22 050 Hz, with librosa's defaults of its time."""
+        """Return the original project's spec: 40 MFCCs x 433 frames at 22 050 Hz.
+
+        The other values are librosa's defaults of its time.
+        """
         return cls(sample_rate_hz=22_050, fmax_hz=11_025.0, n_mfcc=40, clip_frames=433, silent_frames=2)
 
     @property
     def rows(self) -> int:
-        """Rows of the feature matrix: cepstral coefficients, or mel bands."""
+        """Rows of the feature matrix: ``n_mfcc``, or ``n_mels`` for log-mel bands."""
         return self.n_mfcc or self.n_mels
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
-        """What the network takes: one clip, rows, frames, one channel."""
+        """Shape of a network's input: one clip, rows, frames, one channel."""
         return (1, self.rows, self.clip_frames, 1)
 
     @property
     def clip_samples(self) -> int:
-        """The shortest sound, in samples at ``sample_rate_hz``, that fills a clip without repetition."""
+        """Length of a clip in samples at ``sample_rate_hz``: the shortest that needs no repetition.
+
+        ``(clip_frames - 1) * hop_length``, plus ``n_fft`` without padding, or plus 1 if ``n_fft`` is odd.
+        """
         edge = self.n_fft if self.padding == "none" else self.n_fft % 2
         return (self.clip_frames - 1) * self.hop_length + edge
 
     @property
     def clip_s(self) -> float:
-        """The same in seconds."""
+        """Length of a clip in seconds: ``clip_samples / sample_rate_hz``."""
         return self.clip_samples / self.sample_rate_hz
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change whenever any field does."""
+        """First 16 hexadecimal digits of the SHA-256 of the fields as JSON; another value gives other digits."""
         canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def clip_spans(self, samples: int) -> list[tuple[int, int]]:
-        """Where each window of a recording of so many samples starts and stops.
+        """Compute start and end of each clip in a recording, in samples at ``sample_rate_hz``.
 
-        One that fills at most a clip is one window. A longer one is cut into windows of one clip, each half a clip
-        after the last, and a final one that ends where the recording ends, so that every moment is heard. A remainder
-        of less than a hop of the spectrum opens no new one.
+        A recording shorter than ``clip_samples + hop_length`` is one clip. A longer one is cut into clips of
+        ``clip_samples`` with starts half a clip apart. The last clip ends at the end of the recording, so that
+        every sample is in a clip.
+
+        Args:
+            samples: length of the recording.
         """
         length = self.clip_samples
         if samples < length + self.hop_length:
@@ -164,7 +187,7 @@ class FeatureSpec:
         return [(start, start + length) for start in [*range(0, samples - length, length // 2), samples - length]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as serialised in a bundle."""
+        """Return the fields as plain values, as they are stored in a bundle."""
         return {
             name: value
             for name, value in asdict(self).items()
@@ -173,16 +196,16 @@ class FeatureSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The inverse of :meth:`to_dict`.
+        """Make a spec from the values of :meth:`to_dict`.
 
         Raises:
             SpecError: a field is missing, unknown, of the wrong type or out of range.
         """
         names = {field.name for field in fields(cls)}
         if set(values) | set(LATER_FIELD_DEFAULTS) != names:
+            wrong = sorted(set(values) ^ (names - set(LATER_FIELD_DEFAULTS)))
             raise SpecError(
-                f"Feature spec: the fields {sorted(set(values) ^ (names - set(LATER_FIELD_DEFAULTS)))} are unknown or missing: "
-                "was it written by another version?"
+                f"Feature spec: the fields {wrong} are unknown or missing: was it written by another version?"
             )
         try:
             return cls(**values)

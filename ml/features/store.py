@@ -1,11 +1,11 @@
-"""Features of recordings on disk: computed once, read a clip at a time, whatever the size of the dataset.
+"""Feature store: features of recordings on disk, computed once and read a clip at a time.
 
     <folder>/<spec>/<augmentation, or "recorded">/<2 hex digits>/<audio hash>[-<copy>].npy
 
-One file holds the windows of one recording, or of one augmented copy of it: float32, ``(windows, rows, clip_frames)``.
-What is in it follows from its path alone, so that an existing file is never computed again, and another spec or
-augmentation has a folder of its own. A file is written aside and renamed. It is not flushed to disk one by one: after a
-power cut it may be shorter than it says, which its size gives away, and it is computed again.
+One file has the clips of one recording, or of one augmented copy of it: float32, ``(clips, rows, clip_frames)``. The
+path determines the content. So an existing file is never computed again, and each spec and augmentation has its own
+folder. A file is written under a temporary name and renamed. It is not flushed to disk: after a power cut it can be
+too short. Its size shows this, and it is computed again.
 """
 
 import errno
@@ -36,8 +36,8 @@ from ml.system.progress import ProgressCallback, ignore_progress
 
 RECORDED = "recorded"
 INCOMPLETE_FOLDER = ".incomplete"
-BLOCK_BYTES = 4096  # what a file takes up is a multiple of this on common file systems
-# The index sums a recording's energy in other blocks than the decoder does.
+BLOCK_BYTES = 4096  # on common file systems, a file takes a multiple of this
+# The index adds up a recording's energy in other blocks than the decoder.
 LEVEL_TOLERANCE_DB = 0.01
 
 Augmentations = Augmentation | tuple[Augmentation, ...] | None
@@ -45,13 +45,24 @@ Augmentations = Augmentation | tuple[Augmentation, ...] | None
 
 @dataclass(frozen=True, slots=True)
 class StoredFeatures:
-    """A view on the features of one spec and one augmentation. Holds nothing but paths; pickles.
+    """View of the features of one spec and one augmentation. It has only paths and can be pickled.
 
     Attributes:
-        folder: of the store.
-        spec: what they are.
-        augmentation: how the copies differ from the recordings; None where there are none. The copies of several are
-            numbered through, in their order.
+        folder: the store's folder.
+        spec: the spec of the features.
+        augmentation: the changes of the copies; None for no copies. The copies of several augmentations are numbered
+            consecutively, in their order.
+
+    Example:
+        >>> from ml.audio.info import AudioInfo
+        >>> from ml.dataset.annotations import Annotation
+        >>> info = AudioInfo("00ff", 30.0, 16_000, 8, 16, "pcm", -30.0, -12.0, 0.0, 7_680_044)  # 30 s
+        >>> entry = Entry(path="normal/1.wav", annotation=Annotation(label="normal"), info=info)
+        >>> stored = StoredFeatures(Path("features"), FeatureSpec.original(), Augmentation(copies=2, roll=True))
+        >>> stored.copies, stored.shape(entry), stored.file(entry, 2).name
+        (2, (5, 40, 433), '00ff-2.npy')
+        >>> stored.missing(entry)
+        (0, 1, 2)
     """
 
     folder: Path
@@ -60,49 +71,51 @@ class StoredFeatures:
 
     @property
     def copies(self) -> int:
-        """How many there are of each recording, beside itself."""
+        """Number of augmented copies of each recording."""
         return len(_numbered_augmentations(self.augmentation))
 
     def augmentation_of(self, copy: int) -> tuple[Augmentation, int]:
-        """The augmentation of a copy (from 1), and its number there."""
+        """Return the augmentation of a copy, counted from 1, and the number of the copy in this augmentation."""
         return _numbered_augmentations(self.augmentation)[copy - 1]
 
     def clips(self, entry: Entry, copy: int = 0) -> NDArray[np.float32]:
-        """The windows of a recording, from :meth:`ml.features.FeatureSpec.windows`.
+        """Read the features of the clips of a recording, which are those of :meth:`FeatureSpec.clip_spans`.
 
         Args:
             entry: the recording.
-            copy: 0 as recorded, from 1 augmented.
+            copy: 0 for the recording as recorded, from 1 for augmented copies.
 
         Returns:
-            float32, shape ``(windows, rows, clip_frames)``, mapped from its file and not writable. Take a copy of
-            what is kept: pages of a file that stays mapped count as this process's memory.
+            float32, shape ``(clips, rows, clip_frames)``, mapped from its file and not writable. To keep values, copy
+            them: the pages of a mapped file count as memory of this process.
 
         Raises:
-            FeaturesMissing: not extracted, or damaged since.
+            FeaturesMissing: the features were not extracted, or their file is damaged.
         """
         path = self.file(entry, copy)
         try:
-            windows: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+            clips: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise FeaturesMissing(f"No whole features of {entry.path} in {path}: extract them again.") from error
-        if windows.shape != self.shape(entry) or windows.dtype != np.float32:
-            raise FeaturesMissing(f"{path} holds {windows.shape}; {self.shape(entry)} was expected: extract it again.")
-        return windows
+            raise FeaturesMissing(f"No complete features of {entry.path} in {path}: extract them again.") from error
+        if clips.shape != self.shape(entry) or clips.dtype != np.float32:
+            raise FeaturesMissing(
+                f"{path} has the shape {clips.shape}; {self.shape(entry)} was expected: extract it again."
+            )
+        return clips
 
     def shape(self, entry: Entry) -> tuple[int, int, int]:
-        """Windows, rows and frames that a recording of this length has."""
+        """Return the shape of a recording's features by its length: ``(clips, rows, clip_frames)``."""
         samples = math.ceil(_samples(entry) * self.spec.sample_rate_hz / entry.info.sample_rate_hz)
         return (len(self.spec.clip_spans(samples)), self.spec.rows, self.spec.clip_frames)
 
     def file(self, entry: Entry, copy: int = 0) -> Path:
-        """Where they are.
+        """Return the path of a recording's features.
 
         Raises:
-            FeaturesMissing: there is no such copy in this augmentation.
+            FeaturesMissing: the augmentation has no such copy.
         """
         if not 0 <= copy <= self.copies:
-            raise FeaturesMissing(f"Copy {copy} of {entry.path} was asked for; there are {self.copies}.")
+            raise FeaturesMissing(f"Copy {copy} of {entry.path} was requested; there are {self.copies}.")
         kind, name = RECORDED, f"{entry.audio_hash}.npy"
         if copy:
             augmentation, number = self.augmentation_of(copy)
@@ -110,14 +123,14 @@ class StoredFeatures:
         return self.folder / _fingerprint(self.spec) / kind / entry.audio_hash[:2] / name
 
     def missing(self, entry: Entry) -> tuple[int, ...]:
-        """The copies that are not there whole; 0 is the one as recorded."""
+        """Return the copies whose files are absent or have another size; 0 is the recording as recorded."""
         expected = file_bytes(self.shape(entry))
         return tuple(copy for copy in range(self.copies + 1) if _size(self.file(entry, copy)) != expected)
 
 
 @dataclass(frozen=True, slots=True)
 class _Extraction:
-    """One recording, and which copies of it to make."""
+    """Recording, and the copies of it to make; 0 is the recording as recorded."""
 
     path: Path
     entry: Entry
@@ -125,10 +138,24 @@ class _Extraction:
 
 
 class FeatureStore:
-    """Features below a folder, which any number of processes may fill at once.
+    """Features in a folder, which any number of processes can fill at the same time.
 
     Args:
-        folder: created when something is extracted.
+        folder: the store's folder; it is created with the first extraction.
+
+    Example:
+        >>> import tempfile
+        >>> import soundfile
+        >>> from ml.dataset.annotations import Annotation
+        >>> from ml.audio.info import read_info
+        >>> spec = FeatureSpec(sample_rate_hz=16_000, clip_frames=32, n_fft=1024, n_mels=64, fmax_hz=8_000)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     fan = Path(folder, "fan.wav")
+        ...     soundfile.write(fan, np.zeros(16_000), 16_000)
+        ...     entry = Entry(path="fan.wav", annotation=Annotation(label="normal"), info=read_info(fan))
+        ...     dataset = Dataset("fans", fan.parent, "flat", (entry,), (), explicit_sessions=False)
+        ...     FeatureStore(Path(folder, "features")).extract(dataset, [entry], spec).clips(entry).shape
+        (1, 64, 32)
     """
 
     def __init__(self, folder: Path) -> None:
@@ -144,31 +171,31 @@ class FeatureStore:
         processes: int | None = None,
         report: ProgressCallback = ignore_progress,
     ) -> StoredFeatures:
-        """Compute what is not there yet.
+        """Compute the features that are not in the store yet.
 
         Args:
-            dataset: where the recordings are.
-            entries: of which recordings; of several with the same samples one is read.
-            spec: which features.
-            augmentation: which copies beside the recording itself; None for none. All are made from one decoding.
-            processes: how many to work with; None decides by cores and recordings. The result is the same.
-            report: told after each recording that was read.
+            dataset: gives the folder of the recordings.
+            entries: the recordings; only one of several with the same samples is read.
+            spec: the spec of the features.
+            augmentation: copies to make in addition to the recording; None for none. A recording is decoded once.
+            processes: number of processes; None decides by cores and recordings. The result is the same.
+            report: called at the start and after each recording that was read.
 
         Raises:
-            RecordingChanged: a file has gone or is no longer what it was when it was indexed. What was computed stays.
-            StorageFull: before the first, or on the way; no half of a file stays.
+            RecordingChanged: a file is missing or has changed since it was indexed. Computed features stay.
+            StorageFull: the disk has not enough space, at the start or later; no incomplete file stays.
         """
         features = StoredFeatures(self.folder, spec, augmentation)
         unique = {entry.audio_hash: entry for entry in entries}.values()
         todo = [(entry, missing) for entry in unique if (missing := features.missing(entry))]
         require_free_space(self.folder, sum(_disk_bytes(features.shape(entry)) * len(copies) for entry, copies in todo))
-        jobs = [_Extraction(dataset.file(entry), entry, copies) for entry, copies in todo]
-        if jobs:
+        extractions = [_Extraction(dataset.file(entry), entry, copies) for entry, copies in todo]
+        if extractions:
             self._write_descriptions(features)
             with self._shared_lock():
                 for _ in map_recordings(
                     partial(_extract, features),
-                    [AudioFile(job.path, job) for job in jobs],
+                    [AudioFile(extraction.path, extraction) for extraction in extractions],
                     channel=spec.channel,
                     step="features",
                     processes=processes,
@@ -179,26 +206,26 @@ class FeatureStore:
         return features
 
     def _write_descriptions(self, features: StoredFeatures) -> None:
-        """For a person who looks into the folder: what its name stands for."""
+        """Write spec and augmentations as JSON into their folders, for people: folder names are hashes."""
         folder = self.folder / features.spec.fingerprint
         _write_json_once(folder / "spec.json", features.spec.to_dict())
         for augmentation, _ in _numbered_augmentations(features.augmentation):
-            made_with = {name: value for name, value in asdict(augmentation).items() if name != "copies"}
-            _write_json_once(folder / augmentation.fingerprint / "augmentation.json", made_with)
+            settings = {name: value for name, value in asdict(augmentation).items() if name != "copies"}
+            _write_json_once(folder / augmentation.fingerprint / "augmentation.json", settings)
 
     @contextmanager
     def _shared_lock(self) -> Iterator[None]:
-        """Hold the store; whoever finds nobody else in it clears away what killed processes have left."""
-        aside = self.folder / INCOMPLETE_FOLDER
-        aside.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(aside, os.O_RDONLY | os.O_DIRECTORY)
+        """Lock the store as one of several writers; a single writer first deletes files of killed processes."""
+        incomplete = self.folder / INCOMPLETE_FOLDER
+        incomplete.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(incomplete, os.O_RDONLY | os.O_DIRECTORY)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                for path in aside.iterdir():
+                for path in incomplete.iterdir():
                     path.unlink(missing_ok=True)
             except BlockingIOError:
-                pass  # somebody else is writing: what lies there may be theirs
+                pass  # another process is writing: the files may belong to it
             fcntl.flock(descriptor, fcntl.LOCK_SH)
             yield
         finally:
@@ -207,22 +234,31 @@ class FeatureStore:
 
 @lru_cache(maxsize=8)
 def _numbered_augmentations(augmentations: Augmentations) -> tuple[tuple[Augmentation, int], ...]:
+    """Return each copy's augmentation and the copy's number in it, from 1."""
     each = (augmentations,) if isinstance(augmentations, Augmentation) else augmentations or ()
     return tuple((one, number) for one in each for number in range(1, one.copies + 1))
 
 
 @lru_cache(maxsize=8)
 def _fingerprint(spec: FeatureSpec) -> str:
-    """Made once, and not for each file."""
+    """Return a spec's fingerprint, computed once and not for each file."""
     return spec.fingerprint
 
 
 @cache
 def file_bytes(shape: tuple[int, int, int]) -> int:
-    """Size of a ``.npy`` file of float32 of this shape, with its header."""
+    """Compute the size of a ``.npy`` file (format 1.0) of float32 values, with its header, in bytes.
+
+    Args:
+        shape: shape of the array.
+
+    Example:
+        >>> file_bytes((1, 128, 313))  # 128 bytes of header, 4 bytes for each value
+        160384
+    """
     header = io.BytesIO()
-    facts = {"shape": shape, "fortran_order": False, "descr": "<f4"}
-    np.lib.format.write_array_header_1_0(header, facts)
+    description = {"shape": shape, "fortran_order": False, "descr": "<f4"}
+    np.lib.format.write_array_header_1_0(header, description)
     return header.tell() + 4 * math.prod(shape)
 
 
@@ -247,30 +283,34 @@ def _write_json_once(path: Path, values: dict[str, Any]) -> None:
         write_atomic(path, to_json(values))
 
 
-def _extract(features: StoredFeatures, recording: Recording, job: _Extraction) -> None:
-    """All missing copies of one recording, from one decoding and one resampling."""
-    _verify(recording, job, features.spec)
-    for copy, clips in _copies(features, job, recording):
-        _write(features.file(job.entry, copy), clips, features.folder / INCOMPLETE_FOLDER)
+def _extract(features: StoredFeatures, recording: Recording, extraction: _Extraction) -> None:
+    """Write the requested copies of one recording, which is decoded and resampled once."""
+    _verify(recording, extraction, features.spec)
+    for copy, clips in _copies(features, extraction, recording):
+        _write(features.file(extraction.entry, copy), clips, features.folder / INCOMPLETE_FOLDER)
 
 
-def _unreadable(error: AudioError | OSError, job: _Extraction) -> None:
-    reason = error.strerror if isinstance(error, OSError) else error
-    raise RecordingChanged(f"{job.path} cannot be read any more: {reason} Index the dataset again.") from error
+def _unreadable(error: AudioError | OSError, extraction: _Extraction) -> None:
+    reason = (getattr(error, "strerror", None) or str(error)).rstrip(".")
+    raise RecordingChanged(f"{extraction.path} cannot be read any more: {reason}. Index the dataset again.") from error
 
 
-def _verify(recording: Recording, job: _Extraction, spec: FeatureSpec) -> None:
-    """Compare a recording with the index: features under a wrong hash would never be found out."""
-    entry, quality = job.entry, recording.quality
+def _verify(recording: Recording, extraction: _Extraction, spec: FeatureSpec) -> None:
+    """Check that a recording agrees with the index: features under a wrong hash would never be noticed.
+
+    Raises:
+        RecordingChanged: size, format, length, clipped share or level differ.
+    """
+    entry, quality = extraction.entry, recording.quality
     same = (
-        job.path.stat().st_size == entry.info.bytes
+        extraction.path.stat().st_size == entry.info.bytes
         and (quality.sample_rate_hz, quality.channels) == (entry.info.sample_rate_hz, entry.info.channels)
         and len(recording.samples) == _samples(entry)
         and math.isclose(quality.clipped_share, entry.info.clipped_share, abs_tol=1e-9)
         and (spec.channel != "mean" or _same_level(quality.level_dbfs, entry.info.level_dbfs))
     )
     if not same:
-        raise RecordingChanged(f"{job.path} has changed since it was indexed: index the dataset again.")
+        raise RecordingChanged(f"{extraction.path} has changed since it was indexed: index the dataset again.")
 
 
 def _same_level(measured: float | None, indexed: float | None) -> bool:
@@ -280,8 +320,9 @@ def _same_level(measured: float | None, indexed: float | None) -> bool:
 
 
 def _copies(
-    features: StoredFeatures, job: _Extraction, recording: Recording
+    features: StoredFeatures, extraction: _Extraction, recording: Recording
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Compute the clips' features for each requested copy."""
     extractor = cached_extractor(features.spec)
     recorded = extractor.resample(recording.samples, recording.sample_rate_hz)
     spans = features.spec.clip_spans(len(recorded))
@@ -289,33 +330,37 @@ def _copies(
     def log_mels(samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         return [extractor.log_mel(samples[start:stop]) for start, stop in spans]
 
-    def fitted(clips: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    def network_inputs(clips: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         return np.stack([extractor.pad_or_crop(extractor.coefficients(clip)) for clip in clips])
 
     unchanged = lru_cache(maxsize=1)(lambda: log_mels(recorded))
-    for copy in job.copies:
+    for copy in extraction.copies:
         if copy == 0:
-            yield copy, fitted(unchanged())
+            yield copy, network_inputs(unchanged())
             continue
         augmentation, number = features.augmentation_of(copy)
-        draw = augmentation.draw(job.entry.audio_hash, number)
+        draw = augmentation.draw(extraction.entry.audio_hash, number)
         clips = log_mels(draw.augment_waveform(recorded)) if draw.changes_waveform else unchanged()
-        yield copy, fitted([draw.stretch_frames(clip) for clip in clips])
+        yield copy, network_inputs([draw.stretch_frames(clip) for clip in clips])
 
 
-def _write(target: Path, windows: NDArray[np.float32], incomplete_folder: Path) -> None:
-    """Aside, then renamed: a file of this name is whole."""
-    half = incomplete_folder / f"{target.stem}.{uuid.uuid4().hex}.npy"
+def _write(target: Path, clips: NDArray[np.float32], incomplete_folder: Path) -> None:
+    """Write a file under a temporary name and rename it: a file with its final name is complete.
+
+    Raises:
+        StorageFull: the disk is full.
+    """
+    temporary = incomplete_folder / f"{target.stem}.{uuid.uuid4().hex}.npy"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # By way of memory: where numpy writes to a file itself, a full disk is an error without a number.
+        # The file is made in memory first: if numpy writes it, the error of a full disk has no number.
         content = io.BytesIO()
-        np.save(content, windows, allow_pickle=False)
-        with half.open("xb") as file:
+        np.save(content, clips, allow_pickle=False)
+        with temporary.open("xb") as file:
             file.write(content.getbuffer())
-        half.replace(target)
-    except BaseException as error:  # Ctrl-C too: never half a file
-        half.unlink(missing_ok=True)
+        temporary.replace(target)
+    except BaseException as error:  # also Ctrl-C: no incomplete file stays
+        temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(
                 f"The disk filled up while features were written below {incomplete_folder.parent}."

@@ -1,12 +1,13 @@
-"""Machines over time: what was heard of each, whether it is in alarm, and whether its scores have moved.
+"""Machines over time: the recorded verdicts on each machine, its alarms, and the drift of its scores.
 
 ::
 
-    observation.py  one verdict on one machine, as it is remembered
+    observation.py  one recorded verdict, and the names of a machine
     alarms.py       k of the last n verdicts raise an alarm; hysteresis, acknowledgement
-    drift.py        whether the scores of one version at one machine are still what they were
-    health.py       what is told of a machine
-    ledger.py       all of it in one SQLite file, bounded, for several processes:
-                    schema (the tables), rows, recording (into them), joining (of one machine's two names),
-                    forgetting (what is too much), telling (out of them)
+    drift.py        whether the scores of one version for one machine have moved
+    health.py       what the records show for one machine
+    ledger.py       all records in one SQLite file of bounded size, for several processes; its parts:
+                    schema (the tables), rows (rows to values), insertion (of verdicts), merge (of the records of
+                    one machine's two names), retention (deletion of old rows), queries (rows to health),
+                    limits (how much is kept)
 """

@@ -1,18 +1,15 @@
-"""When a machine is in alarm.
+"""Alarm rule of machines: k of the last n verdicts raise an alarm.
 
-**Raised** once ``raise_at`` of its last ``of`` verdicts were anomalous, whichever version gave them: an alarm is about
-the machine. One wild recording raises none.
+- **Raised**: at least ``raise_at`` of the last ``n_verdicts`` verdicts are anomalous. Verdicts of all versions count,
+  because an alarm is about the machine. One unusual recording raises no alarm with the default rule.
+- **Cleared**: at most ``clear_at`` of the last ``n_verdicts`` are anomalous, whether or not the alarm is acknowledged.
+  The state describes the machine, not its users. Between the two limits nothing changes (hysteresis), so that a
+  machine near the limit does not raise one alarm after another. The history shows which alarms nobody acknowledged.
+- **Acknowledged**: a person has seen the alarm. It is silent until it clears. A later alarm is a new alarm.
+- **Unheard** (``unheard``): no alarm, and at least ``raise_at`` of the last ``n_verdicts`` recordings could not be
+  judged: the microphone is dead, covered or clipped. Such recordings raise no alarm and clear none.
 
-**Cleared** once at most ``clear_at`` of the last ``of`` were, acknowledged or not: the state says what the machine
-sounds like, not who has looked. Between the two an alarm stays what it is (hysteresis), so that a machine on the edge
-does not raise one after another. An alarm that cleared without being acknowledged is in the history as just that.
-
-**Acknowledged** by whoever has seen it: it is silent until it clears. What is raised after that is a new alarm.
-
-**Unheard** is a machine in no alarm of whose last ``of`` recordings ``raise_at`` could not be judged: its microphone is
-dead, covered or overloaded. Such recordings count for no alarm, raise none and clear none.
-
-In the words of ANSI/ISA-18.2 this is an alarm that does not latch.
+In the terms of ANSI/ISA-18.2, this alarm does not latch.
 """
 
 from collections.abc import Sequence
@@ -27,10 +24,15 @@ MAX_VERDICTS = 100
 
 @dataclass(frozen=True, slots=True)
 class KOfNRule:
-    """How many of the last verdicts raise an alarm, and how few clear it.
+    """Rule that raises and clears alarms.
+
+    Attributes:
+        raise_at: number of anomalous verdicts that raises an alarm.
+        n_verdicts: number of last verdicts that are counted, at most 100.
+        clear_at: number of anomalous verdicts at which, or below which, an alarm clears.
 
     Raises:
-        InvalidParameter: it could never clear what it has raised, or never raise anything.
+        InvalidParameter: the numbers are not ``0 <= clear_at < raise_at <= n_verdicts <= 100``.
     """
 
     raise_at: int = 3
@@ -40,26 +42,26 @@ class KOfNRule:
     def __post_init__(self) -> None:
         if not 0 <= self.clear_at < self.raise_at <= self.n_verdicts <= MAX_VERDICTS:
             raise InvalidParameter(
-                f"An alarm raised by {self.raise_at} of {self.n_verdicts} anomalous verdicts and cleared by {self.clear_at}; "
+                f"An alarm is raised by {self.raise_at} of {self.n_verdicts} verdicts and cleared by {self.clear_at}; "
                 f"0 <= clear < raise <= of <= {MAX_VERDICTS} was expected."
             )
 
     def is_in_alarm(self, latest: Sequence[bool], before: bool) -> bool:
-        """Whether a machine is in alarm now.
+        """Decide whether a machine is in alarm.
 
         Args:
-            latest: whether each of its last ``of`` verdicts was anomalous; of a machine heard less often, of all.
-            before: whether it was in alarm before the last of them.
+            latest: for each of its last ``n_verdicts`` verdicts (all, if there are fewer), whether it is anomalous.
+            before: whether the machine was in alarm before the last verdict.
         """
         anomalous = sum(latest)
         return anomalous > self.clear_at if before else anomalous >= self.raise_at
 
     def state(self, alarm: "Alarm | None", unusable: int) -> AlarmState:
-        """What a machine is in.
+        """Decide the state of a machine.
 
         Args:
-            alarm: the one that lasts; None without one.
-            unusable: how many of its last ``of`` recordings could not be judged.
+            alarm: its active alarm; None without one.
+            unusable: number of its last ``n_verdicts`` recordings that could not be judged.
         """
         if alarm is not None:
             return "alarm" if alarm.acknowledged is None else "acknowledged"
@@ -71,13 +73,13 @@ DEFAULT_RULE = KOfNRule()
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """Who has seen an alarm.
+    """Acknowledgement of an alarm by a person.
 
     Attributes:
-        at: ISO 8601, UTC.
-        by: who, as they say.
-        key: name of the API key that it was said with; None without one.
-        note: what they had to say.
+        at: time, ISO 8601, UTC.
+        by: name that the person gave.
+        key: name of the API key of the request; None without one.
+        note: text of the person.
     """
 
     at: str
@@ -88,15 +90,15 @@ class Acknowledgement:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One alarm of a machine.
+    """Alarm of a machine.
 
     Attributes:
-        id: like no other alarm's.
-        raised_at: ISO 8601, UTC.
-        version: the model whose verdict raised it.
-        anomalous, n_verdicts: how many of how many verdicts were anomalous when it was raised.
-        acknowledged: None where nobody has.
-        cleared_at: ISO 8601, UTC; None while it lasts.
+        id: unique number over all machines; never used twice.
+        raised_at: time, ISO 8601, UTC.
+        version: model version whose verdict raised the alarm.
+        anomalous, n_verdicts: number of anomalous and of all counted verdicts when it was raised.
+        acknowledged: its acknowledgement; None without one.
+        cleared_at: time, ISO 8601, UTC; None while the alarm is active.
     """
 
     id: int

@@ -1,4 +1,4 @@
-"""What is told of a machine."""
+"""Health of a machine: state, verdicts by version, alarms and drift."""
 
 from dataclasses import dataclass
 
@@ -9,17 +9,17 @@ from ml.machines.observation import Observation
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
-    """What one version of a model has said of a machine.
+    """Verdicts of one model version on a machine.
 
     Attributes:
-        version: which.
-        observations: how many recordings it judged.
-        kept: how many of these verdicts are kept: the first and the last.
-        first_at, last_at: when it was asked first and last, ISO 8601, UTC.
-        threshold: the score above which the last of them was anomalous; None where it has judged no recording.
-        recent_n, recent_anomalous: how many of its last verdicts are counted here, and how many were anomalous.
-        recent_median: of the scores of these; None where there are none.
-        drift: its recent scores beside its first ones.
+        version: the model version.
+        observations: number of recordings that it judged.
+        kept: number of these verdicts that are kept: the first and the last.
+        first_at, last_at: times of its first and last kept answer, judged or unusable, ISO 8601, UTC.
+        threshold: threshold that applied to its last judged recording; None without one.
+        recent_n, recent_anomalous: number of the last verdicts that are counted here, and of the anomalous ones.
+        recent_median: median of their scores; None without verdicts.
+        drift: its recent scores compared with its first ones.
     """
 
     version: str
@@ -36,17 +36,17 @@ class VersionRecord:
 
 @dataclass(frozen=True, slots=True)
 class HealthSummary:
-    """A machine in one line.
+    """Summary of a machine.
 
     Attributes:
-        machine_id: which.
-        state: whether it is in alarm, and whether somebody has seen that.
-        heard_at: when its last recording was answered, ISO 8601, UTC.
-        version: the model that answered.
-        anomalous, n_verdicts: how many of its last verdicts were anomalous, as the rule of alarms counts them.
-        unusable: how many of its last recordings, as many as the rule looks at, could not be judged.
-        drift: of that version's scores.
-        alarm: the one that lasts; None without one.
+        machine_id: name of the machine.
+        state: state by the alarm rule.
+        heard_at: time of the answer to its last recording, ISO 8601, UTC.
+        version: model version of this answer.
+        anomalous, n_verdicts: number of anomalous and of all verdicts that the alarm rule counts.
+        unusable: number of recordings that could not be judged, of as many last ones as the rule counts.
+        drift: drift of the scores of ``version``.
+        alarm: the active alarm; None without one.
     """
 
     machine_id: str
@@ -62,13 +62,13 @@ class HealthSummary:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """A machine, whole.
+    """All facts about a machine.
 
     Attributes:
-        summary: in one line.
-        versions: what each version said of it, the one that was heard last first.
-        alarms: the one that lasts and those before, the newest first.
-        latest: its last verdicts, the newest first.
+        summary: the summary.
+        versions: verdicts by version, the version used last first.
+        alarms: active and former alarms, the newest first.
+        latest: its last recordings, judged or not, the newest first.
     """
 
     summary: HealthSummary

@@ -1,4 +1,4 @@
-"""Verdicts into the tables: numbered, and counted for the alarm."""
+"""Insertion of verdicts into the tables: each is numbered and counted for the alarm."""
 
 import sqlite3
 
@@ -9,13 +9,13 @@ from ml.machines.merge import merge_machines
 from ml.machines.observation import Observation
 
 INSERT = (
-    f"INSERT INTO observations ({', '.join(rows.OBSERVED)}, number) "  # noqa: S608 - names of ours
+    f"INSERT INTO observations ({', '.join(rows.OBSERVED)}, number) "  # noqa: S608 - names from this code
     f"VALUES ({', '.join(f':{name}' for name in rows.OBSERVED)}, :number)"
 )
 
 
 def insert_observation(db: sqlite3.Connection, observation: Observation, rule: KOfNRule, machines_kept: int) -> None:
-    """Add one verdict, within a transaction of the caller's."""
+    """Add one verdict, within a transaction of the caller."""
     machine_id, version = observation.machine_id, observation.version
     if observation.other_name is not None:
         merge_machines(db, observation.other_name, machine_id, observation.at)
@@ -42,13 +42,13 @@ def _touch_machine(db: sqlite3.Connection, machine_id: str, at: str, machines_ke
 def _raise_or_clear(db: sqlite3.Connection, observation: Observation, rule: KOfNRule) -> None:
     machine_id, at = observation.machine_id, observation.at
     latest = [each.anomalous for each in rows.latest_verdicts(db, machine_id, rule.n_verdicts)]
-    lasting = rows.active_alarm(db, machine_id)
-    alarmed = rule.is_in_alarm(latest, before=lasting is not None)
-    if alarmed and lasting is None:
+    active = rows.active_alarm(db, machine_id)
+    alarmed = rule.is_in_alarm(latest, before=active is not None)
+    if alarmed and active is None:
         db.execute(
             "INSERT INTO alarms (machine_id, raised_at, version, anomalous, of) VALUES (?, ?, ?, ?, ?)",
             (machine_id, at, observation.version, sum(latest), len(latest)),
         )
         retention.delete_oldest_alarms(db, machine_id)
-    elif lasting is not None and not alarmed:
-        db.execute("UPDATE alarms SET cleared_at = ? WHERE id = ?", (at, lasting.id))
+    elif active is not None and not alarmed:
+        db.execute("UPDATE alarms SET cleared_at = ? WHERE id = ?", (at, active.id))

@@ -1,12 +1,12 @@
-"""What was heard of machines, in one SQLite file: ``<home>/machines/health.sqlite3``.
+"""Records of machines in one SQLite file: ``<home>/machines/health.sqlite3``.
 
-**Bounded.** Of each version at each machine the first 100 verdicts are kept, which drift is measured from, and the
-last 900; of each machine the 3 versions heard last and the last 100 alarms; of machines as many as are asked for: of
-those that are not in alarm, the one that was silent longest makes room. Of recordings that could not be judged, the
-last 100 of each machine.
+**Bounded.** For each version and machine, the first 100 verdicts (the reference of drift) and the last 900 are kept.
+For each machine, the 3 versions used last, the last 100 alarms and the last 100 recordings that could not be judged are
+kept. If there are more machines than ``machines_kept``, the one without a recording for the longest time is removed;
+machines in alarm are removed last.
 
-**In order.** Verdicts count in the order they are recorded in, whichever process does it: each is numbered, and raises
-or clears an alarm, within one transaction.
+**Ordered.** Verdicts count in the order in which they are recorded, by any process. One transaction numbers a verdict
+and raises or clears an alarm.
 """
 
 import sqlite3
@@ -27,30 +27,30 @@ from ml.machines.schema import open_for_reading, open_for_writing
 
 @contextmanager
 def _translate_errors(writes: bool = False) -> Iterator[None]:
-    """Say what cannot be done where SQLite only has its own words."""
+    """Translate errors of SQLite and the system to errors of this project."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
         if writes and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             raise StorageFull(
-                "The disk filled up while the record of machines was written: it is as before."
+                "The disk filled up while the record of machines was written: the record is unchanged."
             ) from error
-        # Without the path that the system's own words name: a client is told this.
-        said = error.strerror if isinstance(error, OSError) else error
-        raise MachinesUnavailable(f"machines/health.sqlite3 in the home cannot be used: {said}.") from error
+        # strerror has no path: clients see this message.
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise MachinesUnavailable(f"machines/health.sqlite3 in the home cannot be used: {reason}.") from error
 
 
 class Ledger:
-    """The record of machines, for one thread; to be closed.
+    """Records of machines, for one thread. Close it after use, or use it as a context manager.
 
     Args:
-        home: the folder that holds ``machines/``.
-        create: whether the file is made where it is not there; to whoever only reads, nothing was heard yet then.
-        rule: when a machine is in alarm.
-        machines_kept: how many machines are remembered.
+        home: the folder with the folder ``machines``.
+        create: create the file if it is absent; without this, an absent file reads as an empty record.
+        rule: alarm rule.
+        machines_kept: largest number of machines.
 
     Raises:
-        MachinesUnavailable: the file cannot be read, or not be made.
+        MachinesUnavailable: the file cannot be read or created.
     """
 
     @_translate_errors()
@@ -65,7 +65,7 @@ class Ledger:
         self._file = home / "machines" / "health.sqlite3"
         self._machines_kept = machines_kept
         self._db = open_for_writing(self._file) if create else open_for_reading(self._file)
-        self._place = self._place_now()
+        self._opened = self._file_identity()
 
     def __enter__(self) -> Self:
         return self
@@ -74,19 +74,19 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._db.close()
 
     @_translate_errors()
     def is_current(self) -> bool:
-        """Whether its file is the one that is there: somebody may have removed that to begin anew.
+        """Check that the open file is still the file at its path: a user can delete it to start again.
 
         Raises:
-            MachinesUnavailable: that cannot be seen.
+            MachinesUnavailable: the path cannot be checked.
         """
-        return self._place == self._place_now()
+        return self._opened == self._file_identity()
 
-    def _place_now(self) -> tuple[int, int] | None:
+    def _file_identity(self) -> tuple[int, int] | None:
         try:
             found = self._file.stat()
         except FileNotFoundError:
@@ -95,53 +95,56 @@ class Ledger:
 
     @_translate_errors(writes=True)
     def record(self, observations: Iterable[Observation]) -> None:
-        """Add verdicts, all or none; the end of a process takes none of them back, a power cut may take the last.
+        """Add verdicts, all or none. They survive the end of the process; a power cut can lose the last ones.
 
         Raises:
-            StorageFull, MachinesUnavailable: none was added.
+            StorageFull, MachinesUnavailable: no verdict was added.
         """
-        with self._writing(synchronous="NORMAL"):  # no fsync for each: there may be a hundred a second
+        with self._writing(synchronous="NORMAL"):  # no fsync for each call: there can be a hundred a second
             for observation in observations:
                 insertion.insert_observation(self._db, observation, self.rule, self._machines_kept)
 
     @_translate_errors(writes=True)
     def acknowledge(self, machine_id: str, acknowledgement: Acknowledgement, alarm_id: int | None = None) -> Alarm:
-        """Note that somebody has seen a machine's alarm; it is on the disk when this returns.
+        """Record the acknowledgement of a machine's alarm; it is on the disk when this returns.
 
         Args:
-            machine_id: which machine.
-            acknowledgement: who, when and what.
-            alarm_id: the alarm that they have seen; by default whichever lasts.
+            machine_id: name of the machine.
+            acknowledgement: person, time and note.
+            alarm_id: id of the alarm; None for the active one.
+
+        Returns:
+            The alarm with its acknowledgement.
 
         Raises:
             MachineNotFound, StorageFull, MachinesUnavailable
-            NothingToAcknowledge: the machine is in no alarm, or in another, or that was acknowledged before.
+            NothingToAcknowledge: the machine is in no alarm or in another one, or the alarm is acknowledged already.
         """
         with self._writing(synchronous="FULL"):
             rows.require_machine(self._db, machine_id)
-            lasting = _unseen(machine_id, rows.active_alarm(self._db, machine_id), alarm_id)
+            alarm = _require_unacknowledged(machine_id, rows.active_alarm(self._db, machine_id), alarm_id)
             self._db.execute(
                 "UPDATE alarms SET acknowledged_at = ?, acknowledged_by = ?, acknowledged_key = ?, note = ? "
                 "WHERE id = ?",
-                (acknowledgement.at, acknowledgement.by, acknowledgement.key, acknowledgement.note, lasting.id),
+                (acknowledgement.at, acknowledgement.by, acknowledgement.key, acknowledgement.note, alarm.id),
             )
-        return replace(lasting, acknowledged=acknowledgement)
+        return replace(alarm, acknowledged=acknowledgement)
 
     @_translate_errors()
     def states(self) -> dict[str, AlarmState]:
-        """The state of each machine, by their names."""
+        """Return the state of each machine, in the order of names."""
         with self._reading():
             return queries.states(self._db, self.rule)
 
     @_translate_errors()
     def summaries(self) -> list[HealthSummary]:
-        """Every machine in one line, by their names."""
+        """Return the summary of each machine, in the order of names."""
         with self._reading():
             return queries.summaries(self._db, self.rule)
 
     @_translate_errors()
     def has_machine(self, machine_id: str) -> bool:
-        """Whether anything was heard of a machine, and is not forgotten.
+        """Check that a machine has a record.
 
         Raises:
             MachinesUnavailable
@@ -150,7 +153,11 @@ class Ledger:
 
     @_translate_errors()
     def health(self, machine_id: str, latest: int) -> Health:
-        """A machine, whole, with at most so many of its last verdicts.
+        """Return all facts about a machine.
+
+        Args:
+            machine_id: name of the machine.
+            latest: largest number of last recordings to return.
 
         Raises:
             MachineNotFound, MachinesUnavailable
@@ -160,7 +167,7 @@ class Ledger:
 
     @contextmanager
     def _writing(self, synchronous: str) -> Iterator[None]:
-        """All or nothing, and no other writer in between."""
+        """Open a transaction for writing: all or nothing, and no other writer meanwhile."""
         self._db.execute(f"PRAGMA synchronous = {synchronous}")
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
@@ -168,22 +175,26 @@ class Ledger:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Everything as it was at one moment."""
+        """Open a transaction for reading: all queries see the same moment."""
         with self._db:
             self._db.execute("BEGIN")
             yield
 
 
-def _unseen(machine_id: str, lasting: Alarm | None, alarm_id: int | None) -> Alarm:
-    """The alarm that may be acknowledged.
+def _require_unacknowledged(machine_id: str, active: Alarm | None, alarm_id: int | None) -> Alarm:
+    """Return the active alarm if it can be acknowledged.
 
     Raises:
         NothingToAcknowledge
     """
-    if lasting is None:
-        raise NothingToAcknowledge(f"{machine_id} is in no alarm; one that lasts was expected.")
-    if alarm_id not in (None, lasting.id):
-        raise NothingToAcknowledge(f"{machine_id} is in alarm {lasting.id} by now; {alarm_id} was to be acknowledged.")
-    if (said := lasting.acknowledged) is not None:
-        raise NothingToAcknowledge(f"{said.by} has acknowledged alarm {lasting.id} of {machine_id} at {said.at}.")
-    return lasting
+    if active is None:
+        raise NothingToAcknowledge(f"{machine_id} is not in alarm; an active alarm was expected.")
+    if alarm_id not in (None, active.id):
+        raise NothingToAcknowledge(
+            f"{machine_id} is in alarm {active.id} now; alarm {alarm_id} was to be acknowledged."
+        )
+    if (earlier := active.acknowledged) is not None:
+        raise NothingToAcknowledge(
+            f"Alarm {active.id} of {machine_id} is acknowledged already: by {earlier.by} at {earlier.at}."
+        )
+    return active

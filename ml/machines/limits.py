@@ -1,7 +1,7 @@
-"""How much is remembered of machines."""
+"""Limits of the records of machines."""
 
-MACHINES_KEPT = 1000  # by default; a setting of the service
-VERSIONS_KEPT = 3  # of a machine: those that judged it last
-OBSERVATIONS_KEPT = 1000  # of a version at a machine: the first 100, which drift is measured from, and the last
-UNUSABLE_KEPT = 100  # recordings of a machine that could not be judged
-ALARMS_KEPT = 100  # of a machine
+MACHINES_KEPT = 1000  # the default of the setting SIGNALML_MACHINES_KEPT
+VERSIONS_KEPT = 3  # of one machine: the versions used last
+OBSERVATIONS_KEPT = 1000  # of one version and machine: the first 100, the reference of drift, and the last 900
+UNUSABLE_KEPT = 100  # of one machine: recordings that could not be judged
+ALARMS_KEPT = 100  # of one machine

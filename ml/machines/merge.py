@@ -1,4 +1,4 @@
-"""Two records into one, once a detector knows that they are of one machine: of ``id_00`` and ``fan/id_00``."""
+"""Merge of the records of one machine under two names, such as ``id_00`` and ``fan/id_00``."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -8,17 +8,24 @@ from ml.machines.limits import VERSIONS_KEPT
 
 
 def merge_machines(db: sqlite3.Connection, other: str, machine_id: str, at: str) -> None:
-    """Give a machine what was heard of it under another name, within a transaction of the caller's.
+    """Move the record of ``other`` to ``machine_id``, within a transaction of the caller.
 
-    Verdicts of a version that both have are numbered on, those of the name first that it was heard under first. Of two
-    alarms that last, the machine's own goes on. What is then too much for one machine is forgotten.
+    If both have verdicts of one version, the numbers of the older record come first, and the others continue them. Of
+    two active alarms, the one of ``machine_id`` continues and the other is cleared. Rows above the limits of one
+    machine are deleted.
+
+    Args:
+        db: the database.
+        other: the other name; nothing happens if it has no record.
+        machine_id: the name that is kept.
+        at: time of the merge, ISO 8601, UTC.
     """
     if not rows.machine_exists(db, other):
         return
     db.execute("INSERT OR IGNORE INTO machines VALUES (?, ?)", (machine_id, at))
     moved = db.execute("SELECT DISTINCT version FROM observations WHERE machine_id = ?", (other,)).fetchall()
     for (version,) in moved:
-        _number_on(db, other, machine_id, version)
+        _renumber(db, other, machine_id, version)
     db.execute("UPDATE observations SET machine_id = ? WHERE machine_id = ?", (machine_id, other))
     db.execute("UPDATE observations SET number = -number WHERE machine_id = ? AND number < 0", (machine_id,))
     if rows.active_alarm(db, machine_id) is not None:
@@ -28,10 +35,13 @@ def merge_machines(db: sqlite3.Connection, other: str, machine_id: str, at: str)
     _apply_retention(db, machine_id, [version for (version,) in moved])
 
 
-def _number_on(db: sqlite3.Connection, other: str, machine_id: str, version: str) -> None:
-    """Below 0 for the moment, since no two may have one number at any time."""
-    asked = "SELECT machine_id FROM observations WHERE machine_id IN (?, ?) AND version = ? ORDER BY id LIMIT 1"
-    (first,) = db.execute(asked, (other, machine_id, version)).fetchone()
+def _renumber(db: sqlite3.Connection, other: str, machine_id: str, version: str) -> None:
+    """Let the newer record's numbers continue the older record's.
+
+    They are negative until the merge, because numbers must be unique at any time.
+    """
+    query = "SELECT machine_id FROM observations WHERE machine_id IN (?, ?) AND version = ? ORDER BY id LIMIT 1"
+    (first,) = db.execute(query, (other, machine_id, version)).fetchone()
     db.execute(
         "UPDATE observations SET number = -(number + ?) WHERE machine_id = ? AND version = ?",
         (rows.count_verdicts(db, first, version), other if first == machine_id else machine_id, version),

@@ -1,4 +1,4 @@
-"""One verdict on one machine, as it is remembered."""
+"""Recorded verdict on a machine, and the names of a machine."""
 
 import re
 from collections.abc import Callable
@@ -9,56 +9,57 @@ from ml.models.verdict import Verdict, VerdictValue
 from ml.system.clock import timestamp
 
 MAX_MACHINE_ID = 64
-# A name, or the kind of machine and its id as datasets have them (``fan/id_00``); as JSON Schema knows it too.
+# A name, or machine kind and id as in datasets (``fan/id_00``); the pattern is also valid in JSON Schema.
 MACHINE_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$"
 
 
 def is_machine_id(name: str) -> bool:
-    """Whether a machine can be remembered by this name."""
+    """Check that a machine can be recorded under this name."""
     return len(name) <= MAX_MACHINE_ID and re.fullmatch(MACHINE_ID_PATTERN, name) is not None
 
 
 class MachineNames(NamedTuple):
-    """What a machine is called.
+    """Names of a machine.
 
     Attributes:
-        machine_id: the name that it is remembered by.
-        other_name: another that means no other machine, under which there may be a record from before; None if it has none.
+        machine_id: name of its record.
+        other_name: another name of this machine alone, under which an older record can exist; None without one.
     """
 
     machine_id: str
     other_name: str | None
 
     @classmethod
-    def resolve(cls, name: str, knows: Callable[[str], str | None]) -> Self:
-        """The names of a machine, whichever of them was said.
+    def resolve(cls, name: str, detector_name: Callable[[str], str | None]) -> Self:
+        """Find the names of a machine from any of them.
+
+        A detector's name that is not valid as a machine id is not used: datasets allow more names than URLs.
 
         Args:
-            name: the name that somebody gave.
-            knows: what the detector calls the machine of a name; None where it knows none. Datasets may call machines
-                what no address can.
+            name: the name that the client gave.
+            detector_name: returns the detector's name of a machine; None for a machine that the detector does not know.
         """
-        known = knows(name)
+        known = detector_name(name)
         if known is None or not is_machine_id(known):
             return cls(name, None)
         short = known.rpartition("/")[2]
-        return cls(known, short if short != known and knows(short) == known else None)
+        return cls(known, short if short != known and detector_name(short) == known else None)
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was said of one recording of a machine.
+    """Verdict on one recording of a machine.
 
     Attributes:
-        machine_id: which machine, as :class:`MachineNames` has it.
-        at: when it was answered, ISO 8601, UTC; the recording may be older.
-        version: the model that answered.
-        threshold_revision: of that model's threshold.
-        score: 0 to 1, higher is more anomalous.
-        threshold: the score above which a recording was anomalous then.
-        verdict: in a word; ``unusable`` where the recording could not be judged.
-        label: name of the class that was heard; of no account, as the score, where the recording could not be judged.
-        other_name: another name of the machine; not kept.
+        machine_id: name of the machine's record, see :class:`MachineNames`.
+        at: time of the answer, ISO 8601, UTC; the recording can be older.
+        version: model version of the answer.
+        threshold_revision: revision of the model's threshold.
+        score: 0 to 1, higher is more anomalous; without meaning for an unusable recording.
+        threshold: score above which a recording was anomalous at this time.
+        verdict: ``normal``, ``anomalous`` or ``unusable``.
+        label: name of the class; without meaning for an unusable recording.
+        other_name: another name of the machine; not stored.
     """
 
     machine_id: str
@@ -73,17 +74,17 @@ class Observation:
 
     @property
     def anomalous(self) -> bool:
-        """Whether it counts for an alarm."""
+        """Whether the verdict is ``anomalous`` and counts for an alarm."""
         return self.verdict == "anomalous"
 
     @property
     def judged(self) -> bool:
-        """Whether it is a verdict on the machine, and not one on its microphone."""
+        """Whether the recording could be judged."""
         return self.verdict != "unusable"
 
     @classmethod
     def of(cls, names: MachineNames, verdict: Verdict) -> Self:
-        """A verdict that has just been given on a machine."""
+        """Make the observation of a verdict that was given now."""
         worst = verdict.worst
         return cls(
             machine_id=names.machine_id,

@@ -1,4 +1,4 @@
-"""The tables, told as health."""
+"""Queries: the tables as the health of machines."""
 
 import sqlite3
 
@@ -13,19 +13,19 @@ RECENT = 100
 
 
 def states(db: sqlite3.Connection, rule: KOfNRule) -> dict[str, AlarmState]:
-    """The state of each machine, by their names."""
+    """Return the state of each machine, in the order of names."""
     names = [row["machine_id"] for row in db.execute("SELECT machine_id FROM machines ORDER BY machine_id")]
     return {name: rule.state(rows.active_alarm(db, name), _unusable(db, name, rule)) for name in names}
 
 
 def summaries(db: sqlite3.Connection, rule: KOfNRule) -> list[HealthSummary]:
-    """Every machine in one line, by their names."""
+    """Return the summary of each machine, in the order of names."""
     found = db.execute("SELECT * FROM machines ORDER BY machine_id").fetchall()
     return [_summary(db, row, rule) for row in found]
 
 
 def health(db: sqlite3.Connection, machine_id: str, rule: KOfNRule, latest: int) -> Health:
-    """A machine, whole, with at most so many of its last verdicts.
+    """Return all facts about a machine, with at most ``latest`` of its last recordings.
 
     Raises:
         MachineNotFound
@@ -62,7 +62,7 @@ def _unusable(db: sqlite3.Connection, machine_id: str, rule: KOfNRule) -> int:
 
 def _versions(db: sqlite3.Connection, machine_id: str) -> tuple[VersionRecord, ...]:
     found = db.execute(
-        "SELECT version, max(number) AS heard, count(number) AS kept, min(at) AS first_at, max(at) AS last_at "
+        "SELECT version, max(number) AS verdicts, count(number) AS kept, min(at) AS first_at, max(at) AS last_at "
         "FROM observations WHERE machine_id = ? GROUP BY version ORDER BY max(id) DESC",
         (machine_id,),
     ).fetchall()
@@ -78,7 +78,7 @@ def _version(db: sqlite3.Connection, machine_id: str, facts: sqlite3.Row) -> Ver
     recent = [rows.parse_observation(row) for row in found]
     return VersionRecord(
         version=facts["version"],
-        observations=facts["heard"] or 0,
+        observations=facts["verdicts"] or 0,
         kept=facts["kept"],
         first_at=facts["first_at"],
         last_at=facts["last_at"],
@@ -91,12 +91,12 @@ def _version(db: sqlite3.Connection, machine_id: str, facts: sqlite3.Row) -> Ver
 
 
 def _drift(db: sqlite3.Connection, machine_id: str, version: str) -> Drift:
-    heard = rows.count_verdicts(db, machine_id, version)
-    side = drift.scores_per_side(heard)
+    n_verdicts = rows.count_verdicts(db, machine_id, version)
+    side = drift.scores_per_side(n_verdicts)
     found = db.execute(
         "SELECT score FROM observations WHERE machine_id = ? AND version = ? AND (number <= ? OR number > ?) "
         "ORDER BY number",
-        (machine_id, version, side, heard - side),
+        (machine_id, version, side, n_verdicts - side),
     )
     scores = np.array([row["score"] for row in found])
     return drift.measure_drift(scores[:side], scores[side:])

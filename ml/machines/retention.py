@@ -1,4 +1,4 @@
-"""What is too much is forgotten, within a transaction of whoever adds something."""
+"""Retention: rows above the limits are deleted, within a transaction of the caller."""
 
 import sqlite3
 
@@ -7,7 +7,10 @@ from ml.machines.limits import ALARMS_KEPT, OBSERVATIONS_KEPT, UNUSABLE_KEPT
 
 
 def delete_oldest_machines(db: sqlite3.Connection, newcomer: str, kept: int) -> None:
-    """Those in alarm last, and never the one that was just heard."""
+    """Delete machines until ``kept`` are left: the longest without a recording first, those in alarm last.
+
+    The machine ``newcomer`` is never deleted.
+    """
     db.execute(
         "DELETE FROM machines WHERE machine_id IN (SELECT machines.machine_id FROM machines "
         "LEFT JOIN alarms ON alarms.machine_id = machines.machine_id AND cleared_at IS NULL "
@@ -18,7 +21,14 @@ def delete_oldest_machines(db: sqlite3.Connection, newcomer: str, kept: int) -> 
 
 
 def delete_middle_verdicts(db: sqlite3.Connection, machine_id: str, version: str, number: int) -> None:
-    """Those between the first, which drift is measured from, and the last."""
+    """Delete the verdicts between the first 100, which are the reference of drift, and the last 900.
+
+    Args:
+        db: the database.
+        machine_id: name of the machine.
+        version: the model version.
+        number: number of its last verdict.
+    """
     db.execute(
         "DELETE FROM observations WHERE machine_id = ? AND version = ? AND number > ? AND number <= ?",
         (machine_id, version, drift.MOST_SCORES, number - OBSERVATIONS_KEPT + drift.MOST_SCORES),
@@ -26,7 +36,7 @@ def delete_middle_verdicts(db: sqlite3.Connection, machine_id: str, version: str
 
 
 def delete_oldest_unusable(db: sqlite3.Connection, machine_id: str) -> None:
-    """Those that could not be judged, but for the last."""
+    """Delete all but the last 100 recordings that could not be judged."""
     db.execute(
         "DELETE FROM observations WHERE machine_id = ? AND number IS NULL AND id NOT IN "
         "(SELECT id FROM observations WHERE machine_id = ? AND number IS NULL ORDER BY id DESC LIMIT ?)",
@@ -35,7 +45,7 @@ def delete_oldest_unusable(db: sqlite3.Connection, machine_id: str) -> None:
 
 
 def delete_oldest_versions(db: sqlite3.Connection, machine_id: str, kept: int) -> None:
-    """All that was said by other versions than those heard last."""
+    """Delete the observations of all versions but the ``kept`` versions that were used last."""
     db.execute(
         "DELETE FROM observations WHERE machine_id = ? AND version NOT IN (SELECT version FROM observations "
         "WHERE machine_id = ? GROUP BY version ORDER BY max(id) DESC LIMIT ?)",
@@ -44,7 +54,7 @@ def delete_oldest_versions(db: sqlite3.Connection, machine_id: str, kept: int) -
 
 
 def delete_oldest_alarms(db: sqlite3.Connection, machine_id: str) -> None:
-    """Those before the last."""
+    """Delete all but the last 100 alarms."""
     db.execute(
         "DELETE FROM alarms WHERE machine_id = ? AND id NOT IN "
         "(SELECT id FROM alarms WHERE machine_id = ? ORDER BY id DESC LIMIT ?)",

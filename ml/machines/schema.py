@@ -1,8 +1,8 @@
-"""The tables, and how their file is opened.
+"""Tables of the records of machines, and how their file is opened.
 
-SQLite in its write-ahead log: readers never wait, writers of several processes take turns, a process that is killed
-leaves what it had written, and half a transaction is none. For one machine and a local disk: a network file
-system has no shared memory for the log.
+SQLite uses its write-ahead log: readers never wait, writers of several processes take turns, a killed process leaves
+all its finished transactions and no part of an unfinished one. The file needs a local disk of one machine: a network
+file system has no shared memory for the log.
 """
 
 import sqlite3
@@ -26,7 +26,7 @@ CREATE TABLE observations (
     id INTEGER PRIMARY KEY,  -- in the order of recording, over all versions
     machine_id TEXT NOT NULL REFERENCES machines ON DELETE CASCADE,
     version TEXT NOT NULL,
-    number INTEGER,  -- of the verdicts of this version on this machine, from 1; NULL where it could not be judged
+    number INTEGER,  -- number of the verdict of this version on this machine, from 1; NULL: not judged
     at TEXT NOT NULL,
     threshold_revision INTEGER NOT NULL,
     score REAL NOT NULL,
@@ -38,7 +38,7 @@ CREATE INDEX observations_of_machine ON observations (machine_id, id);
 CREATE INDEX judged_of_machine ON observations (machine_id, id) WHERE number IS NOT NULL;
 CREATE UNIQUE INDEX observations_of_version ON observations (machine_id, version, number);
 CREATE TABLE alarms (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice
+    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice
     machine_id TEXT NOT NULL REFERENCES machines ON DELETE CASCADE,
     raised_at TEXT NOT NULL,
     version TEXT NOT NULL,
@@ -57,17 +57,17 @@ PRAGMA user_version = {FORMAT};
 
 
 def open_for_writing(file: Path) -> sqlite3.Connection:
-    """Open the record of machines, or make it.
+    """Open the file, and create it if it is absent.
 
     Raises:
-        MachinesUnavailable: it is of another format.
-        sqlite3.Error, OSError: it cannot be read, or not be made.
+        MachinesUnavailable: the file has another format.
+        sqlite3.Error, OSError: the file cannot be read or created.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     connection = _connect(file)
     with _closed_on_failure(connection):
         if _format(connection) == UNMADE:
-            # Two processes may meet here: the second finds it made.
+            # Two processes can be here at the same time: the second finds the tables made.
             with file_lock(file.with_name(f".{file.name}.lock")):
                 _make(connection)
         _require_format(connection)
@@ -75,11 +75,11 @@ def open_for_writing(file: Path) -> sqlite3.Connection:
 
 
 def open_for_reading(file: Path) -> sqlite3.Connection:
-    """Open the record of machines; an empty one in memory stands for one that is not there.
+    """Open the file; if it is absent or has no tables yet, open an empty database in memory.
 
     Raises:
-        MachinesUnavailable: it is of another format.
-        sqlite3.Error: it cannot be read.
+        MachinesUnavailable: the file has another format.
+        sqlite3.Error: the file cannot be read.
     """
     if file.exists():
         connection = _connect(file)
@@ -87,7 +87,7 @@ def open_for_reading(file: Path) -> sqlite3.Connection:
             if _format(connection) != UNMADE:
                 _require_format(connection)
                 return connection
-        connection.close()  # whoever makes it is at it, or was ended, or found no room
+        connection.close()  # another process is making the tables, or was ended before, or found the disk full
     connection = _connect(IN_MEMORY)
     _make(connection)
     return connection
@@ -104,7 +104,7 @@ def _connect(target: Path | str) -> sqlite3.Connection:
 def _closed_on_failure(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
-    except BaseException:  # whatever it is, no file stays open
+    except BaseException:  # also Ctrl-C: no file stays open
         connection.close()
         raise
 
@@ -120,7 +120,7 @@ def _require_format(connection: sqlite3.Connection) -> None:
 
 
 def _make(connection: sqlite3.Connection) -> None:
-    """Make the tables, in one transaction, unless they are there."""
+    """Make the tables, in one transaction, if they are absent."""
     if _format(connection) == UNMADE:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(f"BEGIN IMMEDIATE; {TABLES} COMMIT;")

@@ -1,1 +1,1 @@
-"""Model versions: on disk, as they are served, and what they answer."""
+"""Models: bundles, registry, predictor and verdicts."""

@@ -1,22 +1,22 @@
-"""A model version on disk: everything that decides how a sound becomes an answer, in one folder.
+"""Bundle: a model version on disk, one folder with everything that decides an answer.
 
 ::
 
     manifest.json    format, version, and size and SHA-256 of each other file
-    spec.json        how a sound becomes the network's input (FeatureSpec)
-    labels.json      the classes, their messages, and which of them are anomalies
-    decision.json    the threshold on the score, and what is known of its false-alarm rate; with a detector beside it
-                     also the classifier's own
-    card.json        where the model comes from and what it was measured on
-    network.tflite   the network as it is served
-    network.keras    the same network, for training on
-    detector.json    what a detector of novelty is made of
-    detector.npz     what its engines have learned, as plain arrays
-    golden.wav       a clip, and in golden.json what it must be answered with
+    spec.json        how samples become the network's input (FeatureSpec)
+    labels.json      the classes, their messages, and which of them are anomalous
+    decision.json    the threshold and its false-alarm rate; with classifier and detector also the fault rule
+    card.json        origin, figures and limits of the model
+    network.tflite   the network that answers
+    network.keras    the same network, for further training
+    detector.json    settings of the detector
+    detector.npz     fitted values of its engines, as plain arrays
+    golden.wav       the golden clip
+    golden.json      the answer that it must get
 
-The network or the detector may be missing, not both.
+The network or the detector may be missing, but not both.
 
-Nothing is executed to read one: JSON, a flatbuffer, and a Keras archive of which only the list of layers is read.
+Reading a bundle executes nothing: it reads JSON, a flatbuffer, and the list of layers of the Keras archive.
 """
 
 import hashlib
@@ -39,16 +39,17 @@ from ml.system.atomic import sync_folder, to_json, write_atomic
 from ml.system.zip_members import ZIP_ERRORS, read_member
 
 FORMAT = "signalml-bundle"
-# 2 is that of a bundle with a detector; one without is written as it always was, and older services read it.
+# 2 is a bundle with a detector. A bundle without one keeps format 1, so that older services can read it.
 CLASSIFIER_FORMAT, DETECTOR_FORMAT = 1, 2
 MANIFEST, SPEC, LABELS, DECISION, CARD = "manifest.json", "spec.json", "labels.json", "decision.json", "card.json"
 LITERT, KERAS, GOLDEN_CLIP, GOLDEN_ANSWER = "network.tflite", "network.keras", "golden.wav", "golden.json"
 DETECTOR_FACTS, DETECTOR_ARRAYS = "detector.json", "detector.npz"
-REVISIONS_FILE = "renamed.json"  # in archives only: labels and thresholds change, and a version does not
+REVISIONS_FILE = "renamed.json"  # only in archives: labels and thresholds change, but a version does not
 REQUIRED = frozenset({SPEC, LABELS, DECISION, CARD, GOLDEN_CLIP, GOLDEN_ANSWER})
 CLASSIFIER, DETECTOR = frozenset({LITERT, KERAS}), frozenset({DETECTOR_FACTS, DETECTOR_ARRAYS})
 KNOWN = REQUIRED | CLASSIFIER | DETECTOR
-# What a version's name digests: all that decides an answer. Not the Keras archive and the card, which carry times.
+# The digest in a version's name covers all files that decide an answer, not the Keras archive and the card: both
+# contain times.
 DIGESTED_FILES = (SPEC, LABELS, DECISION, LITERT, GOLDEN_CLIP, GOLDEN_ANSWER, DETECTOR_FACTS, DETECTOR_ARRAYS)
 FAULT_RULE_KEY, NOVELTY = "naming", "novelty"  # keys of decision.json and golden.json
 NO_LIMIT = 1.0
@@ -57,10 +58,10 @@ MAX_FILE_BYTES = 512 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class DecisionThreshold:
-    """From score to verdict: anomalous above ``threshold`` (0 to 1).
+    """Threshold of the score (0 to 1): a recording with a higher score is anomalous.
 
-    ``false_alarm_rate`` is the share of healthy recordings above it, None where nobody has measured it; ``basis`` says
-    in words where the threshold comes from.
+    ``false_alarm_rate`` is the share of normal recordings above it, None if it was not measured. ``basis`` is a text
+    about the origin of the threshold.
     """
 
     threshold: float
@@ -69,18 +70,18 @@ class DecisionThreshold:
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1 or not (self.false_alarm_rate is None or 0 <= self.false_alarm_rate <= 1):
-            raise BundleDamaged(f"Decision: {self} holds a number outside 0 to 1.")
+            raise BundleDamaged(f"Decision: {self} contains a number outside 0 to 1.")
 
 
 @dataclass(frozen=True, slots=True)
 class FaultRule:
-    """What it takes, beside a detector, to name a known fault.
+    """Conditions for a fault name from the classifier, in a model with a detector.
 
     Attributes:
-        threshold: what the classifier's own score must be above, 0 to 1.
-        basis: where that comes from, in words.
-        max_named_distance: the detector's score, 0 to 1, beyond which no fault that was learned lies: what is farther from
-            healthy is none of them, however sure the classifier is. 1, which no score exceeds, is no limit.
+        threshold: the classifier's score must be above this, 0 to 1.
+        basis: text about the origin of the threshold.
+        max_named_distance: highest detector score, 0 to 1, at which a fault is named. Known faults are not farther from
+            normal, so a higher score means an unknown fault, for any classifier score. 1 is no limit.
     """
 
     threshold: float
@@ -89,26 +90,26 @@ class FaultRule:
 
     def __post_init__(self) -> None:
         if not (0 <= self.threshold <= 1 and 0 <= self.max_named_distance <= 1):
-            raise BundleDamaged(f"Naming: {self} holds a number outside 0 to 1.")
+            raise BundleDamaged(f"Fault rule: {self} contains a number outside 0 to 1.")
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Self:
-        """The inverse of :meth:`to_dict`; what was written without a limit has none."""
+        """Create a fault rule from the values of :meth:`to_dict`; a missing ``farthest`` is no limit."""
         return cls(facts["threshold"], facts["basis"], facts.get("farthest", NO_LIMIT))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as serialised; ``farthest`` is the name that the limit has on disk."""
+        """Return plain values for serialisation; on disk, ``max_named_distance`` is called ``farthest``."""
         return {"threshold": self.threshold, "basis": self.basis, "farthest": self.max_named_distance}
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenClip:
-    """A recording, and what the model must answer it with wherever it runs.
+    """Recording with the answer that the model must give on every machine.
 
     Attributes:
-        wav: the recording.
-        probabilities: of the classifier; none where there is no classifier.
-        novelty_score: the detector's score, 0 to 1; None where there is no detector.
+        wav: the recording, as a WAV file.
+        probabilities: probabilities of the classifier; empty without a classifier.
+        novelty_score: score of the detector, 0 to 1; None without a detector.
     """
 
     wav: bytes
@@ -118,17 +119,17 @@ class GoldenClip:
 
 @dataclass(frozen=True, slots=True)
 class BundleContent:
-    """What a bundle holds.
+    """Content of a bundle.
 
     Attributes:
-        spec: how a sound becomes the classifier's input, and how it is cut into windows.
-        labels: the classes; of a detector alone, ``normal`` and ``unknown_fault``.
-        decision: the threshold on the score: the detector's where there is one, else the classifier's.
-        card: where the model comes from.
-        litert: the network, None without a classifier.
+        spec: how samples become the classifier's input, and how a recording is cut into clips.
+        labels: the classes; for a detector alone, ``normal`` and ``unknown_fault``.
+        decision: threshold of the detector's score or, without a detector, of the classifier's score.
+        card: model card.
+        litert: the network; None without a classifier.
         golden_clip: the golden clip.
-        detector: what hears novelty, None without one.
-        fault_rule: beside a detector, what it takes to name a known fault.
+        detector: the detector; None without one.
+        fault_rule: the fault rule, if there are both a classifier and a detector; else None.
     """
 
     spec: FeatureSpec
@@ -142,14 +143,14 @@ class BundleContent:
 
     def __post_init__(self) -> None:
         if self.litert is None and self.detector is None:
-            raise BundleDamaged("Bundle: there is neither a network nor a detector; one of them was expected.")
+            raise BundleDamaged("Bundle: it has neither a network nor a detector; at least one was expected.")
         if (self.fault_rule is None) != (self.litert is None or self.detector is None):
-            raise BundleDamaged("Bundle: a classifier's own threshold belongs where there is a detector beside it.")
+            raise BundleDamaged("Bundle: a fault rule was expected with both a network and a detector, and only then.")
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A verified version, read into memory."""
+    """Verified version, read into memory."""
 
     version: str
     created: str
@@ -160,29 +161,29 @@ class Bundle:
         """Verify ``folder`` and read it.
 
         Raises:
-            BundleForeign, BundleDamaged
+            BundleUnrecognised, BundleDamaged
         """
         manifest = verify(folder)
         try:
-            golden, decisions = _json(folder / GOLDEN_ANSWER), _json(folder / DECISION)
-            naming = decisions.pop(FAULT_RULE_KEY, None)
-            there = manifest["files"]
+            golden, decisions = _read_json(folder / GOLDEN_ANSWER), _read_json(folder / DECISION)
+            rule = decisions.pop(FAULT_RULE_KEY, None)
+            files = manifest["files"]
             content = BundleContent(
-                spec=FeatureSpec.from_dict(_json(folder / SPEC)),
-                labels=ClassLabels.from_list(_json(folder / LABELS)),
+                spec=FeatureSpec.from_dict(_read_json(folder / SPEC)),
+                labels=ClassLabels.from_list(_read_json(folder / LABELS)),
                 decision=DecisionThreshold(**decisions),
-                card=_json(folder / CARD),
-                litert=(folder / LITERT).read_bytes() if LITERT in there else None,
+                card=_read_json(folder / CARD),
+                litert=(folder / LITERT).read_bytes() if LITERT in files else None,
                 golden_clip=GoldenClip(
                     (folder / GOLDEN_CLIP).read_bytes(),
                     tuple(map(float, golden["probabilities"])),
                     float(golden[NOVELTY]) if NOVELTY in golden else None,
                 ),
-                detector=_detector(folder) if DETECTOR_FACTS in there else None,
-                fault_rule=None if naming is None else FaultRule.from_dict(naming),
+                detector=_read_detector(folder) if DETECTOR_FACTS in files else None,
+                fault_rule=None if rule is None else FaultRule.from_dict(rule),
             )
             if not isinstance(content.card, dict):
-                raise TypeError("the card is no mapping")
+                raise TypeError("the card is not a mapping")
         except (SpecError, InvalidClassLabels, TypeError, ValueError, KeyError, AttributeError) as error:
             raise BundleDamaged(f"Bundle {folder.name}: {error}") from error
         return cls(version=manifest["version"], created=manifest["created"], content=content)
@@ -192,23 +193,25 @@ def write(folder: Path, name: str, content: BundleContent, keras_file: Path | No
     """Write a bundle into an empty ``folder``, its manifest last.
 
     Args:
-        folder: an empty folder that exists.
-        name: what the version's name begins with; lower-case letters, digits, dot, dash, underscore.
-        content: what to write.
-        keras_file: the ``.keras`` archive, which is moved into the folder; None without a classifier.
+        folder: existing, empty folder.
+        name: first part of the version's name: lower-case letters, digits, dot, dash, underscore.
+        content: content to write.
+        keras_file: ``.keras`` archive, which is moved into the folder; None without a classifier.
 
     Returns:
         The version: ``name`` and a digest of all that decides an answer. The same model has the same version.
 
     Raises:
-        ValueError: an unusable name.
+        ValueError: the name is not allowed.
     """
     if not NAME_PATTERN.fullmatch(name):
-        raise ValueError(f"{name!r} is no name for a model: lower-case letters, digits, '.', '_' and '-', at most 48.")
+        raise ValueError(
+            f"{name!r} is no valid model name: at most 48 lower-case letters, digits, '.', '_' and '-' were expected."
+        )
     write_atomic(folder / SPEC, to_json(content.spec.to_dict()))
     write_atomic(folder / LABELS, to_json(content.labels.to_list()))
-    naming = {} if content.fault_rule is None else {FAULT_RULE_KEY: content.fault_rule.to_dict()}
-    write_atomic(folder / DECISION, to_json(asdict(content.decision) | naming))
+    rule = {} if content.fault_rule is None else {FAULT_RULE_KEY: content.fault_rule.to_dict()}
+    write_atomic(folder / DECISION, to_json(asdict(content.decision) | rule))
     write_atomic(folder / CARD, to_json(content.card))
     write_atomic(folder / GOLDEN_CLIP, content.golden_clip.wav)
     novelty = {} if content.golden_clip.novelty_score is None else {NOVELTY: content.golden_clip.novelty_score}
@@ -229,7 +232,7 @@ def write(folder: Path, name: str, content: BundleContent, keras_file: Path | No
         "format_version": CLASSIFIER_FORMAT if content.detector is None else DETECTOR_FORMAT,
         "version": version,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "files": {file: _facts(folder / file) for file in sorted(files)},
+        "files": {file: _size_and_hash(folder / file) for file in sorted(files)},
     }
     write_atomic(folder / MANIFEST, to_json(manifest))
     sync_folder(folder)
@@ -237,90 +240,90 @@ def write(folder: Path, name: str, content: BundleContent, keras_file: Path | No
 
 
 def verify(folder: Path) -> dict[str, Any]:
-    """Hold ``folder`` against its manifest: each file there, whole and unchanged, and none besides.
+    """Compare ``folder`` with its manifest: all listed files must exist unchanged, and no other file.
 
     Returns:
         The manifest.
 
     Raises:
-        BundleForeign: no manifest, or one of another format.
-        BundleDamaged: a file is missing, changed, truncated or too many; or the Keras archive holds a layer that could
-            run code.
+        BundleUnrecognised: there is no manifest, or it has another format.
+        BundleDamaged: a file is missing, changed, truncated or unexpected; or the Keras archive could run code.
     """
-    manifest = _manifest(folder)
+    manifest = _read_manifest(folder)
     listed: Mapping[str, Mapping[str, Any]] = manifest["files"]
-    there = {path.name for path in folder.iterdir()} - {MANIFEST}
-    expected = _expected(manifest)
-    for file in sorted(expected | set(listed) | there):
-        if file not in there:
+    present = {path.name for path in folder.iterdir()} - {MANIFEST}
+    expected = _expected_files(manifest)
+    for file in sorted(expected | set(listed) | present):
+        if file not in present:
             raise BundleDamaged(f"Bundle {folder.name}: the file {file} is missing.")
         if file not in listed or file not in expected or (folder / file).is_symlink() or not (folder / file).is_file():
             raise BundleDamaged(f"Bundle {folder.name}: the file {file} does not belong to it.")
-        facts = _facts(folder / file)
+        facts = _size_and_hash(folder / file)
         if facts["bytes"] != listed[file].get("bytes"):
             raise BundleDamaged(
-                f"Bundle {folder.name}: {file} has {facts['bytes']} bytes, not {listed[file].get('bytes')} as listed."
+                f"Bundle {folder.name}: {file} has {facts['bytes']} bytes; {listed[file].get('bytes')} were expected."
             )
         if facts["sha256"] != listed[file].get("sha256"):
-            raise BundleDamaged(f"Bundle {folder.name}: {file} was changed: its SHA-256 is not the manifest's.")
+            raise BundleDamaged(f"Bundle {folder.name}: {file} was changed: its SHA-256 differs from the manifest.")
     if not manifest["version"].endswith(f"-{_digest(folder)}"):
-        raise BundleDamaged(f"Bundle {folder.name}: its content is not that of the version {manifest['version']}.")
+        raise BundleDamaged(f"Bundle {folder.name}: its content does not match the version {manifest['version']}.")
     if KERAS in listed:
         keras_archive.require_safe(folder / KERAS)
     return manifest
 
 
 def pack(folder: Path, target: Path, revisions: bytes | None = None) -> None:
-    """Put a bundle into one zip archive, for a machine without a network, and what its classes were renamed to."""
+    """Pack a bundle, and the revisions of its labels and threshold, into one zip archive."""
     files = sorted(verify(folder)["files"])
-    aside = target.with_name(f".{target.name}.part")
+    incomplete = target.with_name(f".{target.name}.part")
     try:
-        with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(incomplete, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in (MANIFEST, *files):
                 archive.write(folder / file, file)
             if revisions is not None:
                 archive.writestr(REVISIONS_FILE, revisions)
-        aside.replace(target)
+        incomplete.replace(target)
     finally:
-        aside.unlink(missing_ok=True)
+        incomplete.unlink(missing_ok=True)
 
 
 def unpack(archive_file: Path, folder: Path) -> None:
-    """Take the files of a bundle, and nothing else, out of an archive into ``folder``; the caller verifies.
+    """Unpack the files of a bundle, and nothing else, into ``folder``; the caller verifies them.
 
     Raises:
-        BundleForeign: not a zip archive of a bundle.
-        BundleDamaged: a file is too large or does not unpack.
+        BundleUnrecognised: the file is no readable zip archive of a bundle.
+        BundleDamaged: a file is too large.
     """
     try:
         with zipfile.ZipFile(archive_file) as archive:
             names = {info.filename: info for info in archive.infolist()}
             if MANIFEST not in names or not set(names) <= KNOWN | {MANIFEST, REVISIONS_FILE}:
                 raise BundleUnrecognised(
-                    f"{archive_file.name} is no exported model: it holds {sorted(names)[:5]}; "
+                    f"{archive_file.name} is no exported model: it contains {sorted(names)[:5]}; "
                     f"a {MANIFEST} and its files were expected."
                 )
             for name, info in names.items():
                 if info.file_size > MAX_FILE_BYTES:
                     raise BundleDamaged(
-                        f"{archive_file.name}: {name} unpacks to {info.file_size} bytes, which is too many."
+                        f"{archive_file.name}: {name} unpacks to {info.file_size} bytes; "
+                        f"at most {MAX_FILE_BYTES} were expected."
                     )
                 write_atomic(folder / name, read_member(archive, info))
     except ZIP_ERRORS as error:
         raise BundleUnrecognised(f"{archive_file.name} is no readable zip archive: {error}") from error
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
         raise BundleUnrecognised(f"{folder.name} is no bundle: it has no {MANIFEST}.")
-    manifest = _json(path)
+    manifest = _read_json(path)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise BundleUnrecognised(f"{folder.name} is no bundle: its {MANIFEST} is not of the format {FORMAT}.")
-    # By its text: JSON's true equals 1.
+        raise BundleUnrecognised(f"{folder.name} is no bundle: its {MANIFEST} does not have the format {FORMAT}.")
+    # The texts are compared, because JSON's true equals 1.
     if repr(manifest.get("format_version")) not in map(repr, (CLASSIFIER_FORMAT, DETECTOR_FORMAT)):
         raise BundleUnrecognised(
-            f"Bundle {folder.name} has format {manifest.get('format_version')}; this version reads "
+            f"Bundle {folder.name} has format {manifest.get('format_version')}; this program reads "
             f"{CLASSIFIER_FORMAT} and {DETECTOR_FORMAT}."
         )
     version, files = manifest.get("version"), manifest.get("files")
@@ -331,31 +334,31 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _expected(manifest: Mapping[str, Any]) -> frozenset[str]:
-    """The files that a bundle of this format has; one with a detector may do without a classifier."""
+def _expected_files(manifest: Mapping[str, Any]) -> frozenset[str]:
+    """Return the files that this format must have; with a detector, the classifier is optional."""
     if manifest["format_version"] == CLASSIFIER_FORMAT:
         return REQUIRED | CLASSIFIER
     return REQUIRED | DETECTOR | (CLASSIFIER if CLASSIFIER & set(manifest["files"]) else frozenset())
 
 
-def _detector(folder: Path) -> Detector:
+def _read_detector(folder: Path) -> Detector:
     return Detector.from_bytes((folder / DETECTOR_FACTS).read_bytes(), (folder / DETECTOR_ARRAYS).read_bytes())
 
 
-def _json(path: Path) -> Any:
+def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise BundleDamaged(f"{path.parent.name}/{path.name} is not JSON: {error}") from error
 
 
-def _facts(path: Path) -> dict[str, Any]:
+def _size_and_hash(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def _digest(folder: Path) -> str:
-    """Ten hexadecimal digits of all that decides an answer: what a version's name ends in."""
-    there = [folder / file for file in DIGESTED_FILES if (folder / file).exists()]
-    parts = b"".join(hashlib.sha256(file.read_bytes()).digest() for file in there)
+    """Return the end of a version's name: ten hexadecimal digits from all files that decide an answer."""
+    files = [folder / file for file in DIGESTED_FILES if (folder / file).exists()]
+    parts = b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)
     return hashlib.sha256(parts).hexdigest()[:10]

@@ -1,6 +1,6 @@
-"""Why a classifier gave its score: which frequencies the score depends on.
+"""Explanation of a classifier's score: the frequency bands that it depends on.
 
-A detector explains itself by its deviations from normal sound, see :mod:`ml.detectors.reference`.
+The explanation of a detector is its deviations from normal recordings, see :mod:`ml.detectors.reference`.
 """
 
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from ml.models.verdict import ClipResult
 
 @dataclass(frozen=True, slots=True)
 class OcclusionBand:
-    """A band of frequencies and what the score loses without it.
+    """Frequency band, and the drop of the score without it.
 
     Attributes:
-        low_hz, high_hz: the band.
-        score_drop: up to 1; negative where the band lowers the score.
+        low_hz, high_hz: limits of the band.
+        score_drop: drop of the score, up to 1; negative if the band lowers the score.
     """
 
     low_hz: float
@@ -31,22 +31,22 @@ class OcclusionBand:
 def occlusion_bands(
     predictor: Predictor, recording: Recording, result: ClipResult, count: int = 8
 ) -> tuple[OcclusionBand, ...]:
-    """Which frequencies the score of a clip depends on, found by occlusion (Zeiler and Fergus, ECCV 2014).
+    """Return the frequency bands that a clip's score depends on, by occlusion.
 
-    The mel range is divided into ``count`` equal parts. In each in turn, and in every frame, the levels are replaced by
-    a straight line between the bands on either side: the details of the part are removed, its loudness is kept. The
-    band's share is what the score then loses. Mel filters overlap, so neighbours share their edges; a saturated score
-    may depend on no single band.
+    The method is from Zeiler and Fergus, ECCV 2014. The mel range is divided into ``count`` equal parts. Each part is
+    smoothed in turn: in every frame, a straight line between its neighbouring bands replaces its levels. This removes
+    the details of the part, but keeps its loudness. The result is the drop of the score. Mel filters overlap, so
+    neighbouring bands overlap too. A saturated score may depend on no single band. The cost is ``count`` runs of the
+    network.
 
     Args:
         predictor: the model.
-        recording: decoded for this model.
-        result: of one of the recording's clips.
-        count: parts of the mel range.
+        recording: recording, decoded for this model.
+        result: result of one clip of the recording.
+        count: number of parts of the mel range.
 
     Returns:
-        The bands, the one with the largest drop first; none where there is a detector, whose deviations show more in a
-        tenth of the time. Costs as much as ``count`` runs of the network.
+        The bands, largest drop first; none with a detector, whose deviations show more in a tenth of the time.
     """
     if predictor.detector is not None or result.classifier_score is None:
         return ()
@@ -58,7 +58,7 @@ def occlusion_bands(
     borders = np.linspace(0, log_mel.shape[1], count + 1).astype(int)
     bands = []
     for low, high in pairwise(borders):
-        # No mel bands, or none below the end of the recording's spectrum.
+        # The part has no mel bands, or only bands above the recording's highest frequency.
         if low == high or edges_hz[low] == edges_hz[high + 1]:
             continue
         occluded = log_mel.copy()
@@ -69,7 +69,7 @@ def occlusion_bands(
 
 
 def _bridge(log_mel: NDArray[np.float32], low: int, high: int) -> NDArray[np.float32]:
-    """A straight line over mel bands ``low`` to ``high`` in each frame, level where one side has no neighbour."""
+    """Return a straight line over mel bands ``low`` to ``high`` of each frame; flat without a neighbour."""
     last = log_mel.shape[1] - 1
     left = log_mel[:, [low - 1 if low > 0 else min(high, last)]]
     right = log_mel[:, [high if high <= last else max(low - 1, 0)]]

@@ -1,6 +1,6 @@
-"""The golden clip: every model must answer it as it did when it was written, wherever it runs.
+"""Golden clip: on every machine, a model must answer it as it did when the model was written.
 
-The answer does not depend on thresholds, which may be moved: it is the probabilities of the clip with the highest
+The answer does not depend on thresholds, which can be moved. It is the probabilities of the clip with the highest
 classifier score, and the highest score of the detector.
 """
 
@@ -15,18 +15,18 @@ from ml.errors import AudioError, GoldenClipFailed
 from ml.models.predictor import Predictor
 from ml.models.served import ServedModel
 
-# LiteRT agrees with Keras to 1e-6 on one machine; this leaves room for another processor's arithmetic.
+# LiteRT and Keras agree to 1e-6 on one machine; other processors may differ by more.
 GOLDEN_TOLERANCE = 1e-3
 
 SAMPLE_RATE_HZ, DURATION_S = 16_000, 3
-# A fan with 7 blades at 1500 rpm, as far as five harmonics in noise make one.
+# Blade-pass frequency of a fan with 7 blades at 1500 rpm.
 BLADE_PASS_HZ, HARMONICS = 175.0, 5
 
 
 def make_golden_clip() -> bytes:
-    """Three seconds of a fan-like hum in noise, 16 bit, as a WAV file; the same bytes every time.
+    """Return three seconds of fan-like hum in noise as a 16-bit WAV file; the same bytes every time.
 
-    Shorter than any clip of the original's, so that the rule that fits a clip to the network is exercised too.
+    It is shorter than a clip of the original project, so that padding to the network's input is tested too.
     """
     time_s = np.arange(SAMPLE_RATE_HZ * DURATION_S) / SAMPLE_RATE_HZ
     hum = sum(np.sin(2 * np.pi * BLADE_PASS_HZ * k * time_s) / k for k in range(1, HARMONICS + 1))
@@ -42,12 +42,12 @@ def make_golden_clip() -> bytes:
 
 
 class GoldenAnswer(NamedTuple):
-    """What a model answers its golden clip with.
+    """Answer of a model to its golden clip.
 
     Attributes:
         clip: number of the clip with the highest classifier score, from 0.
-        probabilities: of that clip; none without a classifier.
-        novelty_score: the highest of all clips; None without a detector.
+        probabilities: probabilities of that clip; empty without a classifier.
+        novelty_score: highest detector score of all clips; None without a detector.
     """
 
     clip: int
@@ -56,15 +56,15 @@ class GoldenAnswer(NamedTuple):
 
     @property
     def values(self) -> tuple[float, ...]:
-        """All numbers in one row, as they are compared."""
+        """All numbers of the answer in one row, for comparison."""
         return self.probabilities if self.novelty_score is None else (*self.probabilities, self.novelty_score)
 
 
 def golden_answer(predictor: Predictor, wav: bytes) -> GoldenAnswer:
-    """Let a model answer a golden clip.
+    """Return a model's answer to a golden clip.
 
     Raises:
-        AudioError: the clip is no recording.
+        AudioError: the clip is not a valid recording.
     """
     results = predictor.clip_results(predictor.decode(wav))
     clip = max(range(len(results)), key=lambda i: results[i].classifier_score or 0.0)
@@ -73,29 +73,28 @@ def golden_answer(predictor: Predictor, wav: bytes) -> GoldenAnswer:
 
 
 def load_verified(model: ServedModel) -> Predictor:
-    """Build a predictor that has answered its golden clip.
+    """Create a predictor and verify its answer to the golden clip.
 
     Raises:
-        BundleDamaged: network, detector, spec and labels do not fit each other.
-        GoldenClipFailed: the answer is not the one that the model was written with.
+        BundleDamaged: network, detector, spec and labels do not fit together.
+        GoldenClipFailed: the answer differs from the stored one.
     """
     predictor, golden = Predictor(model), model.bundle.content.golden_clip
     expected = GoldenAnswer(0, golden.probabilities, golden.novelty_score).values
     try:
         answer = golden_answer(predictor, golden.wav).values
     except AudioError as error:
-        raise GoldenClipFailed(f"Bundle {model.version} has no recording for a golden clip: {error}") from error
-    # Written so that a NaN fails too.
+        raise GoldenClipFailed(f"Bundle {model.version} has an invalid golden clip: {error}") from error
+    # This comparison is false for NaN, so a NaN fails too.
     close = len(answer) == len(expected) and all(
         abs(found - written) <= GOLDEN_TOLERANCE for found, written in zip(answer, expected, strict=True)
     )
     if not close:
         raise GoldenClipFailed(
-            f"Bundle {model.version} answers its golden clip with {_rounded(answer)}; "
-            f"it was written with {_rounded(expected)}."
+            f"Bundle {model.version} answers its golden clip with {_round(answer)}; {_round(expected)} was expected."
         )
     return predictor
 
 
-def _rounded(values: tuple[float, ...]) -> list[float | None]:
+def _round(values: tuple[float, ...]) -> list[float | None]:
     return [round(value, 4) if math.isfinite(value) else None for value in values]

@@ -1,8 +1,8 @@
-"""The original project's HDF5 file -> a bundle. The file is data: numbers and a description are read, nothing is run.
+"""Import of the original project's HDF5 file as a bundle, without running code from the file.
 
-``keras.models.load_model`` would run code that a file may carry (a Lambda layer), and cannot read a file of Keras 2
-anyway. So h5py reads the description, each layer is held against the one network this can be, the weights are copied
-into a network built here, and whatever does not fit is refused.
+``keras.models.load_model`` could run code in the file (a Lambda layer), and cannot read a file of Keras 2. So h5py
+reads the description, and each layer is compared with the only network that is accepted. The weights are copied into a
+network that is built here. Everything else is refused.
 """
 
 import hashlib
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     import h5py
 
 MAX_DESCRIPTION_BYTES = 2**20
-# What h5py and a description that is not what it should be can raise; ImportRefused itself is none of them.
+# Errors of h5py and of an invalid description; ImportRefused is none of them.
 UNREADABLE = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError)
 SUFFIXES = frozenset({".hdf5", ".h5"})
-# What each kind of layer must say of itself beyond its sizes; another value would compute something else.
+# Required settings of each kind of layer besides its sizes; other values would compute something else.
 FIXED: dict[str, dict[str, Any]] = {
     "Conv2D": {
         "padding": "valid",
@@ -47,18 +47,18 @@ FIXED: dict[str, dict[str, Any]] = {
 
 
 def import_original(source: Path, registry: Registry, name: str = "original") -> str:
-    """Import the original project's network, under the original's features, labels and rule.
+    """Import the original project's network, with the original's features, labels and decision.
 
     Args:
-        source: the HDF5 file that ``model.save`` of Keras 2 wrote.
-        registry: where the bundle goes.
-        name: what the version's name begins with.
+        source: HDF5 file that ``model.save`` of Keras 2 wrote.
+        registry: registry for the bundle.
+        name: first part of the version's name.
 
     Returns:
         The version. The same file always has the same version.
 
     Raises:
-        ImportRefused: not HDF5, or not this network.
+        ImportRefused: the file is not HDF5, or has another network.
         MissingExtra: TensorFlow is not installed.
         OSError: the file cannot be read.
     """
@@ -100,21 +100,22 @@ def import_original(source: Path, registry: Registry, name: str = "original") ->
             "network": {"filters": list(layers.filters), "kernel": layers.kernel, "pool": layers.pool},
             "trained_on": "unknown to this project; the original names MIMII fans",
             "metrics": None,
-            "limits": "It knows four classes. A fault of another kind, another machine, speech or rain is "
-            "answered with one of the four all the same.",
+            "limits": "It has four classes. For a fault of another kind, another machine, speech or rain, the answer "
+            "is also one of the four.",
         },
         registry=registry,
     )
 
 
 def _describe(file: "h5py.File", spec: FeatureSpec, classes: int) -> tuple[NetworkSpec, str]:
-    """Read the description and hold every layer against the network that it must be."""
+    """Read the description of the network, and refuse any other network than the original's."""
     description = file.attrs.get("model_config")
     if isinstance(description, bytes):
         description = description.decode("utf-8", "replace")
     if not isinstance(description, str) or len(description) > MAX_DESCRIPTION_BYTES:
         raise ImportRefused(
-            "The HDF5 file has no description of a Keras model (attribute model_config): weights alone?"
+            "The HDF5 file has no description of a Keras model (attribute model_config), perhaps only weights; a file "
+            "of model.save was expected."
         )
     try:
         model = json.loads(description)
@@ -123,11 +124,11 @@ def _describe(file: "h5py.File", spec: FeatureSpec, classes: int) -> tuple[Netwo
     except UNREADABLE as error:
         raise ImportRefused(f"The description of the Keras model cannot be read ({error}).") from error
     if kind != "Sequential":
-        raise ImportRefused(f"The model is a {kind}; the original's is a Sequential.")
+        raise ImportRefused(f"The model is a {kind}; a Sequential was expected.")
     layers = [layer for layer in layers if layer[0] != "InputLayer"]
     for position, (layer, _) in enumerate(layers):
         if layer not in FIXED:
-            raise ImportRefused(f"Layer {position} is a {layer}; only {', '.join(FIXED)} are imported.")
+            raise ImportRefused(f"Layer {position} is a {layer}; one of {', '.join(FIXED)} was expected.")
 
     convolutions = [values for layer, values in layers if layer == "Conv2D"]
     expected = ["Conv2D", "MaxPooling2D", "Dropout"] * len(convolutions) + ["GlobalAveragePooling2D", "Dense"]
@@ -145,10 +146,10 @@ def _describe(file: "h5py.File", spec: FeatureSpec, classes: int) -> tuple[Netwo
     kernel = _one("kernel_size", [values.get("kernel_size") for values in convolutions])
     pool = _one("pool_size", [values.get("pool_size") for values in poolings])
     if [values.get("strides") for values in poolings] != [[pool, pool]] * len(poolings):
-        raise ImportRefused("A pooling layer has strides other than its size.")
+        raise ImportRefused("A pooling layer has strides that differ from its size; equal values were expected.")
     shape = convolutions[0].get("batch_input_shape") or _input_shape(config)
     if shape is not None and list(shape)[1:] != list(spec.input_shape[1:]):
-        raise ImportRefused(f"The network takes {list(shape)[1:]}; the original's features are {spec.input_shape[1:]}.")
+        raise ImportRefused(f"The network's input is {list(shape)[1:]}; {list(spec.input_shape[1:])} was expected.")
     if layers[-1][1].get("units") != classes:
         raise ImportRefused(f"The network has {layers[-1][1].get('units')} outputs; {classes} were expected.")
     described = NetworkSpec(
@@ -164,13 +165,13 @@ def _describe(file: "h5py.File", spec: FeatureSpec, classes: int) -> tuple[Netwo
 
 
 def _layers(config: Any) -> list[dict[str, Any]]:
-    """Keras before 2.2.3 wrote the list of layers itself where later versions write a mapping around it."""
+    """Return the list of layers; Keras before 2.2.3 wrote the list without a mapping around it."""
     layers: list[dict[str, Any]] = config["layers"] if isinstance(config, dict) else config
     return layers
 
 
 def _input_shape(config: Any) -> list[int] | None:
-    """The shape that an InputLayer gives, as Keras 2.4 and later write it."""
+    """Return the shape in the InputLayer, which Keras 2.4 and later write; None without one."""
     for layer in _layers(config):
         if layer["class_name"] == "InputLayer":
             shape: list[int] | None = layer["config"].get("batch_input_shape") or layer["config"].get("batch_shape")
@@ -179,7 +180,7 @@ def _input_shape(config: Any) -> list[int] | None:
 
 
 def _one(field: str, sizes: list[Any]) -> int:
-    """The one square size that all layers share."""
+    """Return the square size that all layers share."""
     first = sizes[0]
     if not isinstance(first, list) or len(set(first)) != 1 or sizes != [first] * len(sizes):
         raise ImportRefused(f"The layers have {field} {sizes}; one square size for all was expected.")
@@ -193,20 +194,20 @@ def _count(field: str, value: Any) -> int:
 
 
 def _weights(file: "h5py.File", expected: Sequence[tuple[int, ...]]) -> list[NDArray[np.float32]]:
-    """Copy kernels and biases in the order of the layers, each of exactly the shape it must have."""
+    """Return copies of kernels and biases in the order of the layers; refuse other shapes."""
     try:
-        group = _inside(file, "model_weights")
+        group = _inside_file(file, "model_weights")
         names = [
             f"{_text(layer)}/{_text(weight)}"
             for layer in group.attrs["layer_names"]
-            for weight in _inside(group, _text(layer)).attrs["weight_names"]
+            for weight in _inside_file(group, _text(layer)).attrs["weight_names"]
         ]
         datasets = [_dataset(group, name) for name in names]
     except UNREADABLE as error:
         raise ImportRefused(f"The weights cannot be found ({error}).") from error
     shapes = [tuple(dataset.shape) for dataset in datasets]
     if shapes != list(expected):
-        raise ImportRefused(f"The weights have the shapes {shapes}; the layers ask for {list(expected)}.")
+        raise ImportRefused(f"The weights have the shapes {shapes}; {list(expected)} were expected.")
     weights = [np.asarray(dataset[()], np.float32) for dataset in datasets]
     if not all(np.isfinite(weight).all() for weight in weights):
         raise ImportRefused("Some of the weights are NaN or infinite.")
@@ -216,21 +217,21 @@ def _weights(file: "h5py.File", expected: Sequence[tuple[int, ...]]) -> list[NDA
 def _dataset(group: "h5py.Group", name: str) -> "h5py.Dataset":
     import h5py
 
-    dataset = _inside(group, name)
+    dataset = _inside_file(group, name)
     plain = isinstance(dataset, h5py.Dataset) and dataset.external is None and not dataset.is_virtual
     if not plain or dataset.dtype.kind != "f":
-        raise ImportRefused(f"{name} is no plain array of floating-point numbers in this file.")
+        raise ImportRefused(f"{name} in the file is not a plain array of floating-point numbers.")
     return dataset
 
 
-def _inside(group: "h5py.Group", name: str) -> Any:
-    """What lies under ``name`` in this very file: HDF5 can also point into others."""
+def _inside_file(group: "h5py.Group", name: str) -> Any:
+    """Return the object ``name`` of this file; refuse links to other files, which HDF5 allows."""
     import h5py
 
     at = group
     for part in name.split("/"):
         if not isinstance(at.get(part, getlink=True, default=h5py.HardLink()), h5py.HardLink):
-            raise ImportRefused(f"The weights {name} lie outside the file.")
+            raise ImportRefused(f"The weights {name} are a link; weights inside the file were expected.")
         at = at[part]
     return at
 

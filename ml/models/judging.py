@@ -1,4 +1,4 @@
-"""Recordings of a dataset -> what the model says of each, beside what is true of it."""
+"""Verdicts of a model on the recordings of a dataset, together with their true classes."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,7 +16,7 @@ from ml.models.verdict import Verdict
 from ml.system.progress import ProgressCallback, ignore_progress
 
 Truth = Callable[[Entry], str | None]
-"""The class, by the name that the model has for it, that a recording belongs to; None where that cannot be said."""
+"""Function that returns the true class of a recording, by the model's name of it; None if it is not known."""
 
 
 def judge(
@@ -30,25 +30,25 @@ def judge(
     processes: int | None = None,
     report: ProgressCallback = ignore_progress,
 ) -> tuple[JudgedRecording, ...]:
-    """Let the model judge recordings, as :func:`ml.models.scoring.score` does.
+    """Judge recordings of a dataset, as :func:`ml.models.scoring.score_items` does.
 
     Args:
         predictor: the model.
-        dataset: where the recordings lie.
-        entries: which of them.
-        gain_db: each recording is first made louder or softer by a gain drawn evenly from minus to plus this many dB;
-            0 leaves them as they are. In floating point, so that nothing is clipped.
-        seed: of the gains. A recording's gain depends on this and its samples, not on the order.
-        truth: what a recording truly is; :func:`default_truth` if left out.
-        processes: how many; 1 works in this one; None decides by cores and recordings.
-        report: told after each recording.
+        dataset: dataset of the recordings.
+        entries: recordings to judge.
+        gain_db: each recording gets a random gain between minus and plus this many dB; 0 is no change. The gain is
+            applied in floating point, so that nothing is clipped.
+        seed: seed of the gains. A recording's gain depends on the seed and its samples, not on the order.
+        truth: true class of a recording; None means :func:`default_truth`.
+        processes: number of processes; 1 uses the present process; None chooses by cores and recordings.
+        report: called after each recording.
 
     Returns:
-        One for each entry, in their order.
+        One judged recording for each entry, in their order.
 
     Raises:
-        AudioError: a recording cannot be judged by this model, with its path.
-        OSError: a recording is not there any more.
+        AudioError: the model cannot judge a recording; the message has its path.
+        OSError: a recording no longer exists.
     """
     truth = truth or default_truth(predictor)
     files = [
@@ -85,33 +85,34 @@ def _judged(entry: Entry, verdict: Verdict, truth: str | None) -> JudgedRecordin
     )
 
 
-def random_gain_db(entry: Entry, most_db: float, seed: int) -> float:
-    """The gain of a recording in dB, drawn evenly from minus to plus ``most_db``, from the seed and its samples."""
+def random_gain_db(entry: Entry, max_db: float, seed: int) -> float:
+    """Draw the gain of a recording, uniform from minus to plus ``max_db``, from the seed and its samples."""
     rng = np.random.Generator(np.random.PCG64([seed, int(entry.audio_hash, 16)]))
-    return float(rng.uniform(-most_db, most_db))
+    return float(rng.uniform(-max_db, max_db))
 
 
 def default_truth(predictor: Predictor) -> Truth:
-    """What a dataset's labels mean to a model.
+    """Return the function that translates a dataset's labels into a model's classes.
 
-    A fault that is known by name is the class of that name, as the classes are called now or were when the model was
-    made. Where a model has only one class for faults, every abnormal recording is of it; where it has one healthy
-    class, every normal recording is of that. All else is None.
+    A fault becomes the class of that name, by the present names of the classes or the names in the bundle. If a model
+    has only one anomalous class, every abnormal recording belongs to it. If it has only one normal class, every normal
+    recording belongs to it, else to the class ``normal``. Where there is no such class, the result is None.
     """
     labels, first = predictor.model.labels, predictor.model.bundle.content.labels
     names = [label.name for label in labels.classes]
-    called = {old.name: new for old, new in zip(first.classes, names, strict=True)} | {name: name for name in names}
-    healthy, faulty = _only(labels, labels.normal_indices), _only(labels, labels.fault_indices)
+    renamed = {old.name: new for old, new in zip(first.classes, names, strict=True)} | {name: name for name in names}
+    normal_class = _only_class(labels, labels.normal_indices)
+    anomalous_class = _only_class(labels, labels.fault_indices)
     faults = {names[i] for i in labels.fault_indices}
 
     def truth(entry: Entry) -> str | None:
         if entry.label == NORMAL:
-            return healthy or ("normal" if "normal" in names else None)
-        named = called.get(entry.annotation.fault or "")
-        return faulty or (named if named in faults else None)
+            return normal_class or ("normal" if "normal" in names else None)
+        named = renamed.get(entry.annotation.fault or "")
+        return anomalous_class or (named if named in faults else None)
 
     return truth
 
 
-def _only(labels: ClassLabels, classes: Sequence[int]) -> str | None:
+def _only_class(labels: ClassLabels, classes: Sequence[int]) -> str | None:
     return labels.classes[classes[0]].name if len(classes) == 1 else None

@@ -1,7 +1,7 @@
-"""What a Keras archive would run when it is loaded, found without loading it.
+"""Safety check of a Keras archive, without loading it.
 
-An archive may name any Python class, and loading it runs that. Only its description of the model is read here, without
-Keras, and whatever is not known to be harmless is refused.
+An archive may name any Python class, and loading the archive runs that class. This module reads only the description of
+the model, without Keras, and refuses everything that is not known to be harmless.
 """
 
 import json
@@ -15,7 +15,7 @@ from ml.system.zip_members import ZIP_ERRORS, read_member
 
 CONFIG = "config.json"
 MAX_CONFIG_BYTES = 2**20
-# Not among them is Lambda: it is code that comes with the archive.
+# Harmless layers. Lambda is not one of them, as it is code in the archive.
 LAYERS = frozenset(
     {
         "InputLayer",
@@ -52,24 +52,29 @@ def require_safe(path: Path) -> None:
     """Refuse an archive that could run code when it is loaded.
 
     Args:
-        path: the archive, in the folder of its bundle.
+        path: archive in the folder of its bundle.
 
     Raises:
-        BundleDamaged: not a Keras archive, or one that could run code.
+        BundleDamaged: the file is no Keras archive, or could run code.
     """
     bundle = f"Bundle {path.parent.name}"
     try:
         with zipfile.ZipFile(path) as archive:
             info = archive.getinfo(CONFIG)
             if info.file_size > MAX_CONFIG_BYTES:
-                raise BundleDamaged(f"{bundle}: the Keras archive's description is too long.")
+                raise BundleDamaged(
+                    f"{bundle}: the description of the Keras archive has {info.file_size} bytes; at most "
+                    f"{MAX_CONFIG_BYTES} were expected."
+                )
             config = json.loads(read_member(archive, info))
         layers = [str(layer["class_name"]) for layer in config["config"]["layers"]]
         objects = list(_objects(config))
     except (*ZIP_ERRORS, KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleDamaged(f"{bundle}: {path.name} is no Keras archive ({error}).") from error
     if config.get("class_name") not in ("Sequential", "Functional"):
-        raise BundleDamaged(f"{bundle}: the Keras model is a {config.get('class_name')}, not a known kind.")
+        raise BundleDamaged(
+            f"{bundle}: the Keras model is a {config.get('class_name')}; Sequential or Functional was expected."
+        )
     for kind in layers:
         if kind not in LAYERS:
             raise BundleDamaged(f"{bundle}: the Keras archive has a {kind} layer, which could run code when loaded.")
@@ -80,10 +85,10 @@ def require_safe(path: Path) -> None:
 
 
 def _objects(value: Any) -> Iterator[tuple[str, str]]:
-    """Class and module of everything that loading the description would make, at any depth."""
+    """Yield class and module of every object that loading the description would create, at any depth."""
     if isinstance(value, dict):
         if "class_name" in value:
-            # As text, whatever they are: what is no name is none that is known.
+            # Converted to text, because a value that is no text must not match a known name.
             yield str(value["class_name"]), str(value.get("module") or "keras")
         value = list(value.values())
     if isinstance(value, list):

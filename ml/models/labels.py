@@ -1,4 +1,4 @@
-"""What the classes of a network are called, and what a person is told when one is heard."""
+"""Labels of the classes of a network: names, messages, and which of them are anomalous."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ MAX_NAME, MAX_MESSAGE = 64, 200
 
 @dataclass(frozen=True, slots=True)
 class ClassLabel:
-    """One class: a short name, the message shown for it, and whether hearing it is an anomaly."""
+    """One class: a short name, the message for people, and whether the class is anomalous."""
 
     name: str
     message: str
@@ -20,17 +20,17 @@ class ClassLabel:
 
 @dataclass(frozen=True, slots=True)
 class ClassLabels:
-    """The classes of a network, in the order of its outputs. At least one is healthy and one is not."""
+    """Classes of a network, in the order of its outputs; at least one normal and one anomalous."""
 
     classes: tuple[ClassLabel, ...]
 
     def __post_init__(self) -> None:
         for label in self.classes:
             if (type(label.name), type(label.message), type(label.anomalous)) != (str, str, bool):
-                raise InvalidClassLabels(f"Labels: {label} is not a name, a message, and true or false.")
+                raise InvalidClassLabels(f"Labels: {label} must have a name, a message, and true or false.")
         names = [label.name for label in self.classes]
         if len(set(names)) < len(names):
-            raise InvalidClassLabels(f"Labels: {names} holds a name twice; each class needs its own.")
+            raise InvalidClassLabels(f"Labels: {names} has a name twice; each class needs a different name.")
         for label in self.classes:
             if not 1 <= len(label.name) <= MAX_NAME or not 1 <= len(label.message) <= MAX_MESSAGE:
                 raise InvalidClassLabels(
@@ -38,26 +38,27 @@ class ClassLabels:
                     "characters."
                 )
         if not self.normal_indices or not self.fault_indices:
-            raise InvalidClassLabels("Labels: at least one class must be healthy and at least one an anomaly.")
+            raise InvalidClassLabels("Labels: at least one class must be normal and at least one must be anomalous.")
 
     @property
     def normal_indices(self) -> tuple[int, ...]:
-        """Outputs that mean a healthy machine."""
+        """Indices of the outputs that mean a healthy machine."""
         return tuple(i for i, label in enumerate(self.classes) if not label.anomalous)
 
     @property
     def fault_indices(self) -> tuple[int, ...]:
-        """Outputs that mean a fault."""
+        """Indices of the outputs that mean a fault."""
         return tuple(i for i, label in enumerate(self.classes) if label.anomalous)
 
     def rename(self, names: Sequence[tuple[str, str]]) -> Self:
-        """The same classes under other names and messages; which of them are anomalies stays.
+        """Return the same classes with other names and messages; the anomalous classes stay anomalous.
 
-        Where the names are those that the classes have, each message goes to the class of its name. Otherwise they are
-        new names in the order of the classes, and one that is kept must keep its place.
+        If the names are the present names in any order, each message goes to the class of its name. Otherwise they are
+        new names in the order of the classes, and a name that is kept must keep its place.
 
         Raises:
-            InvalidLabels: not one (name, message) for each class, an unusable one, or one at another's place.
+            InvalidClassLabels: the number of names is wrong, a name or message is invalid, or a present name is given
+                to another class.
         """
         if len(names) != len(self.classes):
             raise InvalidClassLabels(f"Labels: {len(names)} were given; the network has {len(self.classes)} classes.")
@@ -67,7 +68,7 @@ class ClassLabels:
         for (name, _), now in zip(names, present, strict=True):
             if name != now and name in present:
                 raise InvalidClassLabels(
-                    f"Labels: {name!r} stands where {now!r} does; the classes in order: {', '.join(present)}."
+                    f"Labels: {name!r} is in the place of {now!r}; the order of the classes is {', '.join(present)}."
                 )
         return type(self)(
             tuple(
@@ -77,26 +78,28 @@ class ClassLabels:
         )
 
     def to_list(self) -> list[dict[str, Any]]:
-        """Plain values, as serialised."""
+        """Return plain values for serialisation."""
         return [asdict(label) for label in self.classes]
 
     @classmethod
     def from_list(cls, values: list[dict[str, Any]]) -> Self:
-        """The inverse of :meth:`to_list`.
+        """Create labels from the values of :meth:`to_list`.
 
         Raises:
-            InvalidLabels: not a list of labels.
+            InvalidClassLabels: the values are not a list of labels.
         """
         try:
             return cls(tuple(ClassLabel(**value) for value in values))
         except (TypeError, AttributeError) as error:
-            raise InvalidClassLabels(f"Labels: not a list of name, message and anomalous ({error}).") from error
+            raise InvalidClassLabels(
+                f"Labels: a list of name, message and anomalous was expected ({error})."
+            ) from error
 
 
 UNKNOWN_FAULT = ClassLabel("unknown_fault", "Unknown fault", anomalous=True)
-"""What is said of a sound that is far from healthy and of no known fault."""
+"""Label of a recording that is far from normal and matches no known fault."""
 DETECTOR_LABELS = ClassLabels((ClassLabel("normal", "Component OK", anomalous=False), UNKNOWN_FAULT))
-"""All that a detector can tell apart."""
+"""Labels of a detector alone."""
 
 ORIGINAL_LABELS = ClassLabels(
     (
@@ -106,4 +109,4 @@ ORIGINAL_LABELS = ClassLabels(
         ClassLabel("voltage_change", "Voltage change", anomalous=True),
     )
 )
-"""The four answers of the original service, in the order of its network's outputs."""
+"""The four classes of the original service, in the order of its network's outputs."""

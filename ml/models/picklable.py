@@ -1,4 +1,4 @@
-"""A predictor that can be handed to other processes."""
+"""Predictor that can be sent to other processes."""
 
 import pickle
 from functools import lru_cache
@@ -10,10 +10,10 @@ from ml.system.native import quiet_native_stderr, reuse_memory
 
 
 class PicklablePredictor:
-    """A predictor that other processes build again from its bundle, once each.
+    """Predictor that each other process creates again, once, from its bundle.
 
     Args:
-        predictor: the model; in this process it is used as it is.
+        predictor: the model; this process uses it directly.
     """
 
     def __init__(self, predictor: Predictor) -> None:
@@ -21,7 +21,7 @@ class PicklablePredictor:
         self._packed: bytes | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A model that differs in anything is other bytes, so that no process can mistake one for another."""
+        """Pickle the model; different models give different bytes, so no process confuses them."""
         if self._packed is None:
             self._packed = pickle.dumps(self.predictor.model)
         return _unpickle_predictor, (self._packed,)

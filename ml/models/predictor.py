@@ -1,31 +1,30 @@
-"""Bundle and recording in, verdict out: the one way that anything here is ever scored.
+"""Predictor: the verdict of a model on a recording. All scoring uses this module.
 
-**Windows.** As :meth:`ml.features.FeatureSpec.windows` cuts them: every moment is heard.
+**Clips.** :meth:`ml.features.spec.FeatureSpec.clip_spans` cuts the recording; the clips cover all of it.
 
-**Score of a classifier.** Of the most probable fault ``f`` and the most probable healthy class ``h``:
-``p(f) / (p(f) + p(h))``, 0 to 1, higher is more anomalous. At the threshold of 0.5 this is the original's rule, the
-most probable class; unlike that rule it has a threshold that can be moved.
+**Score of a classifier.** ``p(f) / (p(f) + p(h))`` of the most probable fault ``f`` and the most probable normal class
+``h``: 0 to 1, higher is more anomalous. With the threshold 0.5 this is the original project's rule, the most probable
+class. Unlike that rule, it has a threshold that can be moved.
 
-**Score of a detector.** :attr:`ml.detectors.Novelty.score`, 0 to 1: how far from healthy, whatever the fault.
+**Score of a detector.** :attr:`ml.detectors.detector.Novelty.score`, 0 to 1: the distance from normal, for any fault.
 
-**Two minds.** With a classifier alone, a window is anomalous above the threshold on its score. With a detector, the
-score and the threshold are the detector's, and a classifier beside it names what it knows:
+**Decision rule.** With a classifier alone, a clip is anomalous if its score is above the threshold. With a detector,
+score and threshold are the detector's, and the classifier names the faults that it was trained on:
 
 ========================  ===================================  ====================================
-the detector's score      the classifier's score               verdict
+score of the detector     score of the classifier              verdict
 ========================  ===================================  ====================================
 at most its threshold     at most its own threshold            normal
-above                     at most its own threshold            anomalous, ``unknown_fault``
+above its threshold       at most its own threshold            anomalous, ``unknown_fault``
 beyond all known faults   above its own threshold              anomalous, ``unknown_fault``
 otherwise                 above its own threshold              anomalous, its most probable fault
 ========================  ===================================  ====================================
 
-So a sound that is like no machine is no healthy one, however sure the classifier is, nor is it given the name of a
-fault; and a fault that was learned is found even where it is not far from healthy. A detector without a classifier
-knows ``unknown_fault`` alone.
+So a recording that is far from every machine is neither normal nor a known fault, for any score of the classifier. And
+a known fault is found even if it is not far from normal. A detector without a classifier has only ``unknown_fault``.
 
-**Verdict.** The most anomalous window speaks for the recording: the anomalous one of the highest score, or else the
-one of the highest score.
+**Verdict.** The most anomalous clip decides: the anomalous clip with the highest score or, if no clip is anomalous, the
+clip with the highest score.
 """
 
 from dataclasses import replace
@@ -55,9 +54,9 @@ class _Clip(NamedTuple):
     """One clip of a recording.
 
     Attributes:
-        start_s, end_s: in seconds from the recording's start.
-        samples: at the rate of the model's spec.
-        spectra: for a detector; None without one.
+        start_s, end_s: start and end, in seconds from the recording's start.
+        samples: samples at the rate of the model's spec.
+        spectra: spectra for the detector; None without one.
     """
 
     start_s: float
@@ -67,18 +66,18 @@ class _Clip(NamedTuple):
 
 
 class Predictor:
-    """A loaded model. Holds no state but idle interpreters: any number of threads may call it.
+    """Loaded model. Its only state is idle interpreters, so any number of threads may call it.
 
     Args:
-        model: the model as it is served.
+        model: the model, with its current labels and threshold.
 
     Raises:
-        BundleDamaged: network, detector, spec and labels do not fit each other.
+        BundleDamaged: network, detector, spec and labels do not fit together.
 
     Attributes:
-        model: the same.
-        extractor: the transform that the spec of the classifier names.
-        detector: None where the model has none.
+        model: the model.
+        extractor: feature extractor for the spec of the bundle.
+        detector: the detector; None without one.
     """
 
     def __init__(self, model: ServedModel) -> None:
@@ -88,8 +87,8 @@ class Predictor:
         self.detector = content.detector
         if self.detector is not None and self.detector.spec.sample_rate_hz != content.spec.sample_rate_hz:
             raise BundleDamaged(
-                f"Bundle {model.version}: the detector works at {self.detector.spec.sample_rate_hz} Hz; "
-                f"its clips are cut at {content.spec.sample_rate_hz} Hz."
+                f"Bundle {model.version}: the sample rate of the detector is {self.detector.spec.sample_rate_hz} Hz; "
+                f"{content.spec.sample_rate_hz} Hz was expected, as in the feature spec."
             )
         self._same_spectrum = self.detector is not None and (
             _spectrum_spec(self.detector.spec) == _spectrum_spec(content.spec)
@@ -98,7 +97,7 @@ class Predictor:
 
     @property
     def verdict_labels(self) -> tuple[str, ...]:
-        """Names of all labels that a verdict can have, in the order of the classes."""
+        """Names of all labels of verdicts, in the order of the classes."""
         names = tuple(label.name for label in self.model.labels.classes)
         return names if self._network is None or self.detector is None else (*names, UNKNOWN_FAULT.name)
 
@@ -107,16 +106,16 @@ class Predictor:
         return decode(source, channel=self.extractor.spec.channel, limits=limits)
 
     def resolve_machine(self, machine: str | None) -> str | None:
-        """The detector's name of a machine; None without a detector, or where it has not learned that machine."""
+        """Return the detector's name of a machine; None for an unknown machine or without a detector."""
         return None if self.detector is None else self.detector.resolve_machine(machine)
 
     def predict(self, recording: Recording, machine: str | None = None, *, explain: bool = False) -> Verdict:
-        """Judge a recording. The same recording always gets the same verdict, to the bit.
+        """Judge a recording. The same recording always gets exactly the same verdict.
 
         Args:
-            recording: from :meth:`decode`.
-            machine: the machine's name, ``fan/id_00`` or ``id_00``; a detector compares the recording with it.
-            explain: whether to compute the deviations from normal sound too.
+            recording: result of :meth:`decode`.
+            machine: name of the machine, ``fan/id_00`` or ``id_00``, which a detector compares the recording with.
+            explain: whether to compute the deviations from normal too.
         """
         clips = self._cut(recording)
         results = tuple(self._judge(clip, machine) for clip in clips)
@@ -142,14 +141,14 @@ class Predictor:
         )
 
     def clip_results(self, recording: Recording, machine: str | None = None) -> tuple[ClipResult, ...]:
-        """The result of each clip of a recording, in time order."""
+        """Return the result of each clip of a recording, in time order."""
         return tuple(self._judge(clip, machine) for clip in self._cut(recording))
 
     def probabilities(self, log_mel: NDArray[np.float32]) -> tuple[float, ...]:
-        """Probabilities of the classes for one clip; none without a classifier.
+        """Return the probabilities of the classes for one clip; empty without a classifier.
 
         Args:
-            log_mel: ``(frames, n_mels)``, with the floor and level of the spec.
+            log_mel: log-mel bands, ``(frames, n_mels)``, with the floor and level of the spec.
         """
         if self._network is None:
             return ()
@@ -157,11 +156,11 @@ class Predictor:
         return tuple(float(p) for p in self._network(features[None, :, :, None]))
 
     def classifier_score(self, probabilities: tuple[float, ...]) -> float:
-        """The score of a classifier, 0 to 1: ``p(f) / (p(f) + p(h))``."""
+        """Return the score of a classifier, 0 to 1: ``p(f) / (p(f) + p(h))``; see the top of this module."""
         labels = self.model.labels
         fault = max(probabilities[i] for i in labels.fault_indices)
         normal = max(probabilities[i] for i in labels.normal_indices)
-        # Both can round to 0 in float32 only if a third class has everything, and every class is one of the two.
+        # The sum is never 0, because it contains the most probable class.
         return fault / (fault + normal)
 
     def _cut(self, recording: Recording) -> list[_Clip]:
@@ -196,7 +195,7 @@ class Predictor:
         )
 
     def _log_mel(self, clip: _Clip) -> NDArray[np.float32]:
-        """The network's log-mel bands, from the detector's spectrum where that is the same."""
+        """Return the log-mel bands for the network, from the detector's spectrum if it has the same settings."""
         if clip.spectra is None or not self._same_spectrum:
             return self.extractor.log_mel(clip.samples)
         return self.extractor.apply_floor_and_level(clip.spectra.log_mel.copy())
@@ -204,7 +203,7 @@ class Predictor:
     def _apply_decision_rule(
         self, probabilities: tuple[float, ...], classifier_score: float | None, novelty: Novelty | None
     ) -> tuple[bool, ClassLabel]:
-        """Whether a clip is anomalous, and its label; see the table at the top of this module."""
+        """Return whether a clip is anomalous, and its label; see the table at the top of this module."""
         labels, decision, rule = self.model.labels, self.model.decision, self.model.bundle.content.fault_rule
         names_fault = classifier_score is not None and classifier_score > (rule or decision).threshold
         if names_fault and rule is not None and novelty is not None and novelty.score > rule.max_named_distance:
@@ -222,7 +221,7 @@ class Predictor:
     def _check_quality(
         self, quality: AudioQuality, clips: list[_Clip], machine: str | None, worst: ClipResult
     ) -> UnusableReason | None:
-        """Why a recording is not judged. An anomalous one is never refused as out of domain: it may be the fault."""
+        """Return why a recording cannot be judged; an anomalous one, perhaps a fault, is never out of domain."""
         if self.detector is None:
             return None
         spectra = [clip.spectra for clip in clips if clip.spectra is not None]
@@ -247,15 +246,17 @@ def _load_network(litert: bytes, model: ServedModel) -> LiteRTNetwork:
     network, spec, classes = LiteRTNetwork(litert), model.bundle.content.spec, model.labels.classes
     if network.input_shape != spec.input_shape:
         raise BundleDamaged(
-            f"Bundle {model.version}: the network takes {network.input_shape}; its spec makes {spec.input_shape}."
+            f"Bundle {model.version}: the network's input is {network.input_shape}; {spec.input_shape} was expected, "
+            "as in the feature spec."
         )
     if network.classes != len(classes):
         raise BundleDamaged(
-            f"Bundle {model.version}: the network has {network.classes} outputs; there are {len(classes)} labels."
+            f"Bundle {model.version}: the network has {network.classes} outputs; {len(classes)} were expected, one for "
+            "each label."
         )
     return network
 
 
 def _spectrum_spec(spec: FeatureSpec) -> FeatureSpec:
-    """What decides the spectrum alone: all but level, floor, cepstrum and length."""
+    """Return a spec with only the settings of the spectrum, without level, floor, cepstrum and length."""
     return replace(spec, clip_frames=2, n_mfcc=None, dynamic_range_db=None, level="as_recorded", silent_frames=0)

@@ -1,4 +1,4 @@
-"""A network, a detector or both, and what belongs to them -> a version, proved on the way, or nothing at all."""
+"""Publish a classifier, a detector or both as a new version, after all checks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -37,26 +37,29 @@ def publish(
     fault_rule: FaultRule | None = None,
     before_add: Callable[[str], None] = lambda _: None,
 ) -> str:
-    """Export a network, show that both of its forms agree, write its bundle aside, prove that, and add it.
+    """Write a bundle, check it, and add it to the registry.
+
+    The network is exported to LiteRT, and the outputs of both forms are compared. The bundle is written to a temporary
+    folder and must answer its golden clip.
 
     Args:
-        model: a Keras network of the spec's input shape; None for a detector alone.
-        name: what the version's name begins with.
-        spec: how a sound becomes its input.
-        labels: its classes.
-        decision: its threshold.
-        card: where it comes from and what it was measured on.
-        registry: where it goes.
-        detector: what hears novelty, if there is one.
-        fault_rule: with both, what it takes to name a fault.
-        before_add: told the version when all else is done; where it raises, nothing is added.
+        model: Keras network with the spec's input shape; None for a detector alone.
+        name: first part of the version's name.
+        spec: feature spec.
+        labels: labels of the classes.
+        decision: threshold.
+        card: model card.
+        registry: registry that gets the version.
+        detector: the detector; None for a classifier alone.
+        fault_rule: the fault rule, if there are both a classifier and a detector.
+        before_add: called with the version as the last step before it is added; if it raises, nothing is added.
 
     Returns:
-        The version. The same network under the same names has the same version.
+        The version. The same network with the same name and labels has the same version.
 
     Raises:
         ModelError: the two forms of the network differ.
-        InvalidName: an unusable name.
+        ValueError: the name is not allowed.
     """
     wav = make_golden_clip()
     clips = _network_inputs(wav, spec)
@@ -64,7 +67,7 @@ def publish(
         keras_file, litert = (None, None) if model is None else _export_network(model, clips, spec, folder)
         content = BundleContent(spec, labels, decision, card, litert, GoldenClip(wav, ()), detector, fault_rule)
         answer = golden_answer(Predictor(ServedModel.as_written(Bundle("candidate", "", content))), wav)
-        # Keras gives the probabilities: LiteRT is then compared with it wherever the model is loaded.
+        # The probabilities come from Keras, so that LiteRT is compared with Keras on every machine.
         probabilities = () if model is None else model(clips[answer.clip], training=False).numpy()[0]
         golden = GoldenClip(wav, tuple(float(p) for p in probabilities), answer.novelty_score)
         content = replace(content, golden_clip=golden)
@@ -73,17 +76,17 @@ def publish(
 
 
 def _export_network(
-    model: "keras.Model", heard: Sequence[NDArray[np.float32]], spec: FeatureSpec, folder: Path
+    model: "keras.Model", golden_inputs: Sequence[NDArray[np.float32]], spec: FeatureSpec, folder: Path
 ) -> tuple[Path, bytes]:
-    """Both forms of a network, which agree on the golden clip and on noise."""
+    """Export a network, and check that both forms agree on the golden clip and on noise."""
     from ml.classifier import network
 
     noise = np.random.default_rng(0).normal(0, 50, (3, *spec.input_shape)).astype(np.float32)
-    return network.export(model, folder, [*heard, *noise])
+    return network.export(model, folder, [*golden_inputs, *noise])
 
 
 def _network_inputs(recording: bytes, spec: FeatureSpec) -> list[NDArray[np.float32]]:
-    """Inputs of the network, one for each window of a recording: several where its clips are shorter than that."""
+    """Return the inputs of the network for a recording, one for each clip."""
     extractor, decoded = FeatureExtractor(spec), decode(recording, channel=spec.channel)
     samples = extractor.resample(decoded.samples, decoded.sample_rate_hz)
     return [extractor(samples[start:stop])[None, :, :, None] for start, stop in spec.clip_spans(len(samples))]

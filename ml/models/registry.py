@@ -1,14 +1,14 @@
-"""Versions of models, and the aliases that say which of them serves.
+"""Registry: the versions of a home's models, and the aliases that point to them.
 
 ::
 
-    <home>/models/<version>/                 a bundle, never changed once it is there
-    <home>/models/labels/<version>.json      what its classes were renamed to, every revision of it
-    <home>/models/thresholds/<version>.json  where its threshold was moved to, every revision of it
-    <home>/models/aliases.json               champion, challenger, previous, and how they came about
-    <home>/models/.incoming-*/               a bundle on its way in; one left behind is swept up a day later
+    <home>/models/<version>/                 bundle, never changed after it was added
+    <home>/models/labels/<version>.json      later revisions of its labels
+    <home>/models/thresholds/<version>.json  later revisions of its threshold
+    <home>/models/aliases.json               champion, challenger, previous, and the history of their changes
+    <home>/models/.incoming-*/               bundle that is being added; leftovers are deleted after a day
 
-Writers hold a lock between processes; readers need none, because every file is replaced whole.
+Writers hold a lock between processes. Readers need none, because every file is replaced in one step.
 """
 
 import json
@@ -47,7 +47,7 @@ HINTS = {
     "champion": " Import one with  signalml models import FILE --promote",
     "previous": " There is nothing to roll back to: no champion has been replaced yet.",
 }
-# What is promoted replaces whichever version the alias points to; no version has such a name.
+# Value of expected_version: the alias may point to any version. No version has this name.
 ANY_VERSION = "*"
 HISTORY_KEPT = 200
 INCOMING = ".incoming-"
@@ -56,7 +56,7 @@ INCOMING_KEPT_S = 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class AliasChange:
-    """One entry of the aliases' history; the oldest are forgotten after :data:`HISTORY_KEPT`."""
+    """One change of an alias; the history keeps the last :data:`HISTORY_KEPT` changes."""
 
     at: str
     alias: str
@@ -65,10 +65,10 @@ class AliasChange:
 
 
 class Registry:
-    """The models of one home.
+    """Registry of the models of one home.
 
     Args:
-        home: the folder that holds ``models/``; made when it is first written to.
+        home: folder that contains ``models/``; created with the first write.
     """
 
     def __init__(self, home: Path) -> None:
@@ -79,7 +79,7 @@ class Registry:
     # Reading
 
     def versions(self) -> list[str]:
-        """All versions, the newest first."""
+        """Return all versions, the newest first."""
         if not self.folder.is_dir():
             return []
         found = [path for path in self.folder.iterdir() if path.is_dir() and VERSION_PATTERN.fullmatch(path.name)]
@@ -88,16 +88,16 @@ class Registry:
         ]
 
     def aliases(self) -> dict[Alias, str]:
-        """The aliases that are set, and their versions."""
+        """Return the aliases that are set, and their versions."""
         pointed: dict[str, str] = self._read_alias_file()["aliases"]
         return {alias: pointed[alias] for alias in ALIASES if alias in pointed}
 
     def history(self) -> list[AliasChange]:
-        """How the aliases came about, the oldest first."""
+        """Return the changes of aliases, the oldest first."""
         return [AliasChange(**entry) for entry in self._read_alias_file()["history"]]
 
     def resolve(self, reference: str) -> str:
-        """The version that a version, an alias, or a model's name means: of a name, the newest.
+        """Return the version of a reference: a version, an alias, or a model name for its newest version.
 
         Raises:
             AliasNotSet, ModelNotFound
@@ -113,68 +113,68 @@ class Registry:
         for version in versions:
             if version.rpartition("-")[0] == reference:
                 return version
-        there = ", ".join(versions[:5]) or "none"
-        raise ModelNotFound(f"There is no model {reference!r}; the newest are: {there}.")
+        newest = ", ".join(versions[:5]) or "none"
+        raise ModelNotFound(f"There is no model {reference!r}; the newest versions are: {newest}.")
 
     def path(self, reference: str) -> Path:
-        """The folder of a version, an alias or a name."""
+        """Return the folder of a version, an alias or a model name."""
         return self.folder / self.resolve(reference)
 
     def read(self, reference: str) -> Bundle:
         """Verify and read a version.
 
         Raises:
-            AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged
+            AliasNotSet, ModelNotFound, BundleUnrecognised, BundleDamaged
         """
         folder = self.path(reference)
         if not folder.is_dir():
-            raise ModelNotFound(f"The model {folder.name} was there and is gone.")
+            raise ModelNotFound(f"The model {folder.name} no longer exists: its folder was removed.")
         found = Bundle.read(folder)
         if found.version != folder.name:
-            raise BundleDamaged(f"The folder {folder.name} holds the bundle {found.version}.")
+            raise BundleDamaged(f"The folder {folder.name} contains the bundle {found.version}; they must be the same.")
         return found
 
     def load_predictor(self, reference: str) -> Predictor:
-        """Load a version with its current labels and threshold; it has answered its golden clip.
+        """Load a version with its current labels and threshold, and verify its golden clip.
 
         Raises:
-            AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged, GoldenClipFailed
+            AliasNotSet, ModelNotFound, BundleUnrecognised, BundleDamaged, GoldenClipFailed
         """
         found = self.read(reference)
-        names, line = self._revisions.label_revisions(found)[-1], self._revisions.threshold_revisions(found)[-1]
+        labels, threshold = self._revisions.label_revisions(found)[-1], self._revisions.threshold_revisions(found)[-1]
         model = ServedModel(
             bundle=found,
-            labels=names.labels,
-            labels_revision=names.revision,
-            decision=line.decision,
-            threshold_revision=line.revision,
+            labels=labels.labels,
+            labels_revision=labels.revision,
+            decision=threshold.decision,
+            threshold_revision=threshold.revision,
         )
         return load_verified(model)
 
     def label_revisions(self, reference: str, found: Bundle | None = None) -> list[ClassLabelsRevision]:
-        """Every revision of a version's labels, the current one last."""
+        """Return all revisions of a version's labels, the current one last."""
         return self._revisions.label_revisions(found or self.read(reference))
 
     def threshold_revisions(self, reference: str, found: Bundle | None = None) -> list[ThresholdRevision]:
-        """Every revision of a version's threshold, the current one last."""
+        """Return all revisions of a version's threshold, the current one last."""
         return self._revisions.threshold_revisions(found or self.read(reference))
 
     def champion_stamp(self) -> tuple[object, ...]:
-        """Changes whenever the champion, its labels or its threshold may have changed; cheap enough to poll."""
+        """Return a value that changes with the champion, its labels or its threshold; cheap enough to poll."""
         champion = self.aliases().get("champion")
         return (champion, self._stamp(self._aliases_file), champion and self.stamp(champion))
 
     def stamp(self, version: str) -> tuple[object, ...]:
-        """Changes whenever the labels or the threshold of a version may have changed."""
+        """Return a value that changes with the labels or the threshold of a version."""
         return tuple(map(self._stamp, self._revisions.files(version)))
 
     # Writing
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
-        """An empty folder to write a bundle into, which vanishes unless :meth:`add` has taken it."""
+        """Provide an empty folder for a bundle; it is deleted afterwards unless :meth:`add` has moved it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._sweep()
+        self._delete_leftovers()
         folder = self.folder / f"{INCOMING}{uuid.uuid4().hex}"
         folder.mkdir()
         try:
@@ -183,38 +183,38 @@ class Registry:
             shutil.rmtree(folder, ignore_errors=True)
 
     def add(self, folder: Path) -> str:
-        """Take a bundle from an :meth:`incoming` folder, once it has proved itself; a whole one already there stays.
+        """Verify a bundle in an :meth:`incoming` folder and add it; an intact bundle of that version stays.
 
         Returns:
             The version.
 
         Raises:
-            BundleForeign, BundleDamaged, GoldenClipFailed
+            BundleUnrecognised, BundleDamaged, GoldenClipFailed
         """
         found = Bundle.read(folder)
         load_verified(ServedModel.as_written(found))
         with self._write_lock():
             target = self.folder / found.version
-            if not _whole(target):
+            if not _is_intact(target):
                 shutil.rmtree(target, ignore_errors=True)
                 folder.rename(target)
                 sync_folder(self.folder)
         return found.version
 
     def add_archive(self, archive: Path) -> str:
-        """Add a bundle that :meth:`export` has packed.
+        """Add a bundle from an archive of :meth:`export`.
 
         Raises:
-            BundleForeign, BundleDamaged, GoldenClipFailed
+            BundleUnrecognised, BundleDamaged, GoldenClipFailed
         """
         with self.incoming() as folder:
             bundle.unpack(archive, folder)
             packed = folder / bundle.REVISIONS_FILE
-            taken = unpack(packed)
+            revisions = unpack(packed)
             packed.unlink(missing_ok=True)
             version = self.add(folder)
         with self._write_lock():
-            self._revisions.import_missing(version, taken)
+            self._revisions.import_missing(version, revisions)
         return version
 
     def export(self, reference: str, target: Path) -> None:
@@ -230,23 +230,23 @@ class Registry:
         expected_version: str | None = ANY_VERSION,
         before_write: Callable[[], None] = lambda: None,
     ) -> str:
-        """Point ``alias`` to a version that loads and answers its golden clip; the champion before becomes previous.
+        """Point ``alias`` to a version, after verifying its golden clip; the former champion becomes previous.
 
         Args:
-            reference: the version, or an alias of it. Where it has ``alias`` already, nothing is done.
-            alias: what it shall be.
-            expected_version: the version that must have ``alias`` until now; None where none may.
-            before_write: called under the lock, right before the alias is written; what it raises stops that.
+            reference: version, alias or model name. If ``alias`` points to it already, nothing is changed.
+            alias: alias to set.
+            expected_version: version that ``alias`` must point to before; None if it must not be set.
+            before_write: called under the lock right before the alias is written; if it raises, nothing is written.
 
         Returns:
             The version.
 
         Raises:
-            AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged, GoldenClipFailed, AliasReserved
+            AliasNotSet, ModelNotFound, BundleUnrecognised, BundleDamaged, GoldenClipFailed, AliasReserved
             ChampionChanged: the alias points to another version than ``expected_version``.
         """
         if alias == "previous":
-            raise AliasReserved("The alias previous is kept by the registry: promote another champion, or roll back.")
+            raise AliasReserved("The registry itself sets the alias previous: promote another champion, or roll back.")
         with self._write_lock():
             version = self.resolve(reference)
             self.load_predictor(version)
@@ -257,7 +257,8 @@ class Registry:
                 return version
             if expected_version not in (ANY_VERSION, before):
                 raise ChampionChanged(
-                    f"{before or 'No model'} is {alias} by now; {version} was to replace {expected_version or 'none'}."
+                    f"{before or 'No model'} is {alias} now; {expected_version or 'no model'} was expected: "
+                    f"{version} was not promoted."
                 )
             before_write()
             if alias == "champion":
@@ -272,7 +273,7 @@ class Registry:
         return version
 
     def rollback(self) -> str:
-        """Make the previous champion the champion again; the two change places.
+        """Make the previous champion the champion again, and the present champion the previous one.
 
         Raises:
             AliasNotSet: there is no previous champion.
@@ -280,27 +281,27 @@ class Registry:
         return self.promote("previous")
 
     def rename_classes(self, reference: str, names: Sequence[tuple[str, str]]) -> ClassLabelsRevision:
-        """Give a version's classes new names and messages, as a new revision; the old ones are kept.
+        """Give a version's classes new names and messages, as a new revision; earlier revisions are kept.
 
         Args:
-            reference: version or alias.
-            names: a name and a message for each class, in the order of the classes.
+            reference: version, alias or model name.
+            names: name and message of each class, in the order of the classes.
 
         Raises:
-            InvalidLabels, AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged
+            InvalidClassLabels, AliasNotSet, ModelNotFound, BundleUnrecognised, BundleDamaged
         """
         with self._write_lock():
             return self._revisions.rename(self.read(reference), names)
 
     def set_threshold(self, reference: str, request: ThresholdRequest) -> ThresholdRevision:
-        """Move a version's threshold, as a new revision; the old ones are kept, and nothing is trained anew.
+        """Move a version's threshold, without training, as a new revision; earlier revisions are kept.
 
         Args:
-            reference: version, alias or name.
-            request: where to.
+            reference: version, alias or model name.
+            request: requested threshold.
 
         Raises:
-            InvalidParameter, ModelNotCalibrated, AliasNotSet, ModelNotFound, BundleForeign, BundleDamaged
+            InvalidParameter, ModelNotCalibrated, AliasNotSet, ModelNotFound, BundleUnrecognised, BundleDamaged
         """
         with self._write_lock():
             found = self.read(reference)
@@ -313,9 +314,9 @@ class Registry:
             state = json.loads(self._aliases_file.read_bytes())
             pointed = state["aliases"].values()
             if not all(isinstance(v, str) and VERSION_PATTERN.fullmatch(v) for v in pointed):
-                raise TypeError("an alias that points to no version")
+                raise TypeError("an alias does not point to a version")
             if not isinstance(state["history"], list):
-                raise TypeError("a history that is no list")
+                raise TypeError("the history is not a list")
         except FileNotFoundError:
             return {"aliases": {}, "history": []}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -330,9 +331,9 @@ class Registry:
         with file_lock(self.folder / ".lock"):
             yield
 
-    def _sweep(self) -> None:
+    def _delete_leftovers(self) -> None:
         for left in self.folder.glob(f"{INCOMING}*"):
-            with suppress(FileNotFoundError):  # another process may sweep too
+            with suppress(FileNotFoundError):  # another process may delete it at the same time
                 if time.time() - left.stat().st_mtime > INCOMING_KEPT_S:
                     shutil.rmtree(left, ignore_errors=True)
 
@@ -345,7 +346,7 @@ class Registry:
         return (found.st_ino, found.st_mtime_ns)
 
 
-def _whole(folder: Path) -> bool:
+def _is_intact(folder: Path) -> bool:
     try:
         bundle.verify(folder)
     except ModelError:

@@ -1,12 +1,11 @@
-"""What may change of a version once it is there: what its classes are called, and where its threshold is.
+"""Revisions of a version's labels and threshold, the only parts of a version that can change.
 
 ::
 
-    <models>/labels/<version>.json      what its classes were renamed to, every revision of it
-    <models>/thresholds/<version>.json  where its threshold was moved to, every revision of it
+    <models>/labels/<version>.json      later revisions of its labels
+    <models>/thresholds/<version>.json  later revisions of its threshold
 
-Revision 1 is what the bundle was written with, and is in no file but the bundle's. The files are replaced whole, by
-whoever holds the registry's lock.
+Revision 1 is only in the bundle. A file is replaced in one step, and the writer must hold the registry's lock.
 """
 
 import json
@@ -26,29 +25,29 @@ from ml.system.clock import timestamp
 
 @dataclass(frozen=True, slots=True)
 class ClassLabelsRevision:
-    """Labels at one time. Revision 1 is what the bundle was written with."""
+    """One revision of the labels; revision 1 is the bundle's."""
 
     revision: int
     created: str
     labels: ClassLabels
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as serialised."""
+        """Return plain values for serialisation."""
         return {"revision": self.revision, "created": self.created, "labels": self.labels.to_list()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of :meth:`to_dict`.
+        """Create a revision from the values of :meth:`to_dict`.
 
         Raises:
-            ModelError, ValueError, KeyError, TypeError: not what :meth:`to_dict` makes.
+            ModelError, ValueError, KeyError, TypeError: the values are invalid.
         """
         return cls(int(values["revision"]), str(values["created"]), ClassLabels.from_list(values["labels"]))
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdRevision:
-    """The threshold at one time; ``sensitivity`` is the name that it was asked for by. Revision 1 is the bundle's."""
+    """One revision of the threshold; revision 1 is the bundle's. ``sensitivity`` is its name, if any."""
 
     revision: int
     created: str
@@ -56,21 +55,21 @@ class ThresholdRevision:
     sensitivity: Sensitivity | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as serialised."""
+        """Return plain values for serialisation."""
         facts = {"revision": self.revision, "created": self.created, "sensitivity": self.sensitivity}
         return facts | asdict(self.decision)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of :meth:`to_dict`.
+        """Create a revision from the values of :meth:`to_dict`.
 
         Raises:
-            ModelError, ValueError, KeyError, TypeError: not what :meth:`to_dict` makes.
+            ModelError, ValueError, KeyError, TypeError: the values are invalid.
         """
         decision = DecisionThreshold(values["threshold"], values["false_alarm_rate"], str(values["basis"]))
         sensitivity = values["sensitivity"]
         if sensitivity not in (None, *SENSITIVITIES):
-            raise ValueError(f"a sensitivity of {sensitivity!r}")
+            raise ValueError(f"unknown sensitivity {sensitivity!r}")
         return cls(int(values["revision"]), str(values["created"]), decision, sensitivity)
 
 
@@ -81,30 +80,30 @@ KINDS: Mapping[str, type[Revision]] = {LABELS: ClassLabelsRevision, THRESHOLDS: 
 
 
 class RevisionStore:
-    """What changed of the versions in one folder.
+    """Store of the revisions of all versions in one folder.
 
     Args:
-        models: the folder of the versions.
+        models: folder of the versions.
     """
 
     def __init__(self, models: Path) -> None:
         self._models = models
 
     def label_revisions(self, found: Bundle) -> list[ClassLabelsRevision]:
-        """Every revision of a version's labels, the current one last."""
+        """Return all revisions of a version's labels, the current one last."""
         first = ClassLabelsRevision(1, found.created, found.content.labels)
         return [first, *_read(self._file(LABELS, found.version), ClassLabelsRevision)]
 
     def threshold_revisions(self, found: Bundle) -> list[ThresholdRevision]:
-        """Every revision of a version's threshold, the current one last."""
+        """Return all revisions of a version's threshold, the current one last."""
         first = ThresholdRevision(1, found.created, found.content.decision)
         return [first, *_read(self._file(THRESHOLDS, found.version), ThresholdRevision)]
 
     def rename(self, found: Bundle, names: Sequence[tuple[str, str]]) -> ClassLabelsRevision:
-        """Add the labels under other names and messages; where they have these, the current revision stays.
+        """Add a revision with other names and messages; without a change, the current revision stays.
 
         Raises:
-            InvalidLabels, BundleDamaged
+            InvalidClassLabels, BundleDamaged
         """
         revisions = self.label_revisions(found)
         current = revisions[-1]
@@ -116,7 +115,7 @@ class RevisionStore:
         return added
 
     def move(self, found: Bundle, decision: DecisionThreshold, sensitivity: Sensitivity | None) -> ThresholdRevision:
-        """Add a threshold; where it is there already, the current revision stays.
+        """Add a revision with another threshold; without a change, the current revision stays.
 
         Raises:
             BundleDamaged
@@ -130,18 +129,18 @@ class RevisionStore:
         return added
 
     def files(self, version: str) -> tuple[Path, ...]:
-        """The files that hold what changed of a version; not all of them need be there."""
+        """Return the files of a version's revisions, whether or not they exist."""
         return tuple(self._file(kind, version) for kind in KINDS)
 
     def pack(self, version: str) -> bytes | None:
-        """All that changed of a version, to take along; None where nothing did."""
-        there = {file.parent.name: json.loads(file.read_bytes()) for file in self.files(version) if file.exists()}
-        # Labels alone are packed as they always were, and older services read them.
-        return to_json(there[LABELS] if there.keys() == {LABELS} else there) if there else None
+        """Return all later revisions of a version as JSON, for an archive; None without any."""
+        by_kind = {file.parent.name: json.loads(file.read_bytes()) for file in self.files(version) if file.exists()}
+        # Labels alone keep the old form, so that older services can read them.
+        return to_json(by_kind[LABELS] if by_kind.keys() == {LABELS} else by_kind) if by_kind else None
 
-    def import_missing(self, version: str, taken: Mapping[str, Sequence[Revision]]) -> None:
-        """Keep what :func:`unpacked` found, but for what changed here already."""
-        for kind, revisions in taken.items():
+    def import_missing(self, version: str, by_kind: Mapping[str, Sequence[Revision]]) -> None:
+        """Store the revisions from :func:`unpack`, except for kinds that already have revisions here."""
+        for kind, revisions in by_kind.items():
             file = self._file(kind, version)
             if revisions and not file.exists():
                 _write(file, revisions)
@@ -151,7 +150,7 @@ class RevisionStore:
 
 
 def unpack(packed: Path) -> dict[str, list[Revision]]:
-    """What :meth:`RevisionStore.packed` made, by kind; nothing where there is no such file.
+    """Return the revisions in a file of :meth:`RevisionStore.pack`, by kind; empty without a file.
 
     Raises:
         BundleDamaged
@@ -178,8 +177,8 @@ def _write(path: Path, revisions: Sequence[Revision]) -> None:
 
 @contextmanager
 def _translate_damage(file: str) -> Iterator[None]:
-    """Say which file it is that cannot be read."""
+    """Raise BundleDamaged with the name of the file if it cannot be read."""
     try:
         yield
     except (ModelError, ValueError, KeyError, TypeError) as error:
-        raise BundleDamaged(f"What changed of a model, in {file}, is damaged ({error}): remove the file.") from error
+        raise BundleDamaged(f"The file {file} with a model's revisions is damaged ({error}): remove it.") from error

@@ -1,4 +1,4 @@
-"""Recordings by their paths -> what the model says of each, in as many processes as there are cores."""
+"""Scoring of files: find recordings by path, and judge them in several processes."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,24 +27,25 @@ RefusalCallback = Callable[[FileRefusal], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRow:
-    """What is said of one recording: a verdict, or why there is none. The columns of every table of scores.
+    """Result of one recording: a verdict, or the reason why there is none.
 
-    Where a word is also one of ``POST /v1/predict``, it means the same. What is not known is None: where a recording is
-    unusable that is what a verdict rests on, and where there is an error everything else but what was known before.
+    The fields are the columns of all tables of scores. Names that ``POST /v1/predict`` also uses have the same meaning.
+    Unknown values are None. An unusable recording has only verdict, message, duration and model. With an error, only
+    name and annotation are known.
 
     Attributes:
-        name: the path, as it was given or found, or the name that a dataset has for it.
-        annotation: what is known of it; its label is the column ``truth``.
-        verdict: in a word.
-        label, message: the class that was heard, and what to tell a person.
+        name: the path, as it was given or found, or the recording's name in a dataset.
+        annotation: known facts of the recording; the label is the column ``truth``.
+        verdict: ``normal``, ``anomalous`` or ``unusable``.
+        label, message: name of the class, and message for people.
         score: 0 to 1, higher is more anomalous.
-        threshold: a score above it is anomalous.
-        probabilities: of the most anomalous window, by the names of the model's classes, in their order.
-        compared_with: the machine whose healthy sound a detector compared it with.
-        machine_known: whether a machine was named that the detector has learned.
-        duration_s: of the recording.
-        model: the version that judged it.
-        error: a stable code, a colon and a sentence.
+        threshold: a recording with a higher score is anomalous.
+        probabilities: probabilities of the most anomalous clip, by class name, in the order of the classes.
+        compared_with: machine whose normal recordings a detector compared the recording with.
+        machine_known: whether the detector was trained on the named machine.
+        duration_s: duration in seconds.
+        model: version that judged the recording.
+        error: stable code, colon and sentence.
     """
 
     name: str
@@ -62,7 +63,7 @@ class ScoreRow:
     error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The columns and their values, as JSON can hold them."""
+        """Return the columns and their values, for JSON."""
         known = self.annotation
         columns = {"name": self.name, "machine": known.machine, "machine_id": known.machine_id, "truth": known.label}
         return columns | {name: getattr(self, name) for name in RESULT_COLUMNS}
@@ -72,17 +73,17 @@ RESULT_COLUMNS = tuple(field.name for field in fields(ScoreRow) if field.name no
 
 
 def find_recordings(paths: Sequence[Path]) -> list[Path]:
-    """The files that paths mean: a folder's WAV and FLAC files at any depth in natural order, a file as it is.
+    """Return files as they are, and for folders all their WAV and FLAC files in natural order.
 
-    What does not exist stays in the list, for :func:`score` to say so.
+    A path that does not exist stays in the list and becomes an error in :func:`score_items`.
 
     Raises:
-        DatasetEmpty: a folder without a WAV or FLAC file.
+        DatasetEmpty: a folder has no WAV or FLAC file.
     """
-    return [file for path in paths for file in (_below(path) if path.is_dir() else [path])]
+    return [file for path in paths for file in (_recordings_below(path) if path.is_dir() else [path])]
 
 
-def _below(folder: Path) -> list[Path]:
+def _recordings_below(folder: Path) -> list[Path]:
     found = sorted((file.as_posix() for file in audio_files_below(folder)), key=natural_key)
     if not found:
         raise no_recordings_error(folder)
@@ -92,16 +93,17 @@ def _below(folder: Path) -> list[Path]:
 def find_items(
     paths: Sequence[Path], machine: str | None = None, *, on_refusal: RefusalCallback = lambda _: None
 ) -> list[ScoringItem]:
-    """What :func:`find_recordings` finds, each with what its folder or the manifest in it says of it, as far as it does.
+    """Return the files of :func:`find_recordings` with the annotations from their folder or its manifest.
 
     Args:
         paths: files and folders.
-        machine: the machine that all are of, ``fan/id_00`` or ``id_00``, whatever their folders say.
-        on_refusal: told of each row of a manifest or a collection that says nothing; its recording is judged as any other.
+        machine: machine of all recordings, ``fan/id_00`` or ``id_00``; replaces the machines of the annotations.
+        on_refusal: called with each refused row of a manifest or a collection; its recording is judged without
+            annotation.
 
     Raises:
-        DatasetEmpty: a folder without a WAV or FLAC file.
-        ManifestInvalid: a manifest that is no table.
+        DatasetEmpty: a folder has no WAV or FLAC file.
+        InvalidManifest: a manifest cannot be read.
     """
     items = [item for path in paths for item in (_items_below(path, on_refusal) if path.is_dir() else [_item(path)])]
     if machine is None:
@@ -113,24 +115,24 @@ def find_items(
     ]
 
 
-def _items_below(folder: Path, refused: RefusalCallback) -> Iterator[ScoringItem]:
-    known = _annotations_by_path(folder, refused)
+def _items_below(folder: Path, on_refusal: RefusalCallback) -> Iterator[ScoringItem]:
+    known = _annotations_by_path(folder, on_refusal)
     for file in find_recordings([folder]):
         yield _item(file, known.get(os.path.abspath(file)))  # noqa: PTH100 - links are not followed
 
 
-def _annotations_by_path(folder: Path, refused: RefusalCallback) -> dict[str, Annotation]:
-    """What a dataset's folder says of its recordings, by where they are; nothing where it is no dataset."""
+def _annotations_by_path(folder: Path, on_refusal: RefusalCallback) -> dict[str, Annotation]:
+    """Return the annotations in a dataset's folder by absolute path; empty if the folder is no dataset."""
     try:
-        listing = list_dataset(Path(os.path.abspath(folder)))  # noqa: PTH100 - what the names of links say would be lost
+        listing = list_dataset(Path(os.path.abspath(folder)))  # noqa: PTH100 - names of links can carry label and machine
     except DatasetEmpty:
         return {}
     for refusal in listing.refusals:
         if refusal.code != CLASS_UNKNOWN:
-            refused(refusal)
-    # Recordings in a folder without classes count as healthy where they are learned from; nobody has said they are.
+            on_refusal(refusal)
+    # Training takes recordings in a flat folder as normal, but nobody has labelled them.
     flat = listing.layout == FLAT
-    return {  # by paths whose links are not followed, as above
+    return {  # links are not followed, as above
         os.path.abspath(listing.root / each.path): replace(each.annotation, label=None) if flat else each.annotation  # noqa: PTH100
         for each in listing.recordings
     }
@@ -147,16 +149,16 @@ def score_items(
     processes: int | None = None,
     report: ProgressCallback = ignore_progress,
 ) -> Iterator[ScoreRow]:
-    """Judge recordings, each as soon as those before it are judged; only a few wait at any time.
+    """Judge recordings in their order; only a few rows are kept in memory.
 
     Args:
         predictor: the model.
-        items: from :func:`find_items`.
-        processes: how many; 1 works in this one; None decides by cores and recordings.
-        report: told after each recording.
+        items: items of :func:`find_items`.
+        processes: number of processes; 1 uses the present process; None chooses by cores and recordings.
+        report: called after each recording.
 
     Yields:
-        A row for each, in their order. One that cannot be judged is a row too.
+        A row for each item, in their order; for a recording that cannot be judged, the row has an error.
     """
     yield from map_recordings(
         partial(_score, PicklablePredictor(predictor)),
@@ -170,25 +172,27 @@ def score_items(
 
 
 def score_item(predictor: Predictor, item: ScoringItem, file: Path | None) -> ScoreRow:
-    """Judge one recording; the reason why it cannot be judged is a row too.
+    """Judge one recording; if it cannot be judged, the row has an error.
 
     Args:
         predictor: the model.
         item: the recording.
-        file: where it is; None where it is known that it cannot be judged.
+        file: file of the recording; None if the item already has an error.
     """
     if file is None:
-        return _row(item)
+        return _row_without_verdict(item)
     function = partial(_score, PicklablePredictor(predictor))
     channel = predictor.extractor.spec.channel
     return apply_to_file(function, AudioFile(file, item), channel=channel, on_error=_error_row)
 
 
 def _score(model: PicklablePredictor, recording: Recording, item: ScoringItem) -> ScoreRow:
-    return _add_verdict(_row(item), model.predictor.predict(recording, item.annotation.machine_name or None))
+    return _add_verdict(
+        _row_without_verdict(item), model.predictor.predict(recording, item.annotation.machine_name or None)
+    )
 
 
-def _row(item: ScoringItem) -> ScoreRow:
+def _row_without_verdict(item: ScoringItem) -> ScoreRow:
     return ScoreRow(name=item.name, annotation=item.annotation, error=item.error)
 
 
@@ -202,7 +206,7 @@ def _error_row(error: AudioError | OSError, item: ScoringItem) -> ScoreRow:
             text = f"{UNREADABLE}: It is neither a file nor a folder."
         case _:
             text = f"{UNREADABLE}: It cannot be read: {error.strerror or error}."
-    return replace(_row(item), error=text)
+    return replace(_row_without_verdict(item), error=text)
 
 
 def _add_verdict(row: ScoreRow, verdict: Verdict) -> ScoreRow:

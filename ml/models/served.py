@@ -1,4 +1,4 @@
-"""A model as it is served: its bundle, and what was changed of it since."""
+"""Model in service: a bundle with its current labels and threshold."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -9,14 +9,14 @@ from ml.models.labels import ClassLabels
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """A bundle with its labels and its threshold in force. Pickles.
+    """Bundle with its current labels and threshold; can be pickled.
 
     Attributes:
-        bundle: a verified bundle.
-        labels: the present names of its classes.
-        labels_revision: of those labels; 1 is what the bundle was written with.
-        decision: the threshold in force.
-        threshold_revision: of that threshold; 1 is what the bundle was written with.
+        bundle: verified bundle.
+        labels: current labels of the classes.
+        labels_revision: revision of the labels; 1 is the bundle's.
+        decision: current threshold.
+        threshold_revision: revision of the threshold; 1 is the bundle's.
     """
 
     bundle: Bundle
@@ -27,10 +27,10 @@ class ServedModel:
 
     @classmethod
     def as_written(cls, bundle: Bundle) -> Self:
-        """The model as its bundle has it."""
+        """Return the model with the labels and the threshold of its bundle."""
         return cls(bundle=bundle, labels=bundle.content.labels, decision=bundle.content.decision)
 
     @property
     def version(self) -> str:
-        """The version of the bundle."""
+        """Version of the bundle."""
         return self.bundle.version

@@ -1,4 +1,4 @@
-"""The threshold of a model: where it is, what normal recordings show of it, and where it is to be moved to."""
+"""Threshold of a model: its operating point, and requests to move it."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from ml.detectors.thresholds import (
     SENSITIVITIES,
     OperatingPoint,
     Sensitivity,
-    _check_threshold,
+    check_threshold,
     operating_point_at_rate,
     operating_point_at_sensitivity,
     operating_point_at_threshold,
@@ -18,18 +18,18 @@ from ml.models.bundle import BundleContent, DecisionThreshold
 
 
 def decision_at(point: OperatingPoint) -> DecisionThreshold:
-    """The decision of a bundle at an operating point, with the expected false-alarm rate."""
+    """Return the threshold of a bundle for an operating point, with the expected false-alarm rate."""
     return DecisionThreshold(point.threshold, point.expected_rate.value, point.basis)
 
 
 def find_calibration(content: BundleContent) -> Calibration | None:
-    """The scores of healthy recordings that a model came with; None where there are none, as with a classifier."""
+    """Return the scores of normal recordings in a model; None if it has none, such as a classifier alone."""
     detector = content.detector
     return None if detector is None or not len(detector.calibration.named) else detector.calibration
 
 
 def sensitivities(content: BundleContent) -> dict[Sensitivity, OperatingPoint]:
-    """What each sensitivity would mean for a model; none where it has no scores of healthy recordings."""
+    """Return a model's operating point at each sensitivity; empty without scores of normal recordings."""
     calibration = find_calibration(content)
     return (
         {}
@@ -39,23 +39,23 @@ def sensitivities(content: BundleContent) -> dict[Sensitivity, OperatingPoint]:
 
 
 def current_operating_point(content: BundleContent, threshold: float) -> OperatingPoint | None:
-    """What is known of a model's threshold; None where it has no scores of healthy recordings."""
+    """Return the operating point of a model at a threshold; None without scores of normal recordings."""
     calibration = find_calibration(content)
     return None if calibration is None else operating_point_at_threshold(calibration, threshold)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdRequest:
-    """Where a threshold is to be: exactly one of the four says so.
+    """Request to move a threshold; exactly one of the four attributes is given.
 
     Attributes:
-        threshold: the score itself, 0 to 1.
-        false_alarm_rate: the share of healthy recordings that may be above it.
-        sensitivity: that share by its name.
-        reset: where it was when the model was written.
+        threshold: threshold, a score from 0 to 1.
+        false_alarm_rate: share of normal recordings that may be above the threshold.
+        sensitivity: name of a false-alarm rate.
+        reset: whether to use the threshold in the bundle.
 
     Raises:
-        InvalidParameter: none or several of them.
+        InvalidParameter: none or several are given.
     """
 
     threshold: float | None = None
@@ -73,11 +73,11 @@ class ThresholdRequest:
 
 
 def resolve_threshold(content: BundleContent, request: ThresholdRequest) -> DecisionThreshold:
-    """The threshold of a model where it is wanted.
+    """Return the threshold of a model for a request.
 
     Raises:
-        InvalidParameter: what is no score, no rate, or no name of one.
-        ModelNotCalibrated: a rate or a sensitivity, of a model that has no scores of healthy recordings.
+        InvalidParameter: the score, the rate or the sensitivity is invalid.
+        ModelNotCalibrated: a rate or a sensitivity is given, and the model has no scores of normal recordings.
     """
     if request.threshold is not None:
         return _by_hand(content, request.threshold)
@@ -89,7 +89,7 @@ def resolve_threshold(content: BundleContent, request: ThresholdRequest) -> Deci
 
 
 def _by_hand(content: BundleContent, threshold: float) -> DecisionThreshold:
-    found = current_operating_point(content, _check_threshold(threshold))
+    found = current_operating_point(content, check_threshold(threshold))
     return (
         DecisionThreshold(threshold, None, f"{BY_HAND}; its false-alarm rate was never measured")
         if found is None
@@ -101,7 +101,7 @@ def _require_calibration(content: BundleContent) -> Calibration:
     calibration = find_calibration(content)
     if calibration is None:
         raise ModelNotCalibrated(
-            "A rate or a sensitivity needs scores of healthy recordings, which come with a detector, and the model has "
-            "none: a threshold was expected, as a score from 0 to 1."
+            "A false-alarm rate or a sensitivity needs scores of normal recordings, which only a detector has; the "
+            "model has none: give a threshold, a score from 0 to 1."
         )
     return calibration

@@ -1,4 +1,4 @@
-"""What a model answers: a result for each clip, and one verdict for the recording."""
+"""Answer of a model: a result for each clip, and one verdict for the recording."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -16,15 +16,15 @@ NOT_JUDGED = "Not judged: "
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """One clip's worth of the recording.
+    """Result of one clip.
 
     Attributes:
-        start_s, end_s: in seconds from the recording's start.
-        score: 0 to 1, higher is more anomalous: the detector's where there is one, else the classifier's.
-        is_anomalous, label: what it was taken for.
-        probabilities: in the order of the classes; none without a classifier.
-        classifier_score: the classifier's own score; None without a classifier.
-        novelty: what the detector measured; None without one.
+        start_s, end_s: start and end, in seconds from the recording's start.
+        score: 0 to 1, higher is more anomalous; the detector's score or, without a detector, the classifier's.
+        is_anomalous, label: whether the clip is anomalous, and its label.
+        probabilities: probabilities in the order of the classes; empty without a classifier.
+        classifier_score: score of the classifier; None without a classifier.
+        novelty: result of the detector; None without a detector.
     """
 
     start_s: float
@@ -38,7 +38,7 @@ class ClipResult:
 
 
 class ClassProbability(NamedTuple):
-    """A class, and how probable it is."""
+    """Class with its probability."""
 
     name: str
     message: str
@@ -48,22 +48,24 @@ class ClassProbability(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was heard.
+    """Verdict on one recording.
 
     Attributes:
-        unusable: why the recording cannot be judged; None where it can. Only a detector says so: it knows what healthy
-            recordings are like.
-        timeline: every window, in time order.
-        worst: the most anomalous of them, which speaks for the recording.
-        threshold: the score above which a window is anomalous.
-        false_alarm_rate: share of healthy recordings above that threshold; None where nobody has measured it.
-        quality: of the recording.
-        classes: what the probabilities belong to; none without a classifier.
-        p_value: how often a healthy recording is as far from healthy as the worst window; None without a detector.
-        machine_known: whether the detector has learned the machine that was named.
-        explanation: why the worst window was judged so; None without a detector, or where nobody asked.
-        fault_rule: beside a detector, what it takes to name a known fault; else None.
-        version: the model that answered, ``labels_revision`` of its labels and ``threshold_revision`` of its threshold.
+        unusable: reason why the recording cannot be judged; None if it can. Only a model with a detector checks this,
+            because it can compare the recording with normal ones.
+        timeline: results of all clips, in time order.
+        worst: result of the most anomalous clip, which decides.
+        threshold: a clip with a higher score is anomalous.
+        false_alarm_rate: share of normal recordings above the threshold; None if it was not measured.
+        quality: quality of the recording.
+        classes: classes of the probabilities; empty without a classifier.
+        p_value: share of normal recordings at least as far from normal as the worst clip; None without a detector.
+        machine_known: whether the detector was trained on the named machine.
+        explanation: deviations of the worst clip from normal; None without a detector, or if not requested.
+        fault_rule: fault rule of a model with classifier and detector; else None.
+        version: version of the model.
+        labels_revision: revision of its labels.
+        threshold_revision: revision of its threshold.
     """
 
     unusable: UnusableReason | None
@@ -83,18 +85,18 @@ class Verdict:
 
     @property
     def class_probabilities(self) -> tuple[ClassProbability, ...]:
-        """Each class with its probability in the most anomalous clip; none without a classifier."""
+        """Each class with its probability in the most anomalous clip; empty without a classifier."""
         pairs = zip(self.classes, self.worst.probabilities, strict=True)
         return tuple(ClassProbability(label.name, label.message, label.anomalous, p) for label, p in pairs)
 
     @property
     def value(self) -> VerdictValue:
-        """The verdict in a word."""
+        """Verdict: ``normal``, ``anomalous`` or ``unusable``."""
         if self.unusable is not None:
             return "unusable"
         return "anomalous" if self.worst.is_anomalous else "normal"
 
     @property
     def message(self) -> str:
-        """What to tell a person."""
+        """Message for people: the message of the label, or why the recording was not judged."""
         return self.worst.label.message if self.unusable is None else f"{NOT_JUDGED}{self.unusable.detail}"

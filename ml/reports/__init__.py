@@ -1,14 +1,14 @@
-"""What is known of a model version as one HTML page, which opens offline, in the light and in the dark.
+"""Report of a model version: one HTML page that opens offline, in a light and a dark scheme.
 
 ::
 
-    facts.py        ReportFacts: all that a page is made of
-    drawing.py      a figure as SVG inside a page
-    group_plots.py  the groups of faults
-    skill_plots.py  training and evaluation
-    sound_plots.py  recordings to look at and listen to
-    tables.py       figures and facts as text
-    page.py         the page
+    facts.py             ReportFacts: content of a report
+    drawing.py           figures as SVG inside a page
+    evaluation_plots.py  figures of training and evaluation
+    group_plots.py       figures of the fault groups
+    recording_plots.py   spectrograms and players of example recordings
+    formatting.py        numbers and facts as text
+    page.py              the page
 
-matplotlib and jinja2 come with the extra "train" and are imported when a report is written.
+matplotlib and jinja2 come with the extra "train". They are imported when a report is written.
 """

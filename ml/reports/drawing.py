@@ -1,7 +1,7 @@
-"""Figures as SVG that stands inside a page: no fixed ids, no dates, and the page's own text colour.
+"""Figures as SVG inside a page: with unique ids, without dates, in the page's text colour.
 
 matplotlib comes with the extra "train" and is imported when the first figure is drawn. Only its object interface is
-used: pyplot keeps figures for the whole process.
+used, because pyplot keeps figures for the whole process.
 """
 
 import io
@@ -20,21 +20,21 @@ from ml.errors import MissingExtra
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Drawn in this colour means drawn in the page's text colour, which is another one in the dark.
+# This colour is replaced by the page's text colour, which differs between the light and the dark scheme.
 INK = "#010203"
-# M. Okabe and K. Ito, "Color Universal Design", 2008, without black and yellow, which vanish on one of the two grounds;
-# three more for up to nine groups, which differ by their marks too.
+# M. Okabe and K. Ito, "Color Universal Design", 2008, without black and yellow, which are hard to see on one of the two
+# backgrounds. Three more colours for up to nine groups, which also have different marks.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c8c", "#a6611a", "#7b5ea7")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 NORMAL_COLOUR, ABNORMAL_COLOUR = COLOURS[0], COLOURS[1]
-# A page column is about as wide in points, so that a phone shows text at the size it was drawn in.
+# Width of a page column. A phone then shows text at the size in which it was drawn.
 WIDTH_IN, HEIGHT_IN = 5.2, 3.5
-# More marks than this are drawn as pixels: a page of 20 000 circles does not scroll.
+# More marks than this are drawn as pixels, because a page with 20 000 circles scrolls too slowly.
 MAX_VECTOR_MARKS = 2000
-STYLE: Any = {  # of strings; matplotlib 3.11 types each key, 3.10 knows none of those types
-    "svg.fonttype": "none",  # letters stay letters: smaller, and the page's own font
+STYLE: Any = {  # Any, because matplotlib 3.11 has types for each key and 3.10 has none
+    "svg.fonttype": "none",  # text stays text: a smaller file, and the page's own font
     "svg.hashsalt": "signalml",
-    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+    "text.parse_math": False,  # a dollar sign in a name does not begin a formula
     "axes.formatter.use_mathtext": False,
     "font.size": 10.0,
     "axes.labelsize": 10.0,
@@ -52,13 +52,13 @@ STYLE: Any = {  # of strings; matplotlib 3.11 types each key, 3.10 knows none of
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
     "grid.color": INK,
 }
-# matplotlib's settings belong to the process; one figure is drawn at a time.
+# matplotlib's settings are global, so one figure is drawn at a time.
 _DRAWING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A figure in a page: what it is, how to read it in a sentence, and the SVG element itself."""
+    """A figure in a page: name, title, a caption that explains how to read it, and the SVG element."""
 
     name: str
     title: str
@@ -72,11 +72,11 @@ def draw_picture(
     """Draw a figure.
 
     Args:
-        name: of letters and dashes, one of its kind in the page.
-        title: what it shows, in a few words; with the caption what is read out to those who cannot see it.
-        caption: how to read it, and of how many recordings it is.
+        name: letters and dashes; unique in the page.
+        title: content in a few words; screen readers read title and caption.
+        caption: how to read the figure, and the number of recordings.
         draw: draws into an empty figure.
-        height_in: its height, in inches of a figure 5.2 inches wide.
+        height_in: height in inches; the width is 5.2 inches.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -88,7 +88,7 @@ def draw_picture(
         raise MissingExtra("Drawing a report", "train") from error
     content = io.BytesIO()
     with _DRAWING, rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # the page's font has it, if any has
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # the browser's font may have the glyph
         figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
         draw(figure)
         figure.savefig(content, format="svg", dpi=150, metadata={"Date": None})
@@ -97,31 +97,34 @@ def draw_picture(
 
 
 def printable_name(name: str, longest: int = 28) -> str:
-    """A name that somebody gave, as it can stand in a figure: in one line, not too long, nothing unprintable."""
+    """Shorten a name for a figure, and replace characters that cannot be printed."""
     readable = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
     return readable if len(readable) <= longest else readable[: longest - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def as_pixels(marks: int) -> bool:
-    """Whether so many marks are drawn as pixels."""
+    """Whether this number of marks is drawn as pixels."""
     return marks > MAX_VECTOR_MARKS
 
 
 def jitter(n: int, width: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Sideways places for ``n`` marks of one column, -width to width, always the same."""
+    """Return ``n`` horizontal offsets for the marks of a column, -width to width, always the same."""
     return np.random.Generator(np.random.PCG64(n)).uniform(-width, width, n)
 
 
-def _inline(svg: bytes, name: str, spoken: str) -> str:
-    """The SVG as an element of an HTML page, where names of ids are shared and namespaces are not needed."""
-    root = ElementTree.fromstring(svg)  # noqa: S314  # what was drawn a line before, not what somebody sent
-    for unwanted in (*root.findall("{*}metadata"), *root.findall("{*}defs[{*}style]")):  # the page has its own style
+def _inline(svg: bytes, name: str, label: str) -> str:
+    """Return the SVG as an element of an HTML page: with unique ids and without namespaces."""
+    root = ElementTree.fromstring(svg)  # noqa: S314  # drawn by this module, not received
+    for unwanted in (
+        *root.findall("{*}metadata"),
+        *root.findall("{*}defs[{*}style]"),
+    ):  # the page has its own style sheet
         root.remove(unwanted)
     text = ElementTree.tostring(root, encoding="unicode")
     used = set(re.findall(r'(?:url\(|href=")#([\w-]+)', text))
     for element in root.iter():
         _adapt(element, name, used)
-    root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": spoken}
+    root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": label}
     return ElementTree.tostring(root, encoding="unicode")
 
 
@@ -136,7 +139,7 @@ def _adapt(element: ElementTree.Element, name: str, used: set[str]) -> None:
         if key == "href" and value.startswith("#"):
             element.set(key, f"#{name}-{value[1:]}")
         elif key == "href":
-            element.set(key, "".join(value.split()))  # an image: base64 comes in lines
+            element.set(key, "".join(value.split()))  # an image, as base64 with line breaks
         elif key in ("clip-path", "style", "fill"):
             own_ids = value.replace("url(#", f"url(#{name}-").replace(INK, "currentColor")
             element.set(key, re.sub(r"'DejaVu Sans'[^;]*", "system-ui, sans-serif", own_ids))

@@ -1,4 +1,4 @@
-"""What the model learned and what it is worth: the pictures that the original should have drawn."""
+"""Figures of training and evaluation: curves, scores, ROC, calibration, AUC by machine, id and SNR."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from ml.classifier.fitting import Epoch
     from ml.evaluation.results import Estimate, Evaluation, Slice
 
-PARTIAL = 0.1  # the false-alarm rate up to which pAUC looks
+PARTIAL = 0.1  # largest false-alarm rate of the pAUC
 SCORE_BINS = np.linspace(0, 1, 26)
 RELIABILITY_BINS = np.linspace(0, 1, 11)
-MAX_COMPARED = 24  # slices in one figure
+MAX_COMPARED = 24  # rows in the figure of AUC by machine, id and SNR
 
 
 def training_picture(history: "Sequence[Epoch]", best: int | None) -> Picture:
-    """Loss and accuracy of both sides, epoch by epoch."""
-    kept = "" if best is None else f" The weights of epoch {best} (dashed) were kept."
+    """Draw loss and accuracy of the training and validation sides over the epochs."""
+    kept = "" if best is None else f" The weights of epoch {best} (dashed line) were kept."
     return draw_picture(
         "training",
         "Training curves",
-        "Where the validation curve turns away from the training curve, the network begins to learn by heart; "
+        "If the validation loss rises while the training loss falls, the network memorises its training recordings; "
         f"n = {len(history)} epochs.{kept}",
         lambda figure: _curves(figure, history, best),
         height_in=4.4,
@@ -45,14 +45,14 @@ def training_picture(history: "Sequence[Epoch]", best: int | None) -> Picture:
 
 
 def evaluation_pictures(evaluation: "Evaluation") -> list[Picture]:
-    """All pictures of an evaluation that its recordings allow: most need both kinds."""
+    """Draw all figures of an evaluation. ROC and calibration need normal and abnormal recordings."""
     normal, abnormal = (np.array(scores) for scores in (evaluation.scores_normal, evaluation.scores_abnormal))
     counts = f"n = {len(normal)} normal and {len(abnormal)} abnormal recordings"
     pictures = [
         draw_picture(
             "scores",
             "Scores of normal and abnormal recordings",
-            f"The less the two overlap the better; what is right of the threshold (dashed) raises an alarm; {counts}.",
+            f"Scores to the right of the threshold (dashed line) raise an alarm. Less overlap is better; {counts}.",
             lambda figure: _scores(figure, normal, abnormal, evaluation.threshold),
         )
     ]
@@ -61,15 +61,15 @@ def evaluation_pictures(evaluation: "Evaluation") -> list[Picture]:
             draw_picture(
                 "roc",
                 "ROC",
-                "Of every false-alarm rate the share of faults that is found; the dot is the bundle's threshold, the "
-                f"tinted area what pAUC looks at, the diagonal guessing; {counts}.",
+                "Detection rate at each false-alarm rate. The dot is the model's threshold, the tinted area belongs to "
+                f"the pAUC, and the diagonal is chance; {counts}.",
                 lambda figure: _roc(figure, evaluation),
             ),
             draw_picture(
                 "reliability",
                 "Calibration",
-                "A score of 0.8 should be a fault in 8 of 10 cases, here: the dots should lie on the diagonal, the "
-                f"larger the more recordings they stand for; {counts}.",
+                "Of the recordings with a score near 0.8, 8 of 10 should be abnormal: dots should be on the diagonal. "
+                f"A larger dot stands for more recordings; {counts}.",
                 lambda figure: _reliability(figure, normal, abnormal),
             ),
         ]
@@ -79,8 +79,8 @@ def evaluation_pictures(evaluation: "Evaluation") -> list[Picture]:
             draw_picture(
                 "slices",
                 "AUC by machine, id and SNR",
-                "Whiskers are 95 % intervals, and one that reaches 0.5 (dotted) cannot be told from guessing; n is "
-                "beside each name.",
+                "Lines are 95 % intervals. If a line reaches 0.5 (dotted), the AUC may be chance. The number of "
+                "recordings is next to each name.",
                 lambda figure: _slices(figure, compared),
                 height_in=1.1 + 0.27 * len(compared),
             )
@@ -150,16 +150,16 @@ def _roc(figure: "Figure", evaluation: "Evaluation") -> None:
 def _reliability(figure: "Figure", normal: NDArray[np.float64], abnormal: NDArray[np.float64]) -> None:
     axes = figure.add_subplot()
     scores = np.concatenate([normal, abnormal])
-    faulty = np.repeat([0.0, 1.0], [len(normal), len(abnormal)])
+    abnormal_flags = np.repeat([0.0, 1.0], [len(normal), len(abnormal)])
     bins = np.clip(np.digitize(scores, RELIABILITY_BINS) - 1, 0, len(RELIABILITY_BINS) - 2)
     filled = [number for number in range(len(RELIABILITY_BINS) - 1) if (bins == number).any()]
     counts = np.array([(bins == number).sum() for number in filled])
     means = [scores[bins == number].mean() for number in filled]
-    shares = [faulty[bins == number].mean() for number in filled]
+    shares = [abnormal_flags[bins == number].mean() for number in filled]
     axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=":")
     axes.plot(means, shares, color=COLOURS[2], linewidth=1)
     axes.scatter(means, shares, s=20 + 180 * counts / counts.max(), color=COLOURS[2], alpha=0.75, linewidths=0)
-    axes.set(xlabel="mean score", ylabel="share of faults", xlim=(-0.05, 1.05), ylim=(-0.08, 1.08))
+    axes.set(xlabel="mean score", ylabel="share of abnormal recordings", xlim=(-0.05, 1.05), ylim=(-0.08, 1.08))
 
 
 def _slices(figure: "Figure", compared: "Sequence[Slice]") -> None:

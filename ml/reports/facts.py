@@ -1,4 +1,4 @@
-"""All that a report is made of: plain facts, gathered by whoever trained the model."""
+"""Content of a report, as plain values."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Exemplar:
-    """A recording to be drawn and heard.
+    """A recording that is shown with spectrogram and player.
 
     Attributes:
-        title: whose exemplar it is (``group 1``, ``healthy``).
-        path: the file.
-        caption: what a listener should know, such as its name in the dataset and its distance to the centroid.
+        title: group or class that it is an example of (``group 1``, ``normal``).
+        path: path of the file.
+        caption: name in the dataset, and score or distance to the centroid.
     """
 
     title: str
@@ -32,22 +32,24 @@ class Exemplar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportFacts:
-    """One model version. What is None or empty is left out of the report, and the report says so.
+    """Content of the report of one model version.
+
+    A section without facts is left out, and the report lists it.
 
     Attributes:
-        version: of the model.
-        card: as in its bundle.
-        labels, decision, spec: as in its bundle.
-        evaluation: on held-out recordings.
-        groups: of the abnormal training recordings.
-        group_names: what the groups are called now; empty for ``group 1`` and so on.
-        agreement: of the groups with true faults, where those are known.
-        history: of the training, epoch by epoch.
-        best_epoch: whose weights were kept, as numbered in the history.
-        dataset_summary: :func:`ml.dataset.summarise`.
+        version: version of the model.
+        card: card of the bundle.
+        labels, decision, spec: labels, threshold and feature spec of the bundle.
+        evaluation: figures of the held-out recordings.
+        groups: fault groups of the abnormal training recordings.
+        group_names: present names of the groups; empty for ``group 1`` and so on.
+        agreement: agreement of the groups with the true faults, if these are known.
+        history: loss and accuracy of each epoch.
+        best_epoch: number of the epoch whose weights were kept.
+        dataset_summary: result of :func:`ml.dataset.summary.summarise`.
         split_summary: method, seed, and counts per side.
         exemplars: recordings to draw and play.
-        notes: what a reader must know before believing anything; shown first.
+        notes: warnings that are shown first.
     """
 
     version: str

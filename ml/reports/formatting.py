@@ -1,4 +1,4 @@
-"""Figures and facts as the text of table cells."""
+"""Numbers and facts as text of table cells."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
 
 ABSENT = "\N{EN DASH}"
 MAX_LISTED, MAX_RECORDS = 12, 24
-LONG = 1e5  # from here on a number is shown with commas and without decimals
+LONG = 1e5  # from this value on, a number has commas and no decimals
 FEW = 6
 UNITS = {"s": "s", "hz": "Hz", "db": "dB", "dbfs": "dBFS"}
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A count of the confusion matrix, and its share of the row, 0 to 1."""
+    """Cell of the confusion matrix: count, and share of its row, 0 to 1."""
 
     count: int
     share: float
@@ -24,7 +24,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class RecordTable:
-    """A list of mappings as a small table of its own: names of the columns, cells, and how many more rows there are."""
+    """A list of mappings as a table: column names, cells, and number of rows that are not shown."""
 
     columns: list[str]
     rows: list[list[str]]
@@ -32,7 +32,7 @@ class RecordTable:
 
     @classmethod
     def of(cls, values: Any) -> Self | None:
-        """None for what is no list of mappings."""
+        """Return the table; None if ``values`` is not a list of mappings."""
         mappings = isinstance(values, list | tuple) and values and all(isinstance(v, Mapping) for v in values)
         if not mappings:
             return None
@@ -42,30 +42,30 @@ class RecordTable:
 
 
 def format_value(estimate: "Estimate") -> str:
-    """``0.930``, or a dash where it is undefined."""
+    """Return ``0.930``, or a dash if the value is undefined."""
     return ABSENT if estimate.value is None else f"{estimate.value:.3f}"
 
 
 def interval(estimate: "Estimate") -> str:
-    """``0.88 to 0.97``, or nothing where there is none."""
+    """Return ``0.88 to 0.97``, or an empty text without an interval."""
     if estimate.low is None or estimate.high is None:
         return ""
     return f"{estimate.low:.2f} to {estimate.high:.2f}"
 
 
 def format_estimate(estimate: "Estimate") -> str:
-    """``0.930 (0.88 to 0.97)``: both."""
+    """Return value and interval: ``0.930 (0.88 to 0.97)``."""
     between = interval(estimate)
     return f"{format_value(estimate)} ({between})" if between else format_value(estimate)
 
 
 def two(value: float) -> str:
-    """With two decimals; what rounds to zero has no sign."""
+    """Return the value with two decimals; zero has no sign."""
     return f"{round(value, 2) + 0.0:.2f}"
 
 
 def confusion(evaluation: "Evaluation") -> list[tuple[str, int, list[Cell]]]:
-    """Rows of true classes: name, how many, and the cells."""
+    """Return the rows of the confusion matrix: true class, number of recordings, cells."""
     rows = []
     for name, counts in zip(evaluation.classes, evaluation.confusion, strict=True):
         total = sum(counts)
@@ -74,9 +74,9 @@ def confusion(evaluation: "Evaluation") -> list[tuple[str, int, list[Cell]]]:
 
 
 def flat(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str | RecordTable]]:
-    """Nested facts as rows of a name and a value; what is in a mapping has its name before its own.
+    """Yield nested facts as rows of name and value.
 
-    A mapping of a few plain values is one row.
+    The name of a nested fact begins with the name of its mapping. A mapping of a few numbers is one row.
     """
     for key, value in facts.items():
         name = f"{above}{_readable(key)}"
@@ -91,13 +91,13 @@ def _short(facts: Mapping[str, Any]) -> bool:
 
 
 def _readable(key: object) -> str:
-    """``duration_s`` as ``duration (s)``."""
+    """Return ``duration (s)`` for ``duration_s``."""
     name, _, last = str(key).rpartition("_")
     return f"{name.replace('_', ' ')} ({UNITS[last]})" if name and last in UNITS else str(key).replace("_", " ")
 
 
 def format_fact(value: Any) -> str:
-    """One fact as text."""
+    """Return one fact as text."""
     if value is None or value == {} or value == [] or value == ():
         return ABSENT
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The original's pictures of the groups of faults, with what tells whether to believe them."""
+"""Figures of the fault groups: as in the original project, and figures of their reliability."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,52 +13,52 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-GRID = 240  # points of the plane in each direction whose nearest centroid is looked up
+GRID = 240  # points in each direction for the regions of the groups
 
 
 def group_pictures(groups: FaultGroups, names: Sequence[str]) -> list[Picture]:
-    """All pictures of ``groups``, which are called ``names``."""
+    """Draw all figures of ``groups``, labelled with ``names``."""
     n = len(groups.assignments)
     return [
         draw_picture(
             "variance",
             "Explained variance",
-            "How much of what tells recordings apart each principal component holds, and all up to it; the groups were "
-            f"found in the first {groups.dimensions}, drawn full; n = {n}.",
+            "Share of the variance in each principal component, and the sum up to it. The groups were found in the "
+            f"first {groups.dimensions} (dark bars); n = {n}.",
             lambda figure: _variance(figure, groups),
         ),
         draw_picture(
             "elbow",
-            "How many groups",
-            f"Inertia always falls, and a bend in it speaks for a number; silhouette and stability should be high at "
-            f"the number that was taken (dashed, {groups.k}); n = {n}.",
+            "Number of groups",
+            f"Inertia always falls; a bend suggests a number of groups. Silhouette and stability should be high at the "
+            f"chosen number, {groups.k} (dashed line); n = {n}.",
             lambda figure: _elbow(figure, groups),
             height_in=4.6,
         ),
         draw_picture(
             "scatter",
             "Recordings by their principal components",
-            f"Each mark is one abnormal training recording, near to those that sound alike; n = {n}.",
+            f"Each mark is one abnormal training recording; similar recordings are close together; n = {n}.",
             lambda figure: _scatter(figure, groups, names),
         ),
         draw_picture(
             "regions",
             "Regions of the groups",
-            f"A recording that falls into a coloured region is counted to the group whose centroid (cross) it is "
-            f"nearest to; n = {n}.{_section(groups)}",
+            f"A recording in a coloured region belongs to the group with the nearest centroid (cross); "
+            f"n = {n}.{_section(groups)}",
             lambda figure: _regions(figure, groups),
         ),
         draw_picture(
             "distances",
             "Distances to the centroids",
-            f"Groups are well parted where the distances to their own centroid (coloured) lie under those to the "
-            f"nearest other one (grey); boxes hold the middle half; n = {n}.",
+            f"Groups are well separated if the distances to their own centroid (coloured) are smaller than those to "
+            f"the nearest other centroid (grey). Each box contains the middle half; n = {n}.",
             lambda figure: _to_centroids(figure, groups, names),
         ),
         draw_picture(
             "space",
-            "The same in three components",
-            f"What lies behind each other in the plane may be apart in the third component; n = {n}.",
+            "Recordings by three components",
+            f"Recordings that overlap in two components can be separate in the third; n = {n}.",
             lambda figure: _space(figure, groups, names),
             height_in=4.4,
         ),
@@ -68,9 +68,7 @@ def group_pictures(groups: FaultGroups, names: Sequence[str]) -> list[Picture]:
 def _section(groups: FaultGroups) -> str:
     if groups.dimensions <= 2:
         return ""
-    return (
-        f" The groups were found in {groups.dimensions} components: the regions are a section where the others are 0."
-    )
+    return f" The groups were found in {groups.dimensions} components; the regions are shown where all others are 0."
 
 
 def _variance(figure: "Figure", groups: FaultGroups) -> None:
@@ -79,7 +77,7 @@ def _variance(figure: "Figure", groups: FaultGroups) -> None:
     numbers = np.arange(1, len(shares) + 1)
     colours = [COLOURS[0] if number <= groups.dimensions else f"{COLOURS[0]}55" for number in numbers]
     axes.bar(numbers, shares, color=colours, width=0.75, label="each")
-    axes.plot(numbers, np.cumsum(shares), color=COLOURS[1], marker="o", markersize=3.5, label="up to it")
+    axes.plot(numbers, np.cumsum(shares), color=COLOURS[1], marker="o", markersize=3.5, label="sum")
     axes.set(xlabel="principal component", ylabel="share of the variance (%)", ylim=(0, 105))
     axes.set_xticks(numbers[:: 1 + len(numbers) // 11])
     axes.legend(loc="center right")
@@ -133,18 +131,18 @@ def _to_centroids(figure: "Figure", groups: FaultGroups, names: Sequence[str]) -
         if not len(inside):
             continue
         others = np.delete(inside, number, axis=1).min(axis=1)
-        for values, colour, place in ((inside[:, number], COLOURS[number], -0.2), (others, "#8c8c8c", 0.2)):
-            _box(axes, values, number + place, colour)
+        for values, colour, offset in ((inside[:, number], COLOURS[number], -0.2), (others, "#8c8c8c", 0.2)):
+            _box(axes, values, number + offset, colour)
     axes.set_xticks(range(groups.k), [_short(names[g], groups.k) for g in range(groups.k)])
     axes.set(ylabel="distance", ylim=(0, None), xlim=(-0.6, groups.k - 0.4))
     axes.grid(visible=False, axis="x")
 
 
-def _box(axes: "Axes", values: NDArray[np.float64], place: float, colour: str) -> None:
+def _box(axes: "Axes", values: NDArray[np.float64], x: float, colour: str) -> None:
     line = {"color": INK, "linewidth": 1}
     axes.boxplot(
         values,
-        positions=[place],
+        positions=[x],
         widths=0.3,
         showfliers=False,
         patch_artist=True,
@@ -155,7 +153,7 @@ def _box(axes: "Axes", values: NDArray[np.float64], place: float, colour: str) -
         capprops=line,
     )
     pixels = as_pixels(len(values))
-    axes.scatter(place + jitter(len(values), 0.1), values, s=7, color=colour, linewidths=0, rasterized=pixels, zorder=3)
+    axes.scatter(x + jitter(len(values), 0.1), values, s=7, color=colour, linewidths=0, rasterized=pixels, zorder=3)
 
 
 def _space(figure: "Figure", groups: FaultGroups, names: Sequence[str]) -> None:
@@ -174,7 +172,7 @@ def _space(figure: "Figure", groups: FaultGroups, names: Sequence[str]) -> None:
         )
     for side in (axes.xaxis, axes.yaxis, axes.zaxis):
         side.set_pane_color((0.5, 0.5, 0.5, 0.06))
-        side._axinfo["grid"].update(color=(0.5, 0.5, 0.5, 0.35), linewidth=0.6)  # there is no public way
+        side._axinfo["grid"].update(color=(0.5, 0.5, 0.5, 0.35), linewidth=0.6)  # no public interface exists
     axes.set(xlabel="component 1", ylabel="component 2", zlabel="component 3")
     axes.set_box_aspect(None, zoom=0.86)
     axes.tick_params(labelsize=8, pad=0)
@@ -206,16 +204,16 @@ def _name_axes(axes: "Axes", groups: FaultGroups) -> None:
 
 
 def _nearest_centroid(plane: NDArray[np.float64], groups: FaultGroups) -> NDArray[np.intp]:
-    """Of points ``(m, 2)`` of the first two components; the others are 0, the mean of all recordings."""
+    """Return the group of points ``(m, 2)`` in the first two components; all others are 0, the mean."""
     points = np.zeros((len(plane), max(groups.dimensions, 2)))
     points[:, :2] = plane
-    apart = [((points[:, : groups.dimensions] - centroid) ** 2).sum(axis=1) for centroid in groups.centroids]
-    nearest: NDArray[np.intp] = np.argmin(apart, axis=0)
+    distances = [((points[:, : groups.dimensions] - centroid) ** 2).sum(axis=1) for centroid in groups.centroids]
+    nearest: NDArray[np.intp] = np.argmin(distances, axis=0)
     return nearest
 
 
 def _column(projected: NDArray[np.float64], number: int) -> NDArray[np.float64]:
-    """A component of every recording; zeros where two recordings have no third direction."""
+    """Return one component of every recording; zeros if it does not exist."""
     return projected[:, number] if number < projected.shape[1] else np.zeros(len(projected))
 
 

@@ -1,4 +1,4 @@
-"""The page: facts into the template, and the whole of it onto the disk at once."""
+"""The page of a report: the template is filled and written to one file."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 TEMPLATE = FOLDER / "page.html.jinja"
-TELLING_LEVEL = 0.15  # from an AUC of 0.5, in either direction
+LEVEL_AUC_MARGIN = 0.15  # distance of the AUC of level alone from 0.5 that gives a warning
 
 
 @dataclass(frozen=True, slots=True)
 class HeadlineMetric:
-    """A number at a glance: what it is, the number with its interval, and how to read it."""
+    """A figure at the top of the page: name, value with interval, and explanation."""
 
     name: str
     value: str
@@ -35,7 +35,7 @@ class HeadlineMetric:
 
 @dataclass(frozen=True, slots=True)
 class GroupRow:
-    """A group of faults in the table."""
+    """Row of the table of fault groups."""
 
     name: str
     n: int
@@ -43,13 +43,13 @@ class GroupRow:
 
 
 def write_report(target: Path, facts: ReportFacts) -> None:
-    """Write the report of a model version as one HTML file that needs no other.
+    """Write the report of a model version as one HTML file that needs no other file.
 
-    The same facts give the same bytes. A recording that cannot be read is named in its place; nothing else is lost.
+    The same facts give the same bytes. For a recording that cannot be read, the page shows the reason.
 
     Args:
-        target: the file to write; its folder exists. It is replaced whole.
-        facts: what to report.
+        target: file to write, in an existing folder. An existing file is replaced.
+        facts: content of the report.
 
     Raises:
         MissingExtra: matplotlib or jinja2 is not installed.
@@ -59,7 +59,7 @@ def write_report(target: Path, facts: ReportFacts) -> None:
 
 
 def render_template(template: Path, context: Mapping[str, Any]) -> bytes:
-    """A template as a page; it may use the templates of this folder.
+    """Fill a template. It can include the templates of this folder.
 
     Raises:
         MissingExtra: jinja2 is not installed.
@@ -78,7 +78,7 @@ def render_template(template: Path, context: Mapping[str, Any]) -> bytes:
     environment.filters.update(
         figure=tables.format_value, interval=tables.interval, estimated=tables.format_estimate, two=tables.two
     )
-    # Names of files may hold bytes that are no text; they are shown as question marks.
+    # Bytes of file names that are not text are shown as question marks.
     return environment.get_template(template.name).render(context).encode("utf-8", "replace")
 
 
@@ -88,11 +88,11 @@ def _context(facts: ReportFacts) -> dict[str, Any]:
         "facts": facts,
         "notes": _notes(facts),
         "absent": list(_absent(facts)),
-        "glance": [] if evaluation is None else list(_glance(evaluation)),
-        "skill": [] if evaluation is None else evaluation_pictures(evaluation),
+        "headline": [] if evaluation is None else list(_headline(evaluation)),
+        "evaluation_figures": [] if evaluation is None else evaluation_pictures(evaluation),
         "confusion": [] if evaluation is None else tables.confusion(evaluation),
         "training": training_picture(facts.history, facts.best_epoch) if facts.history else None,
-        "grouping": [] if groups is None else _group_pictures(facts, groups),
+        "group_figures": [] if groups is None else _group_pictures(facts, groups),
         "group_rows": [] if groups is None else list(_group_rows(groups, _names(facts, groups))),
         "exemplars": [render_exemplar(exemplar, i) for i, exemplar in enumerate(facts.exemplars[:MAX_EXEMPLARS], 1)],
         "exemplars_left_out": max(0, len(facts.exemplars) - MAX_EXEMPLARS),
@@ -106,51 +106,51 @@ def _context(facts: ReportFacts) -> dict[str, Any]:
 
 
 def _notes(facts: ReportFacts) -> list[str]:
-    """What must be known before any figure is believed, each sentence once."""
-    found = () if facts.evaluation is None else _warnings(facts.evaluation)
-    return list(dict.fromkeys([*facts.notes, *found]))
+    """Return the warnings at the top of the page, without duplicates."""
+    warnings = () if facts.evaluation is None else _warnings(facts.evaluation)
+    return list(dict.fromkeys([*facts.notes, *warnings]))
 
 
 def _warnings(evaluation: "Evaluation") -> Iterator[str]:
     pooled, level = evaluation.pooled, evaluation.auc_level_only
-    if level.value is not None and abs(level.value - 0.5) >= TELLING_LEVEL:
+    if level.value is not None and abs(level.value - 0.5) >= LEVEL_AUC_MARGIN:
         yield (
-            f"How loud a recording is tells normal from abnormal: level alone has an AUC of {tables.format_estimate(level)}. "
-            f"With random gain the model's is {tables.format_estimate(evaluation.auc_gain_randomised)}; believe that one."
+            f"Loudness alone separates normal from abnormal recordings: its AUC is {tables.format_estimate(level)}. "
+            f"Use the model's AUC with random gain: {tables.format_estimate(evaluation.auc_gain_randomised)}."
         )
     if pooled.groups < FEW_SESSIONS:
         yield (
-            f"The recordings that it was judged on come from {pooled.groups} recording groups: figures from fewer than "
-            f"{FEW_SESSIONS} may change much with the next recordings."
+            f"The held-out recordings come from {pooled.groups} sessions. Figures from fewer than {FEW_SESSIONS} "
+            "sessions can change much with the next recordings."
         )
 
 
 def _absent(facts: ReportFacts) -> Iterator[str]:
     if facts.evaluation is None:
-        yield "No evaluation: this version was not judged on recordings held out for that."
+        yield "No evaluation: this version was not tested on held-out recordings."
     if not facts.history:
-        yield "No training curves: this version was not trained here, or its history was not kept."
+        yield "No training curves: no network of this version was trained here, or its history was not stored."
     if facts.groups is None:
-        yield "No groups of faults: the classes are those named in the dataset, or there are no abnormal recordings."
+        yield "No fault groups: there are too few abnormal training recordings, or the version has no classifier."
     if not facts.exemplars:
-        yield "No recordings to hear: none were chosen."
+        yield "No example recordings: none were chosen."
     if not facts.dataset_summary:
-        yield "No data card: nothing is known of the recordings."
+        yield "No data card: the dataset is unknown."
 
 
-def _glance(evaluation: "Evaluation") -> Iterator[HeadlineMetric]:
+def _headline(evaluation: "Evaluation") -> Iterator[HeadlineMetric]:
     pooled = evaluation.pooled
-    counts = f"{pooled.normal} normal and {pooled.abnormal} abnormal recordings in {pooled.groups} groups"
+    counts = f"{pooled.normal} normal and {pooled.abnormal} abnormal recordings of {pooled.groups} sessions"
     rows = (
-        ("AUC", pooled.auc, f"0.5 is guessing, 1 is perfect; {counts}"),
-        ("AUC, random gain", evaluation.auc_gain_randomised, "each recording made louder or softer at random"),
-        ("AUC of level alone", evaluation.auc_level_only, "0.5: loudness gives nothing away"),
-        ("pAUC", pooled.pauc, "up to a false-alarm rate of 0.1; 0.5 is guessing"),
-        ("Detection rate", pooled.detection_rate, f"of {pooled.abnormal} abnormal, at the threshold"),
-        ("False-alarm rate", pooled.false_alarm_rate, f"of {pooled.normal} normal, at the threshold"),
+        ("AUC", pooled.auc, f"0.5 is chance, 1 is perfect; {counts}"),
+        ("AUC, random gain", evaluation.auc_gain_randomised, "each recording is made louder or softer at random"),
+        ("AUC of level alone", evaluation.auc_level_only, "0.5: loudness does not separate the classes"),
+        ("pAUC", pooled.pauc, "up to a false-alarm rate of 0.1; 0.5 is chance"),
+        ("Detection rate", pooled.detection_rate, f"of {pooled.abnormal} abnormal recordings, at the threshold"),
+        ("False-alarm rate", pooled.false_alarm_rate, f"of {pooled.normal} normal recordings, at the threshold"),
         ("Macro-F1", evaluation.macro_f1, f"mean over {len(evaluation.classes)} classes"),
         ("Balanced accuracy", evaluation.balanced_accuracy, "mean recall of the classes"),
-        ("Brier score", evaluation.brier, "of the score as a probability of a fault; 0 is perfect"),
+        ("Brier score", evaluation.brier, "squared error of the score as probability of a fault; 0 is perfect"),
     )
     for name, estimate, reading in rows:
         yield HeadlineMetric(name, tables.format_estimate(estimate), reading)

@@ -1,4 +1,4 @@
-"""Recordings to look at and to listen to: a spectrogram, and the sound itself inside the page."""
+"""Example recordings in a page: spectrogram and player, with the sound embedded."""
 
 import base64
 import io
@@ -20,7 +20,7 @@ from ml.reports.facts import Exemplar
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# 5 s at 16 kHz and 16 bit are 160 kB, 213 kB in the page: twelve of them and their pictures stay under 4 MB.
+# 5 s at 16 kHz and 16 bit are 160 kB, and 213 kB as base64. Twelve of them with their figures need less than 4 MB.
 PLAYED_S, PLAYED_RATE_HZ = 5.0, 16_000
 MAX_EXEMPLARS = 12
 PEAK = 0.89  # -1 dBFS
@@ -30,7 +30,7 @@ TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000)
 
 @dataclass(frozen=True, slots=True)
 class RenderedExemplar:
-    """An exemplar in the page; without picture and player, and with a reason, where its file cannot be read."""
+    """An exemplar in the page. If its file cannot be read, it has a reason instead of picture and player."""
 
     title: str
     caption: str
@@ -40,16 +40,16 @@ class RenderedExemplar:
 
 
 def render_exemplar(exemplar: Exemplar, number: int) -> RenderedExemplar:
-    """Decode, draw and encode one exemplar, the ``number``-th of the page."""
+    """Decode, draw and encode the exemplar with this number in the page."""
     try:
         recording = decode(exemplar.path)
         rate_hz = min(recording.sample_rate_hz, PLAYED_RATE_HZ)
-        # A little more than is played, for the filter's edge.
+        # 0.1 s more than is played, for the edge of the resampling filter.
         beginning = recording.samples[: int((PLAYED_S + 0.1) * recording.sample_rate_hz)]
         samples = resample(beginning, recording.sample_rate_hz, rate_hz, "kaiser_fast")[: int(PLAYED_S * rate_hz)]
         drawn = _spectrogram(samples, rate_hz, exemplar, number)
     except (SignalMLError, OSError) as error:
-        # Where this machine keeps its files is nobody's business who reads the page.
+        # The page must not show the folder of the file.
         reason = error.strerror if isinstance(error, OSError) else error
         return RenderedExemplar(
             exemplar.title, exemplar.caption, None, None, f"{exemplar.path.name} cannot be read: {reason}"
@@ -92,7 +92,7 @@ def _draw(figure: "Figure", levels_db: NDArray[np.float32], edges_hz: NDArray[np
         cmap="viridis",
         interpolation="none",
     )
-    # The bands' centres are evenly spaced: band i is drawn from i to i + 1, its centre being edge i + 1.
+    # Bands have equal height: band i is drawn from i to i + 1, and its centre is edge i + 1.
     shown = [hz for hz in TICKS_HZ if hz <= edges_hz[-1]]
     axes.set_yticks(np.interp(shown, edges_hz, np.arange(bands + 2) - 0.5), [_kilohertz(hz) for hz in shown])
     axes.set(xlabel="seconds", ylabel="kHz")
@@ -105,7 +105,7 @@ def _kilohertz(hz: float) -> str:
 
 
 def _data_uri(samples: NDArray[np.float32], rate_hz: int) -> str:
-    """The sound as a 16-bit WAV, brought to a common peak so that a quiet machine is heard too."""
+    """Return the sound as a 16-bit WAV. All sounds have the same peak, so that a quiet machine is audible."""
     loudest = float(np.abs(samples).max())
     scaled = samples * (32_767 * PEAK / loudest if loudest > 0 else 0.0)
     content = io.BytesIO()

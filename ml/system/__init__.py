@@ -1,1 +1,1 @@
-"""The operating system below the library: files, processes, progress, logs."""
+"""Operating system services: files, processes, progress, logs and messages for invalid values."""

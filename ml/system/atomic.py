@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and a look at the disk before they are written."""
+"""Atomic files and folders: they appear complete or not at all. Also checks of free disk space."""
 
 import errno
 import fcntl
@@ -13,14 +13,19 @@ from typing import Any
 
 from ml.errors import InvalidParameter, StorageFull
 
-# File systems keep books too: what is written takes a little more than its bytes.
+# Needed space per byte of content: a file system also stores metadata.
 OVERHEAD = 1.02
 
 
 def write_atomic(path: Path, content: bytes | bytearray, mode: int = 0o666) -> None:
-    """Write aside, flush to disk, rename: a reader or a power cut sees the old file or the new one.
+    """Write a file under a temporary name, flush it to disk and rename it.
 
-    ``mode`` is what the file may at most be, under the umask.
+    A reader, or a start after a power cut, finds the old file or the new one.
+
+    Args:
+        path: the file.
+        content: its bytes.
+        mode: permissions of the file; the umask removes some of them.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
@@ -29,14 +34,14 @@ def write_atomic(path: Path, content: bytes | bytearray, mode: int = 0o666) -> N
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:  # Ctrl-C too: never half a file
+    except BaseException:  # also Ctrl-C: no incomplete file stays
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames and new files in ``folder`` survive a power cut."""
+    """Flush a folder to disk, so that renames and new files in it survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -45,13 +50,17 @@ def sync_folder(folder: Path) -> None:
 
 
 def to_json(value: Any) -> bytes:
-    """JSON as it is written everywhere here: sorted, indented, no NaN."""
+    """Return a value as indented JSON with sorted keys, the format of all JSON files of this project.
+
+    Raises:
+        ValueError: the value has NaN or an infinite number.
+    """
     return json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False).encode() + b"\n"
 
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock between processes; it goes with the process, however that ends."""
+    """Hold an exclusive lock between processes; the end of the process releases it in every case."""
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -59,20 +68,19 @@ def file_lock(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """A hidden folder beside ``target`` to write into, renamed to it at the end.
+    """Make a hidden folder next to ``target`` to write into, and rename it to ``target`` at the end.
 
-    What a killed run left there is cleared away by the next. Where the work fails, nothing is left, and a full disk is
-    said to be one.
+    The files of a killed run are deleted by the next run. After an error, nothing is left.
 
     Args:
-        target: where the folder shall appear; may exist if it is empty.
+        target: the folder to make; it may exist if it is empty.
 
     Yields:
-        the hidden folder, empty.
+        The hidden folder, empty.
 
     Raises:
-        InvalidParameter: ``target`` is in use, or another process is making it.
-        StorageFull: the disk filled up on the way.
+        InvalidParameter: ``target`` is not empty or not a folder, or another process is making it.
+        StorageFull: the disk is full.
     """
     require_vacant(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +91,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             _clear(incomplete)
             yield incomplete
             incomplete.rename(target)
-        except BaseException:  # a kill by Ctrl-C leaves nothing either
+        except BaseException:  # also Ctrl-C: no incomplete folder stays
             shutil.rmtree(incomplete, ignore_errors=True)
             raise
     sync_folder(target.parent)
@@ -91,14 +99,14 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def translate_disk_full(target: Path, kept: str) -> Iterator[None]:
-    """Say that the disk is full where the system only has an error number.
+    """Translate the system's error of a full disk to :class:`StorageFull`.
 
     Args:
-        target: what is being written.
-        kept: what became of it, in a few words.
+        target: the file or folder that is written.
+        kept: end of the message: which part was kept.
 
     Raises:
-        StorageFull: the disk, or the user's share of it, is full.
+        StorageFull: the disk, or the user's quota, is full.
     """
     try:
         yield
@@ -109,22 +117,22 @@ def translate_disk_full(target: Path, kept: str) -> Iterator[None]:
 
 
 def require_vacant(target: Path) -> None:
-    """Refuse a target that something would be lost or mixed up in.
+    """Check that a target is absent or an empty folder, so that no files are lost or mixed.
 
     Raises:
-        InvalidParameter: it is a file or a link, or a folder that is not empty.
+        InvalidParameter: the target is a file, a link or a folder with content.
     """
     if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise InvalidParameter(f"{target} is in the way, and no folder: a new folder, or an empty one, was expected.")
+        raise InvalidParameter(f"{target} is a file or a link: a new folder, or an empty one, was expected.")
     if target.is_dir() and any(target.iterdir()):
         raise InvalidParameter(f"{target} exists and is not empty: a new folder, or an empty one, was expected.")
 
 
 def require_free_space(folder: Path, needed_bytes: int) -> None:
-    """Look whether so much can be written below ``folder``, which need not exist yet.
+    """Check that the disk of ``folder`` has enough free space; the folder does not have to exist.
 
     Raises:
-        StorageFull: with what is needed and what is free.
+        StorageFull: the space is too small; the message has the needed and the free space.
     """
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
     free_bytes = shutil.disk_usage(existing).free
@@ -135,14 +143,16 @@ def require_free_space(folder: Path, needed_bytes: int) -> None:
 
 
 @contextmanager
-def _lock_folder(aside: Path, target: Path) -> Iterator[None]:
-    """A lock on the folder itself: it goes with the process, however that ends, and leaves no file behind."""
-    descriptor = os.open(aside, os.O_RDONLY | os.O_DIRECTORY)
+def _lock_folder(incomplete: Path, target: Path) -> Iterator[None]:
+    """Lock the hidden folder itself: the end of the process releases the lock, and there is no lock file."""
+    descriptor = os.open(incomplete, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as error:
-        raise InvalidParameter(f"{target} is being made by another process: wait for it, or name another.") from error
+        raise InvalidParameter(
+            f"{target} is being made by another process: wait for it, or choose another folder."
+        ) from error
     finally:
         os.close(descriptor)
 

@@ -1,8 +1,8 @@
-"""The time, as it is written in histories and journals."""
+"""Time stamps for histories and journals."""
 
 from datetime import UTC, datetime
 
 
 def timestamp() -> str:
-    """The time as ISO 8601, UTC, in milliseconds."""
+    """Return the present time in UTC, as ISO 8601 with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""Structured log lines on stderr, and the ids that lead from a request to its job and to the worker that does it."""
+"""Structured log lines on stderr, with ids that connect a request, its job and the job's worker."""
 
 import json
 import logging
@@ -12,12 +12,19 @@ from typing import Any, TextIO
 
 NO_REQUEST = "-"
 _request_id: ContextVar[str] = ContextVar("request_id", default=NO_REQUEST)
-_job: ContextVar[dict[str, Any]] = ContextVar("job", default={})  # noqa: B039 - never changed, only replaced
+_job: ContextVar[dict[str, Any]] = ContextVar("job", default={})  # noqa: B039 - replaced, never changed
 
 
 @contextmanager
 def request_context(proposed: str | None = None) -> Iterator[str]:
-    """Everything inside belongs to one request, under the id that its client proposed or a new one."""
+    """Set the id of the current request within this context.
+
+    Args:
+        proposed: the client's id; None makes a new one.
+
+    Yields:
+        The id.
+    """
     request_id = proposed or secrets.token_hex(8)
     token = _request_id.set(request_id)
     try:
@@ -27,13 +34,13 @@ def request_context(proposed: str | None = None) -> Iterator[str]:
 
 
 def current_request_id() -> str:
-    """The id of the request that is being answered, or that caused the job; '-' outside of one."""
+    """Return the id of the request that is answered or that caused the job; ``-`` outside of a request."""
     return _request_id.get()
 
 
 @contextmanager
 def job_context(request_id: str, **facts: Any) -> Iterator[None]:
-    """Every line inside is about a job: it carries the id of the request that caused it, and ``facts``."""
+    """Add the id of the request that caused a job, and ``facts``, to every log line within this context."""
     with request_context(request_id):
         token = _job.set(facts)
         try:
@@ -43,10 +50,10 @@ def job_context(request_id: str, **facts: Any) -> Iterator[None]:
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object per line: time, level, logger, message, request id, job, and whatever was passed as ``facts``."""
+    """Formatter of JSON lines: time, level, logger, message, request id, job and ``facts`` of the call."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format one record."""
+        """Return one record as a line of JSON."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -62,7 +69,7 @@ class JsonLines(logging.Formatter):
 
 
 def configure_logging(level: str, stream: TextIO | None = None) -> None:
-    """Send every log line of this process to stderr, or to another stream, as JSON."""
+    """Write every log line of this process as JSON to stderr or to another stream."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -1,4 +1,4 @@
-"""What the C and C++ below Python does to a process: its notes on stderr, and the memory it hands back too soon."""
+"""Process settings below Python: memory of glibc, priority, signals, native output on stderr."""
 
 import ctypes
 import os
@@ -19,11 +19,11 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def reuse_memory() -> None:
-    """Let glibc keep what is freed, up to 256 MiB, for the next recording; elsewhere nothing happens.
+    """Let glibc keep up to 256 MiB of freed memory for the next recording; without glibc, do nothing.
 
-    By default it hands blocks of 128 KiB and more back to the kernel, which then clears each page anew: measured, a
-    10 s recording of 8 channels takes 4.3 ms of CPU with it and 3.2 ms without. For processes that judge one recording
-    after another; it is set for the whole process.
+    By default, glibc returns blocks of 128 KiB and more to the kernel, which then clears each page again. Measured: a
+    10 s recording of 8 channels takes 4.3 ms of CPU by default, and 3.2 ms with this setting. It applies to the whole
+    process, and is for processes that judge many recordings.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -32,22 +32,22 @@ def reuse_memory() -> None:
 
 
 def set_idle_priority() -> None:
-    """Let this thread, and those that it starts from now on, run only where no other wants the core (Linux only).
+    """Let this thread, and threads that it starts later, run only on idle cores (Linux only).
 
-    A thread of the policy SCHED_IDLE is put aside the moment that another wakes up, where one of niceness 19 finishes
-    its slice of some milliseconds first. There is no way back for an ordinary user.
+    A thread with the policy SCHED_IDLE stops as soon as another thread needs the core. A thread with niceness 19 first
+    finishes its time slice of some milliseconds. An ordinary user cannot undo this.
     """
     if hasattr(os, "SCHED_IDLE"):
-        with suppress(OSError):  # a sandbox may not allow it
+        with suppress(OSError):  # a sandbox can forbid it
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def signal_on_parent_death(parent: int, number: signal.Signals) -> None:
-    """Have this process sent a signal when its parent is gone, however that ended (Linux only: elsewhere it stays).
+    """Let the kernel send this process a signal when its parent ends, for any reason (Linux only).
 
     Args:
-        parent: the process id of the parent; where that is another by now, this process ends at once.
-        number: which signal.
+        parent: process id of the parent; if the parent is another process now, the signal is sent at once.
+        number: the signal.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
@@ -56,23 +56,23 @@ def signal_on_parent_death(parent: int, number: signal.Signals) -> None:
 
 
 def start_in_new_session(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
-    """Start a command that a terminal's Ctrl-C does not reach, and that is told to stop when this process is gone.
+    """Start a command that ignores the terminal's Ctrl-C and gets SIGTERM when this process ends.
 
     Args:
-        command: what to start; never anything that a client has sent.
-        options: of ``subprocess.Popen``.
+        command: the command; never text from a client.
+        options: keyword arguments of ``subprocess.Popen``.
     """
-    # Only the process that was forked runs this; a thread that held a lock here would be needed for it to hang.
-    tied = partial(signal_on_parent_death, os.getpid(), signal.SIGTERM)
-    return subprocess.Popen(command, start_new_session=True, preexec_fn=tied, **options)  # noqa: S603 - see above
+    # preexec_fn runs in the forked process. It can hang only if another thread held a lock during the fork.
+    stop_with_parent = partial(signal_on_parent_death, os.getpid(), signal.SIGTERM)
+    return subprocess.Popen(command, start_new_session=True, preexec_fn=stop_with_parent, **options)  # noqa: S603 - no text from a client
 
 
 @contextmanager
 def quiet_native_stderr() -> Iterator[TextIO]:
-    """Keep what TensorFlow and LiteRT write to stderr (that they found a CPU) from a reader, unless something breaks.
+    """Hide the messages of TensorFlow and LiteRT on stderr, unless an unexpected error occurs.
 
     Yields:
-        A stream that still reaches stderr.
+        A stream that still writes to stderr.
     """
     sys.stderr.flush()
     with os.fdopen(os.dup(2), "w", buffering=1) as terminal, tempfile.TemporaryFile() as notes:
@@ -81,7 +81,7 @@ def quiet_native_stderr() -> Iterator[TextIO]:
             yield terminal
         except (SignalMLError, KeyboardInterrupt):
             raise
-        except BaseException:  # whatever it is, the notes may say why; raised again
+        except BaseException:  # the hidden messages can explain any other error
             notes.seek(0)
             terminal.write(notes.read().decode(errors="replace"))
             raise

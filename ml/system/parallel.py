@@ -1,4 +1,4 @@
-"""The same work on many things, in as many processes as there are cores, a bounded number at a time."""
+"""Parallel map over many items, in one process per core, with a bounded number of items in work."""
 
 import multiprocessing
 import os
@@ -20,16 +20,16 @@ from ml.system.progress import Progress, ProgressCallback, ignore_progress
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-# Enough waiting work that no process idles between two reports; few enough that results do not pile up.
+# Submitted items per process: enough that no process is idle between two reports, few enough to bound the results.
 WAITING_PER_PROCESS = 8
-# Read by a BLAS when it is loaded: OpenBLAS, MKL, and those built with OpenMP.
+# A BLAS reads these when it is loaded: OpenBLAS, MKL, and libraries with OpenMP.
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
-# Below this, starting processes (a second, most of it importing scipy) takes longer than they save.
+# With fewer items, the start of processes (a second, mostly the import of scipy) costs more time than it saves.
 WORTH_A_PROCESS = 32
 
 
 def process_count(items: int, requested: int | None = None) -> int:
-    """How many processes to use: what was asked for, else one per core that this process may use, if it is worth it."""
+    """Return the number of processes: ``requested``, or one per usable core from 32 items on, else 1."""
     if requested is not None:
         return max(1, requested)
     return len(os.sched_getaffinity(0)) if items >= WORTH_A_PROCESS else 1
@@ -43,22 +43,23 @@ def ordered_map(
     processes: int | None = None,
     report: ProgressCallback = ignore_progress,
 ) -> Iterator[Result]:
-    """``function`` of each item, in the order of the items.
+    """Apply a function to each item and yield the results in the order of the items.
+
+    An error of ``function`` is raised when its item is due. Items that are not started yet are dropped.
 
     Args:
-        function: what to do; picklable, as are items and results (a module's function, or a partial of one).
-        items: on what.
-        step: its name in the reports.
-        processes: how many; 1 does the work here; None decides by cores and items.
-        report: told after each item.
+        function: the function; picklable, like items and results (a function of a module, or a partial of one).
+        items: the items.
+        step: name of this work in progress reports.
+        processes: number of processes; 1 works in this process; None decides by cores and items.
+        report: called at the start and after each item.
 
     Raises:
         ProcessLost: a process was killed from outside.
-        Whatever ``function`` raises, at its item; work not yet begun is dropped.
     """
     count = process_count(len(items), processes)
     report(Progress(step, 0, len(items)))
-    # Closed here, and not when a traceback is forgotten: no process works on after an error has been answered.
+    # Closed here, not when a traceback is deleted: no process continues to work after an error was reported.
     with closing(_map_serially(function, items) if count == 1 else _map_in_pool(function, items, count)) as results:
         for done, result in enumerate(results, 1):
             report(Progress(step, done, len(items)))
@@ -67,19 +68,19 @@ def ordered_map(
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Let BLAS use one thread: with more it sums in another order, and the last digits depend on the machine."""
+    """Limit BLAS to one thread: with more, the order of sums and the last digits depend on the machine."""
     with ThreadpoolController().limit(limits=1):
         yield
 
 
 def _map_serially(function: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result, None, None]:
-    """One after another, with one BLAS thread as in a pool's process: the same numbers, to the bit.
+    """Apply the function in this process, with one BLAS thread as in a pool: results are equal to the bit.
 
-    A BLAS that ``function`` loads only while it runs keeps its own number of threads.
+    A BLAS that is first loaded by ``function`` is not limited.
     """
     threads = ThreadpoolController()
     for item in items:
-        # Between items the caller works, with as many threads as it likes.
+        # The limit is lifted between items, when the caller works.
         with threads.limit(limits=1):
             result = function(item)
         yield result
@@ -88,7 +89,7 @@ def _map_serially(function: Callable[[Item], Result], items: Sequence[Item]) -> 
 def _map_in_pool(
     function: Callable[[Item], Result], items: Sequence[Item], count: int
 ) -> Generator[Result, None, None]:
-    # Never forked: the parent may hold TensorFlow's threads, and their locks would be copied without them.
+    # Not forked: the parent can have threads of TensorFlow, and a fork copies their locks without the threads.
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("forkserver"), initializer=_initialise_process)
     remaining = iter(items)
     waiting: deque[Future[Result]] = deque(
@@ -100,7 +101,8 @@ def _map_in_pool(
                 result = waiting.popleft().result()
             except BrokenProcessPool as error:
                 raise ProcessLost(
-                    f"One of {count} processes was killed, perhaps for want of memory: try again with fewer of them."
+                    f"One of {count} processes was killed, perhaps because memory was full: "
+                    "try again with fewer processes."
                 ) from error
             waiting.extend(pool.submit(_call_single_threaded, function, item) for item in islice(remaining, 1))
             yield result
@@ -109,26 +111,32 @@ def _map_in_pool(
 
 
 def _call_single_threaded(function: Callable[[Item], Result], item: Item) -> Result:
-    """The processes are the parallelism: BLAS threads inside them would only compete, and sum in another order."""
+    """Call the function with one BLAS thread: more would compete for the cores, and add in another order."""
     with _loaded_threads().limit(limits=1):
         return function(item)
 
 
 @cache
 def _loaded_threads() -> ThreadpoolController:
-    """Of what was loaded before :func:`_initialise_process`, such as by the parent's main module; the rest has its environment."""
+    """Return a controller of the libraries that are loaded now, for example by the parent's main module.
+
+    Libraries that are loaded later take their number of threads from the environment.
+    """
     return ThreadpoolController()
 
 
 def _initialise_process() -> None:
-    """One thread for every BLAS still to be loaded, memory kept for the next item, and an end with the parent's."""
+    """Set one thread for each BLAS loaded later, keep freed memory, end this process with its parent."""
     os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))
     reuse_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """A pool's processes hold their own queue open, so a parent that was killed would leave them waiting for ever."""
+    """End this process with its parent.
+
+    The process keeps its own queue open. After a kill of the parent it would wait forever.
+    """
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""How far a long piece of work is: one callback, from the deepest room to whoever is waiting."""
+"""Progress of long work: one callback type, from the innermost function to the user interface."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from ml.errors import Cancelled
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One report.
+    """Progress report.
 
     Attributes:
-        step: which step is under way, in the words a person is shown (``features``, ``epochs``).
-        done, total: how much of that step is behind us, in whatever it counts.
-        note: a few words more, such as an epoch's loss.
+        step: name of the present step, as people see it (``features``, ``epochs``).
+        done, total: finished and all units of this step.
+        note: more details, such as the loss of an epoch.
     """
 
     step: str
@@ -26,19 +26,19 @@ ProgressCallback = Callable[[Progress], None]
 
 
 def ignore_progress(progress: Progress) -> None:
-    """A report that nobody reads."""
+    """Do nothing with a report."""
 
 
 def cancellable(report: ProgressCallback, cancelled: Callable[[], bool]) -> ProgressCallback:
-    """The same report, which stops the work at its next step once ``cancelled`` says so.
+    """Wrap a callback so that its next call stops the work after ``cancelled`` returns true.
 
     Raises:
-        Cancelled: from the report that is made next.
+        Cancelled: from the wrapped callback.
     """
 
     def report_or_cancel(progress: Progress) -> None:
         if cancelled():
-            raise Cancelled(f"Stopped at {progress.step} {progress.done} of {progress.total}, as was asked.")
+            raise Cancelled(f"Cancelled at {progress.step} {progress.done} of {progress.total}.")
         report(progress)
 
     return report_or_cancel

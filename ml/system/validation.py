@@ -1,10 +1,10 @@
-"""Sentences for the errors of pydantic: what was found, and what was expected."""
+"""Messages for the errors of pydantic: the value that was found, and the values that are expected."""
 
 from collections.abc import Mapping
 from typing import Any
 
 MAX_SHOWN_LENGTH = 64
-# By pydantic's types of errors; braces stand for the values of the error's context.
+# By pydantic's error types; names in braces are replaced by values of the error's context.
 EXPECTED = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
@@ -19,7 +19,7 @@ EXPECTED = {
     "less_than": "less than {lt}",
     "less_than_equal": "{le} or less",
     "string_type": "a text",
-    "string_unicode": "a text of whole characters",
+    "string_unicode": "valid Unicode text",
     "string_too_short": "a text of {min_length} characters or more",
     "string_too_long": "a text of {max_length} characters or less",
     "string_pattern_mismatch": "a text of the form {pattern}",
@@ -35,10 +35,10 @@ Error = Mapping[str, Any]
 
 
 def describe_errors(errors: list[Error]) -> str:
-    """A sentence on the errors of one place, each from another type that the value may have.
+    """Return one message for all errors of a value; pydantic lists one error for each allowed type.
 
     Args:
-        errors: of one place, as pydantic lists them, at least one.
+        errors: the errors, at least one.
     """
     first = errors[0]
     place = ".".join(map(str, first["loc"][:1]))
@@ -51,12 +51,12 @@ def describe_errors(errors: list[Error]) -> str:
 
 
 def describe_expected(error: Error) -> str:
-    """What was expected where an error is; empty for an error that has no words here."""
+    """Return the expected values of an error; empty for an error type that is not in :data:`EXPECTED`."""
     return EXPECTED.get(error["type"], "").format_map(error.get("ctx", {}))
 
 
 def describe_value(value: object) -> str:
-    """A value as it was sent, or its type where it may be long."""
+    """Return a value as it was sent, or its type if it can be long."""
     match value:
         case bool():
             return str(value).lower()
@@ -70,6 +70,6 @@ def describe_value(value: object) -> str:
 
 
 def shorten(text: str) -> str:
-    """The beginning of a text, with escapes for halves of characters, which JSON may hold and UTF-8 may not."""
+    """Return the first 64 characters of a text; lone surrogates, which UTF-8 cannot encode, are escaped."""
     shown = text.encode(errors="backslashreplace").decode()
     return shown if len(shown) <= MAX_SHOWN_LENGTH else f"{shown[:MAX_SHOWN_LENGTH]}..."

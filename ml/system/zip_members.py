@@ -1,19 +1,21 @@
-"""Members of zip archives that somebody else may have packed."""
+"""Members of zip archives, which can come from unknown sources."""
 
 import zipfile
 import zlib
 
-# What zipfile raises for an archive that is damaged, encrypted or packed in a way it does not know.
+# Errors of zipfile for an archive that is damaged, encrypted or compressed in an unknown way.
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 
 
 def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """All of a member, stored or deflated; how long it is, which ``info`` says, is the caller's to look at first.
+    """Read a whole member, stored or deflated.
+
+    The caller must check its size, ``info.file_size``, before.
 
     Raises:
-        one of UNREADABLE_ZIP: it does not unpack.
+        ZIP_ERRORS: one of these: the member cannot be unpacked.
     """
-    # The other kinds of compression fail in ways of their own.
+    # Other kinds of compression raise other errors.
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise NotImplementedError(f"{info.filename} has the compression {info.compress_type}")
     return archive.read(info)

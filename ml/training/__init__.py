@@ -1,23 +1,28 @@
-"""The whole way from recordings to a candidate model, as one function.
+"""Training: from recordings to a candidate model, and its promotion.
 
 ::
 
-    options.py       what a person chooses
-    hearing.py       the feature spec that fits the recordings
-    classes.py       what the network is to tell apart: named faults, groups, or healthy and not
-    clips.py         recordings as windows that a network is fitted to
-    deciding.py      the threshold, from healthy recordings that were held out
-    records.py       what is kept of a training beside the bundle: split, evaluation, report
-    verdicts.py      what was said of the test side, one of those records
-    detecting.py     a detector of the healthy recordings, and the sides it is measured by
-    operating.py     what the detector that is served finds at each named false-alarm rate
-    tested.py        what the candidate says of the test side, and what that is worth
-    scene.py         what the steps share
-    card.py          what the bundle says of where it comes from
-    report.py        what the report shows
-    trained.py       what came of it, and how it is found again
-    run.py           the steps, in order
-    detector_run.py  the same for a candidate that holds a detector alone
-    comparing.py     the candidate beside the champion
-    promoting.py     whether the candidate takes the champion's place
+    choices.py               options that a user can choose, declared once
+    options.py               options of one training: the choices and the source
+    pipeline.py              train(): the stages in order
+    context.py               values that all stages share
+    split_stage.py           training, validation and test side
+    classes.py               classes of the network: named faults, fault groups, or normal and abnormal
+    clips.py                 recordings as labelled clips for the network
+    classifier_stage.py      features, fit and final fit of the network
+    detector_stage.py        fit of the detector, and distances of abnormal recordings
+    calibration.py           thresholds of a model
+    classifier_threshold.py  threshold of a classifier
+    candidate.py             a model before it is a version
+    held_out_result.py       verdicts and figures of the test side
+    operating_points.py      detection rate of the served detector at each sensitivity
+    publication.py           a candidate becomes a version in the registry
+    card.py                  model card
+    report.py                content of the report
+    training_result.py       result of a training, and the search for an existing one
+    records.py               files of a training next to the bundle; see also verdicts.py
+    recorded_split.py        recordings that a version has learned from
+    paths.py                 folder of these files
+    champion_comparison.py   candidate and champion on the same recordings
+    promotion.py             rule that makes a candidate the champion
 """

@@ -1,4 +1,4 @@
-"""Thresholds of a model, from recordings that it has not learned from."""
+"""Thresholds of a model, from recordings that it was not fitted to."""
 
 from collections.abc import Iterable
 
@@ -16,17 +16,17 @@ from ml.training.held_out_result import HeldOutResult
 
 
 def calibrate(context: TrainingContext, model: FittedModel) -> Thresholds:
-    """The thresholds by which the model is evaluated.
+    """Choose the thresholds for the evaluation.
 
     Args:
         context: the training.
-        model: what was learned without the test side; its network without the validation side too.
+        model: the model fitted without the test side; its network is fitted without the validation side too.
     """
     classifier = None if model.network is None else _classifier_threshold(context, model)
     if model.detector is None:
-        return _of_classifier(classifier)
+        return _classifier_only(classifier)
     faults = [] if classifier is None else measure_abnormal(context, model.detector, context.development_side)
-    return _beside_detector(context, model.detector, classifier, faults)
+    return _with_detector(context, model.detector, classifier, faults)
 
 
 def calibrate_served(
@@ -36,49 +36,52 @@ def calibrate_served(
     result: HeldOutResult,
     abnormal: Iterable[MeasuredRecording],
 ) -> Thresholds:
-    """The thresholds by which the served model answers.
+    """Choose the thresholds of the served model.
 
     Args:
         context: the training.
         served: the model that goes into the bundle.
-        thresholds: of the model that was evaluated.
-        result: of that evaluation, whose normal recordings show the false-alarm rate of a classifier alone.
-        abnormal: all abnormal recordings, as the served detector measures them.
+        thresholds: thresholds of the evaluated model.
+        result: the evaluation; its normal recordings give the false-alarm rate of a classifier without a detector.
+        abnormal: all abnormal recordings with their distances by the served detector.
     """
     classifier = thresholds.classifier
     if served.detector is None:
-        healthy = [each.score for each in result.judged if each.entry.label == NORMAL]
-        return _of_classifier(
-            None if classifier is None else measure_false_alarm_rate(classifier.threshold, classifier.basis, healthy)
+        normal = [each.score for each in result.judged if each.entry.label == NORMAL]
+        return _classifier_only(
+            None if classifier is None else measure_false_alarm_rate(classifier.threshold, classifier.basis, normal)
         )
     learned = {entry.path for entry in context.final_side}
     faults = [(entry, novelty) for entry, novelty in abnormal if entry.path in learned]
-    return _beside_detector(context, served.detector, classifier, faults)
+    return _with_detector(context, served.detector, classifier, faults)
 
 
 def _classifier_threshold(context: TrainingContext, model: FittedModel) -> DecisionThreshold:
-    """From the normal recordings of the validation side, which chose the epoch but were not fitted to."""
-    alone = FittedModel(model.labels, model.network, None)
-    predictor = candidate_predictor(context, alone, _of_classifier(DecisionThreshold(EVEN, None, "")))
+    """Choose the classifier's threshold from the normal recordings of the validation side.
+
+    These recordings chose the epoch, but the network was not fitted to them.
+    """
+    classifier = FittedModel(model.labels, model.network, None)
+    predictor = candidate_predictor(context, classifier, _classifier_only(DecisionThreshold(EVEN, None, "")))
     normal = [entry for entry in context.split.validation if entry.label == NORMAL]
     judged = judge(predictor, context.dataset, normal, processes=context.processes, report=context.report)
     threshold, basis = choose_threshold([each.score for each in judged], context.options.false_alarm_rate)
     return DecisionThreshold(threshold, None, basis)
 
 
-def _of_classifier(decision: DecisionThreshold | None) -> Thresholds:
+def _classifier_only(decision: DecisionThreshold | None) -> Thresholds:
     if decision is None:
-        raise ValueError("a model has a network, a detector or both")
+        raise ValueError("a model needs a network, a detector or both")
     return Thresholds(decision, decision, None)
 
 
-def _beside_detector(
+def _with_detector(
     context: TrainingContext,
     detector: Detector,
     classifier: DecisionThreshold | None,
     faults: Iterable[MeasuredRecording],
 ) -> Thresholds:
-    """The detector's own threshold and, beside a classifier, what it takes to name one of the faults learned."""
+    """Choose the detector's threshold and, with a classifier, the rule for fault names."""
     score = decision_at(operating_point_at_rate(detector.calibration, context.options.false_alarm_rate))
     if classifier is None:
         return Thresholds(score, None, None)

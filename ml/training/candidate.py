@@ -1,4 +1,4 @@
-"""A model before it is a version: what was fitted, and where its thresholds are."""
+"""A model before it is a version: its fitted parts and its thresholds."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FittedModel:
-    """What was learned from one set of recordings.
+    """Network, detector or both, fitted to one set of recordings.
 
     Attributes:
         labels: the classes.
-        network: of a classifier; None for a detector alone.
-        detector: None for a classifier alone.
+        network: network of the classifier; None if there is only a detector.
+        detector: None if there is only a classifier.
     """
 
     labels: ClassLabels
@@ -32,12 +32,12 @@ class FittedModel:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Where a model raises an alarm, and where it names a fault.
+    """Thresholds for alarms and for fault names.
 
     Attributes:
-        score: on the score of the verdict: the detector's where there is one, else the classifier's.
-        classifier: on the classifier's own score; None for a detector alone.
-        fault_rule: beside a detector, what it takes to name a known fault; else None.
+        score: threshold of the verdict's score, which is the detector's if there is one, else the classifier's.
+        classifier: threshold of the classifier's own score; None if there is only a detector.
+        fault_rule: when a known fault is named; None unless there are a classifier and a detector.
     """
 
     score: DecisionThreshold
@@ -46,7 +46,7 @@ class Thresholds:
 
 
 def candidate_predictor(context: TrainingContext, model: FittedModel, thresholds: Thresholds) -> Predictor:
-    """The model as it would be served, before it is a version."""
+    """Return a predictor that answers as the served model would."""
     content = BundleContent(
         context.spec,
         model.labels,

@@ -1,4 +1,4 @@
-"""What a bundle says of where it comes from, what it was measured on, and what it cannot do."""
+"""The model card: origin, figures and limits of a version."""
 
 import time
 from collections import Counter
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("keras", "numpy", "scipy", "scikit-learn")
 NETWORK_LIMITS = (
-    "It knows the machines and the faults that it was shown. Another machine, another microphone place or a fault of "
-    "another kind may be answered wrongly and with confidence."
+    "The classifier knows only the machines and faults that it was trained on. For another machine, another microphone "
+    "position or another fault, its answer can be wrong and its probability high all the same."
 )
 DETECTOR_LIMITS = (
-    "It knows how its machines sound when they are healthy, as they were when it learned them. A machine that was "
-    "repaired, moved or set to run otherwise is novel too. What it finds has no name."
+    "The detector compares each machine with its normal recordings. A machine that was repaired, moved or set to "
+    "another load is far from normal too. The detector does not name faults."
 )
 
 
@@ -40,7 +40,10 @@ def build_card(
     result: HeldOutResult,
     abnormal: Sequence[MeasuredRecording],
 ) -> dict[str, Any]:
-    """The card, as plain values; see :func:`ml.training.publication.publish_candidate` for the arguments."""
+    """Return the card as plain values.
+
+    See :func:`ml.training.publication.publish_candidate` for the arguments.
+    """
     seconds = round(time.monotonic() - context.started, 1)
     card = {
         "source": {"kind": "trained here", "options": context.options.to_dict(), "notes": list(context.notes)},
@@ -66,7 +69,7 @@ def build_card(
 def _classifier_facts(
     context: TrainingContext, classes: TrainingClasses, network: "FittedNetwork", seconds: float
 ) -> dict[str, Any]:
-    """Classes, groups, recipe and fit."""
+    """Return classes, groups, recipe and fit."""
     return {
         "classes": {
             "from": classes.source,
@@ -79,16 +82,16 @@ def _classifier_facts(
             "epochs": len(network.history),
             "best_epoch": network.best_epoch,
             "temperature": round(network.temperature, 4),
-            "served": "fitted once more, to all sides, for as many epochs as the best"
+            "served": "fitted again to all sides, for the best number of epochs"
             if context.options.refit
-            else "the network that was measured",
+            else "the measured network",
             "seconds": seconds,
         },
     }
 
 
 def dataset_facts(dataset: Dataset) -> dict[str, Any]:
-    """Which recordings it was trained on."""
+    """Return name, fingerprint and size of the dataset."""
     return {
         "name": dataset.name,
         "layout": dataset.layout,
@@ -100,7 +103,7 @@ def dataset_facts(dataset: Dataset) -> dict[str, Any]:
 
 
 def detector_facts(detector: Detector) -> dict[str, Any]:
-    """What a detector is made of."""
+    """Return engines, machines and number of calibration recordings of a detector."""
     return {
         "engines": [engine.name for engine in detector.engines],
         "machines": list(detector.machines),
@@ -109,7 +112,7 @@ def detector_facts(detector: Detector) -> dict[str, Any]:
 
 
 def library_versions() -> dict[str, str]:
-    """What a training was made with; TensorFlow may be installed without its kernels for GPUs, as tensorflow-cpu."""
+    """Return the versions of the libraries. TensorFlow can be installed as tensorflow-cpu."""
     try:
         tensorflow = version("tensorflow")
     except PackageNotFoundError:
@@ -118,7 +121,7 @@ def library_versions() -> dict[str, str]:
 
 
 def split_summary(split: Split) -> dict[str, Any]:
-    """How the recordings were divided."""
+    """Return method, seed and counts of a split."""
     return {
         "method": split.method,
         "seed": split.seed,
@@ -128,7 +131,7 @@ def split_summary(split: Split) -> dict[str, Any]:
 
 
 def groups_summary(classes: TrainingClasses) -> dict[str, Any] | None:
-    """What was found in the abnormal recordings, in short; None where nothing was looked for."""
+    """Return number and agreement of the fault groups; None if none were searched for."""
     groups, agreed = classes.groups, classes.agreement
     if groups is None:
         return None
@@ -145,7 +148,7 @@ def _counts(entries: Sequence[Entry]) -> dict[str, int]:
 
 
 def metrics_summary(evaluation: Evaluation) -> dict[str, Any]:
-    """The figures in short, on the held-out side; each with its 95 % interval."""
+    """Return the main figures of the test side, each with its 95 % interval."""
     pooled = evaluation.pooled
     return {
         "n": pooled.n,

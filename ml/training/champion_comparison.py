@@ -1,12 +1,12 @@
-"""A candidate beside the champion, on recordings that neither has learned from.
+"""Comparison of a candidate with the champion, on recordings that neither has learned from.
 
-**Which recordings.** Those of the candidate's held-out side that the champion has not learned from, nor from anything
-that the candidate's split keeps together with them: the champion then has heard as little of them as the candidate.
-Both judge them. A champion that was fitted once more has learned from its own held-out side; where too few other
-recordings remain, those that were held out of both trainings are compared by what each measured network said then.
+**Recordings.** Both models judge recordings of the candidate's test side. Recordings that the champion has learned from
+are left out. If the split keeps sessions (or machines) together, their whole sessions (or machines) are left out. A
+champion with a final fit has learned from its own test side too. If too few recordings remain, the recordings that were
+held out of both trainings are used, with the stored verdicts of the champion's measured network.
 
-**Which verdicts.** Those with a random gain on each recording, the same for both, so that level cannot win; and, of the
-candidate, always those of the network that was measured: the one that was fitted once more knows them all.
+**Verdicts.** Each recording has a random gain, the same for both models, so that level gives no advantage. The
+candidate's verdicts are those of its measured model, because the final fit has learned from the test side.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -30,16 +30,22 @@ from ml.training.training_result import TrainingResult
 from ml.training.verdicts import read_verdicts
 
 Basis = Literal["no champion", "itself", "judged by both", "held out of both", "none"]
-# Of three recordings of each class even a perfect order comes up by chance once in 20; of four, once in 70.
+# A perfect order of 3 recordings of each class occurs by chance once in 20; of 4, once in 70.
 FEWEST_OF_A_CLASS = 4
 
 
 class _SplitUnit(NamedTuple):
-    """What a split keeps on one side: a model that has heard one of them is no stranger to the others."""
+    """Recordings that a split keeps on one side, because they resemble each other.
+
+    Attributes:
+        key: returns the session, machine or audio hash of a recording.
+        plural: name of these units in messages.
+        to_add: recordings that would make a comparison possible, for messages.
+    """
 
     key: Callable[[Entry], Hashable]
-    called: str
-    new: str
+    plural: str
+    to_add: str
 
 
 SPLIT_UNITS: Mapping[str, _SplitUnit] = {
@@ -51,14 +57,14 @@ SPLIT_UNITS: Mapping[str, _SplitUnit] = {
 
 @dataclass(frozen=True, slots=True)
 class ChampionComparison:
-    """A candidate beside the champion of its time.
+    """Result of comparing a candidate with the champion.
 
     Attributes:
-        candidate: its version.
-        champion: the champion's; None where there was none.
-        basis: on what they were compared; ``none`` where no honest comparison could be made.
-        message: the basis in a sentence with counts, or the reason why there is none.
-        paired: the figures; None where there are none.
+        candidate: version of the candidate.
+        champion: version of the champion; None if there was none.
+        basis: recordings that they were compared on; ``none`` if no fair comparison was possible.
+        message: the basis in a sentence, or the reason why there is no comparison.
+        paired: the figures; None if there are none.
     """
 
     candidate: str
@@ -68,7 +74,7 @@ class ChampionComparison:
     paired: PairedComparison | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as serialised; ``says`` is the name that the message has on disk."""
+        """Return plain values. The message has the name ``says`` on disk."""
         return {("says" if name == "message" else name): value for name, value in asdict(self).items()}
 
 
@@ -81,39 +87,37 @@ def compare_with_champion(
     processes: int | None = None,
     report: ProgressCallback = ignore_progress,
 ) -> ChampionComparison:
-    """Hold a candidate against the champion, on recordings that neither has learned from.
+    """Compare a candidate with the champion, on recordings that neither has learned from.
 
     Args:
         trained: the candidate.
-        options: what it was trained with.
-        dataset: what it was trained on.
-        home: where the champion and its records are, and where ``comparison.json`` is kept.
-        processes: for judging; None decides by cores and recordings.
-        report: told after each recording.
+        options: options of its training.
+        dataset: recordings of its training.
+        home: folder with the champion and its records; ``comparison.json`` is written here.
+        processes: number of processes for judging; None chooses it from the cores and the recordings.
+        report: called after each recording.
 
     Returns:
-        The comparison, or why there is none; a champion that cannot be loaded or refuses a recording is a reason.
+        The comparison. If the champion cannot be loaded or rejects a recording, it states this as the reason.
 
     Raises:
-        OSError: a recording is not there any more.
+        OSError: a recording no longer exists.
     """
     champion = Registry(home).aliases().get("champion")
     if champion is None:
-        compared = ChampionComparison(
-            trained.version, None, "no champion", "No model is champion: there is nothing to beat."
-        )
+        compared = ChampionComparison(trained.version, None, "no champion", "There is no champion to compare with.")
     elif champion == trained.version:
-        # What made it champion stays on record.
-        return ChampionComparison(trained.version, champion, "itself", f"{champion} is the champion already.")
+        # The comparison that made it the champion stays on disk.
+        return ChampionComparison(trained.version, champion, "itself", f"{champion} is already the champion.")
     else:
-        compared = _compare(_Rivals(trained, options, dataset, home, champion), processes, report)
+        compared = _compare(_Pair(trained, options, dataset, home, champion), processes, report)
     records.write_comparison(home, trained.version, compared.to_dict())
     return compared
 
 
 @dataclass(frozen=True, slots=True)
-class _Rivals:
-    """A candidate, what it was made from, and the champion."""
+class _Pair:
+    """A candidate with its training, and the champion."""
 
     trained: TrainingResult
     options: TrainingOptions
@@ -123,81 +127,86 @@ class _Rivals:
 
     @property
     def split_unit(self) -> _SplitUnit:
-        """What the candidate's split keeps together."""
+        """The unit that the candidate's split keeps together."""
         return SPLIT_UNITS[self.trained.split.method]
 
-    def unseen_by(self, known: Callable[[Entry], bool]) -> tuple[JudgedRecording, ...]:
-        """The candidate's verdicts on what is no kin of any recording that the champion knows."""
-        heard = {self.split_unit.key(entry) for entry in self.dataset.entries if known(entry)}
-        return tuple(each for each in self.trained.judged_with_gain if self.split_unit.key(each.entry) not in heard)
+    def unseen_by(self, seen: Callable[[Entry], bool]) -> tuple[JudgedRecording, ...]:
+        """Return the candidate's verdicts on recordings of units that the champion has not seen."""
+        seen_units = {self.split_unit.key(entry) for entry in self.dataset.entries if seen(entry)}
+        return tuple(
+            each for each in self.trained.judged_with_gain if self.split_unit.key(each.entry) not in seen_units
+        )
 
-    def found(
-        self, basis: Basis, says: str, mine: Sequence[JudgedRecording], theirs: Sequence[JudgedRecording]
+    def compared(
+        self, basis: Basis, message: str, candidate: Sequence[JudgedRecording], champion: Sequence[JudgedRecording]
     ) -> ChampionComparison:
-        """The comparison that was made."""
-        paired = compare_paired(mine, theirs, seed=self.options.seed)
-        return ChampionComparison(self.trained.version, self.champion, basis, says, paired)
+        """Compare two lists of verdicts on the same recordings."""
+        paired = compare_paired(candidate, champion, seed=self.options.seed)
+        return ChampionComparison(self.trained.version, self.champion, basis, message, paired)
 
-    def none(self, why: str) -> ChampionComparison:
-        """No comparison, and why."""
-        return ChampionComparison(self.trained.version, self.champion, "none", why)
+    def not_compared(self, reason: str) -> ChampionComparison:
+        """Return a comparison without figures."""
+        return ChampionComparison(self.trained.version, self.champion, "none", reason)
 
 
-def _compare(rivals: _Rivals, processes: int | None, report: ProgressCallback) -> ChampionComparison:
-    champion, fitted = rivals.champion, RecordedSplit.read(rivals.home, rivals.champion)
-    strange = rivals.unseen_by(fitted.served_model_saw) if fitted else rivals.trained.judged_with_gain
+def _compare(pair: _Pair, processes: int | None, report: ProgressCallback) -> ChampionComparison:
+    champion, fitted = pair.champion, RecordedSplit.read(pair.home, pair.champion)
+    unseen = pair.unseen_by(fitted.served_model_saw) if fitted else pair.trained.judged_with_gain
     try:
-        predictor = Registry(rivals.home).load_predictor(champion)
-        if _enough(strange):
-            theirs = _judge_with_champion(predictor, strange, rivals, processes, report)
-            return rivals.found("judged by both", _unseen_message(rivals, fitted), strange, theirs)
+        predictor = Registry(pair.home).load_predictor(champion)
+        if _enough(unseen):
+            verdicts = _judge_with_champion(predictor, unseen, pair, processes, report)
+            return pair.compared("judged by both", _unseen_message(pair, fitted), unseen, verdicts)
     except (AudioError, ModelError) as error:
-        return rivals.none(f"There is no comparison with {champion}: {error}")
-    both, then = _held_out_of_both(rivals, fitted) if fitted else ((), ())
+        return pair.not_compared(f"No comparison with {champion} is possible: {error}")
+    both, recorded = _held_out_of_both(pair, fitted) if fitted else ((), ())
     if _enough(both):
-        says = f"Compared on what was held out of both trainings, as {champion} was measured before its final fit."
-        return rivals.found("held out of both", says, both, then)
-    return rivals.none(
-        f"There is no honest comparison with {champion}: of the held-out recordings {_counted(strange)} are of "
-        f"{rivals.split_unit.called} that it has not learned from, and {_counted(both)} were held out of its own training "
-        f"too; at least {FEWEST_OF_A_CLASS} of each class were expected. Add recordings of {rivals.split_unit.new}, "
-        "or promote it by hand."
+        message = (
+            f"Compared on recordings that were held out of both trainings, with the verdicts of {champion} before its "
+            "final fit."
+        )
+        return pair.compared("held out of both", message, both, recorded)
+    return pair.not_compared(
+        f"No fair comparison with {champion} is possible: at least {FEWEST_OF_A_CLASS} recordings of each class are "
+        f"necessary. Of the held-out recordings, {_counted(unseen)} are of {pair.split_unit.plural} that "
+        f"{champion} has not learned from, and {_counted(both)} were held out of both trainings. Add recordings of "
+        f"{pair.split_unit.to_add}, or promote the version yourself."
     )
 
 
 def _judge_with_champion(
     predictor: Predictor,
     judged: Sequence[JudgedRecording],
-    rivals: _Rivals,
+    pair: _Pair,
     processes: int | None,
     report: ProgressCallback,
 ) -> tuple[JudgedRecording, ...]:
-    """What the champion says of what the candidate has judged, under the same gains."""
+    """Return the champion's verdicts on the recordings of ``judged``, with the same gains."""
     return judge(
         predictor,
-        rivals.dataset,
+        pair.dataset,
         [each.entry for each in judged],
         gain_db=GAIN_DB,
-        seed=rivals.options.seed,
+        seed=pair.options.seed,
         processes=processes,
         report=report,
     )
 
 
 def _held_out_of_both(
-    rivals: _Rivals, fitted: RecordedSplit
+    pair: _Pair, fitted: RecordedSplit
 ) -> tuple[tuple[JudgedRecording, ...], tuple[JudgedRecording, ...]]:
-    """What both measured networks said of recordings that neither had learned from."""
-    mine = rivals.unseen_by(fitted.evaluated_model_saw)
-    then = read_verdicts(rivals.home, rivals.champion, [each.entry for each in mine], "random")
-    there = {each.entry for each in then}
-    return tuple(each for each in mine if each.entry in there), then
+    """Return the verdicts of both measured models on recordings that neither has learned from."""
+    unseen = pair.unseen_by(fitted.evaluated_model_saw)
+    recorded = read_verdicts(pair.home, pair.champion, [each.entry for each in unseen], "random")
+    entries = {each.entry for each in recorded}
+    return tuple(each for each in unseen if each.entry in entries), recorded
 
 
-def _unseen_message(rivals: _Rivals, fitted: RecordedSplit | None) -> str:
+def _unseen_message(pair: _Pair, fitted: RecordedSplit | None) -> str:
     if fitted is None:
-        return f"What {rivals.champion} was fitted on is not recorded here: it may know some of these recordings."
-    return f"{rivals.champion} has not learned from these {rivals.split_unit.called}."
+        return f"{pair.champion} may have learned from some of these recordings: its training is not recorded here."
+    return f"{pair.champion} has not learned from these {pair.split_unit.plural}."
 
 
 def _enough(judged: Sequence[JudgedRecording]) -> bool:
@@ -209,6 +218,6 @@ def _counted(judged: Sequence[JudgedRecording]) -> str:
 
 
 def _classes(judged: Sequence[JudgedRecording]) -> tuple[int, int]:
-    """How many are normal, and how many abnormal."""
+    """Count normal and abnormal recordings."""
     abnormal = sum(each.entry.label == ABNORMAL for each in judged)
     return len(judged) - abnormal, abnormal

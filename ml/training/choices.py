@@ -1,4 +1,4 @@
-"""The choices of a training, declared once: job schema, command line and the table in the docs derive from them."""
+"""Options of a training, declared once for the job schema, the command line and the table in the docs."""
 
 from typing import Annotated, Literal, Self
 
@@ -12,52 +12,50 @@ from ml.models.names import NAME_PATTERN
 Learn = Literal["classifier", "detector", "both"]
 LabelsFrom = Literal["auto", "manifest", "groups", "binary"]
 PromotionPolicy = Literal["always", "if-better", "never"]
-LARGEST_SEED = 2**31 - 1  # the largest that every library takes
+LARGEST_SEED = 2**31 - 1  # the largest seed that every library accepts
 FEWEST_FAULT_GROUPS, MOST_FAULT_GROUPS = 2, 9
 
 
 class TrainingChoices(BaseModel):
-    """What a person may choose about a training; the rest follows from the recordings."""
+    """Options that a user can choose; everything else follows from the recordings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")] | None = Field(default=None, examples=["fan-3"])
-    """What the version's name begins with; the dataset's name if left out."""
+    """Beginning of the version's name; by default the name of the dataset."""
     learn: Learn = Field(default="classifier", examples=["detector"])
-    """A classifier of known faults, a detector that learns from healthy recordings alone, or both in one model."""
+    """`classifier` of known faults (default), `detector` trained on normal recordings alone, or `both` in one model."""
     engines: Annotated[list[EngineName], Field(min_length=1)] | None = Field(default=None, examples=[None])
-    """What a detector is made of; what the evidence chose if left out."""
+    """Engines of the detector; by default `spectrum-gaussian` and `distance` together."""
     training_kind: FeatureKind = Field(default="spectrum", examples=["spectrum"])
-    """What the network hears: see `features` of an extraction."""
+    """Features and network: `spectrum` (log-mel bands, default) or `original` (MFCCs, as in the original project)."""
     labels: LabelsFrom = Field(default="auto", examples=["auto"])
-    """Classes from: faults that were named, groups found in the sound, or normal and abnormal alone."""
+    """Classes: `manifest` (fault names), `groups`, `binary`, or `auto`: fault names if complete, else `binary`."""
     groups: Annotated[int, Field(ge=FEWEST_FAULT_GROUPS, le=MOST_FAULT_GROUPS)] | Literal["auto"] = Field(
         default=3, examples=[3]
     )
-    """How many groups of faults."""
+    """Number of fault groups, 2 to 9, or `auto` to choose it from the recordings; by default 3."""
     copies: int = Field(default=0, ge=0, le=20, examples=[0])
-    """Augmented copies of each training recording."""
+    """Number of augmented copies of each training recording, 0 to 20; by default none."""
     split: SplitMethod = Field(default="auto", examples=["auto"])
-    """What is held out to measure on."""
+    """Held out for the test: `group` (sessions), `blocks`, `machine`, or `auto`: sessions if possible, else blocks."""
     held_out: str | None = Field(default=None, max_length=64, examples=[None])
-    """The machine id that the split `machine` holds out."""
+    """Machine id, such as `id_02`, that the split `machine` holds out; by default drawn at random."""
     snr_db: float | None = Field(default=None, ge=-100, le=100, examples=[None])
-    """Only the recordings at this signal-to-noise ratio, in dB."""
+    """Use only recordings with this signal-to-noise ratio, -100 to 100 dB; by default all."""
     false_alarm_rate: float = Field(default=0.01, gt=0, lt=1, examples=[0.01])
-    """Share of healthy recordings that may raise an alarm."""
+    """Share of normal recordings that may raise an alarm, above 0 and below 1; by default 0.01, which is 1 %."""
     refit: bool = Field(default=True, examples=[True])
-    """Once measured, fit once more, to all recordings, and serve that."""
+    """After the evaluation, fit again to all recordings and serve that model; this is the default."""
     epochs: int | None = Field(default=None, ge=1, le=1000, examples=[None])
-    """At most so many; the recipe's if left out."""
+    """Maximum number of epochs, 1 to 1000; by default 60, or 150 for the features `original`."""
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED, examples=[0])
-    """Of everything that is drawn."""
+    """Seed of all random numbers, 0 to 2147483647; by default 0."""
 
     @model_validator(mode="after")
     def _engines_belong_to_a_detector(self) -> Self:
         if self.engines is not None and self.learn == "classifier":
-            raise ValueError(
-                "engines are what a detector is made of, and learn is 'classifier'; 'detector' or 'both' was expected"
-            )
+            raise ValueError("engines are given, but learn is 'classifier'; engines need learn 'detector' or 'both'")
         if self.engines is not None and len(set(self.engines)) < len(self.engines):
-            raise ValueError(f"engines are {', '.join(self.engines)}; each one once was expected")
+            raise ValueError(f"engines are {', '.join(self.engines)}; each engine was expected once")
         return self

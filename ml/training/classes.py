@@ -1,4 +1,4 @@
-"""What the network is to tell apart, and which class each recording is of."""
+"""Classes of the network, and the class of each recording."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -21,24 +21,24 @@ from ml.training.options import TrainingOptions
 
 MESSAGES = {label.name: label.message for label in ORIGINAL_LABELS.classes}
 WITHOUT_FAULTS = (
-    ', or train a detector, which learns from healthy ones alone: --detector, over HTTP "learn": "detector"'
+    ', or train a detector, which needs normal recordings only: --detector, or over HTTP "learn": "detector"'
 )
-# A group to look at in the report wants this many recordings, even where the classes are others.
+# Fault groups that are only shown in the report need this number of recordings each.
 RECORDINGS_PER_GROUP = 4
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingClasses:
-    """The classes of a training.
+    """Classes of a training.
 
     Attributes:
-        labels: their names and messages, the healthy one first.
-        source: where they come from.
-        class_by_path: the class of each recording, by its path.
-        groups: what was found in the abnormal training recordings, for the report and, where asked for, the classes.
-        agreement: of the groups with the true faults, where those are known.
-        grouped: the recordings that the groups were found in, in their order.
-        unlearned: recordings of faults that the training side has none of: they are in no class.
+        labels: names and messages of the classes, the normal class first.
+        source: source of the classes.
+        class_by_path: class number of each recording, by path.
+        groups: fault groups of the abnormal training recordings, for the report and, if requested, as classes.
+        agreement: agreement of the groups with the true faults; None if these are unknown.
+        grouped: the grouped recordings, in the order of ``groups.assignments``.
+        unlearned: recordings of faults that do not occur on the training side; they have no class.
     """
 
     labels: ClassLabels
@@ -51,23 +51,23 @@ class TrainingClasses:
 
 
 def unlearned_notes(unlearned: Sequence[Entry]) -> Iterator[str]:
-    """A sentence on the faults of recordings that are in no class; none where there are none."""
+    """Yield a sentence about the faults of recordings without a class; nothing if there are none."""
     sessions: defaultdict[str, set[str]] = defaultdict(set)
     for entry in unlearned:
         sessions[str(entry.annotation.fault)].add(entry.session)
     if sessions:
-        named = ", ".join(f"{fault} ({len(groups)})" for fault, groups in sorted(sessions.items()))
+        named = ", ".join(f"{fault} ({len(names)})" for fault, names in sorted(sessions.items()))
         yield (
-            f"Not learned, since all recordings of them are held out: {named}; in parentheses, their recording "
+            f"Not learned, because all their recordings are held out: {named}; in parentheses, their number of "
             "sessions. Record another session of each."
         )
 
 
 def require_both_labels(dataset: Dataset) -> None:
-    """Refuse what no classifier can be made of.
+    """Check that there are normal and abnormal recordings.
 
     Raises:
-        OneClassOnly: healthy recordings only, or abnormal ones only.
+        OneClassOnly: all recordings have the same label.
     """
     present = {entry.label for entry in dataset.entries}
     if len(present) == 1:
@@ -75,75 +75,76 @@ def require_both_labels(dataset: Dataset) -> None:
         count = len(dataset.entries)
         which = "The only recording" if count == 1 else f"All {count} recordings"
         raise OneClassOnly(
-            f"{which} in {dataset.name} {'is' if count == 1 else 'are'} {only}; a classifier learns from {only} and "
-            f"{missing.pop()} ones. Add a folder or rows of the other{WITHOUT_FAULTS if only == NORMAL else ''}."
+            f"{which} in {dataset.name} {'is' if count == 1 else 'are'} {only}; a classifier needs normal and abnormal "
+            f"recordings. Add {missing.pop()} recordings{WITHOUT_FAULTS if only == NORMAL else ''}."
         )
 
 
 def require_fault_names(dataset: Dataset) -> None:
-    """Refuse names of faults that cannot be names of classes.
+    """Check that fault names can be class names.
 
     Raises:
-        InvalidParameter: a fault called as the healthy class or as all faults are, or by a name that is too long.
+        InvalidParameter: a fault is called ``normal`` or ``abnormal``, or its name is too long.
     """
     for entry in dataset.entries:
-        if entry.annotation.fault is not None and (
-            entry.annotation.fault in (NORMAL, ABNORMAL) or len(entry.annotation.fault) > MAX_NAME
-        ):
+        fault = entry.annotation.fault
+        if fault is not None and (fault in (NORMAL, ABNORMAL) or len(fault) > MAX_NAME):
             raise InvalidParameter(
-                f"{entry.path} has the fault {entry.annotation.fault[:MAX_NAME]!r}; a name of at most {MAX_NAME} characters other "
-                f"than {NORMAL} and {ABNORMAL} was expected."
+                f"{entry.path} has the fault {fault[:MAX_NAME]!r}; a name of at most {MAX_NAME} characters other than "
+                f"{NORMAL} and {ABNORMAL} was expected."
             )
 
 
 def choose_classes(
     dataset: Dataset, split: Split, features: StoredFeatures | None, options: TrainingOptions
 ) -> TrainingClasses:
-    """Decide on the classes, and find groups in the abnormal recordings of the training side, never augmented.
+    """Choose the classes, and group the abnormal training recordings without their augmented copies.
 
     Args:
         dataset: the recordings.
         split: their sides.
-        features: of all of them; None for a detector alone, which knows no classes of faults.
-        options: of the training.
+        features: features of all recordings; None for a detector alone, which has no fault classes.
+        options: options of the training.
 
     Raises:
-        InvalidParameter: named faults are asked for, and not every abnormal recording has one.
-        TooFewRecordings: fewer abnormal recordings than groups asked for.
+        InvalidParameter: named faults are requested, but an abnormal recording has no fault name.
+        TooFewRecordings: fewer abnormal recordings than requested groups.
     """
     if features is None:
         return TrainingClasses(DETECTOR_LABELS, "binary", {}, None, None, (), ())
     source = _source(dataset, options.labels)
     groups = _groups(split, features, options, needed=source == "groups")
     if source == "groups" and groups is not None:
-        names, of = groups.names, _of_groups(split, features, groups)
+        names, class_by_path = groups.names, _classes_of_groups(split, features, groups)
     elif source == "manifest":
         names = tuple(sorted({str(entry.annotation.fault) for entry in split.train if entry.annotation.fault}))
-        of = {
+        class_by_path = {
             entry.path: 1 + names.index(str(entry.annotation.fault))
             for _, entry in split.sides()
             if entry.annotation.fault in names
         }
     else:
-        names, of = (ABNORMAL,), {entry.path: 1 for _, entry in split.sides() if entry.label == ABNORMAL}
-    of |= {entry.path: 0 for _, entry in split.sides() if entry.label == NORMAL}
-    healthy = ClassLabel(NORMAL, MESSAGES[NORMAL], anomalous=False)
-    labels = ClassLabels((healthy, *(ClassLabel(name, _message(name), anomalous=True) for name in names)))
+        names = (ABNORMAL,)
+        class_by_path = {entry.path: 1 for _, entry in split.sides() if entry.label == ABNORMAL}
+    class_by_path |= {entry.path: 0 for _, entry in split.sides() if entry.label == NORMAL}
+    normal = ClassLabel(NORMAL, MESSAGES[NORMAL], anomalous=False)
+    labels = ClassLabels((normal, *(ClassLabel(name, _message(name), anomalous=True) for name in names)))
     grouped = _abnormal(split.train)
-    unlearned = tuple(entry for _, entry in split.sides() if entry.path not in of)
-    return TrainingClasses(labels, source, of, groups, _agreement(groups, grouped, options), grouped, unlearned)
+    unlearned = tuple(entry for _, entry in split.sides() if entry.path not in class_by_path)
+    agreement = _agreement(groups, grouped, options)
+    return TrainingClasses(labels, source, class_by_path, groups, agreement, grouped, unlearned)
 
 
-def _source(dataset: Dataset, asked: LabelsFrom) -> Literal["manifest", "groups", "binary"]:
+def _source(dataset: Dataset, requested: LabelsFrom) -> Literal["manifest", "groups", "binary"]:
     unnamed = [entry.path for entry in dataset.entries if entry.label == ABNORMAL and not entry.annotation.fault]
-    if asked == "manifest" and unnamed:
+    if requested == "manifest" and unnamed:
         raise InvalidParameter(
-            f"{len(unnamed)} abnormal recordings name no fault ({unnamed[0]}, ...): name them in the manifest's column "
-            "fault, or choose the labels groups or binary."
+            f"{len(unnamed)} abnormal recordings have no fault name ({unnamed[0]}, ...). Name the faults in the column "
+            "fault of the manifest, or choose the labels groups or binary."
         )
-    if asked == "auto":
+    if requested == "auto":
         return "binary" if unnamed else "manifest"
-    return asked
+    return requested
 
 
 def _abnormal(entries: Sequence[Entry]) -> tuple[Entry, ...]:
@@ -151,7 +152,7 @@ def _abnormal(entries: Sequence[Entry]) -> tuple[Entry, ...]:
 
 
 def _groups(split: Split, features: StoredFeatures, options: TrainingOptions, *, needed: bool) -> FaultGroups | None:
-    """Groups of the abnormal training recordings, if the classes are made of them or there are enough to look at."""
+    """Group the abnormal training recordings, if groups are needed or there are enough recordings to show."""
     abnormal = _abnormal(split.train)
     enough = options.groups if options.groups != "auto" else FEWEST_FAULT_GROUPS
     if not needed and len(abnormal) < RECORDINGS_PER_GROUP * enough:
@@ -164,21 +165,21 @@ def _groups(split: Split, features: StoredFeatures, options: TrainingOptions, *,
     )
 
 
-def _of_groups(split: Split, features: StoredFeatures, groups: FaultGroups) -> dict[str, int]:
-    """The group of every abnormal recording; those of the other sides by the nearest centroid."""
+def _classes_of_groups(split: Split, features: StoredFeatures, groups: FaultGroups) -> dict[str, int]:
+    """Return the class of every abnormal recording; on the other sides, the nearest centroid decides."""
     abnormal = [entry for _, entry in split.sides() if entry.label == ABNORMAL]
     assigned = groups.assign(_vectors(abnormal, split, features))
     return {entry.path: 1 + int(group) for entry, group in zip(abnormal, assigned, strict=True)}
 
 
 def _vectors(entries: Sequence[Entry], split: Split, features: StoredFeatures) -> NDArray[np.float64]:
-    """What is grouped: each recording relative to the same machine's healthy ones of the training side."""
-    healthy = [entry for entry in split.train if entry.label == NORMAL]
-    of, of_healthy = (
+    """Return a vector for each recording, relative to the normal training recordings of its machine."""
+    normal = [entry for entry in split.train if entry.label == NORMAL]
+    vectors, normal_vectors = (
         np.stack([recording_vector(features.clips(entry), features.spec) for entry in some])
-        for some in (entries, healthy)
+        for some in (entries, normal)
     )
-    return subtract_normal_mean(of, [_machine(e) for e in entries], of_healthy, [_machine(e) for e in healthy])
+    return subtract_normal_mean(vectors, [_machine(e) for e in entries], normal_vectors, [_machine(e) for e in normal])
 
 
 def _machine(entry: Entry) -> tuple[str | None, str | None, float | None]:
@@ -186,14 +187,14 @@ def _machine(entry: Entry) -> tuple[str | None, str | None, float | None]:
 
 
 def _agreement(groups: FaultGroups | None, grouped: Sequence[Entry], options: TrainingOptions) -> Agreement | None:
-    """How the groups agree with the faults, where every recording names one."""
+    """Compare the groups with the true faults, if every recording has a fault name."""
     if groups is None or not all(entry.annotation.fault for entry in grouped):
         return None
     return measure_agreement(groups.assignments, [str(entry.annotation.fault) for entry in grouped], seed=options.seed)
 
 
 def _message(name: str) -> str:
-    """What a person is told: the original's words for the original's faults."""
+    """Return the message of a class; the original project's faults keep its messages."""
     if name in MESSAGES:
         return MESSAGES[name]
     return "Anomaly" if name == ABNORMAL else f"Fault: {name.replace('_', ' ')}"

@@ -1,4 +1,4 @@
-"""The stages of a classifier: features of the recordings, and the fit of the network."""
+"""Stages of a classifier: features, fit of the network, final fit."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 def extract_features(context: TrainingContext) -> StoredFeatures:
-    """Features of every side, and augmented copies of the recordings that are learned from.
+    """Extract features of all sides, and augmented copies of the recordings that a network is fitted to.
 
     Raises:
-        RecordingChanged, StorageFull
+        RecordingChanged: a recording is not the one that was indexed.
+        StorageFull: the disk is full.
     """
     options, store = context.options, FeatureStore(features_folder(context.home))
     entries = [entry for _, entry in context.split.sides()]
@@ -37,7 +38,7 @@ def extract_features(context: TrainingContext) -> StoredFeatures:
 
 
 def fit_network(context: TrainingContext, classes: TrainingClasses, features: StoredFeatures) -> "FittedNetwork":
-    """Fit to the training side; the validation side decides when to stop."""
+    """Fit the network to the training side; the validation side decides when to stop."""
     from ml.classifier.fitting import fit_network
 
     return fit_network(
@@ -53,7 +54,7 @@ def fit_network(context: TrainingContext, classes: TrainingClasses, features: St
 def refit_network(
     context: TrainingContext, classes: TrainingClasses, features: StoredFeatures, measured: "FittedNetwork"
 ) -> "FittedNetwork":
-    """Fit once more, to all sides, for as many epochs as were best for the measured network."""
+    """Fit a new network to all sides, for the number of epochs that was best for the measured one."""
     from ml.classifier.fitting import refit_network
 
     return refit_network(

@@ -1,4 +1,4 @@
-"""Recordings as the windows that a network is fitted to."""
+"""Recordings as labelled clips that a network is fitted to."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 def make_clips(
     entries: Sequence[Entry], classes: Mapping[str, int], features: StoredFeatures, *, augmented: bool
 ) -> "Clips":
-    """The windows of some recordings, each of its recording's class.
+    """Return the clips of some recordings, each with the class of its recording.
 
     Args:
-        entries: the recordings; one whose class is not among ``classes`` is left out.
-        classes: the class of each, by path.
-        features: of all of them.
-        augmented: whether to draw from their copies too.
+        entries: the recordings; one without a class is left out.
+        classes: class number of each recording, by path.
+        features: features of all recordings.
+        augmented: whether augmented copies are used too.
     """
     from ml.classifier.stream import Clips
 
     known = [entry for entry in entries if entry.path in classes]
-    where = [(entry, window) for entry in known for window in range(len(features.clips(entry)))]
-    labels = np.array([classes[entry.path] for entry, _ in where], np.int32)
+    clips = [(entry, clip) for entry in known for clip in range(len(features.clips(entry)))]
+    labels = np.array([classes[entry.path] for entry, _ in clips], np.int32)
 
     def read(index: int, copy: int) -> NDArray[np.float32]:
-        entry, window = where[index]
-        return np.array(features.clips(entry, copy)[window])
+        entry, clip = clips[index]
+        return np.array(features.clips(entry, copy)[clip])
 
     return Clips(read, labels, variants=1 + features.copies if augmented else 1)

@@ -1,4 +1,4 @@
-"""What every stage of a training needs to know."""
+"""Values that all stages of a training share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from ml.training.options import TrainingOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingContext:
-    """A training that has its recordings and its split.
+    """A training with its recordings and its split.
 
     Attributes:
-        options: what was chosen.
-        home: where features, records and models are.
+        options: options of the training.
+        home: folder of features, records and models.
         dataset, split: the recordings and their sides.
-        spec: how a recording is cut into clips, and what the network takes.
-        work: a folder for checkpoints and records, of this training alone.
-        notes: sentences for card and report, from whoever started the training.
-        processes: for reading and features; None decides by cores and recordings.
-        report: told how far the work is.
-        started: when the training began, in seconds of the monotonic clock.
+        spec: clip length, and features of the network.
+        work: folder for checkpoints and records of this training only.
+        notes: sentences from the caller for card and report.
+        processes: number of processes for reading and features; None chooses it from the cores and the recordings.
+        report: called with the progress.
+        started: start of the training, in seconds of the monotonic clock.
     """
 
     options: TrainingOptions
@@ -40,7 +40,7 @@ class TrainingContext:
 
     @property
     def has_classifier(self) -> bool:
-        """Whether the model tells known faults apart."""
+        """Whether the model has a classifier."""
         return self.options.learn != "detector"
 
     @property
@@ -50,10 +50,10 @@ class TrainingContext:
 
     @property
     def development_side(self) -> tuple[Entry, ...]:
-        """The recordings that are not held out: training and validation."""
+        """Recordings of the training and validation sides."""
         return (*self.split.train, *self.split.validation)
 
     @property
     def final_side(self) -> tuple[Entry, ...]:
-        """The recordings that the served model learns from: all of them where there is a final fit."""
+        """Recordings that the served model learns from: all sides if there is a final fit."""
         return (*self.development_side, *self.split.test) if self.options.refit else self.development_side

@@ -1,4 +1,4 @@
-"""The stages of a detector: the fit to normal recordings, and how far abnormal ones are from them."""
+"""Stages of a detector: the fit to normal recordings, and the distances of abnormal recordings."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,19 +20,19 @@ from ml.system.progress import Progress
 from ml.training.context import TrainingContext
 
 FITTING = "detector"
-# A sound that is so many times as far from normal as the farthest fault learned is none of them (decision 14).
+# A recording farther from normal than this multiple of the farthest known fault is no known fault (decision 14).
 NAMED_DISTANCE_FACTOR = 1.5
 RELATIVE_DISTANCE = attrgetter("relative_distance")
 MeasuredRecording = tuple[Entry, Novelty]
-"""A recording, and how far its worst clip is from normal."""
+"""A recording, and the result of the clip that is farthest from normal."""
 
 
 def learn_detector(context: TrainingContext, entries: Sequence[Entry]) -> Detector:
-    """A detector of the normal ones of some recordings.
+    """Fit a detector to the normal recordings among ``entries``.
 
     Raises:
-        TooFewRecordings: fewer than three normal ones.
-        AudioError: a recording cannot be decoded any more, with its path.
+        TooFewRecordings: fewer than three normal recordings.
+        AudioError: a recording can no longer be decoded; the message has its path.
     """
     spec = detector_spec(context.spec)
     recordings = [
@@ -51,10 +51,10 @@ def learn_detector(context: TrainingContext, entries: Sequence[Entry]) -> Detect
 
 
 def measure_abnormal(context: TrainingContext, detector: Detector, entries: Sequence[Entry]) -> list[MeasuredRecording]:
-    """The abnormal ones of some recordings, and how far their worst clips are from normal.
+    """Measure the abnormal recordings among ``entries``. The clip farthest from normal counts.
 
     Raises:
-        AudioError: a recording cannot be decoded any more, with its path.
+        AudioError: a recording can no longer be decoded; the message has its path.
     """
     return [
         (entry, max((detector.measure(clip, entry.machine_name) for clip in clips), key=RELATIVE_DISTANCE))
@@ -65,7 +65,7 @@ def measure_abnormal(context: TrainingContext, detector: Detector, entries: Sequ
 def _spectra(
     context: TrainingContext, spec: FeatureSpec, entries: Sequence[Entry], label: str
 ) -> Iterator[tuple[Entry, tuple[Spectra, ...]]]:
-    """Recordings of a label, and the spectra of each."""
+    """Return the recordings with this label that are not silent, each with its spectra."""
     chosen = in_recording_order([entry for entry in entries if entry.label == label and has_sound(entry)])
     sources = [AudioFile(context.dataset.file(entry), None, entry.path) for entry in chosen]
     clips = parallel_spectra(spec, sources, cut_by=context.spec, processes=context.processes, report=context.report)
@@ -73,7 +73,7 @@ def _spectra(
 
 
 def max_named_distance(faults: Iterable[MeasuredRecording]) -> float:
-    """The score, 0 to 1, up to which a sound may be one of these faults: half as far again as any of them."""
+    """Return the score, 0 to 1, at 1.5 times the largest relative distance of ``faults``; 0 for none."""
     found = max((novelty for _, novelty in faults), key=RELATIVE_DISTANCE, default=None)
     return (
         0.0
@@ -83,15 +83,15 @@ def max_named_distance(faults: Iterable[MeasuredRecording]) -> float:
 
 
 def has_sound(entry: Entry) -> bool:
-    """Whether a recording is more than digital silence."""
+    """Whether a recording is not digital silence."""
     return entry.info.level_dbfs is not None
 
 
 def in_recording_order(entries: Iterable[Entry]) -> list[Entry]:
-    """Recordings in the order they were made in, by their names: neighbours in time are then left out together.
+    """Sort recordings by time, as their names state it. Neighbours in time are then held out together.
 
-    The SNR versions of a machine are of the same recordings: they go side by side, each at its place among those of its
-    SNR, so that none is measured by what has learned from another version of it.
+    SNR versions of a machine contain the same recordings. They are placed next to each other, by their position among
+    the recordings of their SNR. A recording is then never measured by a detector that learned from its other versions.
     """
     in_order = sorted(entries, key=lambda entry: natural_key(entry.path))
     versions: defaultdict[tuple[str, float | None], list[Entry]] = defaultdict(list)
@@ -99,11 +99,11 @@ def in_recording_order(entries: Iterable[Entry]) -> list[Entry]:
         versions[entry.machine_name, entry.annotation.snr_db].append(entry)
     if len(versions) == len({machine for machine, _ in versions}):
         return in_order
-    place = {entry.path: number / len(some) for some in versions.values() for number, entry in enumerate(some)}
-    return sorted(in_order, key=lambda entry: place[entry.path])
+    position = {entry.path: number / len(some) for some in versions.values() for number, entry in enumerate(some)}
+    return sorted(in_order, key=lambda entry: position[entry.path])
 
 
 def count_by_machine(entries: Iterable[Entry]) -> dict[str, int]:
-    """How many recordings of each machine are learned from, for the card."""
+    """Count the normal recordings of each machine that are not silent, for the card."""
     names = (entry.machine_name or "unnamed" for entry in entries if entry.label == NORMAL and has_sound(entry))
     return dict(Counter(names))

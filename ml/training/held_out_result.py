@@ -1,4 +1,4 @@
-"""What a candidate says of recordings it has not learned from, and what that is worth."""
+"""Verdicts of a candidate on the test side, and their figures."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -18,9 +18,9 @@ class HeldOutResult:
     """Verdicts on the test side.
 
     Attributes:
-        evaluation: their figures.
+        evaluation: figures of the verdicts.
         judged: the verdicts.
-        judged_with_gain: the same with a random gain on each recording.
+        judged_with_gain: verdicts with a random gain on each recording.
     """
 
     evaluation: Evaluation
@@ -29,7 +29,7 @@ class HeldOutResult:
 
     @classmethod
     def judge(cls, predictor: Predictor, context: TrainingContext) -> Self:
-        """Let a candidate judge the test side, as it is and with a random gain on each recording."""
+        """Judge the test side twice: as it is, and with a random gain on each recording."""
         options = context.options
         judged, gained = (
             judge(
@@ -50,5 +50,5 @@ class HeldOutResult:
         return cls(evaluation, judged, gained)
 
     def with_notes(self, notes: Iterable[str]) -> Self:
-        """The same, with notes that are read before those on the figures."""
+        """Return the result with more notes, placed before the existing ones."""
         return replace(self, evaluation=replace(self.evaluation, notes=(*notes, *self.evaluation.notes)))

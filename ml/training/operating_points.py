@@ -1,8 +1,8 @@
-"""What the detector that is served finds at each of the named false-alarm rates.
+"""Detection rate of the served detector at each sensitivity.
 
-The figures of a training are those of a detector that left the test side out. The one that is served has learned from
-that side too, and has thresholds of its own. But no abnormal recording is ever learned from: what it finds of them can
-be counted, and shows whether its threshold leaves anything to be found.
+The figures of a training belong to a detector that has not learned from the test side. The served detector learned from
+that side too, and its thresholds differ. But no detector learns from abnormal recordings. So the share that the served
+detector finds can be counted. It shows whether faults score above the threshold at all.
 """
 
 from collections.abc import Sequence
@@ -18,23 +18,25 @@ from ml.evaluation.metrics import Floats, divide_or_nan
 
 
 def operating_points(detector: Detector, faults: Sequence[tuple[Entry, Novelty]], seed: int) -> dict[str, Any]:
-    """The share of abnormal recordings above each threshold, as plain values for the card.
+    """Return the share of abnormal recordings above each threshold, as plain values for the card.
 
     Args:
-        detector: what is served.
-        faults: abnormal recordings, and how far their worst windows are from healthy.
-        seed: of the bootstrap, which draws sessions, or recordings where there are fewer than three sessions.
+        detector: the served detector.
+        faults: abnormal recordings, each with the result of the clip that is farthest from normal.
+        seed: seed of the bootstrap. It draws sessions, or recordings if there are fewer than three sessions.
     """
     scores = np.array([novelty.score for _, novelty in faults])
-    groups = np.unique([entry.session for entry, _ in faults], return_inverse=True)[1]
-    at = {name: operating_point_at_rate(detector.calibration, rate).threshold for name, rate in SENSITIVITIES.items()}
-    above = np.stack([scores > threshold for threshold in at.values()], axis=1).astype(float)
-    plan = BootstrapPlan.of(np.zeros(len(faults), np.int64), groups, seed)
+    sessions = np.unique([entry.session for entry, _ in faults], return_inverse=True)[1]
+    thresholds = {
+        name: operating_point_at_rate(detector.calibration, rate).threshold for name, rate in SENSITIVITIES.items()
+    }
+    above = np.stack([scores > threshold for threshold in thresholds.values()], axis=1).astype(float)
+    plan = BootstrapPlan.of(np.zeros(len(faults), np.int64), sessions, seed)
 
     def share(weights: Floats) -> Floats:
         return divide_or_nan(weights @ above, weights.sum(axis=1)[:, None])
 
-    found = bootstrap_estimates(share, plan, [plan.units(0)] * len(at))
+    detected = bootstrap_estimates(share, plan, [plan.units(0)] * len(thresholds))
     return {
         "abnormal": len(faults),
         "points": [
@@ -44,6 +46,6 @@ def operating_points(detector: Detector, faults: Sequence[tuple[Entry, Novelty]]
                 "threshold": threshold,
                 "detected": [estimate.value, estimate.low, estimate.high],
             }
-            for (name, threshold), estimate in zip(at.items(), found, strict=True)
+            for (name, threshold), estimate in zip(thresholds.items(), detected, strict=True)
         ],
     }

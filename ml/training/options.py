@@ -1,4 +1,4 @@
-"""The options of one training: its recordings, what was chosen, and what follows from that."""
+"""Options of one training: its recordings, the choices, and the values that follow from them."""
 
 from pathlib import Path
 from typing import Any, Self
@@ -13,20 +13,20 @@ from ml.features.augmentation import Augmentation
 from ml.system.validation import Error, describe_errors
 from ml.training.choices import TrainingChoices
 
-# Gain of up to so many dB, up or down, for the evaluation that must not depend on loudness.
+# Random gain of the evaluation that does not depend on loudness: at most this number of dB, up or down.
 GAIN_DB = 6.0
 
 
 class TrainingOptions(TrainingChoices):
-    """A training, described: where its recordings are, and what was chosen.
+    """Options of a training: the choices, and the recordings.
 
     Raises:
-        InvalidName: the name is no model name.
-        InvalidParameter: a choice that there is not.
+        InvalidName: the name is not a model name.
+        InvalidParameter: a value is not allowed.
     """
 
     source: Path
-    """A folder of recordings, or a manifest."""
+    """Folder of recordings, or a manifest."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -40,46 +40,47 @@ class TrainingOptions(TrainingChoices):
             errors: list[Error] = [dict(each) for each in error.errors() if each["loc"][:1] == place]
             if place == ("name",):
                 raise InvalidName(
-                    f"{values['name']!r} is no name for a model: lower-case letters, digits, '.', '_' and '-', at most "
-                    "48, the first a letter or a digit."
+                    f"{values['name']!r} is not a model name. A name has at most 48 lower-case letters, digits, '.', "
+                    "'_' and '-', and begins with a letter or a digit."
                 ) from error
             raise InvalidParameter(describe_errors(errors)) from error
 
     @property
     def model_name(self) -> str:
-        """What the version's name begins with."""
+        """Beginning of the version's name."""
         if self.name is None:
-            raise InvalidName(f"The training of {self.source.name} has no name for its model; one was expected.")
+            raise InvalidName(f"The training of {self.source.name} has no model name. Give it a name.")
         return self.name
 
     @property
     def engine_names(self) -> tuple[str, ...]:
-        """The engines of the detector."""
+        """Engines of the detector."""
         return tuple(self.engines or DEFAULT_ENGINES)
 
     @property
     def augmentation(self) -> Augmentation | None:
-        """How copies of the training recordings differ from them; None without copies."""
+        """Augmentation of the training recordings; None without copies."""
         return Augmentation.everything(self.copies, self.seed) if self.copies else None
 
     @property
     def recipe(self) -> Recipe:
-        """How the network is fitted."""
+        """Recipe of the network's fit."""
         recipe = Recipe.original(self.seed) if self.training_kind == "original" else Recipe.spectrum(self.seed)
         return recipe if self.epochs is None else recipe.with_epochs(self.epochs)
 
     def with_changes(self, **changes: Any) -> Self:
-        """The same options but for some.
+        """Return the options with some changes.
 
         Raises:
-            InvalidName, InvalidParameter
+            InvalidName: the name is not a model name.
+            InvalidParameter: a value is not allowed.
         """
         return type(self)(**(self.model_dump() | changes))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for the card and the cache key; the source by its name alone.
+        """Return plain values for the card and the cache key. The source is given by its name only.
 
-        The keys are those of the first release, which cards and cache keys of earlier trainings have too.
+        The keys are those of the first release, because cards and cache keys of earlier trainings use them.
         """
         values = self.model_dump()
         kind = values.pop("training_kind")

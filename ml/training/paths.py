@@ -1,27 +1,27 @@
-"""Where the records of trainings are: ``<home>/training/<version>/``; records.py says what is in them."""
+"""Folder of a training's records: ``<home>/training/<version>/``. See records.py for its files."""
 
 from pathlib import Path
 
 from ml.errors import ReportNotFound
 
-FOLDER, REPORT = "training", "report.html"
+FOLDER, SPLIT, REPORT = "training", "split.csv", "report.html"
 
 
 def records_folder(home: Path, version: str) -> Path:
-    """Where the records of a version are; it need not exist."""
+    """Return the folder of a version's records; it may not exist."""
     return home / FOLDER / version
 
 
 def report_path(home: Path, version: str) -> Path:
-    """The report of a version's training.
+    """Return the path of a version's report.
 
     Raises:
-        ReportNotFound: there is none.
+        ReportNotFound: there is no report.
     """
     file = records_folder(home, version) / REPORT
     if not file.is_file():
         raise ReportNotFound(
-            f"There is no report of {version}: signalml train writes one, beside the home's models; versions that were "
-            "imported have none."
+            f"There is no report of {version}. Only versions that were trained in this home have one; imported "
+            "versions have none."
         )
     return file

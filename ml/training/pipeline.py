@@ -1,21 +1,20 @@
-"""From recordings to a candidate model, stage by stage: a version in the registry at the end, or nothing.
+"""Training in stages, from recordings to a version in the registry.
 
 ::
 
-    index      the recordings, each read once                  ml.dataset.indexing
-    split      training, validation and test side              split_stage.py
-    features   of every side, on disk                          classifier_stage.py
-    groups     the classes of a classifier                     classes.py
-    fit        network and detector                            classifier_stage.py, detector_stage.py
-    calibrate  thresholds, from recordings not learned from    calibration.py
-    evaluate   on the test side                                held_out_result.py
-    publish    the model that is served, and its records       publication.py
-    report     everything to look at                           report.py
+    index      read each recording once                           ml.dataset.indexing
+    split      training, validation and test side                 split_stage.py
+    features   of all sides, on disk; classifier only             classifier_stage.py
+    classes    fault names or fault groups; classifier only       classes.py
+    fit        network, detector or both                          classifier_stage.py, detector_stage.py
+    calibrate  thresholds from recordings not learned from        calibration.py
+    evaluate   verdicts and figures of the test side              held_out_result.py
+    final fit  network, detector or both, fitted to all sides     classifier_stage.py, detector_stage.py
+    publish    the served model, its records and its report       publication.py, report.py
 
-A detector, a classifier or both take the stages that they need. What an interrupted training can continue from is kept
-on the way: the index, the features, and the fits' checkpoints in ``<home>/training/.work-<key>``, where the key stands
-for these recordings and these options. The work folder goes when the version and its records are there; from then on
-the same training is not done again but found.
+An interrupted training continues from the index, the features and the checkpoints of the fits. The checkpoints are in
+``<home>/training/.work-<key>``; the key is a hash of the recordings and the options. This folder is deleted when the
+version and its records are complete. A training that is repeated then finds its version.
 """
 
 import time
@@ -43,7 +42,7 @@ from ml.training.publication import publish_candidate
 from ml.training.split_stage import split_recordings
 from ml.training.training_result import KEPT, LAST_STEP, RECORDS, TrainingResult, cache_key, find_existing, work_folder
 
-# Of the extra "train"; they are imported later, where they are needed.
+# Packages of the extra "train". They are imported only by the code that needs them.
 PACKAGES = ("jinja2", "matplotlib", "sklearn", "tensorflow")
 
 
@@ -57,26 +56,26 @@ def train(
     report: ProgressCallback = ignore_progress,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
-    """Train a model and add it to the registry; it answers no uploads until it is promoted.
+    """Train a model and add it to the registry. It answers no uploads until it is promoted.
 
-    A training of the same recordings with the same options in this home is found again, and nothing is fitted.
+    If this home has a training of the same recordings with the same options, its result is returned.
 
     Args:
-        options: what to train on, and how.
-        home: where features, checkpoints, records and models are.
-        dataset: the recordings, where they are indexed already: ``options.source`` then only names them, and
-            ``options.snr_db`` says what was taken. None indexes the source.
-        notes: sentences for the card (that the recordings are simulated, for one).
-        processes: for reading and features; None decides by cores and recordings.
-        report: told after every recording and every epoch.
-        cancelled: asked before each of those; True stops the work.
+        options: recordings and choices.
+        home: folder of features, checkpoints, records and models.
+        dataset: the recordings, if they are indexed already. Then ``options.source`` is only their name, and
+            ``options.snr_db`` states the selection. None indexes the source.
+        notes: sentences for the card, for example that the recordings are simulated.
+        processes: number of processes for reading and features; None chooses it from the cores and the recordings.
+        report: called after each recording and each epoch.
+        cancelled: called before each report; True stops the training.
 
     Raises:
-        DatasetError: the recordings cannot be learned from.
-        InvalidParameter: options that contradict the recordings.
-        StorageFull: no room for the features.
-        Cancelled: the work was stopped.
-        MissingExtra: TensorFlow or scikit-learn is not installed.
+        DatasetError: no model can be trained on these recordings.
+        InvalidParameter: the options contradict the recordings.
+        StorageFull: the disk is full.
+        Cancelled: the training was stopped.
+        MissingExtra: TensorFlow or another package of the extra "train" is not installed.
     """
     require_packages()
     started, report = time.monotonic(), cancellable(report, cancelled)
@@ -126,7 +125,7 @@ def train(
 
 
 def require_packages() -> None:
-    """Say what is missing before anything long is begun.
+    """Check that the packages of the extra "train" are installed.
 
     Raises:
         MissingExtra: TensorFlow or another package that training needs is not installed.

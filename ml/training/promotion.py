@@ -1,4 +1,4 @@
-"""Whether a candidate takes the champion's place: told to, or by a rule (decision 11), and never behind one's back."""
+"""Promotion of a candidate to champion: on request, or by the rule of decision 11."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from ml.models.registry import Registry
 from ml.training.champion_comparison import ChampionComparison
 from ml.training.choices import PromotionPolicy
 
-# What a better candidate may still be worse by, at the lower end of the interval.
+# The lower end of the difference's interval must not be below minus this margin.
 NON_INFERIORITY_MARGIN = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """What became of a candidate.
+    """Decision about a candidate.
 
     Attributes:
-        version: the candidate.
+        version: version of the candidate.
         promoted: whether it is the champion now.
-        reason: why, in a sentence with the figures.
+        reason: reason in a sentence, with the figures.
     """
 
     version: str
@@ -38,17 +38,17 @@ def promote(
     *,
     still_wanted: Callable[[], None] = lambda: None,
 ) -> Promotion:
-    """Make a candidate the champion, or not.
+    """Promote a candidate if the policy allows it.
 
     Args:
-        version: the candidate.
-        comparison: with the champion; only ``if-better`` looks at it.
-        policy: ``always``, ``never``, or ``if-better``: where there is no champion, or by the rule of decision 11.
-        home: where the models are.
-        still_wanted: called under the registry's lock right before the switch; what it raises stops that.
+        version: version of the candidate.
+        comparison: comparison with the champion; only ``if-better`` uses it.
+        policy: ``always``, ``never``, or ``if-better``: if there is no champion, or by the rule of decision 11.
+        home: folder of the models.
+        still_wanted: called under the registry's lock right before the change; its exception prevents the change.
 
     Returns:
-        Whether it is the champion now. ``if-better`` leaves a champion alone that nobody compared it with.
+        The decision. With ``if-better``, a champion that the candidate was not compared with stays.
 
     Raises:
         InvalidParameter: ``if-better`` without a comparison of this version.
@@ -56,53 +56,53 @@ def promote(
     """
     registry = Registry(home)
     if policy == "never":
-        return Promotion(version, False, "Not promoted, as was asked.")
+        return Promotion(version, False, "Not promoted, as requested.")
     if policy == "always":
         registry.promote(version, before_write=still_wanted)
-        return Promotion(version, True, "Promoted, as was asked, whatever was champion.")
+        return Promotion(version, True, "Promoted as requested, without a comparison.")
     if comparison is None or comparison.candidate != version:
-        raise InvalidParameter(f"{version} is promoted only if it is better, and was compared with no champion.")
-    better, reason = _judgement(comparison)
+        raise InvalidParameter(f"{version} was not compared with the champion; if-better needs this comparison.")
+    better, reason = _decide(comparison)
     if not better:
         return Promotion(version, False, reason)
     try:
         registry.promote(version, expected_version=comparison.champion, before_write=still_wanted)
     except ChampionChanged as error:
-        return Promotion(version, False, f"{reason} Not promoted all the same: {error} Compare it with that one.")
+        return Promotion(version, False, f"{reason} {error} Compare {version} with the new champion.")
     return Promotion(version, True, reason)
 
 
-def _judgement(comparison: ChampionComparison) -> tuple[bool, str]:
-    """Whether the candidate is to be promoted, and why."""
+def _decide(comparison: ChampionComparison) -> tuple[bool, str]:
+    """Decide whether the candidate is promoted, with the reason."""
     paired = comparison.paired
     if paired is None:
         return comparison.basis != "none", comparison.message
     if paired.auc_difference.value == 0:
-        what, difference = "AUC equal, balanced accuracy", paired.balanced_accuracy_difference
-        mine, theirs = paired.candidate_balanced_accuracy, paired.champion_balanced_accuracy
+        metric, difference = "AUC equal, balanced accuracy", paired.balanced_accuracy_difference
+        candidate, champion = paired.candidate_balanced_accuracy, paired.champion_balanced_accuracy
     else:
-        what, difference = "AUC", paired.auc_difference
-        mine, theirs = paired.candidate_auc, paired.champion_auc
+        metric, difference = "AUC", paired.auc_difference
+        candidate, champion = paired.candidate_auc, paired.champion_auc
     better, verdict = _rule(difference)
-    thin = (
-        f" A class of fewer than {MIN_SESSIONS} groups makes that interval too narrow."
+    narrow = (
+        f" The interval is too narrow, because a class has fewer than {MIN_SESSIONS} sessions."
         if paired.too_few_sessions
         else ""
     )
     return better, (
-        f"{what} {mine.value:.3f} against {theirs.value:.3f} on the same {paired.n} recordings of {paired.groups} "
-        f"groups, a difference of {difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]: "
-        f"{verdict}.{thin} {comparison.message}"
+        f"{metric} {candidate.value:.3f} against {champion.value:.3f} on the same {paired.n} recordings of "
+        f"{paired.groups} sessions, a difference of {difference.value:+.3f} "
+        f"[{difference.low:+.3f}, {difference.high:+.3f}]: {verdict}.{narrow} {comparison.message}"
     )
 
 
 def _rule(difference: Estimate) -> tuple[bool, str]:
-    """What a difference means; it is defined, for both classes are there."""
+    """Apply the rule to a difference, which is defined because both classes occur."""
     value, low = difference.value or 0.0, difference.low or 0.0
     if value < 0:
         return False, "worse"
     if value == 0:
-        return False, "no better, so the champion stays"
+        return False, "equal, so the champion stays"
     if low < -NON_INFERIORITY_MARGIN:
-        return False, f"better, but it may as well be worse by more than {NON_INFERIORITY_MARGIN}"
+        return False, f"better, but the interval includes a loss of more than {NON_INFERIORITY_MARGIN}"
     return True, "better"

@@ -1,4 +1,4 @@
-"""A candidate -> a version in the registry, with the records of its training beside it."""
+"""Publication of a candidate: the version in the registry, and the records of its training."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,17 +27,17 @@ def publish_candidate(
     abnormal: Sequence[MeasuredRecording],
     key: Mapping[str, Any],
 ) -> str:
-    """Add the served model to the registry; its records lie ready in the work folder.
+    """Add the served model to the registry, after its records are written to the work folder.
 
     Args:
         context: the training.
-        classes: what is told apart.
-        measured: the model that was evaluated.
+        classes: classes of the network.
+        measured: the evaluated model.
         served: the model that goes into the bundle.
-        thresholds: of the served model.
-        result: of the evaluation.
-        abnormal: all abnormal recordings, as the served detector measures them.
-        key: the training's cache key.
+        thresholds: thresholds of the served model.
+        result: the evaluation.
+        abnormal: all abnormal recordings with their distances by the served detector.
+        key: cache key of the training.
 
     Returns:
         The version.
@@ -46,9 +46,9 @@ def publish_candidate(
     context.report(Progress(LAST_STEP, 0, 1))
 
     def before_add(version: str) -> None:
-        """Whatever may fail or be cancelled comes before the version is there; only renames come after."""
-        shown = report_facts(context, classes, measured, served, thresholds, result, version, card)
-        write_records(context.work, context.split, result, key, shown, learned=_learned_after_evaluation(context))
+        """Write the records before the version exists, because this step can fail or be cancelled."""
+        facts = report_facts(context, classes, measured, served, thresholds, result, version, card)
+        write_records(context.work, context.split, result, key, facts, learned=_learned_after_evaluation(context))
         context.report(Progress(LAST_STEP, 1, 1, version))
 
     return publish(
@@ -66,7 +66,7 @@ def publish_candidate(
 
 
 def _learned_after_evaluation(context: TrainingContext) -> list[Any]:
-    """The recordings of the test side that the served model has learned from: abnormal ones only by a network."""
+    """Return the test recordings of the final fit. A detector alone learns from the normal ones only."""
     if not context.options.refit:
         return []
     return [entry for entry in context.split.test if context.has_classifier or entry.label == NORMAL]

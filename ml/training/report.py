@@ -1,4 +1,4 @@
-"""What the report of a training shows: facts gathered from its stages, and recordings worth listening to."""
+"""Content of a training's report: facts from its stages, and exemplars."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,12 +16,12 @@ from ml.training.held_out_result import HeldOutResult
 
 EXEMPLARS_PER_GROUP = 2
 REFITTED_NETWORK = (
-    "The figures are those of a network that never heard the held-out side. The network that is served was fitted by "
-    "the same recipe to all sides."
+    "The figures belong to a network that has not learned from the held-out recordings. The served network was fitted "
+    "with the same recipe to all recordings."
 )
 REFITTED_DETECTOR = (
-    "The figures are those of a detector that never heard the held-out side. The one that is served learned from all "
-    "healthy recordings, and its threshold from scores of recordings that were left out in turn."
+    "The figures belong to a detector that has not learned from the held-out recordings. The served detector learned "
+    "from all normal recordings. Its threshold comes from recordings that were held out in turn."
 )
 
 
@@ -35,7 +35,10 @@ def report_facts(
     version: str,
     card: dict[str, Any],
 ) -> ReportFacts:
-    """Everything that the report is made of; see :func:`ml.training.publication.publish_candidate`."""
+    """Return the content of the report.
+
+    See :func:`ml.training.publication.publish_candidate` for the arguments.
+    """
     network = measured.network
     facts = ReportFacts(
         version=version,
@@ -67,10 +70,10 @@ def _refit_note(context: TrainingContext) -> Sequence[str]:
 
 
 def _exemplars(context: TrainingContext, classes: TrainingClasses, result: HeldOutResult) -> Iterator[Exemplar]:
-    """One healthy recording of the middle, and the clearest of each group or, without groups, of each class."""
-    healthy = sorted((each for each in result.judged if each.entry.label == NORMAL), key=lambda each: each.score)
-    if healthy:
-        yield _judged_exemplar(context, "healthy", healthy[len(healthy) // 2])
+    """Yield the normal recording with the median score, and exemplars of each group, else of each class."""
+    normal = sorted((each for each in result.judged if each.entry.label == NORMAL), key=lambda each: each.score)
+    if normal:
+        yield _judged_exemplar(context, "normal", normal[len(normal) // 2])
     groups = classes.groups
     if groups is not None:
         for group, (name, members) in enumerate(zip(groups.names, groups.exemplars, strict=True)):
@@ -79,8 +82,8 @@ def _exemplars(context: TrainingContext, classes: TrainingClasses, result: HeldO
                 yield _exemplar(context, name, entry, f"{distance:.2f} from the centroid")
         return
     for label in classes.labels.classes[1:]:
-        right = [each for each in result.judged if each.truth == label.name and each.anomaly]
-        for each in sorted(right, key=lambda each: -each.score)[:EXEMPLARS_PER_GROUP]:
+        detected = [each for each in result.judged if each.truth == label.name and each.anomaly]
+        for each in sorted(detected, key=lambda each: -each.score)[:EXEMPLARS_PER_GROUP]:
             yield _judged_exemplar(context, label.name, each)
 
 

@@ -1,4 +1,4 @@
-"""What came of a training, what that hangs on, and how one that came to its end already is found again."""
+"""Result of a training, its cache key, and the search for an existing result."""
 
 import hashlib
 import json
@@ -28,21 +28,21 @@ from ml.training.paths import FOLDER, REPORT, records_folder
 from ml.training.verdicts import read_verdicts, write_verdicts
 
 RECORDS, LAST_STEP = "records", "model and report"
-KEPT = "no model was made, and the next run goes on from what is there"
+KEPT = "no model was made, and the next run continues from the files that are complete"
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """What came of a training.
+    """Result of a training.
 
     Attributes:
-        version: of the candidate, in the registry.
-        evaluation: of the recipe on the held-out side.
-        records: the folder with the split, the figures and the report.
+        version: version of the candidate in the registry.
+        evaluation: figures of the test side.
+        records: folder with the split, the figures and the report.
         split: the sides.
-        judged: what the network that was measured said of the test side; not the one that was fitted once more.
-        judged_with_gain: the same with a random gain on each recording.
-        unlearned: recordings of faults that no class was made of, since all of them were held out.
+        judged: verdicts of the measured model on the test side; the model of the final fit gives none.
+        judged_with_gain: verdicts with a random gain on each recording.
+        unlearned: recordings of faults without a class, because all recordings of the fault were held out.
     """
 
     version: str
@@ -57,12 +57,12 @@ class TrainingResult:
     def of(
         cls, version: str, folder: Path, split: Split, tested: HeldOutResult, unlearned: tuple[Entry, ...] = ()
     ) -> Self:
-        """A training that has come to its end, with its records in a folder."""
+        """Return the result of a training whose records are in ``folder``."""
         return cls(version, tested.evaluation, folder, split, tested.judged, tested.judged_with_gain, unlearned)
 
 
 def cache_key(dataset: Dataset, spec: FeatureSpec, options: TrainingOptions) -> dict[str, Any]:
-    """All that decides what a training comes to, as plain values: the same again makes the same version."""
+    """Return everything that decides the result, as plain values. The same key gives the same version."""
     recordings = json.dumps([entry.to_dict() for entry in dataset.entries])
     return {
         "recordings": hashlib.sha256(recordings.encode()).hexdigest(),
@@ -73,16 +73,16 @@ def cache_key(dataset: Dataset, spec: FeatureSpec, options: TrainingOptions) -> 
     }
 
 
-def find_existing(home: Path, facts: Mapping[str, Any], split: Split) -> TrainingResult | None:
-    """The training that was made from these facts, where its version and its records are whole; None to train anew."""
+def find_existing(home: Path, key: Mapping[str, Any], split: Split) -> TrainingResult | None:
+    """Find a training with this cache key; None if its version or a record is missing or damaged."""
     registry = Registry(home)
     for candidate in registry.versions():
-        if not records.matches_cache_key(home, candidate, facts):
+        if not records.matches_cache_key(home, candidate, key):
             continue
         evaluation = records.read_evaluation(home, candidate)
         judged, gained = (read_verdicts(home, candidate, split.test, gain) for gain in ("none", "random"))
         if evaluation is not None and len(judged) == len(gained) == len(split.test):
-            with suppress(ModelError):  # a damaged version is replaced by training it anew
+            with suppress(ModelError):  # a damaged version is trained again
                 faults = registry.read(candidate).content.card.get("classes", {}).get("not_learned", ())
                 unlearned = tuple(entry for _, entry in split.sides() if entry.annotation.fault in faults)
                 folder = records_folder(home, candidate)
@@ -94,35 +94,35 @@ def write_records(
     work: Path,
     split: Split,
     tested: HeldOutResult,
-    facts: Mapping[str, Any],
-    shown: ReportFacts,
+    key: Mapping[str, Any],
+    facts: ReportFacts,
     *,
     learned: Collection[Entry],
 ) -> None:
-    """All that is kept of a training, in its work folder until the version is there.
+    """Write the records of a training to its work folder.
 
     Args:
-        work: the folder.
+        work: the work folder.
         split: the sides.
-        tested: what was said of the test side.
-        facts: what the training was made from.
-        shown: what the report shows.
-        learned: recordings of the test side that were learned from after they had been judged.
+        tested: verdicts and figures of the test side.
+        key: cache key of the training.
+        facts: content of the report.
+        learned: test recordings that the final fit has learned from.
     """
     folder = work / RECORDS
     folder.mkdir(exist_ok=True)
     records.write_split(folder, split, learned=learned)
     records.write_evaluation(folder, tested.evaluation)
-    records.write_cache_key(folder, facts)
+    records.write_cache_key(folder, key)
     write_verdicts(folder, tested.judged, tested.judged_with_gain)
-    write_report(folder / REPORT, shown)
+    write_report(folder / REPORT, facts)
 
 
 @contextmanager
-def work_folder(home: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
-    """Where checkpoints of this training lie, and of no other; one process at a time, and gone once all went well."""
-    folder = home / FOLDER / f".work-{hashlib.sha256(to_json(facts)).hexdigest()[:16]}"
-    # Its lock stays: one that was removed while another process waits for it would let in a third.
+def work_folder(home: Path, key: Mapping[str, Any]) -> Iterator[Path]:
+    """Lock and yield the folder for the checkpoints of this training; delete it after success."""
+    folder = home / FOLDER / f".work-{hashlib.sha256(to_json(key)).hexdigest()[:16]}"
+    # The lock file is never deleted. Otherwise a third process could enter while a second one waits for the old file.
     lock = folder.parent / ".locks" / folder.name
     lock.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(lock):

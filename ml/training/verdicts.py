@@ -1,7 +1,6 @@
-"""What the measured network said of the test side, kept so that a later model can be held against it.
+"""Stored verdicts of the measured model on the test side, for comparisons with later models.
 
-A network that is fitted once more, to all recordings, can never again be judged on them. What was said before is all
-that there will ever be.
+A model with a final fit has learned from all recordings, so it cannot be tested on them again.
 """
 
 import csv
@@ -20,15 +19,15 @@ Gain = Literal["none", "random"]
 
 
 def write_verdicts(folder: Path, judged: Sequence[JudgedRecording], gained: Sequence[JudgedRecording]) -> None:
-    """The verdicts, as a table: on the recordings as they are, and with a random gain on each."""
+    """Write the verdicts as a table: without gain, and with a random gain on each recording."""
     write_table(folder / VERDICTS, COLUMNS, [*_rows(judged, "none"), *_rows(gained, "random")])
 
 
 def read_verdicts(home: Path, version: str, entries: Sequence[Entry], gain: Gain) -> tuple[JudgedRecording, ...]:
-    """What was said, then, of those of the ``entries`` that were on the test side of a version's training.
+    """Read the verdicts on those ``entries`` that were on the test side of a version's training.
 
     Returns:
-        In the order of the entries; empty where nothing was kept.
+        The verdicts in the order of the entries; empty if none were stored.
     """
     file = records_folder(home, version) / VERDICTS
     if not file.is_file():

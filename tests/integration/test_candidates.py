@@ -3,32 +3,33 @@
 import csv
 import json
 import shutil
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ml.dataset.indexing.build import index
-from ml.dataset.simulate.simulator import simulate
 from ml.models.registry import Registry
 from ml.training.champion_comparison import ChampionComparison, compare_with_champion
 from ml.training.options import TrainingOptions
 from ml.training.pipeline import train
 from ml.training.promotion import promote
 from ml.training.training_result import TrainingResult
-from tests.integration.trainings import TINY, signalml
+from tests.commands import assert_one_sentence, signalml
+from tests.integration.trainings import TINY, Training, without_report
 from tests.unit import bundles
 
 EPOCHS = 4
 ONE, OTHER = "id_00", "id_02"
 SIDE = TINY.files // 2
+ALIASES = shutil.ignore_patterns("aliases.json")
+pytestmark = pytest.mark.usefixtures("short_reports")
 
 
 @pytest.fixture(scope="module")
-def fans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fans(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One fan's sessions as if they were of two, in two manifests: in ``swapped.csv`` the first one's labels are."""
-    folder = simulate(tmp_path_factory.mktemp("simulated") / "fans", plan=TINY, processes=1)
+    folder = Path(shutil.copytree(tiny, tmp_path_factory.mktemp("simulated") / "fans"))
     with (folder / "manifest.csv").open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     other = {"normal": "abnormal", "abnormal": "normal"}
@@ -50,12 +51,10 @@ def options(source: Path, *, held_out: str = OTHER, refit: bool = True, seed: in
     )
 
 
-def commanded(home: Path, source: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def commanded(home: Path, source: Path) -> Training:
     """The same, as a user asks for it, and to be promoted if it is better."""
     choices = ("--name", source.stem, "--split", "machine", "--held-out", OTHER, "--epochs", EPOCHS, "--no-refit")
-    done = signalml(home, "train", source, *choices, "--processes", 1, "--if-better", *more)
-    assert done.returncode == 0, done.stderr
-    return done
+    return Training.of(home, signalml(home, "train", source, *choices, "--processes", 1, "--if-better"))
 
 
 Homed = tuple[Path, TrainingResult]
@@ -63,7 +62,9 @@ Homed = tuple[Path, TrainingResult]
 
 def champion_of(home: Path, chosen: TrainingOptions) -> Homed:
     """A home with this champion."""
-    trained = train(chosen, home, processes=1)
+    with pytest.MonkeyPatch.context() as patch:
+        without_report(patch)
+        trained = train(chosen, home, processes=1)
     Registry(home).promote(trained.version)
     return home, trained
 
@@ -80,10 +81,24 @@ def bad(fans: Path, tmp_path_factory: pytest.TempPathFactory) -> Homed:
     return champion_of(tmp_path_factory.mktemp("bad"), options(fans / "swapped.csv", refit=False))
 
 
+@pytest.fixture(scope="module")
+def first(fans: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
+    """The first candidate of a home: taught what is right, and never heard the other machine."""
+    return commanded(tmp_path_factory.mktemp("first"), fans / "right.csv")
+
+
 @pytest.fixture
-def copied(tmp_path: Path) -> Callable[[Homed], Path]:
-    """A home to change."""
-    return lambda homed: Path(shutil.copytree(homed[0], tmp_path / "home"))
+def copied(tmp_path: Path) -> Callable[..., Path]:
+    """Makes homes to change: a copy of one with its champion, and with a candidate that was trained in another."""
+
+    def copy(homed: Homed, *, trained_in: Path | None = None) -> Path:
+        home = Path(shutil.copytree(homed[0], tmp_path / "home"))
+        if trained_in is not None:
+            for folder in ("models", "training"):
+                shutil.copytree(trained_in / folder, home / folder, dirs_exist_ok=True, ignore=ALIASES)
+        return home
+
+    return copy
 
 
 def kept(home: Path, version: str) -> dict[str, object]:
@@ -92,49 +107,42 @@ def kept(home: Path, version: str) -> dict[str, object]:
     return found
 
 
-def last(lines: Sequence[str]) -> str:
-    """The version that a command prints."""
-    return lines[-1]
-
-
-def test_the_first_candidate_is_promoted(fans: Path, tmp_path: Path) -> None:
+def test_the_first_candidate_is_promoted(fans: Path, first: Training) -> None:
     """There is nothing to beat, which is printed; asked again, it is champion already, and nothing is fitted."""
-    done = commanded(tmp_path, fans / "right.csv")
-    version = last(done.stdout.splitlines())
+    home, version, done = first
     assert "Promoted: No model is champion: there is nothing to beat." in done.stdout
     assert "signalml models promote" not in done.stdout
     assert f"a machine not learned from: fan/{OTHER}." in done.stdout
-    assert Registry(tmp_path).resolve("champion") == version
-    assert kept(tmp_path, version)["basis"] == "no champion"
-    done = commanded(tmp_path, fans / "right.csv")
-    assert f"Promoted: {version} is the champion already." in done.stdout
-    assert "epochs" not in done.stderr
-    assert kept(tmp_path, version)["basis"] == "no champion"
+    assert Registry(home).resolve("champion") == version
+    assert kept(home, version)["basis"] == "no champion"
+    again = commanded(home, fans / "right.csv").done
+    assert f"Promoted: {version} is the champion already." in again.stdout
+    assert "epochs" not in again.stderr
+    assert kept(home, version)["basis"] == "no champion"
 
 
-def test_a_better_candidate_is_promoted(fans: Path, bad: Homed, copied: Callable[[Homed], Path]) -> None:
+def test_a_better_candidate_is_promoted(fans: Path, first: Training, bad: Homed, copied: Callable[..., Path]) -> None:
     """Both judged the machine that neither has learned from; the champion before is one step back."""
-    home = copied(bad)
-    done = commanded(home, fans / "right.csv")
-    version = last(done.stdout.splitlines())
-    registry = Registry(home)
-    assert registry.aliases() == {"champion": version, "previous": bad[1].version}
-    found = kept(home, version)
-    assert (found["basis"], found["paired"]["n"]) == ("judged by both", SIDE)  # type: ignore[index]  # JSON
-    assert f"on the same {SIDE} recordings of 12 groups" in done.stdout
-    assert ": better." in done.stdout
+    home = copied(bad, trained_in=first.home)
+    found = commanded(home, fans / "right.csv")
+    assert found.version == first.version
+    assert Registry(home).aliases() == {"champion": found.version, "previous": bad[1].version}
+    record = kept(home, found.version)
+    assert (record["basis"], record["paired"]["n"]) == ("judged by both", SIDE)  # type: ignore[index]  # JSON
+    assert f"on the same {SIDE} recordings of 12 groups" in found.done.stdout
+    assert ": better." in found.done.stdout
 
 
-def test_a_worse_candidate_is_kept_out(fans: Path, good: Homed, copied: Callable[[Homed], Path]) -> None:
+def test_a_worse_candidate_is_kept_out(fans: Path, good: Homed, bad: Homed, copied: Callable[..., Path]) -> None:
     """The champion knows all recordings by now; what it was measured on before that is what counts."""
-    home = copied(good)
-    done = commanded(home, fans / "swapped.csv")
-    version = last(done.stdout.splitlines())
+    home = copied(good, trained_in=bad[0])
+    found = commanded(home, fans / "swapped.csv")
+    assert found.version == bad[1].version
     assert Registry(home).aliases() == {"champion": good[1].version}
-    assert kept(home, version)["basis"] == "held out of both"
-    assert "Not promoted: AUC " in done.stdout
-    assert ": worse." in done.stdout
-    assert f"signalml models promote {version}" in done.stdout
+    assert kept(home, found.version)["basis"] == "held out of both"
+    assert "Not promoted: AUC " in found.done.stdout
+    assert ": worse." in found.done.stdout
+    assert f"signalml models promote {found.version}" in found.done.stdout
 
 
 def compared(trained: TrainingResult, chosen: TrainingOptions, home: Path) -> ChampionComparison:
@@ -143,7 +151,7 @@ def compared(trained: TrainingResult, chosen: TrainingOptions, home: Path) -> Ch
 
 
 def test_figures_of_then_are_those_of_the_networks_that_were_measured(
-    fans: Path, good: Homed, copied: Callable[[Homed], Path]
+    fans: Path, good: Homed, copied: Callable[..., Path]
 ) -> None:
     """Neither those of the champion that has learned from the recordings, nor of the candidate that has."""
     home = copied(good)
@@ -155,7 +163,7 @@ def test_figures_of_then_are_those_of_the_networks_that_were_measured(
     assert found.paired.champion_auc.value == good[1].evaluation.auc_gain_randomised.value
 
 
-def test_a_champion_that_has_seen_everything_stays(fans: Path, good: Homed, copied: Callable[[Homed], Path]) -> None:
+def test_a_champion_that_has_seen_everything_stays(fans: Path, good: Homed, copied: Callable[..., Path]) -> None:
     """It was fitted to all, and measured on the other machine: nothing is left that says who is better."""
     home = copied(good)
     chosen = options(fans / "right.csv", held_out=ONE, refit=False)
@@ -168,9 +176,11 @@ def test_a_champion_that_has_seen_everything_stays(fans: Path, good: Homed, copi
     assert Registry(home).aliases() == {"champion": good[1].version}
 
 
-def test_a_champion_that_came_meanwhile_stays(fans: Path, bad: Homed, copied: Callable[[Homed], Path]) -> None:
+def test_a_champion_that_came_meanwhile_stays(
+    fans: Path, first: Training, bad: Homed, copied: Callable[..., Path]
+) -> None:
     """The candidate beat the one before; nobody knows whether it beats this one."""
-    home = copied(bad)
+    home = copied(bad, trained_in=first.home)
     chosen = options(fans / "right.csv", refit=False)
     trained = train(chosen, home, processes=1)
     found = compared(trained, chosen, home)
@@ -185,5 +195,4 @@ def test_a_champion_that_came_meanwhile_stays(fans: Path, bad: Homed, copied: Ca
 def test_promoting_twice_over_is_refused(tmp_path: Path) -> None:
     """Before anything is read."""
     done = signalml(tmp_path, "train", tmp_path, "--name", "fan", "--promote", "--if-better")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "--promote and --if-better were given; one of them was expected." in done.stderr
+    assert_one_sentence(done, "--promote and --if-better were given; one of them was expected.")

@@ -1,26 +1,17 @@
 """``signalml compare``, as a person or a script uses it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests import sounds
-from tests.integration.servers import environment
+from tests.commands import Done, as_process, signalml
 
 
-def run(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def run(home: Path, *arguments: object) -> Done:
     """One command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", "compare", *map(str, arguments)],
-        env=environment(home=home),
-        cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    return signalml(home, "compare", *arguments, folder=home)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +28,8 @@ def fan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tables_report_and_figures_come_of_one_command(tmp_path: Path, fan: Path) -> None:
     """Progress is on stderr, tables are on stdout, and the two files are written."""
-    done = run(tmp_path, fan, "--engine", "distance", "--report", "fan.html", "--json", "fan.json", "--processes", 1)
+    options = ("--engine", "distance", "--report", "fan.html", "--json", "fan.json", "--processes", 1)
+    done = as_process(tmp_path, "compare", fan, *options, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "recordings: 6 normal and 3 abnormal recordings (sessions: 1 and 1)" in done.stdout
     for name in ("spectrum-gaussian+distance", "distance", "baseline"):
@@ -54,16 +46,14 @@ def test_what_cannot_be_written_is_said_before_the_work(tmp_path: Path, fan: Pat
     """A report in a folder that is not there is refused at once, in one sentence."""
     done = run(tmp_path, fan, "--report", "nowhere/fan.html")
     assert done.returncode == 1
-    assert done.stderr.strip() == (
-        "error: nowhere/fan.html cannot be written: a file in a folder that exists was expected."
-    )
+    assert done.stderr == "error: nowhere/fan.html cannot be written: a file in a folder that exists was expected.\n"
 
 
 def test_an_engine_that_there_is_not_is_refused(tmp_path: Path, fan: Path) -> None:
     """With those that there are."""
     done = run(tmp_path, fan, "--engine", "crystal-ball")
     assert done.returncode == 1
-    assert "There is no engine 'crystal-ball'; one of spectrum-gaussian, distance," in done.stderr
+    assert "error: There is no engine 'crystal-ball'; one of spectrum-gaussian, distance," in done.stderr
 
 
 def test_help_shows_examples(tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 import csv
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,19 +11,12 @@ from ml.dataset.indexing.build import index
 from ml.evaluation.results import Evaluation
 from ml.models.registry import Registry
 from tests import sounds
-from tests.integration.servers import environment
+from tests.commands import Done, assert_one_sentence, signalml
 
 
-def run(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def run(home: Path, *arguments: object) -> Done:
     """One command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", "evaluate", *map(str, arguments)],
-        env=environment(home=home),
-        cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return signalml(home, "evaluate", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +115,4 @@ def test_copies_count_once(home: Path, fans: Path, tmp_path: Path) -> None:
 
 def test_an_unknown_model_is_one_sentence(home: Path, fans: Path) -> None:
     """Before any recording is read."""
-    done = run(home, "nobody-0123456789", fans)
-    assert (done.returncode, done.stdout) == (1, "")
-    (line,) = done.stderr.strip().splitlines()
-    assert "nobody-0123456789" in line
+    assert_one_sentence(run(home, "nobody-0123456789", fans), "nobody-0123456789")

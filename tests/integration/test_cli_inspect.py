@@ -3,8 +3,6 @@
 import csv
 import io
 import json
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,20 +10,13 @@ import pytest
 
 from ml.dataset.indexing.build import index
 from tests import sounds
-from tests.integration.servers import environment
+from tests.commands import Done, assert_one_sentence, signalml
 from tests.unit.datasets import write
 
 
-def inspect(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def inspect(home: Path, *arguments: object) -> Done:
     """Run the command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", "inspect", *map(str, arguments)],
-        env=environment(home=home),
-        cwd=home.parent,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return signalml(home, "inspect", *arguments)
 
 
 @pytest.fixture
@@ -125,11 +116,7 @@ def test_healthy_sound_and_a_single_recording_can_be_looked_at(tmp_path: Path) -
 def test_what_cannot_be_inspected_is_one_sentence(fans: Path, tmp_path: Path, arguments: list[str], words: str) -> None:
     """On stderr, with exit status 1."""
     (tmp_path / "empty").mkdir()
-    done = inspect(tmp_path / "home", *arguments)
-    assert (done.returncode, done.stdout) == (1, "")
-    (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("error: ")
-    assert words in line
+    assert_one_sentence(inspect(tmp_path / "home", *arguments), words)
 
 
 def test_help_has_an_example_and_one_format_is_asked_for(tmp_path: Path) -> None:

@@ -4,14 +4,12 @@ import csv
 import io
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests import sounds
-from tests.integration.servers import ROOT, environment
+from tests.commands import Done, signalml
 
 COLUMNS = [
     *("name", "machine", "machine_id", "truth", "verdict", "label", "message", "score", "threshold", "probabilities"),
@@ -19,24 +17,14 @@ COLUMNS = [
 ]
 
 
-def run(home: Path, *arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+def run(home: Path, *arguments: object, folder: Path | None = None) -> Done:
     """One command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", "score", *map(os.fspath, map(_path, arguments))],
-        env=environment(home=home),
-        cwd=folder or home,
-        capture_output=True,
-        timeout=120,
-    )
+    return signalml(home, "score", *arguments, folder=folder)
 
 
-def _path(argument: object) -> str | bytes | Path:
-    return argument if isinstance(argument, str | bytes | Path) else str(argument)
-
-
-def rows_of(done: subprocess.CompletedProcess[bytes]) -> list[dict[str, str]]:
+def rows_of(done: Done) -> list[dict[str, str]]:
     """The rows of a CSV answer."""
-    return list(csv.DictReader(io.StringIO(done.stdout.decode(), newline="")))
+    return list(csv.DictReader(io.StringIO(done.stdout, newline="")))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +41,7 @@ def test_csv_has_the_columns_as_promised(original_home: Path, fans: Path) -> Non
     """Rows in the order of the files; one that cannot be judged has its error, and the exit status is 1."""
     done = run(original_home, fans, "--format", "csv")
     rows = rows_of(done)
-    assert done.stdout.decode().splitlines()[0] == ",".join(COLUMNS)
+    assert done.stdout.splitlines()[0] == ",".join(COLUMNS)
     assert [Path(row["name"]).name for row in rows] == ["0.wav", "1.wav", "2.wav", "broken.wav"]
     for row in rows[:3]:
         assert row["verdict"] in ("normal", "anomalous")
@@ -64,7 +52,7 @@ def test_csv_has_the_columns_as_promised(original_home: Path, fans: Path) -> Non
         assert (row["threshold"], row["duration_s"], row["error"]) == ("0.5", "1.0", "")
     assert {rows[3][column] for column in COLUMNS[1:-1]} == {""}
     assert rows[3]["error"].startswith("audio_")
-    assert (done.returncode, done.stderr) == (1, b"")
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_json_is_one_array_of_the_same(original_home: Path, fans: Path) -> None:
@@ -80,7 +68,7 @@ def test_json_is_one_array_of_the_same(original_home: Path, fans: Path) -> None:
 
 def test_the_table_is_aligned_and_counted(original_home: Path, fans: Path) -> None:
     """A file on each line, the folder of all and each cause once, the latter with what was expected."""
-    lines = run(original_home, fans, fans / "broken.wav").stdout.decode().splitlines()
+    lines = run(original_home, fans, fans / "broken.wav").stdout.splitlines()
     assert lines[0].endswith(f"name in {fans}/")
     at = lines[0].index("name")
     assert [line[at:] for line in lines[1:6]] == ["0.wav", "1.wav", "2.wav", "broken.wav", "broken.wav"]
@@ -92,7 +80,7 @@ def test_the_table_is_aligned_and_counted(original_home: Path, fans: Path) -> No
 
 def test_the_table_names_the_machine(original_home: Path, fans: Path) -> None:
     """The one that is said, in a column of its own."""
-    lines = run(original_home, fans / "0.wav", "--machine", "fan/id_00").stdout.decode().splitlines()
+    lines = run(original_home, fans / "0.wav", "--machine", "fan/id_00").stdout.splitlines()
     assert lines[0].split() == ["verdict", "score", "duration", "message", "machine", "name"]
     assert lines[1][lines[0].index("machine") :].split() == ["fan/id_00", str(fans / "0.wav")]
 
@@ -104,7 +92,7 @@ def test_a_row_that_means_nothing_is_said(original_home: Path, fans: Path, tmp_p
     done = run(original_home, tmp_path, "--format", "csv")
     assert [(row["machine_id"], row["error"]) for row in rows_of(done)] == [("", "")]
     said = "refused row: 0.wav: Its label is 'healthy'; normal or abnormal was expected.\n"
-    assert (done.returncode, done.stderr.decode()) == (0, said)
+    assert (done.returncode, done.stderr) == (0, said)
 
 
 def test_without_a_failure_the_exit_status_is_0(original_home: Path, fans: Path) -> None:
@@ -119,14 +107,14 @@ def test_any_name_a_file_can_have_is_written(original_home: Path, tmp_path: Path
     for number, name in enumerate(names):
         with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:  # noqa: PTH118, PTH123 - bytes
             file.write(sounds.recording(sounds.fan(1.0, seed=number)))
-    done = run(original_home, *names, "--format", form, folder=tmp_path)
-    assert (done.returncode, done.stderr) == (0, b"")
+    done = run(original_home, *map(os.fsdecode, names), "--format", form, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
     if form == "csv":
         assert [row["name"] for row in rows_of(done)] == ['a,"b".wav', "c\nd.wav", r"caf\udce9.wav", "fän.wav"]
     elif form == "json":
         assert [os.fsencode(value["name"]) for value in json.loads(done.stdout)] == names
     else:
-        lines = done.stdout.decode().splitlines()
+        lines = done.stdout.splitlines()
         at = lines[0].index("name")
         assert [line[at:] for line in lines[1:5]] == ['a,"b".wav', r"c\nd.wav", r"caf\udce9.wav", "fän.wav"]
 
@@ -143,26 +131,13 @@ def test_an_empty_folder_is_one_sentence(original_home: Path, tmp_path: Path) ->
     """Nothing is judged, and the folder is named."""
     (tmp_path / "a.mp3").touch()
     done = run(original_home, tmp_path)
-    assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr.decode().endswith("It holds 1 .mp3: convert them to one of those.\n")
-    assert done.stderr.decode().startswith(f"error: {tmp_path} holds no .wav or .flac file")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("It holds 1 .mp3: convert them to one of those.\n")
+    assert done.stderr.startswith(f"error: {tmp_path} holds no .wav or .flac file")
 
 
 def test_a_home_without_a_champion_says_how_to_get_one(tmp_path: Path, fans: Path) -> None:
     """As every command does."""
     done = run(tmp_path, fans)
-    assert (done.returncode, done.stdout) == (1, b"")
-    assert b"signalml models import" in done.stderr
-
-
-def test_a_reader_that_leaves_ends_it_quietly(original_home: Path, fans: Path) -> None:
-    """As with  signalml score ... | head -1."""
-    program = [sys.executable, "-m", "cli.main", "score", *[str(fans / "0.wav")] * 40, "--format", "csv"]
-    with subprocess.Popen(
-        program, env=environment(home=original_home), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline().startswith(b"name,")
-        process.stdout.close()
-        assert process.stderr.read() == b""
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "signalml models import" in done.stderr

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_cli import is_one_sentence, signalml
+from tests.commands import assert_one_sentence, signalml
 
 SMALL = ("--machines", 1, "--sessions", 1, "--recordings", 1, "--duration", 1)
 
@@ -48,7 +48,7 @@ def test_what_cannot_be_recorded_is_one_sentence(
     tmp_path: Path, options: tuple[object, ...], words: tuple[str, ...]
 ) -> None:
     """And nothing is made."""
-    is_one_sentence(signalml(tmp_path / "home", "simulate", "fans", *options), *words)
+    assert_one_sentence(signalml(tmp_path / "home", "simulate", "fans", *options), *words)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -56,5 +56,5 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     """A dataset is not written over."""
     (tmp_path / "fans").mkdir()
     (tmp_path / "fans" / "mine.txt").write_text("mine")
-    is_one_sentence(signalml(tmp_path / "home", "simulate", "fans", *SMALL), "exists and is not empty")
+    assert_one_sentence(signalml(tmp_path / "home", "simulate", "fans", *SMALL), "exists and is not empty")
     assert [path.name for path in (tmp_path / "fans").iterdir()] == ["mine.txt"]

@@ -7,7 +7,7 @@ import pytest
 
 from ml.models.registry import Registry
 from tests import sounds
-from tests.integration.test_cli import is_one_sentence, signalml, succeeds
+from tests.commands import assert_one_sentence, signalml, succeeds
 from tests.unit import detectors
 
 
@@ -102,7 +102,7 @@ def test_a_classifier_has_no_sensitivities(home: Path) -> None:
     shown = succeeds(home, "thresholds")
     assert "a score above 0.5 is anomalous" in shown
     assert not [line for line in shown.splitlines() if line.split()[:1] == ["sensitivity"]]
-    is_one_sentence(signalml(home, "thresholds", "champion", "--sensitivity", "high"), "score from 0 to 1")
+    assert_one_sentence(signalml(home, "thresholds", "champion", "--sensitivity", "high"), "score from 0 to 1")
     assert "a score above 0.7 is anomalous" in succeeds(home, "thresholds", "champion", "--threshold", "0.7")
 
 
@@ -121,5 +121,5 @@ def test_what_cannot_be_done_is_said_in_one_sentence(
     detecting: Path, arguments: tuple[str, ...], words: list[str]
 ) -> None:
     """And nothing moves."""
-    is_one_sentence(signalml(detecting, "thresholds", *arguments), *words)
+    assert_one_sentence(signalml(detecting, "thresholds", *arguments), *words)
     assert len(Registry(detecting).threshold_revisions("champion")) == 1

@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import stat
-import subprocess
-import sys
 import threading
 import time
 import zipfile
@@ -21,7 +19,8 @@ import pytest
 from ml.dataset.download.mimii import download_mimii
 from ml.errors import Cancelled, DownloadDamaged, DownloadFailed, InvalidParameter, StorageFull
 from ml.system.progress import Progress, cancellable
-from tests.integration.servers import ROOT
+from testing.servers import wait_until
+from tests.commands import signalml, start, succeeds
 
 MEMBERS = {
     f"fan/id_00/{label}/{number:08d}.wav": np.random.default_rng(number).bytes(700_000)
@@ -346,20 +345,14 @@ def test_a_spoilt_part_is_found_by_the_checksum(archives: Archives, tmp_path: Pa
 def test_the_command_is_killed_and_goes_on(archives: Archives, tmp_path: Path) -> None:
     """``kill -9`` midway: a part, no folder; the command again: the rest, and where to go from there."""
     archives.pace_s = 0.02
-    command = [sys.executable, "-m", "cli.main", "download", "mimii", "--machine", "fan", "--snr", "6"]
-    command += ["--source", archives.source, "--to", str(tmp_path / "mimii")]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE) as process:
-        end = time.monotonic() + 30
-        while not any(path.stat().st_size > 1_000_000 for path in tmp_path.glob("mimii/.*.part")):
-            assert time.monotonic() < end
-            time.sleep(0.02)
+    words = ("download", "mimii", "--machine", "fan", "--snr", 6, "--source", archives.source, "--to", "mimii")
+    with start(tmp_path / "home", *words) as process:
+        wait_until(lambda: any(path.stat().st_size > 1_000_000 for path in tmp_path.glob("mimii/.*.part")))
         os.kill(process.pid, signal.SIGKILL)
     assert names(tmp_path / "mimii") == [part_of(tmp_path / "mimii").name]
     archives.pace_s = 0.0
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = signalml(tmp_path / "home", *words)
     assert (done.returncode, "signalml inspect" in done.stdout.splitlines()[-1]) == (0, True), done.stderr
     assert archives.asked[1] is not None
     assert unpacked(tmp_path / "mimii") == MEMBERS
-    again = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert "already" in again.stdout
+    assert "already" in succeeds(tmp_path / "home", *words)

@@ -9,10 +9,8 @@ import random
 import shutil
 import signal
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,26 +20,15 @@ import redis
 
 from ml.dataset.paths import features_folder
 from ml.features.store import INCOMPLETE_FOLDER
+from testing.jobs import JobHarness, run_jobs
+from testing.servers import PATIENCE_S, wait_until
 from tests import sounds
-from tests.integration.jobs import Broker, JobHarness, run_jobs
-from tests.integration.servers import wait_until
-from worker.jobs import (
-    DiagnosticParameters,
-    ExtractionParameters,
-    IdempotencyConflict,
-    JobConflict,
-    JobError,
-    JobNotFound,
-    RetrainingParameters,
-    ScoringParameters,
-)
-from worker.queue import JobQueue
-from worker.records import LeasedUnit, LeaseLost, Submission
-from worker.store import CELERY_PREFIX, PREFIX, connect
+from worker.jobs import DiagnosticParameters, ExtractionParameters, ScoringParameters
+from worker.store import CELERY_PREFIX, PREFIX
 
 MANY, FEW = 800, 3
-RESUMED_WITHIN_S = 30.0
 SHORT_LEASE_S = 3.0
+ON_DISK_MS = int(1000 * PATIENCE_S)
 NOTHING, FOR_LONG = DiagnosticParameters(), DiagnosticParameters(seconds=120)
 SCORING = ScoringParameters(dataset="many")
 
@@ -67,19 +54,11 @@ def jobs(jobs_home: Path, tmp_path: Path) -> Iterator[JobHarness]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobQueue]:
-    """A queue that no worker listens to, for what records alone can show."""
-    broker = Broker(tmp_path_factory.mktemp("records")).start()
-    yield JobQueue(broker.url)
-    broker.kill()
-
-
 def caught(jobs: JobHarness, job: str, unit: str = "") -> int:
     """Stop whoever works on such a unit, with SIGSTOP and while it certainly holds the unit; returns its process id."""
 
     def stopped() -> int | None:
-        pid = jobs.busy(job, unit)
+        pid = jobs.wait_for_holder(job, unit)
         os.kill(pid, signal.SIGSTOP)
         time.sleep(0.05)  # what it had already sent is through
         if pid in jobs.holders(job, unit):
@@ -87,7 +66,7 @@ def caught(jobs: JobHarness, job: str, unit: str = "") -> int:
         os.kill(pid, signal.SIGCONT)
         return None
 
-    return int(wait_until(stopped, within_s=20))
+    return int(wait_until(stopped))
 
 
 def is_whole(jobs: JobHarness, job: str, attempt: int) -> None:
@@ -98,19 +77,17 @@ def is_whole(jobs: JobHarness, job: str, attempt: int) -> None:
 
 
 @pytest.mark.parametrize("whole_worker", [False, True], ids=["a child", "a worker"])
-def test_killed_work_is_resumed_within_30_s(jobs: JobHarness, whole_worker: bool) -> None:
+def test_killed_work_is_resumed(jobs: JobHarness, whole_worker: bool) -> None:
     """Whether one process or its whole worker is killed: the job goes on, in its second attempt, and is whole."""
-    worker = jobs.start_worker(children=1)
+    worker = jobs.start_worker(children=1, lease_s=SHORT_LEASE_S)
     job = jobs.submit(SCORING)
     pid = caught(jobs, job, "part-")
-    jobs.start_worker(children=1)
-    killed = time.monotonic()
+    jobs.start_worker(children=1, lease_s=SHORT_LEASE_S)
     if whole_worker:
         worker.kill()
     else:
         os.kill(pid, signal.SIGKILL)
-    jobs.wait_for_state(job, "succeeded", within_s=RESUMED_WITHIN_S)
-    assert time.monotonic() - killed < RESUMED_WITHIN_S
+    jobs.wait_for_state(job, "succeeded")
     is_whole(jobs, job, attempt=2)
 
 
@@ -119,12 +96,12 @@ def test_work_that_kills_its_process_is_given_up_after_three_attempts(jobs: JobH
     jobs.start_worker(children=1, lease_s=SHORT_LEASE_S)
     fatal = jobs.submit(FOR_LONG)
     for attempt in (1, 2, 3):
-        pid = jobs.busy(fatal)
+        pid = jobs.wait_for_holder(fatal)
         assert jobs.store.get(fatal).attempt == attempt
         other = jobs.submit(NOTHING)
         os.kill(pid, signal.SIGKILL)
         assert jobs.wait_for_end(other).state == "succeeded"
-        wait_until(lambda pid=pid: pid not in jobs.holders(fatal), within_s=RESUMED_WITHIN_S)
+        wait_until(lambda pid=pid: pid not in jobs.holders(fatal))
     lost = jobs.wait_for_end(fatal)
     assert (lost.state, lost.attempt, lost.error.code) == ("failed", 3, "worker_lost")
     assert jobs.endings(fatal) == [("failed", 3)]
@@ -136,12 +113,12 @@ def test_a_process_that_was_away_for_longer_than_its_lease_changes_nothing(jobs:
     worker = jobs.start_worker(lease_s=SHORT_LEASE_S)
     job = jobs.submit(SCORING)
     pid = caught(jobs, job, "part-")
-    wait_until(lambda: jobs.store.get(job).attempt == 2, within_s=RESUMED_WITHIN_S, every_s=0.005)
+    wait_until(lambda: jobs.store.get(job).attempt == 2, every_s=0.005)
     os.kill(pid, signal.SIGCONT)
     jobs.wait_for_state(job, "succeeded")
     after = jobs.store.get(job), jobs.rows(job)
     is_whole(jobs, job, attempt=2)
-    wait_until(lambda: "fenced" in worker.log() or "ended early: lost" in worker.log(), within_s=10)
+    wait_until(lambda: "fenced" in worker.log() or "ended early: lost" in worker.log())
     assert (jobs.store.get(job), jobs.rows(job)) == after
     assert jobs.wait_for_end(jobs.submit(NOTHING)).state == "succeeded"
 
@@ -159,14 +136,14 @@ def test_a_broker_that_is_away_for_four_seconds_costs_nothing_but_time(jobs: Job
     jobs.wait_for_state(job, "succeeded")
     is_whole(jobs, job, attempt=1)
     two = [jobs.submit(FOR_LONG), jobs.submit(FOR_LONG)]
-    assert {jobs.busy(job) for job in two} == set(worker.children())
+    assert {jobs.wait_for_holder(job) for job in two} == set(worker.children())
     worker.stop()
 
 
 def test_a_broker_that_stumbles_costs_no_process(jobs: JobHarness) -> None:
     """Killed and started at once, again and again between short jobs: the one process there is does all of them."""
     waiting = [jobs.submit(NOTHING) for _ in range(200)]
-    assert jobs.broker.client().waitaof(1, 0, 5000)[0] == 1
+    assert jobs.broker.client().waitaof(1, 0, ON_DISK_MS)[0] == 1
     jobs.start_worker(children=1)
     for job in waiting[::40]:
         jobs.wait_for_end(job)
@@ -179,7 +156,7 @@ def test_a_broker_that_stumbles_costs_no_process(jobs: JobHarness) -> None:
 def test_fifty_waiting_jobs_outlive_the_broker(jobs: JobHarness) -> None:
     """Killed and started again from its append-only file with nobody at work: later each job is done, and once."""
     waiting = [jobs.submit(NOTHING) for _ in range(50)]
-    assert jobs.broker.client().waitaof(1, 0, 5000)[0] == 1
+    assert jobs.broker.client().waitaof(1, 0, ON_DISK_MS)[0] == 1
     jobs.broker.kill()
     jobs.broker.start()
     worker = jobs.start_worker()
@@ -189,21 +166,21 @@ def test_fifty_waiting_jobs_outlive_the_broker(jobs: JobHarness) -> None:
     assert begun == Counter(waiting)
 
 
-def cancelled_within(jobs: JobHarness, job: str, seconds: float) -> None:
-    """Ask for the end of a job: it must come within so many seconds, be told once, and say that it was cancelled."""
+def is_cancelled(jobs: JobHarness, job: str) -> None:
+    """Ask for the end of a job: it must come, be told once, and say that it was cancelled."""
     assert jobs.queue.cancel(job).state in ("cancelling", "cancelled")
-    jobs.wait_for_state(job, "cancelled", within_s=seconds)
+    jobs.wait_for_state(job, "cancelled")
     assert [state for state, _ in jobs.endings(job)] == ["cancelled"]
 
 
 def test_a_job_is_cancelled_in_whatever_state_it_is(jobs: JobHarness) -> None:
-    """Waiting: within 2 s; under way: within 5 s; ended: nothing changes. The worker takes the next job."""
+    """Waiting or under way, it ends; once it has ended nothing changes. The worker takes the next job."""
     worker = jobs.start_worker(children=1)
     running = jobs.submit(FOR_LONG)
-    jobs.busy(running)
+    jobs.wait_for_holder(running)
     waiting = jobs.submit(NOTHING)
-    cancelled_within(jobs, waiting, 2)
-    cancelled_within(jobs, running, 5)
+    is_cancelled(jobs, waiting)
+    is_cancelled(jobs, running)
     done = jobs.submit(NOTHING)
     jobs.wait_for_state(done, "succeeded")
     for job in (waiting, running, done):
@@ -218,9 +195,9 @@ def test_work_that_hangs_is_cancelled_too(jobs: JobHarness) -> None:
     worker = jobs.start_worker(children=1)
     with held(features_folder(jobs.home) / INCOMPLETE_FOLDER):
         job = jobs.submit(ExtractionParameters(dataset="few"))
-        pid = jobs.busy(job, "part-")
-        cancelled_within(jobs, job, 5)
-        wait_until(lambda: pid not in worker.children(), within_s=5)
+        pid = jobs.wait_for_holder(job, "part-")
+        is_cancelled(jobs, job)
+        wait_until(lambda: pid not in worker.children())
         assert jobs.wait_for_end(jobs.submit(NOTHING)).state == "succeeded"
 
 
@@ -229,10 +206,10 @@ def test_a_job_whose_process_does_not_run_at_all_is_cancelled(jobs: JobHarness) 
     worker = jobs.start_worker(children=1)
     job = jobs.submit(FOR_LONG)
     pid = caught(jobs, job)
-    cancelled_within(jobs, job, 5)
+    is_cancelled(jobs, job)
     ended = jobs.store.get(job)
     os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: "ended early: lost" in worker.log(), within_s=10)
+    wait_until(lambda: "ended early: lost" in worker.log())
     assert jobs.wait_for_end(jobs.submit(NOTHING)).state == "succeeded"
     assert jobs.store.get(job) == ended
 
@@ -248,7 +225,7 @@ def test_cancelling_races_with_the_end(jobs: JobHarness) -> None:
         job = jobs.submit(parameters[kind])
         time.sleep(random.uniform(0, 1.5 * usual_s[kind]))
         jobs.queue.cancel(job)
-        ended = jobs.wait_for_end(job, within_s=5)
+        ended = jobs.wait_for_end(job)
         states.append((job, ended))
     for job, ended in states:
         assert jobs.store.get(job) == ended
@@ -286,10 +263,10 @@ def test_a_worker_that_is_told_to_stop_loses_nothing(jobs: JobHarness) -> None:
     job = jobs.submit(SCORING)
     jobs.at_least(job, 64)
     pid = caught(jobs, job, "part-")
-    first.tell_to_stop()
+    first.request_stop()
     time.sleep(0.5)  # whoever was caught hears of it in the middle of its part
     os.kill(pid, signal.SIGCONT)
-    first.ends_well()
+    first.wait_for_clean_end()
     assert not jobs.store.get(job).has_ended
     assert 0 < judged(first).total() < MANY
     second = jobs.start_worker(log_level="debug")
@@ -310,11 +287,11 @@ def test_messages_that_nobody_here_sends_are_thrown_away(jobs: JobHarness) -> No
     foreign = list(foreign_messages(own_message(jobs)))
     for message in foreign:
         connection.lpush(f"{CELERY_PREFIX}scoring", message)
-        assert jobs.wait_for_end(jobs.submit(NOTHING), within_s=5).state == "succeeded"
+        assert jobs.wait_for_end(jobs.submit(NOTHING)).state == "succeeded"
     assert worker.pid == pid
     assert worker.log().count("a message was thrown away") == len(foreign)
     assert not Path("/tmp/unpickled").exists()
-    wait_until(lambda: not connection.exists(f"{CELERY_PREFIX}unacked", f"{CELERY_PREFIX}scoring"), within_s=5)
+    wait_until(lambda: not connection.exists(f"{CELERY_PREFIX}unacked", f"{CELERY_PREFIX}scoring"))
 
 
 def own_message(jobs: JobHarness) -> dict[str, Any]:
@@ -369,138 +346,3 @@ def test_what_cannot_be_read_is_a_row_and_events_have_no_gap(jobs: JobHarness) -
     done = [data["done"] for _, event, data in pieces[planned:] if event == "progress"]
     assert (done[0], done[-1]) == (0, FEW + 1)
     assert done == sorted(done)
-
-
-def test_a_lease_that_lapsed_gives_no_right(records: JobQueue) -> None:
-    """While another works on the unit, whatever its first holder says is refused, and changes nothing."""
-    store = records.store
-    job = store.submit(ExtractionParameters(dataset="hall-3"), request_id="test").job.id
-    first = taken(records)
-    connect(records.url).zadd(f"{PREFIX}leases", {f"{job}/{first.name}": 1})
-    second = taken(records)
-    assert (second.attempt, second.name, second.token > first.token) == (2, first.name, True)
-    before = everything(records, job)
-    for change in (
-        lambda: store.pin(first, plan="theirs"),
-        lambda: store.fan_out(first, [1], "features"),
-        lambda: store.advance(first, 1, "part"),
-        lambda: store.part_files(first),
-        lambda: store.succeed(first, {}, "rows"),
-        lambda: store.fail(first, JobError(code="worker_lost", detail="It was not.")),
-        lambda: store.release(first),
-    ):
-        with pytest.raises(LeaseLost):
-            change()
-    store.progress(first, "features", 1, 1, "")
-    store.log(first, "Still here.")
-    assert store.renew(first) == "lost"
-    assert everything(records, job) == before
-    assert store.renew(second) == "held"
-    store.succeed(second, {}, "rows")
-    assert store.get(job).state == "succeeded"
-
-
-def taken(records: JobQueue) -> LeasedUnit:
-    """The unit of an extraction whose turn it is, once there is one; lapsed ones are given up meanwhile."""
-
-    def there() -> LeasedUnit | None:
-        records.store.sweep()
-        return records.store.take("extraction", "somebody/1", uuid.uuid4().hex)
-
-    found: LeasedUnit = wait_until(there, within_s=5, every_s=0.1)
-    return found
-
-
-def everything(records: JobQueue, job: str) -> list[Any]:
-    """All that the server holds of a job."""
-    client = connect(records.url)
-    key = f"{PREFIX}job:{job}"
-    return [client.hgetall(key), client.hgetall(f"{key}:units"), client.xrange(f"{key}:events")]
-
-
-def at_once(count: int, ask: Callable[[int], Submission]) -> list[Submission]:
-    """The same request from so many threads."""
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(ask, range(count)))
-
-
-def test_identical_retrainings_are_one_job(records: JobQueue) -> None:
-    """Five at once are one job; other words on the same dataset are refused until it ends; another dataset is not."""
-    asked = RetrainingParameters(dataset="hall-3")
-    answers = at_once(5, lambda n: records.submit(asked, request_id=str(n)))
-    assert len({answer.job.id for answer in answers}) == 1
-    assert sorted(answer.created for answer in answers) == [False] * 4 + [True]
-    with pytest.raises(JobConflict, match=answers[0].job.id):
-        records.submit(RetrainingParameters(dataset="hall-3", seed=1), request_id="test")
-    assert records.submit(RetrainingParameters(dataset="hall-4"), request_id="test").created
-    records.cancel(answers[0].job.id)
-    assert records.submit(RetrainingParameters(dataset="hall-3", seed=1), request_id="test").created
-
-
-def test_an_idempotency_key_makes_one_job(records: JobQueue) -> None:
-    """Twenty requests under one key make one job; under the same key another request is refused by name."""
-
-    def ask(_: int) -> Submission:
-        return records.submit(NOTHING, request_id="test", idempotency_key="once")
-
-    answers = at_once(20, ask)
-    assert len({answer.job.id for answer in answers}) == 1
-    assert sum(answer.created for answer in answers) == 1
-    with pytest.raises(IdempotencyConflict, match=answers[0].job.id):
-        records.submit(FOR_LONG, request_id="test", idempotency_key="once")
-    assert not ask(0).created
-
-
-def test_ten_thousand_jobs_are_listed_and_forgotten_fast(records: JobQueue, record_property: Any) -> None:
-    """A page and the figures take milliseconds however many jobs there are; what ended long ago can be forgotten."""
-    store = records.store
-    with ThreadPoolExecutor(4) as pool:
-        ids = list(pool.map(lambda _: store.submit(NOTHING, request_id="test").job.id, range(10_000)))
-    begun = time.monotonic()
-    page = store.list_jobs(limit=50)
-    paged_s = time.monotonic() - begun
-    assert [job.id for job in page.jobs] == sorted(ids)[:-51:-1]
-    begun = time.monotonic()
-    figures = store.stats()
-    counted_s = time.monotonic() - begun
-    assert figures.jobs["diagnostic", "queued"] >= 10_000
-    record_property("page_ms", 1000 * paged_s)
-    record_property("figures_ms", 1000 * counted_s)
-    assert paged_s < 0.25
-    assert counted_s < 0.1
-    behind = store.list_jobs(limit=50, cursor=page.next)
-    assert behind.jobs[0].id < page.jobs[-1].id
-    for job in ids[:150]:
-        store.cancel(job)
-    forgotten: list[str] = []
-    while some := store.prune(kept_s=-1):
-        forgotten += some
-    assert set(ids[:150]) <= set(forgotten)
-    with pytest.raises(JobNotFound):
-        store.get(ids[0])
-    assert store.get(ids[150]).state == "queued"
-    assert store.prune(kept_s=-1) == []
-
-
-def test_a_unit_whose_answer_was_lost_is_given_again(records: JobQueue) -> None:
-    """The same call gets the same unit under the same token, and no attempt is counted; another call does not."""
-    records.submit(ExtractionParameters(dataset="any"), request_id="test")
-    first, again = (records.store.take("extraction", "somebody/1", "one call") for _ in range(2))
-    assert first is not None
-    assert again == first
-    assert records.store.take("extraction", "somebody/2", "another call") != first
-
-
-def test_while_a_retraining_is_being_cancelled_another_has_to_wait(records: JobQueue) -> None:
-    """It is not answered with the job that is about to end; once that has ended there is a new one."""
-    asked = RetrainingParameters(dataset="cancelled-and-asked-for")
-    first = records.submit(asked, request_id="test").job.id
-    # Other tests have left work in this queue.
-    calls = iter(range(100))
-    taken = next(t for i in calls if (t := records.store.take("training", "somebody/1", str(i))) and t.job_id == first)
-    assert records.cancel(first).state == "cancelling"
-    with pytest.raises(JobConflict, match="being cancelled"):
-        records.submit(asked, request_id="test")
-    records.store.release(taken)
-    assert records.store.get(first).state == "cancelled"
-    assert records.submit(asked, request_id="test").created

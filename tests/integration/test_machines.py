@@ -1,13 +1,7 @@
-"""Machines over time, over HTTP: what uploads leave behind, and that it never stands in their way."""
+"""Machines over time, over HTTP: what uploads leave behind, and who is told of it."""
 
 import shutil
-import signal
-import sqlite3
-import subprocess
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,76 +9,12 @@ import httpx
 import pytest
 
 from api.api_keys import ApiKeyStore
-from ml.machines.ledger import Ledger
-from ml.machines.observation import Observation
 from ml.models.registry import Registry
-from ml.system.clock import timestamp
-from tests import sounds
-from tests.integration.servers import Serve, ServerProcess, assert_problem, wait_until
-from tests.integration.test_cli import signalml, succeeds
+from testing.servers import Serve, ServerProcess, assert_problem, wait_until
+from tests.commands import signalml
+from tests.integration.machines import SEEN, health, heard, judged_of, metric, recorded, upload
+from tests.integration.uploads import WAV_TYPE
 from tests.unit import detectors
-
-WAV_TYPE = {"content-type": "audio/wav"}
-FILE = Path("machines") / "health.sqlite3"
-RECORDED_WITHIN_S = 2.0
-SEEN = {"by": "Ana", "note": "Bearing ordered"}
-
-
-@pytest.fixture(scope="module")
-def healthy() -> bytes:
-    """A sound that the network with random weights takes for a healthy one."""
-    return sounds.recording(sounds.fan(1.0))
-
-
-@pytest.fixture(scope="module")
-def faulty() -> bytes:
-    """A sound that it takes for a fault."""
-    return sounds.recording(sounds.sine(440, 16_000, 16_000))
-
-
-def judged(server: ServerProcess, wav: bytes, machine_id: str = "fan-3", **settings: Any) -> dict[str, Any]:
-    """The answer to a recording of a machine, on a connection of its own: any process may take it."""
-    url = f"{server.base_url}/v1/predict"
-    answer = httpx.post(
-        url, content=wav, headers=WAV_TYPE, params={"machine_id": machine_id}, trust_env=False, timeout=30, **settings
-    )
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
-def health(server: ServerProcess, machine_id: str = "fan-3", **parameters: int) -> dict[str, Any]:
-    """What is told of a machine."""
-    answer = server.client.get(f"/v1/machines/{machine_id}/health", params=parameters)
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
-def heard(server: ServerProcess, machine_id: str = "fan-3") -> int:
-    """How many verdicts on a machine are told of; none of one that nobody knows."""
-    answer = server.client.get(f"/v1/machines/{machine_id}/health")
-    return sum(version["observations"] for version in answer.json().get("versions", ()))
-
-
-def recorded(server: ServerProcess, count: int, machine_id: str = "fan-3") -> None:
-    """Wait until so many verdicts are told of, and no more are."""
-    wait_until(lambda: heard(server, machine_id) >= count, within_s=RECORDED_WITHIN_S)
-    assert heard(server, machine_id) == count
-
-
-def upload(server: ServerProcess, wav: bytes, count: int, before: int, machine_id: str = "fan-3") -> int:
-    """Upload a recording several times, wait until that is told of, and say how many there are now."""
-    for _ in range(count):
-        judged(server, wav, machine_id)
-    recorded(server, before + count, machine_id)
-    return before + count
-
-
-def metric(server: ServerProcess, line: str) -> float:
-    """The value of one line of /metrics; 0 where it is not there."""
-    shown = httpx.get(f"{server.base_url}/metrics", trust_env=False).text.splitlines()
-    return next((float(each.rpartition(" ")[2]) for each in shown if each.startswith(f"{line} ")), 0.0)
 
 
 def test_an_alarm_from_its_first_recording_to_the_next_alarm(
@@ -95,7 +25,7 @@ def test_an_alarm_from_its_first_recording_to_the_next_alarm(
     assert server.client.get("/v1/machines").json()["machines"] == []
     count = upload(server, faulty, 2, before=upload(server, healthy, 2, before=0))
     assert health(server)["state"] == "normal"
-    answer = judged(server, faulty)
+    answer = judged_of(server, faulty)
     recorded(server, count + 1)
     found = health(server)
     alarm = found["alarm"]
@@ -160,7 +90,7 @@ def test_every_way_to_upload_counts(remembering: ServerProcess, healthy: bytes, 
     server, way = remembering, {"machine_id": "every-way"}
     server.client.post("/inference", files={"file": ("a.wav", healthy)}, params=way).raise_for_status()
     recorded(server, 1, "every-way")
-    judged(server, healthy, "every-way", follow_redirects=False)
+    judged_of(server, healthy, "every-way")
     recorded(server, 2, "every-way")
     parts = [("file", (name, wav)) for name, wav in (("a", faulty), ("b", b"no sound"), ("c", healthy), ("d", faulty))]
     answer = server.client.post("/v1/predict/batch", files=parts, params=way)
@@ -173,7 +103,7 @@ def test_every_way_to_upload_counts(remembering: ServerProcess, healthy: bytes, 
 def test_the_answer_is_the_same_with_and_without_a_machine(remembering: ServerProcess, healthy: bytes) -> None:
     """A classifier knows no machines."""
     plain = remembering.client.post("/v1/predict", content=healthy, headers=WAV_TYPE).json()
-    assert judged(remembering, healthy, "unheard-of") == plain
+    assert judged_of(remembering, healthy, "unheard-of") == plain
 
 
 @pytest.mark.parametrize("path", ["/inference", "/v1/predict", "/v1/predict/batch"])
@@ -196,8 +126,8 @@ def test_a_form_may_name_the_machine(remembering: ServerProcess, healthy: bytes,
 @pytest.mark.parametrize("sent", ["fan/id_00", "fan%2Fid_00"])
 def test_a_machine_may_be_called_by_its_kind_and_its_id(remembering: ServerProcess, healthy: bytes, sent: str) -> None:
     """As detectors call it, with a slash that a client may or may not escape."""
-    judged(remembering, healthy, "fan/id_00")
-    wait_until(lambda: heard(remembering, sent) > 0, within_s=RECORDED_WITHIN_S)
+    judged_of(remembering, healthy, "fan/id_00")
+    wait_until(lambda: heard(remembering, sent) > 0)
     assert health(remembering, sent)["machine_id"] == "fan/id_00"
 
 
@@ -227,7 +157,7 @@ def test_an_acknowledgement_says_who(remembering: ServerProcess, body: dict[str,
 def test_uploads_at_once_are_each_counted_once(remembering: ServerProcess, healthy: bytes, faulty: bytes) -> None:
     """Two processes and eight clients: as many verdicts as answers, and each machine its own."""
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda i: judged(remembering, (healthy, faulty)[i % 2], f"crowd-{i % 2}"), range(120)))
+        list(pool.map(lambda i: judged_of(remembering, (healthy, faulty)[i % 2], f"crowd-{i % 2}"), range(120)))
     for machine_id, state in (("crowd-0", "normal"), ("crowd-1", "alarm")):
         recorded(remembering, 60, machine_id)
         assert health(remembering, machine_id)["state"] == state
@@ -250,7 +180,7 @@ def test_a_version_that_was_promoted_later_has_a_record_of_its_own(
 def test_a_machine_of_two_names_has_one_record(serve: Serve, home: Path, faulty: bytes, wav: bytes) -> None:
     """Once a detector knows both, whichever is said; what was heard before that it keeps, alarm and all."""
     server, whole = serve(home), "fan/id_00"
-    classifier = judged(server, wav, "id_00")["model"]["version"]
+    classifier = judged_of(server, wav, "id_00")["model"]["version"]
     upload(server, faulty, 3, before=1, machine_id="id_00")
     detector = detectors.add(Registry(home))
     server.client.put("/v1/models/aliases/champion", json={"version": detector}).raise_for_status()
@@ -310,215 +240,8 @@ def test_a_predict_key_reads_and_an_admin_key_acknowledges(serve: Serve, home: P
     def state() -> str:
         return str(server.client.get(f"{url}/health", headers=line).json().get("state"))
 
-    wait_until(lambda: state() == "alarm", within_s=RECORDED_WITHIN_S)
+    wait_until(lambda: state() == "alarm")
     assert_problem(server.client.post(f"{url}/acknowledge", json=SEEN, headers=line), 403, "api_key_scope_missing")
     seen = server.client.post(f"{url}/acknowledge", json=SEEN, headers=room)
     assert (seen.json()["acknowledged"]["by"], seen.json()["acknowledged"]["key"]) == ("Ana", "control-room")
     assert state() == "acknowledged"
-
-
-# Never in the way of uploads
-
-
-def test_told_to_stop_it_records_first_what_it_has_answered(serve: Serve, home: Path, healthy: bytes) -> None:
-    """Whoever was answered is remembered, though the record was held by another when the process was told to stop."""
-    server = serve(home)
-    upload(server, healthy, 1, before=0)
-    with closing(sqlite3.connect(home / FILE, isolation_level=None)) as db, ThreadPoolExecutor(1) as pool:
-        db.execute("BEGIN IMMEDIATE")
-        for _ in range(5):
-            judged(server, healthy)
-        stopped = pool.submit(server.stop)
-        time.sleep(1)
-        db.execute("ROLLBACK")
-        stopped.result()
-    recorded(serve(home), 6)
-
-
-def test_killed_it_forgets_nothing_that_was_told_of(serve: Serve, home: Path, healthy: bytes, faulty: bytes) -> None:
-    """kill -9 on everything: what was once read is read again, and the record goes on."""
-    server = serve(home, processes=2, inference_threads=1)
-    count = upload(server, faulty, 3, before=0)
-    children = server.processes()[1:]
-    server.kill(signal.SIGKILL)
-    for child in children:
-        child.kill()
-    again = serve(home)
-    assert health(again)["state"] == "alarm"
-    recorded(again, count)
-    upload(again, healthy, 1, before=count)
-
-
-def test_a_record_that_somebody_else_holds_delays_no_answer(serve: Serve, home: Path, healthy: bytes) -> None:
-    """Uploads are answered at once while another process writes for seconds; then they are told of."""
-    server = serve(home)
-    upload(server, healthy, 1, before=0)
-    with closing(sqlite3.connect(home / FILE, isolation_level=None)) as db:
-        db.execute("BEGIN IMMEDIATE")
-        start = time.monotonic()
-        for _ in range(5):
-            judged(server, healthy)
-        assert time.monotonic() - start < 1.5
-        assert heard(server) == 1
-        db.execute("ROLLBACK")
-    recorded(server, 6)
-    assert metric(server, "signalml_observations_not_recorded_total") == 0
-
-
-class ShortOfBreath(ServerProcess):
-    """One in whose line three verdicts have room."""
-
-    launched = ("-c", "from api import machine_recorder as r; r.LINE = 3; from cli.main import main; main()")
-
-
-def test_what_finds_no_room_in_the_line_is_lost_and_counted(home: Path, tmp_path: Path, healthy: bytes) -> None:
-    """And answered like all others, at once; every answer is either recorded or counted as lost."""
-    server = ShortOfBreath(home, tmp_path / "short").start()
-    upload(server, healthy, 1, before=0)
-    lost = "signalml_observations_not_recorded_total"
-    with closing(sqlite3.connect(home / FILE, isolation_level=None)) as db:
-        db.execute("BEGIN IMMEDIATE")
-        for _ in range(9):
-            judged(server, healthy)
-        db.execute("ROLLBACK")
-    wait_until(lambda: heard(server) + metric(server, lost) == 10, within_s=RECORDED_WITHIN_S)
-    assert metric(server, lost) >= 3
-    (complaint,) = _complaints(server)
-    assert "the line is full" in complaint
-    server.stop()
-
-
-def test_told_to_stop_it_does_not_wait_for_a_disk_that_hangs(serve: Serve, home: Path, healthy: bytes) -> None:
-    """It ends within seconds, and says what became of the verdicts."""
-    server = serve(home)
-    upload(server, healthy, 1, before=0)
-    with closing(sqlite3.connect(home / FILE, isolation_level=None)) as db:
-        db.execute("BEGIN IMMEDIATE")
-        judged(server, healthy)
-        start = time.monotonic()
-        server.stop()
-        assert time.monotonic() - start < 8
-        assert "told to stop" in _complaints(server)[0]
-
-
-def _complaints(server: ServerProcess) -> list[str]:
-    lines = [line for line in server.lines() if line["logger"] == "signalml.machines"]
-    return [line["message"] for line in lines if line["level"] == "error"]
-
-
-def test_a_damaged_record_fails_no_upload_and_is_begun_anew(serve: Serve, home: Path, healthy: bytes) -> None:
-    """Uploads are answered; the loss is counted, logged once and told as 503; without the file it goes on."""
-    (home / FILE).parent.mkdir()
-    (home / FILE).write_bytes(b"not a database at all" * 100)
-    server = serve(home)
-    for _ in range(4):
-        assert judged(server, healthy)["verdict"] == "normal"
-    lost = "signalml_observations_not_recorded_total"
-    wait_until(lambda: metric(server, lost) == 4, within_s=RECORDED_WITHIN_S)
-    assert metric(server, "signalml_machines_readable") == 0
-    for answer in (
-        server.client.get("/v1/machines"),
-        server.client.get("/v1/machines/fan-3/health"),
-        server.client.post("/v1/machines/fan-3/acknowledge", json=SEEN),
-    ):
-        assert str(home) not in assert_problem(answer, 503, "machines_unavailable")["detail"]
-    (complaint,) = _complaints(server)
-    assert "file is not a database" in complaint
-    (home / FILE).unlink()
-    upload(server, healthy, 2, before=0)
-    assert metric(server, lost) == 4
-    assert metric(server, "signalml_machines_readable") == 1
-
-
-def test_a_record_that_is_removed_is_begun_anew(serve: Serve, home: Path, healthy: bytes) -> None:
-    """A running service notices, and writes into no file that nobody can read."""
-    server = serve(home)
-    upload(server, healthy, 3, before=0)
-    shutil.rmtree(home / "machines")
-    upload(server, healthy, 2, before=0)
-
-
-@pytest.fixture
-def full(home: Path) -> Iterator[Path]:
-    """A real disk for the record that has no room; the file to remove from it to make some."""
-    folder = home / "machines"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("no tmpfs can be mounted here: that takes root and CAP_SYS_ADMIN")
-    ballast = folder / "ballast"
-    try:
-        with ballast.open("wb") as file:
-            file.write(bytes(shutil.disk_usage(folder).free))
-        yield ballast
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def test_a_full_disk_fails_no_upload(serve: Serve, home: Path, full: Path, healthy: bytes) -> None:
-    """Uploads are answered and the loss is counted; once there is room, what comes then is told of."""
-    server = serve(home)
-    for _ in range(4):
-        assert judged(server, healthy)["verdict"] == "normal"
-    wait_until(lambda: metric(server, "signalml_observations_not_recorded_total") == 4, within_s=RECORDED_WITHIN_S)
-    assert len(_complaints(server)) >= 1
-    full.unlink()
-    upload(server, healthy, 2, before=0)
-    server.stop()
-
-
-# The command line
-
-
-def test_the_command_line_marks_what_the_champion_has_not_learned(home: Path) -> None:
-    """By a star and a sentence, with the names that it knows; a champion without a detector marks nothing."""
-    with Ledger(home, create=True) as ledger:
-        ledger.record(
-            Observation(machine_id, timestamp(), "fan-1", 1, 0.2, 0.5, "normal", "normal")
-            for machine_id in ("fan-9", "fan/id_00", "id_00")
-        )
-    assert "*" not in succeeds(home, "machines")
-    registry = Registry(home)
-    registry.promote(detectors.add(registry))
-    _, *rows, note = succeeds(home, "machines").splitlines()
-    assert [row.split()[:2] for row in rows] == [["fan-9", "*"], ["fan/id_00", "normal"], ["id_00", "normal"]]
-    assert note.startswith("* The champion, hall-3-")
-    assert note.endswith("It has learned: fan/id_00.")
-    assert "fan-9 *" in succeeds(home, "machines", "fan-9")
-
-
-def test_the_command_line_takes_an_id_that_one_machine_has(home: Path) -> None:
-    """For its whole name, to show it and to acknowledge its alarm; not where two have it, or it is a name itself."""
-    with Ledger(home, create=True) as ledger:
-        for machine_id in ("fan/id_00", "fan/id_02", "pump/id_02", "fan/id_04", "id_04"):
-            ledger.record(
-                Observation(machine_id, timestamp(), "fan-1", 1, 0.9, 0.5, "anomalous", "-") for _ in range(3)
-            )
-    assert "fan/id_00" in succeeds(home, "machines", "id_00")
-    said = succeeds(home, "machines", "id_00", "--acknowledge", "Seen", "--by", "Ana")
-    assert said == "alarm 1 of fan/id_00 is acknowledged"
-    assert succeeds(home, "machines", "id_04").splitlines()[1].split()[0] == "id_04"
-    refused = signalml(home, "machines", "id_02")
-    assert (refused.returncode, "fan/id_02, pump/id_02" in " ".join(refused.stderr.split())) == (1, True)
-
-
-def test_the_command_line_lists_shows_and_acknowledges(serve: Serve, home: Path, healthy: bytes, faulty: bytes) -> None:
-    """While the service runs: all machines, one machine, and an alarm that somebody has seen."""
-    assert "No machines yet" in succeeds(home, "machines")
-    server = serve(home)
-    upload(server, healthy, 1, 0, "fan-4")
-    upload(server, faulty, 3, 0)
-    header, *rows = succeeds(home, "machines").splitlines()
-    assert header.split()[:2] == ["machine", "state"]
-    assert [row.split()[:2] for row in rows] == [["fan-3", "alarm"], ["fan-4", "normal"]]
-    said = succeeds(home, "machines", "fan-3", "--acknowledge", "Bearing [bold]ordered", "--by", "Ana")
-    assert said == "alarm 1 of fan-3 is acknowledged"
-    assert health(server)["state"] == "acknowledged"
-    shown = succeeds(home, "machines", "fan-3")
-    assert "3 of the last 3" in shown
-    assert "Ana: Bearing [bold]ordered" in shown
-    without_use = (("--acknowledge", "of what"), ("fan-3", "--by", "Ana"))
-    for arguments in (("fan-3", "--acknowledge", "again"), ("nobody",), *without_use):
-        refused = signalml(home, "machines", *arguments)
-        assert refused.returncode != 0
-        assert "Traceback" not in refused.stderr

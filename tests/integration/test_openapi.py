@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from api.main import create_app
 from api.schemas.common import Problem
 from api.settings import Settings
+from testing.jobs import Broker
+from testing.servers import PATIENCE_S, ROOT, Serve, ServerProcess
 from tests import sounds
-from tests.integration.jobs import Broker
-from tests.integration.servers import ROOT, Serve, ServerProcess
 
 FROZEN = ROOT / "docs" / "openapi.json"
 PROBLEM_JSON = "application/problem+json"
@@ -71,10 +71,10 @@ def keyed(
 
 
 # A parameter beside the case: without one, pytest 9.2 gives all operations of schemathesis 4.32 one name.
-@pytest.mark.parametrize("timeout_s", [30])
+@pytest.mark.parametrize("timeout_s", [PATIENCE_S])
 @api.parametrize()
 @settings(max_examples=25, derandomize=True)
-def test_the_service_does_what_its_schema_says(case: schemathesis.Case, keyed: ServerProcess, timeout_s: int) -> None:
+def test_the_service_does_what_its_schema_says(case: schemathesis.Case, keyed: ServerProcess, timeout_s: float) -> None:
     """Whatever the schema allows or forbids: no 500, no undocumented status, type, header or body, no key passed over;
     what fits the schema is taken, what does not is refused."""
     # A schema cannot say that bytes are sound, that there is one name for each class of the model, that a fault goes

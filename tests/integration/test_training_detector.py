@@ -6,27 +6,27 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from ml.training.detecting import in_time, split_healthy
-from typer.testing import CliRunner
 
-from cli.main import app
 from ml.dataset.indexing.build import index
 from ml.dataset.simulate.plan import SimulationPlan
 from ml.dataset.simulate.simulator import simulate
 from ml.models.registry import Registry
 from ml.training import records
+from ml.training.detector_stage import in_recording_order
 from ml.training.options import TrainingOptions
+from ml.training.paths import report_path
+from ml.training.split_stage import split_normal
+from testing.jobs import run_jobs
+from testing.servers import Serve, ServerProcess
 from tests import sounds
-from tests.integration.jobs import run_jobs
-from tests.integration.servers import Serve, ServerProcess
-from tests.integration.trainings import Training, kept, signalml, versions
+from tests.commands import assert_one_sentence, signalml, succeeds
+from tests.integration.trainings import Training, record_folders, versions
+from tests.integration.uploads import WAV_TYPE
 from tests.unit.judgements import entry
 from worker.jobs import RetrainingParameters
 
 PLAN = SimulationPlan(machines=2, sessions=4, recordings=3, snr_db=(6.0,), duration_s=2.0, severity=(0.8, 1.0))
-WAV_TYPE = {"content-type": "audio/wav"}
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +47,14 @@ def healthy_only(fans: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(fans: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
     """``signalml train hall-3 --detector --promote``. For reading."""
     home = tmp_path_factory.mktemp("home")
-    done = signalml(home, "train", fans, "--detector", "--promote", "--false-alarm-rate", 0.05, "--processes", 1)
-    assert done.returncode == 0, done.stderr
-    return Training(home, done.stdout.splitlines()[-1], done)
+    options = ("--detector", "--promote", "--false-alarm-rate", 0.05, "--processes", 1)
+    return Training.of(home, signalml(home, "train", fans, *options))
 
 
-@pytest.fixture
-def server(trained: Training, serve: Serve) -> ServerProcess:
+@pytest.fixture(scope="module")
+def server(trained: Training, serve_for_all: Serve) -> ServerProcess:
     """A server of the detector."""
-    return serve(trained.home)
+    return serve_for_all(trained.home)
 
 
 def recordings(fans: Path, label: str, machine_id: str = "id_00") -> list[bytes]:
@@ -105,11 +104,11 @@ def test_it_says_what_the_served_detector_finds(trained: Training, fans: Path) -
 def test_it_is_called_as_its_recordings_and_kept_whole(trained: Training) -> None:
     """Named after the folder, with a split, figures and a report, and no network in the bundle."""
     assert trained.version.startswith("hall-3-")
-    assert versions(trained.home) == kept(trained.home) == [trained.version]
+    assert versions(trained.home) == record_folders(trained.home) == [trained.version]
     there = {path.name for path in (trained.home / "models" / trained.version).iterdir()}
     assert "network.tflite" not in there
     assert {"detector.json", "detector.npz"} <= there
-    assert "detector" in records.report_path(trained.home, trained.version).read_text(encoding="utf-8")
+    assert "detector" in report_path(trained.home, trained.version).read_text(encoding="utf-8")
 
 
 def test_no_abnormal_recording_is_learned_from(trained: Training, fans: Path) -> None:
@@ -127,7 +126,7 @@ def test_no_abnormal_recording_is_learned_from(trained: Training, fans: Path) ->
 
 def test_a_machine_that_is_held_out_is_judged_alone(fans: Path) -> None:
     """Its recordings, healthy and not, and no abnormal one of the machine that is learned from."""
-    sides = split_healthy(
+    sides = split_normal(
         index(fans), TrainingOptions(source=fans, name="x", learn="detector", split="machine", held_out="id_01")
     )
     assert {entry.annotation.machine_id for entry in sides.test} == {"id_01"}
@@ -223,9 +222,7 @@ def test_a_batch_from_the_command_line_says_so_too(trained: Training, fans: Path
 
 def test_healthy_recordings_are_enough(healthy_only: Path, tmp_path: Path) -> None:
     """Without a single fault: a model, a threshold, false alarms counted; a classifier is refused by name."""
-    done = signalml(tmp_path, "train", healthy_only, "--detector", "--processes", 1)
-    assert done.returncode == 0, done.stderr
-    version = done.stdout.splitlines()[-1]
+    version = Training.of(tmp_path, signalml(tmp_path, "train", healthy_only, "--detector", "--processes", 1)).version
     assert version.startswith("hall-3-east-")
     evaluation = records.read_evaluation(tmp_path, version)
     assert evaluation is not None
@@ -248,8 +245,7 @@ def test_five_healthy_recordings_are_too_few(healthy_only: Path, tmp_path: Path)
             assert "5 healthy recordings in few; a detector is trained on 6 at least" in " ".join(
                 refused.stderr.split()
             )
-    done = signalml(tmp_path / "home", "train", tmp_path / "few", "--detector", "--no-refit", "--processes", 1)
-    assert done.returncode == 0, done.stderr
+    succeeds(tmp_path / "home", "train", tmp_path / "few", "--detector", "--no-refit", "--processes", 1)
     content = Registry(tmp_path / "home").read("few").content
     assert content.detector is not None
     assert sum(content.card["detector"]["healthy"].values()) == len(content.detector.reference.names)
@@ -268,11 +264,11 @@ def test_versions_of_a_recording_stand_side_by_side() -> None:
         for snr in (0.0, 6.0)
         for number in range(10)
     ]
-    assert [each.path[-8:-4] for each in in_time(reversed(at))] == [
+    assert [each.path[-8:-4] for each in in_recording_order(reversed(at))] == [
         f"{number:04d}" for number in range(10) for _ in "ab"
     ]
     alone = at[:10]
-    assert in_time(reversed(alone)) == alone
+    assert in_recording_order(reversed(alone)) == alone
 
 
 def test_the_same_training_is_found_again(trained: Training, fans: Path, tmp_path: Path) -> None:
@@ -282,9 +278,8 @@ def test_the_same_training_is_found_again(trained: Training, fans: Path, tmp_pat
     again = signalml(home, *arguments)
     assert again.stdout.splitlines()[-1] == trained.version
     assert "trained before" in again.stderr
-    other = signalml(home, *arguments, "--engine", "neighbours", "--engine", "fluctuation")
-    assert other.returncode == 0, other.stderr
-    assert set(versions(home)) == {trained.version, other.stdout.splitlines()[-1]}
+    other = Training.of(home, signalml(home, *arguments, "--engine", "neighbours", "--engine", "fluctuation"))
+    assert set(versions(home)) == {trained.version, other.version}
 
 
 @pytest.mark.parametrize(
@@ -298,21 +293,20 @@ def test_the_same_training_is_found_again(trained: Training, fans: Path, tmp_pat
         (("--detector", "--engine", "distance", "--engine", "distance"), "each once"),
     ],
 )
-def test_options_that_contradict_each_other_are_refused(fans: Path, options: tuple[str, ...], says: str) -> None:
+def test_options_that_contradict_each_other_are_refused(
+    fans: Path, tmp_path: Path, options: tuple[str, ...], says: str
+) -> None:
     """In a sentence."""
-    result = CliRunner().invoke(app, ["train", str(fans), *options])
-    assert result.exit_code != 0
-    assert says in str(result.exception) + result.output
+    assert_one_sentence(signalml(tmp_path / "home", "train", fans, *options), says)
 
 
 def test_both_minds_in_one_model(fans: Path, tmp_path: Path, serve: Serve) -> None:
     """Known faults by name and with probabilities, what is only far from healthy as unknown, from one upload."""
-    done = signalml(tmp_path, "train", fans, "--both", "--epochs", 4, "--no-refit", "--promote", "--processes", 1)
-    assert done.returncode == 0, done.stderr
+    succeeds(tmp_path, "train", fans, "--both", "--epochs", 4, "--no-refit", "--promote", "--processes", 1)
     content = Registry(tmp_path).read("champion").content
     assert content.fault_rule is not None
     said = "A classifier beside the detector raises alarms of its own, by a score and a threshold of its own, "
-    assert f"{said}{content.fault_rule.threshold:.4g};" in signalml(tmp_path, "thresholds").stdout
+    assert f"{said}{content.fault_rule.threshold:.4g};" in succeeds(tmp_path, "thresholds")
     server = serve(tmp_path)
     answer = predicted(server, recordings(fans, "abnormal")[0], machine_id="id_00", explain=True)
     assert answer["known_faults"] is not None
@@ -336,7 +330,7 @@ def test_both_minds_in_one_model(fans: Path, tmp_path: Path, serve: Serve) -> No
     classes = answer["classes"]
     assert isinstance(classes, list)
     assert sum(each["probability"] for each in classes) == pytest.approx(1, abs=1e-5)
-    shown = httpx.get(f"{server.base_url}/v1/models/champion", trust_env=False).json()
+    shown = server.client.get("/v1/models/champion").json()
     assert shown["decision"]["threshold"] == pytest.approx(answer["threshold"])
 
 
@@ -348,7 +342,7 @@ def test_a_retraining_makes_detectors_too(fans: Path, tmp_path: Path) -> None:
     with run_jobs(tmp_path, home) as jobs:
         jobs.start_worker(queues=("training",), children=1)
         job = jobs.submit(asked)
-        ended = jobs.wait_for_end(job, within_s=120)
+        ended = jobs.wait_for_end(job)
     assert ended.state == "succeeded", ended
     champion = Registry(home).read("champion")
     assert champion.content.detector is not None

@@ -1,204 +1,137 @@
-"""The last steps of a training: stopped between any two of them it ends as one that was not, and fits nothing anew."""
+"""The last steps of a training: interrupted between any two of them, it ends with the same result and no new fit."""
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from ml.dataset.indexing.build import index
-from ml.dataset.simulate.plan import SimulationPlan
-from ml.dataset.simulate.simulator import simulate
 from ml.models.registry import Registry
 from ml.system.progress import Progress
-from ml.training.options import TrainingOptions
 from ml.training.pipeline import train
 from ml.training.training_result import TrainingResult
-from tests.integration.servers import environment
-from tests.integration.trainings import kept, unfinished, versions
+from tests.integration.trainings import (
+    FINAL_FIT,
+    LAST_STEP,
+    RECORDS,
+    STEPS,
+    FinishedTraining,
+    cancel_at,
+    record_folders,
+    short_options,
+    versions,
+    work_folders,
+)
 
-SHORT = SimulationPlan(machines=1, sessions=3, recordings=2, snr_db=(6.0,), duration_s=1.0, severity=(0.6, 1.0))
-NAME, EPOCHS = "short", 1
-RECORDS = {"evaluation.json", "report.html", "split.csv", "training.json", "verdicts.csv"}
-FITTED = {"epochs", "epochs of the final fit"}
-
-
-class Step(NamedTuple):
-    """A moment right before or right after one function is called about something."""
-
-    module: str
-    owner: str
-    name: str
-    when: str
-    about: str
-    there: bool  # whether the version is in the registry by then
+FITTED = {"epochs", FINAL_FIT}
 
 
-# Each step from the publishing on.
-STEPS = {
-    "before the bundle is added": Step("ml.models.registry", "Registry", "add", "before", "", False),
-    "with the bundle renamed": Step("ml.models.registry", "", "sync_folder", "before", "", True),
-    "with the bundle added": Step("ml.models.registry", "Registry", "add", "after", "", True),
-    "before the records are kept": Step("ml.training.records", "", "keep", "before", "", True),
-    "with the records renamed": Step("ml.training.records", "", "sync_folder", "before", "", True),
-    "with the records kept": Step("ml.training.records", "", "keep", "after", "", True),
-    "before the work folder goes": Step("shutil", "", "rmtree", "before", ".work-", True),
-    "with the first checkpoint removed": Step("os", "", "unlink", "after", "fit.npz", True),
-    "with the work folder gone": Step("shutil", "", "rmtree", "after", ".work-", True),
-}
-# Dies of kill -9 once it has put an earlier training's records aside.
-DRIVER = f"""
-import os, signal, sys
-from pathlib import Path
-
-from ml.training.options import TrainingOptions; from ml.training.pipeline import train
-
-if __name__ == "__main__":
-    source, home, version = sys.argv[1:]
-    real = Path.rename
-
-    def dying(path, target):
-        real(path, target)
-        if version in str(path):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    Path.rename = dying
-    train(TrainingOptions(source=Path(source), name={NAME!r}, epochs={EPOCHS}), Path(home), processes=1)
-"""
+pytestmark = pytest.mark.usefixtures("short_reports")
 
 
-@pytest.fixture(scope="module")
-def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """36 simulated recordings of a second each."""
-    return simulate(tmp_path_factory.mktemp("simulated") / "short", plan=SHORT, processes=1)
-
-
-class Whole(NamedTuple):
-    """A training that was never stopped, and its home. For reading."""
-
-    home: Path
-    trained: TrainingResult
-    stopped: dict[str, Path]  # at each step, a copy of the home as it was
-
-
-@pytest.fixture(scope="module")
-def whole(short: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    """What a process has written outlives its kill: the home copied at a step is what a kill there would leave."""
-    folder = tmp_path_factory.mktemp("whole")
-    home, stopped = folder / "home", {name: folder / name for name in STEPS}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ml.classifier.fitting.SAVED_EVERY_S", 0)
-        for name, step in STEPS.items():
-            copy_at(step, home, stopped[name], patch)
-        return Whole(home, train(options(short), home, processes=1), stopped)
-
-
-def copy_at(step: Step, home: Path, copy: Path, patch: pytest.MonkeyPatch) -> None:
-    """Have a home copied the first time that it is at a step."""
-    module = import_module(step.module)
-    place = getattr(module, step.owner) if step.owner else module
-    real = getattr(place, step.name)
-
-    def copying(*arguments: Any, **choices: Any) -> Any:
-        now = step.about in str(arguments[0]) and not copy.exists()
-        if now and step.when == "before":
-            shutil.copytree(home, copy)
-        result = real(*arguments, **choices)
-        if now and step.when == "after":
-            shutil.copytree(home, copy)
-        return result
-
-    patch.setattr(place, step.name, copying)
-
-
-def options(source: Path) -> TrainingOptions:
-    """Those of the driver."""
-    return TrainingOptions(source=source, name=NAME, epochs=EPOCHS)
-
-
-def again(source: Path, home: Path) -> tuple[TrainingResult, set[str]]:
-    """Started once more: what came of it, and the steps that it took."""
+def train_again(source: Path, home: Path) -> tuple[TrainingResult, set[str]]:
+    """Start a training once more; return its result and the names of its steps."""
     seen: list[Progress] = []
-    trained = train(options(source), home, processes=1, report=seen.append)
+    trained = train(short_options(source), home, processes=1, report=seen.append)
     return trained, {each.step for each in seen}
 
 
-def assert_whole(home: Path, version: str) -> None:
-    """One version, that loads and answers, its records, and nothing else."""
-    assert versions(home) == kept(home) == [version]
-    assert unfinished(home) == []
+def assert_complete(home: Path, version: str) -> None:
+    """Assert that the home has one version that loads, its records, and nothing else."""
+    assert versions(home) == record_folders(home) == [version]
+    assert work_folders(home) == []
     assert {path.name for path in (home / "training" / version).iterdir()} == RECORDS
     assert not list((home / "models").glob(".incoming-*"))
     Registry(home).load_predictor(version)
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_stopped_at_the_end_it_ends_as_if_it_had_not_been(short: Path, whole: Whole, tmp_path: Path, step: str) -> None:
-    """The same version and figures, whole records, nothing half; and not one epoch is fitted again."""
-    home = Path(shutil.copytree(whole.stopped[step], tmp_path / "home"))
-    assert versions(home) == ([whole.trained.version] if STEPS[step].there else [])
-    trained, steps = again(short, home)
+def test_a_training_interrupted_near_its_end_gives_the_same_result(
+    short: Path, finished: FinishedTraining, tmp_path: Path, step: str
+) -> None:
+    """The version, the figures and the records are the same, nothing is incomplete, and no epoch is fitted again."""
+    home = Path(shutil.copytree(finished.snapshots[step], tmp_path / "home"))
+    assert versions(home) == ([finished.trained.version] if STEPS[step].is_added else [])
+    trained, steps = train_again(short, home)
     assert not steps & FITTED
-    assert trained.version == whole.trained.version
+    assert trained.version == finished.trained.version
     for name in ("evaluation", "judged", "judged_with_gain"):
-        assert getattr(trained, name) == getattr(whole.trained, name)
-    for bundle in (home / "models").glob(".incoming-*"):  # swept up by a writer a day later
+        assert getattr(trained, name) == getattr(finished.trained, name)
+    for bundle in (home / "models").glob(".incoming-*"):  # a later writer deletes it after a day
         shutil.rmtree(bundle)
-    assert_whole(home, trained.version)
+    assert_complete(home, trained.version)
 
 
-def test_killed_between_an_earlier_trainings_records_and_its_own(short: Path, whole: Whole, tmp_path: Path) -> None:
-    """Those of the earlier one are put aside first; the next start brings the new ones to their place."""
-    version = whole.trained.version
-    home = Path(shutil.copytree(whole.stopped["before the records are kept"], tmp_path / "home"))
-    earlier = Path(shutil.copytree(whole.trained.records, home / "training" / version))
+def test_records_of_an_earlier_training_are_replaced_after_a_kill(
+    short: Path, finished: FinishedTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill right after the old records are moved away leaves none; the next start moves the new ones in."""
+    version = finished.trained.version
+    home = Path(shutil.copytree(finished.snapshots["before the records are moved"], tmp_path / "home"))
+    killed_home = tmp_path / "killed"
+    earlier = Path(shutil.copytree(finished.trained.records, home / "training" / version))
     (earlier / "training.json").write_text("{}")
-    command = [sys.executable, "-c", DRIVER, str(short), str(home), version]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=200)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert kept(home) == []
-    trained, _ = again(short, home)
-    assert_whole(home, trained.version)
+
+    def rename_and_copy(path: Path, target: Path, rename: Callable[[Path, Path], Path] = Path.rename) -> Path:
+        renamed = rename(path, target)
+        if version in str(path) and not killed_home.exists():
+            shutil.copytree(home, killed_home)
+        return renamed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename_and_copy)
+        train_again(short, home)
+    assert record_folders(killed_home) == []
+    trained, _ = train_again(short, killed_home)
+    assert_complete(killed_home, trained.version)
 
 
-def test_the_same_training_is_found_again(short: Path, whole: Whole, tmp_path: Path) -> None:
-    """It has all that came of it, the verdicts too, and neither reads, fits nor judges anything."""
-    home = Path(shutil.copytree(whole.home, tmp_path / "home"))
-    trained, steps = again(short, home)
-    assert steps == {"model and report"}
+def test_the_same_training_is_not_done_twice(short: Path, finished: FinishedTraining, tmp_path: Path) -> None:
+    """The stored result has everything, verdicts included; no recording is read, fitted or judged."""
+    home = Path(shutil.copytree(finished.home, tmp_path / "home"))
+    trained, steps = train_again(short, home)
+    assert steps == {LAST_STEP}
     for name in ("version", "evaluation", "split", "judged", "judged_with_gain"):
-        assert getattr(trained, name) == getattr(whole.trained, name)
+        assert getattr(trained, name) == getattr(finished.trained, name)
     assert {path.name for path in trained.records.iterdir()} == RECORDS
 
 
-@pytest.mark.parametrize(
-    "lost", ["models/{}/network.tflite", "training/{}/verdicts.csv", "training/{}/evaluation.json"]
-)
-def test_what_is_not_whole_any_more_is_not_found(short: Path, whole: Whole, tmp_path: Path, lost: str) -> None:
-    """It is trained anew, and whole again."""
-    home = Path(shutil.copytree(whole.home, tmp_path / "home"))
-    (home / lost.format(whole.trained.version)).unlink()
-    trained, steps = again(short, home)
+LOST = ("models/{}/network.tflite", "training/{}/verdicts.csv", "training/{}/evaluation.json")
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_an_incomplete_training_is_done_again(
+    short: Path, finished: FinishedTraining, tmp_path: Path, lost: str
+) -> None:
+    """Without a file of its bundle or records, the training is fitted again."""
+    home = Path(shutil.copytree(finished.home, tmp_path / "home"))
+    (home / lost.format(finished.trained.version)).unlink()
+    cancel_at("epochs", short_options(short), home)
+
+
+def test_a_training_that_is_done_again_is_complete(short: Path, finished: FinishedTraining, tmp_path: Path) -> None:
+    """The version is the same, and all lost files are there again."""
+    home = Path(shutil.copytree(finished.home, tmp_path / "home"))
+    for lost in LOST:
+        (home / lost.format(finished.trained.version)).unlink()
+    trained, steps = train_again(short, home)
     assert steps >= FITTED
-    assert trained.version == whole.trained.version
-    assert_whole(home, trained.version)
+    assert trained.version == finished.trained.version
+    assert_complete(home, trained.version)
 
 
-def test_other_recordings_are_another_training(short: Path, whole: Whole, tmp_path: Path) -> None:
-    """One less is enough; and what was indexed before is what is trained on, wherever the source is said to be."""
-    home = Path(shutil.copytree(whole.home, tmp_path / "home"))
+def test_other_recordings_give_another_version(short: Path, finished: FinishedTraining, tmp_path: Path) -> None:
+    """One recording less is enough; an index that is passed counts, and not the folder of the options."""
+    home = Path(shutil.copytree(finished.home, tmp_path / "home"))
     dataset = index(short, processes=1)
-    elsewhere = TrainingOptions(source=tmp_path / "not there", name=NAME, epochs=EPOCHS)
+    elsewhere = short_options(tmp_path / "not there")
     fewer = type(dataset)(
         dataset.name, dataset.root, dataset.layout, dataset.entries[:-1], dataset.refusals, dataset.explicit_sessions
     )
     trained = train(elsewhere, home, dataset=fewer, processes=1)
-    assert trained.version != whole.trained.version
+    assert trained.version != finished.trained.version
     assert dataset.entries[-1] not in [entry for _, entry in trained.split.sides()]
     card = json.loads((home / "models" / trained.version / "card.json").read_bytes())
     assert card["dataset"]["recordings"] == len(dataset.entries) - 1

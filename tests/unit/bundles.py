@@ -1,4 +1,4 @@
-"""Bundles for tests: a further version without Keras, and ways to damage one."""
+"""Bundles for tests: a second version without Keras, and ways to damage a bundle."""
 
 import hashlib
 import json
@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ml.models import bundle
-from ml.models.bundle import BundleContent, DecisionThreshold
+from ml.models.bundle import Bundle, BundleContent, DecisionThreshold
+from ml.models.golden import load_verified
+from ml.models.predictor import Predictor
 from ml.models.registry import Registry
+from ml.models.served import ServedModel
 
+FILES = sorted(bundle.REQUIRED | bundle.CLASSIFIER)
 Change = Callable[[Path], object]
 
 
@@ -31,14 +35,26 @@ def add(registry: Registry, content: BundleContent, keras_file: Path, name: str 
 
 
 def write(folder: Path, content: BundleContent, keras_file: Path, name: str = "further") -> str:
-    """Write ``content`` into an empty folder; ``keras_file`` stays where it is."""
+    """Write ``content`` into an empty folder, with a copy of ``keras_file``."""
     archive = folder / "copy.keras"
     shutil.copy(keras_file, archive)
     return bundle.write(folder, name, content, archive)
 
 
+def load(folder: Path) -> Predictor:
+    """Load a bundle as for serving: verify it, read it and check its golden clip."""
+    return load_verified(ServedModel.as_written(Bundle.read(folder)))
+
+
+def flip_a_bit(path: Path) -> None:
+    """Change one bit in the middle."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 def redo_hashes(folder: Path) -> None:
-    """Make the manifest and its version agree with the files, as an attacker would, or a bug that writes nonsense."""
+    """Make the manifest and its version match the files, as an attacker or a faulty writer would."""
     manifest = json.loads((folder / bundle.MANIFEST).read_bytes())
     for file in manifest["files"]:
         content = (folder / file).read_bytes()
@@ -62,7 +78,7 @@ def edit_json(file: str, change: Callable[[Any], Any]) -> Change:
 
 
 def edit_keras(change: Callable[[dict[str, Any]], Any]) -> Change:
-    """Change ``config.json`` within the Keras archive."""
+    """Change ``config.json`` in the Keras archive."""
 
     def apply(folder: Path) -> None:
         with zipfile.ZipFile(folder / bundle.KERAS) as archive:
@@ -78,7 +94,7 @@ def edit_keras(change: Callable[[dict[str, Any]], Any]) -> Change:
 
 
 def set_in_zip_directory(content: bytes, offset: int, value: int) -> bytes:
-    """Set one byte in each entry of a zip's central directory: 8 holds the flags, 10 the compression method."""
+    """Set one byte in each entry of a zip's central directory: 8 is the flags, 10 the compression method."""
     changed = bytearray(content)
     at = changed.find(b"PK\x01\x02")
     while at >= 0:

@@ -1,4 +1,4 @@
-"""Datasets for tests: entries that were never recorded, and small files that were."""
+"""Datasets for tests: entries without files, and small files."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,7 +8,7 @@ from tests import sounds
 
 
 def entry(path: str, label: Label = "normal", group: str = "g", **facts: object) -> Entry:
-    """An entry whose sound is its own unless ``audio_hash`` says otherwise."""
+    """An entry with samples of its own unless ``audio_hash`` is given."""
     known: dict[str, object] = {
         "machine": None,
         "machine_id": None,
@@ -29,7 +29,7 @@ def entry(path: str, label: Label = "normal", group: str = "g", **facts: object)
 
 
 def changed(recording: Entry, **facts: object) -> Entry:
-    """The same recording but for some facts."""
+    """The same recording with some facts changed."""
     return Entry.from_dict(recording.to_dict() | facts)
 
 
@@ -45,7 +45,7 @@ def session(group: str, count: int, label: Label = "normal", **facts: object) ->
 
 
 def write(folder: Path, *paths: str, seconds: float = 0.5) -> Path:
-    """Recordings of noise, each another one."""
+    """Write recordings of noise, each different."""
     for number, path in enumerate(paths):
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)

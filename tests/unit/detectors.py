@@ -1,4 +1,4 @@
-"""A model that has learned from healthy sound alone, and scores of healthy recordings to set its threshold by."""
+"""A detector fitted to normal recordings, and scores of normal recordings to set its threshold."""
 
 from dataclasses import replace
 from functools import cache
@@ -36,27 +36,27 @@ DECISION = DecisionThreshold(0.5, 0.4, "chosen by a test")
 
 
 def calibration(n: int = 199, sessions: int = 5, highest: float = 0.9) -> Calibration:
-    """Scores of ``n`` healthy recordings, evenly from 0 to ``highest``, of so many sessions in turn."""
+    """Scores of ``n`` normal recordings, evenly from 0 to ``highest``, of so many sessions in turn."""
     scores = np.linspace(0, highest, n)
     return Calibration(scores, scores, np.arange(n) % sessions)
 
 
 @cache
 def detector() -> Detector:
-    """Fitted to six recordings of a fan, with made-up scores of many more."""
+    """A detector fitted to six recordings of a fan, with made-up calibration scores."""
     extractor = FeatureExtractor(SPEC)
     recordings = [sounds.fan(3.0, seed=seed)[:, 0].astype(np.float32) for seed in range(6)]
-    # All of its windows: the fan swells, and a window of another time would be taken for no machine's.
-    windows = [[each[start:stop] for start, stop in SPEC.clip_spans(len(each))] for each in recordings]
-    healthy = [
+    # All clips of each recording: the fan's sound varies in time, and an unknown part would be out of domain.
+    clips_of_each = [[each[start:stop] for start, stop in SPEC.clip_spans(len(each))] for each in recordings]
+    normal = [
         NormalRecording(tuple(compute_spectra(extractor, clip) for clip in clips), "fan/id_00", "one")
-        for clips in windows
+        for clips in clips_of_each
     ]
-    return replace(fit_detector(SPEC, [engine_by_name("spectrum-gaussian")], healthy), calibration=calibration())
+    return replace(fit_detector(SPEC, [engine_by_name("spectrum-gaussian")], normal), calibration=calibration())
 
 
 def add(registry: Registry, name: str = "hall-3", decision: DecisionThreshold = DECISION) -> str:
-    """Add a model that is this detector and nothing else; returns its version."""
+    """Add a model that has only this detector; returns its version."""
     content = BundleContent(SPEC, DETECTOR_LABELS, decision, {}, None, GoldenClip(make_golden_clip(), ()), detector())
     predictor = Predictor(ServedModel.as_written(Bundle("candidate", "", content)))
     (novelty,) = golden_answer(predictor, content.golden_clip.wav).values

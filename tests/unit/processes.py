@@ -1,4 +1,4 @@
-"""The same work in several processes that begin together, as workers and API processes of one home do."""
+"""The same work in several processes that start together, as workers and API processes of one home do."""
 
 import multiprocessing
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
-LONGEST_WAIT_S = 60
+from testing.servers import PATIENCE_S
 
 
 def at_once(
@@ -19,15 +19,15 @@ def at_once(
     Args:
         work: a function of a module, which a new process can import.
         calls: its arguments, one tuple for each process.
-        meanwhile: done here, over and over, from when they begin until all have ended.
+        meanwhile: called here again and again until all processes have ended.
     """
     spawn = multiprocessing.get_context("spawn")
-    start = spawn.Barrier(len(calls) + 1, timeout=LONGEST_WAIT_S)
+    start = spawn.Barrier(len(calls) + 1, timeout=PATIENCE_S)
     workers = [spawn.Process(target=_begin, args=(start, work, call), daemon=True) for call in calls]
     for worker in workers:
         worker.start()
     start.wait()
-    deadline = time.monotonic() + LONGEST_WAIT_S
+    deadline = time.monotonic() + PATIENCE_S
     while any(worker.is_alive() for worker in workers) and time.monotonic() < deadline:
         meanwhile()
     ended = [worker.exitcode for worker in workers]

@@ -1,4 +1,4 @@
-"""Who may import whom, and what a serving process never loads."""
+"""Allowed imports between packages, and modules that a serving process must not load."""
 
 import ast
 import re
@@ -18,8 +18,8 @@ ALLOWED = {
     "api": {"ml", "worker.jobs", "worker.store", "worker.queue", "worker.records", "worker.results"},
     "cli": {"ml", "worker", "api"},
 }
-# The rooms of ml in the order in which data flows: each imports only rooms before it.
-ML_ROOMS = (
+# The areas of ml in the order in which data flows: each imports only earlier areas.
+ML_AREAS = (
     "errors",
     "system",
     "audio",
@@ -54,13 +54,13 @@ KERAS_MODULES = {
     "ml.classifier.fitting",
     "ml.detectors.engines.dense_fitting",
 }
-HEARING = {"numpy", "scipy", "soundfile", "celery", "fastapi", "ai_edge_litert"}
+AUDIO_PACKAGES = {"numpy", "scipy", "soundfile", "celery", "fastapi", "ai_edge_litert"}
 
 PATHS = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
 def name_of(path: Path) -> str:
-    """The module's dotted name; a package's is that of its folder."""
+    """The module's dotted name; for a package, the name of its folder."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -102,24 +102,24 @@ def without_types(tree: ast.AST) -> ast.Module:
 
 
 def within(name: str, packages: set[str]) -> bool:
-    """Whether a module is one of these, or lies below one."""
+    """Whether a module is one of these packages, or inside one."""
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
-def room_of(name: str) -> str:
-    """The room of a module of ml: ``ml.audio.wav`` is in ``audio``."""
+def area_of(name: str) -> str:
+    """The area of a module of ml: ``ml.audio.wav`` is in ``audio``."""
     return name.split(".")[1] if "." in name else ""
 
 
-def test_every_package_is_looked_at() -> None:
-    """The rules below are held over modules that exist, and every room of ml has its place in the order."""
+def test_every_package_is_checked() -> None:
+    """The rules below apply to modules that exist, and every area of ml has a place in the order."""
     assert {name.split(".")[0] for name in MODULES} == set(PACKAGES)
-    assert {room_of(name) for name in MODULES if name.startswith("ml.")} == set(ML_ROOMS)
-    assert len(ML_ROOMS) <= 14
+    assert {area_of(name) for name in MODULES if name.startswith("ml.")} == set(ML_AREAS)
+    assert len(ML_AREAS) <= 14
 
 
 def test_every_module_is_on_the_map() -> None:
-    """docs/architecture.md names each room of ml, and each module of the other packages."""
+    """docs/architecture.md names each area of ml, and each module of the other packages."""
     page = (ROOT / "docs" / "architecture.md").read_text()
     map_of = dict(re.findall(r"^(\w+)/(.*?)(?=^\S)", page, re.S | re.M))
     places = {_place(path.relative_to(ROOT)) for path in PATHS if path.name != "__init__.py"}
@@ -131,13 +131,13 @@ def test_every_module_is_on_the_map() -> None:
 
 
 def _place(path: Path) -> tuple[str, str]:
-    """The package of a module, and its name there; of the rooms within ml, theirs."""
+    """The package of a module and its name there; for a module of an area of ml, the name of the area."""
     package, *inside = path.parts
     return package, f"{inside[0]}/" if package == "ml" and len(inside) > 1 else inside[-1]
 
 
 def test_packages_import_one_way() -> None:
-    """ml imports no sibling, worker only ml, api only ml and the worker's contract: never its tasks."""
+    """ml imports no other package, worker only ml, api only ml and the worker's job modules, never its tasks."""
     assert not [
         f"{name} imports {other}"
         for name, tree in TREES.items()
@@ -146,19 +146,19 @@ def test_packages_import_one_way() -> None:
     ]
 
 
-def test_rooms_of_ml_import_one_way() -> None:
-    """Each room of ml imports only rooms before it, late imports and those for types counted: there is no circle."""
+def test_areas_of_ml_import_one_way() -> None:
+    """Each area of ml imports only earlier areas; late imports and imports for types count."""
     assert not [
         f"{name} imports {other}"
         for name, tree in TREES.items()
         if name.startswith("ml.")
         for other, _ in imports(tree)
-        if other.startswith("ml.") and ML_ROOMS.index(room_of(other)) > ML_ROOMS.index(room_of(name))
+        if other.startswith("ml.") and ML_AREAS.index(area_of(other)) > ML_AREAS.index(area_of(name))
     ]
 
 
 def test_no_modules_import_each_other() -> None:
-    """There is no circle among modules either, late imports counted; those for types alone are not."""
+    """No modules import each other in a circle; late imports count, imports for types alone do not."""
     edges = {
         name: {other for other, _ in imports(without_types(tree)) if other in MODULES and other != name}
         for name, tree in TREES.items()
@@ -203,12 +203,12 @@ def circles(edges: dict[str, set[str]]) -> list[list[str]]:
     ],
 )
 def test_circles_are_found(edges: dict[str, set[str]], expected: list[list[str]]) -> None:
-    """The rule above finds what it looks for."""
+    """The function :func:`circles` finds circles."""
     assert circles(edges) == expected
 
 
 def test_only_heavy_packages_are_imported_late() -> None:
-    """Inside functions stand imports of heavy or optional packages, and of the modules that load Keras: no others."""
+    """Functions import only heavy or optional packages, and the modules that load Keras."""
     assert not [
         f"{name} imports {other} in a function"
         for name, tree in TREES.items()
@@ -218,7 +218,7 @@ def test_only_heavy_packages_are_imported_late() -> None:
 
 
 def test_imports_are_absolute() -> None:
-    """No import is relative, so that the rules above see them all."""
+    """No import is relative, so that the rules above cover all imports."""
     assert not [
         f"{name}:{node.lineno}"
         for name, tree in TREES.items()
@@ -228,7 +228,7 @@ def test_imports_are_absolute() -> None:
 
 
 def test_only_training_modules_import_keras() -> None:
-    """Keras, TensorFlow and h5py are imported where models are made, and nowhere else."""
+    """Only the modules that make models import Keras, TensorFlow and h5py."""
     assert not [
         f"{name} imports {other}"
         for name, tree in TREES.items()
@@ -238,7 +238,7 @@ def test_only_training_modules_import_keras() -> None:
 
 
 def test_keras_is_imported_late() -> None:
-    """No module but the classifier's own loads Keras, or the classifier's network, when it is imported."""
+    """Only the classifier's own modules load Keras, or the classifier's network, when they are imported."""
     assert not [
         f"{name} imports {other}"
         for name, tree in TREES.items()
@@ -248,7 +248,7 @@ def test_keras_is_imported_late() -> None:
 
 
 def loaded_by(statement: str) -> set[str]:
-    """The top-level modules that a fresh process holds after ``statement``."""
+    """The top-level modules that a new process has loaded after ``statement``."""
     code = f"{statement}\nimport sys\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
@@ -259,31 +259,31 @@ def loaded_by(statement: str) -> set[str]:
     "module", ["api.main", "cli.main", "ml.models.predictor", "ml.models.registry", "ml.models.import_original"]
 )
 def test_serving_loads_no_tensorflow(module: str) -> None:
-    """The API process, and the command line before it is asked to import a model, hold neither Keras nor TensorFlow."""
+    """The API process, and the command line before an import of a model, load neither Keras nor TensorFlow."""
     loaded = loaded_by(f"import importlib; importlib.import_module({module!r})")
     assert module.split(".")[0] in loaded
     assert not loaded & TRAINING_LIBRARIES
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["jobs", "--help"], ["keys", "list"]])
-def test_light_commands_load_no_hearing(arguments: list[str], tmp_path: Path) -> None:
+def test_light_commands_load_no_audio_packages(arguments: list[str], tmp_path: Path) -> None:
     """Help, jobs and keys start without the packages that decode and score, and without the API."""
     loaded = loaded_by(
         f"import os, sys\nos.environ['SIGNALML_HOME'] = {str(tmp_path)!r}\nsys.argv[1:] = {arguments!r}\n"
         "from cli.main import main\ntry:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
     )
     assert "typer" in loaded
-    assert not loaded & HEARING
+    assert not loaded & AUDIO_PACKAGES
 
 
 def test_ml_loads_no_web_and_no_queue() -> None:
-    """ml is plain Python and numpy: it knows no HTTP and no broker, transitively."""
+    """ml loads no HTTP package and no broker, also not indirectly."""
     loaded = loaded_by("import ml.models.registry, ml.models.import_original")
     assert not loaded & {"fastapi", "starlette", "celery", "redis", "httpx"}
 
 
 def test_scoring_a_recording_loads_no_tensorflow(original_home: Path) -> None:
-    """Nor does a champion that is loaded and used."""
+    """A process that loads a champion and scores with it loads no TensorFlow."""
     statement = (
         "from pathlib import Path\n"
         "from ml.models.golden import make_golden_clip\n"

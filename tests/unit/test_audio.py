@@ -1,4 +1,4 @@
-"""What a good recording becomes: the same samples that libsndfile reads, and facts that are right."""
+"""Decoding of valid recordings: the same samples as libsndfile, and correct facts."""
 
 import dataclasses
 import math
@@ -71,7 +71,7 @@ def test_flac_is_the_mean_of_what_libsndfile_reads(bits: int, channels: int, fra
 @pytest.mark.parametrize("channel", [0, 3, 6])
 @pytest.mark.parametrize("form", ["wav", "flac"])
 def test_one_channel_is_that_channel_alone(form: str, channel: int) -> None:
-    """A channel asked for by its index is libsndfile's column, untouched by the others."""
+    """A channel chosen by its index equals libsndfile's column."""
     samples = sounds.noise(RATE_HZ, 7)
     data = sounds.recording(samples, "pcm24", RATE_HZ) if form == "wav" else sounds.flac(samples, RATE_HZ)
     expected = sounds.read_with_soundfile(data)[:, channel]
@@ -79,8 +79,8 @@ def test_one_channel_is_that_channel_alone(form: str, channel: int) -> None:
 
 
 @pytest.mark.parametrize("channel", [-1, 2, 64])
-def test_a_channel_that_is_not_there_is_refused_by_number(channel: int) -> None:
-    """The refusal says which channel was wanted and how many there are."""
+def test_a_missing_channel_is_refused_by_number(channel: int) -> None:
+    """The message has the requested channel and the number of channels."""
     with pytest.raises(ChannelNotFound, match=rf"channel {channel} .*has 2"):
         decode(sounds.recording(sounds.noise(RATE_HZ, 2), rate_hz=RATE_HZ), channel=channel)
 
@@ -111,13 +111,13 @@ def test_a_recording_outlives_its_file(tmp_path: Path) -> None:
 
 
 def test_a_path_that_does_not_exist_is_an_os_error(tmp_path: Path) -> None:
-    """A file that is not there is no fault of its sound."""
+    """A missing file is an OSError and not an audio error."""
     with pytest.raises(FileNotFoundError):
         decode(tmp_path / "nowhere.wav")
 
 
-def test_other_chunks_are_passed_over() -> None:
-    """Chunks of odd length before the samples, and anything after them, change nothing."""
+def test_other_chunks_are_ignored() -> None:
+    """Chunks of odd length before the samples, and bytes after them, change nothing."""
     body = sounds.encode(sounds.noise(RATE_HZ), "pcm16")
     plain = sounds.wav(body, rate_hz=RATE_HZ)
     notes = sounds.chunk(b"LIST", b"odd") + sounds.chunk(b"bext", bytes(602)) + sounds.chunk(b"fact", b"\1\2\3\4")
@@ -135,8 +135,8 @@ def test_a_longer_fmt_chunk_is_accepted() -> None:
 
 
 @pytest.mark.parametrize("encoding", sorted(sounds.ENCODINGS))
-def test_quality_states_the_recording(encoding: str) -> None:
-    """Duration, rate and channels are the file's."""
+def test_quality_describes_the_recording(encoding: str) -> None:
+    """Duration, rate and channels are those of the file."""
     quality = decode(sounds.recording(sounds.noise(12_000, 5), encoding, 8_000)).quality
     assert quality.duration_s == 1.5
     assert quality.sample_rate_hz == 8_000
@@ -152,8 +152,8 @@ def test_a_full_scale_sine_reads_minus_3_01_dbfs(encoding: str) -> None:
     assert level == pytest.approx(-3.0103, abs=1e-3)
 
 
-def test_level_is_of_the_channel_listened_to() -> None:
-    """A loud neighbour does not raise the level of a quiet channel."""
+def test_the_level_is_that_of_the_chosen_channel() -> None:
+    """A loud channel does not raise the level of a quiet one."""
     tone = sounds.sine(100, RATE_HZ, RATE_HZ)
     data = sounds.recording(np.hstack([tone, tone / 100]), rate_hz=RATE_HZ)
     assert decode(data, channel=0).quality.level_dbfs == pytest.approx(-3.01, abs=0.01)
@@ -161,7 +161,7 @@ def test_level_is_of_the_channel_listened_to() -> None:
 
 
 def test_opposite_channels_cancel_in_the_mean() -> None:
-    """The mean is over signed samples: what cancels there has no level, and is yet no dead input."""
+    """The mean is over signed samples: opposite channels have no level, and are no digital silence."""
     tone = sounds.sine(100, RATE_HZ, RATE_HZ, 0.5)
     quality = decode(sounds.recording(np.hstack([tone, -tone]), "float32", RATE_HZ)).quality
     assert quality.level_dbfs is None
@@ -170,7 +170,7 @@ def test_opposite_channels_cancel_in_the_mean() -> None:
 
 @pytest.mark.parametrize("encoding", sorted(sounds.ENCODINGS))
 def test_clipped_share_counts_samples_at_full_scale(encoding: str) -> None:
-    """30 of 2 x 4000 samples at either full scale are 30 / 8000; the channels count alike."""
+    """30 of 2 x 4000 samples at full scale are 30 / 8000; all channels count alike."""
     samples = sounds.noise(RATE_HZ, 2, level=0.1)
     samples[:10, 0], samples[100:115, 1], samples[200:205, 0] = 1, -1, 1
     quality = decode(sounds.recording(samples, encoding, RATE_HZ)).quality
@@ -178,8 +178,8 @@ def test_clipped_share_counts_samples_at_full_scale(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("bits", [16, 24])
-def test_clipping_is_seen_in_flac(bits: int) -> None:
-    """The same count holds for FLAC, whose 24-bit samples come in a wider integer."""
+def test_clipping_is_counted_in_flac(bits: int) -> None:
+    """The same count holds for FLAC, whose 24-bit samples are in a wider integer."""
     samples = sounds.noise(RATE_HZ, 2, level=0.1)
     samples[:10, 0], samples[100:115, 1] = 1, -1
     quality = decode(sounds.flac(samples, RATE_HZ, bits)).quality
@@ -188,16 +188,16 @@ def test_clipping_is_seen_in_flac(bits: int) -> None:
 
 @pytest.mark.parametrize("encoding", sorted(sounds.ENCODINGS))
 @pytest.mark.parametrize("value", [0.0, 0.25])
-def test_one_value_throughout_is_digital_silence(encoding: str, value: float) -> None:
-    """Every sample the same is a dead input, at zero (without a level) or at an offset (with one)."""
+def test_a_constant_signal_is_digital_silence(encoding: str, value: float) -> None:
+    """If all samples are equal, the input is dead: at zero without a level, at an offset with one."""
     quality = decode(sounds.recording(np.full((RATE_HZ, 2), value), encoding, RATE_HZ)).quality
     assert quality.digital_silence is True
     expected = 20 * math.log10(value) if value else None
     assert quality.level_dbfs == (expected if expected is None else pytest.approx(expected, abs=1e-3))
 
 
-def test_one_live_bit_is_no_digital_silence() -> None:
-    """A single sample that differs, in one channel of two, is a live input."""
+def test_one_different_sample_is_no_digital_silence() -> None:
+    """A single different sample, in one channel of two, makes a live input."""
     samples = np.zeros((RATE_HZ, 2))
     samples[-1, 1] = 2**-15
     quality = decode(sounds.recording(samples, "pcm16", RATE_HZ)).quality
@@ -206,7 +206,7 @@ def test_one_live_bit_is_no_digital_silence() -> None:
 
 
 def test_limits_can_be_set() -> None:
-    """Bounds are the caller's: 1 s is too short for one and too long for another, and just right between."""
+    """The caller sets the limits: 1 s can be too short, too long, or accepted."""
     data = sounds.recording(sounds.noise(RATE_HZ), rate_hz=RATE_HZ)
     with pytest.raises(RecordingTooShort, match=r"1\.000 s"):
         decode(data, limits=dataclasses.replace(DEFAULT_LIMITS, min_duration_s=1.5))
@@ -218,7 +218,7 @@ def test_limits_can_be_set() -> None:
 @pytest.mark.parametrize("rate_hz", [4_000, 192_000])
 @pytest.mark.parametrize("form", ["wav", "flac"])
 def test_the_bounds_themselves_are_accepted(form: str, rate_hz: int) -> None:
-    """Half a second at either end of the range of rates is a recording."""
+    """Half a second at the lowest and the highest sample rate is accepted."""
     samples = sounds.noise(rate_hz // 2)
     data = sounds.recording(samples, rate_hz=rate_hz) if form == "wav" else sounds.flac(samples, rate_hz)
     assert decode(data).quality.duration_s == 0.5
@@ -226,7 +226,7 @@ def test_the_bounds_themselves_are_accepted(form: str, rate_hz: int) -> None:
 
 @pytest.mark.parametrize("name", ["normal.wav", "pb1.wav", "pb2.wav", "pb3.wav"])
 def test_the_original_recordings_are_read_as_libsndfile_reads_them(seed: Path, name: str) -> None:
-    """Genuine 8-channel WAVE_FORMAT_EXTENSIBLE files: mean over the channels, and facts."""
+    """Real 8-channel WAVE_FORMAT_EXTENSIBLE files give the mean over the channels, and correct facts."""
     found = decode(seed / name)
     expected = sounds.read_with_soundfile((seed / name).read_bytes()).mean(axis=1)
     np.testing.assert_allclose(found.samples, expected, rtol=0, atol=MEAN_TOLERANCE)

@@ -1,4 +1,4 @@
-"""What is no recording: refused by name, with what was found, in little memory and time."""
+"""Invalid audio files: refused with a specific error and what was found, in little memory and time."""
 
 import struct
 import subprocess
@@ -36,7 +36,7 @@ MAX_GROWTH_BYTES = 50 * 2**20
 
 
 class Hostile(NamedTuple):
-    """A file, the one error it must raise, and what the message must name."""
+    """An invalid file, the error it must raise, and a pattern that the message must match."""
 
     make: Callable[[], bytes]
     error: type[AudioError]
@@ -96,7 +96,7 @@ HOSTILE = {
         lambda: sounds.wav(SECOND, tag=7, bits=8, extensible=True), UnsupportedCodec, "mu-law"
     ),
     "other-subformat": Hostile(_other_subformat, UnsupportedCodec, "subformat"),
-    "cut-in-samples": Hostile(lambda: sounds.wav(SECOND)[:-1000], TruncatedAudio, "32000 bytes.* 31000 are there"),
+    "cut-in-samples": Hostile(lambda: sounds.wav(SECOND)[:-1000], TruncatedAudio, "32000 bytes.* the file has 31000"),
     "one-byte-short": Hostile(lambda: sounds.wav(SECOND)[:-1], TruncatedAudio, "31999"),
     "cut-in-fmt": Hostile(lambda: sounds.wav(SECOND)[:28], TruncatedAudio, "fmt "),
     "cut-in-another-chunk": Hostile(
@@ -141,7 +141,9 @@ HOSTILE = {
     "flac-cut-in-header": Hostile(lambda: FLAC[:30], TruncatedAudio, "30 bytes"),
     "flac-without-streaminfo": Hostile(lambda: FLAC[:4] + b"\4" + FLAC[5:], MalformedAudio, "type 4"),
     "flac-8-bit": Hostile(lambda: sounds.flac(sounds.noise(16_000), bits=8), UnsupportedCodec, "8-bit"),
-    "flac-of-unknown-length": Hostile(lambda: sounds.flac_claiming(FLAC, frames=0), MalformedAudio, "how many"),
+    "flac-of-unknown-length": Hostile(
+        lambda: sounds.flac_claiming(FLAC, frames=0), MalformedAudio, "does not state the number of samples"
+    ),
     "flac-1-hz": Hostile(lambda: sounds.flac_claiming(FLAC, rate_hz=1), UnsupportedSampleRate, "1 Hz"),
     "flac-too-short": Hostile(lambda: sounds.flac(sounds.noise(7_840)), RecordingTooShort, "0.490 s"),
     "flac-too-long": Hostile(lambda: sounds.flac_claiming(FLAC, frames=2**36 - 1), RecordingTooLong, "4294967.3 s"),
@@ -151,47 +153,48 @@ HOSTILE = {
         "3510 MiB",
     ),
     "flac-of-noise-for-frames": Hostile(
-        lambda: FLAC[:100] + np.random.default_rng(0).bytes(len(FLAC) - 100), MalformedAudio, "does not decode"
+        lambda: FLAC[:100] + np.random.default_rng(0).bytes(len(FLAC) - 100), MalformedAudio, "cannot be decoded"
     ),
 }
-hostile = pytest.mark.parametrize("case", list(HOSTILE.values()), ids=list(HOSTILE))
 
 
-@hostile
-def test_refused_by_its_own_name_and_with_what_was_found(case: Hostile) -> None:
-    """Each kind of unusable bytes has its own error, whose message names what was found."""
+@pytest.mark.parametrize("case", list(HOSTILE.values()), ids=list(HOSTILE))
+def test_each_kind_is_refused_with_its_error_and_the_value_found(case: Hostile) -> None:
+    """Each kind of invalid bytes has its own error, whose message names the value found."""
     with pytest.raises(case.error, match=case.found) as refusal:
         decode(case.make())
     assert type(refusal.value) is case.error
     assert str(refusal.value).endswith(".")
 
 
-@hostile
-def test_refused_alike_from_a_path(case: Hostile, tmp_path: Path) -> None:
-    """A file on disk is refused exactly as its bytes are."""
-    path = tmp_path / "sound.wav"
-    path.write_bytes(case.make())
-    with pytest.raises(case.error, match=case.found) as refusal:
-        decode(path)
-    assert type(refusal.value) is case.error
+def test_a_path_is_refused_as_its_bytes_are(tmp_path: Path) -> None:
+    """A file on disk raises the same error as its bytes; one example of each error."""
+    samples = {case.error: case for case in reversed(HOSTILE.values())}  # the first of each
+    assert len(samples) == 11
+    for number, case in enumerate(samples.values()):
+        path = tmp_path / f"{number}.wav"
+        path.write_bytes(case.make())
+        with pytest.raises(case.error, match=case.found) as refusal:
+            decode(path)
+        assert type(refusal.value) is case.error
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.9, 0.999])
 def test_a_flac_cut_short_is_refused(keep: float) -> None:
-    """However much of the coded samples is missing, none of the rest is judged."""
+    """A FLAC file with missing samples is refused, however few are missing."""
     with pytest.raises((TruncatedAudio, MalformedAudio)):
         decode(FLAC[: round(len(FLAC) * keep)])
 
 
-def test_a_flac_that_promises_more_than_it_holds_is_refused() -> None:
-    """A header that claims a second more than was coded is not believed."""
+def test_a_flac_with_fewer_samples_than_its_header_states_is_refused() -> None:
+    """A header that states one second more than was coded is refused."""
     with pytest.raises((TruncatedAudio, MalformedAudio)):
         decode(sounds.flac_claiming(FLAC, frames=32_000))
 
 
 @pytest.mark.parametrize("at", [0.25, 0.5, 0.75])
 def test_a_flac_with_corrupted_frames_is_refused(at: float) -> None:
-    """FLAC frames carry a checksum: a damaged one is noticed, and not filled with silence."""
+    """FLAC frames have a checksum: a damaged frame is an error and not silence."""
     damaged = bytearray(FLAC)
     start = round(len(FLAC) * at)
     damaged[start : start + 16] = bytes(byte ^ 0xFF for byte in damaged[start : start + 16])
@@ -199,19 +202,19 @@ def test_a_flac_with_corrupted_frames_is_refused(at: float) -> None:
         decode(bytes(damaged))
 
 
-def test_a_flac_yields_no_more_than_its_header_promised() -> None:
-    """Of ten minutes behind a header that admits one second, one second is unpacked."""
+def test_a_flac_yields_no_more_than_its_header_states() -> None:
+    """Of ten minutes after a header that states one second, one second is decoded."""
     found = decode(sounds.flac_claiming(sounds.silent_flac(600, 1), frames=16_000))
     assert len(found.samples) == 16_000
 
 
 def test_a_million_empty_chunks_are_refused_at_once() -> None:
-    """The reader gives up after a few hundred chunks: under half a second for 8 MB of them."""
+    """The reader stops after 256 chunks: less than half a second for 8 MB of them."""
     data = sounds.wav(SECOND, before=sounds.chunk(b"junk", b"") * 1_000_000)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(MalformedAudio, match="256 chunks"):
         decode(data)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 MEASURE = """
@@ -225,7 +228,7 @@ def kilobytes(field):
     line = next(line for line in open("/proc/self/status") if line.startswith(field))
     return int(line.split()[1])
 
-decode(sounds.flac(sounds.noise(16_000)))  # whatever is loaded on first use
+decode(sounds.flac(sounds.noise(16_000)))  # load modules on first use
 data = Path(sys.argv[1]).read_bytes() if sys.argv[2] == "bytes" else Path(sys.argv[1])
 before = kilobytes("VmRSS")
 try:
@@ -255,24 +258,29 @@ BOMBS = {
 }
 
 
-@pytest.mark.parametrize("source", ["bytes", "path"])
-@pytest.mark.parametrize(("make", "expected"), list(BOMBS.values()), ids=list(BOMBS))
-def test_what_would_unpack_into_gigabytes_is_refused_in_little_memory(
-    make: Callable[[], bytes], expected: str, source: str, tmp_path: Path
-) -> None:
-    """The peak of a fresh process grows by less than 50 MB, whatever a header or a real archive would unpack to."""
+# All of them from bytes; from a path, a real archive and a file that is wrong at its very end.
+SOURCES = [
+    *((bomb, "bytes") for bomb in BOMBS),
+    ("eight-channels-of-silence", "path"),
+    ("nan-at-the-end-of-minutes", "path"),
+]
+
+
+@pytest.mark.parametrize(("bomb", "source"), SOURCES)
+def test_a_file_that_unpacks_to_gigabytes_is_refused_in_little_memory(bomb: str, source: str, tmp_path: Path) -> None:
+    """The peak memory of a new process grows by less than 50 MB, for claimed and for real sizes."""
+    make, expected = BOMBS[bomb]
     path = tmp_path / "bomb"
     path.write_bytes(make())
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(path), source], capture_output=True, text=True, check=True, timeout=120
-    )
+    command = [sys.executable, "-c", MEASURE, str(path), source]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     outcome, growth = done.stdout.split()
     assert outcome in expected.split("|")
     assert int(growth) < MAX_GROWTH_BYTES
 
 
 def assert_decodes_or_is_refused(data: bytes) -> None:
-    """Either finite float32 samples, as many as the duration says, or an AudioError: never anything else."""
+    """Check that decoding gives finite float32 samples of the stated duration, or an AudioError."""
     try:
         found = decode(data)
     except AudioError:
@@ -293,8 +301,8 @@ def assert_decodes_or_is_refused(data: bytes) -> None:
     ),
     rest=st.binary(max_size=200),
 )
-def test_arbitrary_bytes_never_surprise(start: bytes, rest: bytes) -> None:
-    """Any bytes, also behind the right first ones, are a recording or an AudioError."""
+def test_arbitrary_bytes_decode_or_are_refused(start: bytes, rest: bytes) -> None:
+    """Any bytes, also after valid first bytes, are a recording or an AudioError."""
     assert_decodes_or_is_refused(start + rest)
 
 
@@ -317,7 +325,7 @@ mutations = st.lists(
 
 
 def mutated(data: bytes, changes: list[tuple[str, int, int]]) -> bytes:
-    """Apply each change: set or flip a byte, write a 32-bit word, cut the end off, drop bytes."""
+    """Apply each change: set or flip a byte, write a 32-bit word, cut off the end, drop bytes."""
     found = bytearray(data)
     for kind, at, value in changes:
         if at >= len(found):
@@ -337,8 +345,8 @@ def mutated(data: bytes, changes: list[tuple[str, int, int]]) -> bytes:
 
 @settings(max_examples=500)
 @given(data=st.sampled_from(VALID), changes=mutations)
-def test_mutated_wav_headers_never_surprise(data: bytes, changes: list[tuple[str, int, int]]) -> None:
-    """A good WAV with any few bytes of its header changed or missing is a recording or an AudioError."""
+def test_mutated_wav_headers_decode_or_are_refused(data: bytes, changes: list[tuple[str, int, int]]) -> None:
+    """A WAV file with changed or missing header bytes is a recording or an AudioError."""
     assert_decodes_or_is_refused(mutated(data, changes))
 
 
@@ -347,6 +355,8 @@ def test_mutated_wav_headers_never_surprise(data: bytes, changes: list[tuple[str
     changes=mutations,
     deep=st.lists(st.tuples(st.just("set"), st.integers(0, len(FLAC) - 1), st.integers(0, 255)), max_size=2),
 )
-def test_mutated_flac_never_surprises(changes: list[tuple[str, int, int]], deep: list[tuple[str, int, int]]) -> None:
-    """The same for FLAC, in its header and in its frames."""
+def test_mutated_flac_decodes_or_is_refused(
+    changes: list[tuple[str, int, int]], deep: list[tuple[str, int, int]]
+) -> None:
+    """A FLAC file with changes in its header and frames is a recording or an AudioError."""
     assert_decodes_or_is_refused(mutated(mutated(FLAC, deep), changes))

@@ -1,4 +1,4 @@
-"""ml.dataset.index: layouts, manifests, groups, refusals and the cache."""
+"""Indexing a dataset: layouts, manifests, sessions, refusals and the cache."""
 
 import csv
 import os
@@ -29,14 +29,14 @@ MIMII = [
 
 
 def table(folder: Path, text: str, name: str = "manifest.csv", encoding: str = "utf-8") -> Path:
-    """A manifest in ``folder``."""
+    """Write a manifest in ``folder``."""
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(text, encoding=encoding)
     return folder / name
 
 
-def groups(dataset: Dataset) -> dict[str, int]:
-    """How many recordings each group has."""
+def sessions(dataset: Dataset) -> dict[str, int]:
+    """How many recordings each session has."""
     return dict(Counter(entry.session for entry in dataset.entries))
 
 
@@ -55,17 +55,17 @@ def reasons(dataset: Dataset) -> dict[str, str]:
     ],
 )
 def test_mimii_is_read_from_any_level(tmp_path: Path, below: str, count: int, snrs: set[float]) -> None:
-    """Machine, id, SNR and label come from the folders, also from those above the dataset; SNR is no group."""
+    """Machine, id, SNR and label come from the folders, also from those above the dataset; an SNR is no session."""
     dataset = index(write(tmp_path / "mimii", *MIMII) / below)
     assert (dataset.layout, len(dataset.entries), dataset.explicit_sessions) == ("mimii", count, False)
     assert {entry.annotation.snr_db for entry in dataset.entries} == snrs
     assert {(entry.annotation.machine, entry.annotation.fault) for entry in dataset.entries} == {("fan", None)}
-    assert set(groups(dataset)) <= {"fan/id_00", "fan/id_02"}
+    assert set(sessions(dataset)) <= {"fan/id_00", "fan/id_02"}
     assert Counter(entry.label for entry in dataset.entries) == {"normal": count // 2, "abnormal": count // 2}
 
 
 def test_a_folder_per_class_names_its_faults(tmp_path: Path) -> None:
-    """Faults are folders below abnormal, or beside normal; a healthy recording has none."""
+    """Faults are folders below abnormal, or beside normal; a normal recording has none."""
     write(tmp_path, "normal/1.wav", "normal/2.FLAC", "abnormal/3.wav", "abnormal/clogging/4.wav", "imbalance/5.wav")
     dataset = index(tmp_path)
     assert dataset.layout == "folder per class"
@@ -78,8 +78,8 @@ def test_a_folder_per_class_names_its_faults(tmp_path: Path) -> None:
     }
 
 
-def test_a_flat_folder_is_healthy_sound_in_recording_order(tmp_path: Path) -> None:
-    """Without folders all is normal; 2 comes before 10."""
+def test_a_flat_folder_has_normal_recordings_in_natural_order(tmp_path: Path) -> None:
+    """Without folders all recordings are normal; 2 comes before 10."""
     dataset = index(write(tmp_path, "10.wav", "2.wav", "1.wav"))
     assert dataset.layout == "flat"
     assert [(entry.path, entry.label) for entry in dataset.entries] == [
@@ -89,8 +89,8 @@ def test_a_flat_folder_is_healthy_sound_in_recording_order(tmp_path: Path) -> No
     ]
 
 
-def test_folders_without_a_class_are_not_taken_for_healthy_sound(tmp_path: Path) -> None:
-    """Sub folders of which none is called normal or abnormal are refused, with what to do."""
+def test_folders_without_a_class_are_not_taken_as_normal(tmp_path: Path) -> None:
+    """Folders without one named normal or abnormal are refused, with the remedy."""
     write(tmp_path, "monday/1.wav", "tuesday/1.wav")
     with pytest.raises(DatasetEmpty, match=r"monday, tuesday.*normal or abnormal.*manifest\.csv"):
         index(tmp_path)
@@ -119,12 +119,12 @@ def test_folders_without_a_class_are_not_taken_for_healthy_sound(tmp_path: Path)
     ],
 )
 def test_sessions_are_guessed_from_names(tmp_path: Path, names: list[str], expected: dict[str, int]) -> None:
-    """What is left of a name without its counters is a session, where that makes several of several files."""
-    assert groups(index(write(tmp_path, *names))) == expected
+    """A file name without its counters is a session, if that gives several sessions of several files."""
+    assert sessions(index(write(tmp_path, *names))) == expected
 
 
-def test_a_manifest_says_all_there_is_to_know(tmp_path: Path) -> None:
-    """BOM, CRLF, blank lines, other columns, upper case and spaces are no obstacles."""
+def test_a_manifest_has_all_facts(tmp_path: Path) -> None:
+    """BOM, CRLF, blank lines, other columns, upper case and spaces are accepted."""
     write(tmp_path / "sounds", "deep/a.wav", "b.flac")
     file = table(
         tmp_path / "sounds",
@@ -149,7 +149,8 @@ def test_a_manifest_says_all_there_is_to_know(tmp_path: Path) -> None:
 
 
 def test_rows_that_cannot_be_used_are_refused_one_by_one(tmp_path: Path) -> None:
-    """A missing file, a way out of the folder, another label, another SNR and a second row of a file: never fatal."""
+    """A missing file, a path outside the folder, a wrong label or SNR, and a second row of a file each refuse one
+    row."""
     write(tmp_path, "outside.wav", "sounds/good.wav", "sounds/odd.wav", "sounds/loud.wav")
     (tmp_path / "sounds" / "text.wav").write_text("no sound")
     (tmp_path / "sounds" / "link.wav").symlink_to(tmp_path / "outside.wav")
@@ -176,32 +177,32 @@ def test_rows_that_cannot_be_used_are_refused_one_by_one(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("content", "error", "words"),
+    ("content", "error", "message"),
     [
         (b"", InvalidManifest, "path and label are needed"),
         (b"path;label\na.wav;normal\n", InvalidManifest, "commas"),
         (b"path,class\na.wav,normal\n", InvalidManifest, "label is needed"),
         (b"path,label\n", DatasetEmpty, "no rows"),
         (b"path,label\n\xff\xfe.wav,normal\n", InvalidManifest, "UTF-8"),
-        (b"path,label\na.wav,normal\n", DatasetEmpty, r"a\.wav: The manifest lists it, and it does not exist"),
+        (b"path,label\na.wav,normal\n", DatasetEmpty, r"a\.wav: The manifest lists it, but it does not exist"),
     ],
 )
-def test_a_manifest_that_is_none_is_refused(tmp_path: Path, content: bytes, error: type, words: str) -> None:
-    """By what was found and what was expected."""
+def test_an_invalid_manifest_is_refused(tmp_path: Path, content: bytes, error: type, message: str) -> None:
+    """The message has what was found and what was expected."""
     (tmp_path / "list.csv").write_bytes(content)
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=message):
         index(tmp_path / "list.csv")
 
 
 def test_paths_of_a_manifest_may_start_in_recordings(tmp_path: Path) -> None:
-    """Where no path is found beside the manifest, the folder recordings is tried."""
+    """If no path exists beside the manifest, the folder recordings is tried."""
     write(tmp_path / "recordings", "a.wav")
     dataset = index(table(tmp_path, "path,label\na.wav,normal\n"))
     assert (dataset.root, [entry.path for entry in dataset.entries]) == (tmp_path / "recordings", ["a.wav"])
 
 
-def test_what_cannot_be_read_is_listed_and_the_rest_is_used(tmp_path: Path) -> None:
-    """Refusals are the decoder's own; hidden files, other files, pipes and links that lead out are passed over."""
+def test_unreadable_files_are_listed_and_the_rest_is_used(tmp_path: Path) -> None:
+    """Refusals have the decoder's messages; hidden files, other files, pipes and links to outside are ignored."""
     write(tmp_path, "outside.wav", "set/1.wav", "set/.hidden.wav", "set/.git/2.wav")
     data = tmp_path / "set"
     whole = (data / "1.wav").read_bytes()
@@ -221,8 +222,8 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_used(tmp_path: Path) -> N
         assert str(refused.value) == refusal.reason
 
 
-def test_nothing_to_read_is_said_by_name(tmp_path: Path) -> None:
-    """No folder, a file of another kind, an empty folder and one of broken files are four sentences."""
+def test_a_source_without_recordings_is_refused(tmp_path: Path) -> None:
+    """No folder, another kind of file, an empty folder and a folder of broken files have four different messages."""
     (tmp_path / "file.wav").write_bytes(b"RIFF")
     with pytest.raises(DatasetNotFound, match="does not exist"):
         index(tmp_path / "absent")
@@ -236,15 +237,16 @@ def test_nothing_to_read_is_said_by_name(tmp_path: Path) -> None:
 
 
 def test_one_snr_can_be_chosen(tmp_path: Path) -> None:
-    """The others are not read; one that is not there is refused with those that are."""
+    """Recordings at other SNRs are not read; a missing SNR is refused, with those that exist."""
     write(tmp_path, *MIMII)
     assert {entry.annotation.snr_db for entry in index(tmp_path, snr_db=6).entries} == {6.0}
-    with pytest.raises(DatasetEmpty, match="there are -6, 6 dB"):
+    with pytest.raises(DatasetEmpty, match="it has -6, 6 dB"):
         index(tmp_path, snr_db=0)
 
 
-def test_the_same_sound_is_found_in_another_container(tmp_path: Path) -> None:
-    """WAV, big-endian WAV, FLAC and 24 bits hold the same samples; a sample, the rate or a channel makes another."""
+def test_the_same_samples_are_found_in_another_container(tmp_path: Path) -> None:
+    """WAV, big-endian WAV, FLAC and 24 bits have equal samples; another sample, rate or channel makes another
+    recording."""
     samples = np.round(sounds.noise(8000) * 2**15) / 2**15
     other = samples.copy()
     other[4000] += 2**-15
@@ -264,8 +266,8 @@ def test_the_same_sound_is_found_in_another_container(tmp_path: Path) -> None:
     assert [entry.path for entry in same] == ["a.wav", "b.flac", "c.wav", "d.wav", "e.wav"]
 
 
-def test_a_survey_agrees_with_the_decoder(tmp_path: Path) -> None:
-    """Level, clipping and length are those that a verdict states; the peak is the largest sample of any channel."""
+def test_the_facts_agree_with_the_decoder(tmp_path: Path) -> None:
+    """Level, clipping and length are those of a verdict; the peak is the largest sample of any channel."""
     samples = sounds.noise(100_000, channels=3, level=0.2)
     samples[70_000, 1] = -1.0
     (tmp_path / "a.wav").write_bytes(sounds.recording(samples, "pcm24"))
@@ -279,35 +281,35 @@ def test_a_survey_agrees_with_the_decoder(tmp_path: Path) -> None:
 
 
 def test_processes_do_not_change_the_index(tmp_path: Path) -> None:
-    """One process and two find the same."""
+    """One process and two give the same index."""
     write(tmp_path, *MIMII)
     assert index(tmp_path, processes=1) == index(tmp_path, processes=2)
 
 
-def reads(source: Path, cache: Path) -> tuple[Dataset, int]:
-    """The index, and how many files had to be read for it."""
-    said: list[Progress] = []
-    dataset = index(source, cache=cache, report=said.append)
-    return dataset, said[-1].done if said else 0
+def index_counting_reads(source: Path, cache: Path) -> tuple[Dataset, int]:
+    """The index, and how many files were read for it."""
+    reports: list[Progress] = []
+    dataset = index(source, cache=cache, report=reports.append)
+    return dataset, reports[-1].done if reports else 0
 
 
-def test_a_second_index_reads_only_what_has_changed(tmp_path: Path) -> None:
-    """The cache is keyed by path, size and time; refusals are kept too, and what is gone is forgotten."""
+def test_a_second_index_reads_only_changed_files(tmp_path: Path) -> None:
+    """The cache is keyed by path, size and time; it keeps refusals, and drops files that no longer exist."""
     data, cache = write(tmp_path / "data", "1.wav", "2.wav", "3.wav"), tmp_path / "deep" / "cache.jsonl"
     (data / "4.wav").write_text("no sound")
-    first, read = reads(data, cache)
+    first, read = index_counting_reads(data, cache)
     assert read == 4
-    assert reads(data, cache) == (first, 0)
+    assert index_counting_reads(data, cache) == (first, 0)
     (data / "3.wav").write_bytes(sounds.recording(sounds.noise(6000, seed=9), rate_hz=8000))
     (data / "1.wav").unlink()
-    changed, read = reads(data, cache)
+    changed, read = index_counting_reads(data, cache)
     assert (len(changed.entries), read) == (2, 1)
     assert "/1.wav" not in cache.read_text()
     assert changed.fingerprint != first.fingerprint
 
 
-def test_what_was_read_before_a_stop_is_kept(tmp_path: Path) -> None:
-    """A cancelled index leaves a cache of what it had read."""
+def test_a_cancelled_index_keeps_what_it_read(tmp_path: Path) -> None:
+    """A cancelled index leaves a cache of the files that it had read."""
     data, cache = write(tmp_path / "data", "1.wav", "2.wav", "3.wav"), tmp_path / "cache.jsonl"
 
     def stop(progress: Progress) -> None:
@@ -316,55 +318,55 @@ def test_what_was_read_before_a_stop_is_kept(tmp_path: Path) -> None:
 
     with pytest.raises(Cancelled):
         index(data, cache=cache, report=stop)
-    assert reads(data, cache)[1] == 2
+    assert index_counting_reads(data, cache)[1] == 2
 
 
 @pytest.mark.parametrize("damage", [b"", b"\n", b"not json\n", b'{"format": 1}\n[1]\n', None])
 def test_a_damaged_cache_is_ignored(tmp_path: Path, damage: bytes | None) -> None:
-    """A byte that has changed, or a file that is something else, means reading again, and no error."""
+    """With a changed byte or other content, files are read again without an error."""
     data, cache = write(tmp_path / "data", "1.wav"), tmp_path / "cache.jsonl"
-    dataset, _ = reads(data, cache)
+    dataset, _ = index_counting_reads(data, cache)
     whole = cache.read_bytes()
     cache.write_bytes(whole.replace(b"survey", b"Survey") if damage is None else damage)
-    assert reads(data, cache) == (dataset, 1)
+    assert index_counting_reads(data, cache) == (dataset, 1)
     assert cache.read_bytes() == whole
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
-    """It saves time and nothing else."""
+def test_an_index_works_without_a_writable_cache(tmp_path: Path) -> None:
+    """A cache that cannot be written is no error."""
     (tmp_path / "file").touch()
     assert len(index(write(tmp_path / "data", "1.wav"), cache=tmp_path / "file" / "cache").entries) == 1
 
 
 @pytest.mark.parametrize("name", ["../x", "", ".hidden", "a/b", "Fans", "a" * 65, "..", "a\n", "/etc"])
-def test_a_dataset_name_is_no_way_out(tmp_path: Path, name: str) -> None:
+def test_an_invalid_dataset_name_is_refused(tmp_path: Path, name: str) -> None:
     """Only a plain name becomes a folder."""
-    with pytest.raises(InvalidName, match="is no name for a dataset"):
+    with pytest.raises(InvalidName, match="is not a valid dataset name"):
         dataset_folder(tmp_path, name)
     assert dataset_folder(tmp_path, "fans-3.b_2") == tmp_path / "datasets" / "fans-3.b_2"
 
 
 def test_real_recordings_in_three_layouts(data: Path) -> None:
-    """The development recordings: groups as their manifest has them, and the manifest itself."""
+    """The sessions of the development recordings are those of their manifest."""
     recordings = data / "recordings"
-    assert groups(index(recordings / "pc_fan")) == {"N1": 24, "N2": 50, "N3": 44, "N5": 126, "A1": 60, "A3": 59}
+    assert sessions(index(recordings / "pc_fan")) == {"N1": 24, "N2": 50, "N3": 44, "N5": 126, "A1": 60, "A3": 59}
     uav = index(recordings / "uav_propeller")
-    assert (len(uav.entries), len(groups(uav))) == (95, 32)
+    assert (len(uav.entries), len(sessions(uav))) == (95, 32)
     mimii = index(recordings / "mimii")
-    assert (mimii.layout, len(mimii.entries), len(groups(mimii))) == ("mimii", 182, 12)
+    assert (mimii.layout, len(mimii.entries), len(sessions(mimii))) == ("mimii", 182, 12)
 
 
 def test_the_manifest_of_the_real_recordings(data: Path, tmp_path: Path) -> None:
-    """Its environmental sounds are refused by their label, its groups are taken."""
+    """Its environmental sounds are refused for their label; its sessions are used."""
     shutil.copy(data / "manifest.csv", tmp_path)
     (tmp_path / "recordings").mkdir()
     for name in ("esc50", "uav_propeller"):
         shutil.copytree(data / "recordings" / name, tmp_path / "recordings" / name)
     dataset = index(tmp_path)
     with (data / "manifest.csv").open(newline="") as table:
-        rows = list(csv.DictReader(table))
+        rows = len(list(csv.DictReader(table)))
     assert (len(dataset.entries), dataset.explicit_sessions, dataset.root.name) == (95, True, "recordings")
     assert Counter(refusal.code for refusal in dataset.refusals) == {
         "dataset_manifest_invalid": 25,
-        "file_missing": len(rows) - 95 - 25,
+        "file_missing": rows - 95 - 25,
     }

@@ -1,4 +1,4 @@
-"""The figures of merit: held against scikit-learn, and against what must be true of them whatever the scores."""
+"""Metrics: compared with scikit-learn, and properties that hold for all scores."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def pauc(scores, abnormal, weights=None):
 
 @given(scores_and_truth)
 def test_auc_and_pauc_are_scikit_learns(rows):
-    """Ties included, to rounding."""
+    """With ties, both agree to rounding."""
     scores, abnormal = columns(rows)
     assert auc(scores, abnormal) == pytest.approx(roc_auc_score(abnormal, scores), abs=1e-12)
     assert pauc(scores, abnormal) == pytest.approx(roc_auc_score(abnormal, scores, max_fpr=0.1), abs=1e-12)
@@ -48,7 +48,7 @@ def test_auc_and_pauc_are_scikit_learns(rows):
 
 @given(scores_and_truth, st.integers(0, 2**32 - 1))
 def test_a_weight_counts_like_so_many_copies(rows, seed):
-    """The bootstrap is right because a weight of three is three recordings, and one of zero is none."""
+    """A weight of three equals three recordings, a weight of zero none: the bootstrap needs this."""
     scores, abnormal = columns(rows)
     weights = np.random.default_rng(seed).integers(0, 4, len(scores))
     repeated = np.repeat(scores, weights), np.repeat(abnormal, weights)
@@ -59,7 +59,7 @@ def test_a_weight_counts_like_so_many_copies(rows, seed):
 
 @given(scores_and_truth)
 def test_only_the_order_of_the_scores_matters(rows):
-    """A rising map of the scores changes neither AUC nor pAUC."""
+    """An increasing function of the scores changes neither AUC nor pAUC."""
     scores, abnormal = columns(rows)
     for figure in (auc, pauc):
         assert figure(np.exp(5 * scores) - 3, abnormal) == figure(scores, abnormal)
@@ -67,20 +67,20 @@ def test_only_the_order_of_the_scores_matters(rows):
 
 @given(scores_and_truth)
 def test_the_other_class_has_the_other_auc(rows):
-    """Swapping what is called abnormal, or the sign of the scores, turns an AUC into one minus it."""
+    """If the classes are swapped, or the sign of the scores, the AUC becomes one minus the AUC."""
     scores, abnormal = columns(rows)
     assert auc(scores, ~abnormal) == pytest.approx(1 - auc(scores, abnormal), abs=1e-12)
     assert auc(-scores, abnormal) == pytest.approx(1 - auc(scores, abnormal), abs=1e-12)
 
 
 def test_equal_scores_are_chance():
-    """A model that always says the same is worth 0.5, by both measures."""
+    """Equal scores have an AUC and a pAUC of 0.5."""
     abnormal = np.array([True, False, False, True])
     assert auc(np.full(4, 0.3), abnormal) == pauc(np.full(4, 0.3), abnormal) == 0.5
 
 
 def test_perfect_order_is_one():
-    """Both measures reach 1."""
+    """Perfectly ordered scores have an AUC and a pAUC of 1."""
     scores, abnormal = np.array([0.1, 0.2, 0.8, 0.9]), np.array([False, False, True, True])
     assert auc(scores, abnormal) == 1
     assert pauc(scores, abnormal) == pytest.approx(1, abs=1e-12)
@@ -88,21 +88,21 @@ def test_perfect_order_is_one():
 
 @pytest.mark.parametrize("abnormal", [True, False])
 def test_one_class_has_no_auc(abnormal):
-    """Undefined is NaN here, without a warning."""
+    """The AUC is NaN, without a warning."""
     scores = np.array([0.1, 0.7])
     assert np.isnan(auc(scores, np.full(2, abnormal)))
     assert np.isnan(pauc(scores, np.full(2, abnormal)))
 
 
 def test_digital_silence_ranks_below_all_sound():
-    """An infinite level is ranked, and its ties too."""
+    """An infinite level is ranked, with ties."""
     levels, abnormal = np.array([-np.inf, -np.inf, -30.0]), np.array([False, True, True])
     assert auc(levels, abnormal) == 0.75
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=60))
 def test_class_figures_are_scikit_learns(rows):
-    """Accuracy, balanced accuracy, and macro-F1 over the classes that are there."""
+    """Accuracy, balanced accuracy and macro-F1 are those over the present classes."""
     truth, predicted = np.array(rows).T
     present = sorted(set(truth.tolist()))
     (found,) = metrics.class_figures(truth, predicted, 4, ones(len(rows)))
@@ -123,14 +123,14 @@ def test_class_figures_are_scikit_learns(rows):
 
 @given(scores_and_truth)
 def test_the_brier_score_is_scikit_learns(rows):
-    """Mean squared distance from 0 or 1."""
+    """The Brier score is the mean squared distance from 0 or 1."""
     scores, abnormal = columns(rows)
     assert metrics.brier(scores, abnormal, ones(len(scores)))[0] == pytest.approx(brier_score_loss(abnormal, scores))
 
 
 @given(st.lists(st.integers(0, 30).map(lambda n: n / 30), min_size=1, max_size=200))
-def test_calibration_bins_hold_equal_scores_together(scores):
-    """At most ten; equal scores are never parted, and higher scores are never in a lower bin."""
+def test_calibration_bins_keep_equal_scores_together(scores):
+    """There are at most ten bins; equal scores are in one bin, and higher scores never in a lower bin."""
     scores = np.array(sorted(scores))
     bins = metrics.calibration_bins(scores)
     assert len(np.unique(bins)) <= min(10, max(1, len(scores) // 10))
@@ -139,14 +139,14 @@ def test_calibration_bins_hold_equal_scores_together(scores):
 
 
 def test_the_calibration_error_of_one_bin_is_known():
-    """Ten scores of 0.7, of which five are faults, are 0.2 off."""
+    """Ten scores of 0.7 with five faults have an error of 0.2."""
     scores, abnormal = np.full(10, 0.7), np.arange(10) < 5
     bins = metrics.calibration_bins(scores)
     assert metrics.calibration_error(scores, abnormal, bins, ones(10))[0] == pytest.approx(0.2)
 
 
 def test_the_calibration_error_is_the_mean_over_bins():
-    """Held against the definition, written as a loop."""
+    """It equals the definition, written as a loop."""
     rng = np.random.default_rng(3)
     scores = rng.uniform(size=300)
     abnormal = rng.uniform(size=300) < scores**2
@@ -159,8 +159,8 @@ def test_the_calibration_error_is_the_mean_over_bins():
     assert metrics.calibration_error(scores, abnormal, bins, ones(300))[0] == pytest.approx(expected)
 
 
-def test_a_harmonic_mean_leaves_out_what_is_undefined():
-    """It is pulled down by the worst, is 0 where one is 0, and NaN where there is nothing."""
+def test_a_harmonic_mean_ignores_undefined_values():
+    """A zero gives 0, and no values give NaN."""
     figures = np.array([[0.5, 1.0, np.nan], [0.5, 0.0, 1.0], [np.nan] * 3])
     assert metrics.harmonic_mean(figures)[:2] == pytest.approx([2 / 3, 0])
     assert np.isnan(metrics.harmonic_mean(figures)[2])

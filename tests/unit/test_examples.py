@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the numeric packages: each public function has one, and each example is right."""
+"""Docstring examples of the numeric packages: each public function has one, and each is right."""
 
 import doctest
 import importlib
@@ -8,16 +8,16 @@ from types import ModuleType
 
 import pytest
 
-ROOMS = ("ml.audio", "ml.features", "ml.detectors", "ml.evaluation")
+AREAS = ("ml.audio", "ml.features", "ml.detectors", "ml.evaluation")
 SINGLE_MODULES = ("ml.machines.drift",)
 MODULES = [
     importlib.import_module(name)
     for name in [
         *(
             found.name
-            for room in ROOMS
-            for found in pkgutil.walk_packages(importlib.import_module(room).__path__, f"{room}.")
-            # It loads Keras when it is imported: its examples are run where Keras is loaded anyway.
+            for area in AREAS
+            for found in pkgutil.walk_packages(importlib.import_module(area).__path__, f"{area}.")
+            # Its examples need Keras and are marked +SKIP.
             if found.name != "ml.detectors.engines.dense_fitting"
         ),
         *SINGLE_MODULES,
@@ -26,7 +26,7 @@ MODULES = [
 
 
 def test_every_public_function_has_an_example() -> None:
-    """So that its shapes and units can be seen at work."""
+    """The example shows shapes and units."""
     assert not [
         f"{module.__name__}.{name}"
         for module in MODULES
@@ -39,6 +39,6 @@ def test_every_public_function_has_an_example() -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_examples_are_right(module: ModuleType) -> None:
-    """Each example prints what stands below it."""
+    """Each example prints the output below it."""
     failed, _ = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     assert not failed

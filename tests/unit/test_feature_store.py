@@ -1,4 +1,4 @@
-"""The feature store, with real files, real processes and real kills."""
+"""The feature store, with real files, processes and kills."""
 
 import errno
 import os
@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from ml.features.extractor import FeatureExtractor
 from ml.features.spec import FeatureSpec
 from ml.features.store import FeatureStore, StoredFeatures
 from ml.system.progress import Progress, cancellable, ignore_progress
+from testing.servers import PATIENCE_S, wait_until
 
 SPEC = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, n_fft=512, hop_length=256, n_mels=16, clip_frames=20)
 AUGMENTATION = Augmentation.everything(copies=2, seed=3)
@@ -76,8 +76,8 @@ def states(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.rglob("*.npy")}
 
 
-def test_a_stored_recording_is_what_the_extractor_says(dataset: Dataset, tmp_path: Path) -> None:
-    """Windows are cut, and features computed, as for a recording that is judged."""
+def test_stored_features_are_those_of_the_extractor(dataset: Dataset, tmp_path: Path) -> None:
+    """Clips are cut and features computed as for a recording that is judged."""
     features = FeatureStore(tmp_path).extract(dataset, dataset.entries, SPEC)
     extractor = FeatureExtractor(SPEC)
     for entry in dataset.entries:
@@ -99,7 +99,7 @@ def test_one_process_and_two_write_the_same_bytes(dataset: Dataset, tmp_path: Pa
 
 
 def test_nothing_is_computed_twice(dataset: Dataset, tmp_path: Path) -> None:
-    """A second extraction writes nothing; more copies write only the further ones."""
+    """A second extraction writes nothing; more copies write only the new ones."""
     store = FeatureStore(tmp_path)
     store.extract(dataset, dataset.entries, SPEC, AUGMENTATION)
     before = states(tmp_path)
@@ -113,7 +113,7 @@ def test_nothing_is_computed_twice(dataset: Dataset, tmp_path: Path) -> None:
 
 
 def test_another_spec_computes_anew(dataset: Dataset, tmp_path: Path) -> None:
-    """A changed spec has a folder of its own, which says what it is."""
+    """Another spec has its own folder, with the spec in it."""
     other = FeatureSpec.from_dict(SPEC.to_dict() | {"n_mels": 15})
     for spec in (SPEC, other):
         FeatureStore(tmp_path).extract(dataset, dataset.entries, spec)
@@ -131,8 +131,8 @@ def test_duplicates_are_computed_once(tmp_path: Path) -> None:
     assert (len(twice.entries), len(contents(tmp_path / "s")), reports[-1].total) == (2, 1, 1)
 
 
-def test_several_augmentations_are_numbered_through(dataset: Dataset, tmp_path: Path) -> None:
-    """The original's three copies are made from one decoding, and are the same as each alone."""
+def test_several_augmentations_are_numbered_in_order(dataset: Dataset, tmp_path: Path) -> None:
+    """The original's three copies come from one decoding, and equal those of each augmentation alone."""
     three = Augmentation.original(seed=1)
     together = FeatureStore(tmp_path / "a").extract(dataset, dataset.entries, SPEC, three)
     for number, one in enumerate(three, 1):
@@ -143,8 +143,8 @@ def test_several_augmentations_are_numbered_through(dataset: Dataset, tmp_path: 
 
 
 @pytest.mark.parametrize("kept", [0, 100, -4])
-def test_a_file_cut_short_is_refused_and_then_computed_again(dataset: Dataset, tmp_path: Path, kept: int) -> None:
-    """What a power cut may leave is found by its size."""
+def test_a_truncated_file_is_refused_and_then_computed_again(dataset: Dataset, tmp_path: Path, kept: int) -> None:
+    """A truncated file, as after a power failure, is found by its size."""
     store, entry = FeatureStore(tmp_path), dataset.entries[0]
     features = store.extract(dataset, dataset.entries, SPEC)
     path = features.file(entry)
@@ -156,10 +156,10 @@ def test_a_file_cut_short_is_refused_and_then_computed_again(dataset: Dataset, t
     assert path.read_bytes() == whole
 
 
-def test_what_was_not_extracted_is_said(dataset: Dataset, tmp_path: Path) -> None:
-    """No features, and no such copy, are two sentences."""
+def test_missing_features_are_refused(dataset: Dataset, tmp_path: Path) -> None:
+    """Missing features and a missing copy have different messages."""
     features = StoredFeatures(tmp_path, SPEC, AUGMENTATION)
-    with pytest.raises(FeaturesMissing, match="No whole features"):
+    with pytest.raises(FeaturesMissing, match="No complete features"):
         features.clips(dataset.entries[0])
     with pytest.raises(FeaturesMissing, match="there are 2"):
         features.clips(dataset.entries[0], 3)
@@ -168,7 +168,7 @@ def test_what_was_not_extracted_is_said(dataset: Dataset, tmp_path: Path) -> Non
 @pytest.mark.parametrize("how", ["gone", "other sound", "other length", "no recording"])
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_recording_that_changed_since_it_was_indexed_is_named(tmp_path: Path, how: str, processes: int) -> None:
-    """Nothing is stored under a hash that is no longer the recording's; what was sound stays."""
+    """No features are stored under an outdated hash; features of the other recordings stay."""
     source = recordings(tmp_path / "fans", 3)
     path = source.file(source.entries[1])
     samples, rate_hz = soundfile.read(path)
@@ -184,10 +184,10 @@ def test_a_recording_that_changed_since_it_was_indexed_is_named(tmp_path: Path, 
     assert (features.missing(source.entries[0]), features.missing(source.entries[1])) == ((), (0,))
 
 
-def test_too_little_room_is_said_before_anything_is_written(
+def test_too_little_free_space_is_reported_before_anything_is_written(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is needed and what is free is in the sentence."""
+    """The message has the necessary and the free space."""
     usage = type(shutil.disk_usage(tmp_path))
     monkeypatch.setattr("ml.system.atomic.shutil.disk_usage", lambda _: usage(10, 9, 1))
     with pytest.raises(StorageFull, match="MB"):
@@ -195,21 +195,21 @@ def test_too_little_room_is_said_before_anything_is_written(
     assert not (tmp_path / "s").exists()
 
 
-def test_a_disk_that_fills_up_leaves_no_half(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write that fails in the middle is a full disk by name, and its file is gone."""
+def test_a_full_disk_leaves_no_partial_file(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed write is StorageFull, and its file is removed."""
 
-    def half(file: object, windows: object, **_: object) -> None:
+    def write_half(file: object, clips: object, **_: object) -> None:
         file.write(b"half")  # type: ignore[attr-defined]  # an open file, as np.save gets it
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("ml.features.store.np.save", half)
+    monkeypatch.setattr("ml.features.store.np.save", write_half)
     with pytest.raises(StorageFull, match="filled up"):
         FeatureStore(tmp_path).extract(dataset, dataset.entries, SPEC, processes=1)
     assert list(tmp_path.rglob("*.npy")) == []
 
 
-def test_leftovers_of_a_killed_run_are_cleared_away(dataset: Dataset, tmp_path: Path) -> None:
-    """The next extraction that finds nobody else at work sweeps them."""
+def test_leftovers_of_a_killed_run_are_removed(dataset: Dataset, tmp_path: Path) -> None:
+    """The next extraction removes them if no other is running."""
     aside = tmp_path / ".incomplete"
     aside.mkdir()
     (aside / "0.npy").write_bytes(b"half")
@@ -217,8 +217,8 @@ def test_leftovers_of_a_killed_run_are_cleared_away(dataset: Dataset, tmp_path: 
     assert list(aside.iterdir()) == []
 
 
-def test_work_that_is_cancelled_stops_and_goes_on_later(dataset: Dataset, tmp_path: Path) -> None:
-    """What was finished before stays."""
+def test_a_cancelled_extraction_stops_and_continues_later(dataset: Dataset, tmp_path: Path) -> None:
+    """Finished files stay."""
     seen: list[Progress] = []
     report = cancellable(seen.append, lambda: len(seen) >= 3)
     with pytest.raises(Cancelled):
@@ -230,20 +230,20 @@ def test_work_that_is_cancelled_stops_and_goes_on_later(dataset: Dataset, tmp_pa
     assert len(states(tmp_path)) == 6
 
 
-def test_a_killed_extraction_goes_on_where_it_was(tmp_path: Path) -> None:
-    """After SIGKILL its processes end, finished files are not touched again, and the result is the undisturbed one."""
+def test_a_killed_extraction_continues_later(tmp_path: Path) -> None:
+    """After SIGKILL its processes end, finished files are not written again, and the result is that of an
+    undisturbed run."""
     source = recordings(tmp_path / "fans", 100, seconds=5)
     script = tmp_path / "extraction.py"
     script.write_text(EXTRACTION)
     command = [sys.executable, str(script), str(tmp_path / "fans")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     started = subprocess.Popen([*command, str(tmp_path / "killed")], env=environment)
-    while len(finished(tmp_path / "killed")) < 30 and started.poll() is None:
-        time.sleep(0.01)
+    wait_until(lambda: len(finished(tmp_path / "killed")) >= 30 or started.poll() is not None)
     children = psutil.Process(started.pid).children(recursive=True)
     started.send_signal(signal.SIGKILL)
     started.wait()
-    gone, alive = psutil.wait_procs(children, timeout=10)
+    gone, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
     assert (len(gone) >= 2, alive) == (True, [])
     before = {path: state for path, state in states(tmp_path / "killed").items() if ".incomplete" not in path}
     assert 30 <= len(before) < 300
@@ -255,7 +255,7 @@ def test_a_killed_extraction_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_dataset(tmp_path: Path) -> None:
-    """Ten times as many recordings take no more: their features would be 31 MB a copy, were they kept."""
+    """Ten times as many recordings need no more memory; all their features would be 31 MB a copy."""
     peaks_mb = []
     for count in (50, 500):
         recordings(tmp_path / str(count), count)

@@ -18,8 +18,8 @@ labels = st.lists(st.builds(ClassLabel, names, messages, st.booleans()), min_siz
 )
 
 
-def test_the_original_answers_are_its_messages_in_order() -> None:
-    """The original service's clients know these four sentences, in the order of the probabilities."""
+def test_the_original_labels_have_its_messages_in_order() -> None:
+    """Clients of the original service know these four messages, in the order of the probabilities."""
     assert [label.message for label in ORIGINAL_LABELS.classes] == [
         "Component OK",
         "Component is imbalanced",
@@ -32,13 +32,13 @@ def test_the_original_answers_are_its_messages_in_order() -> None:
 
 @given(labels)
 def test_labels_survive_being_serialised(classes: list[ClassLabel]) -> None:
-    """What is written is what is read."""
+    """Labels are equal after reading."""
     found = ClassLabels(tuple(classes))
     assert ClassLabels.from_list(found.to_list()) == found
 
 
 @given(labels)
-def test_every_class_is_healthy_or_a_fault(classes: list[ClassLabel]) -> None:
+def test_every_class_is_normal_or_a_fault(classes: list[ClassLabel]) -> None:
     """Both together are all outputs, each once."""
     found = ClassLabels(tuple(classes))
     assert sorted(found.normal_indices + found.fault_indices) == list(range(len(classes)))
@@ -59,8 +59,8 @@ def test_every_class_is_healthy_or_a_fault(classes: list[ClassLabel]) -> None:
     ],
     ids=["twice", "no-fault", "no-healthy", "none", "no-name", "long-name", "no-message", "long-message"],
 )
-def test_unusable_labels_are_refused(classes: tuple[ClassLabel, ...], found: str) -> None:
-    """Names are distinct and of bounded length, and there are healthy and faulty classes."""
+def test_invalid_labels_are_refused(classes: tuple[ClassLabel, ...], found: str) -> None:
+    """Names are distinct and of limited length, and at least one class is normal and one a fault."""
     with pytest.raises(InvalidClassLabels, match=found):
         ClassLabels(classes)
 
@@ -80,14 +80,14 @@ def test_unusable_labels_are_refused(classes: tuple[ClassLabel, ...], found: str
     ],
     ids=["null", "number", "text", "mapping", "numbers", "lacks-a-field", "lacks-two", "unknown-field", "wrong-type"],
 )
-def test_what_is_no_list_of_labels_is_refused(values: Any) -> None:
-    """Values from a file or a client become labels or InvalidLabels."""
+def test_values_that_are_no_list_of_labels_are_refused(values: Any) -> None:
+    """Values from a file or a client become labels or raise InvalidClassLabels."""
     with pytest.raises(InvalidClassLabels):
         ClassLabels.from_list(values)
 
 
-def test_renaming_keeps_what_is_an_anomaly() -> None:
-    """Names and messages change; order and anomalies do not, nor the labels renamed."""
+def test_renaming_keeps_which_classes_are_faults() -> None:
+    """Names and messages change; order and faults stay, and the old labels are unchanged."""
     before = ClassLabels((OK, BROKEN))
     after = before.rename([("gut", "In Ordnung"), ("unwucht", "Unwucht")])
     assert after.to_list() == [
@@ -99,13 +99,13 @@ def test_renaming_keeps_what_is_an_anomaly() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_renaming_needs_a_name_for_each_class(count: int) -> None:
-    """The refusal says how many were given and how many there are."""
+    """The message has both numbers."""
     with pytest.raises(InvalidClassLabels, match=rf"{count} were given.*2 classes"):
         ClassLabels((OK, BROKEN)).rename([(f"name {i}", "message") for i in range(count)])
 
 
-def test_renaming_is_held_to_the_same_rules() -> None:
-    """A name twice is as wrong in a renaming as anywhere."""
+def test_renaming_follows_the_same_rules() -> None:
+    """A name that is given twice is refused."""
     with pytest.raises(InvalidClassLabels, match="twice"):
         ClassLabels((OK, BROKEN)).rename([("same", "A"), ("same", "B")])
 
@@ -116,15 +116,15 @@ def test_renaming_is_held_to_the_same_rules() -> None:
     ids=str,
 )
 def test_a_label_is_text_and_true_or_false(wrong: dict[str, Any]) -> None:
-    """Labels of other types would be served as answers that no client can read."""
+    """Labels of other types are refused, because clients could not read them."""
     values = ClassLabels((OK, BROKEN)).to_list()
     values[1] |= wrong
-    with pytest.raises(InvalidClassLabels, match="not a name, a message, and true or false"):
+    with pytest.raises(InvalidClassLabels, match="must have a name, a message, and true or false"):
         ClassLabels.from_list(values)
 
 
-def test_messages_find_their_classes_by_name() -> None:
-    """The names that the classes have, in another order: each message goes where its name is."""
+def test_messages_are_matched_by_name() -> None:
+    """Present names in another order: each message goes to the class of its name."""
     after = ClassLabels((OK, BROKEN)).rename([("broken", "Kaputt"), ("ok", "Gut")])
     assert after.to_list() == [
         {"name": "ok", "message": "Gut", "anomalous": False},
@@ -133,6 +133,6 @@ def test_messages_find_their_classes_by_name() -> None:
 
 
 def test_a_name_cannot_move_to_another_class() -> None:
-    """A kept name among new ones, at another's place, would swap a fault and health: refused."""
-    with pytest.raises(InvalidClassLabels, match="'ok' stands where 'broken' does"):
+    """A present name in the place of another class, among new names, is refused: it would swap fault and normal."""
+    with pytest.raises(InvalidClassLabels, match="'ok' is in the place of 'broken'"):
         ClassLabels((OK, BROKEN)).rename([("new", "Neu"), ("ok", "Gut")])

@@ -1,4 +1,4 @@
-"""k of the last n verdicts raise an alarm, few of them clear it, and what lies between changes nothing."""
+"""Alarms: k of the last n verdicts raise one, few of them clear it, and counts between change nothing."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -20,16 +20,16 @@ SEEN = Acknowledgement("2026-11-24T20:01:00.000+00:00", "Ana", None, "")
 
 def alarms(rule: KOfNRule, verdicts: Iterable[bool]) -> list[bool]:
     """Whether a machine is in alarm after each of its verdicts."""
-    heard: list[bool] = []
+    recorded: list[bool] = []
     alarmed = [False]
     for anomalous in verdicts:
-        heard.append(anomalous)
-        alarmed.append(rule.is_in_alarm(heard[-rule.n_verdicts :], alarmed[-1]))
+        recorded.append(anomalous)
+        alarmed.append(rule.is_in_alarm(recorded[-rule.n_verdicts :], alarmed[-1]))
     return alarmed[1:]
 
 
 def marks(text: str) -> list[bool]:
-    """``.!`` is a healthy recording and then an anomalous one."""
+    """Convert ``.!`` to a normal and then an anomalous verdict."""
     return [letter == "!" for letter in text]
 
 
@@ -46,13 +46,13 @@ def marks(text: str) -> list[bool]:
     ],
 )
 def test_three_of_five_raise_and_one_of_five_clears(verdicts: str, alarmed: str) -> None:
-    """The default rule, recording by recording."""
+    """The default rule, verdict by verdict."""
     assert alarms(KOfNRule(), marks(verdicts)) == marks(alarmed)
 
 
 @given(RULES, st.lists(st.booleans(), max_size=60))
 def test_an_alarm_changes_at_its_two_counts_and_nowhere_else(rule: KOfNRule, verdicts: list[bool]) -> None:
-    """Whatever the rule: raised at k or more, cleared at j or fewer, and in between as it was."""
+    """For every rule, an alarm is raised at k or more, cleared at j or fewer, and unchanged between."""
     states = [False, *alarms(rule, verdicts)]
     for number, (before, after) in enumerate(pairwise(states), 1):
         count = sum(verdicts[max(0, number - rule.n_verdicts) : number])
@@ -61,7 +61,7 @@ def test_an_alarm_changes_at_its_two_counts_and_nowhere_else(rule: KOfNRule, ver
 
 @pytest.mark.parametrize("numbers", [(3, 5, 3), (6, 5, 1), (0, 5, 0), (3, 5, -1), (3, 101, 1)])
 def test_a_rule_that_contradicts_itself_is_refused(numbers: tuple[int, int, int]) -> None:
-    """One that could never raise, never clear, or would look at too much."""
+    """Rules that never raise, never clear, or use too many verdicts are refused."""
     with pytest.raises(InvalidParameter, match=f"raised by {numbers[0]} of {numbers[1]}"):
         KOfNRule(*numbers)
 
@@ -78,5 +78,5 @@ def test_a_rule_that_contradicts_itself_is_refused(numbers: tuple[int, int, int]
     ],
 )
 def test_the_state_of_a_machine(alarm: Alarm | None, unusable: int, state: str) -> None:
-    """An alarm comes first, then whether the machine is heard at all."""
+    """An alarm comes first, then unusable recordings."""
     assert KOfNRule().state(alarm, unusable) == state

@@ -1,4 +1,4 @@
-"""The process pool: order, errors, and that nothing outlives its work."""
+"""The process pool: order, errors, and no process left after its work."""
 
 import operator
 import time
@@ -25,7 +25,7 @@ def slowly(item: int) -> int:
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_results_come_in_order_and_are_reported(processes: int) -> None:
-    """Whatever the number of processes."""
+    """One process and two give the same results and reports."""
     reports: list[Progress] = []
     results = ordered_map(partial(operator.mul, 2), range(40), step="x", processes=processes, report=reports.append)
     assert list(results) == [2 * item for item in range(40)]
@@ -34,7 +34,7 @@ def test_results_come_in_order_and_are_reported(processes: int) -> None:
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_an_error_comes_at_its_item(processes: int) -> None:
-    """What comes before it has come."""
+    """Earlier results come first."""
     results = ordered_map(partial(operator.truediv, 1), [1, 2, 0, 4], step="x", processes=processes)
     assert (next(results), next(results)) == (1, 0.5)
     with pytest.raises(ZeroDivisionError):
@@ -43,15 +43,15 @@ def test_an_error_comes_at_its_item(processes: int) -> None:
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_each_item_has_one_blas_thread(processes: int) -> None:
-    """So that sums are the same to the bit; the caller keeps its own threads."""
+    """Sums are then equal to the bit; the caller keeps its own threads."""
     with threadpool_limits(2):
         found = list(ordered_map(blas_threads, range(2), step="x", processes=processes))
         assert 2 in blas_threads(0)
     assert [set(threads) for threads in found] == [{1}, {1}]
 
 
-def test_when_the_report_stops_the_work_no_process_works_on() -> None:
-    """The pool has ended when the error arrives, though its traceback is still held."""
+def test_no_process_continues_when_the_report_stops_the_work() -> None:
+    """The pool has ended when the error arrives, though its traceback still exists."""
     import psutil
 
     def stop(progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""One scoring path: the original's answers, the documented rules, and the same bits every time."""
+"""The predictor: the original's answers, the documented rules, and the same bits every time."""
 
 import dataclasses
 import hashlib
@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from ml.classifier.litert import LiteRTNetwork
 from ml.errors import BundleDamaged, GoldenClipFailed
 from ml.features.extractor import FeatureExtractor
-from ml.models import bundle
-from ml.models.bundle import Bundle
+from ml.models.bundle import MANIFEST, Bundle
 from ml.models.explanations import occlusion_bands
 from ml.models.golden import GOLDEN_TOLERANCE, load_verified, make_golden_clip
 from ml.models.labels import ClassLabel, ClassLabels
@@ -25,8 +24,8 @@ from ml.models.predictor import Predictor
 from ml.models.registry import Registry
 from ml.models.served import ServedModel
 from ml.models.verdict import Verdict
+from testing import keras2
 from tests import sounds
-from tests.unit import keras2
 
 # The original's clip: 433 frames of 512 samples at 22 050 Hz, of which the first is centred on the first sample.
 RATE_HZ, CLIP, FRAME = 22_050, 432 * 512, 512
@@ -45,7 +44,7 @@ def real(real_home: Path) -> Predictor:
 
 
 def judge(predictor: Predictor, samples: NDArray[np.float64], rate_hz: int = 16_000) -> Verdict:
-    """Through a float WAV, so that nothing is rounded on the way."""
+    """Judge a float WAV, which rounds nothing."""
     return predictor.predict(predictor.decode(sounds.recording(samples, "float32", rate_hz)))
 
 
@@ -54,7 +53,7 @@ def judge(predictor: Predictor, samples: NDArray[np.float64], rate_hz: int = 16_
 
 @pytest.mark.parametrize("name", ["normal.wav", "pb1.wav", "pb2.wav", "pb3.wav"])
 def test_the_original_recordings_get_the_original_answers(real: Predictor, seed: Path, name: str) -> None:
-    """Message as in expected.json; probabilities within 1e-4, where 0.02 are asked for."""
+    """The message is that of expected.json; probabilities agree to 1e-4, where 0.02 is required."""
     expected = json.loads((seed / "expected.json").read_text())["answers"][name]
     verdict = real.predict(real.decode((seed / name).read_bytes()))
     assert len(verdict.timeline) == 1
@@ -64,7 +63,7 @@ def test_the_original_recordings_get_the_original_answers(real: Predictor, seed:
 
 
 def test_the_answer_is_the_networks_for_the_features(predictor: Predictor, original_file: Path) -> None:
-    """Decoded, resampled, MFCC, fitted, and through the network once more with numpy alone."""
+    """Probabilities equal those of numpy for the decoded, resampled and fitted MFCCs."""
     sound = sounds.fan(7)
     spec = predictor.model.bundle.content.spec
     extractor = FeatureExtractor(spec)
@@ -73,8 +72,8 @@ def test_the_answer_is_the_networks_for_the_features(predictor: Predictor, origi
     assert judge(predictor, sound).worst.probabilities == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_quieter_copy_in_all_channels_is_the_same_recording(predictor: Predictor) -> None:
-    """Eight equal channels are one: the mean is what is listened to."""
+def test_equal_channels_give_the_same_answer_as_one(predictor: Predictor) -> None:
+    """The model uses the mean of the channels."""
     sound = sounds.fan(3)
     eight = judge(predictor, np.repeat(sound, 8, axis=1))
     assert eight.worst.probabilities == pytest.approx(judge(predictor, sound).worst.probabilities, abs=1e-5)
@@ -85,7 +84,7 @@ def test_a_quieter_copy_in_all_channels_is_the_same_recording(predictor: Predict
 
 
 def test_the_same_to_the_bit_from_many_threads(predictor: Predictor) -> None:
-    """Eight threads, a hundred calls, four recordings: each call answers as the first did alone."""
+    """Eight threads, a hundred calls, four recordings: each call gives the answer of a single thread."""
     recordings = [predictor.decode(sounds.recording(sounds.fan(2 + 6 * i, seed=i))) for i in range(4)]
     alone = [predictor.predict(recording) for recording in recordings]
     with ThreadPoolExecutor(8) as pool:
@@ -94,7 +93,7 @@ def test_the_same_to_the_bit_from_many_threads(predictor: Predictor) -> None:
 
 
 def test_two_predictors_share_nothing(original_home: Path, predictor: Predictor) -> None:
-    """Loaded twice, answers are equal to the bit; neither disturbs the other."""
+    """Two predictors of one model give equal answers to the bit, and do not disturb each other."""
     other = Registry(original_home).load_predictor("champion")
     first, second = sounds.fan(4, seed=1), sounds.fan(4, seed=2)
     before = judge(predictor, first)
@@ -102,8 +101,8 @@ def test_two_predictors_share_nothing(original_home: Path, predictor: Predictor)
     assert judge(predictor, first) == before == judge(other, first)
 
 
-def test_a_recording_is_left_as_it_was(predictor: Predictor) -> None:
-    """Judging writes into no array but its own."""
+def test_a_recording_is_not_changed(predictor: Predictor) -> None:
+    """Judging writes into no array of the recording."""
     recording = predictor.decode(sounds.recording(sounds.fan(3)))
     kept = recording.samples.copy()
     recording.samples.setflags(write=False)
@@ -111,7 +110,7 @@ def test_a_recording_is_left_as_it_was(predictor: Predictor) -> None:
     np.testing.assert_array_equal(recording.samples, kept)
 
 
-# Windows
+# Timeline windows
 
 
 @pytest.mark.parametrize(
@@ -120,7 +119,7 @@ def test_a_recording_is_left_as_it_was(predictor: Predictor) -> None:
 )
 @pytest.mark.parametrize("rate_hz", [16_000, 22_050, 48_000])
 def test_every_length_is_judged(predictor: Predictor, duration_s: float, windows: int, rate_hz: int) -> None:
-    """From half a second to a minute, at several rates: the documented number of windows, each with probabilities."""
+    """From half a second to a minute, at several rates, the timeline has the documented number of windows."""
     verdict = judge(predictor, sounds.noise(round(duration_s * rate_hz)), rate_hz)
     assert len(verdict.timeline) == windows
     for window in verdict.timeline:
@@ -129,7 +128,7 @@ def test_every_length_is_judged(predictor: Predictor, duration_s: float, windows
 
 
 def documented_windows(samples: int) -> list[tuple[int, int]]:
-    """The rule once more: half a clip after the last, and a final one that ends where the recording ends."""
+    """The documented rule: half a clip after the last, and a final window that ends with the recording."""
     if samples < CLIP + FRAME:
         return [(0, samples)]
     windows, start = [], 0
@@ -142,7 +141,8 @@ def documented_windows(samples: int) -> list[tuple[int, int]]:
 @settings(max_examples=25)
 @given(samples=st.integers(RATE_HZ // 2, 40 * RATE_HZ))
 def test_windows_follow_the_documented_rule(predictor: Predictor, samples: int) -> None:
-    """Each is one clip, half a clip after the last, the final one ends with the recording: no moment is left out."""
+    """Each window is one clip, half a clip after the last; the final one ends with the recording, and no part is
+    left out."""
     timeline = judge(predictor, sounds.noise(samples), RATE_HZ).timeline
     found = [(window.start_s, window.end_s) for window in timeline]
     np.testing.assert_allclose(found, np.divide(documented_windows(samples), RATE_HZ), rtol=0, atol=1e-9)
@@ -151,8 +151,8 @@ def test_windows_follow_the_documented_rule(predictor: Predictor, samples: int) 
     assert all(later.start_s < earlier.end_s for earlier, later in itertools.pairwise(timeline))
 
 
-def test_each_window_is_judged_as_if_it_came_alone(predictor: Predictor) -> None:
-    """A window's probabilities are those of the same stretch sent as a recording of its own."""
+def test_each_window_is_judged_as_if_alone(predictor: Predictor) -> None:
+    """A window's probabilities are those of a recording of this part."""
     sound = np.vstack([sounds.fan(12, RATE_HZ, seed=1), sounds.noise(13 * RATE_HZ, level=0.2)])
     timeline = judge(predictor, sound, RATE_HZ).timeline
     for window, (start, stop) in zip(timeline, documented_windows(len(sound)), strict=True):
@@ -160,8 +160,8 @@ def test_each_window_is_judged_as_if_it_came_alone(predictor: Predictor) -> None
         assert alone.timeline[0].probabilities == window.probabilities
 
 
-def test_the_most_anomalous_window_speaks(predictor: Predictor) -> None:
-    """The worst window is the one of the highest score, wherever in the recording it lies."""
+def test_the_most_anomalous_window_decides(predictor: Predictor) -> None:
+    """The worst window has the highest score, at any place in the recording."""
     quiet, loud = sounds.fan(15), sounds.noise(15 * 16_000, level=0.3)
     scores = {}
     for name, order in (("at the end", (quiet, loud)), ("at the start", (loud, quiet))):
@@ -174,7 +174,7 @@ def test_the_most_anomalous_window_speaks(predictor: Predictor) -> None:
 
 
 def test_a_repeated_real_recording_keeps_its_verdict(real: Predictor, seed: Path) -> None:
-    """A minute of an anomalous machine is anomalous."""
+    """A minute of an anomalous recording is anomalous."""
     samples = np.tile(real.decode((seed / "pb1.wav").read_bytes()).samples[:, None], (6, 1))
     verdict = judge(real, samples.astype(np.float64))
     assert len(verdict.timeline) == 11
@@ -188,10 +188,10 @@ probabilities = st.lists(st.floats(0, 1, width=32), min_size=4, max_size=4).filt
 
 
 @given(probabilities, st.lists(st.booleans(), min_size=4, max_size=4).filter(lambda a: 0 < sum(a) < 4))
-def test_at_one_half_the_rule_is_the_most_probable_class(
+def test_a_score_above_one_half_means_that_a_fault_is_most_probable(
     predictor: Predictor, weights: list[float], anomalous: list[bool]
 ) -> None:
-    """Above 0.5 if and only if the most probable class is a fault; higher means more anomalous, 0 to 1."""
+    """The score is from 0 to 1, and above 0.5 if and only if the most probable class is a fault."""
     shares = tuple(float(np.float32(w / sum(weights))) for w in weights)
     labels = ClassLabels(tuple(ClassLabel(f"c{i}", f"Class {i}", anomalous=a) for i, a in enumerate(anomalous)))
     score = Predictor(dataclasses.replace(predictor.model, labels=labels)).classifier_score(shares)
@@ -203,8 +203,8 @@ def test_at_one_half_the_rule_is_the_most_probable_class(
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.2, 0.3, 0.4, 0.5, 1.0])
-def test_the_threshold_decides_and_the_message_follows(predictor: Predictor, threshold: float) -> None:
-    """Above it the most probable fault is named, otherwise the most probable healthy class."""
+def test_the_threshold_decides_verdict_and_label(predictor: Predictor, threshold: float) -> None:
+    """Above it the label is the most probable fault, otherwise the most probable normal class."""
     content = predictor.model.bundle.content
     decision = dataclasses.replace(content.decision, threshold=threshold, false_alarm_rate=0.05)
     moved = Predictor(
@@ -221,8 +221,8 @@ def test_the_threshold_decides_and_the_message_follows(predictor: Predictor, thr
         assert window.label == expected
 
 
-def test_a_verdict_says_who_answered(predictor: Predictor, original_home: Path) -> None:
-    """Version, revision of the labels, classes and the recording's quality come with it."""
+def test_a_verdict_has_the_version(predictor: Predictor, original_home: Path) -> None:
+    """It also has the revision of the labels, the classes and the recording's quality."""
     verdict = judge(predictor, sounds.fan(1))
     assert verdict.version == Registry(original_home).resolve("champion")
     assert verdict.labels_revision == 1
@@ -230,8 +230,8 @@ def test_a_verdict_says_who_answered(predictor: Predictor, original_home: Path) 
     assert verdict.quality.duration_s == 1
 
 
-def test_a_model_may_listen_to_one_channel(predictor: Predictor) -> None:
-    """A spec that names channel 1 hears that one, whatever the others hold."""
+def test_a_model_can_use_one_channel(predictor: Predictor) -> None:
+    """A spec with channel 1 uses that channel only."""
     content = predictor.model.bundle.content
     spec = dataclasses.replace(content.spec, channel=1)
     second = Predictor(
@@ -239,8 +239,8 @@ def test_a_model_may_listen_to_one_channel(predictor: Predictor) -> None:
             dataclasses.replace(predictor.model.bundle, content=dataclasses.replace(content, spec=spec))
         )
     )
-    heard = judge(second, np.hstack([sounds.noise(32_000, level=0.3), sounds.fan(2)]))
-    assert heard.worst.probabilities == judge(predictor, sounds.fan(2)).worst.probabilities
+    verdict = judge(second, np.hstack([sounds.noise(32_000, level=0.3), sounds.fan(2)]))
+    assert verdict.worst.probabilities == judge(predictor, sounds.fan(2)).worst.probabilities
 
 
 # Occlusion
@@ -248,7 +248,7 @@ def test_a_model_may_listen_to_one_channel(predictor: Predictor) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 8, 128, 200])
 def test_bands_are_sorted_and_cover_the_range(predictor: Predictor, count: int) -> None:
-    """Strongest first, finite, side by side up to half the recording's rate; never more than there are mel bands."""
+    """They are finite, the strongest first, from 0 to half the sample rate, and never more than the mel bands."""
     recording = predictor.decode(sounds.recording(sounds.fan(12)))
     bands = occlusion_bands(predictor, recording, predictor.predict(recording).worst, count)
     assert 0 < len(bands) <= min(count, 128)
@@ -262,8 +262,8 @@ def test_bands_are_sorted_and_cover_the_range(predictor: Predictor, count: int) 
     assert all(upper.low_hz <= lower.high_hz for lower, upper in itertools.pairwise(by_frequency))
 
 
-def test_bands_of_real_recordings_name_frequencies(real: Predictor, seed: Path) -> None:
-    """On a genuine fault some band carries a share of the score."""
+def test_bands_of_real_recordings_have_a_share_of_the_score(real: Predictor, seed: Path) -> None:
+    """On a real fault some band has a share of the score."""
     recording = real.decode((seed / "pb1.wav").read_bytes())
     bands = occlusion_bands(real, recording, real.predict(recording).worst)
     assert len(bands) == 8
@@ -271,8 +271,8 @@ def test_bands_of_real_recordings_name_frequencies(real: Predictor, seed: Path) 
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-4])
-def test_silence_is_judged_and_said_to_be_silence(predictor: Predictor, level: float) -> None:
-    """A dead input gets an answer with finite numbers, and the quality facts tell."""
+def test_silence_is_judged_and_marked(predictor: Predictor, level: float) -> None:
+    """A dead input gets an answer with finite numbers, and the quality facts have digital silence."""
     recording = predictor.decode(sounds.recording(np.full((32_000, 1), level), "float32"))
     verdict = predictor.predict(recording)
     assert verdict.quality.digital_silence
@@ -280,11 +280,11 @@ def test_silence_is_judged_and_said_to_be_silence(predictor: Predictor, level: f
     assert np.isfinite([band.score_drop for band in occlusion_bands(predictor, recording, verdict.worst)]).all()
 
 
-# What does not fit does not load
+# Refusals
 
 
 def test_another_input_shape_is_refused(predictor: Predictor) -> None:
-    """The spec must make what the network takes."""
+    """The spec must give the network's input shape."""
     content = predictor.model.bundle.content
     spec = dataclasses.replace(content.spec, n_mfcc=13)
     with pytest.raises(BundleDamaged, match=r"\(1, 40, 433, 1\).*\(1, 13, 433, 1\)"):
@@ -296,15 +296,15 @@ def test_another_input_shape_is_refused(predictor: Predictor) -> None:
 
 
 def test_labels_must_be_as_many_as_outputs(predictor: Predictor) -> None:
-    """Also those given later."""
+    """This holds for later labels too."""
     labels = ClassLabels((ClassLabel("a", "A", anomalous=False), ClassLabel("b", "B", anomalous=True)))
-    with pytest.raises(BundleDamaged, match=r"4 outputs.* 2 labels"):
+    with pytest.raises(BundleDamaged, match=r"4 outputs; 2 were expected"):
         Predictor(dataclasses.replace(predictor.model, labels=labels))
 
 
 @pytest.mark.parametrize("content", [b"", b"TFL3", b"\x1c\0\0\0TFL3" + bytes(64), bytes(10_000)])
-def test_what_is_no_network_is_refused(content: bytes) -> None:
-    """By LiteRT's own words, under this project's name."""
+def test_other_bytes_than_a_network_are_refused(content: bytes) -> None:
+    """The error is BundleDamaged, with LiteRT's message."""
     with pytest.raises(BundleDamaged, match="LiteRT"):
         LiteRTNetwork(content)
 
@@ -312,8 +312,8 @@ def test_what_is_no_network_is_refused(content: bytes) -> None:
 # The golden clip
 
 
-def test_the_golden_clip_is_the_same_bytes_for_ever() -> None:
-    """Its samples are pinned: a bundle written elsewhere must be answered here."""
+def test_the_golden_clip_never_changes() -> None:
+    """Its bytes are pinned, because a bundle that was written elsewhere is checked with them."""
     assert (
         hashlib.sha256(make_golden_clip()).hexdigest()
         == "1526b7872efe4b9c4650d5d0c1816564ed8036a8ebdde60f2394bbbc25ea05ed"
@@ -324,8 +324,8 @@ def test_the_golden_clip_is_the_same_bytes_for_ever() -> None:
 
 
 @pytest.mark.parametrize(("off_by", "loads"), [(0.5 * GOLDEN_TOLERANCE, True), (2 * GOLDEN_TOLERANCE, False)])
-def test_the_golden_answer_is_held_to_its_tolerance(predictor: Predictor, off_by: float, loads: bool) -> None:
-    """Another processor's rounding passes; another network does not."""
+def test_the_golden_answer_is_checked_within_its_tolerance(predictor: Predictor, off_by: float, loads: bool) -> None:
+    """Another processor's rounding is accepted; another network is not."""
     golden = predictor.model.bundle.content.golden_clip
     first, *rest = golden.probabilities
     moved = dataclasses.replace(golden, probabilities=(first + off_by, *rest))
@@ -340,8 +340,8 @@ def test_the_golden_answer_is_held_to_its_tolerance(predictor: Predictor, off_by
 
 
 def test_every_bundle_in_the_registry_loads_from_disk(original_home: Path) -> None:
-    """Reading a version again gives the same content."""
+    """A version that is read again has the same content."""
     registry = Registry(original_home)
     for version in registry.versions():
         assert Bundle.read(registry.path(version)) == registry.read(version)
-        assert registry.path(version).joinpath(bundle.MANIFEST).is_file()
+        assert registry.path(version).joinpath(MANIFEST).is_file()

@@ -1,4 +1,4 @@
-"""The report is one page with everything in it: offline, escaped, the same again, and whole whatever is missing."""
+"""The report: one page, offline, escaped, repeatable, and complete for all missing facts."""
 
 import base64
 import dataclasses
@@ -29,7 +29,7 @@ from ml.reports.facts import Exemplar, ReportFacts
 from ml.reports.formatting import flat
 from ml.reports.page import write_report
 from tests import sounds
-from tests.unit.datasets import entry
+from tests.unit.judgements import entry
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "<script>alert('$1$ & \"x\"')</script>"
@@ -42,7 +42,7 @@ FIGURES = (
 
 
 class Page(HTMLParser):
-    """What a browser would see: elements, their attributes, and the text."""
+    """A parsed page: elements, their attributes, and the text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Page(HTMLParser):
         self.text += data
 
     def attributes(self, name: str) -> list[str]:
-        """Every value of an attribute."""
+        """All values of an attribute."""
         return [value for _, attributes in self.elements if (value := attributes.get(name)) is not None]
 
 
@@ -66,40 +66,38 @@ def judged(number: int, rng: np.random.Generator, name: str) -> JudgedRecording:
     abnormal = number % 2 == 1
     score = float(np.clip(rng.normal(0.7 if abnormal else 0.3, 0.2), 0, 1))
     recording = entry(
-        f"{number}.wav",
+        number,
         "abnormal" if abnormal else "normal",
-        f"s{number // 8}",
         machine="fan",
         machine_id=f"id_{number // 2 % 2}",
         snr_db=(0.0, 6.0)[number // 4 % 2],
-        audio_hash=f"{number:032x}",
+        group=f"s{number // 8}",
         level_dbfs=float(rng.normal(-20, 2)) + 6 * abnormal,
-        peak_dbfs=-3.0,
     )
     classes = ("normal", name)
     return JudgedRecording(recording, score, score > 0.5, (1 - score, score), classes[score > 0.5], classes[abnormal])
 
 
 def evaluation(name: str = "imbalance") -> Evaluation:
-    """Of 64 made-up verdicts."""
+    """The evaluation of 64 made-up verdicts."""
     rng = np.random.default_rng(0)
     verdicts = [judged(number, rng, name) for number in range(64)]
     return evaluate(verdicts, judged_with_gain=verdicts, threshold=0.5, classes=("normal", name))
 
 
 def grouped(n: int = 60, **changes: object) -> FaultGroups:
-    """Groups of made-up recordings."""
+    """Fault groups of made-up recordings."""
     vectors = np.random.default_rng(0).normal(size=(n, 6)) + 6 * np.eye(6)[np.arange(n) % 3]
     return dataclasses.replace(group_faults(vectors), **changes)  # type: ignore[arg-type]  # whatever a test changes
 
 
-def nothing(figure: Figure) -> None:
-    """An empty figure with axes."""
+def empty_axes(figure: Figure) -> None:
+    """Draw empty axes."""
     figure.add_subplot()
 
 
 def bare(**changes: object) -> ReportFacts:
-    """What is known of a version at the least."""
+    """The facts that every version has."""
     spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8_000.0, clip_frames=64)
     labels = ClassLabels((ClassLabel("normal", "OK", False), ClassLabel("imbalance", "Out of balance", True)))
     facts = ReportFacts(
@@ -114,7 +112,7 @@ def bare(**changes: object) -> ReportFacts:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> ReportFacts:
-    """Everything known, with twelve recordings of six seconds, one of them broken, and one too many."""
+    """All facts, with twelve recordings of six seconds, one of them broken, and one too many."""
     folder = tmp_path_factory.mktemp("exemplars")
     exemplars = []
     for number in range(13):
@@ -142,7 +140,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> ReportFacts:
 
 @pytest.fixture(scope="module")
 def page(whole: ReportFacts, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The page of all that is known."""
+    """The page with all facts."""
     return written(tmp_path_factory.mktemp("report") / "report.html", whole)
 
 
@@ -156,13 +154,13 @@ def written(target: Path, facts: ReportFacts) -> str:
 
 
 def test_every_section_and_every_figure_is_there(page: str) -> None:
-    """Sections, the original's six pictures of the groups and the five that it should have drawn, once each."""
+    """Each section, the original's six pictures of groups and five more are there once."""
     ids = Page(page).attributes("id")
     assert [name for name in (*SECTIONS, *FIGURES) if ids.count(name) != 1] == []
 
 
 def test_the_page_needs_no_network(page: str) -> None:
-    """No address, no imported style, no script; what is referred to lies in the page."""
+    """It has no address, imported style or script; all references are inside the page."""
     assert not re.search(r"https?:|//[a-z]|@import|<script|<link", re.sub(r"base64,[\w+/=\n]*", "", page))
     seen = Page(page)
     references = seen.attributes("src") + seen.attributes("href") + re.findall(r"url\(([^)]*)", page)
@@ -170,8 +168,8 @@ def test_the_page_needs_no_network(page: str) -> None:
     assert all(reference.startswith(("#", "data:")) for reference in references)
 
 
-def test_ids_are_unique_and_references_lead_somewhere(page: str) -> None:
-    """A figure never borrows another's clip path or marker."""
+def test_ids_are_unique_and_references_exist(page: str) -> None:
+    """A figure never uses another's clip path or marker."""
     seen = Page(page)
     ids = seen.attributes("id")
     assert len(ids) == len(set(ids))
@@ -179,19 +177,19 @@ def test_ids_are_unique_and_references_lead_somewhere(page: str) -> None:
     assert set(used) <= set(ids)
 
 
-def test_every_figure_is_explained_and_spoken(page: str) -> None:
-    """Each has a caption, and each drawing a description; those of recordings say how many they are of."""
+def test_every_figure_has_a_caption_and_a_description(page: str) -> None:
+    """Each drawing has a text for screen readers; figures of recordings have their number."""
     drawn = re.findall(r"<figure.*?</figure>", page, re.S)
     assert len(drawn) == len(FIGURES) + 12
     assert all(re.search(r"<figcaption>.{8,}</figcaption>", figure, re.S) for figure in drawn)
     labels = [a.get("aria-label") for tag, a in Page(page).elements if tag == "svg"]
     assert all(label and len(label) > 20 for label in labels)
     for figure in drawn[: len(FIGURES)]:
-        assert re.search(r"n\u00a0=\u00a0\d+|n is beside", figure)
+        assert re.search(r"n\u00a0=\u00a0\d+|The number of recordings is next to each name", figure)
 
 
-def test_drawings_follow_the_pages_colours(page: str) -> None:
-    """Text and axes are in the page's own colour, which is another one in the dark; no ground is painted."""
+def test_drawings_use_the_colours_of_the_page(page: str) -> None:
+    """Text and axes have the page's own colour, also in dark mode; there is no background."""
     assert "prefers-color-scheme: dark" in page
     assert "#010203" not in page
     assert page.count("currentColor") > 100
@@ -200,17 +198,18 @@ def test_drawings_follow_the_pages_colours(page: str) -> None:
 
 
 def test_the_page_is_small_enough_to_send(page: str) -> None:
-    """Twelve players and all pictures in under 8 MB."""
+    """Twelve players and all pictures are less than 8 MB."""
     assert len(page.encode()) < MAX_BYTES
 
 
 def test_the_same_facts_give_the_same_bytes(page: str, whole: ReportFacts, tmp_path: Path) -> None:
-    """Again here and in no other order: no date, no random id."""
+    """The page has no date and no random id."""
     assert written(tmp_path / "again.html", whole) == page
 
 
 def test_numbers_come_with_intervals_and_controls(page: str, whole: ReportFacts) -> None:
-    """AUC, its interval, under random gain, of level alone; counts; threshold, its basis and false-alarm rate."""
+    """The page has the AUC with interval, with random gain and of level alone; counts; threshold, its basis and
+    false-alarm rate."""
     text = " ".join(Page(page).text.split())
     assert whole.evaluation is not None
     auc = whole.evaluation.pooled.auc
@@ -221,17 +220,17 @@ def test_numbers_come_with_intervals_and_controls(page: str, whole: ReportFacts)
     assert "adjusted Rand index 0.61 (chance 0.00" in text
 
 
-def test_what_must_be_known_first_stands_first(page: str) -> None:
-    """The caller's notes, and the report's own: level tells much, groups are few."""
+def test_warnings_come_first(page: str) -> None:
+    """The caller's notes and the report's own, on loudness and on few sessions, are before the figures."""
     notes = re.findall(r'<section class="notes".*?</section>', page, re.S)[0]
     assert page.index(notes) < page.index('id="evaluation"')
     assert "A demonstration model from simulated sound." in notes
-    assert "level alone has an AUC of" in notes
-    assert "come from 8 recording groups" in notes
+    assert "Loudness alone separates normal from abnormal recordings: its AUC is" in notes
+    assert "come from 8 sessions" in notes
 
 
 def test_nested_facts_become_rows_and_lists_of_records_tables(page: str) -> None:
-    """The data card shows the summary whatever its keys."""
+    """The data card shows a summary with any keys."""
     assert re.search(r"<th scope=\"col\">machine</th>.*?<td>fan</td>", page, re.S)
     assert dict(
         flat({"a_b": {"c": "text", "rate_hz": 123456}, "durations_s": {"min": 1.23456, "max": None}, "e": [1, 2]})
@@ -243,11 +242,11 @@ def test_nested_facts_become_rows_and_lists_of_records_tables(page: str) -> None
     }
 
 
-# To hear
+# Players
 
 
-def test_players_hold_the_sound_itself(page: str) -> None:
-    """Eleven readable exemplars: 16-bit mono WAV of at most 5 s at at most 16 kHz, neither silent nor clipped."""
+def test_players_have_the_sound_in_the_page(page: str) -> None:
+    """Eleven readable exemplars are 16-bit mono WAV of 5 s at 16 kHz or less, neither silent nor clipped."""
     players = [a["src"] or "" for tag, a in Page(page).elements if tag == "audio"]
     assert len(players) == 11
     for player in players:
@@ -260,14 +259,14 @@ def test_players_hold_the_sound_itself(page: str) -> None:
 
 
 def test_a_broken_recording_is_named_and_nothing_else_is_lost(page: str) -> None:
-    """One file is no sound: its reason stands where its picture would; and what was too many is counted."""
+    """The reason is in the place of its picture, and exemplars beyond the limit are counted."""
     text = " ".join(Page(page).text.split())
     assert "4.wav cannot be read: This is" in text
     assert "1 more were chosen" in text
 
 
-def test_a_missing_or_silent_recording_does_not_lose_the_report(tmp_path: Path) -> None:
-    """A file that is gone, and one of digital silence."""
+def test_a_missing_or_silent_recording_is_no_obstacle_to_the_report(tmp_path: Path) -> None:
+    """A missing file is named, and digital silence has a player."""
     silent = tmp_path / "silent.wav"
     silent.write_bytes(sounds.recording(np.zeros((16_000, 1))))
     exemplars = (Exemplar("gone", tmp_path / "gone.wav", "gone"), Exemplar("silent", silent, "digital silence"))
@@ -277,22 +276,28 @@ def test_a_missing_or_silent_recording_does_not_lose_the_report(tmp_path: Path) 
     assert text.count("<audio") == 1
 
 
-# Whatever is missing, whoever named it
+# Missing facts and hostile names
 
 
-def test_what_is_not_known_is_left_out_and_said(tmp_path: Path) -> None:
-    """The least that is known makes a page that says what is not in it, and why."""
+def test_missing_facts_are_left_out_and_named(tmp_path: Path) -> None:
+    """With the fewest facts, the page lists the missing sections with their reasons."""
     text = written(tmp_path / "report.html", bare())
     ids = Page(text).attributes("id")
     assert "model" in ids
     assert not {"evaluation", "fit", "groups", "exemplars", "data", "notes"} & set(ids)
-    for missing in ("No evaluation:", "No training curves:", "No groups of faults:", "No recordings", "No data card:"):
+    for missing in (
+        "No evaluation:",
+        "No training curves:",
+        "No fault groups:",
+        "No example recordings:",
+        "No data card:",
+    ):
         assert missing in text
 
 
 @pytest.mark.parametrize("kept", ["normal", "abnormal"])
-def test_an_evaluation_of_one_kind_only(kept: str, tmp_path: Path) -> None:
-    """Nothing to draw a ROC from: the scores are drawn, the rest is left out or a dash."""
+def test_an_evaluation_of_one_class(kept: str, tmp_path: Path) -> None:
+    """Without a ROC the scores are drawn, and other figures are left out or a dash."""
     rng = np.random.default_rng(0)
     some = [verdict for number in range(40) if (verdict := judged(number, rng, "imbalance")).entry.label == kept]
     found = evaluate(some, threshold=0.5, classes=("normal", "imbalance"))
@@ -303,14 +308,14 @@ def test_an_evaluation_of_one_kind_only(kept: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("n", [3, 4, 2500])
 def test_groups_of_any_number_of_recordings(n: int, tmp_path: Path) -> None:
-    """Three recordings, and so many that they are drawn as pixels."""
+    """Three recordings work, and many recordings are drawn as pixels."""
     text = written(tmp_path / "report.html", bare(groups=grouped(n)))
     assert len(text) < 2_000_000
     assert ("data:image/png" in re.findall(r'<figure id="scatter">.*?</figure>', text, re.S)[0]) == (n > 2000)
 
 
 def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
-    """A script, a formula, a line break or a broken surrogate in any name is shown as it is, or replaced."""
+    """A script, a formula, a line break or a lone surrogate in a name is shown as text or replaced."""
     sound = tmp_path / "a.wav"
     sound.write_bytes(sounds.recording(sounds.fan(0.5)))
     awkward = f"{HOSTILE}\x00\n\udcff \u98a8\u6247"
@@ -332,25 +337,25 @@ def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
     assert "$\\frac{1}$" in seen.text
 
 
-def test_a_long_name_does_not_squeeze_a_figure() -> None:
-    """Figures cut names; what cannot be printed is replaced."""
+def test_a_long_name_is_shortened_in_a_figure() -> None:
+    """Characters that cannot be printed are replaced."""
     assert printable_name("x" * 100) == "x" * 27 + "\N{HORIZONTAL ELLIPSIS}"
     assert printable_name("a\nb") == "a\N{REPLACEMENT CHARACTER}b"
 
 
-# Manners
+# Side effects
 
 
-def test_nothing_half_written_is_left(tmp_path: Path) -> None:
-    """A target that cannot be replaced: the error, and no other file."""
+def test_no_partial_file_is_left(tmp_path: Path) -> None:
+    """A target that cannot be replaced is an error, and there is no other file."""
     (tmp_path / "report.html").mkdir()
     with pytest.raises(OSError, match=r"report\.html"):
         write_report(tmp_path / "report.html", bare())
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_drawing_leaves_matplotlib_as_it_was() -> None:
-    """Neither its settings nor pyplot's list of figures is touched."""
+def test_drawing_does_not_change_matplotlib() -> None:
+    """Neither its settings nor pyplot's list of figures changes."""
     code = (
         "import matplotlib; before = dict(matplotlib.rcParams);"
         "from ml.reports.drawing import draw_picture; draw_picture('a', 't', 'c', lambda figure: figure.add_subplot());"
@@ -359,8 +364,8 @@ def test_drawing_leaves_matplotlib_as_it_was() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_importing_the_room_imports_no_library() -> None:
-    """matplotlib, jinja2, scikit-learn and Keras wait until a report is written."""
+def test_importing_the_package_imports_no_library() -> None:
+    """matplotlib, jinja2, scikit-learn and Keras are imported when a report is written."""
     code = "import sys, ml.reports; assert not {'matplotlib', 'jinja2', 'sklearn', 'keras'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
@@ -369,7 +374,7 @@ def test_importing_the_room_imports_no_library() -> None:
 def test_a_missing_library_is_an_error_with_the_remedy(
     library: str, what: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The sentence says which extra to install."""
+    """The message names the extra to install."""
     for name in [name for name in sys.modules if name.split(".")[0] == library]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, library, None)
@@ -378,8 +383,8 @@ def test_a_missing_library_is_an_error_with_the_remedy(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_picture_describes_itself() -> None:
-    """Title and caption are what is read out, and quotes in them break nothing."""
-    drawn = draw_picture("name", 'A "title"', "How to read it; n = 3.", nothing)
+def test_a_picture_has_a_description() -> None:
+    """Title and caption are the text for screen readers, and quotes in them are escaped."""
+    drawn = draw_picture("name", 'A "title"', "How to read it; n = 3.", empty_axes)
     label = Page(drawn.svg).elements[0][1]["aria-label"]
     assert label == 'A "title". How to read it; n\u00a0=\u00a03.'

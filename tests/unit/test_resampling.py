@@ -1,4 +1,4 @@
-"""The resampler is part of the model: it must give resampy's samples, at any pair of rates."""
+"""The resampler: resampy's samples at any pair of rates, because it is part of the model."""
 
 import math
 
@@ -38,7 +38,7 @@ def noise(frames: int, seed: int = 0) -> NDArray[np.float32]:
 
 
 def by_resampy(samples: NDArray[np.float32], from_hz: int, to_hz: int, name: str) -> NDArray[np.float32]:
-    """resampy's samples in librosa's length: ``ceil``, a sample that resampy does not compute being zero."""
+    """resampy's samples in librosa's length: ``ceil``, with zero for a sample that resampy does not compute."""
     found = resampy.resample(samples, from_hz, to_hz, filter=name)
     return np.pad(found, (0, math.ceil(len(samples) * to_hz / from_hz) - len(found)))
 
@@ -80,14 +80,14 @@ def test_equal_to_resampy_at_any_pair_of_rates(from_hz: int, to_hz: int, frames:
 
 @pytest.mark.parametrize("name", FILTER_NAMES)
 def test_the_same_rate_changes_nothing(name: str) -> None:
-    """Between equal rates every bit stays."""
+    """Equal rates keep every bit."""
     samples = noise(1_000)
     np.testing.assert_array_equal(resample(samples, 16_000, 16_000, name), samples)
 
 
 @given(seed=st.integers(0, 2**32), a=st.floats(-2, 2), b=st.floats(-2, 2))
-def test_linear(seed: int, a: float, b: float) -> None:
-    """The sum of two sounds resamples to the sum of both resampled, whatever their levels."""
+def test_resampling_is_linear(seed: int, a: float, b: float) -> None:
+    """A weighted sum of two signals resamples to the weighted sum of both resampled."""
     first, second = noise(2_000, seed), noise(2_000, seed + 1)
     mixed = resample((a * first + b * second).astype(np.float32), 16_000, 22_050, "kaiser_fast")
     apart = [resample(part, 16_000, 22_050, "kaiser_fast") for part in (first, second)]
@@ -96,8 +96,8 @@ def test_linear(seed: int, a: float, b: float) -> None:
 
 @pytest.mark.parametrize("name", FILTER_NAMES)
 @pytest.mark.parametrize(("from_hz", "to_hz"), [(16_000, 22_050), (48_000, 22_050), (16_000, 16_001)])
-def test_a_tone_stays_that_tone(from_hz: int, to_hz: int, name: str) -> None:
-    """1 kHz is 1 kHz of the same phase and level at the new rate, but for the ends."""
+def test_a_tone_keeps_frequency_phase_and_level(from_hz: int, to_hz: int, name: str) -> None:
+    """A tone of 1 kHz stays the same at the new rate, except at the ends."""
     time_s = np.arange(from_hz // 2) / from_hz
     found = resample(np.sin(2 * np.pi * 1_000 * time_s).astype(np.float32), from_hz, to_hz, name)
     expected = np.sin(2 * np.pi * 1_000 * np.arange(len(found)) / to_hz)
@@ -105,15 +105,15 @@ def test_a_tone_stays_that_tone(from_hz: int, to_hz: int, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILTER_NAMES)
-def test_what_the_new_rate_cannot_hold_is_removed(name: str) -> None:
+def test_frequencies_above_half_the_new_rate_are_removed(name: str) -> None:
     """A 15 kHz tone is 60 dB down at 22 050 Hz, instead of folding to 7 050 Hz."""
     time_s = np.arange(24_000) / 48_000
     found = resample(np.sin(2 * np.pi * 15_000 * time_s).astype(np.float32), 48_000, 22_050, name)
     assert np.abs(found[500:-500]).max() < 1e-3
 
 
-def test_the_input_is_left_alone() -> None:
-    """Resampling writes into no array but its own."""
+def test_the_input_is_not_changed() -> None:
+    """Resampling writes into no array of the caller."""
     samples = noise(1_000)
     kept = samples.copy()
     samples.setflags(write=False)

@@ -1,4 +1,4 @@
-"""A threshold moves without a training, every place it had is kept, and what reads it sees all of it or none."""
+"""Thresholds: they move without a training, every revision is kept, and readers get a complete one."""
 
 import json
 import zipfile
@@ -26,7 +26,7 @@ def registry(home: Path) -> Registry:
 
 
 @pytest.fixture(scope="session")
-def heard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def detector_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose champion is a detector. For reading."""
     home = tmp_path_factory.mktemp("detector") / "home"
     registry = Registry(home)
@@ -35,56 +35,56 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def detecting(heard: Path, tmp_path: Path) -> Registry:
-    """The same, to be changed."""
+def detector_registry(detector_home: Path, tmp_path: Path) -> Registry:
+    """A copy of the registry with the detector, to be changed."""
     registry = Registry(tmp_path / "detecting")
-    Registry(heard).export("champion", tmp_path / "detector.zip")
+    Registry(detector_home).export("champion", tmp_path / "detector.zip")
     registry.promote(registry.add_archive(tmp_path / "detector.zip"))
     return registry
 
 
-# Where it can be moved to
+# Requests
 
 
-def test_the_first_revision_is_what_the_bundle_was_written_with(detecting: Registry) -> None:
-    """Before anybody has moved it, there is one, and no file for it."""
-    (first,) = detecting.threshold_revisions("champion")
-    found = detecting.read("champion")
+def test_the_first_revision_is_that_of_the_bundle(detector_registry: Registry) -> None:
+    """Before any change there is one revision and no file."""
+    (first,) = detector_registry.threshold_revisions("champion")
+    found = detector_registry.read("champion")
     assert (first.revision, first.created, first.sensitivity) == (1, found.created, None)
     assert first.decision == found.content.decision
-    assert not (detecting.folder / "thresholds").exists()
+    assert not (detector_registry.folder / "thresholds").exists()
 
 
 @pytest.mark.parametrize("name", SENSITIVITIES)
-def test_a_sensitivity_is_the_threshold_at_its_rate(detecting: Registry, name) -> None:
-    """With its name, and a rate that the healthy recordings bear out."""
-    moved = detecting.set_threshold("champion", ThresholdRequest(sensitivity=name))
+def test_a_sensitivity_is_the_threshold_at_its_rate(detector_registry: Registry, name) -> None:
+    """The revision has its name, and a rate that the normal recordings support."""
+    moved = detector_registry.set_threshold("champion", ThresholdRequest(sensitivity=name))
     scores = detectors.calibration().named
     assert (moved.revision, moved.sensitivity) == (2, name)
     assert moved.decision.threshold == threshold_at(scores, SENSITIVITIES[name])
     assert moved.decision.false_alarm_rate == pytest.approx(max(SENSITIVITIES[name], 1 / 200))
 
 
-def test_a_rate_is_the_threshold_at_it(detecting: Registry) -> None:
-    """One in ten of the healthy recordings, counted in the words that stay with it."""
-    moved = detecting.set_threshold("champion", ThresholdRequest(false_alarm_rate=0.1))
+def test_a_rate_gives_its_threshold(detector_registry: Registry) -> None:
+    """One in ten of the normal recordings, with their number in the basis."""
+    moved = detector_registry.set_threshold("champion", ThresholdRequest(false_alarm_rate=0.1))
     assert moved.decision.threshold == threshold_at(detectors.calibration().named, 0.1)
     assert moved.decision.false_alarm_rate == pytest.approx(0.1)
     assert "10 % false alarms; above it were 19 of 199 healthy recordings" in moved.decision.basis
     assert moved.sensitivity is None
 
 
-def test_a_threshold_that_is_given_has_the_rate_that_is_seen(detecting: Registry) -> None:
-    """A score, set by hand: its rate is what the healthy recordings say of it."""
-    moved = detecting.set_threshold("champion", ThresholdRequest(threshold=0.45))
+def test_a_given_threshold_has_the_measured_rate(detector_registry: Registry) -> None:
+    """The rate of a threshold set by hand is measured with the normal recordings."""
+    moved = detector_registry.set_threshold("champion", ThresholdRequest(threshold=0.45))
     assert (moved.decision.threshold, moved.decision.false_alarm_rate) == (0.45, pytest.approx(0.5))
     assert moved.decision.basis.startswith("set by hand")
 
 
-def test_a_classifiers_threshold_is_moved_as_a_score_alone(registry: Registry) -> None:
-    """Nobody has measured its rate; by a rate or a sensitivity it is refused by name, and nothing changes."""
+def test_a_classifiers_threshold_is_set_as_a_score_only(registry: Registry) -> None:
+    """Its rate was not measured: a rate or a sensitivity is refused by name, and nothing changes."""
     for wanted in (ThresholdRequest(false_alarm_rate=0.01), ThresholdRequest(sensitivity="high")):
-        with pytest.raises(ModelNotCalibrated, match="as a score from 0 to 1"):
+        with pytest.raises(ModelNotCalibrated, match="give a threshold, a score from 0 to 1"):
             registry.set_threshold("champion", wanted)
     assert len(registry.threshold_revisions("champion")) == 1
     moved = registry.set_threshold("champion", ThresholdRequest(threshold=0.7))
@@ -92,8 +92,8 @@ def test_a_classifiers_threshold_is_moved_as_a_score_alone(registry: Registry) -
 
 
 @pytest.mark.parametrize("wanted", [{"threshold": 1.1}, {"threshold": -1e-9}, {"threshold": float("nan")}])
-def test_what_is_no_threshold_is_refused(registry: Registry, wanted) -> None:
-    """And nothing changes."""
+def test_a_threshold_outside_0_to_1_is_refused(registry: Registry, wanted) -> None:
+    """Nothing changes."""
     with pytest.raises(InvalidParameter, match="from 0 to 1"):
         registry.set_threshold("champion", ThresholdRequest(**wanted))
     assert len(registry.threshold_revisions("champion")) == 1
@@ -102,8 +102,8 @@ def test_what_is_no_threshold_is_refused(registry: Registry, wanted) -> None:
 @pytest.mark.parametrize(
     "given", [{}, {"threshold": 0.5, "reset": True}, {"threshold": 0.0, "false_alarm_rate": 0.1, "sensitivity": "low"}]
 )
-def test_a_threshold_is_wanted_in_one_way(given) -> None:
-    """Not in none, and not in two: the sentence counts them."""
+def test_a_request_has_exactly_one_value(given) -> None:
+    """No value and two values are refused with their number."""
     with pytest.raises(InvalidParameter, match=rf"^{len(given)} of .* exactly one was expected"):
         ThresholdRequest(**given)
 
@@ -111,23 +111,23 @@ def test_a_threshold_is_wanted_in_one_way(given) -> None:
 # History
 
 
-def test_every_place_it_had_is_kept_and_the_bundle_stays(detecting: Registry) -> None:
-    """The current one is the last; going back to the first is a step of its own."""
-    files = {path: path.read_bytes() for path in detecting.path("champion").iterdir()}
-    detecting.set_threshold("champion", ThresholdRequest(sensitivity="high"))
-    detecting.set_threshold("champion", ThresholdRequest(threshold=0.6))
-    back = detecting.set_threshold("champion", ThresholdRequest(reset=True))
-    found = detecting.threshold_revisions("champion")
+def test_every_revision_is_kept_and_the_bundle_does_not_change(detector_registry: Registry) -> None:
+    """The last revision is current; a reset to the first is a revision of its own."""
+    files = {path: path.read_bytes() for path in detector_registry.path("champion").iterdir()}
+    detector_registry.set_threshold("champion", ThresholdRequest(sensitivity="high"))
+    detector_registry.set_threshold("champion", ThresholdRequest(threshold=0.6))
+    back = detector_registry.set_threshold("champion", ThresholdRequest(reset=True))
+    found = detector_registry.threshold_revisions("champion")
     assert [each.revision for each in found] == [1, 2, 3, 4]
     assert [each.sensitivity for each in found] == [None, "high", None, None]
     assert found[-1] == back
     assert back.decision == found[0].decision == detectors.DECISION
     assert [each.created for each in found[1:]] == sorted(each.created for each in found[1:])
-    assert {path: path.read_bytes() for path in detecting.path("champion").iterdir()} == files
+    assert {path: path.read_bytes() for path in detector_registry.path("champion").iterdir()} == files
 
 
-def test_moving_it_to_where_it_is_adds_nothing(registry: Registry) -> None:
-    """The same again, or back to where it has never left."""
+def test_the_present_threshold_adds_no_revision(registry: Registry) -> None:
+    """The same threshold again, or a reset before any change, adds nothing."""
     assert registry.set_threshold("champion", ThresholdRequest(reset=True)).revision == 1
     registry.set_threshold("champion", ThresholdRequest(threshold=0.7))
     assert registry.set_threshold("champion", ThresholdRequest(threshold=0.7)).revision == 2
@@ -135,7 +135,7 @@ def test_moving_it_to_where_it_is_adds_nothing(registry: Registry) -> None:
 
 
 def test_a_threshold_belongs_to_a_version_and_not_to_an_alias(registry: Registry) -> None:
-    """A new champion has its own, and so does the old one."""
+    """A new champion has its own threshold, and so has the old one."""
     first, second = registry.resolve("champion"), bundles.further(registry)
     registry.set_threshold("champion", ThresholdRequest(threshold=0.7))
     registry.promote(second)
@@ -143,8 +143,8 @@ def test_a_threshold_belongs_to_a_version_and_not_to_an_alias(registry: Registry
     assert registry.threshold_revisions(first)[-1].decision.threshold == 0.7
 
 
-def test_the_next_load_judges_by_it(registry: Registry) -> None:
-    """Threshold, rate and revision are in the verdict, and decide it."""
+def test_the_next_load_uses_the_new_threshold(registry: Registry) -> None:
+    """Threshold and revision are in the verdict, and decide it."""
     wav = sounds.recording(sounds.fan(1))
     for revision, (threshold, anomaly) in enumerate([(0.0, True), (1.0, False), (0.0, True)], start=2):
         registry.set_threshold("champion", ThresholdRequest(threshold=threshold))
@@ -154,15 +154,15 @@ def test_the_next_load_judges_by_it(registry: Registry) -> None:
         assert verdict.worst.is_anomalous is anomaly
 
 
-def test_a_moved_detector_answers_its_golden_clip_all_the_same(detecting: Registry) -> None:
-    """Neither end of the scale keeps it from being loaded and promoted."""
+def test_a_threshold_does_not_affect_the_golden_clip(detector_registry: Registry) -> None:
+    """A detector with a threshold of 0 or 1 can be loaded."""
     for threshold in (0.0, 1.0):
-        detecting.set_threshold("champion", ThresholdRequest(threshold=threshold))
-        assert detecting.load_predictor("champion").model.decision.threshold == threshold
+        detector_registry.set_threshold("champion", ThresholdRequest(threshold=threshold))
+        assert detector_registry.load_predictor("champion").model.decision.threshold == threshold
 
 
-def test_pollers_see_a_threshold_that_was_moved(registry: Registry) -> None:
-    """State changes with it, and with nothing that leaves it where it was, nor with another version's."""
+def test_the_champion_stamp_changes_with_the_threshold(registry: Registry) -> None:
+    """It does not change with a reset to the same threshold, or with another version's threshold."""
     other = bundles.further(registry)
     before = registry.champion_stamp()
     registry.set_threshold("champion", ThresholdRequest(reset=True))
@@ -188,7 +188,7 @@ GOOD = {"revision": 2, "created": "", "threshold": 0.5, "false_alarm_rate": None
     ],
 )
 def test_a_damaged_history_is_refused_by_name(registry: Registry, content: str) -> None:
-    """With the file to remove; never taken for a threshold that nobody has moved."""
+    """The message names the file; the threshold is never taken for unchanged."""
     version = registry.resolve("champion")
     registry.set_threshold(version, ThresholdRequest(threshold=0.7))
     (registry.folder / "thresholds" / f"{version}.json").write_text(content)
@@ -197,7 +197,7 @@ def test_a_damaged_history_is_refused_by_name(registry: Registry, content: str) 
 
 
 def test_the_history_is_plain_json(registry: Registry) -> None:
-    """A person with an editor can read when it was moved, and where from."""
+    """The file can be read with an editor."""
     registry.set_threshold("champion", ThresholdRequest(threshold=0.7))
     (file,) = (registry.folder / "thresholds").iterdir()
     (entry,) = json.loads(file.read_text())
@@ -205,12 +205,12 @@ def test_the_history_is_plain_json(registry: Registry) -> None:
     assert (entry["revision"], entry["threshold"]) == (2, 0.7)
 
 
-# To another machine
+# Archives
 
 
 @pytest.mark.parametrize("renamed", [False, True])
-def test_an_exported_model_takes_its_threshold_along(registry: Registry, tmp_path: Path, renamed: bool) -> None:
-    """All of its history, beside that of its labels."""
+def test_an_exported_model_has_its_threshold_history(registry: Registry, tmp_path: Path, renamed: bool) -> None:
+    """The archive has all revisions of the threshold, beside those of the labels."""
     if renamed:
         registry.rename_classes("champion", NAMES)
     registry.set_threshold("champion", ThresholdRequest(threshold=0.7))
@@ -223,8 +223,8 @@ def test_an_exported_model_takes_its_threshold_along(registry: Registry, tmp_pat
     assert other.load_predictor(version).model.decision.threshold == 0.8
 
 
-def test_labels_alone_are_packed_as_they_always_were(registry: Registry, tmp_path: Path) -> None:
-    """A list of revisions, which services of before can read."""
+def test_labels_without_a_threshold_are_packed_in_the_old_format(registry: Registry, tmp_path: Path) -> None:
+    """They are a list of revisions, which earlier services can read."""
     registry.rename_classes("champion", NAMES)
     registry.export("champion", tmp_path / "model.zip")
     with zipfile.ZipFile(tmp_path / "model.zip") as archive:
@@ -234,8 +234,8 @@ def test_labels_alone_are_packed_as_they_always_were(registry: Registry, tmp_pat
     assert other.label_revisions(other.add_archive(tmp_path / "model.zip")) == registry.label_revisions("champion")
 
 
-def test_an_import_moves_no_threshold_of_this_home(registry: Registry, tmp_path: Path) -> None:
-    """A version that is there keeps the history that it has; what has none takes the archive's."""
+def test_an_import_changes_no_threshold_of_this_home(registry: Registry, tmp_path: Path) -> None:
+    """A present history stays; a missing one is taken from the archive."""
     registry.set_threshold("champion", ThresholdRequest(threshold=0.7))
     registry.rename_classes("champion", NAMES)
     registry.export("champion", tmp_path / "model.zip")
@@ -252,7 +252,7 @@ def test_an_import_moves_no_threshold_of_this_home(registry: Registry, tmp_path:
     "content", ["", "5", '{"labels": 5}', '{"thresholds": [{}]}', '{"../x": []}', json.dumps([GOOD])]
 )
 def test_an_archive_with_a_damaged_history_leaves_nothing(registry: Registry, tmp_path: Path, content: str) -> None:
-    """Refused before the version is there, with the file in the archive."""
+    """It is refused before the version is added, with the name of the file in the archive."""
     registry.export("champion", tmp_path / "model.zip")
     with zipfile.ZipFile(tmp_path / "model.zip", "a") as archive:
         archive.writestr("renamed.json", content)
@@ -267,7 +267,7 @@ def test_an_archive_with_a_damaged_history_leaves_nothing(registry: Registry, tm
 
 
 def test_a_models_name_means_its_newest_version(registry: Registry) -> None:
-    """Everywhere that a version is meant."""
+    """The model's name can be used in the place of a version."""
     version = registry.resolve("champion")
     first, second = bundles.further(registry, 0.25), bundles.further(registry, 0.75)
     assert registry.resolve("further") == second != first
@@ -278,8 +278,8 @@ def test_a_models_name_means_its_newest_version(registry: Registry) -> None:
     assert [len(registry.threshold_revisions(each)) for each in (first, second)] == [1, 2]
 
 
-def test_an_alias_and_a_version_go_before_a_name(registry: Registry) -> None:
-    """A model that is called champion takes nobody's place, nor does one that is called as a version is."""
+def test_aliases_and_versions_have_priority_over_names(registry: Registry) -> None:
+    """A model named champion, or named as a version, does not hide either."""
     version = registry.resolve("champion")
     content, keras_file = registry.read(version).content, registry.path(version) / bundle.KERAS
     for name in ("champion", version):
@@ -288,8 +288,8 @@ def test_an_alias_and_a_version_go_before_a_name(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("reference", ["furth", "further-", "labels", "thresholds", "FURTHER", "original-0000000000"])
-def test_a_part_of_a_name_means_nothing(registry: Registry, reference: str) -> None:
-    """Nor does a folder that is none of a version's."""
+def test_a_part_of_a_name_is_not_found(registry: Registry, reference: str) -> None:
+    """Names of other folders are not found either."""
     bundles.further(registry)
     registry.rename_classes("champion", NAMES)
     registry.set_threshold("champion", ThresholdRequest(threshold=0.1))
@@ -301,13 +301,13 @@ def test_a_part_of_a_name_means_nothing(registry: Registry, reference: str) -> N
 
 
 def move_in_turn(home: Path, who: int, times: int) -> None:
-    """Move the threshold to one place after another."""
+    """Set the champion's threshold several times."""
     for i in range(times):
         Registry(home).set_threshold("champion", ThresholdRequest(threshold=(who * times + i + 1) / 100))
 
 
 def test_moves_at_once_lose_none(home: Path) -> None:
-    """Three processes move it ten times each: every revision is kept, under a number of its own."""
+    """Three processes set it ten times each: every revision is kept, with its own number."""
     at_once(move_in_turn, [(home, who, 10) for who in range(3)])
     found = Registry(home).threshold_revisions("champion")
     assert [revision.revision for revision in found] == list(range(1, 32))

@@ -1,4 +1,4 @@
-"""Files by their paths, and what is said of each."""
+"""Scoring of files by their paths: items, rows and errors."""
 
 import os
 import shutil
@@ -19,15 +19,15 @@ def predictor(original_home: Path):
 
 
 def write(folder: Path, *names: str) -> Path:
-    """Recordings of these names, each with a sound of its own."""
+    """Write recordings with these names, each different."""
     for number, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(sounds.recording(sounds.fan(1.0, seed=number)))
     return folder
 
 
-def test_a_folder_means_its_recordings_in_natural_order(tmp_path):
-    """WAV and FLAC at any depth, 2 before 10; other and hidden files are not meant."""
+def test_a_folder_gives_its_recordings_in_natural_order(tmp_path):
+    """WAV and FLAC at any depth, 2 before 10; other and hidden files are ignored."""
     folder = write(tmp_path / "fans", "10.wav", "2.wav", "b/1.FLAC", "notes.txt", ".hidden.wav")
     assert [path.relative_to(folder).as_posix() for path in find_recordings([folder])] == [
         "2.wav",
@@ -36,21 +36,21 @@ def test_a_folder_means_its_recordings_in_natural_order(tmp_path):
     ]
 
 
-def test_what_is_named_is_kept_in_its_order(tmp_path):
-    """Files as they are given, whatever they are called, and even where they are not there."""
+def test_given_files_keep_their_order(tmp_path):
+    """Files of any name are kept as given, also missing ones."""
     folder = write(tmp_path, "b.wav", "a.dat")
     given = [folder / "b.wav", folder / "a.dat", folder / "none.wav", folder / "b.wav"]
     assert find_recordings(given) == given
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    """By name: nothing to say of it would be no answer."""
-    with pytest.raises(DatasetEmpty, match="fans holds no"):
+    """The message names the folder."""
+    with pytest.raises(DatasetEmpty, match="fans contains no"):
         find_recordings([write(tmp_path, "1.wav") / "1.wav", write(tmp_path / "fans", "notes.txt")])
 
 
 def test_a_row_is_the_predictors_verdict(predictor, tmp_path):
-    """Every field of it."""
+    """The row has every field of the verdict."""
     (row,) = score_items(predictor, find_items([write(tmp_path, "1.wav") / "1.wav"]))
     verdict = predictor.predict(predictor.decode((tmp_path / "1.wav").read_bytes()))
     worst = verdict.worst
@@ -62,8 +62,9 @@ def test_a_row_is_the_predictors_verdict(predictor, tmp_path):
     assert (row.machine_known, row.compared_with, row.error) == (None, None, None)
 
 
-def test_a_folder_says_which_machine_was_recorded_and_what_is_true(tmp_path):
-    """By its layout or its manifest; a folder without classes, or a file alone, says neither. A name holds for all."""
+def test_a_folder_gives_machines_and_labels(tmp_path):
+    """They come from its layout or manifest; a folder without classes, or a file, gives none. A given machine is
+    used for all."""
     folder = write(tmp_path / "fans", "id_00/normal/1.wav", "id_02/abnormal/2.wav", "notes/3.wav")
     flat = write(tmp_path / "flat", "4.wav")
     known = [
@@ -82,40 +83,40 @@ def test_a_folder_says_which_machine_was_recorded_and_what_is_true(tmp_path):
         }
 
 
-def test_what_a_manifest_says_is_not_passed_over(tmp_path):
-    """One that is no table is refused; a row that means nothing is told of, and a recording without a class is not."""
+def test_errors_in_a_manifest_are_reported(tmp_path):
+    """A manifest that is no table is refused; an invalid row is reported, a recording without a class is not."""
     folder = write(tmp_path / "fans", "1.wav", "2.wav", "monday/3.wav")
-    told = []
-    assert [item.annotation.machine_id for item in find_items([folder], on_refusal=told.append)] == [None] * 3
-    assert told == []
+    refusals = []
+    assert [item.annotation.machine_id for item in find_items([folder], on_refusal=refusals.append)] == [None] * 3
+    assert refusals == []
     (folder / "manifest.csv").write_text("path,label,machine_id\n1.wav,normal,id_00\n2.wav,healthy,id_00\n")
-    assert [item.annotation.machine_id for item in find_items([folder], on_refusal=told.append)] == [
+    assert [item.annotation.machine_id for item in find_items([folder], on_refusal=refusals.append)] == [
         "id_00",
         None,
         None,
     ]
-    assert [(refusal.path, refusal.code) for refusal in told] == [("2.wav", "dataset_manifest_invalid")]
+    assert [(refusal.path, refusal.code) for refusal in refusals] == [("2.wav", "dataset_manifest_invalid")]
     (folder / "manifest.csv").write_bytes(b"path,label,machine_id\n1.wav,normal,id_00\n2.wav,normal,L\xfcfter\n")
     with pytest.raises(InvalidManifest, match=r"manifest\.csv cannot be read as a table in UTF-8"):
         find_items([folder])
 
 
-def test_a_detector_compares_with_the_machine_that_is_named(tmp_path):
-    """And says whether it has heard it; what it cannot judge has a verdict that says so, and no score."""
+def test_a_detector_compares_with_the_given_machine(tmp_path):
+    """The row states whether the detector knows it; an unusable recording has a verdict without a score."""
     registry = Registry(tmp_path / "home")
     model = registry.load_predictor(detectors.add(registry))
     fan, silent = tmp_path / "fan.wav", tmp_path / "silent.wav"
     fan.write_bytes(sounds.recording(sounds.fan(3.0, seed=1), rate_hz=detectors.RATE_HZ))
     silent.write_bytes(sounds.recording(sounds.fan(3.0) * 0, rate_hz=detectors.RATE_HZ))
     for machine, known in (("id_00", True), ("fan/id_07", False), (None, False)):
-        heard, unheard = score_items(model, find_items([fan, silent], machine), processes=1)
-        assert (heard.compared_with, heard.machine_known, heard.probabilities) == ("fan/id_00", known, None)
-        assert (unheard.verdict, unheard.score, unheard.label, unheard.error) == ("unusable", None, None, None)
-        assert unheard.message.startswith("Not judged: Every sample")
+        judged, unusable = score_items(model, find_items([fan, silent], machine), processes=1)
+        assert (judged.compared_with, judged.machine_known, judged.probabilities) == ("fan/id_00", known, None)
+        assert (unusable.verdict, unusable.score, unusable.label, unusable.error) == ("unusable", None, None, None)
+        assert unusable.message.startswith("Not judged: Every sample")
 
 
-def test_rows_do_not_hang_on_the_number_of_processes(predictor, tmp_path):
-    """In the order of the files, errors among them, to the bit."""
+def test_rows_do_not_depend_on_the_number_of_processes(predictor, tmp_path):
+    """They are in the order of the files, errors included, and equal to the bit."""
     folder = write(tmp_path, *(f"{number}.wav" for number in range(12)))
     (folder / "5.wav").write_bytes(b"")
     files = [*find_recordings([folder]), folder / "none.wav"]
@@ -126,8 +127,8 @@ def test_rows_do_not_hang_on_the_number_of_processes(predictor, tmp_path):
     assert list(score_items(predictor, items, processes=2)) == alone
 
 
-def test_what_cannot_be_judged_says_why(predictor, tmp_path):
-    """A missing file, one that is no sound, a pipe that nobody writes to, a link to nowhere: each by its code."""
+def test_unreadable_files_have_an_error_code(predictor, tmp_path):
+    """A missing file, one that is no recording, a pipe without a writer and a link to nowhere have their codes."""
     write(tmp_path, "good.wav")
     (tmp_path / "text.wav").write_text("no sound")
     os.mkfifo(tmp_path / "pipe.wav")
@@ -139,8 +140,8 @@ def test_what_cannot_be_judged_says_why(predictor, tmp_path):
     assert [row.score is None for row in rows] == [True, True, True, True, False]
 
 
-def test_rows_come_as_they_are_done(predictor, tmp_path):
-    """The first is there before the last file is looked at."""
+def test_rows_come_one_by_one(predictor, tmp_path):
+    """The first row comes before the last file is read."""
     folder = write(tmp_path, *(f"{number}.wav" for number in range(3)))
     rows = score_items(predictor, find_items([folder]), processes=1)
     assert next(rows).error is None

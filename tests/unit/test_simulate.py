@@ -1,4 +1,4 @@
-"""Simulated fans: the physics is in the sound, level is not, and a seed is a dataset."""
+"""Simulated fans: physical effects are audible, level carries no label, and a seed gives a dataset."""
 
 import csv
 import hashlib
@@ -6,9 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter, namedtuple
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ from ml.errors import Cancelled, InvalidParameter, StorageFull
 from ml.features.extractor import FeatureExtractor
 from ml.features.spec import FeatureSpec
 from ml.system.progress import Progress, cancellable, ignore_progress
+from testing.servers import wait_until
 
 TINY = SimulationPlan(machines=1, sessions=1, recordings=2, snr_db=(6.0, -6.0), duration_s=1.0)
 # Enough sessions that 5 folds by session each hold out some of every class: n = 288 at each ratio.
@@ -56,7 +55,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of 24 files, for looking at its form."""
+    """A dataset of 24 files, to check its form."""
     return simulate(tmp_path_factory.mktemp("tiny") / "fans", plan=TINY)
 
 
@@ -64,7 +63,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_layout_is_mimiis_and_the_manifest_names_every_file(tiny: Path) -> None:
-    """Each row is a wav file of the plan's form at MIMII's path, and there is no file without a row."""
+    """Each row is a WAV file of the plan's form at MIMII's path, and each file has a row."""
     rows = rows_of(tiny)
     assert {row["path"] for row in rows} == {p.relative_to(tiny).as_posix() for p in tiny.rglob("*.wav")}
     assert len(rows) == TINY.files == 24
@@ -84,8 +83,8 @@ def test_the_layout_is_mimiis_and_the_manifest_names_every_file(tiny: Path) -> N
     )
 
 
-def test_the_ratios_hold_the_same_machine_under_other_noise(tiny: Path) -> None:
-    """A number means the same session and fault in each SNR folder, but not the same sound."""
+def test_each_snr_has_the_same_machine_with_other_noise(tiny: Path) -> None:
+    """A number has the same session and fault in each SNR folder, but other samples."""
     seen: dict[str, set[tuple[str, str]]] = {}
     for row in rows_of(tiny):
         seen.setdefault(row["path"].split("/", 1)[1], set()).add((row["group"], row["fault"]))
@@ -94,15 +93,15 @@ def test_the_ratios_hold_the_same_machine_under_other_noise(tiny: Path) -> None:
 
 
 def test_each_abnormal_session_has_one_fault(tiny: Path) -> None:
-    """So a split by session parts faults cleanly."""
+    """A split by session therefore separates faults."""
     faults: dict[str, set[str]] = {}
     for row in rows_of(tiny):
         faults.setdefault(row["group"], set()).add(row["fault"])
     assert all(len(names) == 1 for names in faults.values())
 
 
-def test_eight_microphones_hear_eight_sounds(tmp_path: Path) -> None:
-    """Channels differ, as each has its own path through the room, and resemble each other."""
+def test_eight_channels_differ(tmp_path: Path) -> None:
+    """Each channel has its own path through the room; channels are similar."""
     plan = replace(TINY, channels=8, snr_db=(6.0,))
     folder = simulate(tmp_path / "fans", plan=plan)
     path = folder / rows_of(folder)[0]["path"]
@@ -117,14 +116,14 @@ def test_eight_microphones_hear_eight_sounds(tmp_path: Path) -> None:
 
 
 def test_the_same_seed_is_the_same_bytes_in_any_number_of_processes(tiny: Path, tmp_path: Path) -> None:
-    """Neither order nor number of processes is in the sound; the seed is."""
+    """Bytes depend on the seed, and not on the order or the number of processes."""
     assert digests(simulate(tmp_path / "two", plan=TINY, processes=2)) == digests(tiny)
     other = digests(simulate(tmp_path / "other", plan=TINY, seed=1))
     assert not set(other.values()) & set(digests(tiny).values()) - {digests(tiny)["manifest.csv"]}
 
 
-def test_a_ratio_does_not_depend_on_the_others(tiny: Path, tmp_path: Path) -> None:
-    """-6 dB alone is the -6 dB of the whole."""
+def test_an_snr_does_not_depend_on_the_others(tiny: Path, tmp_path: Path) -> None:
+    """-6 dB alone equals -6 dB of the whole dataset."""
     alone = digests(simulate(tmp_path / "alone", plan=replace(TINY, snr_db=(-6.0,))))
     whole = digests(tiny)
     assert {p: d for p, d in alone.items() if p.endswith("wav")} == {p: d for p, d in whole.items() if p[:3] == "-6_"}
@@ -146,19 +145,19 @@ def peak_db(fan: Fan, fault: FaultEffects, hz: float, seed: int = 0) -> float:
 
 @pytest.fixture(params=[0, 1, 2])
 def fan(request: pytest.FixtureRequest) -> Fan:
-    """Three of all fans there could be."""
+    """Three random fans."""
     return Fan.draw(generator(7, request.param), 50.0)
 
 
-def test_blades_sing_at_shaft_rate_times_their_number(fan: Fan) -> None:
-    """The blade-pass tone stands out of what lies beside it, where the shaft's speed puts it."""
+def test_the_blade_pass_tone_is_at_shaft_rate_times_blades(fan: Fan) -> None:
+    """The tone is stronger than its neighbourhood, at the frequency of the shaft's speed."""
     blade_hz = fan.synchronous_hz * (1 - fan.slip) * fan.blades
     loud = replace(fan, blade_db=fan.blade_db + 12)
     assert peak_db(loud, FaultEffects(), blade_hz) > peak_db(loud, FaultEffects(), blade_hz * 1.07) + 6
 
 
-def test_imbalance_is_a_tone_at_the_shaft_rate_and_beats_there(fan: Fan) -> None:
-    """The first harmonic of the shaft rises by about 20 dB, and the high band's envelope beats at the shaft's rate."""
+def test_imbalance_is_a_tone_and_a_modulation_at_the_shaft_rate(fan: Fan) -> None:
+    """The first harmonic of the shaft rises by about 20 dB, and the high band is modulated at the shaft's rate."""
     shaft_hz = fan.synchronous_hz * (1 - fan.slip)
     assert peak_db(fan, fault_effects("imbalance", 1.0), shaft_hz) > peak_db(fan, FaultEffects(), shaft_hz) + 10
 
@@ -172,7 +171,7 @@ def test_imbalance_is_a_tone_at_the_shaft_rate_and_beats_there(fan: Fan) -> None
 
 
 def test_clogging_moves_flow_noise_down_and_weakens_the_blades(fan: Fan) -> None:
-    """More under 100 Hz, less over 3 kHz, a weaker blade-pass tone."""
+    """There is more power under 100 Hz, less over 3 kHz, and a weaker blade-pass tone."""
 
     def band_db(fault: FaultEffects, low_hz: float, high_hz: float) -> float:
         at, power = spectrum(fan, fault)
@@ -185,7 +184,7 @@ def test_clogging_moves_flow_noise_down_and_weakens_the_blades(fan: Fan) -> None
 
 
 def test_low_voltage_slows_the_rotor_and_raises_the_hum(fan: Fan) -> None:
-    """The blade-pass tone is found at a lower frequency, by the slip; twice the line frequency is louder."""
+    """The blade-pass tone is lower by the slip, and twice the line frequency is louder."""
     low = fault_effects("voltage_change", 1.0)
     loud = replace(fan, blade_db=fan.blade_db + 20, unequal_db=fan.unequal_db - 40, slots_db=-80.0)
 
@@ -203,7 +202,7 @@ def test_low_voltage_slows_the_rotor_and_raises_the_hum(fan: Fan) -> None:
 
 
 def test_a_session_is_continuous() -> None:
-    """Neighbouring recordings are made in a nearly equal state; sessions are not."""
+    """Neighbouring recordings have nearly equal states; sessions do not."""
     moments = np.linspace(0, 1, 11)
     days = [[OperatingState.draw(generator(3, session), t, (0.3, 1.0)) for t in moments] for session in range(8)]
     slips = np.array([[day.slip_factor for day in session] for session in days])
@@ -211,14 +210,14 @@ def test_a_session_is_continuous() -> None:
     assert all(np.array_equal(day.tilt_db, session[0].tilt_db) for session in days for day in session)
 
 
-# --- level gives nothing away, and noise makes it harder
+# --- level carries no label, and noise makes faults harder to find
 
-Heard = namedtuple("Heard", "rows features levels")
+Measurements = namedtuple("Measurements", "rows features levels")
 
 
 @pytest.fixture(scope="module")
-def heard(tmp_path_factory: pytest.TempPathFactory) -> Heard:
-    """Mean log-mel spectrum, less its own mean, and level of 576 recordings."""
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Measurements:
+    """Mean log-mel spectrum, without its own mean, and level of 576 recordings."""
     folder = simulate(tmp_path_factory.mktemp("fans") / "fans", plan=PLAN)
     spec = FeatureSpec(
         sample_rate_hz=16_000, clip_frames=PLAN.samples // 512, n_mels=64, fmax_hz=8000.0, level="clip_mean"
@@ -226,32 +225,33 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Heard:
     extractor, rows = FeatureExtractor(spec), rows_of(folder)
     sounds = [decode(folder / row["path"]).samples for row in rows]
     features = np.array([extractor.log_mel(sound).mean(axis=0) for sound in sounds])
-    return Heard(rows, features, np.array([np.std(sound) for sound in sounds]))
+    return Measurements(rows, features, np.array([np.std(sound) for sound in sounds]))
 
 
-def at_ratio(heard: Heard, snr_db: str) -> tuple[NDArray[Any], ...]:
-    """Features, levels, classes and groups of the recordings at one SNR."""
-    chosen = [i for i, row in enumerate(heard.rows) if row["snr_db"] == snr_db]
-    classes = np.array([heard.rows[i]["fault"] or "normal" for i in chosen])
-    groups = np.array([heard.rows[i]["group"] for i in chosen])
-    return heard.features[chosen], heard.levels[chosen], classes, groups
+def at_snr(measured: Measurements, snr_db: str) -> tuple[NDArray[Any], ...]:
+    """Features, levels, classes and sessions of the recordings at one SNR."""
+    chosen = [i for i, row in enumerate(measured.rows) if row["snr_db"] == snr_db]
+    classes = np.array([measured.rows[i]["fault"] or "normal" for i in chosen])
+    groups = np.array([measured.rows[i]["group"] for i in chosen])
+    return measured.features[chosen], measured.levels[chosen], classes, groups
 
 
 @pytest.mark.parametrize("snr_db", ["6", "-6"])
-def test_level_alone_says_nothing(heard: Heard, snr_db: str) -> None:
-    """AUC of the level, for abnormal and for each fault, is 0.5 within 0.05 (n = 288, 144 of them normal)."""
-    _, levels, classes, _ = at_ratio(heard, snr_db)
+def test_level_alone_separates_nothing(measured: Measurements, snr_db: str) -> None:
+    """The AUC of the level, for abnormal and for each fault, is 0.5 within 0.05 (n = 288, 144 of them normal)."""
+    _, levels, classes, _ = at_snr(measured, snr_db)
     assert roc_auc_score(classes != "normal", levels) == pytest.approx(0.5, abs=0.05)
     for fault in FAULTS:
         pair = np.isin(classes, ["normal", fault])
         assert roc_auc_score(classes[pair] == fault, levels[pair]) == pytest.approx(0.5, abs=0.05)
 
 
-def test_noise_makes_it_harder_and_no_noise_level_makes_it_trivial(heard: Heard) -> None:
-    """Macro-F1 of a linear classifier on held-out sessions: high at +6 dB, clearly lower at -6 dB, above chance."""
+def test_noise_makes_faults_harder_to_tell_apart(measured: Measurements) -> None:
+    """Macro-F1 of a linear classifier on held-out sessions is high at +6 dB, clearly lower at -6 dB, and above
+    chance."""
     figures = {}
     for snr_db in ("6", "-6"):
-        features, _, classes, groups = at_ratio(heard, snr_db)
+        features, _, classes, groups = at_snr(measured, snr_db)
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
         folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
         predicted = cross_val_predict(model, features, classes, groups=groups, cv=folds)
@@ -260,7 +260,7 @@ def test_noise_makes_it_harder_and_no_noise_level_makes_it_trivial(heard: Heard)
     assert 0.35 < figures["-6"] < figures["6"] - 0.15
 
 
-# --- refusals, and nothing by halves
+# --- refusals, and no partial datasets
 
 
 @pytest.mark.parametrize(
@@ -280,8 +280,8 @@ def test_noise_makes_it_harder_and_no_noise_level_makes_it_trivial(heard: Heard)
         ("severity", (0.0, 1.0)),
     ],
 )
-def test_a_plan_that_cannot_be_recorded_is_refused_in_a_sentence(field: str, value: object) -> None:
-    """The sentence names the field, and what was expected."""
+def test_an_invalid_plan_is_refused(field: str, value: object) -> None:
+    """The message names the field and the expected value."""
     with pytest.raises(InvalidParameter, match=rf"^Simulation: {field} is .*expected\.$"):
         replace(SimulationPlan(), **{field: value})  # type: ignore[arg-type]  # wrong values are the point
 
@@ -292,8 +292,8 @@ def test_a_negative_seed_is_refused(tmp_path: Path) -> None:
         simulate(tmp_path / "fans", plan=TINY, seed=-1)
 
 
-def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
-    """Nothing is mixed into what is there; an empty folder is as good as none."""
+def test_a_folder_with_files_is_not_changed(tmp_path: Path) -> None:
+    """Only an empty or a new folder is used."""
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "mine.wav").write_bytes(b"")
     with pytest.raises(InvalidParameter, match="exists and is not empty"):
@@ -303,8 +303,8 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "used"]
 
 
-def test_a_disk_without_room_is_noticed_before_anything_is_written(tmp_path: Path) -> None:
-    """The sentence has both figures."""
+def test_too_little_free_space_is_reported_before_anything_is_written(tmp_path: Path) -> None:
+    """The message has the necessary and the free space."""
     plan = SimulationPlan(machines=99, sessions=1000, recordings=10_000)
     with pytest.raises(StorageFull, match=r"needs [\d,]+ MB; [\d,]+ MB are free"):
         simulate(tmp_path / "new" / "fans", plan=plan)
@@ -313,7 +313,7 @@ def test_a_disk_without_room_is_noticed_before_anything_is_written(tmp_path: Pat
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_cancelled_simulation_leaves_nothing(tmp_path: Path, processes: int) -> None:
-    """Not even a hidden folder."""
+    """No hidden folder is left either."""
     seen: list[Progress] = []
     with pytest.raises(Cancelled):
         simulate(
@@ -322,16 +322,15 @@ def test_a_cancelled_simulation_leaves_nothing(tmp_path: Path, processes: int) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_killed_simulation_leaves_no_dataset_and_the_next_one_clears_up(tmp_path: Path) -> None:
-    """``kill -9`` halfway: no target; the same command then makes it whole."""
+def test_a_killed_simulation_leaves_no_dataset_and_the_next_one_removes_its_files(tmp_path: Path) -> None:
+    """After ``kill -9`` there is no target; the same command then makes the whole dataset."""
     target = tmp_path / "fans"
     program = (
         "from pathlib import Path; from ml.dataset.simulate.simulator import simulate; "
         f"simulate(Path({str(target)!r}), processes=1)"
     )
     with subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2]) as process:
-        for _ in until(lambda: len(list(tmp_path.rglob("*.wav"))) > 5):
-            pass
+        wait_until(lambda: len(list(tmp_path.rglob("*.wav"))) > 5)
         with pytest.raises(InvalidParameter, match="made by another process"):
             simulate(target, plan=TINY)
         os.kill(process.pid, signal.SIGKILL)
@@ -339,11 +338,3 @@ def test_a_killed_simulation_leaves_no_dataset_and_the_next_one_clears_up(tmp_pa
     simulate(target, plan=TINY, report=ignore_progress)
     assert sum(1 for _ in target.rglob("*.wav")) == TINY.files
     assert [path.name for path in tmp_path.iterdir()] == ["fans"]
-
-
-def until(condition: Any, seconds: float = 30) -> Iterator[None]:
-    """Wait for something, but not for ever."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        yield time.sleep(0.02)

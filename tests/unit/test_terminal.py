@@ -1,4 +1,4 @@
-"""What a terminal of 80 columns is shown is whole."""
+"""Output for a terminal of 80 columns is complete."""
 
 import io
 
@@ -12,15 +12,15 @@ from ml.system.progress import Progress
 
 
 class Terminal(io.StringIO):
-    """Says that it is one."""
+    """A text stream that is a terminal."""
 
     def isatty(self) -> bool:
-        """As a terminal does."""
+        """True, as for a terminal."""
         return True
 
 
-def printing_to(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """Where a command prints to from now on: a terminal of 80 columns."""
+def capture_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Send the output of a command to a terminal of 80 columns."""
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)
     for name, value in (("COLUMNS", "80"), ("TERM", "xterm"), ("NO_COLOR", "1")):
@@ -29,13 +29,13 @@ def printing_to(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 
 def lines(terminal: Terminal) -> list[str]:
-    """What it shows, without the sequences that move about in it."""
+    """The lines that it shows, without control sequences."""
     return [line.rstrip() for line in terminal.getvalue().replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()]
 
 
 def test_a_wide_table_is_printed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each figure stands whole beside the name that it is of, and no line is longer than the terminal is wide."""
-    terminal = printing_to(monkeypatch)
+    """Each figure is complete in a row with its name, and no line is longer than the terminal is wide."""
+    terminal = capture_terminal(monkeypatch)
     table = Table("recordings", *(f"figure {number}" for number in range(6)), box=None)
     for name in ("pooled", "fan id_00 at -6 dB"):
         table.add_row(name, *(f"0.86{number} [0.604, 1.000]" for number in range(6)))
@@ -47,9 +47,9 @@ def test_a_wide_table_is_printed_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
         assert sum(f"0.86{number} [0.604, 1.000]" in line for line in shown) == 2
 
 
-def test_a_row_keeps_to_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What matters is whole, what can be done without goes, and a long text ends in an ellipsis."""
-    terminal = printing_to(monkeypatch)
+def test_a_row_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Important columns are complete, dispensable ones are left out, and a long text ends with an ellipsis."""
+    terminal = capture_terminal(monkeypatch)
     table = Table("job", "kind", "state", "why", "created", box=None)
     table.add_row(
         "019ac7d2f1e84c7b9a3e51d0", "feature-extraction", "failed", "too few: " + "x" * 90, "2026-11-24T09:12"
@@ -62,9 +62,9 @@ def test_a_row_keeps_to_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(row) <= 80
 
 
-def test_sentences_are_broken_at_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And a note goes on under its own beginning."""
-    terminal = printing_to(monkeypatch)
+def test_notes_are_wrapped_at_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Further lines of a note are indented."""
+    terminal = capture_terminal(monkeypatch)
     output.print_note(" ".join(["interval"] * 20))
     shown = lines(terminal)
     assert [line[:10] for line in shown] == ["- interval", "  interval", "  interval"]
@@ -72,8 +72,8 @@ def test_sentences_are_broken_at_words(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("width", [50, 80, 120])
-def test_step_and_count_outlast_a_long_note(width: int) -> None:
-    """Whatever is said beside them."""
+def test_a_long_note_does_not_hide_step_and_count(width: int) -> None:
+    """Step and count are shown at every width."""
     terminal = Terminal()
     with show_progress(Console(file=terminal, force_terminal=True, width=width, no_color=True)) as report:
         report(Progress("epochs of the final fit", 37, 150, "loss 0.882, accuracy 67%; " * 4))

@@ -1,1 +1,1 @@
-"""A dataset that grows by uploads."""
+"""Collection: a dataset that grows by uploads."""

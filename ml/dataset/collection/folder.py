@@ -1,6 +1,6 @@
-"""The folder of a collection: how it is made, told from others, swept and taken away.
+"""Folder of a collection: create, check, clean and delete it.
 
-Everything here that writes is called by whoever holds :func:`write_lock`, except :func:`delete_hidden`.
+Callers of functions that write must hold :func:`write_lock`, except for :func:`delete_hidden`.
 """
 
 import re
@@ -21,63 +21,63 @@ REMOVED = re.compile(r"\..+\.removed-[0-9a-f]{32}")
 
 @contextmanager
 def write_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of a collection between threads and processes, whether or not it is there yet.
+    """Hold the lock of a collection between threads and processes, whether or not the collection exists.
 
     Raises:
-        StorageFull: the disk filled up meanwhile.
+        StorageFull: the disk became full while the lock was held.
     """
-    # By its name alone: the sentence goes to clients, whom the server's folders do not concern.
+    # Only the folder's name, because clients see the message.
     with translate_disk_full(Path(folder.name), "nothing of it was kept"):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the folder, so that whoever waits for it while the folder is removed holds the lock of the next one.
+        # The lock file is next to the folder, so it stays the same file if the folder is deleted and created again.
         with file_lock(folder.with_name(f".{folder.name}.lock")):
             yield
 
 
 def is_vacant(folder: Path) -> bool:
-    """Whether a collection can be made there: nothing is in its place, or an empty folder."""
+    """Return whether a collection can be created: the folder does not exist, or is empty."""
     return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
 
 
 def require_collection(folder: Path) -> None:
-    """Refuse what is no collection.
+    """Refuse a folder that is no collection.
 
     Raises:
-        DatasetNotFound: there is nothing.
-        DatasetReadOnly: there is a folder of recordings.
+        DatasetNotFound: the folder does not exist.
+        DatasetReadOnly: it is a plain folder of recordings.
     """
     if is_collection(folder):
         return
     if folder.is_dir():
         raise DatasetReadOnly(
-            f"{folder.name} is a folder that was laid there by hand: jobs and signalml inspect read its recordings, "
-            "and they are added, labelled and removed by hand."
+            f"{folder.name} is a plain folder, not a collection: jobs and signalml inspect can read its recordings; "
+            "add, label and remove them in the folder itself."
         )
     raise DatasetNotFound(f"There is no dataset {folder.name!r}.")
 
 
 def make(folder: Path, first: Mapping[str, Any]) -> None:
-    """Make an empty collection, whole, whose journal begins with an entry."""
-    with atomic_folder(folder) as aside:
-        (aside / RECORDINGS).mkdir()
-        write_atomic(aside / JOURNAL, encode_entry(first))
+    """Create an empty collection in one step; ``first`` is the first entry of its journal."""
+    with atomic_folder(folder) as incomplete:
+        (incomplete / RECORDINGS).mkdir()
+        write_atomic(incomplete / JOURNAL, encode_entry(first))
 
 
 def hide(folder: Path) -> None:
-    """Hide a collection from one moment to the next; :func:`delete_hidden` then deletes it."""
+    """Hide a collection in one step, by renaming it; :func:`delete_hidden` deletes it later."""
     folder.rename(folder.with_name(f".{folder.name}.removed-{uuid.uuid4().hex}"))
     sync_folder(folder.parent)
 
 
 def delete_hidden(datasets: Path) -> None:
-    """Delete what was taken away, also by a process that was killed before it came to this."""
+    """Delete hidden collections, also those that a killed process left."""
     for left in datasets.iterdir():
         if REMOVED.fullmatch(left.name):
             shutil.rmtree(left, ignore_errors=True)
 
 
 def delete_orphans(folder: Path, named: Collection[str]) -> None:
-    """Delete files that no line names: a process was killed between the two."""
+    """Delete files that no journal line names; a process that is killed during an upload leaves one."""
     for file in (folder / RECORDINGS).iterdir():
         if f"{RECORDINGS}/{file.name}" not in named:
             file.unlink(missing_ok=True)

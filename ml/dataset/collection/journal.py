@@ -1,7 +1,7 @@
-"""An append-only file of JSON lines: what is in it stays, and what was not acknowledged is not in it.
+"""Journal: an append-only file of JSON lines. Acknowledged lines stay in it.
 
-A line counts once its newline is there. A torn last one, from a power cut or a full disk, was never acknowledged:
-readers pass over it, and the next writer cuts it off. Writers hold a lock between them
+A line is valid once its newline is written. An incomplete last line, from a power cut or a full disk, was never
+acknowledged: readers skip it, and the next writer removes it. Writers must hold a lock
 (:func:`ml.system.atomic.file_lock`).
 """
 
@@ -16,18 +16,18 @@ NEWLINE = b"\n"
 
 
 def encode_entry(entry: Mapping[str, Any]) -> bytes:
-    """One entry as it is written."""
+    """Return the line of one entry."""
     return json.dumps(entry, allow_nan=False, separators=(",", ":")).encode() + NEWLINE
 
 
 def append_entry(file: Path, entry: Mapping[str, Any]) -> None:
-    """Add an entry, which is on the disk when this returns; where it fails, the file is as long as before.
+    """Append an entry and wait until it is on disk; after an error, the file has its former length.
 
     Raises:
         OSError: the file cannot be written, or the disk is full.
     """
     with file.open("r+b", buffering=0) as journal:
-        length = _whole_length(journal)
+        length = _complete_length(journal)
         journal.truncate(length)
         journal.seek(length)
         try:
@@ -38,8 +38,8 @@ def append_entry(file: Path, entry: Mapping[str, Any]) -> None:
             raise
 
 
-def _whole_length(journal: FileIO) -> int:
-    """Bytes of the whole lines."""
+def _complete_length(journal: FileIO) -> int:
+    """Return the number of bytes of all complete lines."""
     size = journal.seek(0, os.SEEK_END)
     if size == 0:
         return 0
@@ -51,14 +51,14 @@ def _whole_length(journal: FileIO) -> int:
 
 
 def _write_all(journal: FileIO, content: bytes) -> None:
-    """A disk that fills up takes a part of the bytes, and says so with the next of them."""
+    """Write all bytes; a disk that becomes full accepts a part first and fails at the next write."""
     remaining = memoryview(content)
     while remaining:
         remaining = remaining[journal.write(remaining) :]
 
 
 class JournalReader:
-    """Hands out each whole line of a journal once, however often it is asked while others append."""
+    """Reader that returns each complete line of a journal once, while others append."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -66,17 +66,18 @@ class JournalReader:
         self._last = b""
 
     def new_lines(self) -> tuple[bool, list[bytes]]:
-        """The lines since the last call.
+        """Return the lines since the last call.
 
         Returns:
-            Whether they begin with the first of the file, because none was read yet or what was read is no longer
-            there (the file is another, or an append was taken back); and the lines, without their newlines.
+            Whether the lines begin with the first line of the file, and the lines without their newlines. They begin
+            with the first line if none was read before, or if the lines read before are no longer in the file: it was
+            replaced, or an append was undone.
 
         Raises:
             FileNotFoundError: there is no such file.
         """
         with self._file.open("rb") as journal:
-            if not self._is_still_there(journal):
+            if not self._is_unchanged(journal):
                 self._offset, self._last = 0, b""
             from_start = self._offset == 0
             journal.seek(self._offset)
@@ -88,7 +89,7 @@ class JournalReader:
             self._last = lines[-1] + NEWLINE
             return from_start, lines
 
-    def _is_still_there(self, journal: BinaryIO) -> bool:
-        """Whether the line that was read last is where it was; each has its time, so that it is like no other."""
+    def _is_unchanged(self, journal: BinaryIO) -> bool:
+        """Return whether the last line read is still in its place; each line has a time and is unique."""
         journal.seek(self._offset - len(self._last))
         return journal.read(len(self._last)) == self._last

@@ -1,10 +1,10 @@
-"""What a collection's journal says: its recordings, as they are after some number of its lines.
+"""State of a collection: its recordings after a number of journal lines.
 
 ::
 
     {"kind": "created", "at": ..., "request_id": ..., "format": 1}
     {"kind": "recording", "at": ..., "request_id": ..., "number": 1, "file_name": ..., "labels": {...}, "survey": {...}}
-    {"kind": "labels", "at": ..., "request_id": ..., "id": ..., "labels": {what changed}}
+    {"kind": "labels", "at": ..., "request_id": ..., "id": ..., "labels": {changed fields}}
     {"kind": "removed", "at": ..., "request_id": ..., "id": ...}
 """
 
@@ -32,10 +32,10 @@ class CollectionRecording:
     """One recording of a collection.
 
     Attributes:
-        number: in the order of the uploads, from 1; never given again.
-        file_name: as the client named it; only ever shown.
-        info: the facts of the file.
-        history: every revision of its annotation, the current one last.
+        number: number in the order of uploads, from 1; never used again.
+        file_name: file name that the client gave; only for display.
+        info: measured facts of the file.
+        history: all revisions of the annotation, the current one last.
     """
 
     number: int
@@ -45,40 +45,40 @@ class CollectionRecording:
 
     @property
     def id(self) -> str:
-        """The hash of its sound: the same sound is in a collection once."""
+        """Hash of the samples; a collection contains the same samples only once."""
         return self.info.audio_hash
 
     @property
     def path(self) -> str:
-        """Where its file is, relative to the collection's folder."""
+        """Path of the file, relative to the collection's folder."""
         return path_of(self.number, self.info)
 
     @property
     def annotation(self) -> Annotation:
-        """What is said of it now."""
+        """Current annotation."""
         return self.history[-1].annotation
 
     @property
     def uploaded(self) -> str:
-        """When it came, ISO 8601, UTC."""
+        """Time of the upload, ISO 8601, UTC."""
         return self.history[0].at
 
 
 def path_of(number: int, facts: AudioInfo) -> str:
-    """Where an upload is kept: natural order of the paths is the order of the uploads."""
+    """Return the path of an upload; the natural order of paths is the order of uploads."""
     suffix = "flac" if facts.codec == "flac" else "wav"
     return f"{RECORDINGS}/{number:0{NUMBER_DIGITS}d}-{facts.audio_hash[:HASH_DIGITS]}.{suffix}"
 
 
 @dataclass(slots=True)
 class CollectionState:
-    """A collection after so many lines; further ones make another of it.
+    """State of a collection after a number of journal lines; further lines give a new state.
 
     Attributes:
-        recordings: by their ids, in the order of upload.
-        lines: how many there were.
-        damaged: how many of them said nothing that can be understood.
-        last_number: the highest number that a recording was given.
+        recordings: recordings by id, in the order of upload.
+        lines: number of lines.
+        damaged: number of lines that could not be applied.
+        last_number: highest number of any recording so far.
     """
 
     recordings: dict[str, CollectionRecording] = field(default_factory=dict)
@@ -88,21 +88,21 @@ class CollectionState:
 
     @property
     def version(self) -> str:
-        """What a job is pinned to: the number of lines."""
+        """Version that a job uses: the number of lines."""
         return str(self.lines)
 
     def with_lines(self, lines: Iterable[bytes]) -> "CollectionState":
-        """The collection after further lines. One that is damaged is counted and otherwise passed over."""
+        """Return the state after further lines. A damaged line is counted and skipped."""
         found = replace(self, recordings=dict(self.recordings))
-        found._take_in(lines)
+        found._apply_lines(lines)
         return found
 
-    def _take_in(self, lines: Iterable[bytes]) -> None:
+    def _apply_lines(self, lines: Iterable[bytes]) -> None:
         for line in lines:
             self.lines += 1
             try:
                 self._apply(json.loads(line))
-            # Whatever a damaged line lacks, or names that is not there.
+            # A damaged line may lack a field, or name a recording that does not exist.
             except (ValueError, TypeError, LookupError, InvalidRecordingLabels):
                 self.damaged += 1
 
@@ -115,16 +115,16 @@ class CollectionState:
         elif kind == REMOVED:
             del self.recordings[entry["id"]]
         elif kind != CREATED:
-            raise ValueError(f"{kind!r} is no kind of entry")
+            raise ValueError(f"unknown kind of entry {kind!r}")
 
     def _record(self, entry: dict[str, Any]) -> None:
         facts, number = AudioInfo(**entry["survey"]), int(entry["number"])
-        bytes.fromhex(facts.audio_hash)  # It becomes a part of a path.
+        bytes.fromhex(facts.audio_hash)  # raises unless it is hexadecimal: it becomes a part of a path
         before = self.recordings.get(facts.audio_hash)
         history = before.history if before else ()
         revision = _revision(entry, history[-1].annotation if history else Annotation())
         recording = CollectionRecording(number, str(entry["file_name"]), facts, (*history, revision))
-        # One that was there and whose file was lost comes anew, at the end.
+        # A recording that is uploaded again, because its file was lost, moves to the end.
         self.recordings.pop(recording.id, None)
         self.recordings[recording.id] = recording
         self.last_number = max(self.last_number, number)
@@ -141,24 +141,24 @@ def _revision(entry: dict[str, Any], before: Annotation) -> AnnotationRevision:
 
 
 def is_collection(folder: Path) -> bool:
-    """Whether a folder has a journal."""
+    """Return whether a folder is a collection, that is, has a journal."""
     return (folder / JOURNAL).is_file()
 
 
 def read_state(folder: Path, version: str | None = None) -> CollectionState:
-    """A collection as it was at a version, or as it is now.
+    """Return the state of a collection at a version, or the current state.
 
     Raises:
-        DatasetVersionNotFound: it has not had that version.
+        DatasetVersionNotFound: the collection has no such version.
         FileNotFoundError: the folder is no collection.
     """
     _, lines = JournalReader(folder / JOURNAL).new_lines()
     if version is not None:
-        lines = lines[: _number(version, len(lines), folder.name)]
+        lines = lines[: _line_count(version, len(lines), folder.name)]
     return CollectionState().with_lines(lines)
 
 
-def _number(version: str, last: int, name: str) -> int:
+def _line_count(version: str, last: int, name: str) -> int:
     if not VERSION_PATTERN.fullmatch(version) or int(version) > last:
-        raise DatasetVersionNotFound(f"{name} has no version {version!r}; it has had 1 to {last}.")
+        raise DatasetVersionNotFound(f"{name} has no version {version!r}; it has versions 1 to {last}.")
     return int(version)

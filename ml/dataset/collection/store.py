@@ -1,13 +1,14 @@
-"""Datasets that grow: recordings that clients put in, and what people say of them.
+"""Collections: datasets to which clients upload recordings and labels.
 
 ::
 
-    <home>/datasets/<name>/journal.jsonl   the truth: what was uploaded, labelled and removed, a line for each
-    <home>/datasets/<name>/recordings/     the files, numbered in the order of their upload
-    <home>/datasets/.<name>.lock           held by whoever writes
-    <home>/datasets/.<name>.removed-*/     a dataset that is being removed; the next removal sweeps up one left behind
+    <home>/datasets/<name>/journal.jsonl   all uploads, label changes and removals, one line for each
+    <home>/datasets/<name>/recordings/     the files, numbered in the order of upload
+    <home>/datasets/.<name>.lock           lock of the writers
+    <home>/datasets/.<name>.removed-*/     a dataset that is being removed; the next removal also deletes leftovers
 
-A file is there whole before the journal names it, and the journal names it before anybody is told.
+The journal decides what the collection contains. A file is complete before the journal names it, and the journal names
+it before the client gets an answer.
 """
 
 import threading
@@ -56,7 +57,7 @@ NO_REQUEST = "-"
 
 
 class AddResult(NamedTuple):
-    """What became of an upload: whether it is new, and, where it is not, whether it changed the labels."""
+    """Result of an upload: whether the recording is new and, if not, whether its annotation changed."""
 
     recording: CollectionRecording
     added: bool
@@ -64,39 +65,39 @@ class AddResult(NamedTuple):
 
 
 class Collection:
-    """One dataset of a home, whether or not it is there yet; safe under threads and beside other processes.
+    """Collection of a home, whether or not it exists yet. Threads and processes can share it.
 
-    What was read of its journal is kept, so that another look reads only what was appended since.
+    The state is kept in memory, so that a later call reads only the lines appended since.
 
     Args:
-        home: the folder that holds ``datasets/``; made when it is first written to.
-        name: of the dataset.
+        home: folder that contains ``datasets/``; created with the first write.
+        name: name of the dataset.
 
     Raises:
-        InvalidName: from the constructor.
+        InvalidName: the name is not allowed.
     """
 
     def __init__(self, home: Path, name: str) -> None:
         self.name = name
         self.folder = dataset_folder(home, name)
         self._journal = self.folder / JOURNAL
-        self._follower = JournalReader(self._journal)
+        self._reader = JournalReader(self._journal)
         self._state = CollectionState()
-        self._reading = threading.Lock()
-        self._swept = False
+        self._state_lock = threading.Lock()
+        self._cleaned = False
 
-    # Reading; each raises DatasetNotFound where there is no such dataset, DatasetReadOnly where it is no collection.
+    # Reading. Each method raises DatasetNotFound if there is no such dataset, DatasetReadOnly if it is no collection.
 
     def current_state(self) -> CollectionState:
-        """The collection after every whole line; the next one makes another of it, and never changes this one."""
-        with self._reading, self._translate_missing():
-            from_start, lines = self._follower.new_lines()
+        """Return the state after all complete lines; later lines give a new state and do not change this one."""
+        with self._state_lock, self._translate_missing():
+            from_start, lines = self._reader.new_lines()
             if from_start or lines:
                 self._state = (CollectionState() if from_start else self._state).with_lines(lines)
             return self._state
 
     def recordings(self, at: str | None = None) -> tuple[CollectionRecording, ...]:
-        """All recordings in the order of their upload, now or at a version.
+        """Return all recordings in the order of upload, now or at a version.
 
         Raises:
             DatasetVersionNotFound
@@ -106,63 +107,63 @@ class Collection:
         return tuple(found.recordings.values())
 
     def recording(self, recording_id: str) -> CollectionRecording:
-        """One recording by its id.
+        """Return one recording by its id.
 
         Raises:
             RecordingNotFound
         """
         found = self.current_state().recordings.get(recording_id)
         if found is None:
-            raise RecordingNotFound(f"{self.name} holds no recording {recording_id!r}.")
+            raise RecordingNotFound(f"{self.name} contains no recording {recording_id!r}.")
         return found
 
     def file(self, recording_id: str) -> Path:
-        """The file of a recording.
+        """Return the file of a recording.
 
         Raises:
             RecordingNotFound: there is no such recording, or its file was lost.
         """
         file = self.folder / self.recording(recording_id).path
         if not file.is_file():
-            raise RecordingNotFound(f"{self.name} lists the recording {recording_id}, and its file does not exist.")
+            raise RecordingNotFound(f"{self.name} lists the recording {recording_id}, but its file does not exist.")
         return file
 
     @property
     def version(self) -> str:
-        """How many lines its journal has."""
+        """Version: the number of journal lines."""
         return self.current_state().version
 
     @property
     def damaged(self) -> int:
-        """How many of them say nothing that can be understood."""
+        """Number of journal lines that cannot be applied."""
         return self.current_state().damaged
 
     def dataset(self, at: str | None = None, *, snr_db: float | None = None) -> Dataset:
-        """What can be trained on, now or at a version.
+        """Return the labelled recordings, now or at a version.
 
         Raises:
             DatasetVersionNotFound
-            DatasetEmpty: no recording is there and labelled.
+            DatasetEmpty: there is no recording with a label.
         """
         with self._translate_missing():
             listing = list_collection(self.folder, at)
         return index_listing(listing, self.folder, snr_db=snr_db)
 
-    # Writing; each raises StorageFull where the disk is, and leaves everything as it was.
+    # Writing. Each method raises StorageFull if the disk is full, and then changes nothing.
 
     def create(self, request_id: str = NO_REQUEST) -> None:
-        """Make it, empty.
+        """Create the collection, empty.
 
         Raises:
-            DatasetExists: it is there, or a folder is in its place.
+            DatasetExists: the collection or a folder of that name exists.
         """
         with self._write_lock():
             if not is_vacant(self.folder):
-                raise DatasetExists(f"There is a dataset {self.name!r} already.")
+                raise DatasetExists(f"There is already a dataset {self.name!r}.")
             self._make(request_id)
 
     def delete(self) -> None:
-        """Remove it with all its recordings: from one moment to the next it is not there.
+        """Remove the collection with all recordings; it disappears in one step.
 
         Raises:
             DatasetNotFound, DatasetReadOnly
@@ -181,44 +182,44 @@ class Collection:
         changes: AnnotationChanges,
         request_id: str = NO_REQUEST,
     ) -> AddResult:
-        """Put a recording in; the dataset is made if it is not there. The same sound is kept once.
+        """Add a recording; create the collection if it does not exist. The same samples are kept once.
 
         Args:
-            content: the file.
-            facts: its survey.
-            file_name: as the client named it; kept to be shown.
-            changes: what is said of it. Of a sound that is there already, what is given and differs is a relabelling.
-            request_id: kept with it.
+            content: content of the file.
+            facts: measured facts of the file.
+            file_name: file name that the client gave; for display.
+            changes: annotation. If the same samples exist already, values that differ change their annotation.
+            request_id: id of the request; stored with the recording.
 
         Raises:
-            DatasetReadOnly, RecordingLabelsInvalid
+            DatasetReadOnly, InvalidRecordingLabels
         """
         changes = check_annotation(changes)
         self.require_writable()
         with self._write_lock():
             self.require_writable()
-            known = self._known(facts.audio_hash)
+            known = self._find(facts.audio_hash)
             if known is not None and (self.folder / known.path).is_file():
                 recording = self._relabel(known, changes, request_id)
                 return AddResult(recording, added=False, relabelled=recording is not known)
-            # One that the journal names and whose file was lost keeps what was said of it.
+            # A recording whose file was lost keeps its annotation.
             labels = (known.annotation if known else Annotation()).with_changes(changes)
             with self._create_if_missing(request_id):
-                recording = self._put_in(content, facts, file_name, labels, request_id)
+                recording = self._store(content, facts, file_name, labels, request_id)
         return AddResult(recording, added=True, relabelled=False)
 
     def relabel(
         self, recording_id: str, changes: AnnotationChanges, request_id: str = NO_REQUEST
     ) -> CollectionRecording:
-        """Change what is said of a recording, as a new revision; the earlier ones are kept.
+        """Change the annotation of a recording as a new revision; earlier revisions are kept.
 
         Args:
-            recording_id: of which.
-            changes: the fields to change; None clears one.
-            request_id: kept with the change.
+            recording_id: id of the recording.
+            changes: fields to change; None clears a field.
+            request_id: id of the request; stored with the change.
 
         Raises:
-            DatasetNotFound, DatasetReadOnly, RecordingNotFound, RecordingLabelsInvalid
+            DatasetNotFound, DatasetReadOnly, RecordingNotFound, InvalidRecordingLabels
         """
         changes = check_annotation(changes)
         require_collection(self.folder)
@@ -239,7 +240,7 @@ class Collection:
 
     # The journal
 
-    def _known(self, recording_id: str) -> CollectionRecording | None:
+    def _find(self, recording_id: str) -> CollectionRecording | None:
         return self.current_state().recordings.get(recording_id) if is_collection(self.folder) else None
 
     def _append(self, kind: str, request_id: str, **facts: Any) -> None:
@@ -252,7 +253,7 @@ class Collection:
         self._append(LABELLED, request_id, id=known.id, labels=known.annotation.differences(after))
         return self.recording(known.id)
 
-    def _put_in(
+    def _store(
         self, content: bytes | bytearray, facts: AudioInfo, file_name: str, labels: Annotation, request_id: str
     ) -> CollectionRecording:
         number = self.current_state().last_number + 1
@@ -275,7 +276,7 @@ class Collection:
     # The folder
 
     def require_writable(self) -> None:
-        """Refuse a folder that was laid there by hand; what is not there can be made.
+        """Refuse a plain folder; a collection that does not exist can be created.
 
         Raises:
             DatasetReadOnly
@@ -286,42 +287,42 @@ class Collection:
     @contextmanager
     def _write_lock(self) -> Iterator[None]:
         with write_lock(self.folder):
-            if not self._swept and is_collection(self.folder):
-                self._sweep()
+            if not self._cleaned and is_collection(self.folder):
+                self._clean()
             yield
 
-    def _sweep(self) -> None:
-        """Once; and not where a damaged line may be the one that named a file."""
+    def _clean(self) -> None:
+        """Delete orphan files, once; not with a damaged line, which may have named one of them."""
         found = self.current_state()
         if not found.damaged:
             delete_orphans(self.folder, {recording.path for recording in found.recordings.values()})
-        self._swept = True
+        self._cleaned = True
 
     def _make(self, request_id: str) -> None:
         make(self.folder, _entry(CREATED, request_id, format=FORMAT, id=uuid.uuid4().hex))
 
     @contextmanager
     def _create_if_missing(self, request_id: str) -> Iterator[None]:
-        """A collection to put the first recording into; where that fails, none is left."""
+        """Create the collection for its first recording; delete it again if adding the recording fails."""
         if is_collection(self.folder):
             yield
             return
         self._make(request_id)
         try:
             yield
-        except BaseException:  # whatever it is, what nobody asked for on its own is not left
+        except BaseException:  # also Ctrl-C must not leave an empty collection
             hide(self.folder)
             delete_hidden(self.folder.parent)
             raise
 
     @contextmanager
     def _translate_missing(self) -> Iterator[None]:
-        """Say by name that it is not there, or was removed meanwhile."""
+        """Raise DatasetNotFound or DatasetReadOnly for a missing journal."""
         try:
             yield
         except (FileNotFoundError, NotADirectoryError):
             require_collection(self.folder)
-            raise  # it was made this very moment
+            raise  # the collection was created in the meantime
 
 
 def _entry(kind: str, request_id: str, **facts: Any) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Public recordings, fetched and unpacked into the layout that :mod:`ml.dataset` reads."""
+"""Download of public recordings into a layout that :mod:`ml.dataset` reads."""

@@ -1,4 +1,4 @@
-"""One file over HTTP, that may be cut off anywhere and goes on from there."""
+"""Download of one file over HTTP, which continues after an interruption."""
 
 import fcntl
 import hashlib
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     import httpx
 
 CHUNK_BYTES = 1 << 20
-# Tries without a single new byte between them before it is given up; the pause doubles from one to the next.
+# Attempts without a new byte before the download fails; the pause doubles after each.
 ATTEMPTS = 5
-AGAIN = {408, 429, 500, 502, 503, 504}
+RETRIED_STATUS = {408, 429, 500, 502, 503, 504}
 
 
 def fetch(client: "httpx.Client", archive: Archive, part: Path, *, pause_s: float, report: ProgressCallback) -> None:
-    """Bring ``part`` to the whole archive, from wherever it is, and check it.
+    """Download the rest of an archive into ``part``, and check it.
 
     Args:
-        client: to ask with.
-        archive: what is fetched.
-        part: the file to write; what an earlier run left in it is gone on with.
-        pause_s: before the second try; it doubles from then on.
-        report: told after each piece that comes, in bytes.
+        client: HTTP client.
+        archive: archive to download.
+        part: file to write; a part from an earlier run is completed.
+        pause_s: pause before the second attempt; it doubles after each.
+        report: called after each piece, with the number of bytes.
 
     Raises:
-        DownloadFailed: the server refuses, or does not answer for :data:`ATTEMPTS` tries.
-        DownloadDamaged: what came is not what the record promises; it is deleted.
-        StorageFull: the disk filled up on the way; what came is kept.
-        InvalidParameter: another process is at it.
+        DownloadFailed: the server refuses, or :data:`ATTEMPTS` attempts bring no new byte.
+        DownloadDamaged: the content differs from the record's size or checksum; it is deleted.
+        StorageFull: the disk is full; the part is kept.
+        InvalidParameter: another process downloads the same file.
     """
     with (
-        translate_disk_full(part, "make room and run the command again, it goes on from there"),
+        translate_disk_full(part, "free some space and run the command again to continue"),
         _open_locked(part) as file,
     ):
         partial = _Partial(file, archive, report)
@@ -66,7 +66,7 @@ def _open_locked(part: Path) -> Iterator[BinaryIO]:
 
 
 class _Partial:
-    """What there is of an archive so far, and its checksum."""
+    """Part of an archive that is on disk, and its checksum."""
 
     def __init__(self, file: BinaryIO, archive: Archive, report: ProgressCallback) -> None:
         self._file = file
@@ -84,21 +84,21 @@ class _Partial:
         return self.size == self.archive.bytes
 
     def restart(self, *, truncate: bool = False) -> None:
-        """Begin from the first byte."""
+        """Start again at the first byte."""
         self.size, self.md5 = 0, hashlib.md5(usedforsecurity=False)
         self._file.seek(0)
         if truncate:
             self._file.truncate()
 
     def append(self, chunk: bytes) -> None:
-        """Add what came next.
+        """Append the next piece.
 
         Raises:
-            DownloadDamaged: more came than there should be.
+            DownloadDamaged: the file becomes longer than the archive.
         """
         if self.size + len(chunk) > self.archive.bytes:
             self.restart(truncate=True)
-            raise DownloadDamaged(f"{self.archive.name} is longer than the {self.archive.bytes} bytes of its record.")
+            raise DownloadDamaged(f"{self.archive.name} is longer than the {self.archive.bytes} bytes in its record.")
         self._file.write(chunk)
         self._count(chunk)
 
@@ -113,33 +113,33 @@ class _Partial:
 def _until_complete(client: "httpx.Client", partial: _Partial, pause_s: float) -> None:
     import httpx
 
-    failures, words = 0, ""
+    failures, answer = 0, ""
     while not partial.complete:
         before = partial.size
         try:
-            words = _attempt(client, partial)
+            answer = _attempt(client, partial)
         except httpx.RequestError as error:
-            words = error_summary(error)
+            answer = error_summary(error)
         except httpx.InvalidURL as error:
             raise DownloadFailed(f"{partial.archive.name}: {error_summary(error)}.") from error
         failures = failures + 1 if partial.size <= before else 0
         if failures == ATTEMPTS:
             raise DownloadFailed(
                 f"{partial.archive.name} stopped at {partial.size / 1e6:,.1f} of {partial.archive.bytes / 1e6:,.1f} MB "
-                f"and did not go on in {ATTEMPTS} tries ({words}): run the command again, it goes on from there."
+                f"and did not continue in {ATTEMPTS} attempts ({answer}): run the command again to continue."
             )
         if not partial.complete:
             time.sleep(pause_s * 2**failures)
 
 
 def _attempt(client: "httpx.Client", partial: _Partial) -> str:
-    """Ask for the rest once, and take what comes.
+    """Request the rest once, and append the bytes that arrive.
 
     Returns:
-        what the server said, for the case that it was not enough.
+        The answer of the server, for the error message if the file is still incomplete.
 
     Raises:
-        DownloadFailed: the server refuses in a way that asking again does not change.
+        DownloadFailed: the server refuses with a status that another attempt does not change.
     """
     headers = {"Accept-Encoding": "identity"}
     if partial.size:
@@ -147,20 +147,20 @@ def _attempt(client: "httpx.Client", partial: _Partial) -> str:
         if partial.etag:
             headers["If-Range"] = partial.etag
     with client.stream("GET", partial.archive.url, headers=headers) as response:
-        words = f"HTTP status {response.status_code}"
-        if response.status_code in AGAIN:
-            return words
+        answer = f"HTTP status {response.status_code}"
+        if response.status_code in RETRIED_STATUS:
+            return answer
         if response.status_code not in (200, 206):
-            raise DownloadFailed(f"{partial.archive.name}: {partial.archive.url} answered with {words}.")
-        # Anything but exactly the rest is the whole, or must be asked for anew.
-        going_on = response.headers.get("Content-Range", "").startswith(f"bytes {partial.size}-")
-        if not (response.status_code == 206 and going_on):
+            raise DownloadFailed(f"{partial.archive.name}: {partial.archive.url} answered with {answer}.")
+        # Any other answer than the exact rest is the whole file, or must be requested again.
+        is_rest = response.headers.get("Content-Range", "").startswith(f"bytes {partial.size}-")
+        if not (response.status_code == 206 and is_rest):
             partial.restart(truncate=True)
             if response.status_code == 206:
-                return "another range than was asked for"
+                return "another range than requested"
         etag = response.headers.get("ETag", "")
-        partial.etag = etag if etag.startswith('"') else None  # If-Range takes strong ones only
-        # In the pieces that come: collected into larger ones, what came before a break would be lost.
+        partial.etag = etag if etag.startswith('"') else None  # If-Range accepts strong tags only
+        # Each piece is written as it arrives. Collected pieces would be lost at an interruption.
         for chunk in response.iter_bytes():
             partial.append(chunk)
     return "the connection ended early"

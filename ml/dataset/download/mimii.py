@@ -1,7 +1,7 @@
-"""MIMII: recordings of industrial fans, pumps, sliders and valves, healthy and not, under factory noise.
+"""MIMII: recordings of healthy and faulty fans, pumps, sliders and valves in factory noise.
 
 H. Purohit et al., "MIMII Dataset: Sound Dataset for Malfunctioning Industrial Machine Investigation and Inspection",
-2019, https://doi.org/10.5281/zenodo.3384388, CC BY-SA 4.0. One archive for each machine and signal-to-noise ratio.
+2019, https://doi.org/10.5281/zenodo.3384388, CC BY-SA 4.0. There is one archive for each machine kind and SNR.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from ml.system.progress import ProgressCallback, ignore_progress
 SOURCE = "https://zenodo.org/api/records/3384388"
 MACHINES = ("fan", "pump", "slider", "valve")
 SNR_DB = (6, 0, -6)
-# An unpacked archive is a little larger than itself (noise hardly packs); how much is known once it is here.
+# Unpacked size relative to the archive, rounded up: noise hardly compresses. The archive itself states the exact size.
 UNPACKED_SHARE = 1.5
 
 
@@ -31,33 +31,33 @@ def download_mimii(
     pause_s: float = 1.0,
     report: ProgressCallback = ignore_progress,
 ) -> tuple[str, ...]:
-    """Fetch and unpack what is not there yet, as ``target/6_dB_fan/fan/id_00/normal/00000000.wav``.
+    """Download and unpack the missing archives, as ``target/6_dB_fan/fan/id_00/normal/00000000.wav``.
 
-    A run that was stopped, however, leaves at most a hidden ``.part`` file with which the next goes on.
+    An interrupted run leaves at most a hidden ``.part`` file, which the next run completes.
 
     Args:
-        target: the folder for all archives.
-        machines: of :data:`MACHINES`.
-        snr_db: of :data:`SNR_DB`.
-        source: address of the record's JSON; sizes, checksums and addresses of the archives come from there.
-        keep_archives: keep the zip files beside what was unpacked.
-        pause_s: before a broken connection is tried anew; it doubles from then on.
-        report: told in bytes while an archive comes, and in files while it is unpacked.
+        target: folder for all archives.
+        machines: machine kinds from :data:`MACHINES`.
+        snr_db: signal-to-noise ratios from :data:`SNR_DB`.
+        source: address of the record's JSON, which has sizes, checksums and addresses of the archives.
+        keep_archives: keep the zip files next to the unpacked folders.
+        pause_s: pause before the second attempt after an interruption; it doubles after each.
+        report: called with bytes during a download, and with files during unpacking.
 
     Returns:
-        names of the folders that are new, such as ``6_dB_fan``; empty if all were there.
+        Names of the new folders, such as ``6_dB_fan``; empty if all existed.
 
     Raises:
-        InvalidParameter: no such machine or ratio.
+        InvalidParameter: there is no such machine or ratio.
         DownloadFailed, DownloadDamaged: see :func:`~ml.dataset.download.fetching.fetch` and
             :func:`~ml.dataset.download.unpacking.unpack`.
-        StorageFull: there is no room for the archives and what they hold.
+        StorageFull: the disk has too little space for the archives and their content.
         MissingExtra: httpx is not installed.
     """
     folders = _folders(machines, snr_db)
     wanted = [folder for folder in folders if not (target / folder).is_dir()]
     for folder in set(folders) - set(wanted):
-        _clear(target, folder)
+        _delete_parts(target, folder)
     if not wanted:
         return ()
     try:
@@ -69,18 +69,18 @@ def download_mimii(
         _require_room(target, list(chosen.values()), keep_archives=keep_archives)
         target.mkdir(parents=True, exist_ok=True)
         for folder, archive in chosen.items():
-            # The checksum in its name: what is left of one version is not gone on with by another.
+            # The name has the checksum, so that a part of one version is not completed with another version.
             part = target / f".{folder}.zip.{archive.md5[:8]}.part"
-            _clear(target, folder, but=part)
+            _delete_parts(target, folder, keep=part)
             fetch(client, archive, part, pause_s=pause_s, report=report)
-            _open_up(part, target / folder, archive, keep=keep_archives, report=report)
+            _unpack_archive(part, target / folder, archive, keep=keep_archives, report=report)
     return tuple(wanted)
 
 
 def _folders(machines: Sequence[str], snr_db: Sequence[float]) -> list[str]:
     for machine in machines:
         if machine not in MACHINES:
-            raise InvalidParameter(f"MIMII has no machine {machine!r}; {', '.join(MACHINES)} was expected.")
+            raise InvalidParameter(f"MIMII has no machine {machine!r}; one of {', '.join(MACHINES)} was expected.")
     for ratio in snr_db:
         if ratio not in SNR_DB:
             raise InvalidParameter(f"MIMII has no recordings at {ratio:g} dB; 6, 0 or -6 was expected.")
@@ -97,17 +97,17 @@ def _select_archives(known: dict[str, Archive], folders: list[str], source: str)
 
 
 def _require_room(target: Path, chosen: list[Archive], *, keep_archives: bool) -> None:
-    """Archives come one after the other: the largest lies beside what all of them unpack to."""
+    """Require space for all unpacked archives plus the largest archive; plus all archives if kept."""
     sizes = [archive.bytes for archive in chosen]
     parts = sum(path.stat().st_size for path in target.glob(".*.part"))
     packed = sum(sizes) if keep_archives else max(sizes)
     require_free_space(target, max(0, packed - parts) + round(UNPACKED_SHARE * sum(sizes)))
 
 
-def _open_up(part: Path, folder: Path, archive: Archive, *, keep: bool, report: ProgressCallback) -> None:
+def _unpack_archive(part: Path, folder: Path, archive: Archive, *, keep: bool, report: ProgressCallback) -> None:
     try:
         unpack(part, folder, name=archive.name, report=report)
-    except DownloadDamaged:  # it would not unpack the next time either
+    except DownloadDamaged:  # unpacking it again would fail too
         part.unlink()
         raise
     if keep:
@@ -116,8 +116,8 @@ def _open_up(part: Path, folder: Path, archive: Archive, *, keep: bool, report: 
         part.unlink()
 
 
-def _clear(target: Path, folder: str, but: Path | None = None) -> None:
-    """Remove what a killed run, or one of another version of the record, left of an archive."""
+def _delete_parts(target: Path, folder: str, keep: Path | None = None) -> None:
+    """Delete parts of an archive from interrupted runs or other versions of it, except ``keep``."""
     for part in target.glob(f".{folder}.zip.*.part"):
-        if part != but:
+        if part != keep:
             part.unlink()

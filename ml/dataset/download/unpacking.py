@@ -1,4 +1,4 @@
-"""An archive, unpacked whole or not at all, and nowhere but where it was told."""
+"""Unpacking of an archive, completely or not at all, and only into the target folder."""
 
 import shutil
 import stat
@@ -15,37 +15,37 @@ def unpack(archive: Path, target: Path, *, name: str, report: ProgressCallback) 
     """Unpack a zip file into a new folder.
 
     Args:
-        archive: the file.
-        target: the folder that appears once all of it is there.
-        name: what to call the archive in messages.
-        report: told after each member.
+        archive: zip file.
+        target: folder that appears once everything is unpacked.
+        name: name of the archive in messages.
+        report: called after each member.
 
     Raises:
-        DownloadDamaged: not a zip file, a damaged one, or one with a member that would land elsewhere.
-        StorageFull: the disk has no room for what is in it.
+        DownloadDamaged: the file is no zip file, is damaged, or has a member that is unsafe to unpack.
+        StorageFull: the disk has too little space for the content.
         InvalidParameter: ``target`` is in use.
     """
     try:
         with zipfile.ZipFile(archive) as members:
             infos = members.infolist()
             for info in infos:
-                _require_harmless(info, name)
+                _require_safe(info, name)
             require_free_space(target, sum(info.file_size for info in infos))
-            with atomic_folder(target) as aside:
+            with atomic_folder(target) as incomplete:
                 for done, info in enumerate(infos, 1):
-                    _extract(members, info, aside)
+                    _extract(members, info, incomplete)
                     report(Progress(f"unpacking {name}", done, len(infos)))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise DownloadDamaged(f"{name} does not unpack: {error}.") from error
+        raise DownloadDamaged(f"{name} cannot be unpacked: {error}.") from error
 
 
-def _require_harmless(info: zipfile.ZipInfo, name: str) -> None:
+def _require_safe(info: zipfile.ZipInfo, name: str) -> None:
     path = PurePosixPath(info.filename)
     kind = stat.S_IFMT(info.external_attr >> 16)
-    odd = kind not in (0, stat.S_IFREG, stat.S_IFDIR) or info.flag_bits & 1  # a link or device; encrypted
-    if odd or path.is_absolute() or ".." in path.parts or "\\" in info.filename or not path.parts:
+    unsafe = kind not in (0, stat.S_IFREG, stat.S_IFDIR) or info.flag_bits & 1  # a link or device; encrypted
+    if unsafe or path.is_absolute() or ".." in path.parts or "\\" in info.filename or not path.parts:
         raise DownloadDamaged(
-            f"{name} holds {info.filename!r}: plain files and folders below the archive's own were expected. "
+            f"{name} contains {info.filename!r}; only plain files and folders inside the archive were expected. "
             "Nothing was unpacked."
         )
 

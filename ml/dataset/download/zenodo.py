@@ -1,4 +1,4 @@
-"""What a Zenodo record says of its files: name, size, checksum, address."""
+"""Files of a Zenodo record: name, size, checksum and address."""
 
 import re
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A file that can be downloaded.
+    """File that can be downloaded.
 
     Attributes:
-        name: of the file, ``6_dB_fan.zip``.
-        url: where it is.
-        bytes: its size.
-        md5: its checksum, 32 hexadecimal digits.
+        name: file name, such as ``6_dB_fan.zip``.
+        url: address.
+        bytes: size.
+        md5: checksum, 32 hexadecimal digits.
     """
 
     name: str
@@ -28,10 +28,10 @@ class Archive:
 
 
 def list_archives(client: "httpx.Client", source: str) -> dict[str, Archive]:
-    """All files of a record, by name.
+    """Return all files of a record, by name.
 
     Args:
-        client: to ask with.
+        client: HTTP client.
         source: address of the record's JSON.
 
     Raises:
@@ -47,8 +47,7 @@ def list_archives(client: "httpx.Client", source: str) -> dict[str, Archive]:
         raise DownloadFailed(f"{source} did not answer with the list of archives: {error_summary(error)}.") from error
     except (ValueError, LookupError, TypeError) as error:
         raise DownloadFailed(
-            f"{source} answered with something else than a Zenodo record: files with key, size, checksum and links "
-            "were expected."
+            f"{source} did not answer with a Zenodo record: files with key, size, checksum and links were expected."
         ) from error
     return {archive.name: archive for archive in listed}
 
@@ -57,12 +56,12 @@ def _archive(source: str, file: dict[str, Any]) -> Archive:
     checksum, size, url = file["checksum"], file["size"], file["links"]["self"]
     if not re.fullmatch(r"md5:[0-9a-f]{32}", checksum) or not isinstance(size, int) or size <= 0:
         raise ValueError(checksum)
-    # What was asked for over TLS is not then fetched in the clear.
+    # A record that was read over TLS must not lead to a download without TLS.
     if not url.startswith(("https://",) if source.startswith("https://") else ("https://", "http://")):
         raise ValueError(url)
     return Archive(str(file["key"]), url, size, checksum.removeprefix("md5:"))
 
 
 def error_summary(error: Exception) -> str:
-    """What went wrong on the way, in a few words."""
+    """Return the first line of an error's message, or the name of its class."""
     return (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__

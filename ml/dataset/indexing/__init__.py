@@ -1,1 +1,1 @@
-"""A folder, a manifest or a collection -> an index of its recordings."""
+"""Index of the recordings in a folder, a manifest or a collection."""

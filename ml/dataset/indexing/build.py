@@ -1,4 +1,4 @@
-"""From a folder, a collection or a manifest to a :class:`~ml.dataset.entries.Dataset`: list, group, read."""
+"""Index a folder, a collection or a manifest: list its recordings, assign sessions, read the files."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -31,26 +31,25 @@ def index(
     processes: int | None = None,
     report: ProgressCallback = ignore_progress,
 ) -> Dataset:
-    """Index a dataset: every recording is read once, and refused by name where it cannot be.
+    """Index a dataset. Each recording is read once; a recording that cannot be used becomes a refusal.
 
     Args:
-        source: a folder in one of the layouts of :mod:`ml.dataset.indexing.layouts`, a collection (whose facts its
-            journal has), a folder with a ``manifest.csv``, or a manifest.
-        snr_db: take the recordings of this signal-to-noise ratio alone, in decibels.
-        cache: a file that keeps what was measured; a second index then reads only files that have changed.
-        processes: how many to read with; None decides by cores and recordings.
-        report: told after each file that is read.
+        source: folder in one of the layouts of :mod:`ml.dataset.indexing.layouts`, collection (its journal has the
+            measured facts), folder with a ``manifest.csv``, or manifest.
+        snr_db: use only recordings with this signal-to-noise ratio, in dB.
+        cache: file that keeps the measured facts; the next index then reads only changed files.
+        processes: number of processes that read files; None chooses by cores and recordings.
+        report: called after each file that is read.
 
     Returns:
-        Entries and refusals in natural order of their paths.
+        The dataset, with entries and refusals in natural order of their paths.
 
     Raises:
         DatasetNotFound: there is no such folder or manifest.
-        ManifestInvalid: a manifest without the columns that it needs.
-        DatasetEmpty: it holds no recording that can be read; the first reasons are in the sentence.
+        InvalidManifest: the manifest lacks a required column or cannot be read.
+        DatasetEmpty: no recording can be used; the message has the first reasons.
     """
-    # Links are not resolved: what their names say would be lost.
-    source = Path(os.path.abspath(source))  # noqa: PTH100 - resolving links would lose what their names say
+    source = Path(os.path.abspath(source))  # noqa: PTH100 - the names of links can carry label and machine
     return index_listing(list_dataset(source), source, snr_db=snr_db, cache=cache, processes=processes, report=report)
 
 
@@ -63,12 +62,12 @@ def index_listing(
     processes: int | None = None,
     report: ProgressCallback = ignore_progress,
 ) -> Dataset:
-    """Index what was listed at ``source``; see :func:`index`.
+    """Index the listed recordings of ``source``; see :func:`index`.
 
     Raises:
-        DatasetEmpty
+        DatasetEmpty: no recording can be used.
     """
-    recordings = sort_with_sessions(_at(snr_db, listing))
+    recordings = sort_with_sessions(_select_snr(snr_db, listing))
     unread = [listing.root / recording.path for recording in recordings if recording.path not in listing.infos]
     read = iter(read_infos(unread, listing.root, cache, processes, report))
     found = [listing.infos.get(recording.path) or next(read) for recording in recordings]
@@ -78,12 +77,14 @@ def index_listing(
         if isinstance(facts, FileRefusal):
             refusals.append(FileRefusal(recording.path, facts.code, facts.reason))
         elif recording.annotation.label is None:
-            refusals.append(FileRefusal(recording.path, UNLABELLED, "Nobody has labelled it yet: normal or abnormal."))
+            refusals.append(
+                FileRefusal(recording.path, UNLABELLED, "It has no label yet; normal or abnormal was expected.")
+            )
         else:
             annotation = replace(recording.annotation, session=recording.annotation.session or "")
             entries.append(Entry(path=recording.path, annotation=annotation, info=facts))
     if not entries:
-        raise DatasetEmpty(_nothing_readable(source, refusals))
+        raise DatasetEmpty(_no_usable_recording(source, refusals))
     return Dataset(
         name=source.name if source.is_dir() else source.stem,
         root=listing.root,
@@ -95,15 +96,15 @@ def index_listing(
 
 
 def sort_with_sessions(recordings: Iterable[ListedRecording]) -> list[ListedRecording]:
-    """The recordings in natural order of their paths, each with a group."""
+    """Return the recordings in natural order of their paths, each with a session."""
     return sorted(assign_sessions(recordings), key=lambda recording: natural_key(recording.path))
 
 
 def list_dataset(source: Path) -> Listing:
-    """What a folder, a collection or a manifest says of its recordings, before any of them is read.
+    """List the recordings of a folder, a collection or a manifest, without reading their files.
 
     Raises:
-        DatasetNotFound, ManifestInvalid, DatasetEmpty
+        DatasetNotFound, InvalidManifest, DatasetEmpty
     """
     if source.is_dir():
         if is_collection(source):
@@ -116,23 +117,23 @@ def list_dataset(source: Path) -> Listing:
     raise DatasetNotFound(f"{source} {what}; a folder of recordings or a manifest (.csv) was expected.")
 
 
-def _at(snr_db: float | None, listing: Listing) -> list[ListedRecording]:
+def _select_snr(snr_db: float | None, listing: Listing) -> list[ListedRecording]:
     if snr_db is None:
         return listing.recordings
     chosen = [recording for recording in listing.recordings if recording.annotation.snr_db == snr_db]
     if not chosen and listing.recordings:
-        there = sorted(
+        values = sorted(
             {recording.annotation.snr_db for recording in listing.recordings if recording.annotation.snr_db is not None}
         )
-        known = f"there are {', '.join(f'{value:g}' for value in there)} dB" if there else "no SNR is known of any"
-        raise DatasetEmpty(f"{listing.root} holds no recording at {snr_db:g} dB; {known}.")
+        known = f"it has {', '.join(f'{value:g}' for value in values)} dB" if values else "no SNR is known"
+        raise DatasetEmpty(f"{listing.root} contains no recording at {snr_db:g} dB; {known}.")
     return chosen
 
 
 def read_infos(
     files: Sequence[Path], root: Path, cache: Path | None, processes: int | None, report: ProgressCallback
 ) -> list[InfoOrRefusal]:
-    """What is known of each file, reading those of which nothing is."""
+    """Return the measured facts of each file; only files that are not in the cache are read."""
     if not files:
         return []
     known, keys = cached.read(cache), [_key(file) for file in files]
@@ -144,7 +145,7 @@ def read_infos(
     finally:
         measured = dict(zip((key for key in keys if key not in known), fresh, strict=False))
         if measured:
-            cached.write(cache, known | {key: found for key, found in measured.items() if _lasts(found)}, root)
+            cached.write(cache, known | {key: found for key, found in measured.items() if _is_permanent(found)}, root)
     remaining = iter(fresh)
     return [known[key] if key in known else next(remaining) for key in keys]
 
@@ -156,8 +157,8 @@ def _key(file: Path) -> Key:
         return str(file), -1, -1
 
 
-def _lasts(found: InfoOrRefusal) -> bool:
-    """Whether it is a fact of the file's content, and not of a disk or a permission that may be better next time."""
+def _is_permanent(found: InfoOrRefusal) -> bool:
+    """Return whether a result depends only on the file's content, not on a disk or a permission."""
     return not isinstance(found, FileRefusal) or found.code != UNREADABLE
 
 
@@ -170,7 +171,7 @@ def _read_info(file: Path) -> InfoOrRefusal:
         return FileRefusal(str(file), UNREADABLE, f"It cannot be read: {error.strerror or error}.")
 
 
-def _nothing_readable(source: Path, refusals: Sequence[FileRefusal]) -> str:
+def _no_usable_recording(source: Path, refusals: Sequence[FileRefusal]) -> str:
     reasons = "; ".join(f"{refusal.path}: {refusal.reason.rstrip('.')}" for refusal in refusals[:REASONS_SHOWN])
     more = f"; and {len(refusals) - REASONS_SHOWN} more" if len(refusals) > REASONS_SHOWN else ""
     return f"None of the {len(refusals)} recordings of {source} can be used: {reasons}{more}."

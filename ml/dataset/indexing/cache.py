@@ -1,7 +1,8 @@
-"""What was measured of files once, so that a second look reads only those that have changed.
+"""Cache of measured facts of files, so that the next index reads only changed files.
 
-A text of JSON lines: the first has the format and a SHA-256 of the rest, each other one a file by its resolved path,
-size and time of change. It is written whole; one that is damaged, or of another format, is as good as none.
+The file has JSON lines. The first line has the format and the SHA-256 of the rest. Each other line describes one file,
+identified by resolved path, size and modification time. The file is always written as a whole. A damaged cache, or one
+of another format, is ignored.
 """
 
 import hashlib
@@ -15,17 +16,17 @@ from ml.audio.info import AudioInfo
 from ml.dataset.entries import FileRefusal
 from ml.system.atomic import write_atomic
 
-# Raise it with any change of what a survey measures or refuses.
+# Increase this number if the measured facts or the refusals change.
 FORMAT = 1
 Key = tuple[str, int, int]
 InfoOrRefusal = AudioInfo | FileRefusal
 
 
 def key_of(file: Path) -> Key:
-    """A file as it lies there now.
+    """Return resolved path, size and modification time (ns) of a file.
 
     Raises:
-        OSError: it does not.
+        OSError: the file does not exist or cannot be accessed.
     """
     file = file.resolve()
     state = file.stat()
@@ -33,7 +34,7 @@ def key_of(file: Path) -> Key:
 
 
 def read(file: Path | None) -> dict[Key, InfoOrRefusal]:
-    """What is known; nothing where there is no cache or it is damaged."""
+    """Return the cached facts; empty without a cache or with a damaged one."""
     if file is None:
         return {}
     try:
@@ -46,15 +47,15 @@ def read(file: Path | None) -> dict[Key, InfoOrRefusal]:
 
 
 def write(file: Path | None, known: dict[Key, InfoOrRefusal], root: Path) -> None:
-    """Keep what is known, less the files below ``root`` that are there no longer.
+    """Write the facts, without files below ``root`` that have changed or no longer exist.
 
-    A cache that cannot be written is done without: it saves time and nothing else.
+    Write errors are ignored, because the cache only saves time.
     """
     if file is None:
         return
     inside = str(root.resolve())
     body = b"".join(
-        _line(key, found) for key, found in sorted(known.items()) if not key[0].startswith(inside) or _is_now(key)
+        _line(key, found) for key, found in sorted(known.items()) if not key[0].startswith(inside) or _is_current(key)
     )
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,7 @@ def _parse_line(line: list[Any]) -> tuple[Key, InfoOrRefusal]:
     return (path, size, mtime_ns), FileRefusal(**facts) if kind == "refusal" else AudioInfo(**facts)
 
 
-def _is_now(key: Key) -> bool:
+def _is_current(key: Key) -> bool:
     try:
         return key_of(Path(key[0])) == key
     except OSError:

@@ -1,4 +1,4 @@
-"""A collection as one more layout: what its journal says of the recordings, without reading them again."""
+"""Listing of a collection from its journal, without reading the files again."""
 
 from pathlib import Path
 
@@ -11,15 +11,15 @@ MISSING = "file_missing"
 
 
 def list_collection(folder: Path, version: str | None = None) -> Listing:
-    """List a collection as it is, or as it was at a version; what was removed since is a refusal then.
+    """List a collection, now or at a version. A recording that was removed since then is a refusal.
 
     Raises:
-        DatasetEmpty: there is no recording in it.
-        DatasetVersionNotFound: it has not had that version.
+        DatasetEmpty: the collection has no recording.
+        DatasetVersionNotFound: the collection has no such version.
     """
     found = read_state(folder, version).recordings.values()
     if not found:
-        raise DatasetEmpty(f"{folder} holds no recording yet.")
+        raise DatasetEmpty(f"{folder} contains no recording yet.")
     listing = Listing(folder, "collection", explicit_sessions=True)
     for recording in found:
         if (refusal := _refusal(folder, recording)) is not None:
@@ -35,9 +35,9 @@ def _refusal(folder: Path, recording: CollectionRecording) -> FileRefusal | None
     try:
         size = (folder / recording.path).stat().st_size
     except FileNotFoundError:
-        return FileRefusal(recording.path, MISSING, "The journal lists it, and it does not exist: removed, or lost.")
+        return FileRefusal(recording.path, MISSING, "The journal lists it, but it does not exist: removed or lost.")
     if size != recording.info.bytes:
-        reason = f"It has {size} bytes; the journal has {recording.info.bytes} of the upload."
+        reason = f"It has {size} bytes; the upload had {recording.info.bytes}."
         return FileRefusal(recording.path, RecordingChanged.code, reason)
     return None
 

@@ -1,12 +1,12 @@
-"""Folders of recordings: what the place of a file says of it.
+"""Layouts of folders: label, fault, machine and SNR from the path of a file.
 
-Three layouts are read, told apart by the folders ``normal`` and ``abnormal``:
+Three layouts are recognised by their folders ``normal`` and ``abnormal``:
 
-- MIMII, as its archives unpack: ``6_dB_fan/fan/id_00/normal/00000000.wav``. Any level of it may be the dataset: what
-  the levels above say is still read.
-- A folder per class: ``normal/x.wav`` beside ``abnormal/x.wav``, ``abnormal/<fault>/x.wav`` or ``<fault>/x.wav``; also
-  one folder deeper, below a folder per machine.
-- Flat: recordings of healthy machines in one folder.
+- MIMII, as its archives unpack: ``6_dB_fan/fan/id_00/normal/00000000.wav``. A folder of any level can be the dataset;
+  the names of the folders above it are read too.
+- Folder per class: ``normal/x.wav`` next to ``abnormal/x.wav``, ``abnormal/<fault>/x.wav`` or ``<fault>/x.wav``; also
+  one level deeper, in a folder per machine.
+- Flat: all recordings in one folder. They count as normal, or as abnormal if the folder is called ``abnormal``.
 """
 
 import re
@@ -22,15 +22,15 @@ from ml.errors import DatasetEmpty
 CLASS_UNKNOWN = "class_unknown"
 FLAT = "flat"
 MACHINE_ID = re.compile(r"id_?\d+", re.IGNORECASE)
-# The archives' top folders: 6_dB_fan, 0_dB_pump, -6_dB_valve.
+# Top folders of the MIMII archives: 6_dB_fan, 0_dB_pump, -6_dB_valve.
 SNR_FOLDER = re.compile(r"([+-]?\d+(?:\.\d+)?)_?dB(?:_(?P<machine>.+))?", re.IGNORECASE)
-# How many folders above the machine id may name the SNR: the machine's, the archive's and one between.
+# Number of folders above the machine id that may name the SNR: machine, archive and one in between.
 LEVELS_ABOVE_ID = 3
 
 
 @dataclass(frozen=True, slots=True)
 class _MachineFolder:
-    """A folder that holds folders of classes: one machine, or the dataset itself."""
+    """Folder that contains the class folders: one machine, or the whole dataset."""
 
     name: str
     machine: str | None
@@ -40,30 +40,32 @@ class _MachineFolder:
 
 
 def list_folder(root: Path) -> Listing:
-    """List a folder in whichever layout it has.
+    """List a folder in any of the layouts.
 
     Raises:
-        DatasetEmpty: there are no recordings, or only some whose class no folder tells.
+        DatasetEmpty: there are no recordings, or only recordings in subfolders without class names.
     """
     files = list(audio_files_below(root))
     if not files:
         raise no_recordings_error(root)
-    units = {prefix: _read_machine_folder(root, prefix) for prefix in _unit_folders(files)}
-    if not units:
-        return _flat(root, files)
-    listing = Listing(root, "mimii" if all(unit.mimii for unit in units.values()) else "folder per class")
+    machines = {prefix: _read_machine_folder(root, prefix) for prefix in _find_machine_folders(files)}
+    if not machines:
+        return _list_flat(root, files)
+    listing = Listing(root, "mimii" if all(machine.mimii for machine in machines.values()) else "folder per class")
     for file in files:
-        prefix = next((parent for parent in file.parent.parents if parent in units), None)
+        prefix = next((parent for parent in file.parent.parents if parent in machines), None)
         if prefix is None:
-            reason = "It lies in no folder that tells its class: normal, abnormal or a fault's name beside normal."
+            reason = (
+                "Its class is unknown: it is in no class folder (normal, abnormal, or a fault's name next to them)."
+            )
             listing.refusals.append(FileRefusal(str(file), CLASS_UNKNOWN, reason))
         else:
-            listing.recordings.append(_list_file(file, prefix, units[prefix]))
+            listing.recordings.append(_list_file(file, prefix, machines[prefix]))
     return listing
 
 
-def _unit_folders(files: Iterable[PurePosixPath]) -> set[PurePosixPath]:
-    """Folders that hold a folder ``normal`` or ``abnormal`` with recordings below it; the outermost of each path."""
+def _find_machine_folders(files: Iterable[PurePosixPath]) -> set[PurePosixPath]:
+    """Return the outermost folders that contain a folder ``normal`` or ``abnormal`` with recordings."""
     folders = set()
     for file in files:
         for depth, part in enumerate(file.parts[:-1]):
@@ -74,37 +76,37 @@ def _unit_folders(files: Iterable[PurePosixPath]) -> set[PurePosixPath]:
 
 
 def _read_machine_folder(root: Path, prefix: PurePosixPath) -> _MachineFolder:
-    """What the folders down to ``prefix`` say; those above the dataset are asked for a MIMII id alone."""
+    """Read machine, id and SNR from folder names; folders above the dataset are used only with a MIMII id."""
     *above, last = (root / prefix).parts
     mimii = MACHINE_ID.fullmatch(last) is not None
     if not mimii:
         *above, last = ("", *prefix.parts)
-    snr_db, machine_of_archive = _snr(above[-LEVELS_ABOVE_ID:])
+    snr_db, machine_of_archive = _find_snr(above[-LEVELS_ABOVE_ID:])
     machine = machine_of_archive if not above or SNR_FOLDER.fullmatch(above[-1]) else above[-1]
     return _MachineFolder(str(prefix), machine or None, last or None, snr_db, mimii or len(prefix.parts) > 1)
 
 
-def _snr(folders: list[str]) -> tuple[float | None, str | None]:
+def _find_snr(folders: list[str]) -> tuple[float | None, str | None]:
     for folder in reversed(folders):
         if found := SNR_FOLDER.fullmatch(folder):
             return float(found[1]), found["machine"]
     return None, None
 
 
-def _list_file(file: PurePosixPath, prefix: PurePosixPath, unit: _MachineFolder) -> ListedRecording:
+def _list_file(file: PurePosixPath, prefix: PurePosixPath, folder: _MachineFolder) -> ListedRecording:
     label, fault = _label_and_fault(file.relative_to(prefix).parts[:-1])
     return ListedRecording(
         path=str(file),
         annotation=Annotation(
             label=label,
-            machine=unit.machine,
-            machine_id=unit.machine_id,
-            snr_db=unit.snr_db,
+            machine=folder.machine,
+            machine_id=folder.machine_id,
+            snr_db=folder.snr_db,
             fault=fault,
-            # The versions of one MIMII machine at several SNRs are one session: they hold the same machine recordings.
-            session=machine_name(unit.machine, unit.machine_id) if unit.mimii else None,
+            # All SNR versions of a MIMII machine are one session: they contain the same machine sound.
+            session=machine_name(folder.machine, folder.machine_id) if folder.mimii else None,
         ),
-        session_scope="" if unit.name == "." else unit.name,
+        session_scope="" if folder.name == "." else folder.name,
     )
 
 
@@ -116,14 +118,13 @@ def _label_and_fault(folders: tuple[str, ...]) -> tuple[Label, str | None]:
     return ABNORMAL, folders[0]
 
 
-def _flat(root: Path, files: list[PurePosixPath]) -> Listing:
-    here = [file for file in files if len(file.parts) == 1]
-    if not here:
+def _list_flat(root: Path, files: list[PurePosixPath]) -> Listing:
+    if not any(len(file.parts) == 1 for file in files):
         folders = sorted({file.parts[0] for file in files})
         some = ", ".join(folders[:4]) + (" ..." if len(folders) > 4 else "")
         raise DatasetEmpty(
-            f"{root} holds recordings in {some}, and no folder is "
-            "named normal or abnormal: name them so, or write a manifest.csv with the columns path,label."
+            f"{root} contains recordings in {some}, but no folder is named normal or abnormal: rename the folders, or "
+            "write a manifest.csv with the columns path,label."
         )
     listing = Listing(root, FLAT)
     label: Label = ABNORMAL if root.name.lower() == ABNORMAL else NORMAL
@@ -131,6 +132,6 @@ def _flat(root: Path, files: list[PurePosixPath]) -> Listing:
         if len(file.parts) == 1:
             listing.recordings.append(ListedRecording(path=str(file), annotation=Annotation(label)))
         else:
-            reason = "It lies in a sub folder of a flat folder of recordings; none is named normal or abnormal."
+            reason = "It is in a subfolder of a flat dataset; no folder is named normal or abnormal."
             listing.refusals.append(FileRefusal(str(file), CLASS_UNKNOWN, reason))
     return listing

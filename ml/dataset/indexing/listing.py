@@ -1,4 +1,4 @@
-"""What a folder or a manifest says of its recordings, before any of them is read."""
+"""Listing of a folder or a manifest: its recordings, before their files are read."""
 
 import os
 import re
@@ -19,13 +19,13 @@ OTHER_SOUND = (".aac", ".aif", ".aiff", ".m4a", ".mp3", ".mp4", ".ogg", ".opus",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedRecording:
-    """A recording by its place or its row, before its file is read.
+    """Recording by its path or manifest row, before its file is read.
 
     Attributes:
-        path: relative to the root of the listing, with slashes.
-        annotation: as far as place or row tell; the session is None where it is still to be guessed.
-        session_scope: a session is guessed from the recordings of the same scope.
-        file_name: the recorder's name for the file, which sessions are guessed from; None for that of the path.
+        path: path relative to the root of the listing, with slashes.
+        annotation: facts from the path or the row; the session is None if it must be guessed.
+        session_scope: sessions are guessed among the recordings of the same scope.
+        file_name: original file name, from which the session is guessed; None means the name in ``path``.
     """
 
     path: str
@@ -38,7 +38,7 @@ class ListedRecording:
 class Listing:
     """Recordings and refusals of one folder or manifest, in no particular order.
 
-    ``infos`` are the facts of those files, by path, that need not be read again.
+    ``infos`` has the measured facts, by path, of files that need not be read again.
     """
 
     root: Path
@@ -50,30 +50,30 @@ class Listing:
 
 
 def natural_key(path: str) -> tuple[list[str | int], str]:
-    """Sort key by which ``2.wav`` comes before ``10.wav``: the order that recorders count in."""
+    """Return a sort key that puts ``2.wav`` before ``10.wav``, as recorders count."""
     parts = re.split(r"([0-9]+)", path)
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], path
 
 
 def stays_within(root: Path, file: Path) -> bool:
-    """Whether a file lies below a folder after all links have been followed."""
+    """Return whether a file is inside a folder after all links are followed."""
     return file.resolve().is_relative_to(root.resolve())
 
 
 def no_recordings_error(root: Path) -> DatasetEmpty:
-    """What is wrong with a folder without recordings, and with sound of another kind, if that is what it holds."""
+    """Return the error for a folder without recordings; it counts audio files of other formats."""
     names = (name for _, _, files in os.walk(root) for name in files if not name.startswith("."))
     others = Counter(suffix for name in names if (suffix := Path(name).suffix.lower()) in OTHER_SOUND)
     counted = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common())
-    found = f" It holds {counted}: convert them to one of those." if others else ""
-    return DatasetEmpty(f"{root} holds no .wav or .flac file, at any depth.{found}")
+    found = f" It contains {counted}: convert them to WAV or FLAC." if others else ""
+    return DatasetEmpty(f"{root} contains no .wav or .flac file, at any depth.{found}")
 
 
 def audio_files_below(root: Path) -> Iterator[PurePosixPath]:
-    """WAV and FLAC files below ``root`` by their suffix, relative to it.
+    """Yield the paths of WAV and FLAC files (by suffix) below ``root``, relative to it.
 
-    Hidden files and folders are left out, linked folders are not entered, and linked files are taken where they lead to
-    a file within ``root``: nothing outside it is ever read.
+    Hidden files and folders are skipped. Linked folders are not entered. A linked file is used only if it leads to a
+    file inside ``root``, so that nothing outside is read.
     """
     for folder, names, files in os.walk(root):
         names[:] = sorted(name for name in names if not name.startswith("."))
@@ -86,7 +86,7 @@ def audio_files_below(root: Path) -> Iterator[PurePosixPath]:
 
 
 def _is_regular(file: Path) -> bool:
-    """A named pipe would be waited on for ever."""
+    """Return whether a file is a regular file; reading a named pipe would never end."""
     try:
         return stat.S_ISREG(file.stat().st_mode)
     except OSError:

@@ -1,4 +1,7 @@
-"""A table of recordings: ``path,label`` and, where they are known, ``machine, machine_id, snr_db, fault, group``."""
+"""Manifest: a CSV table of recordings.
+
+The columns are ``path``, ``label`` and optionally ``machine``, ``machine_id``, ``snr_db``, ``fault`` and ``group``.
+"""
 
 import csv
 import math
@@ -13,16 +16,16 @@ from ml.errors import DatasetEmpty, DatasetNotFound, InvalidManifest
 
 NAME = "manifest.csv"
 REQUIRED = ("path", "label")
-# Where the paths of a manifest may also start, beside the manifest's own folder.
+# The paths of a manifest are relative to its folder, or to this folder next to the manifest.
 RECORDINGS = "recordings"
 ManifestRow = dict[str, str]
 
 
 def is_manifest(file: Path) -> bool:
-    """Whether a file is a table with the columns that a manifest needs.
+    """Return whether a file is a table with the required columns.
 
     Raises:
-        ManifestInvalid: nobody can tell: it cannot be read.
+        InvalidManifest: the file cannot be read.
     """
     return file.is_file() and set(REQUIRED) <= set(_columns(file))
 
@@ -30,15 +33,15 @@ def is_manifest(file: Path) -> bool:
 def list_manifest(file: Path) -> Listing:
     """List the recordings of a manifest.
 
-    Paths are relative to the manifest's folder or, where none of them is found there, to the folder ``recordings``
-    beside it. What a row cannot mean is a refusal of that row.
+    Paths are relative to the manifest's folder or, if none of the files is there, to the folder ``recordings`` next to
+    the manifest. An invalid row is a refusal.
 
     Raises:
-        DatasetNotFound, ManifestInvalid, DatasetEmpty
+        DatasetNotFound, InvalidManifest, DatasetEmpty
     """
     rows = list(_rows(file))
     if not rows:
-        raise DatasetEmpty(f"{file} has a header and no rows.")
+        raise DatasetEmpty(f"{file} has a header but no rows.")
     listing = Listing(_root(file, rows), "manifest")
     seen: set[str] = set()
     listing.explicit_sessions = True
@@ -46,7 +49,7 @@ def list_manifest(file: Path) -> Listing:
         try:
             recording = _recording(row, listing.root)
             if recording.path in seen:
-                raise _RowRefused(InvalidManifest.code, "The manifest lists it more than once; the first row counts.")
+                raise _RowRefused(InvalidManifest.code, "The manifest lists it more than once; the first row is used.")
         except _RowRefused as refused:
             listing.refusals.append(FileRefusal(row["path"] or "(no path)", refused.code, str(refused)))
         else:
@@ -81,7 +84,7 @@ def _columns(file: Path) -> list[str]:
 
 
 def _lines(file: Path, *, header: bool = False) -> Iterator[list[str]]:
-    """The header alone, or all lines after it; blank ones before the header are none."""
+    """Yield the header only, or all lines after it; blank lines are skipped."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
             lines = ([cell.strip() for cell in cells] for cells in csv.reader(text) if any(map(str.strip, cells)))
@@ -91,7 +94,7 @@ def _lines(file: Path, *, header: bool = False) -> Iterator[list[str]]:
                 next(lines, None)
                 yield from lines
     except FileNotFoundError as error:
-        raise DatasetNotFound(f"There is no {file}; a folder of recordings or a manifest was expected.") from error
+        raise DatasetNotFound(f"{file} does not exist; a folder of recordings or a manifest was expected.") from error
     except OSError as error:
         raise InvalidManifest(f"{file} cannot be read: {error.strerror or error}.") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -99,11 +102,11 @@ def _lines(file: Path, *, header: bool = False) -> Iterator[list[str]]:
 
 
 def _root(file: Path, rows: list[ManifestRow]) -> Path:
-    """The manifest's folder, or the folder of recordings beside it where only that has any of the files."""
-    beside = file.parent / RECORDINGS
+    """Return the manifest's folder, or the folder ``recordings`` in it if only that has any of the files."""
+    recordings = file.parent / RECORDINGS
     found_here = any((file.parent / row["path"]).is_file() for row in rows)
-    if not found_here and any((beside / row["path"]).is_file() for row in rows):
-        return beside
+    if not found_here and any((recordings / row["path"]).is_file() for row in rows):
+        return recordings
     return file.parent
 
 
@@ -140,18 +143,18 @@ def _snr(text: str) -> float | None:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise _RowRefused(InvalidManifest.code, f"Its snr_db is {text!r}; a number of decibels was expected.")
+        raise _RowRefused(InvalidManifest.code, f"Its snr_db is {text!r}; a number in dB was expected.")
     return value
 
 
 def _path(text: str, root: Path) -> str:
-    """The path relative to ``root``, once it is sure to stay within it and to be a file."""
+    """Return the path relative to ``root``; refuse one that is outside ``root`` or is no file."""
     if not text or "\0" in text:
-        raise _RowRefused(InvalidManifest.code, "The row names no file.")
+        raise _RowRefused(InvalidManifest.code, "The row has no valid path.")
     file = Path(os.path.normpath(root / text.replace("\\", "/")))
     if not file.is_relative_to(root) or not stays_within(root, file):
-        raise _RowRefused("path_outside", f"It leads out of {root}; paths below the manifest's folder are read.")
+        raise _RowRefused("path_outside", f"It is outside {root}; a path inside it was expected.")
     if not file.is_file():
         kind = "is not a file" if file.exists() else "does not exist"
-        raise _RowRefused("file_missing", f"The manifest lists it, and it {kind}.")
+        raise _RowRefused("file_missing", f"The manifest lists it, but it {kind}.")
     return PurePosixPath(file.relative_to(root)).as_posix()

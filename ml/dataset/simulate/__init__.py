@@ -1,1 +1,1 @@
-"""Fans that never existed, with three faults, in the MIMII layout: shafts, blades, bearings, flow and rooms."""
+"""Simulated recordings of fans with three faults, in the MIMII layout."""

@@ -1,4 +1,4 @@
-"""What else is heard where machines stand: a coloured murmur, other machines' hum, and something that is dropped."""
+"""Factory noise: coloured background noise, hum of other machines, and metallic clanks."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -21,34 +21,34 @@ from ml.dataset.simulate.signals import (
     white_spectrum,
 )
 
-REST_SHARE = 0.25
+OFF_SHARE = 0.25
 CLANKS_PER_S = 0.15
 CLANK_SAMPLES = SAMPLE_RATE_HZ // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hall:
-    """Where a machine stands. It sounds alike every day, and never the same.
+    """Hall around a machine. Its noise is similar in all recordings, but never identical.
 
     Attributes:
-        murmur_db: spectrum of all that cannot be told apart, at :data:`~ml.dataset.simulate.signals.KNOTS_HZ`.
-        tones_hz, prominences_db: of each other machine, the lowest tone, and how far it stands out.
-        harmonics: of each, how many tones it has.
+        background_db: spectrum of the background noise at :data:`~ml.dataset.simulate.signals.KNOTS_HZ`.
+        tones_hz, prominences_db: lowest tone of each other machine, and its level above the background.
+        harmonics: number of tones of each other machine.
     """
 
-    murmur_db: NDArray[np.float64]
+    background_db: NDArray[np.float64]
     tones_hz: NDArray[np.float64]
     prominences_db: NDArray[np.float64]
     harmonics: NDArray[np.int64]
 
     @classmethod
     def draw(cls, random: Generator) -> Self:
-        """A hall with three to six other machines."""
+        """Draw a hall with three to six other machines."""
         others = random.integers(3, 7)
         corner_hz, slope = random.uniform(100, 300), random.uniform(-5.5, -3.5)
         falling = np.minimum(0, slope * np.log2(KNOTS_HZ / corner_hz))
         return cls(
-            murmur_db=falling + uneven_db(random, 2.0),
+            background_db=falling + uneven_db(random, 2.0),
             tones_hz=random.uniform(40, 500, others),
             prominences_db=random.uniform(6, 18, others),
             harmonics=random.integers(2, 8, others),
@@ -56,39 +56,42 @@ class Hall:
 
 
 def factory_noise(hall: Hall, samples: int, random: Generator) -> Waveform:
-    """What the hall sounds like without the machine, whatever state that is in.
+    """Return the noise of the hall without the machine, independent of the machine's state.
 
     Returns:
         float32, ``(samples,)``, RMS 1.
     """
     hz = frequencies(samples)
-    amplitudes = amplitudes_at(hz, hall.murmur_db + uneven_db(random, 0.8)) * _others(hall, hz, random)
-    murmur = unit_rms(np.asarray(scipy.fft.irfft(white_spectrum(random, len(hz)) * amplitudes, samples), np.float32))
-    coming_and_going = np.exp(np.float32(0.15) * fluctuation(random, samples, 1.0))
-    return unit_rms(murmur * coming_and_going + _clanks(samples, random))
+    amplitudes = amplitudes_at(hz, hall.background_db + uneven_db(random, 0.8)) * _other_machines(hall, hz, random)
+    spectrum = white_spectrum(random, len(hz)) * amplitudes
+    background = unit_rms(np.asarray(scipy.fft.irfft(spectrum, samples), np.float32))
+    slow_changes = np.exp(np.float32(0.15) * fluctuation(random, samples, 1.0))
+    return unit_rms(background * slow_changes + _clanks(samples, random))
 
 
-def _others(hall: Hall, hz: NDArray[np.float32], random: Generator) -> Waveform:
-    """The other machines, as narrow peaks over the murmur. Each rests now and then, and turns as its load lets it.
+def _other_machines(hall: Hall, hz: NDArray[np.float32], random: Generator) -> Waveform:
+    """Return the other machines as narrow peaks above the background.
+
+    Each machine is off in some recordings, and its speed varies a little.
 
     Returns:
-        a factor for the amplitude of each bin.
+        A factor for the amplitude of each bin.
     """
     factors = np.ones(len(hz), np.float32)
     for tone_hz, prominence_db, harmonics in zip(hall.tones_hz, hall.prominences_db, hall.harmonics, strict=True):
-        rests = random.uniform() < REST_SHARE
+        is_off = random.uniform() < OFF_SHARE
         base_hz, width_hz = tone_hz * random.normal(1, 0.01), random.uniform(0.2, 1.5)
         peak_db = prominence_db + random.normal(0, 2)
-        for harmonic in range(1, 1 if rests else harmonics + 1):
+        for harmonic in range(1, 1 if is_off else harmonics + 1):
             centre = harmonic * base_hz
-            near = slice(*np.searchsorted(hz, [centre - 4 * width_hz, centre + 4 * width_hz]))
-            bump = np.exp(-0.5 * ((hz[near] - centre) / width_hz) ** 2)
-            factors[near] += np.float32(db_to_amplitude(peak_db - 2 * harmonic)) * bump
+            band = slice(*np.searchsorted(hz, [centre - 4 * width_hz, centre + 4 * width_hz]))
+            bump = np.exp(-0.5 * ((hz[band] - centre) / width_hz) ** 2)
+            factors[band] += np.float32(db_to_amplitude(peak_db - 2 * harmonic)) * bump
     return factors
 
 
 def _clanks(samples: int, random: Generator) -> Waveform:
-    """Metal on metal, now and then: a few modes that ring for some tens of milliseconds."""
+    """Return metallic clanks at random times: a few modes that ring for some tens of milliseconds."""
     sound = np.zeros(samples + CLANK_SAMPLES, np.float32)
     t = (np.arange(CLANK_SAMPLES) / SAMPLE_RATE_HZ).astype(np.float32)
     for _ in range(random.poisson(CLANKS_PER_S * samples / SAMPLE_RATE_HZ)):

@@ -1,4 +1,4 @@
-"""A fan: what is built into it, how it runs on one day, and what a fault does to it."""
+"""Fan: its construction, its state in one recording, and the effects of a fault."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -13,24 +13,24 @@ from ml.dataset.simulate.signals import KNOTS_HZ, uneven_db, wander
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fan:
-    """What does not change as long as the machine stands where it stands.
+    """Properties of a fan that never change.
 
-    Levels are in dB relative to its own flow noise at nominal speed.
+    Levels are in dB relative to the fan's flow noise at nominal speed.
 
     Attributes:
-        blades: of the rotor.
-        line_hz: frequency of the supply.
-        poles: of the induction motor; it turns at ``2 * line_hz / poles`` less its slip.
-        slip: how far the rotor lags behind the field under nominal load, a share.
-        rotor_bars: of the motor; they sweep the field's harmonics.
-        balls, ball_to_pitch: of the bearing: number, and diameter relative to the pitch circle.
-        resonance_hz: of the bearing's housing, which each impulse rings.
+        blades: number of blades.
+        line_hz: supply frequency.
+        poles: number of poles of the induction motor; it turns at ``2 * line_hz / poles`` minus its slip.
+        slip: lag of the rotor behind the field under nominal load, as a share.
+        rotor_bars: number of bars of the rotor; they modulate the magnetic field.
+        balls, ball_to_pitch: number of balls of the bearing, and ball diameter relative to the pitch circle.
+        resonance_hz: resonance of the bearing's housing, which each impulse excites.
         flow_db: spectrum of the flow noise at :data:`~ml.dataset.simulate.signals.KNOTS_HZ`.
-        shaft_db: of the first harmonics of the shaft (residual imbalance, misalignment).
-        blade_db: of the blade-pass frequency and its harmonics.
-        unequal_db: of the other harmonics of the shaft, up to the fourth of the blades: no two blades are alike.
-        hum_db: of twice the line frequency and its harmonics.
-        slots_db, bearing_db: of the rotor-slot tones and of the bearing.
+        shaft_db: levels of the first shaft harmonics (residual imbalance, misalignment).
+        blade_db: levels of the blade-pass frequency and its harmonics.
+        unequal_db: levels of the other shaft harmonics, up to the fourth blade harmonic; blades are never identical.
+        hum_db: levels of twice the line frequency and its harmonics.
+        slots_db, bearing_db: levels of the rotor-slot tones and of the bearing.
     """
 
     blades: int
@@ -51,7 +51,7 @@ class Fan:
 
     @classmethod
     def draw(cls, random: Generator, line_hz: float) -> Self:
-        """A fan of the size that hangs in machine cabinets and halls."""
+        """Draw a fan of the size that is used in machine cabinets and halls."""
         blades = int(random.integers(5, 12))
         steps_down = np.cumsum(random.uniform(3, 8, 6)) - 4
         return cls(
@@ -74,36 +74,36 @@ class Fan:
 
     @property
     def synchronous_hz(self) -> float:
-        """How fast the field turns."""
+        """Rotation rate of the magnetic field."""
         return 2 * self.line_hz / self.poles
 
     @property
     def race_orders(self) -> tuple[float, float]:
-        """Impulses per turn from a spot on the outer and on the inner race: ``n / 2 * (1 -+ d / D)``, angle 0."""
+        """Impulses per turn from a defect on the outer and inner race: ``n / 2 * (1 -+ d / D)``, angle 0."""
         half = self.balls / 2
         return half * (1 - self.ball_to_pitch), half * (1 + self.ball_to_pitch)
 
 
 def _falling(corner_hz: float, db_per_octave: float) -> NDArray[np.float64]:
-    """Level up to a corner, a straight fall above: how the noise of turbulence on blades goes down."""
+    """Return a spectrum that is flat up to a corner and then falls linearly, like turbulence on blades."""
     return np.minimum(0, db_per_octave * np.log2(KNOTS_HZ / corner_hz))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultEffects:
-    """What is wrong with a fan, as changes of its parts; every field is 0, or 1 where it is a factor, if nothing is.
+    """Effects of a fault on a fan; without a fault, the factor is 1 and every other field is 0.
 
     Attributes:
-        slip_factor: on the motor's slip.
-        shaft_db: on the first harmonic of the shaft.
-        rattle_db: on its second to tenth, which a frame that is shaken hard adds.
+        slip_factor: factor of the motor's slip.
+        shaft_db: change of the first shaft harmonic.
+        rattle_db: change of the second to tenth shaft harmonic, which a strongly shaken frame adds.
         shaft_modulation: depth at which the shaft's rate modulates blade pass and flow noise.
-        blade_db: on the blade-pass frequency; its harmonics get as much of ``blade_harmonics_db``.
-        blade_harmonics_db: see there.
-        flow_low_db, flow_high_db: on the flow noise, at its low and its high end.
+        blade_db: change of the blade-pass frequency and its harmonics.
+        blade_harmonics_db: further change of the harmonics of the blade-pass frequency.
+        flow_low_db, flow_high_db: change of the flow noise at its low and its high end.
         stall: strength of the low rumble of a stalled rotor, relative to the flow noise.
-        hum_db: on twice the line frequency; every other harmonic of it gets ``hum_harmonics_db``.
-        hum_harmonics_db: see there.
+        hum_db: change of twice the line frequency; half of it also changes the rotor-slot tones.
+        hum_harmonics_db: change of the other harmonics of the hum.
         pole_modulation: depth at which the pole-pass rate (slip times poles times the field's rate) modulates the hum.
     """
 
@@ -122,14 +122,15 @@ class FaultEffects:
 
 
 def fault_effects(fault: Fault | None, severity: float) -> FaultEffects:
-    """What a fault of this severity (0 to 1) does.
+    """Return the effects of a fault of this severity (0 to 1).
 
-    * imbalance: a force at the shaft's rate, which shakes the frame, and makes the distance to the casing, with it
-      flow and blade noise, go up and down once a turn.
-    * clogging: less air through the rotor. The blades run at a wider angle: more and lower broadband noise, a rumble
-      where the flow separates, a weaker and unsteady blade tone with sharper harmonics; and less work for the motor.
-    * voltage change: a low and unequal supply. Torque goes with the square of the voltage, so slip grows by its
-      inverse, and everything that turns turns slower; unequal phases add to the pull at twice the line frequency.
+    * imbalance: a force at the shaft's rate shakes the frame. The distance to the casing varies once a turn, and flow
+      and blade noise vary with it.
+    * clogging: less air flows through the rotor, and the blades run at a wider angle. Broadband noise is stronger and
+      lower, separated flow rumbles, the blade tone is weaker and unsteady with stronger harmonics. The motor has less
+      load.
+    * voltage change: the supply is low and unequal. Torque is proportional to the square of the voltage, so the slip
+      grows by its inverse and all rotation is slower. Unequal phases add to the force at twice the line frequency.
     """
     s = severity
     if fault == "imbalance":
@@ -156,13 +157,13 @@ def fault_effects(fault: Fault | None, severity: float) -> FaultEffects:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatingState:
-    """How a fan runs while one recording is made: its session's state, at that moment of the session.
+    """State of a fan in one recording: the state of its session at that moment.
 
     Attributes:
-        slip_factor: from load, temperature and voltage.
-        flow_db, blade_db, hum_db, bearing_db: on the levels of these.
-        tilt_db: the microphone's place, as a change of the spectrum at the knots.
-        severity: of the fault, if there is one.
+        slip_factor: factor of the slip, from load, temperature and voltage.
+        flow_db, blade_db, hum_db, bearing_db: changes of these levels.
+        tilt_db: effect of the microphone's position, as a change of the spectrum at the knots.
+        severity: severity of the fault, if there is one.
     """
 
     slip_factor: float
@@ -175,11 +176,12 @@ class OperatingState:
 
     @classmethod
     def draw(cls, random: Generator, moment: float, severity: tuple[float, float]) -> Self:
-        """The state at a moment (0 to 1) of the session that ``random`` stands for.
+        """Draw the state at a moment (0 to 1) of the session that ``random`` belongs to.
 
-        The session has its own place for everything and moves slowly about it, so that neighbours resemble each other.
+        Each session has a mean for every value, and the value moves slowly around it. So neighbouring recordings
+        resemble each other.
         """
-        grave = random.uniform(*severity)
+        drawn_severity = random.uniform(*severity)
         means = random.standard_normal(5) * [0.10, 0.7, 1.2, 1.2, 2.0]
         drifts = [float(wander(random, np.array([moment]))[0]) for _ in range(6)]
         slip, flow, blade, hum, bearing = means + np.array(drifts[:5]) * [0.06, 0.5, 0.6, 0.6, 1.0]
@@ -190,5 +192,5 @@ class OperatingState:
             hum_db=float(hum),
             bearing_db=float(bearing),
             tilt_db=uneven_db(random, 0.8),
-            severity=float(np.clip(grave * (1 + 0.08 * drifts[5]), 0, 1)),
+            severity=float(np.clip(drawn_severity * (1 + 0.08 * drifts[5]), 0, 1)),
         )

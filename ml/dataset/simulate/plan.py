@@ -1,4 +1,4 @@
-"""How many fans are listened to, how often, for how long and under how much noise."""
+"""Plan of a simulation: number of fans, sessions and recordings, duration and noise."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,25 +8,25 @@ from ml.errors import InvalidParameter
 
 Fault = Literal["imbalance", "clogging", "voltage_change"]
 FAULTS: tuple[Fault, ...] = ("imbalance", "clogging", "voltage_change")
-# A machine runs well more often than not: sessions of a healthy fan for each session of one fault.
+# Sessions of a healthy fan for each session of one fault, as machines are usually healthy.
 NORMAL_SESSIONS_PER_FAULT = 3
 SAMPLE_RATE_HZ = 16_000
 BYTES_PER_SAMPLE = 2
 HEADER_BYTES = 44
-# Beyond these one of the two cannot be heard any more.
+# Outside this range, either the machine or the noise is inaudible.
 SNR_RANGE_DB = (-40.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True)
 class CleanRecording:
-    """One recording of the machine, before any noise: all its SNR versions come from it.
+    """One recording of the machine without noise; all its SNR versions come from it.
 
     Attributes:
         machine: number of the fan.
         session: number of the session; unique within the fan, across its classes.
         index: number of the recording within its session.
-        fault: what is wrong with the fan in this session, None for nothing.
-        number: number of the recording within its folder (``normal`` or ``abnormal``), in the order of recording.
+        fault: fault of the fan in this session; None for a healthy fan.
+        number: number of the recording within its folder (``normal`` or ``abnormal``), in recording order.
     """
 
     machine: int
@@ -38,20 +38,20 @@ class CleanRecording:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationPlan:
-    """What is to be recorded.
+    """Plan of a simulated dataset.
 
     Attributes:
-        machines: fans, each with its own blades, motor, bearing and room; 1 to 99.
-        sessions: recording sessions of each fault of each fan; there are three times as many of the healthy fan, so
-            that half of all recordings are normal; 1 to 1000.
-        recordings: recordings in a session; 1 to 10 000.
-        snr_db: signal-to-noise ratios, dB; each recording is written once at each, under other noise.
-        channels: microphones, 1 to 8.
-        duration_s: of a recording, 1 to 60 s.
-        severity: range of how grave a fault is, a share of the gravest; drawn anew for each session.
+        machines: number of fans, each with its own blades, motor, bearing and room; 1 to 99.
+        sessions: sessions of each fault of each fan, 1 to 1000. The healthy fan has three times as many, so half of all
+            recordings are normal.
+        recordings: recordings in a session, 1 to 10 000.
+        snr_db: signal-to-noise ratios in dB; each recording is written once at each, with different noise.
+        channels: number of microphones, 1 to 8.
+        duration_s: duration of a recording, 1 to 60 s.
+        severity: range of the fault's severity, where 1 is the most severe; drawn for each session.
 
     Raises:
-        InvalidParameter: a value lies outside its range.
+        InvalidParameter: a value is outside its range.
     """
 
     machines: int = 4
@@ -86,29 +86,29 @@ class SimulationPlan:
 
     @classmethod
     def demo(cls) -> Self:
-        """Few and short recordings at +6 dB, for a demonstration model that is made while somebody waits."""
+        """Return a plan with few, short recordings at +6 dB, for a demonstration model that is made quickly."""
         return cls(machines=2, sessions=4, recordings=4, snr_db=(6.0,), duration_s=4.0, severity=(0.6, 1.0))
 
     @property
     def samples(self) -> int:
-        """Of each channel of a recording."""
+        """Samples per channel of a recording."""
         return round(self.duration_s * SAMPLE_RATE_HZ)
 
     @property
     def files(self) -> int:
-        """How many wav files this makes."""
+        """Number of WAV files."""
         sessions = self.sessions * (NORMAL_SESSIONS_PER_FAULT + len(FAULTS))
         return self.machines * sessions * self.recordings * len(self.snr_db)
 
     @property
     def bytes(self) -> int:
-        """Size of all of them together."""
+        """Total size of all files."""
         return self.files * (HEADER_BYTES + self.samples * self.channels * BYTES_PER_SAMPLE)
 
     def clean_recordings(self) -> Iterator[CleanRecording]:
-        """Every recording, machine by machine, in the order in which they are recorded."""
+        """Yield every recording, machine by machine, in recording order."""
         normal: list[Fault | None] = [None] * (NORMAL_SESSIONS_PER_FAULT * self.sessions)
-        # Faults take turns: neighbouring sessions of one folder differ, as they do where faults are not planned.
+        # Faults alternate, so that neighbouring sessions of one folder differ, as in practice.
         sessions = [*normal, *(list(FAULTS) * self.sessions)]
         for machine in range(self.machines):
             numbers = {"normal": 0, "abnormal": 0}
@@ -120,7 +120,7 @@ class SimulationPlan:
 
 
 def label_of(fault: Fault | None) -> Literal["normal", "abnormal"]:
-    """What MIMII calls the class, and the folder."""
+    """Return MIMII's name of the class, which is also the name of the folder."""
     return "normal" if fault is None else "abnormal"
 
 

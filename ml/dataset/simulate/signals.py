@@ -1,4 +1,4 @@
-"""The parts that sounds are made of: seeded draws, slow changes, coloured noise, tones of a turning shaft, rooms."""
+"""Components of simulated sound: seeded draws, slow changes, coloured noise, shaft tones and rooms."""
 
 from collections.abc import Sequence
 
@@ -10,29 +10,29 @@ from numpy.typing import NDArray
 from ml.dataset.simulate.plan import SAMPLE_RATE_HZ
 
 Waveform = NDArray[np.float32]
-# One turn in so many points, read by linear interpolation: harmonic 100 comes out with an error of -75 dB.
+# Points of one turn. With linear interpolation, the error of harmonic 100 is -75 dB.
 POINTS_PER_TURN = 16_384
 KNOTS_HZ = np.geomspace(31.25, 8000, 17)  # half octaves
 REFLECTIONS = 6
 
 
 def generator(*key: int) -> Generator:
-    """A stream of random numbers that depends on ``key`` alone: on no other stream, process or order of work."""
+    """Return a random generator that depends on ``key`` alone, not on processes or order of work."""
     return Generator(PCG64(SeedSequence(key)))
 
 
 def db_to_amplitude(db: float) -> float:
-    """An amplitude ratio from decibels."""
+    """Return the amplitude ratio of a level in dB."""
     return float(10 ** (db / 20))
 
 
 def wander(random: Generator, t: NDArray[np.float64], terms: int = 3) -> NDArray[np.float64]:
-    """A slow, smooth change of about 1 at most, as a sum of sines that complete up to ``terms`` turns in unit time.
+    """Return a slow, smooth change between -1 and 1: a sum of sines of up to ``terms`` turns per span.
 
     Args:
-        random: draws the phases and shares.
-        t: where to look, in units of the whole span.
-        terms: how many sines.
+        random: source of frequencies, phases and shares.
+        t: times, in units of the whole span.
+        terms: number of sines.
     """
     turns = random.uniform(0.2, 1.0, terms) + np.arange(terms)
     shares = random.dirichlet(np.ones(terms))
@@ -41,62 +41,64 @@ def wander(random: Generator, t: NDArray[np.float64], terms: int = 3) -> NDArray
 
 
 def fluctuation(random: Generator, samples: int, rate_hz: float) -> Waveform:
-    """A random change of standard deviation 1 that forgets itself within about ``1 / rate_hz`` seconds."""
+    """Return random noise of standard deviation 1 with a correlation time of about ``1 / rate_hz`` s."""
     knots = max(4, int(samples / SAMPLE_RATE_HZ * rate_hz) + 2)
     values = random.standard_normal(knots)
     at = np.arange(samples) * ((knots - 1) / samples)
-    # The mean square of a straight line between two independent values is 2/3 of theirs.
+    # A straight line between two independent values has 2/3 of their mean square.
     return np.asarray(np.interp(at, np.arange(knots), values / np.sqrt(2 / 3)), np.float32)
 
 
 def uneven_db(random: Generator, spread_db: float) -> NDArray[np.float64]:
-    """A smooth random deviation from a straight spectrum, dB at each of :data:`KNOTS_HZ`."""
+    """Return a smooth random deviation of a spectrum, in dB at each of :data:`KNOTS_HZ`."""
     steps = random.standard_normal(len(KNOTS_HZ) + 2)
     return np.asarray(spread_db * np.convolve(steps, [0.25, 0.5, 0.25], "valid") / np.sqrt(0.375))
 
 
 def amplitudes_at(frequencies_hz: NDArray[np.float32], shape_db: NDArray[np.float64]) -> Waveform:
-    """Amplitudes that follow ``shape_db`` (dB at :data:`KNOTS_HZ`), straight over log frequency."""
+    """Return amplitudes that follow ``shape_db`` (dB at :data:`KNOTS_HZ`), linearly over log frequency."""
     logarithms = np.log(np.maximum(frequencies_hz, 1.0))
     return np.power(np.float32(10), np.interp(logarithms, np.log(KNOTS_HZ), shape_db / 20).astype(np.float32))
 
 
 def power_of(shape_db: NDArray[np.float64]) -> float:
-    """Power of noise with this spectrum, up to a constant: each knot stands for half an octave about it."""
+    """Return the power of noise with this spectrum, up to a constant; each knot represents half an octave."""
     return float(np.sum(10 ** (shape_db / 10) * KNOTS_HZ))
 
 
 def white_spectrum(random: Generator, bins: int) -> NDArray[np.complex64]:
-    """Spectrum of white Gaussian noise, one independent complex value for each bin."""
+    """Return the spectrum of white Gaussian noise, one independent complex value for each bin."""
     return random.standard_normal(2 * bins, np.float32).view(np.complex64)
 
 
 def frequencies(samples: int) -> NDArray[np.float32]:
-    """Of the bins of a real spectrum of so many samples, Hz."""
+    """Return the frequencies of the bins of a real spectrum, in Hz."""
     return np.asarray(scipy.fft.rfftfreq(samples, 1 / SAMPLE_RATE_HZ), np.float32)
 
 
 def coloured_noise(random: Generator, samples: int, shape_db: NDArray[np.float64]) -> Waveform:
-    """Gaussian noise with this spectrum, RMS 1."""
+    """Return Gaussian noise with this spectrum, RMS 1."""
     spectrum = white_spectrum(random, samples // 2 + 1) * amplitudes_at(frequencies(samples), shape_db)
     return unit_rms(np.asarray(scipy.fft.irfft(spectrum, samples), np.float32))
 
 
 def unit_rms(sound: Waveform) -> Waveform:
-    """The same at RMS 1."""
+    """Scale a sound to RMS 1."""
     return sound / np.float32(rms(sound))
 
 
 def rms(sound: Waveform) -> float:
-    """Root of the mean square, over all channels."""
+    """Return the root of the mean square over all channels."""
     return float(np.sqrt(np.mean(np.square(sound), dtype=np.float64)))
 
 
 def make_wavetable(random: Generator, amplitudes: Sequence[float] | NDArray[np.float64]) -> Waveform:
-    """One turn of a periodic sound: harmonic ``k + 1`` has ``amplitudes[k]`` (peak), at a random phase.
+    """Return one turn of a periodic sound, with random phases.
+
+    Harmonic ``k + 1`` has the peak amplitude ``amplitudes[k]``.
 
     Returns:
-        float32, ``POINTS_PER_TURN + 1`` points; the last is the first again.
+        float32, ``POINTS_PER_TURN + 1`` points; the last point repeats the first.
     """
     spectrum = np.zeros(POINTS_PER_TURN // 2 + 1, np.complex128)
     phases = random.uniform(0, 2 * np.pi, len(amplitudes))
@@ -106,7 +108,7 @@ def make_wavetable(random: Generator, amplitudes: Sequence[float] | NDArray[np.f
 
 
 def read_wavetable(turn: Waveform, revolutions: NDArray[np.float64]) -> Waveform:
-    """Read one turn along a path of revolutions: tones that follow every change of speed."""
+    """Read one turn at a sequence of revolutions, which gives tones that follow every change of speed."""
     at = (revolutions - np.floor(revolutions)) * POINTS_PER_TURN
     whole = at.astype(np.int32)
     part = (at - whole).astype(np.float32)
@@ -114,10 +116,11 @@ def read_wavetable(turn: Waveform, revolutions: NDArray[np.float64]) -> Waveform
 
 
 def room_impulse_responses(random: Generator, channels: int, samples: int) -> Waveform:
-    """From one source to each microphone of a small array: direct sound, early reflections, a decaying tail.
+    """Return the impulse responses from one source to each microphone of a small array.
 
-    The tail is Gaussian noise under an exponential (J. D. Polack, 1988), reverberation time 0.15 to 0.4 s. The
-    microphones hear the same reflections within a fraction of a millisecond, and tails of their own.
+    A response has direct sound, early reflections and a tail: Gaussian noise with exponential decay (J. D. Polack,
+    1988), reverberation time 0.15 to 0.4 s. The reflections reach all microphones within a fraction of a millisecond;
+    the tails differ.
 
     Returns:
         float32, shape ``(channels, samples)``.
@@ -135,16 +138,16 @@ def room_impulse_responses(random: Generator, channels: int, samples: int) -> Wa
 
 
 def convolve_room(source: Waveform, responses: Waveform) -> Waveform:
-    """What each microphone hears, once the room has filled.
+    """Return the sound at each microphone, after the start-up of the room.
 
     Args:
-        source: sound, longer than the responses by as much as is wanted.
-        responses: ``(channels, taps)``.
+        source: sound, longer than the responses by the wanted number of samples.
+        responses: impulse responses, ``(channels, taps)``.
 
     Returns:
         float32, shape ``(channels, len(source) - taps)``.
     """
-    # A product of spectra folds the end onto the first samples, which are dropped while the room fills.
+    # A product of spectra folds the end onto the first samples. They are dropped, as the start-up of the room.
     spectrum = scipy.fft.rfft(source)
     reverberant = scipy.fft.irfft(spectrum * scipy.fft.rfft(responses, len(source)), len(source))
     return np.asarray(reverberant[:, responses.shape[1] :], np.float32)

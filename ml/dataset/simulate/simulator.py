@@ -1,4 +1,4 @@
-"""From a plan to a folder of recordings in MIMII's layout, with a manifest that says what was wrong."""
+"""Simulation of a plan: recordings in MIMII's layout, with a manifest of their faults."""
 
 import csv
 import io
@@ -25,11 +25,11 @@ MANIFEST = "manifest.csv"
 COLUMNS = ("path", "label", "machine", "machine_id", "snr_db", "fault", "group")
 MACHINE = "fan"
 TAPS = SAMPLE_RATE_HZ // 4
-# The level of a file is drawn, whatever the machine does: nothing can be told from it.
+# The level of a file is drawn independently of the machine's state, so that it carries no information.
 LEVEL_RANGE_DBFS = (-40.0, -22.0)
 PEAK = 0.98
-# First word of each key, so that no two kinds of draw share a stream.
-_SITE, _FAN, _HALL, _SESSION, _TAKE, _NOISE, _LEVEL = range(7)
+# First element of each key, so that no two kinds of draw share a random stream.
+_SITE, _FAN, _HALL, _SESSION, _RECORDING, _NOISE, _LEVEL = range(7)
 
 
 def simulate(
@@ -40,124 +40,125 @@ def simulate(
     processes: int | None = None,
     report: ProgressCallback = ignore_progress,
 ) -> Path:
-    """Record fans that never existed.
+    """Write simulated recordings of fans.
 
-    ``target`` then holds ``6_dB_fan/fan/id_00/normal/00000000.wav`` and so on, as the archives of MIMII unpack, and
+    ``target`` then contains ``6_dB_fan/fan/id_00/normal/00000000.wav`` and so on, as the archives of MIMII unpack, and
     ``manifest.csv`` with the columns :data:`COLUMNS`: ``fault`` is empty for a healthy machine, ``group`` is the
-    recording session. A file has the same number and group in each SNR folder: the same machine under other noise.
-    The folder appears whole or not at all. The same plan and seed give the same bytes, in however many processes.
+    recording session. A file has the same number and session in each SNR folder: the same machine sound with different
+    noise. The folder appears complete or not at all. The same plan and seed give the same bytes, with any number of
+    processes.
 
     Args:
-        target: a folder that does not exist or is empty.
-        plan: what to record; :class:`Plan`'s defaults if left out.
+        target: folder that does not exist or is empty.
+        plan: what to simulate; None means the defaults of :class:`~ml.dataset.simulate.plan.SimulationPlan`.
         seed: 0 or more.
-        processes: how many work at it; as many as are worth it if left out.
-        report: told after each recording of a machine (each makes a file per SNR).
+        processes: number of processes; None chooses by cores and recordings.
+        report: called after each recording of a machine, which is one file per SNR.
 
     Returns:
         ``target``.
 
     Raises:
         InvalidParameter: ``target`` is in use, or the seed is negative.
-        StorageFull: the disk has no room for it.
-        Cancelled: from ``report``; nothing is left behind.
+        StorageFull: the disk has too little space.
+        Cancelled: raised by ``report``; nothing is left on disk.
     """
     plan = plan or SimulationPlan()
     if seed < 0:
         raise InvalidParameter(f"Simulation: seed is {seed}; 0 or more was expected.")
     require_vacant(target)
     require_free_space(target, plan.bytes)
-    takes = list(plan.clean_recordings())
-    with atomic_folder(target) as aside:
-        for folder in sorted({path.parent for take in takes for path in _paths(plan, take)}):
-            (aside / folder).mkdir(parents=True)
-        record = partial(_write_recordings, _SimulationContext(aside, plan, seed))
-        for _ in ordered_map(record, takes, step="recordings", processes=processes, report=report):
+    clean_recordings = list(plan.clean_recordings())
+    with atomic_folder(target) as folder:
+        for parent in sorted({path.parent for recording in clean_recordings for path in _paths(plan, recording)}):
+            (folder / parent).mkdir(parents=True)
+        write = partial(_write_recordings, _SimulationContext(folder, plan, seed))
+        for _ in ordered_map(write, clean_recordings, step="recordings", processes=processes, report=report):
             pass
-        write_atomic(aside / MANIFEST, _manifest(plan, takes).encode())
+        write_atomic(folder / MANIFEST, _manifest(plan, clean_recordings).encode())
     return target
 
 
 @dataclass(frozen=True, slots=True)
 class _SimulationContext:
-    """What every recording needs to know; small, as it travels to each process with each of them."""
+    """Parameters of every recording; small, because they are sent to a process with each recording."""
 
     folder: Path
     plan: SimulationPlan
     seed: int
 
 
-def _write_recordings(studio: _SimulationContext, take: CleanRecording) -> None:
-    """Write one recording of the machine, once under each noise."""
-    plan = studio.plan
-    clean = _clean(studio, take)
-    place = generator(studio.seed, _HALL, take.machine)
-    hall, to_microphones = Hall.draw(place), room_impulse_responses(place, plan.channels, TAPS)
-    for snr_db, path in zip(plan.snr_db, _paths(plan, take), strict=True):
-        key = _key(snr_db)
-        random = generator(studio.seed, _NOISE, take.machine, take.session, take.index, key)
+def _write_recordings(context: _SimulationContext, recording: CleanRecording) -> None:
+    """Write one recording of the machine, once at each SNR."""
+    plan = context.plan
+    clean = _clean_sound(context, recording)
+    hall_random = generator(context.seed, _HALL, recording.machine)
+    hall, to_microphones = Hall.draw(hall_random), room_impulse_responses(hall_random, plan.channels, TAPS)
+    for snr_db, path in zip(plan.snr_db, _paths(plan, recording), strict=True):
+        key = _snr_key(snr_db)
+        random = generator(context.seed, _NOISE, recording.machine, recording.session, recording.index, key)
         noise = convolve_room(factory_noise(hall, plan.samples + TAPS, random), to_microphones)
         noise *= np.float32(rms(clean) / rms(noise) / db_to_amplitude(snr_db))
-        _write(studio.folder / path, _at_level(clean + noise, _level_dbfs(studio, take, key)))
+        _write_wav(context.folder / path, _scale_to_level(clean + noise, _level_dbfs(context, recording, key)))
 
 
-def _clean(studio: _SimulationContext, take: CleanRecording) -> Waveform:
-    """The machine alone, as each microphone hears it, ``(channels, samples)``."""
-    plan, seed = studio.plan, studio.seed
+def _clean_sound(context: _SimulationContext, recording: CleanRecording) -> Waveform:
+    """Return the sound of the machine alone at each microphone, ``(channels, samples)``."""
+    plan, seed = context.plan, context.seed
     line_hz = float(generator(seed, _SITE).choice([50, 60]))
-    building = generator(seed, _FAN, take.machine)
-    fan, room = Fan.draw(building, line_hz), room_impulse_responses(building, plan.channels, TAPS)
-    # A session is a stretch of time: its recordings stand at even distances in it.
-    moment = take.index / max(plan.recordings - 1, 1)
-    day = OperatingState.draw(generator(seed, _SESSION, take.machine, take.session), moment, plan.severity)
-    random = generator(seed, _TAKE, take.machine, take.session, take.index)
-    sound = fan_sound(fan, day, fault_effects(take.fault, day.severity), plan.samples + TAPS, random)
+    fan_random = generator(seed, _FAN, recording.machine)
+    fan, room = Fan.draw(fan_random, line_hz), room_impulse_responses(fan_random, plan.channels, TAPS)
+    # The recordings of a session are evenly spaced in time.
+    moment = recording.index / max(plan.recordings - 1, 1)
+    state = OperatingState.draw(generator(seed, _SESSION, recording.machine, recording.session), moment, plan.severity)
+    random = generator(seed, _RECORDING, recording.machine, recording.session, recording.index)
+    sound = fan_sound(fan, state, fault_effects(recording.fault, state.severity), plan.samples + TAPS, random)
     return convolve_room(sound, room)
 
 
-def _key(snr_db: float) -> int:
-    """Noise depends on the ratio, not on its place in the plan: +6 dB stays the same whatever else is asked for."""
+def _snr_key(snr_db: float) -> int:
+    """Return the SNR as a key, so that noise does not depend on the other SNRs of the plan."""
     return round((snr_db + 1000) * 1000)
 
 
-def _level_dbfs(studio: _SimulationContext, take: CleanRecording, key: int) -> float:
-    """How loud this recording is. Each session covers the whole range evenly, in an order that is drawn."""
-    random = generator(studio.seed, _LEVEL, take.machine, take.session, key)
-    recordings = studio.plan.recordings
-    steps = random.permutation(recordings) + random.uniform(size=recordings)
-    return float(np.interp(steps[take.index] / recordings, [0, 1], LEVEL_RANGE_DBFS))
+def _level_dbfs(context: _SimulationContext, recording: CleanRecording, key: int) -> float:
+    """Return the level of a recording. Each session covers the whole range evenly, in random order."""
+    random = generator(context.seed, _LEVEL, recording.machine, recording.session, key)
+    count = context.plan.recordings
+    steps = random.permutation(count) + random.uniform(size=count)
+    return float(np.interp(steps[recording.index] / count, [0, 1], LEVEL_RANGE_DBFS))
 
 
-def _at_level(sound: Waveform, level_dbfs: float) -> NDArray[np.int16]:
-    """Scale so that the mean of the channels has this RMS, unless a peak would clip; then as loud as it may be."""
+def _scale_to_level(sound: Waveform, level_dbfs: float) -> NDArray[np.int16]:
+    """Scale the mean of the channels to a level, or to the highest level at which no peak is clipped."""
     gain = min(db_to_amplitude(level_dbfs) / rms(sound.mean(axis=0)), PEAK / float(np.abs(sound).max()))
     return np.asarray(np.rint(sound * np.float32(gain * 32_767)), "<i2")
 
 
-def _write(path: Path, samples: NDArray[np.int16]) -> None:
+def _write_wav(path: Path, samples: NDArray[np.int16]) -> None:
     with wave.open(str(path), "wb") as file:
         file.setparams((len(samples), BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, samples.shape[1], "NONE", "not compressed"))
         file.writeframes(samples.T.tobytes())
 
 
-def _paths(plan: SimulationPlan, take: CleanRecording) -> Iterator[Path]:
-    """Where a recording goes, one path for each SNR, relative to the dataset."""
-    within = Path(MACHINE, _id(take), label_of(take.fault), f"{take.number:08d}.wav")
+def _paths(plan: SimulationPlan, recording: CleanRecording) -> Iterator[Path]:
+    """Return the paths of a recording, one for each SNR, relative to the dataset."""
+    within = Path(MACHINE, _id(recording), label_of(recording.fault), f"{recording.number:08d}.wav")
     return (Path(f"{snr_db:g}_dB_{MACHINE}") / within for snr_db in plan.snr_db)
 
 
-def _id(take: CleanRecording) -> str:
-    return f"id_{take.machine:02d}"
+def _id(recording: CleanRecording) -> str:
+    return f"id_{recording.machine:02d}"
 
 
-def _manifest(plan: SimulationPlan, takes: list[CleanRecording]) -> str:
+def _manifest(plan: SimulationPlan, clean_recordings: list[CleanRecording]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for place, snr_db in enumerate(plan.snr_db):
-        for take in takes:
-            path = list(_paths(plan, take))[place].as_posix()
-            group = f"{MACHINE}/{_id(take)}/s{take.session:02d}"
-            label = label_of(take.fault)
-            writer.writerow([path, label, MACHINE, _id(take), f"{snr_db:g}", take.fault or "", group])
+    for position, snr_db in enumerate(plan.snr_db):
+        for recording in clean_recordings:
+            path = list(_paths(plan, recording))[position].as_posix()
+            group = f"{MACHINE}/{_id(recording)}/s{recording.session:02d}"
+            label = label_of(recording.fault)
+            writer.writerow([path, label, MACHINE, _id(recording), f"{snr_db:g}", recording.fault or "", group])
     return text.getvalue()

@@ -1,1 +1,1 @@
-"""An index -> recordings for training, validation and test."""
+"""Split of a dataset into training, validation and test sides."""

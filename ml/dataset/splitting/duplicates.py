@@ -1,4 +1,4 @@
-"""The same sound more than once: it must not be learned from and judged on."""
+"""Copies: recordings with the same samples must not be used for both training and test."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -7,10 +7,10 @@ from ml.dataset.entries import Entry
 
 
 def drop_duplicates(entries: Iterable[Entry]) -> tuple[list[Entry], list[tuple[Entry, str]]]:
-    """Keep the first of each sound, and none of a sound that is there under two labels or two faults.
+    """Keep the first of each set of copies, and none if their labels or faults contradict each other.
 
     Returns:
-        What is kept, and what is left out, with the reasons.
+        The recordings to keep, and the recordings left out with the reasons.
     """
     same: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
@@ -22,17 +22,20 @@ def drop_duplicates(entries: Iterable[Entry]) -> tuple[list[Entry], list[tuple[E
             kept.append(first)
             left_out += [(copy, f"The same samples as {first.path}.") for copy in copies]
         else:
-            reason = f"The same samples are {_name(first)} in {first.path} and {_name(other)} in {other.path}."
+            reason = (
+                f"The same samples are labelled {_condition(first)} in {first.path} and {_condition(other)} in "
+                f"{other.path}."
+            )
             left_out += [(copy, reason) for copy in (first, *copies)]
     return kept, left_out
 
 
 def labels_contradict(one: Entry, other: Entry) -> bool:
-    """Whether two recordings are said to be of different conditions; an unknown fault contradicts none."""
+    """Return whether two recordings have different labels or faults; a missing fault contradicts none."""
     if one.label != other.label:
         return True
     return None not in (one.annotation.fault, other.annotation.fault) and one.annotation.fault != other.annotation.fault
 
 
-def _name(entry: Entry) -> str:
+def _condition(entry: Entry) -> str:
     return entry.annotation.fault or entry.label

@@ -1,4 +1,4 @@
-"""The ways to split a dataset."""
+"""Names of the methods to split a dataset."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""The sides of a split, and what must not be parted between them."""
+"""Sides of a split, and the recordings that must stay on one side."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -16,13 +16,13 @@ SequenceKey = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Recordings to learn from, to choose by, and to be judged on.
+    """Recordings for training, validation and test.
 
     Attributes:
         method: ``group``, ``blocks`` or ``machine``.
-        seed: of whatever was left to chance.
+        seed: seed of all random choices.
         train, validation, test: the sides, each in natural order.
-        left_out: recordings on no side, each with the reason: guard clips, and further copies of the same sound.
+        left_out: recordings on no side, each with the reason, such as gap recordings and copies.
     """
 
     method: str
@@ -33,20 +33,20 @@ class Split:
     left_out: tuple[tuple[Entry, str], ...]
 
     def entries(self) -> list[Entry]:
-        """Each recording that is on a side."""
+        """Return all recordings that are on a side."""
         return [entry for _, entry in self.sides()]
 
     def sides(self) -> Iterator[tuple[Side, Entry]]:
-        """Each recording that is on a side, with the side."""
+        """Yield each recording that is on a side, with the side."""
         for side, entries in zip(SIDES, (self.train, self.validation, self.test), strict=True):
             for entry in entries:
                 yield side, entry
 
 
 def recording_sequences(entries: Iterable[Entry]) -> list[list[Entry]]:
-    """Recordings of one kind from one session, each list in recording order; the lists in order of their first.
+    """Return the sequences of recordings of one session and kind, each in recording order.
 
-    Two that stand side by side in a list were recorded one after the other.
+    Neighbours in a sequence were recorded one after the other. The sequences are ordered by their first recordings.
     """
     found: defaultdict[SequenceKey, list[Entry]] = defaultdict(list)
     for entry in sorted(entries, key=lambda entry: natural_key(entry.path)):
@@ -63,43 +63,42 @@ def recording_sequences(entries: Iterable[Entry]) -> list[list[Entry]]:
 
 
 def session_components(entries: Iterable[Entry]) -> dict[str, str]:
-    """Which groups must stay together: each group, and the first (by name) of those that it is kept with.
+    """Return the component of each session: the first (by name) of the sessions that must stay together.
 
-    MIMII's versions of a machine at several SNRs hold the same machine recordings under other file names. So groups of
-    one machine id are kept together where they differ in the SNRs that they hold. Groups with the same SNRs are taken
-    for sessions of their own.
+    MIMII's versions of a machine at several SNRs contain the same machine sound under other file names. So sessions of
+    one machine id stay together if they have different SNRs. Sessions with the same SNRs are independent.
     """
     snrs: defaultdict[tuple[str | None, str], defaultdict[str, set[float | None]]] = defaultdict(
         lambda: defaultdict(set)
     )
-    together: dict[str, str] = {}
+    parent_of: dict[str, str] = {}
     for entry in entries:
-        together[entry.session] = entry.session
+        parent_of[entry.session] = entry.session
         if entry.annotation.machine_id is not None:
             snrs[entry.annotation.machine, entry.annotation.machine_id][entry.session].add(entry.annotation.snr_db)
-    for groups in snrs.values():
-        if len({frozenset(values) for values in groups.values()}) > 1:
-            first, *others = groups
+    for sessions in snrs.values():
+        if len({frozenset(values) for values in sessions.values()}) > 1:
+            first, *others = sessions
             for other in others:
-                _unite(together, first, other)
-    return {group: _find_root(together, group) for group in together}
+                _unite(parent_of, first, other)
+    return {session: _find_root(parent_of, session) for session in parent_of}
 
 
-def _unite(together: dict[str, str], one: str, other: str) -> None:
-    low, high = sorted((_find_root(together, one), _find_root(together, other)))
-    together[high] = low
+def _unite(parent_of: dict[str, str], one: str, other: str) -> None:
+    low, high = sorted((_find_root(parent_of, one), _find_root(parent_of, other)))
+    parent_of[high] = low
 
 
-def _find_root(together: dict[str, str], group: str) -> str:
-    while together[group] != group:
-        group = together[group]
-    return group
+def _find_root(parent_of: dict[str, str], session: str) -> str:
+    while parent_of[session] != session:
+        session = parent_of[session]
+    return session
 
 
 def snrs_by_machine(
     entries: Iterable[Entry], component_of: dict[str, str]
 ) -> dict[tuple[str, str, str], set[float | None]]:
-    """The SNRs of each machine within each component."""
+    """Return the SNRs of each machine within each component."""
     found: defaultdict[tuple[str, str, str], set[float | None]] = defaultdict(set)
     for entry in entries:
         found[machine_key(entry, component_of)].add(entry.annotation.snr_db)
@@ -107,5 +106,5 @@ def snrs_by_machine(
 
 
 def machine_key(entry: Entry, component_of: dict[str, str]) -> tuple[str, str, str]:
-    """A machine within a component: what sounds the same in it at every SNR."""
+    """Return component, machine and id; the same key at several SNRs means the same machine sound."""
     return component_of[entry.session], entry.annotation.machine or "", entry.annotation.machine_id or ""

@@ -1,1 +1,1 @@
-"""Engines: ways to measure how far a clip is from normal."""
+"""Engines: methods that measure how far a clip is from normal recordings."""

@@ -1,4 +1,9 @@
-"""Autoencoders are fitted here, with Keras, and leave as plain arrays; the only room of novelty that knows Keras."""
+"""Fitting of autoencoders with Keras. The result is plain arrays.
+
+No other module of ``ml.detectors`` imports Keras.
+
+The tests skip the examples of this module: importing Keras takes several seconds, and not every installation has it.
+"""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -12,52 +17,73 @@ from ml.errors import MissingExtra
 if TYPE_CHECKING:
     import keras
 
-LEARNING_RATE, BATCH = 1e-3, 512
+LEARNING_RATE, BATCH = 1e-3, 512  # of the published baseline; 1e-3 is also the default of Adam
 
 
 def build_autoencoder(inputs: int, hidden: Sequence[int], seed: int) -> "keras.Model":
-    """Dense layers that give back what they are given: rectified ones, and a linear one as wide as the input.
+    """Build a dense autoencoder: hidden layers with ReLU, then a linear layer as wide as the input.
+
+    The weights are drawn after X. Glorot and Y. Bengio, AISTATS 2010; biases are 0.
+
+    Args:
+        inputs: elements of a vector.
+        hidden: units of each hidden layer.
+        seed: seed of the weights.
 
     Raises:
         MissingExtra: Keras is not installed.
+
+    Example:
+        >>> build_autoencoder(320, (64, 64, 8, 64, 64), seed=0).count_params()  # doctest: +SKIP
+        50760
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported: no notes about missing GPUs
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported: no messages about missing GPUs
     try:
         import keras
     except ModuleNotFoundError as error:
         raise MissingExtra("Fitting an autoencoder", "train") from error
-    drawn = [keras.initializers.GlorotUniform(seed + number) for number in range(len(hidden) + 1)]
+    initializers = [keras.initializers.GlorotUniform(seed + number) for number in range(len(hidden) + 1)]
     layers = [
         keras.layers.Dense(units, activation="relu", kernel_initializer=weights)
-        for units, weights in zip(hidden, drawn, strict=False)
+        for units, weights in zip(hidden, initializers, strict=False)
     ]
-    return keras.Sequential([keras.Input((inputs,)), *layers, keras.layers.Dense(inputs, kernel_initializer=drawn[-1])])
+    last = keras.layers.Dense(inputs, kernel_initializer=initializers[-1])
+    return keras.Sequential([keras.Input((inputs,)), *layers, last])
 
 
 def fit_autoencoders(
     sets: Iterable[Floats], inputs: int, hidden: Sequence[int], epochs: int, seed: int = 0
 ) -> list[list[Layer]]:
-    """Fit an autoencoder of the same architecture to each of several sets of vectors: Adam, mean squared error.
+    """Fit an autoencoder to each of several sets of vectors, with equal architecture and initial weights.
+
+    The loss is the mean squared error; the optimiser is Adam (D. Kingma and J. Ba, ICLR 2015) with a learning rate of
+    0.001 and batches of 512 vectors.
 
     Args:
-        sets: each ``(vectors, inputs)``; one after the other, so that they need not all be in memory.
-        inputs: the width of them all.
-        hidden: units of the hidden layers.
-        epochs: how often each vector is seen, in an order that is drawn anew each time.
-        seed: of weights and order; the same vectors give the same networks.
+        sets: float32 ``(vectors, inputs)`` each; read one after the other, so that they need not all be in memory.
+        inputs: elements of a vector.
+        hidden: units of each hidden layer.
+        epochs: number of passes over the vectors, each in a new random order.
+        seed: seed of weights and order; the same vectors give the same networks.
 
     Returns:
-        The layers of each.
+        The layers of each network.
 
     Raises:
         MissingExtra: Keras is not installed.
+
+    Example:
+        >>> vectors = np.random.default_rng(0).normal(size=(600, 20)).astype(np.float32)
+        >>> [layers] = fit_autoencoders([vectors], 20, (16, 4, 16), epochs=5)  # doctest: +SKIP
+        >>> [layer.kernel.shape for layer in layers]  # doctest: +SKIP
+        [(20, 16), (16, 4), (4, 16), (16, 20)]
     """
     model = build_autoencoder(inputs, hidden, seed)
     step, variables = _training_step(model)
-    fresh = [variable.numpy() for variable in variables]
+    initial = [variable.numpy() for variable in variables]
     networks = []
     for vectors in sets:
-        for variable, value in zip(variables, fresh, strict=True):
+        for variable, value in zip(variables, initial, strict=True):
             variable.assign(value)
         _fit(step, vectors, epochs, seed)
         networks.append([Layer(*layer.get_weights()) for layer in model.layers])
@@ -65,7 +91,7 @@ def fit_autoencoders(
 
 
 def _fit(step: Callable[[Floats], Any], vectors: Floats, epochs: int, seed: int) -> None:
-    """Batch by batch: Keras' own loop takes ten times as long for so few of them."""
+    """Fit batch by batch. Keras' own loop takes ten times as long for such small batches."""
     rng = np.random.Generator(np.random.PCG64(seed))
     for _ in range(epochs):
         order = rng.permutation(len(vectors))
@@ -74,7 +100,7 @@ def _fit(step: Callable[[Floats], Any], vectors: Floats, epochs: int, seed: int)
 
 
 def _training_step(model: "keras.Model") -> tuple[Callable[[Floats], Any], list[Any]]:
-    """What learns from one batch, and all the variables that it changes."""
+    """Return a function that learns from one batch, and all the variables that it changes."""
     import keras
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Every engine by its name."""
+"""All engines by name."""
 
 from ml.detectors.engines.baseline import Baseline
 from ml.detectors.engines.distance import Distance
@@ -9,17 +9,21 @@ from ml.detectors.engines.names import DEFAULT_ENGINES, REMOVED_ENGINES
 from ml.detectors.engines.neighbours import Neighbours
 from ml.errors import InvalidParameter
 
-# The baseline needs Keras to be fitted, and no Keras to score.
+# The baseline needs Keras for fitting, but not for scoring.
 ENGINES: dict[str, Engine] = {
     engine.name: engine for engine in (SpectrumGaussian(), Distance(), Neighbours(), Fluctuation(), Baseline())
 }
 
 
 def engine_by_name(name: str) -> Engine:
-    """The engine of that name.
+    """Return the engine with this name.
 
     Raises:
-        InvalidParameter: there is none.
+        InvalidParameter: there is no such engine, or it was removed.
+
+    Example:
+        >>> engine_by_name("distance").name
+        'distance'
     """
     if name in REMOVED_ENGINES:
         raise InvalidParameter(

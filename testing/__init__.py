@@ -1,0 +1,1 @@
+"""Servers, job queues and model files for tests and benchmarks."""

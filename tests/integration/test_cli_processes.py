@@ -1,0 +1,137 @@
+"""Commands as a person starts them, each a process of its own; in detail they are tried in this process elsewhere."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from cli.main import app
+from ml.models.registry import Registry
+from testing.servers import Serve
+from tests import sounds
+from tests.commands import as_process, assert_one_sentence, signalml, start
+
+# Words behind ``signalml`` that are tried as a process and in this one, by the command that they are of.
+SMOKE = {
+    "": ("--version",),
+    "doctor": ("doctor", "--json"),
+    "errors": ("errors",),
+    "evaluate": ("evaluate", "champion", "fans", "--gain-db", "0", "--processes", "1"),
+    "inspect": ("inspect", "fans", "--json"),
+    "keys": ("keys", "list"),
+    "machines": ("machines",),
+    "models": ("models", "verify"),
+    "openapi": ("openapi",),
+    "score": ("score", "fans", "--format", "csv"),
+    "settings": ("settings",),
+    "simulate": ("simulate", "made", "--machines", "1", "--sessions", "1", "--recordings", "1", "--duration", "1"),
+    "thresholds": ("thresholds", "champion", "--threshold", "0.7"),
+}
+# Those that are processes in tests of their own, by the module that holds them.
+ELSEWHERE = {
+    "compare": "test_cli_compare",
+    "demo": "test_session",
+    "download": "test_download",
+    "jobs": "test_run_command",
+    "run": "test_run_command",
+    "serve": "test_inference",
+    "train": "test_training",
+    "worker": "test_run_command",
+}
+# Several commands, one after the other, where neither TensorFlow nor h5py is installed.
+WITHOUT_TRAINING = """
+import sys
+sys.modules.update(dict.fromkeys(("tensorflow", "keras", "h5py")))
+from cli.main import main
+for words in sys.argv[1:]:
+    sys.argv[1:] = words.split()
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
+
+
+@pytest.fixture
+def folder(original_home: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """Makes folders in which to type commands: each has the same home and the same recordings."""
+
+    def make(name: str) -> Path:
+        shutil.copytree(original_home, tmp_path / name / "home")
+        for label, blade_hz in (("normal", 120.0), ("abnormal", 90.0)):
+            (tmp_path / name / "fans" / label).mkdir(parents=True)
+            for number in range(4):
+                wav = sounds.recording(sounds.fan(1.0, seed=number, blade_hz=blade_hz))
+                (tmp_path / name / "fans" / label / f"{number}.wav").write_bytes(wav)
+        return tmp_path / name
+
+    return make
+
+
+def test_every_command_is_tried_as_a_process() -> None:
+    """Here or in a module that is there."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # it is a group
+    assert set(SMOKE) | set(ELSEWHERE) == {"", *commands}
+    modules = {path.stem for path in Path(__file__).parents[1].rglob("test_*.py")}
+    assert set(ELSEWHERE.values()) <= modules
+
+
+@pytest.mark.parametrize("command", SMOKE)
+def test_a_command_is_as_a_process_what_it_is_here(folder: Callable[[str], Path], command: str) -> None:
+    """Exit status and both streams are the same, and no library below it has a word to say."""
+
+    one, other = (how(Path("home"), *SMOKE[command], folder=folder(how.__name__)) for how in (as_process, signalml))
+    assert one.returncode == 0, one.stderr
+    assert "XNNPACK" not in one.stderr
+    assert one._replace(stdout=of_any_disk(one.stdout)) == other._replace(stdout=of_any_disk(other.stdout))
+
+
+def of_any_disk(said: str) -> str:
+    """What a command said, without its folder and how much room there was."""
+    return re.sub(r'"says": "\S+: [\d.]+ of [\d.]+ GB', "", said)
+
+
+def test_a_reader_that_leaves_ends_it_quietly(folder: Callable[[str], Path]) -> None:
+    """As with  signalml score ... | head -1."""
+    here = folder("here")
+    file = here / "fans" / "normal" / "0.wav"
+    with start(here / "home", "score", *[file] * 40, "--format", "csv") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith("name,")
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
+def test_importing_without_tensorflow_says_what_to_install(tmp_path: Path, original_file: Path) -> None:
+    """Where TensorFlow is not installed, the sentence has the extra that brings it."""
+    words = f"models import {original_file}"
+    done = as_process(tmp_path / "home", words, program=("-c", WITHOUT_TRAINING))
+    assert_one_sentence(done, "TensorFlow", "signalml[train]")
+
+
+def test_all_that_serving_needs_works_without_tensorflow(home: Path, tmp_path: Path) -> None:
+    """An exported model is imported, promoted and verified where there is neither TensorFlow nor h5py."""
+    version = Registry(home).resolve("champion")
+    Registry(home).export("champion", tmp_path / "model.zip")
+    words = (f"models import {tmp_path / 'model.zip'} --promote", "models verify", "models list")
+    done = as_process(tmp_path / "other", *words, program=("-c", WITHOUT_TRAINING))
+    assert done.returncode == 0, done.stderr
+    imported, verified, *_, listed = done.stdout.strip().splitlines()
+    assert imported == version
+    assert verified.startswith(version)
+    assert listed.split()[:2] == [version, "champion"]
+
+
+def test_a_port_that_is_taken_is_said(serve: Serve, original_home: Path) -> None:
+    """serve on a port in use ends with a status other than 0 and says why."""
+    server = serve(original_home)
+    done = as_process(original_home, "serve", port=server.port)
+    assert done.returncode != 0
+    assert f"Port {server.port} is taken" in done.stderr
+    assert "SIGNALML_PORT" in done.stderr
+    assert "Traceback" not in done.stderr

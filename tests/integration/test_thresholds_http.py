@@ -1,0 +1,245 @@
+"""A threshold is moved over HTTP while clients ask: nobody is refused, and every answer is by one threshold."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ml.detectors.thresholds import SENSITIVITIES, threshold_at
+from ml.models.registry import Registry
+from ml.models.thresholds import ThresholdRequest
+from testing.jobs import run_jobs
+from testing.servers import Serve, ServerProcess, assert_problem, wait_until
+from tests import sounds
+from tests.integration.conftest import Lend
+from tests.integration.test_model_swaps import clients
+from tests.integration.test_models import create_key
+from tests.integration.uploads import WAV_TYPE, Body, judged
+from tests.unit import detectors
+from worker.jobs import ScoringParameters
+
+MOVES = 20
+
+
+@pytest.fixture
+def classifying(original_home: Path, lend: Lend) -> Iterator[ServerProcess]:
+    """A server whose champion is a classifier, to be changed."""
+    with lend(original_home) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def detector_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose champion is a detector with scores of 199 healthy recordings. For reading."""
+    home = tmp_path_factory.mktemp("detector") / "home"
+    registry = Registry(home)
+    registry.promote(detectors.add(registry))
+    return home
+
+
+@pytest.fixture
+def detecting(detector_home: Path, lend: Lend) -> Iterator[ServerProcess]:
+    """A server of that home, to be changed."""
+    with lend(detector_home) as server:
+        yield server
+
+
+def state(server: ServerProcess, reference: str = "champion") -> Body:
+    """What GET says."""
+    found: Body = server.client.get(f"/v1/models/{reference}/threshold").raise_for_status().json()
+    return found
+
+
+def move(server: ServerProcess, reference: str = "champion", **wanted: Any) -> httpx.Response:
+    """PATCH, on a connection of its own."""
+    return server.afresh("PATCH", f"/v1/models/{reference}/threshold", json=wanted)
+
+
+# What is said of it
+
+
+def test_a_detectors_threshold_is_shown_with_what_it_rests_on(detecting: ServerProcess) -> None:
+    """In force, with the expected rate, its interval and its n; and what each sensitivity would mean."""
+    shown = state(detecting)
+    assert (shown["version"], shown["current"]["revision"]) == (detecting_version(detecting), 1)
+    assert (shown["current"]["threshold"], shown["current"]["basis"]) == (0.5, "chosen by a test")
+    evidence = shown["evidence"]
+    assert evidence["expected"]["low"] < evidence["expected"]["value"] < evidence["expected"]["high"]
+    assert (evidence["n"], evidence["smallest_rate"]) == (199, 1 / 200)
+    assert "5 sessions" in evidence["notes"][0]
+    points = shown["sensitivities"]
+    assert {point["sensitivity"]: point["false_alarm_rate"] for point in points} == SENSITIVITIES
+    scores = detectors.calibration().named
+    assert [point["threshold"] for point in points] == [threshold_at(scores, rate) for rate in SENSITIVITIES.values()]
+    assert "bear out no false-alarm rate below 0.5 %" in points[0]["evidence"]["notes"][0]
+
+
+def detecting_version(server: ServerProcess) -> str:
+    """The version of its champion."""
+    return Registry(server.home).resolve("champion")
+
+
+def test_a_classifiers_threshold_is_shown_without_any(server: ServerProcess) -> None:
+    """Nobody has measured it, and no sensitivity would mean anything."""
+    shown = state(server)
+    assert shown["current"]["false_alarm_rate"] is None
+    assert (shown["evidence"], shown["sensitivities"], len(shown["history"])) == (None, [], 1)
+
+
+def test_a_version_an_alias_and_a_name_are_one(detecting: ServerProcess) -> None:
+    """The name that a version begins with means the newest of that name."""
+    assert state(detecting) == state(detecting, "hall-3") == state(detecting, detecting_version(detecting))
+
+
+# Moving it
+
+
+@pytest.mark.parametrize("wanted", [{"sensitivity": "high"}, {"false_alarm_rate": 0.05}, {"threshold": 0.85}])
+def test_a_moved_threshold_is_in_the_very_next_answer(detecting: ServerProcess, wav: bytes, wanted: Body) -> None:
+    """Whichever way it is asked for, and in what shows the model; the earlier ones are kept."""
+    before = judged(detecting.client, wav)
+    answer = move(detecting, **wanted)
+    assert answer.status_code == 200
+    moved = answer.json()
+    assert moved == state(detecting)
+    assert [place["revision"] for place in moved["history"]] == [1, 2]
+    assert moved["current"]["sensitivity"] == wanted.get("sensitivity")
+    assert moved["current"]["threshold"] == wanted.get("threshold", threshold_at(detectors.calibration().named, 0.05))
+    after = judged(detecting.client, wav)
+    assert (before["threshold"], after["threshold"]) == (0.5, moved["current"]["threshold"])
+    assert after["false_alarm_rate"] == moved["current"]["false_alarm_rate"] == moved["evidence"]["expected"]["value"]
+    assert after["score"] == before["score"]
+    decision = detecting.client.get("/v1/models/champion").json()["decision"]
+    assert decision["threshold"] == moved["current"]["threshold"]
+
+
+def test_reset_brings_the_first_one_back(classifying: ServerProcess, wav: bytes) -> None:
+    """As a revision of its own, and the answers of before."""
+    before = judged(classifying.client, wav)
+    opposite = 0.0 if before["verdict"] == "normal" else 1.0
+    assert move(classifying, threshold=opposite).status_code == 200
+    assert judged(classifying.client, wav)["verdict"] != before["verdict"]
+    back = move(classifying, reset=True).json()
+    assert [place["threshold"] for place in back["history"]] == [0.5, opposite, 0.5]
+    after = judged(classifying.client, wav)
+    assert {**after, "model": None} == {**before, "model": None}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({}, 422, "parameter_invalid"),
+        ({"reset": False}, 422, "parameter_invalid"),
+        ({"threshold": 0.5, "sensitivity": "high"}, 422, "parameter_invalid"),
+        ({"threshold": 1.5}, 422, "request_invalid"),
+        ({"threshold": "0.5"}, 422, "request_invalid"),
+        ({"false_alarm_rate": 0}, 422, "request_invalid"),
+        ({"sensitivity": "higher"}, 422, "request_invalid"),
+        ({"treshold": 0.5}, 422, "request_invalid"),
+        ({"sensitivity": "high"}, 409, "model_not_calibrated"),
+        ({"false_alarm_rate": 0.01}, 409, "model_not_calibrated"),
+    ],
+    ids=str,
+)
+def test_a_threshold_that_cannot_be_is_refused(server: ServerProcess, body: Body, status: int, code: str) -> None:
+    """By name, and nothing changes."""
+    before = state(server)
+    assert_problem(server.client.patch("/v1/models/champion/threshold", json=body), status, code)
+    assert state(server) == before
+
+
+def test_a_model_that_is_not_there_has_no_threshold(server: ServerProcess) -> None:
+    """An unknown version, and an alias that points nowhere."""
+    assert_problem(server.client.get("/v1/models/nobody/threshold"), 404, "model_not_found")
+    assert_problem(move(server, "nobody-0123456789", threshold=0.5), 404, "model_not_found")
+    assert_problem(move(server, "challenger", threshold=0.5), 404, "model_alias_not_set")
+
+
+def test_it_is_seen_by_whoever_may_ask_and_moved_by_an_admin(serve: Serve, home: Path) -> None:
+    """As the names of classes are."""
+    locked = serve(home, require_api_key=True)
+    keys = {scope: {"x-api-key": create_key(home, scope, scope)} for scope in ("predict", "admin")}
+    url = "/v1/models/champion/threshold"
+    assert_problem(locked.client.get(url), 401, "api_key_missing")
+    assert locked.client.get(url, headers=keys["predict"]).status_code == 200
+    assert_problem(locked.client.patch(url, json={"threshold": 0.4}), 401, "api_key_missing")
+    assert_problem(
+        locked.client.patch(url, json={"threshold": 0.4}, headers=keys["predict"]), 403, "api_key_scope_missing"
+    )
+    assert locked.client.patch(url, json={"threshold": 0.4}, headers=keys["admin"]).status_code == 200
+
+
+# Under load
+
+
+@pytest.mark.parametrize("kind", ["classifying", "detecting"])
+def test_a_threshold_that_moves_fails_nobody_and_mixes_nothing(
+    kind: str, wav: bytes, request: pytest.FixtureRequest
+) -> None:
+    """20 moves, 8 clients: only 200, and each answer's verdict is what its own threshold says, to the last window."""
+    server: ServerProcess = request.getfixturevalue(kind)
+    expected = {}
+    for threshold in (0.0, 1.0):
+        assert move(server, threshold=threshold).status_code == 200
+        expected[threshold] = without_revision(judged(server.client, wav))
+    assert [expected[threshold]["verdict"] for threshold in (0.0, 1.0)] == ["anomalous", "normal"]
+    ask = "/v1/predict"
+    with clients(server, lambda client: client.post(ask, content=wav, headers=WAV_TYPE)) as answers:
+        statuses = [move(server, threshold=float(i % 2)).status_code for i in range(MOVES)]
+    assert statuses == [200] * MOVES
+    assert Counter(answer.status_code for answer in answers) == {200: len(answers)}
+    bodies = [answer.json() for answer in answers]
+    assert all(without_revision(body) == expected[body["threshold"]] for body in bodies)
+    history = {place["revision"]: place["threshold"] for place in state(server)["history"]}
+    assert list(history) == list(range(1, MOVES + 4))
+    assert all(body["threshold"] == history[body["model"]["threshold_revision"]] for body in bodies)
+    assert {body["threshold"] for body in bodies} == {0.0, 1.0}
+    assert len(bodies) > MOVES
+
+
+def without_revision(body: Body) -> Body:
+    """An answer but for the number of the threshold's revision, which grows with each move."""
+    return {**body, "model": {"version": body["model"]["version"]}}
+
+
+def test_a_batch_is_judged_by_one_threshold(classifying: ServerProcess, wav: bytes) -> None:
+    """All files of one request, whatever happens meanwhile."""
+    parts = [("file", (f"{i}.wav", wav)) for i in range(3)]
+    with clients(classifying, lambda client: client.post("/v1/predict/batch", files=parts)) as answers:
+        for i in range(10):
+            assert move(classifying, threshold=float(i % 2)).status_code == 200
+    batches = [[result["prediction"] for result in answer.json()["results"]] for answer in answers]
+    assert all(len({each["threshold"] for each in batch}) == 1 for batch in batches)
+    assert {each["threshold"] for batch in batches for each in batch} >= {0.0, 1.0}
+
+
+def test_a_moved_threshold_is_live_in_every_process(serve: Serve, home: Path) -> None:
+    """Moved in one process of two, it soon decides in the other."""
+    server = serve(home, processes=2, inference_threads=1)
+    wav = sounds.recording(sounds.fan(1.0))
+    assert move(server, threshold=0.875).status_code == 200
+
+    def thresholds() -> set[float]:
+        answers = [server.afresh("POST", "/v1/predict", content=wav, headers=WAV_TYPE) for _ in range(12)]
+        return {answer.json()["threshold"] for answer in answers}
+
+    wait_until(lambda: thresholds() == {0.875})
+
+
+def test_scoring_jobs_judge_by_a_moved_threshold(home: Path, tmp_path: Path) -> None:
+    """A worker that has loaded the model already judges the next job by where the threshold is then."""
+    folder = home / "datasets" / "few" / "normal"
+    folder.mkdir(parents=True)
+    for number in range(2):
+        (folder / f"{number}.wav").write_bytes(sounds.recording(sounds.fan(1.0, seed=number)))
+    with run_jobs(tmp_path / "queue", home) as jobs:
+        jobs.start_worker(children=1)
+        for threshold, verdict in ((0.0, "anomalous"), (1.0, "normal")):
+            Registry(home).set_threshold("champion", ThresholdRequest(threshold=threshold))
+            job = jobs.submit(ScoringParameters(dataset="few"))
+            jobs.wait_for_state(job, "succeeded")
+            judged_so = [(row["threshold"], row["verdict"]) for row in jobs.rows(job)]
+            assert judged_so == [(threshold, verdict)] * 2

@@ -1,0 +1,104 @@
+"""The journal of a collection: every version can be read again, and a damaged line affects nothing else."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ml.dataset.collection.store import Collection
+from ml.errors import DatasetNotFound, DatasetVersionNotFound
+from tests.unit.recordings import NAME, files, put, seen
+
+
+def test_a_version_can_be_read_again(hall: Collection) -> None:
+    """Recordings and labels are as they were; a recording that was removed since is a refusal."""
+    first = put(hall, 1, label="normal").recording
+    second = put(hall, 2, "b.wav", label="abnormal").recording
+    pinned, then, fingerprint = hall.version, hall.recordings(), hall.dataset().fingerprint
+    hall.relabel(first.id, {"label": "abnormal"})
+    put(hall, 3)
+    assert (pinned, hall.version) == ("3", "5")
+    assert hall.recordings(at=pinned) == then
+    assert hall.dataset(at=pinned).fingerprint == fingerprint
+    assert [e.label for e in hall.dataset(at=pinned).entries] == ["normal", "abnormal"]
+    hall.remove(second.id)
+    without = hall.dataset(at=pinned)
+    assert [(r.path, r.code) for r in without.refusals] == [(second.path, "file_missing")]
+    assert [e.path for e in without.entries] == [first.path]
+
+
+@pytest.mark.parametrize("version", ["0", "3", "-1", "x", "", "1.0", "²", "9" * 5000])
+def test_a_version_that_does_not_exist_is_refused(hall: Collection, version: str) -> None:
+    """The message names the versions that exist."""
+    put(hall, 1)
+    with pytest.raises(DatasetVersionNotFound, match="1 to 2"):
+        hall.recordings(at=version)
+
+
+def test_a_partial_last_line_is_ignored_and_removed_by_the_next_writer(hall: Collection, tmp_path: Path) -> None:
+    """A partial line was never acknowledged; entries after it are read."""
+    put(hall, 1, "a.wav")
+    whole = (hall.folder / "journal.jsonl").read_bytes()
+    with (hall.folder / "journal.jsonl").open("ab") as journal:
+        journal.write(b'{"kind":"recording","number":2')
+    assert (seen(tmp_path), hall.version, hall.damaged) == ([("a.wav", None)], "2", 0)
+    put(hall, 2, "b.wav")
+    lines = (hall.folder / "journal.jsonl").read_bytes()
+    assert lines.startswith(whole)
+    assert len(lines.splitlines()) == 3
+    assert seen(tmp_path) == [("a.wav", None), ("b.wav", None)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"", b"\0" * 40, b"\xff\xfe", b"[]", b"1", b"null", b"{}", b'{"kind":"odd"}', b'{"kind":"removed","id":"x"}'),
+        b'{"kind":"labels","at":"","request_id":"","id":"x","labels":{"label":"normal"}}',
+    ],
+)
+def test_a_damaged_line_is_counted_and_affects_nothing_else(hall: Collection, tmp_path: Path, line: bytes) -> None:
+    """Other lines count as before, versions keep their numbers, and the file of the line is not removed."""
+    put(hall, 1, "a.wav", label="normal")
+    lost = put(hall, 2, "b.wav").recording
+    put(hall, 3, "c.wav")
+    journal = hall.folder / "journal.jsonl"
+    lines = journal.read_bytes().splitlines()
+    journal.write_bytes(b"\n".join([*lines[:2], line, *lines[3:], b""]))
+    fresh = Collection(tmp_path, NAME)
+    assert [r.file_name for r in fresh.recordings()] == ["a.wav", "c.wav"]
+    assert (fresh.damaged, fresh.version) == (1, "4")
+    put(fresh, 4, "d.wav")
+    assert lost.path in files(fresh)
+    assert [e[0] for e in seen(tmp_path)] == ["a.wav", "c.wav", "d.wav"]
+
+
+def test_files_without_a_line_are_removed(hall: Collection, tmp_path: Path) -> None:
+    """Files of a process that was killed between file and line are removed by the next writer."""
+    known = put(hall, 1).recording
+    (hall.folder / "recordings" / "00000002-0123456789abcdef.wav").write_bytes(b"whole, and never acknowledged")
+    (hall.folder / "recordings" / ".00000003-0123.wav.0123").write_bytes(b"half")
+    new = put(Collection(tmp_path, NAME), 2).recording
+    assert files(hall) == {known.path, new.path}
+
+
+def test_a_reader_follows_a_dataset_that_was_made_anew(hall: Collection, tmp_path: Path) -> None:
+    """A reader drops the old entries of a dataset that was removed and made again, even with a longer journal."""
+    put(hall, 1, "old.wav")
+    assert len(hall.recordings()) == 1
+    other = Collection(tmp_path, NAME)
+    other.delete()
+    with pytest.raises(DatasetNotFound):
+        hall.recordings()
+    for seed in range(2, 6):
+        put(other, seed, f"new-{seed}.wav")
+    assert [r.file_name for r in hall.recordings()] == [f"new-{seed}.wav" for seed in range(2, 6)]
+
+
+def test_a_reader_follows_an_append_that_was_undone(hall: Collection) -> None:
+    """A line that was read before it was safe on the disk, and was then removed, is dropped."""
+    put(hall, 1, "a.wav")
+    before = (hall.folder / "journal.jsonl").stat().st_size
+    put(hall, 2, "b.wav")
+    assert len(hall.recordings()) == 2
+    os.truncate(hall.folder / "journal.jsonl", before)
+    assert [r.file_name for r in hall.recordings()] == ["a.wav"]
