@@ -32,7 +32,7 @@ class LiveModel:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._seen: tuple[object, ...] | None = None
-        self._tried_at = float("-inf")
+        self._attempted_at = float("-inf")
         self._refreshing = threading.Lock()
         self.current: Predictor | None = None
         self.failure: str | None = None
@@ -60,13 +60,13 @@ class LiveModel:
     def _refresh(self) -> None:
         try:
             state = self._registry.champion_stamp()
-            retry = self.failure is not None and time.monotonic() - self._tried_at > RETRY_FAILED_S
+            retry = self.failure is not None and time.monotonic() - self._attempted_at > RETRY_FAILED_S
             if state == self._seen and not retry:
                 return
             # LiteRT prints a note about the CPU once; during the first check, nothing else writes to stderr.
             quiet = quiet_native_stderr() if self._seen is None else nullcontext()
             # Stored before loading: the next check sees a change that happens meanwhile.
-            self._seen, self._tried_at = state, time.monotonic()
+            self._seen, self._attempted_at = state, time.monotonic()
             with quiet:
                 self.current = self._registry.load_predictor("champion")
         except AliasNotSet as error:

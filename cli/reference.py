@@ -1,4 +1,4 @@
-"""``signalml settings``, ``errors``, ``training-options`` and ``openapi``: reference pages in docs/, made from the code."""
+"""``signalml settings``, ``errors``, ``training-options`` and ``openapi``: pages of docs/ made from the code."""
 
 import json
 

@@ -236,7 +236,9 @@ class JobHarness:
         try:
             return cast("Job", wait_until(there, within_s))
         except AssertionError as late:
-            raise AssertionError(f"{self.get_if_reachable(job)} is not {states} {late}; {self.events(job)[-5:]}") from None
+            raise AssertionError(
+                f"{self.get_if_reachable(job)} is not {states} {late}; {self.events(job)[-5:]}"
+            ) from None
 
     def wait_for_end(self, job: str, within_s: float = PATIENCE_S) -> Job:
         """Wait until the job has ended; returns the job."""

@@ -45,7 +45,7 @@ def encode(samples: NDArray[np.float64], encoding: str, order: str = "<") -> byt
 
 
 def chunk(name: bytes, body: bytes, order: str = "<", size: int | None = None) -> bytes:
-    """One RIFF chunk, padded to even length, that says it has ``size`` bytes."""
+    """One RIFF chunk, padded to even length, with a declared size of ``size`` bytes."""
     return name + struct.pack(f"{order}I", len(body) if size is None else size) + body + b"\0" * (len(body) % 2)
 
 
@@ -88,7 +88,7 @@ def wav(
 
     Args:
         body: what the data chunk holds.
-        tag, bits, channels, rate_hz, block: what the ``fmt `` chunk says.
+        tag, bits, channels, rate_hz, block: fields of the ``fmt `` chunk.
         container: RIFF, RIFX or RF64.
         extensible: whether the format is written as WAVE_FORMAT_EXTENSIBLE.
         data_size: the size that is claimed for the data, in the ds64 chunk if there is one.
@@ -153,7 +153,7 @@ def flac_claiming(
     bits: int | None = None,
     frames: int | None = None,
 ) -> bytes:
-    """The same FLAC under a header (RFC 9639, 8.2) that says something else."""
+    """The same FLAC under a header (RFC 9639, 8.2) that declares something else."""
     packed = int.from_bytes(data[18:26], "big")
     for value, shift, width in ((rate_hz, 44, 20), (channels, 41, 3), (bits, 36, 5), (frames, 0, 36)):
         if value is not None:

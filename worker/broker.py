@@ -49,7 +49,7 @@ def find_queue_url(redis_url: str | None, home: Path) -> str:
     url = redis_url or local_broker_url(home)
     if url is None:
         raise QueueUnavailable(
-            f"There is no job queue: SIGNALML_REDIS_URL is not set, and  signalml run  is not running in {home}."
+            f"There is no job queue: SIGNALML_REDIS_URL is not set, and signalml run is not running in {home}."
         )
     return url
 
@@ -94,7 +94,7 @@ class LocalBroker:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise QueueUnavailable(
-                    f"Another  signalml run  uses {self.folder.parent}: stop it, or set another SIGNALML_HOME."
+                    f"Another signalml run uses {self.folder.parent}: stop it, or set another SIGNALML_HOME."
                 ) from None
             try:
                 yield

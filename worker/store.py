@@ -231,7 +231,7 @@ class JobStore:
 
     def renew(self, unit: LeasedUnit) -> LeaseStatus:
         """Renew a lease that is not lost; return its status."""
-        status: LeaseStatus = self._call_for_unit("renew", unit, lease_ms=_lease_ms(unit.parameters.queue))["hold"]
+        status: LeaseStatus = self._call_for_unit("renew", unit, lease_ms=_lease_ms(unit.parameters.queue))["status"]
         return status
 
     def progress(self, unit: LeasedUnit, step: str, done: int, total: int, message: str) -> None:
@@ -303,7 +303,7 @@ class JobStore:
 
     def _call_or_lose(self, operation: str, unit: LeasedUnit, **arguments: Any) -> Any:
         answer = self._call_for_unit(operation, unit, **arguments)
-        if answer["hold"] == "lost":
+        if answer["status"] == "lost":
             raise LeaseLost(f"{unit.job_id}/{unit.name} no longer has the lease with the token {unit.token}.")
         return answer
 

@@ -74,7 +74,7 @@ def _take_unit(jobs: JobQueue, queue: QueueName, stopping: StopFlag) -> LeasedUn
         try:
             return jobs.store.take(queue, f"{socket.gethostname()}/{os.getpid()}", call)
         except redis.RedisError as error:
-            logger.warning("no unit could be unit, trying again: %s", error)
+            logger.warning("no unit could be taken, trying again: %s", error)
             time.sleep(RETRY_INTERVAL_S)
     return None
 

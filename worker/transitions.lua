@@ -207,59 +207,59 @@ function call.take(a)
 end
 
 function call.renew(a)
-  local unit, hold = held(a)
+  local unit, status = held(a)
   if unit then redis.call('ZADD', P .. 'leases', now + a.lease_ms, member(a.job, a.unit)) end
-  return {hold = hold}
+  return {status = status}
 end
 
 function call.progress(a)
-  local unit, hold = held(a)
-  if not unit then return {hold = hold} end
+  local unit, status = held(a)
+  if not unit then return {status = status} end
   local fields = {step = a.step, done = a.done, total = a.total, message = a.message, updated_ms = now}
   if field(a.job, 'step') ~= a.step then fields.step_ms = now end
   set(a.job, fields)
   add_event(a.job, 'progress', {step = a.step, done = a.done, total = a.total, message = a.message})
-  return {hold = hold}
+  return {status = status}
 end
 
 function call.log(a)
-  local unit, hold = held(a)
+  local unit, status = held(a)
   if unit then add_log(a.job, a.message) end
-  return {hold = hold}
+  return {status = status}
 end
 
 -- Store values that later attempts must use unchanged, such as the version of the dataset.
 function call.pin(a)
-  local unit, hold = held(a)
+  local unit, status = held(a)
   if unit then set(a.job, a.fields) end
-  return {hold = hold}
+  return {status = status}
 end
 
 function call.fan_out(a)
-  local unit, hold = held(a)
-  if not unit then return {hold = hold} end
+  local unit, status = held(a)
+  if not unit then return {status = status} end
   unit.state = 'done'
   keep(a.job, a.unit, unit)
   redis.call('ZREM', P .. 'leases', member(a.job, a.unit))
   set(a.job, {open = #a.stops, step = a.step, step_ms = now, updated_ms = now, done = 0, total = a.total, message = ''})
-  if hold == 'cancelling' then
+  if status == 'cancelling' then
     remove_unit(a.job, a.unit)
-    return {hold = hold}
+    return {status = status}
   end
   add_event(a.job, 'progress', {step = a.step, done = 0, total = a.total, message = ''})
   for i, stop in ipairs(a.stops) do
     make_ready(a.job, string.format('part-%05d', i - 1), fresh(unit.queue, 0, stop), i - 1)
   end
   if #a.stops == 0 then make_ready(a.job, 'gather', fresh(unit.queue, 0, 1)) end
-  return {hold = hold, nudges = math.max(#a.stops, 1), queue = unit.queue}
+  return {status = status, nudges = math.max(#a.stops, 1), queue = unit.queue}
 end
 
 -- Record one more file with rows of a part. Items before `at` are not done again.
 function call.advance(a)
-  local unit, hold = held(a)
-  if not unit then return {hold = hold} end
+  local unit, status = held(a)
+  if not unit then return {status = status} end
   local items = a.at - unit.at
-  if items <= 0 then return {hold = hold} end -- a repeated call, because the first answer was lost
+  if items <= 0 then return {status = status} end -- a repeated call, because the first answer was lost
   unit.at = a.at
   table.insert(unit.parts, a.part)
   local done, total = field(a.job, 'done') + items, tonumber(field(a.job, 'total'))
@@ -270,60 +270,60 @@ function call.advance(a)
   end
   if unit.at < unit.stop then
     keep(a.job, a.unit, unit)
-    return {hold = hold}
+    return {status = status}
   end
   unit.state = 'done'
   keep(a.job, a.unit, unit)
   redis.call('ZREM', P .. 'leases', member(a.job, a.unit))
   local open = redis.call('HINCRBY', job_key(a.job), 'open', -1)
-  if hold == 'cancelling' then
+  if status == 'cancelling' then
     if leased_units(a.job) == 0 then finish(a.job, 'cancelled', {}) end
   elseif open == 0 then
     make_ready(a.job, 'gather', fresh(unit.queue, 0, 1))
-    return {hold = hold, nudges = 1, queue = unit.queue}
+    return {status = status, nudges = 1, queue = unit.queue}
   end
-  return {hold = hold}
+  return {status = status}
 end
 
 -- Return the files of all parts, in order.
 function call.parts(a)
-  local unit, hold = held(a)
+  local unit, status = held(a)
   local names, files = {}, {}
-  if not unit then return {hold = hold} end
+  if not unit then return {status = status} end
   each_unit(a.job, function(name, part)
     if name:sub(1, 5) == 'part-' then table.insert(names, {name, part.parts}) end
   end)
   table.sort(names, function(one, other) return one[1] < other[1] end)
   for _, pair in ipairs(names) do for _, file in ipairs(pair[2]) do table.insert(files, file) end end
-  return {hold = hold, files = files}
+  return {status = status, files = files}
 end
 
 -- Work that is complete succeeds even if the job is being cancelled.
 function call.succeed(a)
-  local unit, hold = held(a)
+  local unit, status = held(a)
   if unit then finish(a.job, 'succeeded', {summary = a.summary, result = a.result}) end
-  return {hold = hold}
+  return {status = status}
 end
 
 function call.fail(a)
-  local unit, hold = held(a)
-  if not unit then return {hold = hold} end
-  if hold == 'cancelling' then remove_unit(a.job, a.unit) else finish(a.job, 'failed', {error = a.error}) end
-  return {hold = hold}
+  local unit, status = held(a)
+  if not unit then return {status = status} end
+  if status == 'cancelling' then remove_unit(a.job, a.unit) else finish(a.job, 'failed', {error = a.error}) end
+  return {status = status}
 end
 
 -- Return a unit from a worker that stops. The attempt does not count.
 function call.release(a)
-  local unit, hold = held(a)
-  if not unit then return {hold = hold} end
-  if hold == 'cancelling' then
+  local unit, status = held(a)
+  if not unit then return {status = status} end
+  if status == 'cancelling' then
     remove_unit(a.job, a.unit)
-    return {hold = hold}
+    return {status = status}
   end
   unit.attempt = unit.attempt - 1
   make_ready(a.job, a.unit, unit)
   add_log(a.job, 'The worker stops and returns this work; another worker continues it.')
-  return {hold = hold, nudges = 1, queue = unit.queue}
+  return {status = status, nudges = 1, queue = unit.queue}
 end
 
 function call.cancel(a)

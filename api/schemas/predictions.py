@@ -204,8 +204,8 @@ class PredictResponse(Schema):
     novelty: NoveltyFacts | None
     """Null if the model has no detector."""
     known_faults: NamingFacts | None
-    """Null unless the model has a classifier and a detector. The classifier can then raise an alarm, too: a known fault
-    is anomalous even if `score` is not above `threshold`."""
+    """Null unless the model has a classifier and a detector. With both, a known fault is anomalous even
+    if `score` is not above `threshold`."""
     reasons: NoveltyReasons | None
     """Null without a detector, or without `explain=true`."""
     unusable: Unjudged | None

@@ -1,4 +1,6 @@
-"""``python -m benchmarks.detectors RECORDINGS``: detectors beside the bar, on real recordings and on simulated fans.
+"""``python -m benchmarks.detectors RECORDINGS``: detectors beside the published baseline.
+
+It uses real recordings and simulated fans.
 
 RECORDINGS holds ``mimii``, ``pc_fan``, ``uav_propeller`` and ``esc50`` (sounds that are no machine). What is compared
 how is in docs/comparing.md. Half an hour on two idle cores; ``--only`` does one of the four and leaves the others'
@@ -70,12 +72,12 @@ def by_fault(name: str, comparison: DetectorComparison) -> Iterator[tuple[str, D
     there = {each.entry.annotation.fault for each in comparison.trials[comparison.baseline]}
     faults = [fault for fault in FAULTS if fault in there]
     for fault in faults:
-        tried = {
+        trials = {
             contender: tuple(each for each in every if each.entry.annotation.fault in (None, fault))
             for contender, every in comparison.trials.items()
         }
-        of_fault = tuple(comparison_rows(tried, comparison.baseline, comparison.seed))
-        yield f"{name}, {fault}", replace(comparison, rows=of_fault, trials=tried)
+        of_fault = tuple(comparison_rows(trials, comparison.baseline, comparison.seed))
+        yield f"{name}, {fault}", replace(comparison, rows=of_fault, trials=trials)
     if not faults:
         yield name, comparison
 

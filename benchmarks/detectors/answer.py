@@ -1,6 +1,6 @@
 """What a detector costs an answer: ``python -m benchmarks.detectors.answer``.
 
-Two models of the same simulated fans, a classifier and the two minds together, each behind a server of one process. One
+Two models of the same simulated fans, a classifier alone and with a detector, each behind a server of one process. One
 client asks both in turn, so that whatever else the machine does meets both; what is compared are medians.
 """
 

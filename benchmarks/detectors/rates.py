@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ml.training.detecting import Detecting
 from rich.console import Console
 from rich.table import Table
 
@@ -22,6 +21,7 @@ from cli.progress import show_progress
 from ml.dataset.entries import NORMAL, Dataset, Entry
 from ml.dataset.indexing.build import index
 from ml.dataset.indexing.listing import natural_key
+from ml.dataset.splitting.sides import Split
 from ml.detectors.thresholds import operating_point_at_rate
 from ml.evaluation.intervals import wilson
 from ml.evaluation.judged import JudgedRecording
@@ -35,6 +35,8 @@ from ml.models.served import ServedModel
 from ml.models.thresholds import decision_at
 from ml.system.atomic import write_atomic
 from ml.system.progress import ProgressCallback
+from ml.training.context import TrainingContext
+from ml.training.detector_stage import learn_detector
 from ml.training.options import GAIN_DB, TrainingOptions
 
 RESULTS = Path(__file__).parents[1] / "results" / "rates.json"
@@ -66,14 +68,14 @@ def judged_at(dataset: Dataset, rate: float, report: ProgressCallback) -> Iterat
     healthy = sorted((e for e in dataset.entries if e.label == NORMAL), key=lambda entry: natural_key(entry.path))
     of = Counter(entry.session for entry in healthy)
     healthy = [entry for entry in healthy if of[entry.session] > 1]
-    options = TrainingOptions(source=dataset.root, name="rates", learn="detector")
-    spec = spec_for(healthy, options.training_kind)
-    making = Detecting(replace(dataset, entries=tuple(healthy)), spec, options, None, report)
+    context = fit_context(replace(dataset, entries=tuple(healthy)), report)
     fold = blocks(healthy)
     for number in range(BLOCKS):
-        detector = making.detector([entry for entry in healthy if fold[entry.path] != number])
+        detector = learn_detector(context, [entry for entry in healthy if fold[entry.path] != number])
         decision = decision_at(operating_point_at_rate(detector.calibration, rate))
-        content = BundleContent(spec, DETECTOR_LABELS, decision, {}, None, GoldenClip(make_golden_clip(), ()), detector)
+        content = BundleContent(
+            context.spec, DETECTOR_LABELS, decision, {}, None, GoldenClip(make_golden_clip(), ()), detector
+        )
         held_out = [entry for entry in healthy if fold[entry.path] == number]
         yield from judge(
             Predictor(ServedModel.as_written(Bundle("rates", "", content))),
@@ -82,6 +84,23 @@ def judged_at(dataset: Dataset, rate: float, report: ProgressCallback) -> Iterat
             gain_db=GAIN_DB,
             seed=SEED,
         )
+
+
+def fit_context(dataset: Dataset, report: ProgressCallback) -> TrainingContext:
+    """Context of the fit of a default detector. The split is not used: the recordings are chosen for each fit."""
+    options = TrainingOptions(source=dataset.root, name="rates", learn="detector")
+    return TrainingContext(
+        options=options,
+        home=dataset.root,
+        dataset=dataset,
+        split=Split("blocks", SEED, dataset.entries, (), (), ()),
+        spec=spec_for(dataset.entries, options.training_kind),
+        work=dataset.root,
+        notes=(),
+        processes=None,
+        report=report,
+        started=0.0,
+    )
 
 
 def blocks(healthy: Sequence[Entry]) -> dict[str, int]:

@@ -80,11 +80,11 @@ def measure(plan: Schedule, data: Path, say: Callable[[str], None]) -> dict[str,
         home = Path(folder)
         say("importing the model")
         servers.import_model(home, data)
-        bench = Benchmark(plan, data, home, say)
+        benchmark = Benchmark(plan, data, home, say)
         pair = (servers.original(data), servers.signalml(home))
-        http = bench.over_http(pair)
-        in_process = bench.in_process(list(WAYS))
-        stages = bench.in_process(["stages"])["stages"]
+        http = benchmark.over_http(pair)
+        in_process = benchmark.in_process(list(WAYS))
+        stages = benchmark.in_process(["stages"])["stages"]
     compared = _compared(http[pair[0].name], http[pair[1].name], plan.clients)
     alone = summary.in_process_ratio(in_process["original"], in_process["signalml"])
     ratios = {key: row["ratio"] for key, row in compared.items()}

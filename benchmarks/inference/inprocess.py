@@ -108,8 +108,8 @@ def _timer(answer: Answer, samples: Sequence[BenchmarkRecording]) -> Callable[[f
         RuntimeError: it has not.
     """
     for sample in samples:
-        if (heard := answer(sample.content)) != sample.message:
-            raise RuntimeError(f"{sample.name}: {heard!r} instead of {sample.message!r}")
+        if (message_found := answer(sample.content)) != sample.message:
+            raise RuntimeError(f"{sample.name}: {message_found!r} instead of {sample.message!r}")
 
     def measure(seconds: float) -> dict[str, Any]:
         latencies: list[float] = []
@@ -131,7 +131,7 @@ WAYS = {
 
 
 def main() -> None:
-    """Measure whenever a line says for how long."""
+    """Measure for the time in each line of standard input."""
     parser = argparse.ArgumentParser(description="Measure one way in process; reads seconds, writes JSON, by the line.")
     parser.add_argument("way", choices=WAYS)
     parser.add_argument("--data", type=Path, default=default_data(), help="folder with seed/ in it")

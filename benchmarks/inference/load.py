@@ -89,7 +89,7 @@ def _multipart(sample: BenchmarkRecording) -> bytes:
 
 
 def message(route: str, body: bytes) -> str:
-    """What an answer says the machine has."""
+    """The label of an answer."""
     answer: dict[str, Any] = json.loads(body)
     return str(answer["Details"]["Message"] if route == "/inference" else answer["message"])
 
@@ -249,8 +249,8 @@ def _ask(connection: HttpConnection, route: str, request: Request) -> tuple[str 
     after = time.perf_counter()
     if status != 200:
         return f"status {status}: {body[:200]!r}", after
-    heard = message(route, body)
-    return (None if heard == request.message else f"{heard!r} instead of {request.message!r}"), after
+    message_found = message(route, body)
+    return (None if message_found == request.message else f"{message_found!r} instead of {request.message!r}"), after
 
 
 def _cpu_s() -> float:

@@ -50,10 +50,10 @@ def features(file: IO[bytes]) -> NDArray[np.float32]:
 
 def answer(probabilities: NDArray[np.float32]) -> dict[str, Any]:
     """The most probable class, in the original's words."""
-    heard = int(np.argmax(probabilities))
+    label = int(np.argmax(probabilities))
     return {
-        "Anomaly": heard != 0,
-        "Details": {"Message": MESSAGES[heard], "Probabilities": probabilities.tolist()},
+        "Anomaly": label != 0,
+        "Details": {"Message": MESSAGES[label], "Probabilities": probabilities.tolist()},
     }
 
 

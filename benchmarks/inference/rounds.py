@@ -41,12 +41,12 @@ class Schedule:
 
 
 class WrongAnswer(RuntimeError):
-    """A server answers a recording with something else than ``expected.json`` says."""
+    """A server answers a recording with something else than ``expected.json`` has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """Where everything lies, and who is told what is being done.
+    """Where everything lies, and where progress is reported.
 
     Attributes:
         plan: how long and how often.

@@ -30,7 +30,7 @@ def weights(data: Path) -> Path:
 
 
 def read_recordings(data: Path) -> tuple[BenchmarkRecording, ...]:
-    """Read the recordings and what ``expected.json`` says of them.
+    """Read the recordings and their labels in ``expected.json``.
 
     Raises:
         OSError: a file is not there.

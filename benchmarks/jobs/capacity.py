@@ -1,6 +1,6 @@
 """How much one Redis carries: its processor time and memory for a job, a part, a busy process and an idle worker.
 
-Redis works on one core. What a thing costs there, in microseconds of that core, says how many of it fit into a second.
+Redis works on one core. The cost of an operation, in microseconds of that core, gives how many fit into a second.
 Beside that estimate stands the most that could be driven through it: the same transitions, many in flight.
 """
 

@@ -50,7 +50,7 @@ class FaultOutcome:
         state, attempt: at its end.
         rows, expected: of its result.
         twice: recordings that were judged more than once; None where nobody counted.
-        status: of the service that was told to stop; None where none was.
+        status: of the service that got SIGTERM; None where none was.
     """
 
     fault: str

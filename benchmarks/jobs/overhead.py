@@ -42,7 +42,7 @@ def measure(root: Path, count: int, say: Callable[[str], None]) -> dict[str, Any
 
 
 def _seconds(jobs: JobHarness, watcher: redis.Redis) -> float:
-    """From asking to the event that says the end, as a client that watches the events sees it."""
+    """From asking to the last event, as a client that watches the events sees it."""
     started = time.perf_counter()
     job, after = jobs.submit(DiagnosticParameters()), "0"
     while True:

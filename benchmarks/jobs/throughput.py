@@ -28,7 +28,7 @@ WITHIN_S = 600.0
 
 
 def measure(root: Path, recordings: int, clip_s: float, rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Both ways in turn, A B, B A; the worker is warm, and what starting the pool takes is told apart.
+    """Both ways in turn, A B, B A; the worker is warm, and the start of the pool is timed separately.
 
     Args:
         root: an empty folder.

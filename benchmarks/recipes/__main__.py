@@ -109,7 +109,7 @@ def flights(dataset: Dataset) -> Iterator[RecipeFold]:
 def judge(
     work: RecipeFold, features: StoredFeatures, gained: StoredFeatures, recipe: Recipe, names: list[str]
 ) -> list[dict[str, object]]:
-    """Fit on a fold, and say what is heard in its test side, with a random gain."""
+    """Fit on a fold, and measure on its test side, with a random gain."""
     of = {e.path: names.index(class_name(e)) for e in (*work.train, *work.validation)}
     with tempfile.TemporaryDirectory() as folder:
         fitted = fitting.fit_network(

@@ -192,6 +192,10 @@ def check_threshold(threshold: float) -> float:
 
     Raises:
         InvalidParameter: it is not a score from 0 to 1.
+
+    Example:
+        >>> check_threshold(0.5)
+        0.5
     """
     if not 0 <= threshold <= 1:
         raise InvalidParameter(f"The threshold is {threshold}; a score from 0 to 1 was expected.")

@@ -112,7 +112,7 @@ class BootstrapPlan:
         return cls(len(strata), found, seed)
 
     def units(self, *numbers: int) -> int:
-        """Return the number of units of the smallest of these strata; 0 if one of them has no recordings, or if there is none."""
+        """Return the number of units of the smallest of these strata; 0 if one is empty, or without numbers."""
         units = {stratum.number: stratum.units for stratum in self.strata}
         return min((units.get(number, 0) for number in numbers), default=0)
 

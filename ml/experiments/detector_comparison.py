@@ -51,9 +51,9 @@ from ml.models.scoring import find_recordings
 from ml.system.parallel import one_blas_thread
 from ml.system.progress import Progress, ProgressCallback, ignore_progress
 
-TOGETHER = "+"
+SEPARATOR = "+"
 BASELINE = Baseline.name
-DEFAULT_CONTENDER = TOGETHER.join(DEFAULT_ENGINES)
+DEFAULT_CONTENDER = SEPARATOR.join(DEFAULT_ENGINES)
 
 
 def compare_detectors(
@@ -128,7 +128,7 @@ class _Contender:
 
 
 def _contender(name: str) -> _Contender:
-    return _Contender(tuple(map(engine_by_name, name.split(TOGETHER))), name == BASELINE)
+    return _Contender(tuple(map(engine_by_name, name.split(SEPARATOR))), name == BASELINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,13 +218,13 @@ def _run_trial(detector: Detector, entry: Entry, subset: Subset, spectra: _Subse
     return Trial(
         entry=entry,
         subset=subset.name,
-        score=_farthest(detector, spectra.gained[entry.path], entry.machine_name).score,
+        score=_most_distant(detector, spectra.gained[entry.path], entry.machine_name).score,
         thresholds=tuple(threshold_at(calibration, rate) for rate in FALSE_ALARM_RATES),
         calibrated_on=len(calibration),
     )
 
 
-def _farthest(detector: Detector, clips: Sequence[Spectra], machine: str | None) -> Novelty:
+def _most_distant(detector: Detector, clips: Sequence[Spectra], machine: str | None) -> Novelty:
     """Return the result of the clip that is farthest from normal."""
     return max((detector.measure(clip, machine) for clip in clips), key=lambda novelty: novelty.relative_distance)
 
@@ -232,7 +232,7 @@ def _farthest(detector: Detector, clips: Sequence[Spectra], machine: str | None)
 def _out_of_domain_rejection(
     name: str, subset: Subset, detectors: Sequence[Detector], sounds: Sequence[tuple[Spectra, ...]], seed: int
 ) -> OutOfDomainRejection:
-    scores = np.array([[_farthest(detector, sound, None).score for sound in sounds] for detector in detectors])
+    scores = np.array([[_most_distant(detector, sound, None).score for sound in sounds] for detector in detectors])
     thresholds = np.array(
         [[threshold_at(detector.calibration.named, rate) for rate in FALSE_ALARM_RATES] for detector in detectors]
     )

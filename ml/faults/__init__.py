@@ -8,7 +8,7 @@ principal components, three clusters. Added here:
   sessions give the same groups (after T. Lange et al., Neural Computation 16, 2004).
 - Agreement with true faults is compared with chance.
 
-A group is a hypothesis. Groups are called ``group 1``, ``group 2`` and so on until a person has heard and named them.
+A group is a hypothesis. Groups are called ``group 1``, ``group 2`` and so on until a person listens and gives names.
 
 Grouping needs scikit-learn, from the extra "train". It is imported when it is first used.
 """

@@ -185,10 +185,10 @@ def _find_groups(
     axes = axes[: max(dimensions, DRAWN_COMPONENTS)]
     projected = (rows - mean) / scale @ axes.T
     points = np.ascontiguousarray(projected[:, :dimensions])
-    tried = {count: fit_centroids(points, count, STARTS, seed) for count in candidate_ks(points, k)}
-    curve = tuple(evaluate_clustering(points, centroids, sessions, seed) for centroids in tried.values())
+    candidates = {count: fit_centroids(points, count, STARTS, seed) for count in candidate_ks(points, k)}
+    curve = tuple(evaluate_clustering(points, centroids, sessions, seed) for centroids in candidates.values())
     chosen, chosen_by = choose_k(curve) if k == "auto" else (k, f"{k} groups were requested.")
-    centroids = _in_order(points, tried[chosen])
+    centroids = _in_order(points, candidates[chosen])
     distances = distances_to(points, centroids)
     assignments = distances.argmin(axis=1)
     return FaultGroups(

@@ -6,8 +6,8 @@
   The state describes the machine, not its users. Between the two limits nothing changes (hysteresis), so that a
   machine near the limit does not raise one alarm after another. The history shows which alarms nobody acknowledged.
 - **Acknowledged**: a person has seen the alarm. It is silent until it clears. A later alarm is a new alarm.
-- **Unheard** (``unheard``): no alarm, and at least ``raise_at`` of the last ``n_verdicts`` recordings could not be
-  judged: the microphone is dead, covered or clipped. Such recordings raise no alarm and clear none.
+- **No valid audio** (``unheard``): no alarm, and at least ``raise_at`` of the last ``n_verdicts`` recordings could not
+  be judged: the microphone is dead, covered or clipped. Such recordings raise no alarm and clear none.
 
 In the terms of ANSI/ISA-18.2, this alarm does not latch.
 """

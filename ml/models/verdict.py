@@ -37,7 +37,7 @@ class ClipResult:
     novelty: Novelty | None = None
 
 
-class ClassProbability(NamedTuple):
+class LabelProbability(NamedTuple):
     """Class with its probability."""
 
     name: str
@@ -84,10 +84,10 @@ class Verdict:
     threshold_revision: int
 
     @property
-    def class_probabilities(self) -> tuple[ClassProbability, ...]:
+    def class_probabilities(self) -> tuple[LabelProbability, ...]:
         """Each class with its probability in the most anomalous clip; empty without a classifier."""
         pairs = zip(self.classes, self.worst.probabilities, strict=True)
-        return tuple(ClassProbability(label.name, label.message, label.anomalous, p) for label, p in pairs)
+        return tuple(LabelProbability(label.name, label.message, label.anomalous, p) for label, p in pairs)
 
     @property
     def value(self) -> VerdictValue:

@@ -43,7 +43,8 @@ def describe_errors(errors: list[Error]) -> str:
     first = errors[0]
     place = ".".join(map(str, first["loc"][:1]))
     if first["type"] == "value_error":
-        return f"{place or 'The options'}: {first['ctx']['error']}."
+        message = str(first["ctx"]["error"])
+        return f"{place}: {message}." if place else f"{message[0].upper()}{message[1:]}."
     expected = " or ".join(dict.fromkeys(filter(None, map(describe_expected, errors))))
     if not expected:
         return f"{place} is {describe_value(first['input'])}: {first['msg']}."

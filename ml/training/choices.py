@@ -55,7 +55,9 @@ class TrainingChoices(BaseModel):
     @model_validator(mode="after")
     def _engines_belong_to_a_detector(self) -> Self:
         if self.engines is not None and self.learn == "classifier":
-            raise ValueError("engines are given, but learn is 'classifier'; engines need learn 'detector' or 'both'")
+            raise ValueError(
+                "the engines are given, but learn is 'classifier'; engines need learn 'detector' or 'both'"
+            )
         if self.engines is not None and len(set(self.engines)) < len(self.engines):
-            raise ValueError(f"engines are {', '.join(self.engines)}; each engine was expected once")
+            raise ValueError(f"the engines are {', '.join(self.engines)}; each engine was expected once")
         return self

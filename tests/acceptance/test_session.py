@@ -24,7 +24,7 @@ from tests.commands import Done, as_process, signalml, succeeds, worked_s
 RECORDINGS = ("normal.wav", "pb1.wav", "pb2.wav", "pb3.wav")
 # CPU time of the demonstration model, of which 35 s were measured, and of finding out that there is one already.
 DEMO_WITHIN_S, NOTHING_WITHIN_S = 150, 5
-SAYS = {
+MESSAGES = {
     "": "Component OK",
     "imbalance": "Component is imbalanced",
     "clogging": "Component is clogged",
@@ -162,7 +162,7 @@ def test_a_newcomers_first_curl_is_answered(demonstration: ServerProcess, tmp_pa
     fans = simulate(tmp_path / "fans", plan=SimulationPlan.demo())
     rows = list(csv.DictReader((fans / "manifest.csv").read_text().splitlines()))
     assert {row["fault"] for row in rows} == {"", *FAULTS}
-    for fault, message in SAYS.items():
+    for fault, message in MESSAGES.items():
         name = next(row["path"] for row in rows if row["fault"] == fault)
         answer = json.loads(posted(demonstration, "fan.wav", (fans / name).read_bytes()))
         assert (answer["Anomaly"], answer["Details"]["Message"]) == (fault != "", message)
@@ -183,7 +183,7 @@ def test_the_readmes_first_curl_gets_the_answer_that_is_printed(demonstration: S
     assert json.loads(posted(demonstration, normal.name, normal.read_bytes()))["Details"]["Message"] == "Component OK"
 
 
-def test_the_demonstration_model_says_what_it_is(demonstration: ServerProcess, newcomer: Path) -> None:
+def test_the_demonstration_model_is_called_a_demonstration(demonstration: ServerProcess, newcomer: Path) -> None:
     """Its name, its card and its report say that it was trained on simulated fans."""
     shown = demonstration.client.get("/v1/models/champion").json()
     assert shown["version"].startswith("demo-fans-")
@@ -197,7 +197,7 @@ def test_the_demonstration_model_says_what_it_is(demonstration: ServerProcess, n
 
 
 def test_a_home_with_a_champion_is_left_alone(newcomer: Path) -> None:
-    """A second `signalml demo` does nothing and says nothing; of the first a model, features and records are left."""
+    """A second `signalml demo` does and prints nothing; after the first, a model, features and records are left."""
     before = sorted(newcomer.rglob("*"))
     again, cpu_s = timed(newcomer, "demo")
     assert (again.stdout, again.stderr) == ("", "")

@@ -1,4 +1,4 @@
-"""A home of the commit before the reorganisation is read as it is, and answers to the bit.
+"""A home of an earlier release is read without changes, and gives the same answers.
 
 ``tests/data/before`` was made by commit a190df9: a collection, a model of classifier and detector with renamed classes
 and a moved threshold, a detector alone, their trainings, a machine's record, and the exported archive.
@@ -39,31 +39,31 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def expected() -> dict[str, Any]:
-    """The answers of the commit before."""
+    """The answers of the earlier commit."""
     answers: dict[str, Any] = json.loads((BEFORE / "expected.json").read_text())
     return answers
 
 
 @pytest.fixture
 def dataset(home: Path, expected: Mapping[str, Any]) -> Dataset:
-    """The collection, as trainings read it."""
+    """The collection, loaded as for a training."""
     return load_dataset(home, DATASET, expected["collection_version"])
 
 
 def options(home: Path, name: str, learn: str, **choices: Any) -> TrainingOptions:
-    """What the model was trained with."""
+    """Return the options that the model was trained with."""
     return TrainingOptions(source=home / "datasets" / DATASET, name=name, learn=learn, **choices)
 
 
 def key_of(dataset: Dataset, chosen: TrainingOptions) -> dict[str, Any]:
-    """The cache key of a training, as its file has it."""
+    """Return the cache key of a training, in the form of its file."""
     spec = spec_for(split_recordings(dataset, chosen).train, chosen.training_kind)
     key: dict[str, Any] = json.loads(json.dumps(cache_key(dataset, spec, chosen)))
     return key
 
 
 def rows(home: Path, model: str) -> list[dict[str, Any]]:
-    """The scores of all recordings, by file name alone."""
+    """Return the scored rows of all recordings, with file names without folders."""
     predictor = Registry(home).load_predictor(model)
     items = find_items([home / "datasets" / DATASET / "recordings"])
     scored = [row.to_dict() for row in score_items(predictor, items, processes=1)]
@@ -71,7 +71,7 @@ def rows(home: Path, model: str) -> list[dict[str, Any]]:
 
 
 def assert_same(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
-    """Every word is the same, and every number but for the last digits."""
+    """Assert that texts are equal, and numbers within the tolerance."""
     assert len(found) == len(expected) > 0
     for mine, theirs in zip(found, expected, strict=True):
         assert mine.keys() == theirs.keys()
@@ -83,13 +83,15 @@ def assert_same(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> 
 
 
 @pytest.mark.parametrize(("model", "answers"), [("champion", "rows"), ("detector", "detector_rows")])
-def test_its_models_answer_as_they_did(home: Path, expected: Mapping[str, Any], model: str, answers: str) -> None:
-    """Scores, labels, thresholds and messages, with the classes renamed and the threshold moved."""
+def test_its_models_give_the_same_answers(home: Path, expected: Mapping[str, Any], model: str, answers: str) -> None:
+    """Scores, labels, thresholds and messages are the same, with renamed classes and a moved threshold."""
     assert_same(rows(home, expected[model]), expected[answers])
 
 
-def test_its_archive_is_imported_as_it_was(tmp_path: Path, expected: Mapping[str, Any], home: Path) -> None:
-    """Revisions of labels and threshold come along."""
+def test_its_archive_gives_the_same_answers_after_an_import(
+    tmp_path: Path, expected: Mapping[str, Any], home: Path
+) -> None:
+    """The import includes the revisions of labels and threshold."""
     fresh = tmp_path / "fresh"
     version = Registry(fresh).add_archive(BEFORE / "hall.zip")
     assert version == expected["champion"]
@@ -98,7 +100,7 @@ def test_its_archive_is_imported_as_it_was(tmp_path: Path, expected: Mapping[str
 
 
 def test_its_collection_is_the_same_dataset(dataset: Dataset, expected: Mapping[str, Any], home: Path) -> None:
-    """Fingerprint, version and every file."""
+    """Fingerprint and version are the same, and every file is readable."""
     assert dataset.fingerprint == expected["fingerprint"]
     assert Collection(home, DATASET).version == expected["collection_version"]
     items = list_items(home, DATASET, expected["collection_version"])
@@ -106,7 +108,7 @@ def test_its_collection_is_the_same_dataset(dataset: Dataset, expected: Mapping[
 
 
 def test_its_trainings_have_the_same_cache_keys(dataset: Dataset, expected: Mapping[str, Any], home: Path) -> None:
-    """Recordings, features and options; the libraries may be others by now."""
+    """The parts for recordings, features and options are equal; library versions may differ."""
     key = key_of(dataset, options(home, DATASET, "both", epochs=8))
     assert key | {"libraries": expected["key"]["libraries"]} == expected["key"]
 
@@ -117,25 +119,25 @@ def test_its_trainings_have_the_same_cache_keys(dataset: Dataset, expected: Mapp
 def test_it_trains_again_to_the_same_version(
     dataset: Dataset, expected: Mapping[str, Any], home: Path, name: str, learn: str, model: str
 ) -> None:
-    """Found where the libraries are the same, else trained anew: network, thresholds and labels to the bit."""
+    """Network, thresholds and labels are identical, so the version is; equal libraries make no new fit necessary."""
     shutil.rmtree(home / "training")
     choices = {"epochs": 8} if learn == "both" else {}
     assert train(options(home, name, learn, **choices), home, dataset=dataset, processes=1).version == expected[model]
 
 
-def test_its_trainings_are_found_again(dataset: Dataset, expected: Mapping[str, Any], home: Path) -> None:
-    """Verdicts and figures are those of the training then."""
+def test_its_trainings_are_not_done_again(dataset: Dataset, expected: Mapping[str, Any], home: Path) -> None:
+    """The stored verdicts and figures are the result."""
     chosen = options(home, DATASET, "both", epochs=8)
     if key_of(dataset, chosen) != expected["key"]:
-        pytest.skip("other versions of the libraries: the training is done anew, as it should be")
+        pytest.skip("other versions of the libraries: the training has to be done again")
     steps: list[str] = []
     found = train(chosen, home, dataset=dataset, processes=1, report=lambda progress: steps.append(progress.note))
     assert (found.version, found.evaluation.pooled.auc.value) == (expected["champion"], expected["auc"])
     assert any("trained before" in step for step in steps)
 
 
-def test_its_machines_are_remembered(home: Path, expected: Mapping[str, Any]) -> None:
-    """The verdicts of the record, in their order."""
+def test_its_records_of_machines_are_read(home: Path, expected: Mapping[str, Any]) -> None:
+    """The verdicts are the same, in the same order."""
     with Ledger(home) as ledger:
         latest = ledger.health("fan/id_00", len(expected["observations"])).latest
     found = [(o.machine_id, o.at, o.version, o.score, o.threshold, o.verdict, o.label) for o in latest]

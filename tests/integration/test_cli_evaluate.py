@@ -1,4 +1,4 @@
-"""``signalml evaluate``, as a person or a script uses it."""
+"""``signalml evaluate``: its three formats, the recordings that count, and refusals."""
 
 import csv
 import io
@@ -15,13 +15,13 @@ from tests.commands import Done, assert_one_sentence, signalml
 
 
 def run(home: Path, *arguments: object) -> Done:
-    """One command to its end."""
+    """Run ``signalml evaluate``."""
     return signalml(home, "evaluate", *arguments)
 
 
 @pytest.fixture(scope="module")
 def fans(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two ids of a fan, four healthy and four faulty recordings of each."""
+    """Two fans, with four normal and four abnormal recordings each."""
     folder = tmp_path_factory.mktemp("data") / "fans"
     for number, (machine_id, label) in enumerate(
         (machine_id, label) for machine_id in ("id_00", "id_02") for label in ("normal", "abnormal")
@@ -34,16 +34,16 @@ def fans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def trained(home: Path, sides: dict[str, str]) -> None:
-    """Write down, as a training does, on which side each recording (by audio hash) was."""
+def record_split(home: Path, sides: dict[str, str]) -> None:
+    """Write the recorded split of a training: the side of each recording, by audio hash."""
     folder = home / "training" / Registry(home).resolve("champion")
     folder.mkdir(parents=True)
     lines = [f"{audio_hash},{side},somewhere.wav\n" for audio_hash, side in sides.items()]
     (folder / "split.csv").write_text("audio_hash,side,path\n" + "".join(lines))
 
 
-def test_json_is_the_evaluation_and_of_what(home: Path, fans: Path) -> None:
-    """It reads back as an Evaluation; the version and the dataset's fingerprint stand beside it."""
+def test_json_has_the_evaluation_the_version_and_the_dataset(home: Path, fans: Path) -> None:
+    """The JSON can be read as an Evaluation; it also has the version and the fingerprint of the dataset."""
     done = run(home, "champion", fans, "--format", "json")
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)
@@ -58,8 +58,8 @@ def test_json_is_the_evaluation_and_of_what(home: Path, fans: Path) -> None:
     assert evaluation.auc_gain_randomised.value is not None
 
 
-def test_csv_has_a_row_per_slice(home: Path, fans: Path) -> None:
-    """Each figure beside its interval; without the gain run its columns are empty."""
+def test_csv_has_a_row_for_each_slice(home: Path, fans: Path) -> None:
+    """Each figure has its interval; without random gain, its columns are empty."""
     done = run(home, "champion", fans, "--format", "csv", "--gain-db", 0)
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [row["name"] for row in rows] == ["pooled", "fan id_00", "fan id_02"]
@@ -69,39 +69,45 @@ def test_csv_has_a_row_per_slice(home: Path, fans: Path) -> None:
 
 
 def test_the_table_shows_slices_confusion_and_notes(home: Path, fans: Path) -> None:
-    """What a person needs, the warnings included."""
+    """The table has figures per machine, confusion matrix, and notes."""
     done = run(home, "champion", fans)
     assert done.returncode == 0, done.stderr
     assert "XNNPACK" not in done.stderr
-    for words in ("AUC, level only", "fan id_02", "harmonic mean", "predicted class by column", "- Intervals are 95 %"):
-        assert words in done.stdout
-    assert "fitted on is not recorded" in done.stdout
+    for fragment in (
+        "AUC, level only",
+        "fan id_02",
+        "harmonic mean",
+        "Rows: true class. Columns: predicted class. A score above 0.5 is anomalous.",
+        "- The training recordings of this model are not known here: some of them may be counted.",
+        "- Intervals are 95 %",
+    ):
+        assert fragment in done.stdout
 
 
-def test_what_the_model_was_fitted_on_is_not_counted(home: Path, fans: Path) -> None:
-    """Nor what was left out beside it; --all counts it and says so first."""
+def test_recordings_of_the_models_training_do_not_count(home: Path, fans: Path) -> None:
+    """Recordings left out of the split do not count either; --all counts both, and its first note is a warning."""
     hashes = [entry.audio_hash for entry in index(fans).entries]
     sides = ["train", "train", "validation", "left out", "test", *["train"] * 3]
-    trained(home, dict(zip(hashes, sides, strict=False)))
+    record_split(home, dict(zip(hashes, sides, strict=False)))
     held_out = json.loads(run(home, "champion", fans, "--format", "json", "--gain-db", 0).stdout)
     assert held_out["slices"][0]["n"] == 9
-    said = "7 recordings of the model's own training left out (left out: 1, train: 5, validation: 1)."
-    assert held_out["notes"][0] == said
+    note = "7 recordings of the model's own training left out (left out: 1, train: 5, validation: 1)."
+    assert held_out["notes"][0] == note
     everything = json.loads(run(home, "champion", fans, "--format", "json", "--gain-db", 0, "--all").stdout)
     assert everything["slices"][0]["n"] == 16
     assert everything["notes"][0].startswith("NOT HELD OUT")
 
 
-def test_a_dataset_that_the_model_knows_by_heart_is_refused(home: Path, fans: Path) -> None:
-    """There is nothing to say of it."""
-    trained(home, {entry.audio_hash: "train" for entry in index(fans).entries})
+def test_a_dataset_of_training_recordings_only_is_refused(home: Path, fans: Path) -> None:
+    """No recording remains; the message has the sides of the recordings."""
+    record_split(home, {entry.audio_hash: "train" for entry in index(fans).entries})
     done = run(home, "champion", fans)
     assert (done.returncode, done.stdout) == (1, "")
     assert "belongs to the model's own training (train: 16)" in done.stderr
 
 
 def test_copies_count_once(home: Path, fans: Path, tmp_path: Path) -> None:
-    """The same sound twice is one recording."""
+    """A recording with a copy counts once, and a note has the number of copies."""
     copies = tmp_path / "copies"
     for label in ("normal", "abnormal"):
         (copies / label).mkdir(parents=True)
@@ -114,5 +120,5 @@ def test_copies_count_once(home: Path, fans: Path, tmp_path: Path) -> None:
 
 
 def test_an_unknown_model_is_one_sentence(home: Path, fans: Path) -> None:
-    """Before any recording is read."""
+    """The message has the name; no recording is read."""
     assert_one_sentence(run(home, "nobody-0123456789", fans), "nobody-0123456789")

@@ -1,4 +1,4 @@
-"""``signalml inspect``: what a person, a script and the original's notebook get to see."""
+"""``signalml inspect``: the page, the manifest (--csv), the JSON summary, and refusals."""
 
 import csv
 import io
@@ -15,13 +15,13 @@ from tests.unit.datasets import write
 
 
 def inspect(home: Path, *arguments: object) -> Done:
-    """Run the command to its end."""
+    """Run ``signalml inspect``."""
     return signalml(home, "inspect", *arguments)
 
 
 @pytest.fixture
 def fans(tmp_path: Path) -> Path:
-    """A MIMII folder with a quiet fault, a broken file, a copy and a second sample rate."""
+    """A MIMII folder with quiet abnormal recordings, an invalid file, a copy and two sample rates."""
     folder = tmp_path / "fans"
     unit = "6_dB_fan/fan/id_00"
     write(folder, *(f"{unit}/normal/{n:08}.wav" for n in range(8)))
@@ -36,8 +36,8 @@ def fans(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_person_sees_what_is_in_there(fans: Path, tmp_path: Path) -> None:
-    """Counts, shares, levels with a warning, refusals, copies and the split; exit status 0 all the same."""
+def test_the_page_describes_the_dataset(fans: Path, tmp_path: Path) -> None:
+    """It has counts, shares, levels with a warning, refused files, copies and the split; the exit status is 0."""
     done = inspect(tmp_path / "home", fans)
     assert done.returncode == 0, done.stderr
     for line in (
@@ -47,7 +47,7 @@ def test_a_person_sees_what_is_in_there(fans: Path, tmp_path: Path) -> None:
         "channels     2         0.529           9",
         "sample rate  8000 Hz   0.471           8",
         "automatic split: by blocks",
-        "all recordings, level alone tells abnormal from normal with AUC 1.00",
+        "In all recordings, level alone separates abnormal from normal with AUC 1.00",
         "fan/id_00 at 6 dB",
         "6_dB_fan/fan/id_00/abnormal/[red]broken.wav: ",
         "abnormal/00000000.wav = 6_dB_fan/fan/id_00/abnormal/00000008.wav",
@@ -56,15 +56,15 @@ def test_a_person_sees_what_is_in_there(fans: Path, tmp_path: Path) -> None:
     assert "recordings: 18 of 18" in done.stderr
 
 
-def test_the_second_look_reads_nothing(fans: Path, tmp_path: Path) -> None:
-    """What was measured is kept in the home."""
+def test_a_second_inspection_reads_no_recording(fans: Path, tmp_path: Path) -> None:
+    """The facts of each recording are stored in the home."""
     first = inspect(tmp_path / "home", fans)
     second = inspect(tmp_path / "home", fans)
     assert (second.stdout, second.stderr) == (first.stdout, "")
 
 
 def test_the_metadata_table_is_a_manifest(fans: Path, tmp_path: Path) -> None:
-    """--csv has a row per recording; put beside the recordings it says what their folders said."""
+    """--csv has a row for each recording; as a manifest, it gives the same labels as the folders."""
     done = inspect(tmp_path / "home", fans, "--csv")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert Counter((row["label"], row["channels"], row["sample_rate_hz"], row["bits"]) for row in rows) == {
@@ -84,8 +84,8 @@ def test_the_metadata_table_is_a_manifest(fans: Path, tmp_path: Path) -> None:
         )
 
 
-def test_a_script_gets_everything_as_json(fans: Path, tmp_path: Path) -> None:
-    """--json is the summary that the data card of a report has."""
+def test_json_has_the_whole_summary(fans: Path, tmp_path: Path) -> None:
+    """--json prints the summary that is also in the data card of a report."""
     facts = json.loads(inspect(tmp_path / "home", fans, "--json", "--snr", "6").stdout)
     assert facts["labels"] == {"normal": 8, "abnormal": 9}
     assert facts["shares"]["bits"] == [{"value": 16, "share": 1.0, "recordings": 17}]
@@ -97,29 +97,31 @@ def test_a_script_gets_everything_as_json(fans: Path, tmp_path: Path) -> None:
     assert facts["split"]["left_out"] == 5
 
 
-def test_healthy_sound_and_a_single_recording_can_be_looked_at(tmp_path: Path) -> None:
-    """Without a fault there is no level difference; what cannot be split says so."""
+def test_a_single_normal_recording_is_inspected(tmp_path: Path) -> None:
+    """Without abnormal recordings, there is no level difference; the page states why no split is possible."""
     done = inspect(tmp_path / "home", write(tmp_path / "one", "a.wav"))
     assert done.returncode == 0
-    assert "No automatic split: Of 1 different recordings" in done.stdout
+    assert "No automatic split: A split by blocks of 1 different recordings" in done.stdout
     assert "level alone" not in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "fragment"),
     [
         (["absent"], "does not exist; a folder of recordings or a manifest"),
-        (["empty"], "holds no .wav or .flac file"),
-        (["fans", "--snr", "0"], "no recording at 0 dB; there are 6 dB"),
+        (["empty"], "contains no .wav or .flac file"),
+        (["fans", "--snr", "0"], "no recording at 0 dB; it has 6 dB"),
     ],
 )
-def test_what_cannot_be_inspected_is_one_sentence(fans: Path, tmp_path: Path, arguments: list[str], words: str) -> None:
-    """On stderr, with exit status 1."""
+def test_a_dataset_that_cannot_be_read_is_one_sentence(
+    fans: Path, tmp_path: Path, arguments: list[str], fragment: str
+) -> None:
+    """The message is on stderr, with exit status 1."""
     (tmp_path / "empty").mkdir()
-    assert_one_sentence(inspect(tmp_path / "home", *arguments), words)
+    assert_one_sentence(inspect(tmp_path / "home", *arguments), fragment)
 
 
-def test_help_has_an_example_and_one_format_is_asked_for(tmp_path: Path) -> None:
-    """--csv and --json exclude each other."""
+def test_help_has_an_example_and_formats_exclude_each_other(tmp_path: Path) -> None:
+    """--csv and --json together are refused with exit status 2."""
     assert "signalml inspect data/fans" in " ".join(inspect(tmp_path / "home", "--help").stdout.split())
     assert inspect(tmp_path / "home", ".", "--csv", "--json").returncode == 2

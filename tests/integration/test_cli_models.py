@@ -1,4 +1,4 @@
-"""``signalml models``: versions imported, listed, named, promoted, exported; and files that are no models refused."""
+"""``signalml models``: import, list, label, promote and export versions; other files are refused."""
 
 import json
 from contextlib import nullcontext
@@ -15,7 +15,7 @@ from tests.unit import bundles
 
 
 def test_an_original_file_is_imported_promoted_and_rolled_back(home: Path, tmp_path: Path) -> None:
-    """import prints the version and nothing else; --promote makes it champion; rollback undoes that."""
+    """import prints only the version; --promote makes it champion; rollback restores the earlier champion."""
     before = Registry(home).resolve("champion")
     file = keras2.write(tmp_path / "weights.h5", seed=5)
     version = succeeds(home, "models", "import", file, "--promote", "--name", "fan-hall-3")
@@ -25,8 +25,8 @@ def test_an_original_file_is_imported_promoted_and_rolled_back(home: Path, tmp_p
     assert Registry(home).aliases() == {"champion": before, "previous": version}
 
 
-def test_the_report_of_a_training_is_found_and_copied(home: Path, tmp_path: Path) -> None:
-    """models report prints where it is, or copies it; a version that was imported has none."""
+def test_the_report_of_a_training_is_printed_and_copied(home: Path, tmp_path: Path) -> None:
+    """models report prints its path, or copies it; an imported version has no report."""
     assert_one_sentence(signalml(home, "models", "report"), "no report", Registry(home).resolve("champion"))
     page = home / "training" / Registry(home).resolve("champion") / "report.html"
     page.parent.mkdir(parents=True)
@@ -37,7 +37,7 @@ def test_the_report_of_a_training_is_found_and_copied(home: Path, tmp_path: Path
 
 
 def test_models_are_listed_shown_and_verified(home: Path) -> None:
-    """list names version and alias; show is JSON; verify says that each version answers its golden clip."""
+    """list has version and alias; show prints JSON; verify checks each version with its golden clip."""
     version = Registry(home).resolve("champion")
     listed = succeeds(home, "models", "list")
     assert version in listed
@@ -49,7 +49,7 @@ def test_models_are_listed_shown_and_verified(home: Path) -> None:
 
 
 def test_an_exported_model_serves_in_another_home(home: Path, tmp_path: Path) -> None:
-    """export prints the archive's path; imported elsewhere it is the same version and can be promoted."""
+    """export prints the path of the archive; its import gives the same version, which can be promoted."""
     version = Registry(home).resolve("champion")
     archive = tmp_path / ("a-name-that-makes-this-path-longer-than-a-line-of-a-terminal-" + "x" * 40 + ".zip")
     assert succeeds(home, "models", "export", "champion", archive) == str(archive)
@@ -59,8 +59,8 @@ def test_an_exported_model_serves_in_another_home(home: Path, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
 
 
-def test_an_exported_model_takes_its_names_along(home: Path, tmp_path: Path) -> None:
-    """What a person named is said on the other machine too, with its history."""
+def test_an_exported_model_keeps_its_labels(home: Path, tmp_path: Path) -> None:
+    """Renamed classes and the earlier revisions are in the archive."""
     names = [c.name for c in Registry(home).label_revisions("champion")[-1].labels.classes]
     succeeds(home, "models", "label", "champion", *[f"{name}=Fan 3: {name}" for name in names])
     succeeds(home, "models", "export", "champion", tmp_path / "fan.zip")
@@ -70,16 +70,16 @@ def test_an_exported_model_takes_its_names_along(home: Path, tmp_path: Path) -> 
     assert [c.message for c in revisions[-1].labels.classes] == [f"Fan 3: {name}" for name in names]
 
 
-def test_a_long_name_is_listed_whole(home: Path, tmp_path: Path) -> None:
-    """In a pipe there is no right margin: scripts get whole versions."""
+def test_a_long_version_is_listed_in_full(home: Path, tmp_path: Path) -> None:
+    """In a pipe, the output has no maximum width: scripts read whole versions."""
     registry = Registry(home)
     content = registry.read("champion").content
     version = bundles.add(registry, content, registry.path("champion") / "network.keras", name="x" * 48)
     assert version in succeeds(home, "models", "list")
 
 
-def test_classes_are_named(home: Path) -> None:
-    """label makes a new revision, which show has; umlauts and equals signs are kept."""
+def test_classes_are_renamed(home: Path) -> None:
+    """label makes a new revision, which show prints; umlauts and equals signs are unchanged."""
     names = ["ok=Läuft", "imbalance=Unwucht: a=b", "clogging=Verstopft", "voltage=Netz"]
     assert succeeds(home, "models", "label", "champion", *names).startswith("revision 2")
     labels = json.loads(succeeds(home, "models", "show"))["labels"]
@@ -87,30 +87,28 @@ def test_classes_are_named(home: Path) -> None:
     assert [f"{c['name']}={c['message']}" for c in labels[-1]["classes"]] == names
 
 
-def test_a_challenger_is_named_and_promoted(home: Path) -> None:
-    """promote --alias challenger, then promote challenger."""
+def test_a_challenger_is_set_and_promoted(home: Path) -> None:
+    """promote --alias challenger sets the alias; promote challenger makes this version champion."""
     version = bundles.further(Registry(home))
     assert succeeds(home, "models", "promote", version, "--alias", "challenger") == f"{version} is challenger"
     assert succeeds(home, "models", "promote", "challenger") == f"{version} is champion"
 
 
-def test_the_demonstration_model_takes_no_place_that_was_taken_meanwhile(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While it is trained somebody promotes another: that one answers, and the command says so, and nothing else."""
+def test_demo_does_not_replace_a_champion_promoted_meanwhile(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is promoted during the training stays the champion; the command prints only this."""
     registry = Registry(home)
     mine, champion = bundles.further(registry), registry.resolve("champion")
     (home / "models" / "aliases.json").unlink()
 
-    def trained(*_: object) -> tuple[SimpleNamespace, None]:
+    def train_and_promote_another(*_: object) -> tuple[SimpleNamespace, None]:
         registry.promote(champion)
         return SimpleNamespace(version=mine), None
 
-    monkeypatch.setattr(train, "made_up_fans", lambda _: nullcontext())
-    monkeypatch.setattr(train, "_trained", trained)
-    said = succeeds(home, "demo")
+    monkeypatch.setattr(train, "simulated_fans", nullcontext)
+    monkeypatch.setattr(train, "_train", train_and_promote_another)
+    printed = succeeds(home, "demo")
     assert Registry(home).aliases() == {"champion": champion}
-    assert said.startswith(f"It answers no uploads: {champion} is the champion.\n")
+    assert printed.startswith(f"The model answers no uploads: {champion} is the champion.\n")
 
 
 @pytest.fixture(scope="module")
@@ -122,17 +120,17 @@ def archive(original_home: Path, tmp_path_factory: pytest.TempPathFactory) -> by
 
 
 def flipped(content: bytes, at: float) -> bytes:
-    """The content with one bit flipped."""
+    """Return the content with one bit flipped."""
     changed = bytearray(content)
     changed[round(len(content) * at)] ^= 0x10
     return bytes(changed)
 
 
 @pytest.mark.parametrize("kind", ["cut.zip", "flip-1.zip", "flip-2.zip", "flip-3.zip", "text.zip", "cut.hdf5", "a.txt"])
-def test_a_file_that_is_no_model_is_refused_in_one_sentence(
+def test_an_invalid_model_file_is_refused_in_one_sentence(
     tmp_path: Path, archive: bytes, original_file: Path, kind: str
 ) -> None:
-    """Damaged, truncated or foreign: one sentence that names the file, exit status 1, and an empty registry."""
+    """Damaged, truncated or another format: one sentence with the file name, exit status 1, and no version."""
     contents = {
         "cut.zip": archive[: len(archive) // 2],
         "flip-1.zip": flipped(archive, 0.1),
@@ -148,15 +146,15 @@ def test_a_file_that_is_no_model_is_refused_in_one_sentence(
     assert Registry(tmp_path / "home").aliases() == {}
 
 
-def test_a_name_that_cannot_be_is_refused_before_any_work(home: Path, original_file: Path) -> None:
-    """Importing under an unusable name says so at once, and imports nothing."""
+def test_an_invalid_model_name_is_refused_before_any_work(home: Path, original_file: Path) -> None:
+    """The exit status is 2, and the message has the name."""
     done = signalml(home, "models", "import", str(original_file), "--name", "Fan 3")
     assert done.returncode == 2
     assert "Fan 3" in done.stderr
 
 
-def test_a_damaged_version_is_found_by_verify_and_cannot_be_promoted(home: Path) -> None:
-    """verify and promote name the file that was changed."""
+def test_verify_and_promote_refuse_a_damaged_version(home: Path) -> None:
+    """Both messages have the name of the changed file."""
     registry = Registry(home)
     version = bundles.further(registry)
     network = registry.path(version) / "network.tflite"
@@ -166,8 +164,8 @@ def test_a_damaged_version_is_found_by_verify_and_cannot_be_promoted(home: Path)
     assert registry.resolve("champion") != version
 
 
-def test_a_damaged_version_hides_no_other(home: Path) -> None:
-    """models list shows every version, and what is wrong with the damaged one; models verify ends with 1."""
+def test_a_damaged_version_does_not_hide_others(home: Path) -> None:
+    """models list shows every version, and the reason for damaged ones; models verify has exit status 1."""
     damaged = next((home / "models").glob("*-*/network.tflite"))
     damaged.write_bytes(damaged.read_bytes()[:-1])
     whole = f"{damaged.parent.name[:-10]}0123456789"

@@ -1,4 +1,4 @@
-"""Commands as a person starts them, each a process of its own; in detail they are tried in this process elsewhere."""
+"""Commands in their own processes, as a user starts them; other modules test their details in this process."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ from testing.servers import Serve
 from tests import sounds
 from tests.commands import as_process, assert_one_sentence, signalml, start
 
-# Words behind ``signalml`` that are tried as a process and in this one, by the command that they are of.
+# Arguments of ``signalml``, run in its own process and in this one, by command.
 SMOKE = {
     "": ("--version",),
     "doctor": ("doctor", "--json"),
@@ -29,8 +29,9 @@ SMOKE = {
     "settings": ("settings",),
     "simulate": ("simulate", "made", "--machines", "1", "--sessions", "1", "--recordings", "1", "--duration", "1"),
     "thresholds": ("thresholds", "champion", "--threshold", "0.7"),
+    "training-options": ("training-options",),
 }
-# Those that are processes in tests of their own, by the module that holds them.
+# Commands with process tests in other modules, by module.
 ELSEWHERE = {
     "compare": "test_cli_compare",
     "demo": "test_session",
@@ -41,7 +42,7 @@ ELSEWHERE = {
     "train": "test_training",
     "worker": "test_run_command",
 }
-# Several commands, one after the other, where neither TensorFlow nor h5py is installed.
+# Several commands in sequence, as if neither TensorFlow nor h5py were installed.
 WITHOUT_TRAINING = """
 import sys
 sys.modules.update(dict.fromkeys(("tensorflow", "keras", "h5py")))
@@ -58,7 +59,7 @@ for words in sys.argv[1:]:
 
 @pytest.fixture
 def folder(original_home: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """Makes folders in which to type commands: each has the same home and the same recordings."""
+    """A function that makes working folders, with the same home and the same recordings in each."""
 
     def make(name: str) -> Path:
         shutil.copytree(original_home, tmp_path / name / "home")
@@ -72,8 +73,8 @@ def folder(original_home: Path, tmp_path: Path) -> Callable[[str], Path]:
     return make
 
 
-def test_every_command_is_tried_as_a_process() -> None:
-    """Here or in a module that is there."""
+def test_every_command_has_a_process_test() -> None:
+    """Each command is tested here or in an existing module."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # it is a group
     assert set(SMOKE) | set(ELSEWHERE) == {"", *commands}
     modules = {path.stem for path in Path(__file__).parents[1].rglob("test_*.py")}
@@ -81,22 +82,21 @@ def test_every_command_is_tried_as_a_process() -> None:
 
 
 @pytest.mark.parametrize("command", SMOKE)
-def test_a_command_is_as_a_process_what_it_is_here(folder: Callable[[str], Path], command: str) -> None:
-    """Exit status and both streams are the same, and no library below it has a word to say."""
-
+def test_a_command_gives_the_same_output_in_its_own_process(folder: Callable[[str], Path], command: str) -> None:
+    """Exit status and both streams are the same, and no library prints to stderr."""
     one, other = (how(Path("home"), *SMOKE[command], folder=folder(how.__name__)) for how in (as_process, signalml))
     assert one.returncode == 0, one.stderr
     assert "XNNPACK" not in one.stderr
-    assert one._replace(stdout=of_any_disk(one.stdout)) == other._replace(stdout=of_any_disk(other.stdout))
+    assert one._replace(stdout=without_disk(one.stdout)) == other._replace(stdout=without_disk(other.stdout))
 
 
-def of_any_disk(said: str) -> str:
-    """What a command said, without its folder and how much room there was."""
-    return re.sub(r'"says": "\S+: [\d.]+ of [\d.]+ GB', "", said)
+def without_disk(stdout: str) -> str:
+    """Return the output of doctor without the folder and the free space."""
+    return re.sub(r'"says": "\S+: [\d.]+ of [\d.]+ GB', "", stdout)
 
 
-def test_a_reader_that_leaves_ends_it_quietly(folder: Callable[[str], Path]) -> None:
-    """As with  signalml score ... | head -1."""
+def test_a_closed_pipe_is_not_an_error(folder: Callable[[str], Path]) -> None:
+    """Nothing is printed to stderr, as in  signalml score ... | head -1."""
     here = folder("here")
     file = here / "fans" / "normal" / "0.wav"
     with start(here / "home", "score", *[file] * 40, "--format", "csv") as process:
@@ -107,15 +107,15 @@ def test_a_reader_that_leaves_ends_it_quietly(folder: Callable[[str], Path]) -> 
         assert process.stderr.read() == ""
 
 
-def test_importing_without_tensorflow_says_what_to_install(tmp_path: Path, original_file: Path) -> None:
-    """Where TensorFlow is not installed, the sentence has the extra that brings it."""
+def test_an_import_without_tensorflow_prints_what_to_install(tmp_path: Path, original_file: Path) -> None:
+    """The message has the extra of the package that includes TensorFlow."""
     words = f"models import {original_file}"
     done = as_process(tmp_path / "home", words, program=("-c", WITHOUT_TRAINING))
     assert_one_sentence(done, "TensorFlow", "signalml[train]")
 
 
-def test_all_that_serving_needs_works_without_tensorflow(home: Path, tmp_path: Path) -> None:
-    """An exported model is imported, promoted and verified where there is neither TensorFlow nor h5py."""
+def test_serving_commands_work_without_tensorflow(home: Path, tmp_path: Path) -> None:
+    """An exported model is imported, promoted and verified without TensorFlow and h5py."""
     version = Registry(home).resolve("champion")
     Registry(home).export("champion", tmp_path / "model.zip")
     words = (f"models import {tmp_path / 'model.zip'} --promote", "models verify", "models list")
@@ -127,11 +127,10 @@ def test_all_that_serving_needs_works_without_tensorflow(home: Path, tmp_path: P
     assert listed.split()[:2] == [version, "champion"]
 
 
-def test_a_port_that_is_taken_is_said(serve: Serve, original_home: Path) -> None:
-    """serve on a port in use ends with a status other than 0 and says why."""
+def test_a_port_in_use_is_reported(serve: Serve, original_home: Path) -> None:
+    """serve ends with a status other than 0, and the message has the port and the setting."""
     server = serve(original_home)
     done = as_process(original_home, "serve", port=server.port)
     assert done.returncode != 0
-    assert f"Port {server.port} is taken" in done.stderr
-    assert "SIGNALML_PORT" in done.stderr
+    assert f"Port {server.port} is in use: choose another with SIGNALML_PORT or --port." in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""``signalml score``, as a person or a script uses it."""
+"""``signalml score``: CSV, JSON, table and exit status."""
 
 import csv
 import io
@@ -18,18 +18,18 @@ COLUMNS = [
 
 
 def run(home: Path, *arguments: object, folder: Path | None = None) -> Done:
-    """One command to its end."""
+    """Run ``signalml score``."""
     return signalml(home, "score", *arguments, folder=folder)
 
 
 def rows_of(done: Done) -> list[dict[str, str]]:
-    """The rows of a CSV answer."""
+    """Return the rows of a CSV output."""
     return list(csv.DictReader(io.StringIO(done.stdout, newline="")))
 
 
 @pytest.fixture(scope="module")
 def fans(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three recordings, and a file that is none."""
+    """Three recordings and an invalid file."""
     folder = tmp_path_factory.mktemp("fans")
     for number in range(3):
         (folder / f"{number}.wav").write_bytes(sounds.recording(sounds.fan(1.0, seed=number)))
@@ -37,8 +37,8 @@ def fans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_csv_has_the_columns_as_promised(original_home: Path, fans: Path) -> None:
-    """Rows in the order of the files; one that cannot be judged has its error, and the exit status is 1."""
+def test_csv_has_the_documented_columns(original_home: Path, fans: Path) -> None:
+    """Rows have the order of the files; an invalid file is a row with an error, and the exit status is 1."""
     done = run(original_home, fans, "--format", "csv")
     rows = rows_of(done)
     assert done.stdout.splitlines()[0] == ",".join(COLUMNS)
@@ -55,8 +55,8 @@ def test_csv_has_the_columns_as_promised(original_home: Path, fans: Path) -> Non
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_json_is_one_array_of_the_same(original_home: Path, fans: Path) -> None:
-    """The values of the CSV, with the probabilities by the names of the classes."""
+def test_json_has_the_values_of_the_csv(original_home: Path, fans: Path) -> None:
+    """JSON is one array; its probabilities have the names of the classes."""
     rows = rows_of(run(original_home, fans, "--format", "csv"))
     values = json.loads(run(original_home, fans, "--format", "json").stdout)
     assert [list(value) for value in values] == [COLUMNS] * 4
@@ -66,8 +66,8 @@ def test_json_is_one_array_of_the_same(original_home: Path, fans: Path) -> None:
     assert (values[3]["score"], values[3]["error"]) == (None, rows[3]["error"])
 
 
-def test_the_table_is_aligned_and_counted(original_home: Path, fans: Path) -> None:
-    """A file on each line, the folder of all and each cause once, the latter with what was expected."""
+def test_the_table_is_aligned_and_has_totals(original_home: Path, fans: Path) -> None:
+    """Each file is one line; the common folder and each error code are printed once."""
     lines = run(original_home, fans, fans / "broken.wav").stdout.splitlines()
     assert lines[0].endswith(f"name in {fans}/")
     at = lines[0].index("name")
@@ -78,31 +78,31 @@ def test_the_table_is_aligned_and_counted(original_home: Path, fans: Path) -> No
     assert lines[-1].startswith("- 2 x audio_malformed: ")
 
 
-def test_the_table_names_the_machine(original_home: Path, fans: Path) -> None:
-    """The one that is said, in a column of its own."""
+def test_the_table_shows_the_machine(original_home: Path, fans: Path) -> None:
+    """The machine of --machine has its own column."""
     lines = run(original_home, fans / "0.wav", "--machine", "fan/id_00").stdout.splitlines()
     assert lines[0].split() == ["verdict", "score", "duration", "message", "machine", "name"]
     assert lines[1][lines[0].index("machine") :].split() == ["fan/id_00", str(fans / "0.wav")]
 
 
-def test_a_row_that_means_nothing_is_said(original_home: Path, fans: Path, tmp_path: Path) -> None:
-    """Beside the table: its recording is judged, as one of no machine."""
+def test_an_invalid_manifest_row_is_reported(original_home: Path, fans: Path, tmp_path: Path) -> None:
+    """The message goes to stderr; the recording is judged without a machine."""
     (tmp_path / "0.wav").write_bytes((fans / "0.wav").read_bytes())
     (tmp_path / "manifest.csv").write_text("path,label,machine_id\n0.wav,healthy,id_00\n")
     done = run(original_home, tmp_path, "--format", "csv")
     assert [(row["machine_id"], row["error"]) for row in rows_of(done)] == [("", "")]
-    said = "refused row: 0.wav: Its label is 'healthy'; normal or abnormal was expected.\n"
-    assert (done.returncode, done.stderr) == (0, said)
+    message = "refused row: 0.wav: Its label is 'healthy'; normal or abnormal was expected.\n"
+    assert (done.returncode, done.stderr) == (0, message)
 
 
-def test_without_a_failure_the_exit_status_is_0(original_home: Path, fans: Path) -> None:
-    """An anomaly is an answer, not a failure."""
+def test_an_anomaly_is_not_a_failure(original_home: Path, fans: Path) -> None:
+    """The exit status is 0 when all recordings are judged."""
     assert run(original_home, fans / "0.wav", fans / "1.wav").returncode == 0
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "table"])
-def test_any_name_a_file_can_have_is_written(original_home: Path, tmp_path: Path, form: str) -> None:
-    """Commas, quotes, line breaks and bytes that are no UTF-8 neither break a row nor stop the work."""
+def test_every_possible_file_name_is_written(original_home: Path, tmp_path: Path, form: str) -> None:
+    """Commas, quotes, line breaks and bytes that are not UTF-8 neither break a row nor stop the work."""
     names = [b'a,"b".wav', b"c\nd.wav", b"caf\xe9.wav", "fän.wav".encode()]
     for number, name in enumerate(names):
         with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:  # noqa: PTH118, PTH123 - bytes
@@ -119,8 +119,8 @@ def test_any_name_a_file_can_have_is_written(original_home: Path, tmp_path: Path
         assert [line[at:] for line in lines[1:5]] == ['a,"b".wav', r"c\nd.wav", r"caf\udce9.wav", "fän.wav"]
 
 
-def test_what_is_not_there_is_a_row(original_home: Path, fans: Path) -> None:
-    """The others are judged all the same."""
+def test_a_missing_file_is_a_row_with_an_error(original_home: Path, fans: Path) -> None:
+    """The other files are judged, and the exit status is 1."""
     done = run(original_home, "none.wav", fans / "0.wav", "--format", "csv")
     assert [bool(row["error"]) for row in rows_of(done)] == [True, False]
     assert rows_of(done)[0]["error"].startswith("file_missing: ")
@@ -128,16 +128,16 @@ def test_what_is_not_there_is_a_row(original_home: Path, fans: Path) -> None:
 
 
 def test_an_empty_folder_is_one_sentence(original_home: Path, tmp_path: Path) -> None:
-    """Nothing is judged, and the folder is named."""
+    """The message has the folder, and the advice to convert its MP3 file."""
     (tmp_path / "a.mp3").touch()
     done = run(original_home, tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.endswith("It holds 1 .mp3: convert them to one of those.\n")
-    assert done.stderr.startswith(f"error: {tmp_path} holds no .wav or .flac file")
+    assert done.stderr.endswith("It contains 1 .mp3: convert them to WAV or FLAC.\n")
+    assert done.stderr.startswith(f"error: {tmp_path} contains no .wav or .flac file")
 
 
-def test_a_home_without_a_champion_says_how_to_get_one(tmp_path: Path, fans: Path) -> None:
-    """As every command does."""
+def test_without_a_champion_the_message_has_the_import_command(tmp_path: Path, fans: Path) -> None:
+    """The exit status is 1, and stdout is empty."""
     done = run(tmp_path, fans)
     assert (done.returncode, done.stdout) == (1, "")
     assert "signalml models import" in done.stderr

@@ -1,4 +1,4 @@
-"""``signalml simulate``, as a person types it."""
+"""``signalml simulate``: dataset, seed and refusals."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from tests.commands import assert_one_sentence, signalml
 SMALL = ("--machines", 1, "--sessions", 1, "--recordings", 1, "--duration", 1)
 
 
-def test_simulate_makes_a_dataset_and_says_what_next(tmp_path: Path) -> None:
-    """Progress on stderr, what was made on stdout, and as the last line what to type then."""
+def test_simulate_makes_a_dataset_and_prints_the_next_commands(tmp_path: Path) -> None:
+    """Progress goes to stderr, a summary to stdout, and the last line has the next commands."""
     done = signalml(tmp_path / "home", "simulate", "data/fans", *SMALL, "--snr", -6, "--snr", 6, "--channels", 2)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
@@ -25,8 +25,8 @@ def test_simulate_makes_a_dataset_and_says_what_next(tmp_path: Path) -> None:
     ]
 
 
-def test_the_seed_is_an_option(tmp_path: Path) -> None:
-    """The same seed twice is the same manifest and sound; another is another."""
+def test_the_seed_decides_the_recordings(tmp_path: Path) -> None:
+    """The same seed gives the same recording, another seed another one."""
     sounds = []
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         assert signalml(tmp_path / "home", "simulate", name, *SMALL, "--seed", seed).returncode == 0
@@ -35,7 +35,7 @@ def test_the_seed_is_an_option(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "fragments"),
     [
         (("--channels", 9), ("channels is 9", "1 to 8")),
         (("--machines", 0), ("machines is 0",)),
@@ -44,16 +44,16 @@ def test_the_seed_is_an_option(tmp_path: Path) -> None:
         (("--duration", 60, "--recordings", 10000, "--sessions", 1000), ("MB are free",)),
     ],
 )
-def test_what_cannot_be_recorded_is_one_sentence(
-    tmp_path: Path, options: tuple[object, ...], words: tuple[str, ...]
+def test_an_impossible_simulation_is_refused_in_one_sentence(
+    tmp_path: Path, options: tuple[object, ...], fragments: tuple[str, ...]
 ) -> None:
-    """And nothing is made."""
-    assert_one_sentence(signalml(tmp_path / "home", "simulate", "fans", *options), *words)
+    """Nothing is written."""
+    assert_one_sentence(signalml(tmp_path / "home", "simulate", "fans", *options), *fragments)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
-    """A dataset is not written over."""
+def test_a_folder_with_files_is_not_overwritten(tmp_path: Path) -> None:
+    """The folder is refused in one sentence, and its files are unchanged."""
     (tmp_path / "fans").mkdir()
     (tmp_path / "fans" / "mine.txt").write_text("mine")
     assert_one_sentence(signalml(tmp_path / "home", "simulate", "fans", *SMALL), "exists and is not empty")

@@ -1,4 +1,4 @@
-"""``signalml thresholds``, as a person or a script uses it."""
+"""``signalml thresholds``: show, set and reset the threshold of a model."""
 
 import json
 from pathlib import Path
@@ -12,35 +12,36 @@ from tests.unit import detectors
 
 
 @pytest.fixture
-def detecting(tmp_path: Path) -> Path:
-    """A home whose champion is a detector with scores of 199 healthy recordings."""
-    registry = Registry(tmp_path / "detecting")
+def detector_home(tmp_path: Path) -> Path:
+    """A home whose champion is a detector with a calibration of 199 normal recordings."""
+    registry = Registry(tmp_path / "detector_home")
     registry.promote(detectors.add(registry))
-    return tmp_path / "detecting"
+    return tmp_path / "detector_home"
 
 
 def rows(shown: str, first: str) -> list[list[str]]:
-    """The rows of the table whose head begins with ``first``, cut at blanks."""
+    """Return the rows of the table whose header starts with ``first``, split at blanks."""
     lines = [line.split() for line in shown.splitlines()]
-    begin = next(i for i, words in enumerate(lines) if words[:1] == [first])
+    begin = next(i for i, cells in enumerate(lines) if cells[:1] == [first])
     end = next((i for i in range(begin, len(lines)) if not lines[i] or lines[i][0] == "-"), len(lines))
     return lines[begin + 1 : end]
 
 
-def test_help_shows_what_can_be_typed(tmp_path: Path) -> None:
-    """Each way to move it, and what the names stand for."""
+def test_help_shows_every_way_to_set_the_threshold(tmp_path: Path) -> None:
+    """It has an example of each option, and the false-alarm rates of the sensitivities."""
     text = " ".join(succeeds(tmp_path / "home", "thresholds", "--help").replace("│", " ").split())
-    for typed in ("--sensitivity high", "--false-alarm-rate 0.02", "--reset", "signalml thresholds champion"):
-        assert typed in text
+    for example in ("--sensitivity high", "--false-alarm-rate 0.02", "--reset", "signalml thresholds champion"):
+        assert example in text
     assert "low (0.1 %), medium (1 %), high (5 %)" in text
 
 
-def test_without_an_option_it_shows_and_moves_nothing(detecting: Path) -> None:
-    """What is in force, what each sensitivity would mean, the history, and what to know of the figures."""
-    before = Registry(detecting).champion_stamp()
-    shown = succeeds(detecting, "thresholds")
+def test_without_an_option_the_threshold_is_shown_and_unchanged(detector_home: Path) -> None:
+    """The output has the threshold, each sensitivity, the history, and notes on the figures."""
+    before = Registry(detector_home).champion_stamp()
+    shown = succeeds(detector_home, "thresholds")
     assert "a score above 0.5 is anomalous (chosen by a test)" in shown
-    assert "by 199 of them, which bear out no rate below 0.5 %." in shown
+    measured = "of normal recordings, measured with 199 of them. The lowest rate that they support is 0.5 %."
+    assert measured in shown
     assert [row[:4] for row in rows(shown, "sensitivity")] == [
         ["low", "0.1", "%", "0.9"],
         ["medium", "1", "%", "0.8955"],
@@ -48,8 +49,8 @@ def test_without_an_option_it_shows_and_moves_nothing(detecting: Path) -> None:
     ]
     assert [row[0] for row in rows(shown, "revision")] == ["1"]
     assert "- The interval was drawn from 5 sessions and is rough." in shown
-    assert "bear out no false-alarm rate below 0.5 %" in shown
-    assert Registry(detecting).champion_stamp() == before
+    assert "- 199 normal recordings support no false-alarm rate below 0.5 %; 0.1 % was requested." in shown
+    assert Registry(detector_home).champion_stamp() == before
 
 
 @pytest.mark.parametrize(
@@ -62,23 +63,23 @@ def test_without_an_option_it_shows_and_moves_nothing(detecting: Path) -> None:
     ],
     ids=" ".join,
 )
-def test_it_is_moved_and_the_earlier_ones_are_kept(detecting: Path, options: tuple[str, str], threshold: str) -> None:
-    """By a name, by a rate, or by the score; what is in force is shown then, by version, alias and name alike."""
-    shown = succeeds(detecting, "thresholds", "hall-3", *options)
+def test_a_new_threshold_is_a_new_revision(detector_home: Path, options: tuple[str, str], threshold: str) -> None:
+    """Set by sensitivity, rate or score; version, alias and name show the same; setting it again changes nothing."""
+    shown = succeeds(detector_home, "thresholds", "hall-3", *options)
     assert f"a score above {threshold} is anomalous" in shown
     assert [row[0] for row in rows(shown, "revision")] == ["1", "2"]
-    assert succeeds(detecting, "thresholds", Registry(detecting).resolve("champion")) == shown
-    decision = json.loads(succeeds(detecting, "models", "show", "champion"))["decision"]
+    assert succeeds(detector_home, "thresholds", Registry(detector_home).resolve("champion")) == shown
+    decision = json.loads(succeeds(detector_home, "models", "show", "champion"))["decision"]
     assert f"{decision['threshold']:.4g}" == threshold
-    assert "Nothing moved" not in shown
-    again = succeeds(detecting, "thresholds", "hall-3", *options)
-    assert again == f"Nothing moved: the threshold is there already.\n{shown}"
+    assert "Nothing changed" not in shown
+    again = succeeds(detector_home, "thresholds", "hall-3", *options)
+    assert again == f"Nothing changed: this is the present threshold already.\n{shown}"
 
 
-def test_a_reset_shows_in_the_history_and_tables_fit_a_terminal(detecting: Path) -> None:
-    """As the way back that it is; no table is wider than 80 columns, whatever was asked for."""
+def test_a_reset_is_in_the_history_and_tables_have_80_columns(detector_home: Path) -> None:
+    """The last row of the history is "back to revision 1"; no table is wider than 80 columns."""
     for option in (("--sensitivity", "low"), ("--false-alarm-rate", "0.02"), ("--threshold", "0.123456"), ("--reset",)):
-        shown = succeeds(detecting, "thresholds", "champion", *option)
+        shown = succeeds(detector_home, "thresholds", "champion", *option)
     assert "a score above 0.5 is anomalous" in shown
     numbered = [row for row in rows(shown, "revision") if row[0].isdigit()]
     assert [row[0] for row in numbered] == ["1", "2", "3", "4", "5"]
@@ -86,8 +87,8 @@ def test_a_reset_shows_in_the_history_and_tables_fit_a_terminal(detecting: Path)
     assert max(len(line) for line in shown.splitlines() if line.startswith(" ")) <= 80
 
 
-def test_a_moved_threshold_decides_what_score_says(home: Path, tmp_path: Path) -> None:
-    """Commands judge by it as services do: in this process, and in those that share the work."""
+def test_score_uses_a_changed_threshold(home: Path, tmp_path: Path) -> None:
+    """It is used in this process and in the processes that share the work."""
     for number in range(3):
         (tmp_path / f"{number}.wav").write_bytes(sounds.recording(sounds.fan(1.0, seed=number)))
     for threshold, verdict in (("0", "anomalous"), ("1", "normal")):
@@ -98,7 +99,7 @@ def test_a_moved_threshold_decides_what_score_says(home: Path, tmp_path: Path) -
 
 
 def test_a_classifier_has_no_sensitivities(home: Path) -> None:
-    """It shows its threshold and history alone, and takes a score alone."""
+    """A classifier shows only threshold and history; a sensitivity is refused, a score is accepted."""
     shown = succeeds(home, "thresholds")
     assert "a score above 0.5 is anomalous" in shown
     assert not [line for line in shown.splitlines() if line.split()[:1] == ["sensitivity"]]
@@ -107,7 +108,7 @@ def test_a_classifier_has_no_sensitivities(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "fragments"),
     [
         (("nobody",), ["nobody"]),
         (("challenger",), ["challenger"]),
@@ -117,9 +118,9 @@ def test_a_classifier_has_no_sensitivities(home: Path) -> None:
     ],
     ids=" ".join,
 )
-def test_what_cannot_be_done_is_said_in_one_sentence(
-    detecting: Path, arguments: tuple[str, ...], words: list[str]
+def test_an_impossible_threshold_is_refused_in_one_sentence(
+    detector_home: Path, arguments: tuple[str, ...], fragments: list[str]
 ) -> None:
-    """And nothing moves."""
-    assert_one_sentence(signalml(detecting, "thresholds", *arguments), *words)
-    assert len(Registry(detecting).threshold_revisions("champion")) == 1
+    """The threshold is unchanged."""
+    assert_one_sentence(signalml(detector_home, "thresholds", *arguments), *fragments)
+    assert len(Registry(detector_home).threshold_revisions("champion")) == 1

@@ -17,7 +17,7 @@ from tests.unit.recordings import sound
 
 
 def test_a_recording_that_was_put_in_is_there(growing: ServerProcess) -> None:
-    """201 with its id and facts; the dataset is made; it is listed, shown and heard as it was sent."""
+    """201 with its id and facts; the dataset is made; it is listed, shown and downloaded as it was sent."""
     content = sound(1)
     answer = put(growing, content, names=lambda _: "Lüfter 3.wav", label="normal", machine_id="fan-3", snr_db="6")
     assert answer.status_code == 201
@@ -37,9 +37,9 @@ def test_a_recording_that_was_put_in_is_there(growing: ServerProcess) -> None:
     assert {name: shown[name] for name in result["recording"]} == result["recording"]
     (revision,) = shown["history"]
     assert revision["request_id"] == answer.headers["x-request-id"]
-    heard = growing.client.get(f"{RECORDINGS}/{result['id']}/audio")
-    assert (heard.content, heard.headers["content-type"]) == (content, "audio/wav")
-    assert heard.headers["x-content-type-options"] == "nosniff"
+    audio = growing.client.get(f"{RECORDINGS}/{result['id']}/audio")
+    assert (audio.content, audio.headers["content-type"]) == (content, "audio/wav")
+    assert audio.headers["x-content-type-options"] == "nosniff"
 
 
 def test_a_dataset_is_made_listed_shown_and_removed(growing: ServerProcess) -> None:
@@ -120,8 +120,8 @@ def test_the_same_sound_is_kept_once(growing: ServerProcess) -> None:
 def test_a_correction_is_kept_with_its_history(growing: ServerProcess) -> None:
     """Fields left out stay, null clears, nothing new is no revision; each revision has its request."""
     recording = f"{RECORDINGS}/{put_one(growing, 1, machine='fan', group='monday')['id']}"
-    said = {"label": "abnormal", "fault": "imbalance"}
-    changes: list[Json] = [said, {"fault": "imbalance"}, {"group": None, "snr_db": -6}, {}, {"label": "normal"}]
+    labels = {"label": "abnormal", "fault": "imbalance"}
+    changes: list[Json] = [labels, {"fault": "imbalance"}, {"group": None, "snr_db": -6}, {}, {"label": "normal"}]
     answers = [
         growing.client.patch(recording, json=change, headers={"X-Request-ID": f"change-{number}"})
         for number, change in enumerate(changes)
@@ -152,7 +152,7 @@ def test_a_removed_recording_is_gone(growing: ServerProcess) -> None:
     assert listed(growing) == []
 
 
-def test_a_recording_whose_file_was_lost_says_so(growing: ServerProcess) -> None:
+def test_a_recording_whose_file_was_lost_is_file_missing(growing: ServerProcess) -> None:
     """404 instead of a fault of ours."""
     result = put_one(growing, 1)
     shutil.rmtree(growing.home / "datasets" / "hall-3" / "recordings")

@@ -79,7 +79,7 @@ def test_an_upload_may_be_as_large_as_one_to_be_judged(growing: ServerProcess) -
 
 @pytest.mark.parametrize("name", ["A", ".hidden", "..%2f..%2fetc", "%00", "a" * 65, "%C3%A9", "a%0a"])
 def test_no_name_leads_out_of_the_home(growing: ServerProcess, name: str) -> None:
-    """By no route; the sentence says what a name may be."""
+    """By no route; the sentence states what a name may be."""
     for method, path in (
         ("GET", ""),
         ("DELETE", ""),
@@ -96,7 +96,7 @@ def test_no_name_leads_out_of_the_home(growing: ServerProcess, name: str) -> Non
 
 @pytest.mark.parametrize("file_name", ["../../../../tmp/x.wav", "/etc/passwd", "..\\x.wav", "con:.wav", "a\u202eb.wav"])
 def test_a_file_name_is_only_shown(growing: ServerProcess, file_name: str) -> None:
-    """Whatever it says, the file lies in the dataset under a name of ours."""
+    """Whatever its name is, the file lies in the dataset under a name of ours."""
     result = put_one(growing, 1, names=lambda _: file_name)
     assert result["file_name"] == file_name
     (file,) = (growing.home / "datasets" / "hall-3" / "recordings").iterdir()
@@ -124,7 +124,7 @@ def test_a_correction_that_means_nothing_is_refused(growing: ServerProcess, chan
 
 
 def test_a_folder_laid_by_hand_is_listed_and_not_touched(growing: ServerProcess) -> None:
-    """Its kind is told without reading it; uploads, labels and removals are refused by name."""
+    """Its kind is known without reading it; uploads, labels and removals are refused by name."""
     datasets.write(growing.home / "datasets" / "hall-3", "normal/1.wav", "abnormal/2.wav")
     (found,) = growing.client.get("/v1/datasets").json()["datasets"]
     assert found == growing.client.get(HALL).json()
@@ -136,14 +136,14 @@ def test_a_folder_laid_by_hand_is_listed_and_not_touched(growing: ServerProcess)
         growing.client.delete(f"{RECORDINGS}/x"),
         growing.client.delete(HALL, params=CONFIRMED),
     ):
-        assert "laid there by hand" in assert_problem(answer, 409, "dataset_read_only")["detail"]
+        assert "is a plain folder, not a collection" in assert_problem(answer, 409, "dataset_read_only")["detail"]
     assert_problem(growing.client.post("/v1/datasets", json={"name": "hall-3"}), 409, "dataset_exists")
     announced = request("POST", RECORDINGS, [MULTIPART_TYPE, ("content-length", "1000000")])
     assert_problem(growing.exchange(announced), 409, "dataset_read_only")  # before the body is sent
     assert len(list((growing.home / "datasets" / "hall-3").rglob("*.wav"))) == 2
 
 
-def test_a_method_that_is_not_there_is_told_those_that_are(growing: ServerProcess) -> None:
+def test_a_method_that_is_not_there_gets_the_list_of_methods(growing: ServerProcess) -> None:
     """All of one path, though each is a route of its own."""
     for path, allowed in (("/v1/datasets", "GET, POST"), (f"{RECORDINGS}/x", "GET, PATCH, DELETE"), ("/livez", "GET")):
         answer = growing.client.put(path, json={})

@@ -106,10 +106,10 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.breaks and len(content) > SIZE_OF_A_BREAK:
             self.server.breaks -= 1
             content = content[:SIZE_OF_A_BREAK]
-        for start in range(0, len(content), 65_536):
+        for offset in range(0, len(content), 65_536):
             time.sleep(self.server.pace_s)
             try:
-                self.wfile.write(content[start : start + 65_536])
+                self.wfile.write(content[offset : offset + 65_536])
             except ConnectionError:
                 return
         self.close_connection = True
@@ -199,9 +199,9 @@ def test_a_server_that_refuses_is_not_asked_again(archives: Archives, tmp_path: 
 
 
 def test_a_server_that_gives_nothing_is_given_up(archives: Archives, tmp_path: Path) -> None:
-    """After five tries; the sentence says what to do."""
+    """After five tries; the sentence tells the user what to do."""
     archives.statuses = [500] * 9
-    with pytest.raises(DownloadFailed, match=r"did not go on in 5 tries .*run the command again"):
+    with pytest.raises(DownloadFailed, match=r"did not continue in 5 attempts .*run the command again"):
         download_mimii(tmp_path, source=archives.source, pause_s=0.001)
     assert len(archives.statuses) == 4
 
@@ -248,10 +248,10 @@ def test_a_member_that_would_land_elsewhere_is_refused(
 
 
 @pytest.mark.parametrize("content", [b"no zip file at all", zipped(MEMBERS)[:-3000]])
-def test_what_does_not_unpack_is_said_to_be_damaged(archives: Archives, tmp_path: Path, content: bytes) -> None:
+def test_what_does_not_unpack_is_reported_as_damaged(archives: Archives, tmp_path: Path, content: bytes) -> None:
     """Though its checksum was right."""
     archives.files["6_dB_fan.zip"] = content
-    with pytest.raises(DownloadDamaged, match="does not unpack"):
+    with pytest.raises(DownloadDamaged, match="cannot be unpacked"):
         download_mimii(tmp_path, source=archives.source)
     assert names(tmp_path) == []
 
@@ -288,10 +288,10 @@ def test_an_archive_that_the_record_lacks_is_named(archives: Archives, tmp_path:
         for c, u in (("sha1:00", "http://x/"), (None, "http://x/"), ("md5:" + "0" * 32, "file:///etc/passwd"))
     ],
 )
-def test_something_else_than_a_record_is_said_to_be(archives: Archives, tmp_path: Path, record: bytes) -> None:
+def test_something_else_than_a_record_is_reported(archives: Archives, tmp_path: Path, record: bytes) -> None:
     """One sentence, whatever it was."""
     archives.record = record
-    with pytest.raises(DownloadFailed, match="something else than a Zenodo record"):
+    with pytest.raises(DownloadFailed, match="did not answer with a Zenodo record"):
         download_mimii(tmp_path, source=archives.source)
 
 

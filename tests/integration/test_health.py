@@ -98,7 +98,7 @@ def times_asked(valkey: ValkeyServer) -> int:
 
 
 def test_the_queue_is_reported_and_never_fatal(watchful: ServerProcess, valkey: ValkeyServer, wav: bytes) -> None:
-    """Reachable, frozen, thawed, gone: /readyz says which, stays 200, and uploads are answered throughout."""
+    """Reachable, frozen, thawed, gone: /readyz has the state and stays 200, and uploads are answered throughout."""
 
     def judges() -> bool:
         return watchful.client.post("/v1/predict", content=wav, headers=WAV_TYPE).is_success

@@ -119,11 +119,11 @@ def test_a_file_is_refused_alike_in_a_form_and_in_a_batch(target: ServerProcess)
     ids=["4 kHz", "192 kHz", "64 channels", "0.5 s"],
 )
 def test_a_recording_just_within_the_limits_is_judged(target: ServerProcess, content: bytes) -> None:
-    """The limits are where they are said to be."""
+    """The limits are where the documentation puts them."""
     assert target.client.post("/v1/predict", content=content, headers=WAV_TYPE).status_code == 200
 
 
-def test_a_refusal_says_what_was_found_and_what_was_expected(target: ServerProcess) -> None:
+def test_a_refusal_states_what_was_found_and_what_was_expected(target: ServerProcess) -> None:
     """The detail of a refusal has both numbers."""
     content = sounds.wav(bytes(1000), data_size=3200)
     problem = assert_problem(

@@ -88,7 +88,7 @@ def test_what_is_no_upload_may_be_64_kib(target: ServerProcess) -> None:
 
 @pytest.mark.parametrize("kind", [RAW_WAV, MULTIPART_TYPE], ids=["raw", "multipart"])
 def test_a_length_smaller_than_the_body_is_a_clean_refusal(target: ServerProcess, kind: tuple[str, str]) -> None:
-    """The body is cut where its length says; what is too much is no request, and the connection ends."""
+    """The body ends at its declared length; what follows is not a request, and the connection ends."""
     body = multipart(("file", "a.wav", GOOD))
     with target.connect() as connection:
         connection.sendall(request("POST", "/v1/predict", [kind, ("content-length", "100")], body))
@@ -202,7 +202,7 @@ def test_a_trickling_body_is_cut_off_when_its_time_is_over(hasty: ServerProcess)
         assert_problem(read_answer(connection), 408, "body_timeout")
 
 
-def test_a_place_that_is_taken_is_said_at_once(serve: Serve, original_home: Path, wav: bytes, long_wav: bytes) -> None:
+def test_a_taken_place_is_refused_at_once(serve: Serve, original_home: Path, wav: bytes, long_wav: bytes) -> None:
     """One thread, no line: while a long batch is judged, an upload gets 503 with Retry-After, before it is sent."""
     server = serve(original_home, inference_threads=1, inference_queue=0)
     parts = [("file", (f"{i}.wav", long_wav)) for i in range(3)]

@@ -48,7 +48,7 @@ FRAMEWORK = {
 
 @pytest.mark.parametrize("kind", FRAMEWORK)
 def test_the_frameworks_own_refusals_are_problems(target: ServerProcess, kind: str) -> None:
-    """404, 405 and 422 come in the one form of every error; a 405 says what is allowed."""
+    """404, 405 and 422 come in the one form of every error; a 405 lists the allowed methods."""
     method, path, status, code = FRAMEWORK[kind]
     headers = {"content-type": "application/json" if method == "PUT" else "audio/wav"}
     body = {"PUT": b"{", "POST": GOOD}.get(method)
@@ -86,15 +86,19 @@ MISTAKES = {
     "nothing": (SCORING, b"", "There is no body; a JSON object was expected."),
     "a list": (SCORING, b"[]", "body is a list; a JSON object was expected."),
     "null": (SCORING, b'{"dataset": null}', "body.dataset is null; a text was expected."),
-    "no JSON": (SCORING, b'{"dataset": }', "The body is no JSON: Expecting value at character 13."),
+    "no JSON": (SCORING, b'{"dataset": }', "The body is not JSON: Expecting value at character 13."),
     "less than all": (SCORING, b"{}", "body.dataset is missing."),
-    "more than all": (SCORING, b'{"dataset":"a","path":"/"}', "body.path is no field here; there are: dataset, model."),
+    "more than all": (
+        SCORING,
+        b'{"dataset":"a","path":"/"}',
+        "body.path is not a field of this body; the fields are: dataset, model.",
+    ),
     "half a character": (
         SCORING,
         b'{"dataset": "\\ud800"}',
-        "body.dataset is '\\ud800'; a text of whole characters was expected.",
+        "body.dataset is '\\ud800'; a text of valid Unicode characters was expected.",
     ),
-    "a name": (SCORING, b'{"dataset":"../etc"}', "body.dataset is '../etc'; a text of the form ^[a-z0-9]"),
+    "a name": (SCORING, b'{"dataset":"../etc"}', "body.dataset is '../etc'; a text that matches ^[a-z0-9]"),
     "a choice": (
         RETRAINING,
         b'{"dataset":"a","learn":"it"}',
@@ -110,7 +114,7 @@ MISTAKES = {
     "a long text": (
         SCORING,
         b'{"dataset":"' + b"x" * 9000 + b'"}',
-        f"body.dataset is '{'x' * 63}...; a text of the form",
+        f"body.dataset is '{'x' * 63}...; a text that matches",
     ),
 }
 

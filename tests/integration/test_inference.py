@@ -77,8 +77,8 @@ def test_the_full_answer_names_the_model_and_the_way_to_its_verdict(server: Serv
     (window,) = body["timeline"]
     assert (window["start_s"], window["end_s"], window["score"]) == (0.0, 3.0, body["score"])
     assert body["bands"] is None
-    heard = next(c for c in body["classes"] if c["name"] == body["label"])
-    assert heard["message"] == body["message"]
+    found = next(c for c in body["classes"] if c["name"] == body["label"])
+    assert found["message"] == body["message"]
     assert (body["quality"]["duration_s"], body["quality"]["channels"]) == (3.0, 1)
 
 
@@ -97,7 +97,7 @@ def test_a_body_without_a_length_gets_the_same_answer(server: ServerProcess, wav
     assert server.client.post("/v1/predict", content=pieces, headers=WAV_TYPE).json() == judged(server, wav)
 
 
-def test_explain_says_which_bands_spoke(server: ServerProcess, wav: bytes) -> None:
+def test_explain_names_the_bands_behind_a_score(server: ServerProcess, wav: bytes) -> None:
     """With explain=true the answer also has bands, the loudest reason first; the rest of it is unchanged."""
     body = server.client.post("/v1/predict?explain=true", content=wav, headers=WAV_TYPE).json()
     bands = body["bands"]
@@ -111,7 +111,7 @@ def test_explain_says_which_bands_spoke(server: ServerProcess, wav: bytes) -> No
 
 
 def test_a_long_recording_has_a_timeline(server: ServerProcess) -> None:
-    """Windows of one clip, each half a clip after the last, cover it; the most anomalous one speaks for all."""
+    """Windows of one clip, each half a clip after the last, cover it; the most anomalous one decides."""
     body = judged(server, sounds.recording(sounds.fan(30.0)))
     windows = body["timeline"]
     assert len(windows) == 5
@@ -154,7 +154,7 @@ def test_a_batch_of_the_four_recordings_agrees_with_single_uploads(real_server: 
     assert [result["prediction"] for result in results] == [judged(real_server, wav) for wav in wavs]
 
 
-def test_a_batch_takes_as_many_files_as_it_says_and_no_more(serve: Serve, original_home: Path, wav: bytes) -> None:
+def test_a_batch_takes_as_many_files_as_its_limit_and_no_more(serve: Serve, original_home: Path, wav: bytes) -> None:
     """SIGNALML_MAX_BATCH_FILES files are answered; one more is refused with its code."""
     server = serve(original_home, max_batch_files=3)
     parts = [("file", (f"{i}.wav", wav)) for i in range(4)]
@@ -162,7 +162,7 @@ def test_a_batch_takes_as_many_files_as_it_says_and_no_more(serve: Serve, origin
     assert_problem(server.client.post("/v1/predict/batch", files=parts), 422, "part_too_many")
 
 
-def test_without_a_model_uploads_are_told_so_and_what_to_do(serve: Serve, tmp_path: Path, wav: bytes) -> None:
+def test_without_a_model_uploads_get_no_model_and_what_to_do(serve: Serve, tmp_path: Path, wav: bytes) -> None:
     """No model: 503 with Retry-After and the command that imports one; the process itself is alive, and not ready."""
     server = serve(tmp_path / "empty", wait_for="/livez")
     for path in ("/inference", "/v1/predict", "/v1/predict/batch"):
@@ -201,12 +201,12 @@ def test_clients_at_once_get_the_answers_they_would_get_alone(server: ServerProc
 
 def test_what_a_client_adds_is_passed_over_as_by_the_original(server: ServerProcess, wav: bytes) -> None:
     """A client that sends fields and parameters of its own beside the file gets its verdict."""
-    files, said = {"file": ("a.wav", wav)}, {"machine": "7", "note": "cold"}
-    assert server.client.post("/inference", files=files, data=said, params=said).status_code == 200
+    files, fields = {"file": ("a.wav", wav)}, {"machine": "7", "note": "cold"}
+    assert server.client.post("/inference", files=files, data=fields, params=fields).status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("path", "asked", "said", "sentence"),
+    ("path", "asked", "fields", "sentence"),
     [
         (
             "/v1/predict",
@@ -218,7 +218,7 @@ def test_what_a_client_adds_is_passed_over_as_by_the_original(server: ServerProc
             "/v1/predict",
             {},
             {"explain": "true"},
-            "POST /v1/predict takes no part of a form 'explain': it takes file, machine_id; "
+            "POST /v1/predict takes no form part 'explain': it takes file, machine_id; "
             "'explain' is a query parameter here.",
         ),
         (
@@ -231,7 +231,7 @@ def test_what_a_client_adds_is_passed_over_as_by_the_original(server: ServerProc
             "/v1/predict/batch",
             {},
             {"machine": "7"},
-            "POST /v1/predict/batch takes no part of a form 'machine': it takes file, machine_id.",
+            "POST /v1/predict/batch takes no form part 'machine': it takes file, machine_id.",
         ),
         (
             "/v1/datasets/hall-3/recordings",
@@ -242,11 +242,11 @@ def test_what_a_client_adds_is_passed_over_as_by_the_original(server: ServerProc
         ),
     ],
 )
-def test_a_name_in_the_wrong_place_is_told_its_place(
-    server: ServerProcess, wav: bytes, path: str, asked: dict[str, str], said: dict[str, str], sentence: str
+def test_a_name_in_the_wrong_place_gets_the_right_one(
+    server: ServerProcess, wav: bytes, path: str, asked: dict[str, str], fields: dict[str, str], sentence: str
 ) -> None:
     """What was found, what is taken, and where the name belongs, if it belongs elsewhere."""
-    answer = server.client.post(path, files={"file": ("a.wav", wav)}, data=said, params=asked)
+    answer = server.client.post(path, files={"file": ("a.wav", wav)}, data=fields, params=asked)
     assert assert_problem(answer, 422, "parameter_unknown")["detail"] == sentence
 
 
@@ -255,7 +255,7 @@ def test_a_parameter_that_is_there_twice_is_refused(server: ServerProcess, wav: 
     """As a part of a form that is there twice: nobody can tell which was meant. A list of values is none."""
     twice = [("machine_id", "fan-3"), ("machine_id", "fan-4")]
     answer = server.client.post(path, files={"file": ("a.wav", wav)}, params=twice)
-    sentence = "The query parameter 'machine_id' is there 2 times; one was expected."
+    sentence = "The query parameter 'machine_id' was given 2 times; once was expected."
     assert assert_problem(answer, 422, "request_invalid")["detail"] == sentence
     several = server.client.get("/v1/jobs", params=[("state", "failed"), ("state", "cancelled")])
     assert_problem(several, 503, "queue_unavailable")

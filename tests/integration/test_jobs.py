@@ -70,7 +70,7 @@ def caught(jobs: JobHarness, job: str, unit: str = "") -> int:
 
 
 def is_whole(jobs: JobHarness, job: str, attempt: int) -> None:
-    """Each recording has one row, the job has one end, and that end says success."""
+    """Each recording has one row, the job has one end, and that end is success."""
     assert sorted(row["name"] for row in jobs.rows(job)) == [f"normal/{number:05}.wav" for number in range(MANY)]
     assert jobs.endings(job) == [("succeeded", attempt)]
     assert jobs.store.get(job).summary["recordings"] == MANY
@@ -109,7 +109,7 @@ def test_work_that_kills_its_process_is_given_up_after_three_attempts(jobs: JobH
 
 
 def test_a_process_that_was_away_for_longer_than_its_lease_changes_nothing(jobs: JobHarness) -> None:
-    """Paused, given up, resumed while another does its part: it is fenced off, and there is one result."""
+    """Paused, given up, resumed while another does its part: its writes are refused, and there is one result."""
     worker = jobs.start_worker(lease_s=SHORT_LEASE_S)
     job = jobs.submit(SCORING)
     pid = caught(jobs, job, "part-")
@@ -118,7 +118,7 @@ def test_a_process_that_was_away_for_longer_than_its_lease_changes_nothing(jobs:
     jobs.wait_for_state(job, "succeeded")
     after = jobs.store.get(job), jobs.rows(job)
     is_whole(jobs, job, attempt=2)
-    wait_until(lambda: "fenced" in worker.log() or "ended early: lost" in worker.log())
+    wait_until(lambda: "lease lost" in worker.log() or "ended early: lost" in worker.log())
     assert (jobs.store.get(job), jobs.rows(job)) == after
     assert jobs.wait_for_end(jobs.submit(NOTHING)).state == "succeeded"
 
@@ -257,14 +257,14 @@ def held(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def test_a_worker_that_is_told_to_stop_loses_nothing(jobs: JobHarness) -> None:
+def test_a_worker_that_gets_sigterm_loses_nothing(jobs: JobHarness) -> None:
     """SIGTERM in the middle of a scoring, and a new worker: as many rows as recordings, and none was judged twice."""
     first = jobs.start_worker(log_level="debug")
     job = jobs.submit(SCORING)
     jobs.at_least(job, 64)
     pid = caught(jobs, job, "part-")
     first.request_stop()
-    time.sleep(0.5)  # whoever was caught hears of it in the middle of its part
+    time.sleep(0.5)  # the client that lost its place learns of it during its part
     os.kill(pid, signal.SIGCONT)
     first.wait_for_clean_end()
     assert not jobs.store.get(job).has_ended
@@ -284,12 +284,12 @@ def test_messages_that_nobody_here_sends_are_thrown_away(jobs: JobHarness) -> No
     """Pickle, an unknown task, half a message or noise in Celery's list: the worker goes on, with the next job."""
     worker = jobs.start_worker(children=1)
     pid, connection = worker.pid, jobs.broker.client()
-    foreign = list(foreign_messages(own_message(jobs)))
+    foreign = list(other_messages(own_message(jobs)))
     for message in foreign:
         connection.lpush(f"{CELERY_PREFIX}scoring", message)
         assert jobs.wait_for_end(jobs.submit(NOTHING)).state == "succeeded"
     assert worker.pid == pid
-    assert worker.log().count("a message was thrown away") == len(foreign)
+    assert worker.log().count("a message was discarded") == len(foreign)
     assert not Path("/tmp/unpickled").exists()
     wait_until(lambda: not connection.exists(f"{CELERY_PREFIX}unacked", f"{CELERY_PREFIX}scoring"))
 
@@ -305,7 +305,7 @@ class _Unpickled:
         return open, ("/tmp/unpickled", "w")
 
 
-def foreign_messages(own: dict[str, Any]) -> Iterator[str | bytes]:
+def other_messages(own: dict[str, Any]) -> Iterator[str | bytes]:
     """Everything but what is sent here."""
     own = json.loads(json.dumps(own).replace("training", "scoring"))
     pickled = base64.b64encode(pickle.dumps(((_Unpickled(),), {}, {}))).decode()

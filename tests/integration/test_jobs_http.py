@@ -111,7 +111,7 @@ def test_a_session_from_upload_to_rows(client: Client) -> None:
 
 
 def test_a_result_is_the_same_in_three_forms(client: Client) -> None:
-    """JSON, NDJSON and CSV hold the same rows, by parameter or by Accept; they are what /v1/predict says."""
+    """JSON, NDJSON and CSV hold the same rows, by parameter or by Accept; they equal the answers of /v1/predict."""
     job = client.submit("scoring", dataset="hall-3")
     client.wait_for_end(job)
     rows = client.http.get(f"/v1/jobs/{job}/result").json()
@@ -123,8 +123,8 @@ def test_a_result_is_the_same_in_three_forms(client: Client) -> None:
     read = list(csv.DictReader(io.StringIO(table.text)))
     assert [(row["name"], float(row["score"])) for row in read] == [(row["name"], row["score"]) for row in rows]
     audio = client.http.get(f"/v1/datasets/hall-3/recordings/{rows[0]['recording']}/audio").content
-    said = client.http.post("/v1/predict", content=audio, headers={"content-type": "audio/wav"}).json()
-    assert rows[0]["score"] == pytest.approx(said["score"], abs=1e-6)
+    single = client.http.post("/v1/predict", content=audio, headers={"content-type": "audio/wav"}).json()
+    assert rows[0]["score"] == pytest.approx(single["score"], abs=1e-6)
 
 
 def test_a_job_has_an_etag(client: Client) -> None:
@@ -183,21 +183,21 @@ def test_a_stream_taken_up_again_misses_nothing_and_repeats_nothing(client: Clie
                 seen.append(event)
                 if count == 3 or event["event"] == "end":
                     break
-    told = [(at, event, data) for at, event, data in client.jobs.events(job)]
-    assert [(each["id"], each["event"], json.loads(each["data"])) for each in seen] == told
+    events = [(at, event, data) for at, event, data in client.jobs.events(job)]
+    assert [(each["id"], each["event"], json.loads(each["data"])) for each in seen] == events
     assert len(seen) > 6
     over = client.http.get(f"/v1/jobs/{job}/events", headers={"last-event-id": seen[-1]["id"]})
     assert (over.status_code, over.content) == (204, b"")
 
 
 def test_only_so_many_may_watch(client: Client, serve: Serve) -> None:
-    """One more is told to come back, with 503; once one has gone, there is room again."""
+    """One more gets 503 with Retry-After; once one has gone, there is room again."""
     server = serve(client.jobs.home, redis_url=client.jobs.broker.url, event_streams=1)
     job = client.submit("diagnostic", seconds=20)
     path = f"/v1/jobs/{job}/events"
     with server.client.stream("GET", path) as first:
-        told = events_of(first)  # kept, for what is thrown away hangs up
-        next(told)
+        events = events_of(first)  # kept, for what is thrown away hangs up
+        next(events)
         assert_problem(server.afresh("GET", path), 503, "busy")
 
     def is_there_room() -> bool:
@@ -272,10 +272,10 @@ def test_a_job_that_cannot_be_done_fails_by_name(client: Client) -> None:
 
 
 @pytest.mark.parametrize("kind", ["feature-extraction", "scoring", "retraining"])
-def test_a_dataset_that_is_not_there_is_told_at_once(client: Client, kind: str) -> None:
+def test_a_missing_dataset_is_refused_at_once(client: Client, kind: str) -> None:
     """404 with those that are; nothing is queued."""
     refused = assert_problem(client.http.post(f"/v1/jobs/{kind}", json={"dataset": "hal-3"}), 404, "dataset_not_found")
-    assert refused["detail"] == "There is no dataset 'hal-3'; there are: hall-3, tiny."
+    assert refused["detail"] == "There is no dataset 'hal-3'; existing datasets: hall-3, tiny."
     assert client.http.get("/v1/jobs?dataset=hal-3").json()["jobs"] == []
 
 
@@ -291,23 +291,23 @@ def test_a_request_that_made_a_job_has_it_when_its_dataset_is_gone(client: Clien
     assert (again.status_code, again.json()["id"]) == (202, made.json()["id"])
 
 
-def test_a_model_that_is_not_there_is_told_at_once(client: Client) -> None:
+def test_a_missing_model_is_refused_at_once(client: Client) -> None:
     """404 with those that are, and with what is to be done about an alias that points nowhere."""
     versions = ", ".join(Registry(client.jobs.home).versions())
     wrong = client.http.post("/v1/jobs/scoring", json={"dataset": "hall-3", "model": "fan-9"})
-    sentence = f"There is no model 'fan-9'; the newest are: {versions}."
+    sentence = f"There is no model 'fan-9'; the newest versions are: {versions}."
     assert assert_problem(wrong, 404, "model_not_found")["detail"] == sentence
     unset = client.http.post("/v1/jobs/scoring", json={"dataset": "hall-3", "model": "challenger"})
     assert_problem(unset, 404, "model_alias_not_set")
 
 
 def test_a_job_that_is_not_there_is_no_missing_page(client: Client) -> None:
-    """Whether an id looks like one or not; and a kind that is none is told those that are."""
+    """Whether an id looks like one or not; and an unknown kind gets the list of kinds."""
     for job in ("0" * 24, "nosuch"):
         for method, path in (("GET", ""), ("GET", "/events"), ("GET", "/result"), ("DELETE", "")):
             assert_problem(client.http.request(method, f"/v1/jobs/{job}{path}"), 404, "job_not_found")
     unknown = assert_problem(client.http.post("/v1/jobs/training", json={}), 404, "job_kind_unknown")
-    assert unknown["detail"].endswith("there are: feature-extraction, scoring, retraining, diagnostic.")
+    assert unknown["detail"].endswith("the kinds are feature-extraction, scoring, retraining, diagnostic.")
     assert_problem(client.http.get("/v1/jobs/scoring"), 405, "method_not_allowed")
     assert_problem(client.http.post("/v1/jobs/" + "0" * 24), 405, "method_not_allowed")
 
@@ -336,7 +336,7 @@ def test_a_retraining_is_live_in_every_process(client: Client) -> None:
     report = client.http.get(f"/v1/models/{version}/report")
     assert (report.status_code, "</html>" in report.text) == (200, True)
     assert ended["summary"]["not_learned"] == ["clogging", "imbalance"]
-    sentence = "Not learned, since all recordings of them are held out: clogging (1), imbalance (1);"
+    sentence = "Not learned, because all their recordings are held out: clogging (1), imbalance (1);"
     assert sentence in report.text
     logged = [data["message"] for _, event, data in client.jobs.events(job) if event == "log"]
     assert [message for message in logged if message.startswith(sentence)]
@@ -347,7 +347,7 @@ def test_a_retraining_is_live_in_every_process(client: Client) -> None:
 
 
 def test_metrics_tell_of_jobs_queues_and_workers(client: Client) -> None:
-    """Jobs by kind and state, what waits, times, and who was heard of; the same whichever process is asked."""
+    """Jobs by kind and state, what waits, times, and the known workers; the same whichever process is asked."""
     text = client.http.get("/metrics").text
     assert "signalml_queue_up 1.0" in text
     assert 'signalml_jobs{kind="diagnostic",state="succeeded"}' in text
@@ -401,7 +401,7 @@ def test_without_its_queue_jobs_are_refused_and_uploads_answered(
         assert server.client.get("/v1/jobs").json()["jobs"][0]["kind"] == "diagnostic"
 
 
-def test_a_service_without_a_queue_says_so(server: ServerProcess) -> None:
+def test_a_service_without_a_queue_answers_no_queue(server: ServerProcess) -> None:
     """503 with what to set; nothing else minds."""
     problem = assert_problem(server.client.post("/v1/jobs/diagnostic", json={}), 503, "queue_unavailable")
     assert "SIGNALML_REDIS_URL" in problem["detail"]

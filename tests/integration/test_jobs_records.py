@@ -37,7 +37,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobQueue]:
 
 
 def test_a_lease_that_lapsed_gives_no_right(records: JobQueue) -> None:
-    """While another works on the unit, whatever its first holder says is refused, and changes nothing."""
+    """While another works on the unit, whatever its first holder sends is refused, and changes nothing."""
     store = records.store
     job = store.submit(ExtractionParameters(dataset="hall-3"), request_id="test").job.id
     first = taken(records)

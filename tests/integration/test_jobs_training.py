@@ -87,7 +87,7 @@ def test_killed_while_it_fits_it_is_begun_again_and_ends_as_one(jobs: JobHarness
     worker.stop()
 
 
-def test_a_trainer_that_is_told_to_stop_hands_its_training_back(jobs: JobHarness) -> None:
+def test_a_trainer_that_gets_sigterm_hands_its_training_back(jobs: JobHarness) -> None:
     """SIGTERM during the fit: it ends, the job waits again, its attempt not counted; another ends it."""
     worker = jobs.start_worker(**TRAINER)
     job = asked(jobs)

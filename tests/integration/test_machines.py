@@ -1,4 +1,4 @@
-"""Machines over time, over HTTP: what uploads leave behind, and who is told of it."""
+"""Machines over time, over HTTP: what uploads leave behind, and who can read it."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from api.api_keys import ApiKeyStore
 from ml.models.registry import Registry
 from testing.servers import Serve, ServerProcess, assert_problem, wait_until
 from tests.commands import signalml
-from tests.integration.machines import SEEN, health, heard, judged_of, metric, recorded, upload
+from tests.integration.machines import SEEN, count_verdicts, health, judged_of, metric, upload, wait_for_verdicts
 from tests.integration.uploads import WAV_TYPE
 from tests.unit import detectors
 
@@ -26,7 +26,7 @@ def test_an_alarm_from_its_first_recording_to_the_next_alarm(
     count = upload(server, faulty, 2, before=upload(server, healthy, 2, before=0))
     assert health(server)["state"] == "normal"
     answer = judged_of(server, faulty)
-    recorded(server, count + 1)
+    wait_for_verdicts(server, count + 1)
     found = health(server)
     alarm = found["alarm"]
     assert (found["state"], found["anomalous"], found["of"]) == ("alarm", 3, 5)
@@ -44,8 +44,8 @@ def test_an_alarm_from_its_first_recording_to_the_next_alarm(
     assert_problem(another, 409, "machine_nothing_to_acknowledge")
     seen = server.client.post("/v1/machines/fan-3/acknowledge", json=SEEN | {"alarm_id": alarm["id"]})
     assert seen.status_code == 200
-    said = seen.json()["acknowledged"]
-    assert (said["by"], said["note"], said["key"]) == ("Ana", "Bearing ordered", None)
+    acknowledgement = seen.json()["acknowledged"]
+    assert (acknowledgement["by"], acknowledgement["note"], acknowledgement["key"]) == ("Ana", "Bearing ordered", None)
     assert_problem(
         server.client.post("/v1/machines/fan-3/acknowledge", json=SEEN), 409, "machine_nothing_to_acknowledge"
     )
@@ -64,7 +64,7 @@ def test_an_alarm_from_its_first_recording_to_the_next_alarm(
     assert new == found["alarm"]
     assert new["id"] > old["id"] == alarm["id"]
     assert new["acknowledged"] is None
-    assert old["acknowledged"] == said
+    assert old["acknowledged"] == acknowledgement
     assert old["cleared_at"] is not None
     assert [each["verdict"] for each in found["latest"]] == ["anomalous"] * 3
 
@@ -89,13 +89,13 @@ def test_every_way_to_upload_counts(remembering: ServerProcess, healthy: bytes, 
     """One for /inference, one for /v1/predict, and one for each file of a batch that is judged, in their order."""
     server, way = remembering, {"machine_id": "every-way"}
     server.client.post("/inference", files={"file": ("a.wav", healthy)}, params=way).raise_for_status()
-    recorded(server, 1, "every-way")
+    wait_for_verdicts(server, 1, "every-way")
     judged_of(server, healthy, "every-way")
-    recorded(server, 2, "every-way")
+    wait_for_verdicts(server, 2, "every-way")
     parts = [("file", (name, wav)) for name, wav in (("a", faulty), ("b", b"no sound"), ("c", healthy), ("d", faulty))]
     answer = server.client.post("/v1/predict/batch", files=parts, params=way)
     assert [item["error"] is None for item in answer.json()["results"]] == [True, False, True, True]
-    recorded(server, 5, "every-way")
+    wait_for_verdicts(server, 5, "every-way")
     verdicts = [each["verdict"] for each in health(server, "every-way")["latest"]]
     assert verdicts[::-1] == ["normal", "normal", "anomalous", "normal", "anomalous"]
 
@@ -108,26 +108,26 @@ def test_the_answer_is_the_same_with_and_without_a_machine(remembering: ServerPr
 
 @pytest.mark.parametrize("path", ["/inference", "/v1/predict", "/v1/predict/batch"])
 def test_a_form_may_name_the_machine(remembering: ServerProcess, healthy: bytes, path: str) -> None:
-    """As a part beside the file, or also in the address if that says the same; an empty part is none."""
+    """As a part beside the file, or also in the address if that is the same; an empty part is none."""
     machine_id = f"form{path.replace('/', '-')}"
 
-    def sent(said: str, **asked: str) -> httpx.Response:
-        form = {"machine_id": said}
+    def sent(form_id: str, **asked: str) -> httpx.Response:
+        form = {"machine_id": form_id}
         return remembering.client.post(path, files={"file": ("a.wav", healthy)}, data=form, params=asked)
 
     for answer in (sent(machine_id), sent(machine_id, machine_id=machine_id), sent("", machine_id=machine_id)):
         answer.raise_for_status()
-    recorded(remembering, 3, machine_id)
+    wait_for_verdicts(remembering, 3, machine_id)
     for refused in (sent("a b"), sent("a" * 65), sent("a\n"), sent("another", machine_id=machine_id)):
         assert "machine_id" in assert_problem(refused, 422, "request_invalid")["detail"]
-    recorded(remembering, 3, machine_id)
+    wait_for_verdicts(remembering, 3, machine_id)
 
 
 @pytest.mark.parametrize("sent", ["fan/id_00", "fan%2Fid_00"])
 def test_a_machine_may_be_called_by_its_kind_and_its_id(remembering: ServerProcess, healthy: bytes, sent: str) -> None:
     """As detectors call it, with a slash that a client may or may not escape."""
     judged_of(remembering, healthy, "fan/id_00")
-    wait_until(lambda: heard(remembering, sent) > 0)
+    wait_until(lambda: count_verdicts(remembering, sent) > 0)
     assert health(remembering, sent)["machine_id"] == "fan/id_00"
 
 
@@ -140,7 +140,7 @@ def test_what_is_no_name_of_a_machine_is_refused(remembering: ServerProcess, hea
     assert name not in {machine["machine_id"] for machine in remembering.client.get("/v1/machines").json()["machines"]}
 
 
-def test_an_unknown_machine_is_said(remembering: ServerProcess) -> None:
+def test_an_unknown_machine_is_refused(remembering: ServerProcess) -> None:
     """404 with its code, to whoever reads and whoever acknowledges."""
     assert_problem(remembering.client.get("/v1/machines/nobody/health"), 404, "machine_not_found")
     assert_problem(remembering.client.post("/v1/machines/nobody/acknowledge", json=SEEN), 404, "machine_not_found")
@@ -149,7 +149,7 @@ def test_an_unknown_machine_is_said(remembering: ServerProcess) -> None:
 @pytest.mark.parametrize(
     "body", [{}, {"by": ""}, {"by": "Ana", "note": "x" * 501}, {"by": "A\nB"}, {"by": "A", "x": 1}]
 )
-def test_an_acknowledgement_says_who(remembering: ServerProcess, body: dict[str, Any]) -> None:
+def test_an_acknowledgement_has_a_name(remembering: ServerProcess, body: dict[str, Any]) -> None:
     """And has no more to it than it may have."""
     assert_problem(remembering.client.post("/v1/machines/fan-3/acknowledge", json=body), 422, "request_invalid")
 
@@ -159,14 +159,14 @@ def test_uploads_at_once_are_each_counted_once(remembering: ServerProcess, healt
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: judged_of(remembering, (healthy, faulty)[i % 2], f"crowd-{i % 2}"), range(120)))
     for machine_id, state in (("crowd-0", "normal"), ("crowd-1", "alarm")):
-        recorded(remembering, 60, machine_id)
+        wait_for_verdicts(remembering, 60, machine_id)
         assert health(remembering, machine_id)["state"] == state
 
 
 def test_a_version_that_was_promoted_later_has_a_record_of_its_own(
     serve: Serve, two_models: tuple[Path, str, str], tmp_path: Path, healthy: bytes
 ) -> None:
-    """The one that was heard last comes first."""
+    """The one with the latest recording comes first."""
     home, first, second = two_models
     server = serve(Path(shutil.copytree(home, tmp_path / "home")))
     upload(server, healthy, 2, before=0)
@@ -178,7 +178,7 @@ def test_a_version_that_was_promoted_later_has_a_record_of_its_own(
 
 
 def test_a_machine_of_two_names_has_one_record(serve: Serve, home: Path, faulty: bytes, wav: bytes) -> None:
-    """Once a detector knows both, whichever is said; what was heard before that it keeps, alarm and all."""
+    """Once a detector knows both, whichever is sent; earlier recordings stay with it, alarm and all."""
     server, whole = serve(home), "fan/id_00"
     classifier = judged_of(server, wav, "id_00")["model"]["version"]
     upload(server, faulty, 3, before=1, machine_id="id_00")
@@ -199,7 +199,7 @@ def test_a_machine_of_two_names_has_one_record(serve: Serve, home: Path, faulty:
 
     server.client.put("/v1/models/aliases/champion", json={"version": classifier}).raise_for_status()
     upload(server, faulty, 3, before=0, machine_id="id_00")
-    assert heard(server, whole) == 6
+    assert count_verdicts(server, whole) == 6
     server.client.put("/v1/models/aliases/champion", json={"version": detector}).raise_for_status()
     for machine in server.client.get("/v1/machines").json()["machines"]:
         assert health(server, machine["machine_id"])["alarm"] == machine["alarm"]
@@ -226,7 +226,7 @@ def test_a_rule_that_contradicts_itself_stops_the_start(home: Path) -> None:
 
 
 def test_a_predict_key_reads_and_an_admin_key_acknowledges(serve: Serve, home: Path, faulty: bytes) -> None:
-    """And the acknowledgement has the name of the key, whatever its holder says."""
+    """And the acknowledgement has the name of the key, whatever its holder sends."""
     keys = ApiKeyStore(home)
     line, room = ({"x-api-key": keys.create(*key)} for key in (("line", "predict"), ("control-room", "admin")))
     server = serve(home, require_api_key=True)

@@ -11,11 +11,22 @@ import pytest
 
 from testing.servers import Serve, ServerProcess, assert_problem, wait_until
 from tests.disks import fill, small_disk
-from tests.integration.machines import FILE, LOST, SEEN, health, heard, held, judged_of, metric, recorded, upload
+from tests.integration.machines import (
+    FILE,
+    LOST,
+    SEEN,
+    count_verdicts,
+    health,
+    judged_of,
+    locked_record,
+    metric,
+    upload,
+    wait_for_verdicts,
+)
 
 
 class Steadfast(ServerProcess):
-    """One that waits for its record for as long as another holds it, also when it is told to stop."""
+    """One that waits for its record for as long as another holds it, also after SIGTERM."""
 
     launched = (
         "-c",
@@ -25,21 +36,23 @@ class Steadfast(ServerProcess):
     )
 
 
-def test_told_to_stop_it_records_first_what_it_has_answered(serve: Serve, home: Path, healthy: bytes) -> None:
-    """Whoever was answered is remembered, though the record was held by another when the process was told to stop."""
+def test_on_sigterm_it_records_first_what_it_has_answered(serve: Serve, home: Path, healthy: bytes) -> None:
+    """Whoever was answered is remembered, though the record was held by another when the process got SIGTERM."""
     server = serve(home, kind=Steadfast)
     upload(server, healthy, 1, before=0)
     with ThreadPoolExecutor(1) as pool:
-        with held(home):
+        with locked_record(home):
             for _ in range(5):
                 judged_of(server, healthy)
             stopped = pool.submit(server.stop)
-            time.sleep(0.5)  # it has heard of it
+            time.sleep(0.5)  # it has received the signal
         stopped.result()
-    recorded(serve(home), 6)
+    wait_for_verdicts(serve(home), 6)
 
 
-def test_killed_it_forgets_nothing_that_was_told_of(serve: Serve, home: Path, healthy: bytes, faulty: bytes) -> None:
+def test_killed_it_keeps_every_verdict_that_it_has_recorded(
+    serve: Serve, home: Path, healthy: bytes, faulty: bytes
+) -> None:
     """kill -9 on everything: what was once read is read again, and the record goes on."""
     server = serve(home, processes=2, inference_threads=1)
     count = upload(server, faulty, 3, before=0)
@@ -49,19 +62,19 @@ def test_killed_it_forgets_nothing_that_was_told_of(serve: Serve, home: Path, he
         child.kill()
     again = serve(home)
     assert health(again)["state"] == "alarm"
-    recorded(again, count)
+    wait_for_verdicts(again, count)
     upload(again, healthy, 1, before=count)
 
 
 def test_a_record_that_somebody_else_holds_delays_no_answer(serve: Serve, home: Path, healthy: bytes) -> None:
-    """Uploads are answered while another process writes; once it has done, they are told of."""
+    """Uploads are answered while another process writes; afterwards they are recorded."""
     server = serve(home, kind=Steadfast)
     upload(server, healthy, 1, before=0)
-    with held(home):
+    with locked_record(home):
         for _ in range(5):
             judged_of(server, healthy)
-        assert heard(server) == 1
-    recorded(server, 6)
+        assert count_verdicts(server) == 1
+    wait_for_verdicts(server, 6)
     assert metric(server, LOST) == 0
 
 
@@ -75,23 +88,23 @@ def test_what_finds_no_room_in_the_line_is_lost_and_counted(serve: Serve, home: 
     """And answered like all others, at once; every answer is either recorded or counted as lost."""
     server = serve(home, kind=ShortOfBreath)
     upload(server, healthy, 1, before=0)
-    with held(home):
+    with locked_record(home):
         for _ in range(9):
             judged_of(server, healthy)
-    wait_until(lambda: heard(server) + metric(server, LOST) == 10)
+    wait_until(lambda: count_verdicts(server) + metric(server, LOST) == 10)
     assert metric(server, LOST) >= 3
     (complaint,) = _complaints(server)
-    assert "the line is full" in complaint
+    assert "the queue is full" in complaint
 
 
-def test_told_to_stop_it_does_not_wait_for_a_disk_that_hangs(serve: Serve, home: Path, healthy: bytes) -> None:
-    """It ends all the same, and says what became of the verdicts."""
+def test_on_sigterm_it_does_not_wait_for_a_disk_that_hangs(serve: Serve, home: Path, healthy: bytes) -> None:
+    """It ends all the same, and logs what became of the verdicts."""
     server = serve(home)
     upload(server, healthy, 1, before=0)
-    with held(home):
+    with locked_record(home):
         judged_of(server, healthy)
         server.stop()
-        assert "told to stop" in _complaints(server)[0]
+        assert "stopped while verdicts on machines waited" in _complaints(server)[0]
 
 
 def _complaints(server: ServerProcess) -> list[str]:
@@ -138,7 +151,7 @@ def full(home: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_fails_no_upload(serve: Serve, home: Path, full: Path, healthy: bytes) -> None:
-    """Uploads are answered and the loss is counted; once there is room, what comes then is told of."""
+    """Uploads are answered and the loss is counted; once there is room, later verdicts are recorded."""
     server = serve(home)
     for _ in range(4):
         assert judged_of(server, healthy)["verdict"] == "normal"

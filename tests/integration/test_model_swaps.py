@@ -1,4 +1,4 @@
-"""Models change while clients ask: nobody is refused, and no answer is of two minds."""
+"""Models change while clients ask: nobody is refused, and no answer mixes two models."""
 
 import json
 import shutil

@@ -79,7 +79,7 @@ def test_the_report_of_a_training_is_served_and_may_run_nothing(changing: Server
         assert "script-src" not in rules
 
 
-def test_a_model_without_a_report_says_so(changing: ServerProcess, two_models: TwoModels) -> None:
+def test_a_model_without_a_report_answers_no_report(changing: ServerProcess, two_models: TwoModels) -> None:
     """A version that was imported has none: 404 with a code of its own; a version that is not there has another."""
     _, first, second = two_models
     keep_report(changing.home, "nobody-0123456789", b"of a version that is gone")
@@ -158,8 +158,8 @@ def test_named_classes_are_in_the_very_next_answer_and_the_old_names_kept(changi
     answer = changing.client.patch("/v1/models/champion/labels", json=named("Läuft", "Unwucht", "Verstopft", "Netz"))
     assert answer.status_code == 200
     assert (answer.json()["revision"], answer.json()["classes"][1]["message"]) == (2, "Unwucht")
-    heard = changing.client.post("/inference", files={"file": ("a.wav", wav)}).json()["Details"]["Message"]
-    assert heard in {"Läuft", "Unwucht", "Verstopft", "Netz"}
+    message = changing.client.post("/inference", files={"file": ("a.wav", wav)}).json()["Details"]["Message"]
+    assert message in {"Läuft", "Unwucht", "Verstopft", "Netz"}
     assert judged(changing, wav)["model"]["labels_revision"] == 2
     changing.client.patch("/v1/models/champion/labels", json=named("A", "B", "C", "D"))
     labels = changing.client.get("/v1/models/champion").json()["labels"]
@@ -205,7 +205,7 @@ def damage_behind_its_back(home: Path, version: str) -> str:
 
 
 def test_a_damaged_champion_never_goes_live(changing: ServerProcess, two_models: TwoModels, wav: bytes) -> None:
-    """A champion with one flipped bit, put there behind its back: the model before goes on, and health says so."""
+    """A champion with one flipped bit, put there behind its back: the model before goes on, and health reports it."""
     before = judged(changing, wav)
     damaged = damage_behind_its_back(changing.home, two_models[1])
     ready = wait_until(lambda: (r := changing.client.get("/readyz").json())["model_failure"] and r, every_s=0.1)
@@ -328,7 +328,7 @@ def test_a_revoked_key_stops_working_with_the_next_request(locked: ServerProcess
     assert_problem(ask(locked, "inference", wav, secret), 401, "api_key_missing")
 
 
-def test_a_bug_is_told_with_the_id_under_which_the_log_has_it(original_home: Path, tmp_path: Path, wav: bytes) -> None:
+def test_a_bug_is_answered_with_the_id_of_its_log_line(original_home: Path, tmp_path: Path, wav: bytes) -> None:
     """A failure inside (here: a key file that is no JSON) is a 500 without details; the log has them under its id."""
     home = Path(shutil.copytree(original_home, tmp_path / "home"))
     (home / "api-keys.json").write_text("[")

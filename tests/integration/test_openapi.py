@@ -74,13 +74,15 @@ def keyed(
 @pytest.mark.parametrize("timeout_s", [PATIENCE_S])
 @api.parametrize()
 @settings(max_examples=25, derandomize=True)
-def test_the_service_does_what_its_schema_says(case: schemathesis.Case, keyed: ServerProcess, timeout_s: float) -> None:
+def test_the_service_does_what_its_schema_states(
+    case: schemathesis.Case, keyed: ServerProcess, timeout_s: float
+) -> None:
     """Whatever the schema allows or forbids: no 500, no undocumented status, type, header or body, no key passed over;
     what fits the schema is taken, what does not is refused."""
     # A schema cannot say that bytes are sound, that there is one name for each class of the model, that a fault goes
     # with one label, nor that an Idempotency-Key was used for another job.
     recordings = (case.method, case.path) == ("POST", RECORDINGS)
-    # Nor that a dataset is removed by its name, said twice.
+    # Nor that a dataset is removed by its name, given twice.
     removal = (case.method, case.path) == ("DELETE", "/v1/datasets/{name}")
     # Nor that a machine named twice is one machine.
     twice = isinstance(case.body, dict) and "machine_id" in case.body and "machine_id" in (case.query or {})

@@ -36,10 +36,10 @@ def both_serve(server: ServerProcess) -> bool:
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_told_to_stop_it_answers_first_what_it_has_begun(
+def test_on_sigterm_it_answers_first_what_it_has_begun(
     serve: Serve, original_home: Path, long_wav: bytes, processes: int
 ) -> None:
-    """A recording that is being judged when it is told to stop is judged to the end; then nothing is left behind."""
+    """A recording that is being judged at SIGTERM is judged to the end; then nothing is left behind."""
     server = serve(original_home, processes=processes, inference_threads=1)
     running = server.processes()
     with ThreadPoolExecutor(1) as pool:
@@ -73,7 +73,7 @@ class Enduring(ServerProcess):
     launched = ("-c", "from api import server; server.SHUTDOWN_S = 10**6; from cli.main import main; main()")
 
 
-def test_told_to_stop_it_does_not_wait_for_idle_connections(serve: Serve, original_home: Path) -> None:
+def test_on_sigterm_it_does_not_wait_for_idle_connections(serve: Serve, original_home: Path) -> None:
     """Clients that hold connections open, answered or silent, do not keep the service from ending."""
     server = serve(original_home, kind=Enduring, header_timeout_s=10**6)
     with server.connect() as silent, server.connect() as half:
@@ -118,7 +118,7 @@ def test_processes_do_not_outlive_their_parent(serve: Serve, original_home: Path
 
 
 @pytest.mark.parametrize("delay_s", [0.05, 0.4, 0.7, 1.0, 1.3])
-def test_told_to_stop_while_it_starts_it_ends(original_home: Path, tmp_path: Path, delay_s: float) -> None:
+def test_on_sigterm_while_it_starts_it_ends(original_home: Path, tmp_path: Path, delay_s: float) -> None:
     """However early the signal comes, all processes end soon."""
     server = ServerProcess(original_home, tmp_path / "run", processes=2).launch()
     time.sleep(delay_s)

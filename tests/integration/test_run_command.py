@@ -1,4 +1,4 @@
-"""``signalml run``: everything on one machine, from one command, with a queue of its own; and what doctor says."""
+"""``signalml run``: everything on one machine, from one command, with a queue of its own; and the doctor."""
 
 import json
 import os
@@ -149,35 +149,35 @@ def test_nothing_outlives_a_run_that_is_killed(run: Run, home: Path) -> None:
 
 def test_a_second_run_in_the_same_home_is_refused(standing: Run) -> None:
     """In a sentence: two servers must not write one append-only file."""
-    assert_one_sentence(as_process(standing.home, "run", port=1), "under way")
+    assert_one_sentence(as_process(standing.home, "run", port=1), "Another ")
     assert standing.does("diagnostic")["state"] == "succeeded"
 
 
 def test_jobs_from_the_command_line(standing: Run) -> None:
     """submit, watch, list, result and cancel find the queue of the home by themselves."""
 
-    def said(*words: str, how: Callable[..., Done] = signalml, status: int = 0) -> str:
+    def jobs(*words: str, how: Callable[..., Done] = signalml, status: int = 0) -> str:
         done = how(standing.home, "jobs", *words)
         assert done.returncode == status, done.stderr
         return done.stdout.strip() or done.stderr.strip()
 
-    job = said("submit", "diagnostic", "--set", "seconds=0.5", how=as_process)
-    assert json.loads(said("watch", job)) == {"through": "scoring", "seconds": 0.5}
-    assert job in said("list", "--state", "succeeded")
-    assert "0.5" in said("result", job)
-    long = said("submit", "diagnostic", "--set", "seconds=60")
-    assert said("cancel", long) in ("cancelling", "cancelled")
-    assert "job_not_found" not in said("watch", long, status=1)
-    assert "seconds" in said("submit", "diagnostic", "--set", "seconds=x", status=1)
+    job = jobs("submit", "diagnostic", "--set", "seconds=0.5", how=as_process)
+    assert json.loads(jobs("watch", job)) == {"through": "scoring", "seconds": 0.5}
+    assert job in jobs("list", "--state", "succeeded")
+    assert "0.5" in jobs("result", job)
+    long = jobs("submit", "diagnostic", "--set", "seconds=60")
+    assert jobs("cancel", long) in ("cancelling", "cancelled")
+    assert "job_not_found" not in jobs("watch", long, status=1)
+    assert "seconds" in jobs("submit", "diagnostic", "--set", "seconds=x", status=1)
 
 
 def diagnosis(home: Path, **settings: object) -> tuple[int, dict[str, dict[str, str]]]:
-    """What doctor says, by what it looked at."""
+    """Findings of the doctor, by what it looked at."""
     done = signalml(home, "doctor", "--json", **settings)
     return done.returncode, {finding["what"]: finding for finding in json.loads(done.stdout)}
 
 
-def test_doctor_says_what_is_wrong(home: Path, tmp_path: Path) -> None:
+def test_doctor_names_what_is_wrong(home: Path, tmp_path: Path) -> None:
     """No queue, one out of reach, a wrong policy, no append-only file, no worker, a damaged champion: each by name."""
     status, found = diagnosis(home)
     assert (status, found["queue"]["grade"]) == (0, "warning")
@@ -205,4 +205,4 @@ def test_doctor_says_what_is_wrong(home: Path, tmp_path: Path) -> None:
     assert found[f"model {version.name}"]["grade"] == "wrong"
     shutil.rmtree(home / "models")
     status, found = diagnosis(home)
-    assert "No model is champion" in found["models"]["says"]
+    assert "There is no champion" in found["models"]["says"]

@@ -41,14 +41,14 @@ def detector_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def detecting(detector_home: Path, lend: Lend) -> Iterator[ServerProcess]:
+def detector_server(detector_home: Path, lend: Lend) -> Iterator[ServerProcess]:
     """A server of that home, to be changed."""
     with lend(detector_home) as server:
         yield server
 
 
 def state(server: ServerProcess, reference: str = "champion") -> Body:
-    """What GET says."""
+    """The answer of GET."""
     found: Body = server.client.get(f"/v1/models/{reference}/threshold").raise_for_status().json()
     return found
 
@@ -58,13 +58,13 @@ def move(server: ServerProcess, reference: str = "champion", **wanted: Any) -> h
     return server.afresh("PATCH", f"/v1/models/{reference}/threshold", json=wanted)
 
 
-# What is said of it
+# Its description
 
 
-def test_a_detectors_threshold_is_shown_with_what_it_rests_on(detecting: ServerProcess) -> None:
+def test_a_detectors_threshold_is_shown_with_what_it_rests_on(detector_server: ServerProcess) -> None:
     """In force, with the expected rate, its interval and its n; and what each sensitivity would mean."""
-    shown = state(detecting)
-    assert (shown["version"], shown["current"]["revision"]) == (detecting_version(detecting), 1)
+    shown = state(detector_server)
+    assert (shown["version"], shown["current"]["revision"]) == (detector_version(detector_server), 1)
     assert (shown["current"]["threshold"], shown["current"]["basis"]) == (0.5, "chosen by a test")
     evidence = shown["evidence"]
     assert evidence["expected"]["low"] < evidence["expected"]["value"] < evidence["expected"]["high"]
@@ -74,10 +74,10 @@ def test_a_detectors_threshold_is_shown_with_what_it_rests_on(detecting: ServerP
     assert {point["sensitivity"]: point["false_alarm_rate"] for point in points} == SENSITIVITIES
     scores = detectors.calibration().named
     assert [point["threshold"] for point in points] == [threshold_at(scores, rate) for rate in SENSITIVITIES.values()]
-    assert "bear out no false-alarm rate below 0.5 %" in points[0]["evidence"]["notes"][0]
+    assert "support no false-alarm rate below 0.5 %" in points[0]["evidence"]["notes"][0]
 
 
-def detecting_version(server: ServerProcess) -> str:
+def detector_version(server: ServerProcess) -> str:
     """The version of its champion."""
     return Registry(server.home).resolve("champion")
 
@@ -89,30 +89,34 @@ def test_a_classifiers_threshold_is_shown_without_any(server: ServerProcess) -> 
     assert (shown["evidence"], shown["sensitivities"], len(shown["history"])) == (None, [], 1)
 
 
-def test_a_version_an_alias_and_a_name_are_one(detecting: ServerProcess) -> None:
+def test_a_version_an_alias_and_a_name_are_one(detector_server: ServerProcess) -> None:
     """The name that a version begins with means the newest of that name."""
-    assert state(detecting) == state(detecting, "hall-3") == state(detecting, detecting_version(detecting))
+    assert (
+        state(detector_server)
+        == state(detector_server, "hall-3")
+        == state(detector_server, detector_version(detector_server))
+    )
 
 
 # Moving it
 
 
 @pytest.mark.parametrize("wanted", [{"sensitivity": "high"}, {"false_alarm_rate": 0.05}, {"threshold": 0.85}])
-def test_a_moved_threshold_is_in_the_very_next_answer(detecting: ServerProcess, wav: bytes, wanted: Body) -> None:
+def test_a_moved_threshold_is_in_the_very_next_answer(detector_server: ServerProcess, wav: bytes, wanted: Body) -> None:
     """Whichever way it is asked for, and in what shows the model; the earlier ones are kept."""
-    before = judged(detecting.client, wav)
-    answer = move(detecting, **wanted)
+    before = judged(detector_server.client, wav)
+    answer = move(detector_server, **wanted)
     assert answer.status_code == 200
     moved = answer.json()
-    assert moved == state(detecting)
+    assert moved == state(detector_server)
     assert [place["revision"] for place in moved["history"]] == [1, 2]
     assert moved["current"]["sensitivity"] == wanted.get("sensitivity")
     assert moved["current"]["threshold"] == wanted.get("threshold", threshold_at(detectors.calibration().named, 0.05))
-    after = judged(detecting.client, wav)
+    after = judged(detector_server.client, wav)
     assert (before["threshold"], after["threshold"]) == (0.5, moved["current"]["threshold"])
     assert after["false_alarm_rate"] == moved["current"]["false_alarm_rate"] == moved["evidence"]["expected"]["value"]
     assert after["score"] == before["score"]
-    decision = detecting.client.get("/v1/models/champion").json()["decision"]
+    decision = detector_server.client.get("/v1/models/champion").json()["decision"]
     assert decision["threshold"] == moved["current"]["threshold"]
 
 
@@ -175,11 +179,11 @@ def test_it_is_seen_by_whoever_may_ask_and_moved_by_an_admin(serve: Serve, home:
 # Under load
 
 
-@pytest.mark.parametrize("kind", ["classifying", "detecting"])
+@pytest.mark.parametrize("kind", ["classifying", "detector_server"])
 def test_a_threshold_that_moves_fails_nobody_and_mixes_nothing(
     kind: str, wav: bytes, request: pytest.FixtureRequest
 ) -> None:
-    """20 moves, 8 clients: only 200, and each answer's verdict is what its own threshold says, to the last window."""
+    """20 moves, 8 clients: only 200, and each answer's verdict follows from its own threshold, in every window."""
     server: ServerProcess = request.getfixturevalue(kind)
     expected = {}
     for threshold in (0.0, 1.0):

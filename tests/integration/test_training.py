@@ -156,7 +156,7 @@ def test_after_a_final_fit_evaluate_shows_the_stored_figures(tiny: Path, grouped
 def test_evaluate_compares_the_original_protocol_with_the_honest_one(
     first: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both are fitted (here, for two epochs) and printed, with the share of near-copies in their training recordings."""
+    """Both are fitted (here, for two epochs) and printed, with the share of near-copies in their training side."""
     for label, blade_hz in (("normal", 120.0), ("abnormal", 90.0)):
         tones(tmp_path / label, 16, blade_hz)
     monkeypatch.setattr(Recipe, "spectrum", lambda seed=0, full=Recipe.spectrum: full(seed).with_epochs(2))

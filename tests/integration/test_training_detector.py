@@ -69,7 +69,7 @@ def predicted(server: ServerProcess, wav: bytes, **query: object) -> Any:
     return answer.json()
 
 
-def test_it_says_which_threshold_is_served_and_that_it_answers(trained: Training) -> None:
+def test_it_prints_which_threshold_is_served_and_that_it_answers(trained: Training) -> None:
     """The one of the last fit first; then the one that the figures were measured at, since it is another."""
     evaluation = records.read_evaluation(trained.home, trained.version)
     assert evaluation is not None
@@ -77,13 +77,14 @@ def test_it_says_which_threshold_is_served_and_that_it_answers(trained: Training
     lines = trained.done.stdout.splitlines()
     *_, third, version = lines
     first, second = lines[(at := next(i for i, line in enumerate(lines) if line.startswith("Threshold:"))) : at + 2]
-    assert first == f"Threshold: served, a score above {served.threshold:.4g} is anomalous ({served.basis})."
-    assert second.startswith(f"The figures above were measured at {evaluation.threshold:.4g}, ")
-    assert third == "It is the champion now: it answers uploads."
+    assert first == f"Threshold: a score above {served.threshold:.4g} is anomalous ({served.basis})."
+    assert second.startswith("The figures above are from the fit without the test side; its threshold is ")
+    assert second.endswith(f" {evaluation.threshold:.4g}.")
+    assert third == "The model is the champion now: it answers uploads."
     assert version == trained.version
 
 
-def test_it_says_what_the_served_detector_finds(trained: Training, fans: Path) -> None:
+def test_it_prints_what_the_served_detector_finds(trained: Training, fans: Path) -> None:
     """At each sensitivity, of the abnormal recordings, as it then answers; the table is printed."""
     predictor = Registry(trained.home).load_predictor(trained.version)
     found = predictor.model.bundle.content.card["detector"]["operating"]
@@ -97,7 +98,7 @@ def test_it_says_what_the_served_detector_finds(trained: Training, fans: Path) -
         share, low, high = point["detected"]
         assert share == pytest.approx(sum(score > point["threshold"] for score in scores) / len(scores))
         assert low <= share <= high
-    assert "of 72 abnormal recordings" in trained.done.stdout
+    assert "of the 72 abnormal recordings" in trained.done.stdout
     assert f"signalml thresholds {trained.version} --sensitivity high" in trained.done.stdout
 
 
@@ -157,7 +158,7 @@ def test_its_threshold_is_that_of_the_rate_that_was_asked_for(trained: Training)
 
 
 def test_uploads_are_answered(server: ServerProcess, fans: Path) -> None:
-    """Healthy fans mostly pass, broken ones are of an unknown fault, and the answer says how far out they are."""
+    """Healthy fans mostly pass, broken ones are of an unknown fault, and the answer has their distance."""
     healthy = [predicted(server, wav, machine_id="id_00") for wav in recordings(fans, "normal")[:12]]
     broken = [predicted(server, wav, machine_id="id_00", explain=True) for wav in recordings(fans, "abnormal")[:12]]
     assert sum(answer["verdict"] == "normal" for answer in healthy) >= 10
@@ -174,9 +175,9 @@ def test_uploads_are_answered(server: ServerProcess, fans: Path) -> None:
     assert isinstance(reasons, dict)
     assert sum(band["share"] for band in reasons["bands"]) == pytest.approx(1, abs=1e-3)
     digits = {"low_hz": 1, "high_hz": 1, "db": 2, "sigma": 2, "share": 4}
-    for told in (*reasons["bands"], *reasons["nearest"]):
-        assert {name: round(told[name], n) for name, n in digits.items() if name in told}.items() <= told.items()
-    assert first["score"] != round(first["score"], 4)  # what decides is told as it is
+    for reason in (*reasons["bands"], *reasons["nearest"]):
+        assert {name: round(reason[name], n) for name, n in digits.items() if name in reason}.items() <= reason.items()
+    assert first["score"] != round(first["score"], 4)  # the deciding score is not rounded
     assert len(reasons["nearest"]) == 3
     assert healthy[0]["reasons"] is None
 
@@ -197,7 +198,7 @@ def test_the_original_clients_are_answered_too(server: ServerProcess, fans: Path
     assert full["unusable"] == {"why": "silence", "detail": answer["Details"]["Message"].removeprefix("Not judged: ")}
 
 
-def test_a_batch_from_the_command_line_says_so_too(trained: Training, fans: Path, tmp_path: Path) -> None:
+def test_a_batch_from_the_command_line_reports_it_too(trained: Training, fans: Path, tmp_path: Path) -> None:
     """A silent file is a row with its reason; the others are judged, each beside its own machine, or the one named."""
     silent = tmp_path / "silent.wav"
     silent.write_bytes(sounds.recording(sounds.noise(32_000) * 0, rate_hz=16_000))
@@ -217,7 +218,7 @@ def test_a_batch_from_the_command_line_says_so_too(trained: Training, fans: Path
     done = signalml(trained.home, "score", healthy, "--machine", "id_01", "--format", "json")
     assert json.loads(done.stdout)[0]["compared_with"] == "fan/id_01"
     done = signalml(trained.home, "score", healthy, "--machine", "id_07")
-    assert "Its detector has not heard the machine of 1 of them" in done.stdout
+    assert "machine that the detector has not learned: 1." in done.stdout
 
 
 def test_healthy_recordings_are_enough(healthy_only: Path, tmp_path: Path) -> None:
@@ -234,7 +235,7 @@ def test_healthy_recordings_are_enough(healthy_only: Path, tmp_path: Path) -> No
 
 
 def test_five_healthy_recordings_are_too_few(healthy_only: Path, tmp_path: Path) -> None:
-    """Said before anything is heard: how many there are and how many it takes; six are enough."""
+    """Before a recording is read: how many there are and how many it takes; six are enough."""
     for number, file in enumerate(sorted(healthy_only.rglob("id_00/normal/*.wav"))[:6]):
         target = tmp_path / "few" / "normal" / file.name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -242,9 +243,7 @@ def test_five_healthy_recordings_are_too_few(healthy_only: Path, tmp_path: Path)
         if number == 4:
             refused = signalml(tmp_path / "home", "train", tmp_path / "few", "--detector")
             assert refused.returncode == 1
-            assert "5 healthy recordings in few; a detector is trained on 6 at least" in " ".join(
-                refused.stderr.split()
-            )
+            assert "5 normal recordings in few; a detector needs at least 6" in " ".join(refused.stderr.split())
     succeeds(tmp_path / "home", "train", tmp_path / "few", "--detector", "--no-refit", "--processes", 1)
     content = Registry(tmp_path / "home").read("few").content
     assert content.detector is not None
@@ -287,10 +286,10 @@ def test_the_same_training_is_found_again(trained: Training, fans: Path, tmp_pat
     [
         (("--detector", "--both"), "one of them was expected"),
         (("--engine", "distance"), "--detector or --both was expected"),
-        (("--detector", "--epochs", "3", "--labels", "binary"), "--epochs, --labels changes nothing with --detector"),
-        (("--held-out", "id_02"), "add --split machine"),
+        (("--detector", "--epochs", "3", "--labels", "binary"), "--epochs, --labels has no effect with --detector"),
+        (("--held-out", "id_02"), "--split machine was expected"),
         (("--detector", "--engine", "gmm"), "no engine 'gmm'"),
-        (("--detector", "--engine", "distance", "--engine", "distance"), "each once"),
+        (("--detector", "--engine", "distance", "--engine", "distance"), "each engine was expected once"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(
@@ -300,13 +299,13 @@ def test_options_that_contradict_each_other_are_refused(
     assert_one_sentence(signalml(tmp_path / "home", "train", fans, *options), says)
 
 
-def test_both_minds_in_one_model(fans: Path, tmp_path: Path, serve: Serve) -> None:
-    """Known faults by name and with probabilities, what is only far from healthy as unknown, from one upload."""
+def test_a_detector_and_a_classifier_in_one_model(fans: Path, tmp_path: Path, serve: Serve) -> None:
+    """Known faults by name and with probabilities, what only the detector finds as unknown, from one upload."""
     succeeds(tmp_path, "train", fans, "--both", "--epochs", 4, "--no-refit", "--promote", "--processes", 1)
     content = Registry(tmp_path).read("champion").content
     assert content.fault_rule is not None
-    said = "A classifier beside the detector raises alarms of its own, by a score and a threshold of its own, "
-    assert f"{said}{content.fault_rule.threshold:.4g};" in succeeds(tmp_path, "thresholds")
+    sentence = "The classifier also raises alarms, with its own score and its own threshold "
+    assert f"{sentence}{content.fault_rule.threshold:.4g}." in succeeds(tmp_path, "thresholds")
     server = serve(tmp_path)
     answer = predicted(server, recordings(fans, "abnormal")[0], machine_id="id_00", explain=True)
     assert answer["known_faults"] is not None

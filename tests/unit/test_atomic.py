@@ -15,8 +15,8 @@ def names(folder: Path) -> list[str]:
 
 def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
     """The folder is hidden until then; its parents are made."""
-    with atomic_folder(tmp_path / "new" / "target") as aside:
-        (aside / "file").write_text("content")
+    with atomic_folder(tmp_path / "new" / "target") as folder:
+        (folder / "file").write_text("content")
         assert names(tmp_path / "new") == [".target.incomplete"]
     assert (tmp_path / "new" / "target" / "file").read_text() == "content"
     assert names(tmp_path / "new") == ["target"]
@@ -51,8 +51,8 @@ def test_a_failure_leaves_nothing(tmp_path: Path, failure: BaseException) -> Non
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     """The second writer of a folder is refused, and the first one finishes."""
-    with atomic_folder(tmp_path / "target") as aside:
-        (aside / "file").write_text("content")
+    with atomic_folder(tmp_path / "target") as folder:
+        (folder / "file").write_text("content")
         with pytest.raises(InvalidParameter, match="made by another process"), atomic_folder(tmp_path / "target"):
             pass
     assert names(tmp_path / "target") == ["file"]

@@ -7,6 +7,7 @@ import pytest
 
 from ml.dataset.catalog import ScoringItem, dataset_names, dataset_version, item_file, list_items, load_dataset
 from ml.dataset.collection.store import Collection
+from ml.dataset.entries import Entry
 from ml.dataset.indexing.build import index
 from ml.errors import DatasetEmpty, DatasetExists, DatasetReadOnly, RecordingNotFound
 from tests.unit import datasets
@@ -24,9 +25,10 @@ def test_a_collection_and_a_manifest_of_the_same_files_give_the_same_index(hall:
     (tmp_path / "manifest.csv").write_text("\n".join(rows))
     of_manifest, of_collection = index(tmp_path / "manifest.csv"), index(hall.folder)
     assert (of_collection.layout, of_collection.name, of_collection.explicit_sessions) == ("collection", NAME, False)
-    known = [{name: getattr(e, name) for name in e.__slots__ if name != "path"} for e in of_manifest.entries]
-    assert [{name: getattr(e, name) for name in e.__slots__ if name != "path"} for e in of_collection.entries] == known
-    assert {e["session"] for e in known} == {"fan/id_00/N0", "fan/id_00/N1"}
+    facts = [(entry.annotation, entry.info) for entry in of_manifest.entries]
+    assert [(entry.annotation, entry.info) for entry in of_collection.entries] == facts
+    assert set(Entry.__slots__) == {"path", "annotation", "info"}
+    assert {entry.session for entry in of_manifest.entries} == {"fan/id_00/N0", "fan/id_00/N1"}
     assert index(hall.folder).fingerprint == of_collection.fingerprint == hall.dataset().fingerprint
     with pytest.raises(DatasetEmpty, match="it has 6 dB"):
         index(hall.folder, snr_db=0)

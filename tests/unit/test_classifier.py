@@ -143,7 +143,7 @@ def test_fitting_stops_where_patience_ends(tmp_path):
 
 
 def test_separable_classes_are_learned(tmp_path):
-    """Clips that differ by a louder row are told apart, and probabilities sum to one."""
+    """Clips that differ by a louder row are classified correctly, and probabilities sum to one."""
     easy = clips(30, shift=12.0)
     recipe = Recipe(network=NetworkSpec.spectrum(), epochs=12, patience=12, batch=8, learning_rate=0.01)
     model = fit_network(recipe, easy, clips(9, seed=1, variants=1, shift=12.0), CLASSES, tmp_path / "fit.npz").model

@@ -64,7 +64,7 @@ def test_ten_thousand_recordings_are_listed_quickly(hall: Collection, tmp_path: 
 
 @pytest.mark.parametrize("left_kb", range(0, 24, 4))
 def test_a_full_disk_is_reported_and_leaves_nothing_partial(tmp_path: Path, left_kb: int) -> None:
-    """At every step, the old recordings stay, the new one is absent, and it can be added again later."""
+    """If the new recording does not fit, it is absent, the old ones stay, and it can be added again later."""
     with small_disk(tmp_path / "home", "256k") as home:
         hall = Collection(home, NAME)
         before = put(hall, 1, "a.wav", label="normal").recording

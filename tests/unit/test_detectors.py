@@ -20,7 +20,7 @@ from ml.features.spec import FeatureSpec
 from tests import sounds
 
 RATE_HZ, SECONDS = 16_000, 2
-QUICK = ("spectrum-gaussian", "distance", "neighbours", "fluctuation")  # those that need no Keras
+ENGINES_WITHOUT_KERAS = ("spectrum-gaussian", "distance", "neighbours", "fluctuation")
 SPEC = FeatureSpec(
     sample_rate_hz=RATE_HZ,
     clip_frames=1 + SECONDS * RATE_HZ // 512,
@@ -74,7 +74,7 @@ def normal_recordings(
     ]
 
 
-@pytest.fixture(scope="module", params=[*QUICK, "+".join(DEFAULT_ENGINES)])
+@pytest.fixture(scope="module", params=[*ENGINES_WITHOUT_KERAS, "+".join(DEFAULT_ENGINES)])
 def fitted(request: pytest.FixtureRequest) -> Detector:
     """A detector of two fans, for each engine alone and for the default engines."""
     engines = [engine_by_name(name) for name in request.param.split("+")]

@@ -80,7 +80,7 @@ def test_an_unusable_recording_raises_no_alarm():
 
 
 def test_accuracy_of_one_known_class_is_undefined():
-    """With one class, accuracy says nothing about the model."""
+    """With one class, accuracy is no evidence about the model."""
     found = evaluate_judged(judgements([0.1, 0.2], [0.9], fault=None))
     assert found.accuracy == found.balanced_accuracy == found.macro_f1 == UNDEFINED
     assert has_note(found, "Fewer than two classes")

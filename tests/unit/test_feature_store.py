@@ -210,11 +210,11 @@ def test_a_full_disk_leaves_no_partial_file(dataset: Dataset, tmp_path: Path, mo
 
 def test_leftovers_of_a_killed_run_are_removed(dataset: Dataset, tmp_path: Path) -> None:
     """The next extraction removes them if no other is running."""
-    aside = tmp_path / ".incomplete"
-    aside.mkdir()
-    (aside / "0.npy").write_bytes(b"half")
+    incomplete = tmp_path / ".incomplete"
+    incomplete.mkdir()
+    (incomplete / "0.npy").write_bytes(b"half")
     FeatureStore(tmp_path).extract(dataset, dataset.entries, SPEC)
-    assert list(aside.iterdir()) == []
+    assert list(incomplete.iterdir()) == []
 
 
 def test_a_cancelled_extraction_stops_and_continues_later(dataset: Dataset, tmp_path: Path) -> None:

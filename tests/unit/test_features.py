@@ -25,9 +25,9 @@ from tests.unit.specs import ORIGINAL, specs
 SEED_TOLERANCE = 1e-3
 
 
-# In dB, and in MFCC. Rounding of a float32 FFT lies some 140 dB under the strongest bin; a band 80 dB under it, the
-# lowest that the dynamic range lets through, is then off by a thousandth of its amplitude: 0.01 dB where all goes wrong
-# at once. The largest in 3000 random examples was 6e-4. 5e-3 is what the issue allows on the original's files.
+# In dB, and in MFCC. The rounding of a float32 FFT is some 140 dB under the strongest bin. The dynamic range keeps
+# bands down to 80 dB under it, so their error is a thousandth of their amplitude: 0.01 dB in the worst case. The
+# largest error in 3000 random examples was 6e-4. 5e-3 is the limit of the issue for the original's files.
 TOLERANCE = 5e-3
 
 
@@ -90,10 +90,10 @@ def test_the_original_features_of_a_synthetic_fan_are_librosas() -> None:
 @settings(max_examples=120)
 @given(spec=specs(), extra=st.integers(0, 20_000), seed=st.integers(0, 2**32))
 def test_any_spec_gives_librosas_features(spec: FeatureSpec, extra: int, seed: int) -> None:
-    """Every valid spec on every sound of at least two frames: librosa's features within the stated tolerance.
+    """Every valid spec gives librosa's features, within the tolerance, for a signal of at least two frames.
 
-    With one frame's length and ``reflect``, librosa 0.11 mirrors the end within the part of the sound that its last
-    frames need, and not the sound: its last frame is then not that of the mirrored sound, which ours is.
+    With one frame's length and ``reflect``, librosa 0.11 mirrors only the part of the signal that its last frames
+    need. Its last frame then differs from that of the mirrored signal, which is ours.
     """
     clip = signal(spec, 2 * spec.n_fft + extra, seed)
     found, expected = before_fitting(spec, clip), by_librosa(spec, clip)

@@ -41,7 +41,7 @@ def marks(text: str) -> list[bool]:
         ("..!..", "....."),
         ("!..!..!..!", ".........."),  # never three of five
         ("!!!.....", "..!!!!.."),  # clear once there is but one of five
-        ("!!!..!.!..!.!..!...", "..!!!!!!!!!!!!!!!.."),  # two of five keep what is
+        ("!!!..!.!..!.!..!...", "..!!!!!!!!!!!!!!!.."),  # two of five change nothing
         ("!!!.....!!.!.....", "..!!!!.....!!!..."),  # and once more
     ],
 )

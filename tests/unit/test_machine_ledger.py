@@ -96,7 +96,7 @@ def test_only_an_active_alarm_can_be_acknowledged_once(tmp_path: Path) -> None:
 
 
 def test_unusable_recordings_raise_no_alarm_and_clear_none(tmp_path: Path) -> None:
-    """They do not count as verdicts; with many of them a machine is unheard, unless it is in alarm."""
+    """They do not count as verdicts; with many of them a machine is ``unheard``, unless it is in alarm."""
     record(tmp_path, "!?!???")
     assert states(tmp_path) == {"fan-3": "unheard"}
     record(tmp_path, "!")

@@ -1,7 +1,7 @@
-"""What the pages promise in seconds follows from how often everybody looks, and for how long anybody is waited for.
+"""Times that the pages promise in seconds follow from the poll intervals and timeouts.
 
-How long it takes in earnest is measured by ``python -m benchmarks.jobs.faults``: on a machine that is busy with other
-work a test that looks at the clock says nothing.
+``python -m benchmarks.jobs.faults`` measures the real times. On a machine with other work, a test of real times would
+be unreliable.
 """
 
 from pathlib import Path

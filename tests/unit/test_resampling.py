@@ -62,10 +62,10 @@ def test_equal_to_resampy(from_hz: int, to_hz: int, name: str) -> None:
     seed=st.integers(0, 2**32),
 )
 def test_equal_to_resampy_at_any_pair_of_rates(from_hz: int, to_hz: int, frames: int, name: str, seed: int) -> None:
-    """Any length from any rate to any other: resampy's samples, and ``ceil(n * to / from)`` of them.
+    """Any length and any pair of rates give resampy's samples, and ``ceil(n * to / from)`` of them.
 
-    Downwards, outputs that fall exactly on an input are held to 1e-2 only: resampy's clock is a float and puts some of
-    them just before it, and its table, read in whole steps, gives another weight there than just after.
+    Downwards, outputs exactly on an input must agree to 1e-2 only. resampy's clock is a float and puts some of them
+    just before the input, and its table, read in whole steps, has another weight there than just after.
     """
     samples = noise(frames, seed)
     found = resample(samples, from_hz, to_hz, name)

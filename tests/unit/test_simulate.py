@@ -1,4 +1,4 @@
-"""Simulated fans: physical effects are audible, level carries no label, and a seed gives a dataset."""
+"""Simulated fans: physical effects are in the samples, the level has no label, and a seed gives a dataset."""
 
 import csv
 import hashlib
@@ -34,7 +34,7 @@ from ml.system.progress import Progress, cancellable, ignore_progress
 from testing.servers import wait_until
 
 TINY = SimulationPlan(machines=1, sessions=1, recordings=2, snr_db=(6.0, -6.0), duration_s=1.0)
-# Enough sessions that 5 folds by session each hold out some of every class: n = 288 at each ratio.
+# Enough sessions that each of 5 folds by session tests every class: n = 288 at each SNR.
 PLAN = SimulationPlan(machines=3, sessions=4, recordings=4, snr_db=(6.0, -6.0), duration_s=3.0)
 STEADY = OperatingState(slip_factor=1, flow_db=0, blade_db=0, hum_db=0, bearing_db=0, tilt_db=np.zeros(17), severity=1)
 SAMPLES = 10 * 16_000
@@ -210,7 +210,7 @@ def test_a_session_is_continuous() -> None:
     assert all(np.array_equal(day.tilt_db, session[0].tilt_db) for session in days for day in session)
 
 
-# --- level carries no label, and noise makes faults harder to find
+# --- the level has no label, and noise makes faults harder to find
 
 Measurements = namedtuple("Measurements", "rows features levels")
 
