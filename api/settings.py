@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     home: Path = Path("var")
     """Folder of models, datasets, features, jobs, records of machines and API keys. It is created when needed."""
     host: str = "127.0.0.1"
-    """Address to listen on. With 0.0.0.0, other machines can connect; then consider SIGNALML_REQUIRE_API_KEY."""
+    """Address to listen on. With 0.0.0.0, other computers can connect; then consider SIGNALML_REQUIRE_API_KEY."""
     port: int = Field(default=5000, ge=0, le=65535)
     """Port to listen on."""
     processes: int = Field(default_factory=lambda: min(CORES, 4), ge=1, le=64)

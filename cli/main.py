@@ -82,7 +82,7 @@ class Commands(LazyGroup):
         CommandSpec(
             "run",
             "cli.run:run",
-            "Run the whole service on this machine: the API, a worker, a trainer and, if none is set, a queue.",
+            "Run the whole service on this computer: the API, a worker, a trainer and, if none is set, a queue.",
             SERVICE,
             "Example:  `SIGNALML_PORT=8080 signalml run`,  data in ./var or SIGNALML_HOME",
         ),

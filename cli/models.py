@@ -168,7 +168,7 @@ def export(
     reference: ModelArgument,
     target: Annotated[Path, typer.Argument(dir_okay=False, help="Archive to write (.zip).")],
 ) -> None:
-    """Pack a version into one file, for a machine without TensorFlow or without a network."""
+    """Pack a version into one file, for a computer without TensorFlow or without internet."""
     _registry().export(reference, target)
     typer.echo(f"{target}")
 

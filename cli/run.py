@@ -15,7 +15,7 @@ QUEUES_OF = {"worker": "extraction,scoring", "trainer": "training"}
 
 
 def run() -> None:
-    """Run the whole service on this machine: the API, a worker, a trainer and, if none is set, a queue.
+    """Run the whole service on this computer: the API, a worker, a trainer and, if none is set, a queue.
 
     If SIGNALML_REDIS_URL is set, its queue is used.
     """

@@ -1,7 +1,7 @@
 """Tables of the records of machines, and how their file is opened.
 
 SQLite uses its write-ahead log: readers never wait, writers of several processes take turns, a killed process leaves
-all its finished transactions and no part of an unfinished one. The file needs a local disk of one machine: a network
+all its finished transactions and no part of an unfinished one. The file needs a local disk of one computer: a network
 file system has no shared memory for the log.
 """
 

@@ -104,7 +104,7 @@ class FaultRule:
 
 @dataclass(frozen=True, slots=True)
 class GoldenClip:
-    """Recording with the answer that the model must give on every machine.
+    """Recording with the answer that the model must give on every computer.
 
     Attributes:
         wav: the recording, as a WAV file.

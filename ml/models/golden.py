@@ -1,4 +1,4 @@
-"""Golden clip: on every machine, a model must answer it as it did when the model was written.
+"""Golden clip: on every computer, a model must answer it as it did when the model was written.
 
 The answer does not depend on thresholds, which can be moved. It is the probabilities of the clip with the highest
 classifier score, and the highest score of the detector.
@@ -15,7 +15,7 @@ from ml.errors import AudioError, GoldenClipFailed
 from ml.models.predictor import Predictor
 from ml.models.served import ServedModel
 
-# LiteRT and Keras agree to 1e-6 on one machine; other processors may differ by more.
+# LiteRT and Keras agree to 1e-6 on one computer; other processors may differ by more.
 GOLDEN_TOLERANCE = 1e-3
 
 SAMPLE_RATE_HZ, DURATION_S = 16_000, 3

@@ -67,7 +67,7 @@ def publish(
         keras_file, litert = (None, None) if model is None else _export_network(model, clips, spec, folder)
         content = BundleContent(spec, labels, decision, card, litert, GoldenClip(wav, ()), detector, fault_rule)
         answer = golden_answer(Predictor(ServedModel.as_written(Bundle("candidate", "", content))), wav)
-        # The probabilities come from Keras, so that LiteRT is compared with Keras on every machine.
+        # The probabilities come from Keras, so that LiteRT is compared with Keras on every computer.
         probabilities = () if model is None else model(clips[answer.clip], training=False).numpy()[0]
         golden = GoldenClip(wav, tuple(float(p) for p in probabilities), answer.novelty_score)
         content = replace(content, golden_clip=golden)
