@@ -139,13 +139,14 @@ def _mix(blocks: Iterator[NDArray[np.generic]], header: Header, channel: Channel
 
     mono = np.empty(header.frames, np.float32)
     position = 0
-    for block in blocks:
-        meter.read(block)
-        stop = position + len(block)
-        # OpenBLAS reads past the end of a block, and may warn about values that do not belong to it.
-        with np.errstate(invalid="ignore"):
+    # OpenBLAS reads past the end of a block, and may warn about values that do not belong to it. Set once and not for
+    # each block: that took 8 % of the time of decoding.
+    with np.errstate(invalid="ignore"):
+        for block in blocks:
+            meter.read(block)
+            stop = position + len(block)
             np.matmul(block.astype(np.float32), weights, out=mono[position:stop])
-        position = stop
+            position = stop
 
     rms = float(np.sqrt(np.dot(mono, mono) / len(mono)))
     return Recording(
