@@ -12,9 +12,18 @@
 --   signalml:exclusive:<key>        the only job that holds this key
 --   signalml:idempotency:<key>      job that was created with this key, and digest of the request
 --   signalml:seconds:<what>:<kind>  histograms of waiting and running times
+--   signalml:fence                  the last token
+--   signalml:swept                  time of the last sweep
 --
 -- The clock is the server's, so clocks of the workers do not matter. A unit is `ready`, `leased` or `done`. Each lease
--- has a token, larger than all tokens before. Only a call with the present token of a unit can change it.
+-- has a token, larger than all tokens before. Only a call with the present token of a unit can change it. A lease ends
+-- in one of five ways:
+--
+--   call.succeed, call.advance      the work is done
+--   call.release                    SIGTERM: the unit is ready again, and the attempt does not count
+--   call.fail                       an error in the work: the job fails
+--   end_lease, in a sweep           not renewed: the unit is ready again; after the third attempt the job fails
+--   remove_unit                     the job is being cancelled
 
 local P = 'signalml:'
 local STATES = {'queued', 'running', 'cancelling', 'succeeded', 'failed', 'cancelled'}
@@ -355,7 +364,7 @@ local function end_lease(id, name, most)
     remove_unit(id, name)
   elseif unit.attempt >= most then
     local detail = string.format(
-      'Its process was lost %d times (last worker: %s). It was killed or ran out of memory.', unit.attempt, unit.worker)
+      'Its process was lost %d times (last worker: %s). It was killed, ran out of memory, or hung.', unit.attempt, unit.worker)
     finish(id, 'failed', {error = cjson.encode({code = 'worker_lost', detail = detail})})
   else
     local sentence = 'Attempt %d was lost with its worker (%s); the work starts again.'
@@ -370,7 +379,8 @@ function call.sweep(a)
   if now - before < a.interval_ms and now > before then return {nudges = {}} end
   redis.call('SET', P .. 'swept', now)
   if now - before > a.gap_ms then
-    -- There was no sweep for a while: the server was unreachable, no lease could be renewed, and workers may be alive.
+    -- There was no sweep for a while: the server was unreachable, or no worker ran. Leases could not be renewed, and
+    -- their workers may be alive.
     for _, each in ipairs(redis.call('ZRANGE', P .. 'leases', 0, -1)) do
       redis.call('ZADD', P .. 'leases', 'GT', now + a.lease_ms, each)
     end

@@ -27,9 +27,10 @@ class KOfNRule:
     """Rule that raises and clears alarms.
 
     Attributes:
-        raise_at: number of anomalous verdicts that raises an alarm.
-        n_verdicts: number of last verdicts that are counted, at most 100.
-        clear_at: number of anomalous verdicts at which, or below which, an alarm clears.
+        raise_at: number of anomalous verdicts that raises an alarm, and of recordings that could not be judged that
+            gives the state ``unheard``. SIGNALML_ALARM_RAISE.
+        n_verdicts: number of last verdicts that are counted, at most 100. SIGNALML_ALARM_OF; ``of`` in answers.
+        clear_at: number of anomalous verdicts at which, or below which, an alarm clears. SIGNALML_ALARM_CLEAR.
 
     Raises:
         InvalidParameter: the numbers are not ``0 <= clear_at < raise_at <= n_verdicts <= 100``.
@@ -50,7 +51,8 @@ class KOfNRule:
         """Decide whether a machine is in alarm.
 
         Args:
-            latest: for each of its last ``n_verdicts`` verdicts (all, if there are fewer), whether it is anomalous.
+            latest: for each of its last ``n_verdicts`` verdicts (all, if there are fewer), whether it is anomalous;
+                newest first.
             before: whether the machine was in alarm before the last verdict.
         """
         anomalous = sum(latest)
