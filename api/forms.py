@@ -1,4 +1,4 @@
-"""Multipart forms of routes; each part is declared once, for the reader and for the OpenAPI schema."""
+"""Multipart forms of routes; each part is declared once, for the code that reads forms and for the OpenAPI schema."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +31,8 @@ class Form:
     Attributes:
         parts: JSON schema of each part, by name.
         closed: whether a part with another name is refused; otherwise it is ignored.
-        raw_types: media types of a recording that may be sent as the body, without a form.
+        raw_types: media types that the schema shows for a recording sent as the body, without a form; the accepted ones
+            are ``api.uploads.RAW_TYPES``. Empty if only a form is accepted.
     """
 
     parts: Mapping[str, PartSchema]

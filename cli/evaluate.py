@@ -161,7 +161,7 @@ def _evaluated(
         judged,
         judged_with_gain=gained,
         threshold=predictor.model.decision.threshold,
-        classes=[label.name for label in predictor.model.labels.classes],
+        classes=predictor.verdict_labels,
         seed=seed,
     )
 
@@ -202,7 +202,7 @@ def _select_entries(
         notes.insert(0, warning)
         return entries, notes
     notes.append(f"{total} of the model's own training left out ({shown}).")
-    entries = tuple(entry for entry in entries if fitted.side(entry) in ("test", None))
+    entries = tuple(entry for entry in entries if not fitted.served_model_saw(entry))
     if not entries and kept:
         notes = [
             f"Every recording of {dataset.name} belongs to the model's own training. The figures are from that "

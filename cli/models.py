@@ -24,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=MARKUP, help="Import, list, promote, export and rename models."
 )
 ModelArgument = Annotated[
-    str, typer.Argument(help="A version, a name that versions begin with, or champion, challenger, previous.")
+    str, typer.Argument(help="A version, the name of a version without its hash, or champion, challenger, previous.")
 ]
 
 

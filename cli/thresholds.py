@@ -52,7 +52,7 @@ def fault_rule_note(content: BundleContent) -> str | None:
     if content.fault_rule is None:
         return None
     return (
-        "The classifier also raises alarms, with its own score and its own threshold "
+        "The classifier also decides, with its own score and its own threshold "
         f"{content.fault_rule.threshold:.4g}. Moving the detector's threshold does not move this one."
     )
 

@@ -58,7 +58,9 @@ def train(
         bool,
         typer.Option("--both", help="Train a classifier of known faults and a detector of unknown ones, in one model."),
     ] = False,
-    processes: Annotated[int | None, typer.Option(min=1, help="Number of processes; default: one per core.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Number of processes; default: one per core, or 1 for few recordings.")
+    ] = None,
     promote: Annotated[bool, typer.Option("--promote", help="Make it the champion: it then answers uploads.")] = False,
     if_better: Annotated[
         bool, typer.Option("--if-better", help="Make it the champion if it is better than the present one.")
@@ -162,7 +164,7 @@ def _print_thresholds(trained: TrainingResult, registry: Registry) -> None:
     stated, measured = final.false_alarm_rate, trained.evaluation.pooled.false_alarm_rate
     if stated is not None and measured.value is not None and measured.low is not None and measured.low > stated:
         print_text(
-            f"On the test side, {measured.value:.1%} of the normal recordings raised an alarm; {percent(stated)} was "
+            f"On the test side, {measured.value:.1%} of the normal recordings were false alarms; {percent(stated)} was "
             "stated. Sessions differ: record more of them before you trust the stated rate."
         )
     if bundle.content.detector is not None:
@@ -190,4 +192,6 @@ def _promote_if_better(
 
 def _name_of(source: Path) -> str:
     """Return the name of the source, in the form of a model's name."""
-    return re.sub(r"[^a-z0-9._-]+", "-", source.resolve().stem.lower()).strip("-._")[:LONGEST_NAME] or "model"
+    source = source.resolve()
+    name = source.name if source.is_dir() else source.stem
+    return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")[:LONGEST_NAME] or "model"

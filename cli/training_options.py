@@ -9,7 +9,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from ml.errors import InvalidParameter
-from ml.training.choices import TrainingChoices
+from ml.training.choices import FEWEST_FAULT_GROUPS, MOST_FAULT_GROUPS, TrainingChoices
 
 # Options with another name on the command line. For ``learn``, there are the flags --detector and --both.
 FLAGS = {"engines": "--engine", "snr_db": "--snr", "training_kind": "--kind"}
@@ -114,5 +114,7 @@ def _groups(text: str) -> int | str:
     if text == "auto":
         return "auto"
     if not text.isdecimal():
-        raise InvalidParameter(f"--groups is {text!r}; a number from 2 to 9, or auto, was expected.")
+        raise InvalidParameter(
+            f"--groups is {text!r}; a number from {FEWEST_FAULT_GROUPS} to {MOST_FAULT_GROUPS}, or auto, was expected."
+        )
     return int(text)

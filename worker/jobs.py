@@ -8,7 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ml.dataset.paths import NAME_PATTERN
 from ml.errors import SignalMLError
+from ml.features.kinds import FeatureKind
 from ml.training.choices import PromotionPolicy, TrainingChoices
 
 JobKind = Literal["feature-extraction", "scoring", "retraining", "diagnostic"]
@@ -24,7 +26,7 @@ Timestamp = Annotated[str, Field(description="ISO 8601, UTC.", examples=["2026-1
 DatasetName = Annotated[
     str,
     Field(
-        pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$",
+        pattern=f"^{NAME_PATTERN.pattern}$",
         description="Name of a dataset: a collection of uploads, or a folder below `datasets/`.",
         examples=["hall-3"],
     ),
@@ -70,7 +72,7 @@ class ExtractionParameters(JobParameters):
     kind = "feature-extraction"
     usual_queue = "extraction"
     dataset: DatasetName
-    features: Literal["spectrum", "original"] = Field(default="spectrum", examples=["spectrum"])
+    features: FeatureKind = Field(default="spectrum", examples=["spectrum"])
     """`spectrum` (default): log-mel bands at the recordings' sample rate; `original`: MFCCs of the original project."""
 
 
@@ -193,7 +195,7 @@ class ExtractionRow(JobSchema):
     """Result of a feature extraction for one recording."""
 
     recording: str
-    """Hash of the sound, 32 hexadecimal digits of SHA-256; empty if the file cannot be read."""
+    """Hash of the samples, 32 hexadecimal digits of SHA-256; empty if the file cannot be read."""
     name: str
     """Path in the dataset."""
     windows: int | None
@@ -221,7 +223,7 @@ class JobKindUnknown(JobRefused):
 
 
 class JobConflict(JobRefused):
-    """A job with other parameters is running, and only one of them can run at a time."""
+    """Another job on the same dataset has not ended, and only one of them can run at a time."""
 
     code = "job_conflict"
 

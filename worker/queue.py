@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("signalml.queue")
 # Time limit of one unit: a part of an extraction or a scoring, or a whole training. At the soft limit the job fails
-# with the code time_limit. A process that does not react is killed HARD_AFTER_S later.
+# with the code time_limit. A process that does not react is killed by its lease 10 s later (lease.GRACE_S), or by
+# Celery HARD_AFTER_S later.
 SOFT_LIMIT_S: dict[QueueName, int] = {"extraction": 1800, "scoring": 1800, "training": 24 * 3600}
 HARD_AFTER_S = 60
 

@@ -106,7 +106,7 @@ class JobStore:
 
         Raises:
             IdempotencyConflict: the key was used for another request.
-            JobConflict: an unfinished job with other parameters excludes this one.
+            JobConflict: an unfinished job with other parameters, or one that is being cancelled, excludes this one.
             QueueFull: the maximum number of units already waits.
         """
         parameters_json = parameters.model_dump_json()

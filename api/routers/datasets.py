@@ -1,4 +1,4 @@
-"""Routes of datasets: upload, label, list and play recordings. They do not use Redis."""
+"""Routes of datasets: create and remove them, and upload, label, list and play their recordings. They use no Redis."""
 
 import asyncio
 from collections.abc import Iterator

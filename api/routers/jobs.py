@@ -192,7 +192,9 @@ async def list_jobs(
     state: Annotated[list[JobState] | None, Query(description="Only jobs in these states.")] = None,
     dataset: Annotated[str | None, Query(max_length=64, description="Only jobs of this dataset.")] = None,
     limit: Annotated[int, Query(ge=1, le=500, description="Largest number of jobs on a page.")] = 50,
-    cursor: Annotated[str | None, Query(pattern="^[0-9a-f]{24}$", description="`next` of the previous page.")] = None,
+    cursor: Annotated[
+        str | None, Query(pattern=f"^{JobIds.regex}$", description="`next` of the previous page.")
+    ] = None,
 ) -> JobPage:
     """List jobs, the newest first."""
     return await services.job_queue.run(

@@ -42,7 +42,8 @@ REPORT_POLICY = (
 ModelReferencePath = Annotated[
     str,
     Path(
-        description="A version, an alias, or the name that versions begin with; then the newest of them is used.",
+        description="A version, an alias, or the name of a version without its hash; then the newest version with this "
+        "name is used.",
         examples=["original-47a1c71740", "champion", "original"],
     ),
 ]

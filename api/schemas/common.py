@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, RootModel
 
 from ml.models.labels import MAX_MESSAGE, MAX_NAME
-from ml.models.registry import ALIASES
+from ml.models.registry import ALIASES, Alias
 
 Share = Annotated[float, Field(ge=0, le=1)]
 ModelVersion = Annotated[str, Field(examples=["original-47a1c71740"])]
@@ -57,7 +57,7 @@ class ModelSummary(Schema):
     """Model version in the registry."""
 
     version: ModelVersion
-    aliases: list[Literal["champion", "challenger", "previous"]] = Field(examples=[["champion"]])
+    aliases: list[Alias] = Field(examples=[["champion"]])
     """Aliases that point to the version."""
 
 
@@ -72,7 +72,7 @@ class AliasHistoryEntry(Schema):
     """Change of an alias: it was pointed to a version."""
 
     at: Timestamp
-    alias: Literal["champion", "challenger", "previous"] = Field(examples=["champion"])
+    alias: Alias = Field(examples=["champion"])
     version: ModelVersion
     before: ModelVersion | None
     """Version that the alias pointed to before; null if none."""
@@ -132,9 +132,7 @@ class AliasTarget(Schema):
 class AliasState(Schema):
     """Versions that the aliases point to now."""
 
-    aliases: dict[Literal["champion", "challenger", "previous"], str] = Field(
-        examples=[dict.fromkeys(ALIASES[:1], "original-47a1c71740")]
-    )
+    aliases: dict[Alias, str] = Field(examples=[dict.fromkeys(ALIASES[:1], "original-47a1c71740")])
 
 
 class ClassName(Schema):

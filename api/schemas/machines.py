@@ -72,9 +72,9 @@ class ScoreDrift(Schema):
     recent_n: int = Field(ge=0, examples=[100])
     """Number of recent scores that were compared."""
     p_value: Share | None = Field(examples=[0.38])
-    """Probability that chance alone moves the scores so far. Neighbouring recordings are similar, so the mean of 10
-    successive scores counts as one value. The test is repeated after each recording, so that in the long run false
-    results are more frequent."""
+    """Probability that chance alone moves the scores at least so far. Neighbouring recordings are similar, so the mean
+    of 10 successive scores counts as one value. The test is repeated after each recording, so that in the long run
+    false results are more frequent."""
     effect: Share | None = Field(examples=[0.53])
     """How often a recent score is higher than one of the first, 0 to 1; ties count half. Without a change it is 0.5."""
     reference_median: Share | None = Field(examples=[0.21])

@@ -95,7 +95,7 @@ class RecordingQuality(Schema):
     clipped_share: RoundedShare = Field(examples=[0.0])
     """Share of all samples that are at full scale."""
     digital_silence: bool = Field(examples=[False])
-    """Whether every sample has the same value, as from a dead input."""
+    """Whether every sample has the same value, as from an input without a signal."""
 
 
 class Unjudged(Schema):
@@ -119,7 +119,8 @@ class BandDeparture(Schema):
     sigma: StandardDeviations = Field(examples=[7.9])
     """The same deviation, in standard deviations of normal recordings."""
     share: RoundedShare = Field(examples=[0.61])
-    """Share of this band in the sum of all squared `sigma`. The shares add up to 1, except for rounding."""
+    """Share of this band in the sum of the squared deviations of all mel bands, each in standard deviations. The shares
+    add up to 1, except for rounding."""
 
 
 class NearestRecording(Schema):

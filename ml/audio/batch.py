@@ -23,7 +23,7 @@ OnError = Callable[[AudioError | OSError, Context], Result]
 
 
 class NotARegularFile(OSError):
-    """The path exists and is not a file: a named pipe or a device."""
+    """The path exists and is not a file: a folder, a named pipe or a device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class AudioFile(Generic[Context]):
             OSError: the file cannot be read.
         """
         if self.path.exists() and not self.path.is_file():
-            raise NotARegularFile(f"{self.name or self.path} is neither a file nor a folder.")
+            raise NotARegularFile(f"{self.name or self.path} is not a regular file.")
         try:
             recording = decode(self.path, channel=channel)
         except AudioError as error:

@@ -21,7 +21,7 @@ class AudioInfo:
             as float32 with full scale 1. The same samples have the same hash in WAV and FLAC, of 16 and of 24 bits.
         duration_s, sample_rate_hz, channels, bits: from the header; the samples were read to the end.
         codec: ``pcm``, ``float`` or ``flac``.
-        level_dbfs: RMS of the mean of all channels, as in :class:`~ml.audio.recording.AudioQuality`; None for silence.
+        level_dbfs: RMS of the mean of all channels, as in :class:`~ml.audio.recording.AudioQuality`; None if it is 0.
         peak_dbfs: ``20 * log10`` of the largest absolute sample of any channel; None if all samples are zero.
         clipped_share: share of the samples of all channels that are at full scale, 0 to 1.
         bytes: size of the file.
@@ -49,7 +49,7 @@ def read_info(source: AudioSource, limits: AudioLimits = DEFAULT_LIMITS) -> Audi
         limits: bounds, as in :func:`~ml.audio.decode.decode`.
 
     Raises:
-        AudioError: the recording is refused, with the same message as by :func:`~ml.audio.decode.decode`.
+        AudioError: the recording is refused, with the message of :func:`~ml.audio.decode.decode`.
         OSError: the path cannot be read.
 
     Example:

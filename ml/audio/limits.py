@@ -90,7 +90,9 @@ class AudioLimits:
                 f"The recording has {header.channels} channels; at most {self.max_channels} are accepted."
             )
         if header.frames == 0:
-            raise EmptyAudio("The recording has a header but no samples; at least half a second of sound was expected.")
+            raise EmptyAudio(
+                f"The recording has a header but no samples; at least {self.min_duration_s:g} s of sound were expected."
+            )
         if header.duration_s < self.min_duration_s:
             raise RecordingTooShort(
                 f"The recording lasts {header.duration_s:.3f} s; at least {self.min_duration_s:g} s are needed."

@@ -16,7 +16,7 @@ class Meter:
     Attributes:
         full_scale: divisor of coded samples: ``-full_scale`` is -1. It is 1 for floats and ``2 ** (bits - 1)`` for
             integers, with 32 bits for 24-bit samples, which are in the upper three bytes of int32.
-        highest: the largest coded value.
+        highest: largest value that the coding can hold: full scale.
         low, high: smallest and largest coded value of all channels until now.
         clipped_samples: number of samples until now that are at ``-full_scale`` or below, or ``highest`` or above.
 
@@ -55,4 +55,6 @@ def _check_finite(low: float, high: float) -> None:
     if not (np.isfinite(low) and np.isfinite(high)):
         raise NotFinite("The recording has samples that are NaN or infinite; finite numbers were expected.")
     if max(-low, high) > LARGEST_FLOAT:
-        raise NotFinite(f"A sample has the value {max(-low, high):.3g}; full scale is 1 for floating-point recordings.")
+        raise NotFinite(
+            f"A sample has the absolute value {max(-low, high):.3g}; full scale is 1 for floating-point recordings."
+        )

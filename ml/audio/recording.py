@@ -21,7 +21,8 @@ class AudioQuality:
         level_dbfs: RMS of the used channel, in dB relative to a full-scale square wave: a full-scale sine has -3.01.
             None if every sample is zero.
         clipped_share: share of the samples of all channels that are at full scale, 0 to 1.
-        digital_silence: every sample of every channel has the same value: the input is dead, the room is not quiet.
+        digital_silence: every sample of every channel has the same value, as from an input without a signal. A quiet
+            hall is not silent: its recording has noise.
     """
 
     duration_s: float

@@ -18,10 +18,11 @@ NORMAL_QUANTILE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class OutOfDomainCheck:
-    """Check whether a clip varies in time much more than normal recordings do.
+    """Check whether the variation of a clip in time is much farther from normal than that of normal recordings.
 
     Most sounds that come from no machine have an unusual spectrum, as faults have. The others, such as a saw or a flush
-    in the noise of a hall, vary more from frame to frame than a machine does.
+    in the noise of a hall, vary more from frame to frame than a machine does. A clip that varies much less is far from
+    normal too, because the distance has no sign.
 
     Attributes:
         state: what the engine ``fluctuation`` has learned.
@@ -45,7 +46,7 @@ class OutOfDomainCheck:
     most: NDArray[np.float64]
 
     def relative_fluctuation(self, spectra: Spectra, machine: int | None) -> float:
-        """Compute how much a clip varies in time, relative to 95 % of the normal recordings.
+        """Compute how far the variation of a clip in time is from normal, relative to 95 % of the normal recordings.
 
         ``distance[m] / scales[m] / most[i]`` with the distance of the engine ``fluctuation``; ``i`` is 0 for a named
         machine, else 1, and then ``m`` is the machine with the smallest value.

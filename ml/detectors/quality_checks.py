@@ -73,7 +73,7 @@ def check_quality(
     """
     if quality.digital_silence or quality.level_dbfs is None:
         return UnusableReason(
-            "silence", "Every sample has the same value: the input is dead. The sound of a machine was expected."
+            "silence", "Every sample has the same value: the input has no signal. The sound of a machine was expected."
         )
     levels_db = reference.level_dbfs[~np.isnan(reference.level_dbfs)]
     if len(levels_db) and quality.level_dbfs < (quietest := float(robust_minimum(levels_db))) - QUIETER_DB:
@@ -117,8 +117,9 @@ def check_out_of_domain(relative_fluctuation: float) -> UnusableReason | None:
         return None
     return UnusableReason(
         "foreign",
-        f"The sound varies in time {relative_fluctuation:.1f} times as much as nearly all normal recordings; at most "
-        f"{MAX_RELATIVE_FLUCTUATION:g} times was expected. Check that only the machine is recorded.",
+        f"The variation of the sound in time is {relative_fluctuation:.1f} times as far from normal as that of nearly "
+        f"all normal recordings; at most {MAX_RELATIVE_FLUCTUATION:g} times was expected. Check that only the machine "
+        "is recorded.",
     )
 
 

@@ -52,7 +52,7 @@ class BandDeviation:
         low_hz, high_hz: limits of the band in Hz.
         db: level minus the machine's mean in dB; above 0 is louder.
         sigma: the deviation in standard deviations of normal recordings.
-        share: share of the sum of squared deviations in standard deviations, 0 to 1.
+        share: share in the sum of the squared deviations of all mel bands, each in standard deviations, 0 to 1.
     """
 
     low_hz: float
@@ -93,7 +93,7 @@ class Deviations:
 
 @dataclass(frozen=True)
 class Reference:
-    """Summary of the normal recordings, at most 2000 of them.
+    """Summary of the normal recordings, about 2000 of them at most.
 
     Attributes:
         names: name of each recording.
@@ -246,7 +246,7 @@ class Reference:
 
 
 def robust_minimum(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the value that nine of ten normal recordings reach or exceed. One in ten may be damaged.
+    """Return the value that about nine of ten normal recordings reach or exceed. One in ten may be damaged.
 
     The quantile 0.1 along the first axis, rounded up to a value that occurs.
 

@@ -1,7 +1,7 @@
 """Spectra of one clip, the input of all engines. Those of the default engines are without level.
 
-The spectra are computed once for all engines. Frames are 64 ms long and overlap by half, as those of the classifier:
-1024 samples at MIMII's 16 kHz, 15.6 Hz per FFT bin.
+The spectra are computed once for all engines. Frames are about 64 ms long and overlap by half, as those of a classifier
+of the kind ``spectrum``: 1024 samples at MIMII's 16 kHz, 15.6 Hz per FFT bin.
 """
 
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Spectra:
 
     @property
     def _floored(self) -> Floats:
-        """Log-mel spectrum with a floor 80 dB below its maximum: a band without sound follows the gain.
+        """Log-mel spectrum with a floor 80 dB below its maximum, so that a gain changes a band without sound too.
 
         Not cached: the cache would double the memory that a fit needs for each recording.
         """

@@ -34,7 +34,7 @@ from ml.errors import BundleDamaged, BundleUnrecognised, InvalidClassLabels, Spe
 from ml.features.spec import FeatureSpec
 from ml.models import keras_archive
 from ml.models.labels import ClassLabels
-from ml.models.names import NAME_PATTERN, VERSION_PATTERN
+from ml.models.names import LONGEST_NAME, NAME_PATTERN, VERSION_PATTERN
 from ml.system.atomic import sync_folder, to_json, write_atomic
 from ml.system.zip_members import ZIP_ERRORS, read_member
 
@@ -206,7 +206,8 @@ def write(folder: Path, name: str, content: BundleContent, keras_file: Path | No
     """
     if not NAME_PATTERN.fullmatch(name):
         raise ValueError(
-            f"{name!r} is no valid model name: at most 48 lower-case letters, digits, '.', '_' and '-' were expected."
+            f"{name!r} is no valid model name: at most {LONGEST_NAME} lower-case letters, digits, '.', '_' and '-' "
+            "were expected, beginning with a letter or a digit."
         )
     write_atomic(folder / SPEC, to_json(content.spec.to_dict()))
     write_atomic(folder / LABELS, to_json(content.labels.to_list()))

@@ -55,10 +55,10 @@ def publish(
         before_add: called with the version as the last step before it is added; if it raises, nothing is added.
 
     Returns:
-        The version. The same network with the same name and labels has the same version.
+        The version. The same content with the same name has the same version; card and Keras archive do not count.
 
     Raises:
-        ModelError: the two forms of the network differ.
+        ModelError: the two forms of the network differ, or the written bundle does not pass its check.
         ValueError: the name is not allowed.
     """
     wav = make_golden_clip()

@@ -118,7 +118,7 @@ class RevisionStore:
         """Add a revision with another threshold; without a change, the current revision stays.
 
         Raises:
-            BundleDamaged
+            BundleDamaged: a file of revisions cannot be read.
         """
         revisions = self.threshold_revisions(found)
         current = revisions[-1]
@@ -133,8 +133,13 @@ class RevisionStore:
         return tuple(self._file(kind, version) for kind in KINDS)
 
     def pack(self, version: str) -> bytes | None:
-        """Return all later revisions of a version as JSON, for an archive; None without any."""
-        by_kind = {file.parent.name: json.loads(file.read_bytes()) for file in self.files(version) if file.exists()}
+        """Return all later revisions of a version as JSON, for an archive; None without any.
+
+        Raises:
+            BundleDamaged: a file of revisions cannot be read.
+        """
+        with _translate_damage(f"of {version}"):
+            by_kind = {file.parent.name: json.loads(file.read_bytes()) for file in self.files(version) if file.exists()}
         # Labels alone keep the old form, so that older services can read them.
         return to_json(by_kind[LABELS] if by_kind.keys() == {LABELS} else by_kind) if by_kind else None
 

@@ -203,7 +203,7 @@ def _error_row(error: AudioError | OSError, item: ScoringItem) -> ScoreRow:
         case FileNotFoundError():
             text = f"{MISSING}: There is no such file or folder."
         case NotARegularFile():
-            text = f"{UNREADABLE}: It is neither a file nor a folder."
+            text = f"{UNREADABLE}: It is not a regular file."
         case _:
             text = f"{UNREADABLE}: It cannot be read: {error.strerror or error}."
     return replace(_row_without_verdict(item), error=text)

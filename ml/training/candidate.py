@@ -32,7 +32,7 @@ class FittedModel:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Thresholds for alarms and for fault names.
+    """Thresholds of the scores, and the rule for fault names.
 
     Attributes:
         score: threshold of the verdict's score, which is the detector's if there is one, else the classifier's.

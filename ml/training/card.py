@@ -148,7 +148,7 @@ def _counts(entries: Sequence[Entry]) -> dict[str, int]:
 
 
 def metrics_summary(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the main figures of the test side, each with its 95 % interval."""
+    """Return the counts and the main figures of the test side, each figure with its 95 % interval."""
     pooled = evaluation.pooled
     return {
         "n": pooled.n,

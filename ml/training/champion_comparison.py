@@ -3,7 +3,7 @@
 **Recordings.** Both models judge recordings of the candidate's test side. Recordings that the champion has learned from
 are left out. If the split keeps sessions (or machines) together, their whole sessions (or machines) are left out. A
 champion with a final fit has learned from its own test side too. If too few recordings remain, the recordings that were
-held out of both trainings are used, with the stored verdicts of the champion's measured network.
+held out of both trainings are used, with the stored verdicts of the champion's measured model.
 
 **Verdicts.** Each recording has a random gain, the same for both models, so that level gives no advantage. The
 candidate's verdicts are those of its measured model, because the final fit has learned from the test side.
@@ -93,12 +93,13 @@ def compare_with_champion(
         trained: the candidate.
         options: options of its training.
         dataset: recordings of its training.
-        home: folder with the champion and its records; ``comparison.json`` is written here.
+        home: folder with both versions and their records. The result is written to ``comparison.json`` in the records
+            of the candidate, unless it is the champion itself.
         processes: number of processes for judging; None chooses it from the cores and the recordings.
         report: called after each recording.
 
     Returns:
-        The comparison. If the champion cannot be loaded or rejects a recording, it states this as the reason.
+        The comparison. If the champion cannot be loaded or refuses a recording, the message gives this reason.
 
     Raises:
         OSError: a recording no longer exists.
@@ -168,9 +169,8 @@ def _compare(pair: _Pair, processes: int | None, report: ProgressCallback) -> Ch
         return pair.compared("held out of both", message, both, recorded)
     return pair.not_compared(
         f"No fair comparison with {champion} is possible: at least {FEWEST_OF_A_CLASS} recordings of each class are "
-        f"necessary. Of the held-out recordings, {_counted(unseen)} are of {pair.split_unit.plural} that "
-        f"{champion} has not learned from, and {_counted(both)} were held out of both trainings. Add recordings of "
-        f"{pair.split_unit.to_add}, or promote the version yourself."
+        f"necessary. Of the held-out recordings, {_counted(unseen)} are new to {champion}, and {_counted(both)} were "
+        f"held out of both trainings. Add recordings of {pair.split_unit.to_add}, or promote the version yourself."
     )
 
 

@@ -44,7 +44,7 @@ class TrainingChoices(BaseModel):
     snr_db: float | None = Field(default=None, ge=-100, le=100, examples=[None])
     """Use only recordings with this signal-to-noise ratio, -100 to 100 dB; by default all."""
     false_alarm_rate: float = Field(default=0.01, gt=0, lt=1, examples=[0.01])
-    """Share of normal recordings that may raise an alarm, above 0 and below 1; by default 0.01, which is 1 %."""
+    """Share of normal recordings that may be false alarms, above 0 and below 1; by default 0.01, which is 1 %."""
     refit: bool = Field(default=True, examples=[True])
     """After the evaluation, fit again to all recordings and serve that model; this is the default."""
     epochs: int | None = Field(default=None, ge=1, le=1000, examples=[None])

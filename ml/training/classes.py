@@ -42,7 +42,7 @@ class TrainingClasses:
     """
 
     labels: ClassLabels
-    source: LabelsFrom
+    source: Literal["manifest", "groups", "binary"]
     class_by_path: dict[str, int]
     groups: FaultGroups | None
     agreement: Agreement | None
@@ -179,10 +179,12 @@ def _vectors(entries: Sequence[Entry], split: Split, features: StoredFeatures) -
         np.stack([recording_vector(features.clips(entry), features.spec) for entry in some])
         for some in (entries, normal)
     )
-    return subtract_normal_mean(vectors, [_machine(e) for e in entries], normal_vectors, [_machine(e) for e in normal])
+    return subtract_normal_mean(
+        vectors, [_machine_at_snr(e) for e in entries], normal_vectors, [_machine_at_snr(e) for e in normal]
+    )
 
 
-def _machine(entry: Entry) -> tuple[str | None, str | None, float | None]:
+def _machine_at_snr(entry: Entry) -> tuple[str | None, str | None, float | None]:
     return entry.annotation.machine, entry.annotation.machine_id, entry.annotation.snr_db
 
 

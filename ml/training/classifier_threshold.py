@@ -26,7 +26,7 @@ def choose_threshold(normal_scores: Sequence[float], false_alarm_rate: float) ->
 
     Args:
         normal_scores: scores of the normal validation recordings.
-        false_alarm_rate: requested share of normal recordings above the threshold, 0 to 1.
+        false_alarm_rate: requested share of normal recordings above the threshold, above 0 and below 1.
 
     Returns:
         The threshold, and a text that explains it.
@@ -34,6 +34,7 @@ def choose_threshold(normal_scores: Sequence[float], false_alarm_rate: float) ->
     scores = np.array(normal_scores)
     threshold = max(EVEN, threshold_at(scores, false_alarm_rate)) if len(scores) else EVEN
     above = int((scores > threshold).sum())
+    # The texts of a basis are part of a bundle, and so of the hash in a version's name: changing one renames models.
     basis = "even odds" if threshold == EVEN else "what healthy recordings reach, at more than even odds"
     return threshold, f"{basis}; above it were {above} of {len(scores)} healthy recordings of the validation side"
 

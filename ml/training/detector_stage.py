@@ -31,7 +31,7 @@ def learn_detector(context: TrainingContext, entries: Sequence[Entry]) -> Detect
     """Fit a detector to the normal recordings among ``entries``.
 
     Raises:
-        TooFewRecordings: fewer than three normal recordings.
+        TooFewRecordings: fewer than three normal recordings with sound, or no two of one machine.
         AudioError: a recording can no longer be decoded; the message has its path.
     """
     spec = detector_spec(context.spec)
@@ -83,7 +83,7 @@ def max_named_distance(faults: Iterable[MeasuredRecording]) -> float:
 
 
 def has_sound(entry: Entry) -> bool:
-    """Whether a recording is not digital silence."""
+    """Whether a recording has a level: the mean of its channels is not zero throughout."""
     return entry.info.level_dbfs is not None
 
 
@@ -91,7 +91,8 @@ def in_recording_order(entries: Iterable[Entry]) -> list[Entry]:
     """Sort recordings by time, as their names state it. Neighbours in time are then held out together.
 
     SNR versions of a machine contain the same recordings. They are placed next to each other, by their position among
-    the recordings of their SNR. A recording is then never measured by a detector that learned from its other versions.
+    the recordings of their SNR, so that they are held out together. Exceptions: SNRs with different recordings, and the
+    at most four recordings of a machine whose versions are on both sides of a border between two time folds.
     """
     in_order = sorted(entries, key=lambda entry: natural_key(entry.path))
     versions: defaultdict[tuple[str, float | None], list[Entry]] = defaultdict(list)

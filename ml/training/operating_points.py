@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from ml.dataset.entries import Entry
-from ml.detectors.detector import Detector, Novelty
+from ml.detectors.detector import Detector
 from ml.detectors.thresholds import SENSITIVITIES, operating_point_at_rate
 from ml.evaluation.intervals import BootstrapPlan, bootstrap_estimates
 from ml.evaluation.metrics import Floats, divide_or_nan
+from ml.training.detector_stage import MeasuredRecording
 
 
-def operating_points(detector: Detector, faults: Sequence[tuple[Entry, Novelty]], seed: int) -> dict[str, Any]:
+def operating_points(detector: Detector, faults: Sequence[MeasuredRecording], seed: int) -> dict[str, Any]:
     """Return the share of abnormal recordings above each threshold, as plain values for the card.
 
     Args:

@@ -10,6 +10,7 @@ from ml.detectors.engines.names import DEFAULT_ENGINES
 from ml.detectors.engines.registry import engine_by_name
 from ml.errors import InvalidName, InvalidParameter
 from ml.features.augmentation import Augmentation
+from ml.models.names import LONGEST_NAME
 from ml.system.validation import Error, describe_errors
 from ml.training.choices import TrainingChoices
 
@@ -40,8 +41,8 @@ class TrainingOptions(TrainingChoices):
             errors: list[Error] = [dict(each) for each in error.errors() if each["loc"][:1] == place]
             if place == ("name",):
                 raise InvalidName(
-                    f"{values['name']!r} is not a model name. A name has at most 48 lower-case letters, digits, '.', "
-                    "'_' and '-', and begins with a letter or a digit."
+                    f"{values['name']!r} is not a model name. A name has at most {LONGEST_NAME} lower-case letters, "
+                    "digits, '.', '_' and '-', and begins with a letter or a digit."
                 ) from error
             raise InvalidParameter(describe_errors(errors)) from error
 

@@ -71,13 +71,16 @@ def train(
         cancelled: called before each report; True stops the training.
 
     Raises:
+        InvalidName: the options have no model name.
         DatasetError: no model can be trained on these recordings.
+        AudioError: a recording can no longer be decoded; the message has its path.
         InvalidParameter: the options contradict the recordings.
         StorageFull: the disk is full.
         Cancelled: the training was stopped.
         MissingExtra: TensorFlow or another package of the extra "train" is not installed.
     """
     require_packages()
+    _ = options.model_name  # a missing name is refused now, and not after the fits
     started, report = time.monotonic(), cancellable(report, cancelled)
     if dataset is None:
         cache = index_cache_file(home)

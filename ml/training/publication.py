@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ml.dataset.entries import NORMAL
+from ml.dataset.entries import NORMAL, Entry
 from ml.models.publishing import publish
 from ml.models.registry import Registry
 from ml.system.progress import Progress
@@ -65,7 +65,7 @@ def publish_candidate(
     )
 
 
-def _learned_after_evaluation(context: TrainingContext) -> list[Any]:
+def _learned_after_evaluation(context: TrainingContext) -> list[Entry]:
     """Return the test recordings of the final fit. A detector alone learns from the normal ones only."""
     if not context.options.refit:
         return []

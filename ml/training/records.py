@@ -7,7 +7,7 @@
     evaluation.json   figures of the test side
     training.json     cache key: recordings, options and library versions
     report.html       report
-    comparison.json   comparison with the champion, if there was one
+    comparison.json   result of compare_with_champion, if it was called
 """
 
 import csv
@@ -23,7 +23,7 @@ from ml.dataset.splitting.sides import Split
 from ml.evaluation.results import Evaluation
 from ml.system.atomic import sync_folder, to_json, write_atomic
 from ml.training.paths import SPLIT, records_folder
-from ml.training.recorded_split import TEST_THEN_FITTED
+from ml.training.recorded_split import TEST, TEST_THEN_FITTED
 
 EVALUATION = "evaluation.json"
 CACHE_KEY, COMPARISON = "training.json", "comparison.json"
@@ -77,21 +77,21 @@ def write_comparison(home: Path, version: str, comparison: Mapping[str, Any]) ->
     write_atomic(records_folder(home, version) / COMPARISON, to_json(comparison))
 
 
-def move_records(work_folder: Path, home: Path, version: str) -> Path:
+def move_records(source: Path, home: Path, version: str) -> Path:
     """Move a folder of records to its final place, and replace earlier records of the same version."""
     target = records_folder(home, version)
     if target.exists():
-        earlier = work_folder.with_name("earlier")
+        earlier = source.with_name("earlier")
         shutil.rmtree(earlier, ignore_errors=True)
         target.rename(earlier)
-    work_folder.rename(target)
+    source.rename(target)
     sync_folder(target.parent)
     return target
 
 
 def _rows(split: Split, learned: Collection[str]) -> Iterator[tuple[str, str, str]]:
     for side, entry in split.sides():
-        then_fitted = side == "test" and entry.path in learned
+        then_fitted = side == TEST and entry.path in learned
         yield entry.audio_hash, TEST_THEN_FITTED if then_fitted else side, entry.path
     for entry, _ in split.left_out:
         yield entry.audio_hash, "left out", entry.path

@@ -37,7 +37,8 @@ def report_facts(
 ) -> ReportFacts:
     """Return the content of the report.
 
-    See :func:`ml.training.publication.publish_candidate` for the arguments.
+    See :func:`ml.training.publication.publish_candidate` for the arguments; ``version`` and ``card`` are those of the
+    new version.
     """
     network = measured.network
     facts = ReportFacts(

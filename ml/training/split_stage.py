@@ -20,7 +20,7 @@ def split_recordings(dataset: Dataset, options: TrainingOptions) -> Split:
 
     Raises:
         OneClassOnly: a label that the model needs does not occur.
-        InvalidParameter: a fault name cannot be a class name.
+        InvalidParameter: a fault name cannot be a class name, or a machine is held out without the split ``machine``.
         TooFewRecordings, SplitImpossible: see :func:`ml.dataset.splitting.methods.split`.
     """
     if options.learn == "detector":
@@ -55,11 +55,9 @@ def split_normal(dataset: Dataset, options: TrainingOptions) -> Split:
     sides = split(replace(dataset, entries=normal), method=options.split, held_out=options.held_out, seed=options.seed)
     abnormal, left_out = drop_duplicates([entry for entry in dataset.entries if entry.label == ABNORMAL])
     if sides.method == "machine":
-        held_out = {(entry.annotation.machine, entry.annotation.machine_id) for entry in sides.test}
-        others = [
-            entry for entry in abnormal if (entry.annotation.machine, entry.annotation.machine_id) not in held_out
-        ]
+        held_out = {entry.machine_name for entry in sides.test}
+        others = [entry for entry in abnormal if entry.machine_name not in held_out]
         left_out += [(entry, "Abnormal, of a machine that is not held out.") for entry in others]
-        abnormal = [entry for entry in abnormal if (entry.annotation.machine, entry.annotation.machine_id) in held_out]
+        abnormal = [entry for entry in abnormal if entry.machine_name in held_out]
     test = sorted((*sides.test, *abnormal), key=lambda entry: natural_key(entry.path))
     return replace(sides, test=tuple(test), left_out=(*sides.left_out, *left_out))

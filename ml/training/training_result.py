@@ -55,10 +55,10 @@ class TrainingResult:
 
     @classmethod
     def of(
-        cls, version: str, folder: Path, split: Split, tested: HeldOutResult, unlearned: tuple[Entry, ...] = ()
+        cls, version: str, folder: Path, split: Split, result: HeldOutResult, unlearned: tuple[Entry, ...] = ()
     ) -> Self:
         """Return the result of a training whose records are in ``folder``."""
-        return cls(version, tested.evaluation, folder, split, tested.judged, tested.judged_with_gain, unlearned)
+        return cls(version, result.evaluation, folder, split, result.judged, result.judged_with_gain, unlearned)
 
 
 def cache_key(dataset: Dataset, spec: FeatureSpec, options: TrainingOptions) -> dict[str, Any]:
@@ -74,15 +74,15 @@ def cache_key(dataset: Dataset, spec: FeatureSpec, options: TrainingOptions) -> 
 
 
 def find_existing(home: Path, key: Mapping[str, Any], split: Split) -> TrainingResult | None:
-    """Find a training with this cache key; None if its version or a record is missing or damaged."""
+    """Find a training with this cache key; None if version, figures or verdicts are missing or damaged."""
     registry = Registry(home)
     for candidate in registry.versions():
         if not records.matches_cache_key(home, candidate, key):
             continue
-        evaluation = records.read_evaluation(home, candidate)
-        judged, gained = (read_verdicts(home, candidate, split.test, gain) for gain in ("none", "random"))
-        if evaluation is not None and len(judged) == len(gained) == len(split.test):
-            with suppress(ModelError):  # a damaged version is trained again
+        with suppress(ModelError, ValueError, KeyError, TypeError):  # a damaged version or record is trained again
+            evaluation = records.read_evaluation(home, candidate)
+            judged, gained = (read_verdicts(home, candidate, split.test, gain) for gain in ("none", "random"))
+            if evaluation is not None and len(judged) == len(gained) == len(split.test):
                 faults = registry.read(candidate).content.card.get("classes", {}).get("not_learned", ())
                 unlearned = tuple(entry for _, entry in split.sides() if entry.annotation.fault in faults)
                 folder = records_folder(home, candidate)
@@ -93,7 +93,7 @@ def find_existing(home: Path, key: Mapping[str, Any], split: Split) -> TrainingR
 def write_records(
     work: Path,
     split: Split,
-    tested: HeldOutResult,
+    result: HeldOutResult,
     key: Mapping[str, Any],
     facts: ReportFacts,
     *,
@@ -104,7 +104,7 @@ def write_records(
     Args:
         work: the work folder.
         split: the sides.
-        tested: verdicts and figures of the test side.
+        result: verdicts and figures of the test side.
         key: cache key of the training.
         facts: content of the report.
         learned: test recordings that the final fit has learned from.
@@ -112,9 +112,9 @@ def write_records(
     folder = work / RECORDS
     folder.mkdir(exist_ok=True)
     records.write_split(folder, split, learned=learned)
-    records.write_evaluation(folder, tested.evaluation)
+    records.write_evaluation(folder, result.evaluation)
     records.write_cache_key(folder, key)
-    write_verdicts(folder, tested.judged, tested.judged_with_gain)
+    write_verdicts(folder, result.judged, result.judged_with_gain)
     write_report(folder / REPORT, facts)
 
 

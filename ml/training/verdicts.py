@@ -27,7 +27,8 @@ def read_verdicts(home: Path, version: str, entries: Sequence[Entry], gain: Gain
     """Read the verdicts on those ``entries`` that were on the test side of a version's training.
 
     Returns:
-        The verdicts in the order of the entries; empty if none were stored.
+        The verdicts in the order of the entries; empty if none were stored. Whether a recording was unusable is not
+        stored.
     """
     file = records_folder(home, version) / VERDICTS
     if not file.is_file():

@@ -170,7 +170,7 @@ def test_without_unseen_recordings_the_champion_stays(fans: Path, good: Homed, c
     trained = train(chosen, home, processes=1)
     found = compare(trained, chosen, home)
     assert found.basis == "none"
-    unseen = f"0 normal and 0 abnormal are of machines that {good[1].version} has not learned from"
+    unseen = f"0 normal and 0 abnormal are new to {good[1].version}"
     assert f"{unseen}, and 0 normal and 0 abnormal were held out of both trainings." in found.message
     decided = promote(trained.version, found, "if-better", home)
     assert (decided.promoted, decided.reason) == (False, found.message)

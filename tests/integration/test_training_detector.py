@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ml.dataset.indexing.build import index
@@ -279,6 +280,9 @@ def test_the_same_training_is_found_again(trained: Training, fans: Path, tmp_pat
     assert "trained before" in again.stderr
     other = Training.of(home, signalml(home, *arguments, "--engine", "neighbours", "--engine", "fluctuation"))
     assert set(versions(home)) == {trained.version, other.version}
+    evaluation = records.records_folder(home, trained.version) / "evaluation.json"
+    evaluation.write_bytes(evaluation.read_bytes()[:100])
+    assert "trained before" not in signalml(home, *arguments).stderr  # damaged figures are measured again
 
 
 @pytest.mark.parametrize(
@@ -304,7 +308,7 @@ def test_a_detector_and_a_classifier_in_one_model(fans: Path, tmp_path: Path, se
     succeeds(tmp_path, "train", fans, "--both", "--epochs", 4, "--no-refit", "--promote", "--processes", 1)
     content = Registry(tmp_path).read("champion").content
     assert content.fault_rule is not None
-    sentence = "The classifier also raises alarms, with its own score and its own threshold "
+    sentence = "The classifier also decides, with its own score and its own threshold "
     assert f"{sentence}{content.fault_rule.threshold:.4g}." in succeeds(tmp_path, "thresholds")
     server = serve(tmp_path)
     answer = predicted(server, recordings(fans, "abnormal")[0], machine_id="id_00", explain=True)
@@ -331,6 +335,16 @@ def test_a_detector_and_a_classifier_in_one_model(fans: Path, tmp_path: Path, se
     assert sum(each["probability"] for each in classes) == pytest.approx(1, abs=1e-5)
     shown = server.client.get("/v1/models/champion").json()
     assert shown["decision"]["threshold"] == pytest.approx(answer["threshold"])
+    others = tmp_path / "others"
+    for label in ("normal", "abnormal"):
+        (others / label).mkdir(parents=True)
+        for number, wav in enumerate(recordings(fans, label)[:2]):
+            (others / label / f"{number}.wav").write_bytes(wav)
+    noise = np.random.default_rng(0).normal(0, 0.1, (32_000, 1)).astype(np.float32)
+    (others / "normal" / "noise.wav").write_bytes(sounds.recording(noise, "float32", 16_000))
+    figures = json.loads(succeeds(tmp_path, "evaluate", "champion", others, "--all", "--format", "json"))
+    assert figures["classes"][-1] == "unknown_fault"
+    assert sum(row[-1] for row in figures["confusion"]) == 1  # the noise
 
 
 def test_a_retraining_makes_detectors_too(fans: Path, tmp_path: Path) -> None:

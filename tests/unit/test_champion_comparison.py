@@ -190,7 +190,7 @@ def test_a_champion_that_learned_from_nearly_everything_is_not_compared(match: M
     write_past_verdicts(match.record_champion_training(of_session(match.dataset, 0, 1, 3, 4), held_out), held_out)
     found = match.compare()
     assert (found.basis, found.paired) == ("none", None)
-    assert f"2 normal and 2 abnormal are of sessions that {match.champion} has not learned from" in found.message
+    assert f"2 normal and 2 abnormal are new to {match.champion}" in found.message
     assert "2 normal and 2 abnormal were held out of both trainings" in found.message
     assert "at least 4 recordings of each class are necessary" in found.message
     assert found.message.endswith("Add recordings of new sessions, or promote the version yourself.")

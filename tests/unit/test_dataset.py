@@ -28,6 +28,9 @@ MIMII = [
 ]
 
 
+LONG = "a" * 300 + ".wav"  # longer than a file name can be
+
+
 def table(folder: Path, text: str, name: str = "manifest.csv", encoding: str = "utf-8") -> Path:
     """Write a manifest in ``folder``."""
     folder.mkdir(exist_ok=True)
@@ -158,12 +161,14 @@ def test_rows_that_cannot_be_used_are_refused_one_by_one(tmp_path: Path) -> None
         tmp_path / "sounds",
         "path,label,snr_db\ngood.wav,normal,\nabsent.wav,normal,\n../outside.wav,normal,\n"
         f"{tmp_path}/outside.wav,normal,\nlink.wav,normal,\nodd.wav,out_of_domain,\nloud.wav,normal,loud\n"
+        f"{LONG},normal,\n"
         "./good.wav,abnormal,\ntext.wav,normal,\n,normal,\n",
     )
     dataset = index(file)
     assert [entry.path for entry in dataset.entries] == ["good.wav"]
     assert reasons(dataset) == {
         "absent.wav": "file_missing",
+        LONG: "file_missing",
         "../outside.wav": "path_outside",
         f"{tmp_path}/outside.wav": "path_outside",
         "link.wav": "path_outside",

@@ -196,6 +196,16 @@ def test_a_damaged_history_is_refused_by_name(registry: Registry, content: str) 
         registry.load_predictor("champion")
 
 
+def test_a_damaged_history_is_not_exported(registry: Registry, tmp_path: Path) -> None:
+    """The message has the version, and no archive is left."""
+    version = registry.resolve("champion")
+    registry.set_threshold(version, ThresholdRequest(threshold=0.7))
+    (registry.folder / "thresholds" / f"{version}.json").write_text("{")
+    with pytest.raises(BundleDamaged, match=version):
+        registry.export("champion", tmp_path / "model.zip")
+    assert not (tmp_path / "model.zip").exists()
+
+
 def test_the_history_is_plain_json(registry: Registry) -> None:
     """The file can be read with an editor."""
     registry.set_threshold("champion", ThresholdRequest(threshold=0.7))

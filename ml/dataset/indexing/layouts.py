@@ -56,7 +56,7 @@ def list_folder(root: Path) -> Listing:
         prefix = next((parent for parent in file.parent.parents if parent in machines), None)
         if prefix is None:
             reason = (
-                "Its class is unknown: it is in no class folder (normal, abnormal, or a fault's name next to them)."
+                "Its label is unknown: it is in no folder called normal or abnormal, or called as a fault next to them."
             )
             listing.refusals.append(FileRefusal(str(file), CLASS_UNKNOWN, reason))
         else:

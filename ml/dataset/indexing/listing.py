@@ -36,7 +36,7 @@ class ListedRecording:
 
 @dataclass(slots=True)
 class Listing:
-    """Recordings and refusals of one folder or manifest, in no particular order.
+    """Recordings and refusals of one folder, manifest or collection, in no particular order.
 
     ``infos`` has the measured facts, by path, of files that need not be read again.
     """

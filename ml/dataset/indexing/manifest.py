@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from ml.dataset.annotations import Annotation
-from ml.dataset.entries import FileRefusal, Label, machine_name
+from ml.dataset.entries import ABNORMAL, NORMAL, FileRefusal, Label, machine_name
 from ml.dataset.indexing.listing import ListedRecording, Listing, stays_within
 from ml.errors import DatasetEmpty, DatasetNotFound, InvalidManifest
 
@@ -104,8 +104,11 @@ def _lines(file: Path, *, header: bool = False) -> Iterator[list[str]]:
 def _root(file: Path, rows: list[ManifestRow]) -> Path:
     """Return the manifest's folder, or the folder ``recordings`` in it if only that has any of the files."""
     recordings = file.parent / RECORDINGS
-    found_here = any((file.parent / row["path"]).is_file() for row in rows)
-    if not found_here and any((recordings / row["path"]).is_file() for row in rows):
+    found_here, found_below = (
+        any(os.path.isfile(folder / row["path"]) for row in rows)  # noqa: PTH113 - as in _path
+        for folder in (file.parent, recordings)
+    )
+    if not found_here and found_below:
         return recordings
     return file.parent
 
@@ -128,10 +131,10 @@ def _recording(row: ManifestRow, root: Path) -> ListedRecording:
 
 
 def _label(text: str) -> Label:
-    if text.lower() == "normal":
-        return "normal"
-    if text.lower() == "abnormal":
-        return "abnormal"
+    if text.lower() == NORMAL:
+        return NORMAL
+    if text.lower() == ABNORMAL:
+        return ABNORMAL
     raise _RowRefused(InvalidManifest.code, f"Its label is {text!r}; normal or abnormal was expected.")
 
 
@@ -154,7 +157,7 @@ def _path(text: str, root: Path) -> str:
     file = Path(os.path.normpath(root / text.replace("\\", "/")))
     if not file.is_relative_to(root) or not stays_within(root, file):
         raise _RowRefused("path_outside", f"It is outside {root}; a path inside it was expected.")
-    if not file.is_file():
-        kind = "is not a file" if file.exists() else "does not exist"
+    if not os.path.isfile(file):  # noqa: PTH113 - False, not an error, for a name that is too long
+        kind = "is not a file" if os.path.exists(file) else "does not exist"  # noqa: PTH110
         raise _RowRefused("file_missing", f"The manifest lists it, but it {kind}.")
     return PurePosixPath(file.relative_to(root)).as_posix()

@@ -18,8 +18,8 @@ def assign_sessions(recordings: Iterable[ListedRecording]) -> list[ListedRecordi
 
     A missing session is guessed from the file name without counters, dates and times at its end:
     ``N1_20251111_180218_0001`` gives ``N1``, ``0001_cw_f8_01`` gives ``0001_cw_f8``. The guesses are used if they give
-    at least two sessions in the scope, none with an empty name, with two or more files on average. Otherwise all
-    recordings of a machine id are one session or, if no id is known, all recordings of a class and fault.
+    at least two sessions in the scope, if a session has two or more files on average, and if no name is empty.
+    Otherwise all recordings of a machine id are one session or, if no id is known, all with the same label and fault.
     """
     named, unnamed = [], defaultdict(list)
     for recording in recordings:

@@ -43,7 +43,7 @@ class Neighbours:
         density = np.empty(len(clips), np.float32)
         for machine in range(machines.max() + 1):
             mine = machines == machine
-            density[mine] = _density(vectors[mine])
+            density[mine] = _local_scales(vectors[mine])
         return {"clips": vectors, "density": density, "machines": machines.astype(np.float32)}
 
     def distances(self, state: EngineState, clip: Spectra) -> NDArray[np.float64]:
@@ -55,7 +55,7 @@ class Neighbours:
         )
 
 
-def _density(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def _local_scales(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Typical squared distance around each clip, ``(clips,)`` in dB squared; 1 if there is no other clip."""
     if len(vectors) < 2:
         return np.ones(len(vectors), np.float32)
