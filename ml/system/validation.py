@@ -1,6 +1,6 @@
 """Messages for the errors of pydantic: the value that was found, and the values that are expected."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MAX_SHOWN_LENGTH = 64
@@ -19,10 +19,10 @@ EXPECTED = {
     "less_than": "less than {lt}",
     "less_than_equal": "{le} or less",
     "string_type": "a text",
-    "string_unicode": "valid Unicode text",
+    "string_unicode": "a text of valid Unicode characters",
     "string_too_short": "a text of {min_length} characters or more",
     "string_too_long": "a text of {max_length} characters or less",
-    "string_pattern_mismatch": "a text of the form {pattern}",
+    "string_pattern_mismatch": "a text that matches {pattern}",
     "literal_error": "{expected}",
     "list_type": "a list",
     "too_short": "a list of {min_length} or more",
@@ -45,13 +45,19 @@ def describe_errors(errors: list[Error]) -> str:
     if first["type"] == "value_error":
         message = str(first["ctx"]["error"])
         return f"{place}: {message}." if place else f"{message[0].upper()}{message[1:]}."
-    expected = " or ".join(dict.fromkeys(filter(None, map(describe_expected, errors))))
-    if not expected:
-        return f"{place} is {describe_value(first['input'])}: {first['msg']}."
-    return f"{place} is {describe_value(first['input'])}; {expected} was expected."
+    return describe_mismatch(place, errors)
 
 
-def describe_expected(error: Error) -> str:
+def describe_mismatch(place: str, errors: Sequence[Error]) -> str:
+    """Return the message for a value of a wrong type or size: the value and the expected ones."""
+    found, expected = (
+        describe_value(errors[0]["input"]),
+        " or ".join(dict.fromkeys(filter(None, map(_expected, errors)))),
+    )
+    return f"{place} is {found}; {expected} was expected." if expected else f"{place} is {found}: {errors[0]['msg']}."
+
+
+def _expected(error: Error) -> str:
     """Return the expected values of an error; empty for an error type that is not in :data:`EXPECTED`."""
     return EXPECTED.get(error["type"], "").format_map(error.get("ctx", {}))
 
