@@ -104,7 +104,7 @@ def test_python_examples_run_as_scripts(tmp_path: Path) -> None:
     simulated = ("--machines", "2", "--sessions", "2", "--recordings", "2", "--snr", "6", "--duration", "1.5")
     succeeds(home, "simulate", tmp_path / "data" / "fans", *simulated)
     (tmp_path / "data" / "small").symlink_to("fans")
-    succeeds(home, "train", tmp_path / "data" / "fans", "--name", "detector", "--detector", "--promote")
+    succeeds(home, "train", tmp_path / "data" / "fans", "--name", "demo-fans", "--detector", "--promote")
     examples = [
         (page, code)
         for page in PAGES_WITH_SCRIPTS
