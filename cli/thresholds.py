@@ -17,6 +17,10 @@ from ml.models.revisions import ThresholdRevision
 from ml.models.thresholds import ThresholdRequest, current_operating_point, sensitivities
 
 RATES = ", ".join(f"{name} ({percent(rate)})" for name, rate in SENSITIVITIES.items())
+HOLDS_FOR = {
+    "new_session": "The rate holds for recordings of new sessions.",
+    "same_session": "The rate holds only for recordings of the same sessions.",
+}
 ORIGIN_WIDTH = 29  # remaining width of 80 columns
 
 
@@ -65,7 +69,8 @@ def _print(registry: Registry, version: str) -> None:
     if known is not None:
         print_text(
             f"Expected above it: {_format_estimate(known.expected_rate)} of normal recordings, measured with "
-            f"{known.n} of them. The lowest rate that they support is {percent(known.smallest_rate)}."
+            f"{known.n} of them, from {known.n_sessions} sessions. The lowest rate that their number supports is "
+            f"{percent(known.smallest_rate)}. {HOLDS_FOR[known.rate_holds_for]}"
         )
         _print_points(points)
     _print_history(history)

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, AliasPath, Field
 
 from api.schemas.common import AnsweringModel, Problem, Schema, Share
+from ml.detectors.detector import RateHoldsFor
 from ml.detectors.quality_checks import UnusableCode
 from ml.models.explanations import OcclusionBand
 from ml.models.verdict import Verdict, VerdictValue
@@ -192,6 +193,9 @@ class PredictResponse(Schema):
     """A recording with a score above it is anomalous."""
     false_alarm_rate: Share | None = Field(examples=[None])
     """Expected share of normal recordings above the threshold; null if it was never measured."""
+    rate_holds_for: RateHoldsFor | None = Field(examples=[None])
+    """`new_session`: this rate holds for recordings of sessions that were never recorded. `same_session`: only for
+    recordings of the sessions that the detector has learned from. Null without a detector."""
     classes: list[ClassProbability]
     """Classes of the model, in its order, with their probabilities in the most anomalous clip. Empty for a detector
     alone."""
@@ -226,6 +230,7 @@ class PredictResponse(Schema):
                 "score": worst.score,
                 "threshold": verdict.threshold,
                 "false_alarm_rate": verdict.false_alarm_rate,
+                "rate_holds_for": verdict.rate_holds_for,
                 "classes": verdict.class_probabilities,
                 "timeline": verdict.timeline,
                 "bands": bands,

@@ -3,6 +3,7 @@
 from pydantic import AliasPath, ConfigDict, Field
 
 from api.schemas.common import ModelVersion, Schema, Share, Timestamp
+from ml.detectors.detector import RateHoldsFor
 from ml.detectors.thresholds import SENSITIVITIES, OperatingPoint, Sensitivity
 from ml.models.thresholds import ThresholdRequest
 
@@ -21,6 +22,13 @@ class ThresholdEvidence(Schema):
     expected: ExpectedRate = Field(validation_alias=AliasPath("expected_rate"))
     n: int = Field(ge=1, examples=[199])
     """Number of these recordings."""
+    n_sessions: int = Field(ge=1, examples=[5])
+    """Number of their sessions."""
+    n_odd: int = Field(ge=0, examples=[3])
+    """Number of these recordings that stand apart from their session. The threshold does not count them."""
+    rate_holds_for: RateHoldsFor = Field(examples=["new_session"])
+    """`new_session`: the rates hold for recordings of sessions that were never recorded. `same_session`: only for
+    recordings of the sessions that the model has learned from."""
     smallest_rate: Share = Field(examples=[0.005])
     """Lowest false-alarm rate that their number supports: 1 / (n + 1)."""
     notes: list[str] = Field(examples=[["The interval was drawn from 5 sessions and is rough."]])

@@ -16,7 +16,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,9 @@ class Novelty:
         return self.relative_distance / (1 + self.relative_distance)
 
 
+RateHoldsFor = Literal["new_session", "same_session"]
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """Scores of normal recordings, by engines that have not learned from them.
@@ -69,11 +72,43 @@ class Calibration:
         named: float64 ``(recordings,)``, 0 to 1: scores in comparison with the recording's own machine.
         unnamed: float64 ``(recordings,)``, 0 to 1: scores in comparison with the most similar machine.
         session: int64 ``(recordings,)``: number of the recording's session, from 0.
+        odd: bool ``(recordings,)``: whether the recording stands apart from its session. Thresholds do not count it.
+            None for a detector of an earlier version: no recording is.
+        rate_holds_for: ``new_session`` if the engines have not learned from the session of each recording: a
+            false-alarm rate then holds for sessions that were never recorded. ``same_session`` if they have.
     """
 
     named: NDArray[np.float64]
     unnamed: NDArray[np.float64]
     session: NDArray[np.int64]
+    odd: NDArray[np.bool_] | None = None
+    rate_holds_for: RateHoldsFor = "same_session"
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """Which recordings count for thresholds, ``(recordings,)``."""
+        return np.ones(len(self.named), bool) if self.odd is None else ~self.odd
+
+    @property
+    def n_sessions(self) -> int:
+        """Number of sessions."""
+        return len(np.unique(self.session))
+
+
+class OddRecording(NamedTuple):
+    """Normal recording that stands apart from its session.
+
+    Attributes:
+        name: name in the dataset.
+        machine: name of its machine.
+        session: name of its session.
+        times: its relative distance, as a multiple of the median of its session.
+    """
+
+    name: str
+    machine: str
+    session: str
+    times: float
 
 
 @dataclass(frozen=True)
@@ -89,6 +124,7 @@ class Detector:
         calibration: scores of normal recordings.
         reference: summary of the normal recordings.
         out_of_domain: check for sound that comes from no machine.
+        odd_recordings: normal recordings that stand apart from their session.
 
     Example:
         >>> from ml.detectors.fitting import fit_detector
@@ -113,6 +149,7 @@ class Detector:
     calibration: Calibration
     reference: Reference
     out_of_domain: OutOfDomainCheck
+    odd_recordings: tuple[OddRecording, ...] = ()
 
     @cached_property
     def extractor(self) -> FeatureExtractor:
@@ -189,6 +226,8 @@ class Detector:
             "engines": [engine.name for engine in self.engines],
             "machines": list(self.machines),
             "recordings": list(self.reference.names),
+            "rate_holds_for": self.calibration.rate_holds_for,
+            "odd_recordings": [odd._asdict() for odd in self.odd_recordings],
         }
         arrays: dict[str, NDArray[Any]] = {
             f"{engine.name}/{name}": array
@@ -197,6 +236,8 @@ class Detector:
         }
         arrays |= {"scales": self.scales}
         arrays |= {f"calibration/{name}": getattr(self.calibration, name) for name in CALIBRATION_ARRAYS}
+        if self.calibration.odd is not None:
+            arrays |= {ODD_ARRAY: self.calibration.odd}
         # The files keep the older name "guard" of the out-of-domain check.
         arrays |= {f"guard/{name}": array for name, array in self.out_of_domain.state.items()}
         arrays |= {"guard_scales": self.out_of_domain.scales, "guard_most": self.out_of_domain.most}
@@ -224,9 +265,14 @@ class Detector:
                 states=tuple(_below(engine.name, stored) for engine in engines),
                 machines=tuple(map(str, described["machines"])),
                 scales=stored["scales"],
-                calibration=Calibration(*(stored[f"calibration/{name}"] for name in CALIBRATION_ARRAYS)),
+                calibration=Calibration(
+                    **{name: stored[f"calibration/{name}"] for name in CALIBRATION_ARRAYS},
+                    odd=stored.get(ODD_ARRAY),
+                    rate_holds_for=_rate_holds_for(described),
+                ),
                 reference=Reference.from_arrays(described["recordings"], _below("reference", stored)),
                 out_of_domain=OutOfDomainCheck(_below("guard", stored), stored["guard_scales"], stored["guard_most"]),
+                odd_recordings=tuple(OddRecording(**odd) for odd in described.get("odd_recordings", ())),
             )
             expected = len(engines), len(detector.machines)
             if detector.scales.shape != expected or not (detector.scales > 0).all():
@@ -236,6 +282,7 @@ class Detector:
             if set(detector.reference.machine.tolist()) != set(range(len(detector.machines))):
                 raise ValueError("its reference is of other machines than the detector")
             calibration = [getattr(detector.calibration, name) for name in CALIBRATION_ARRAYS]
+            calibration.append(detector.calibration.kept)
             if len({len(each) for each in calibration}) > 1 or not all(np.isfinite(each).all() for each in calibration):
                 raise ValueError("its calibration is not one finite number for each recording")
             silent = detector.compute_spectra(np.zeros(detector.spec.clip_samples, np.float32))
@@ -257,6 +304,15 @@ class Detector:
 
 
 CALIBRATION_ARRAYS = ("named", "unnamed", "session")
+ODD_ARRAY = "calibration/odd"
+
+
+def _rate_holds_for(described: Mapping[str, Any]) -> RateHoldsFor:
+    """Return what the rates of a detector hold for; detectors of earlier versions do not state it."""
+    found = described.get("rate_holds_for", "same_session")
+    if found not in get_args(RateHoldsFor):
+        raise ValueError(f"its rate_holds_for is {found!r}; one of {', '.join(get_args(RateHoldsFor))} was expected")
+    return found  # type: ignore[no-any-return]  # checked above
 
 
 def _below(folder: str, stored: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

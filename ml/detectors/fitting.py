@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.detectors.detector import Calibration, Detector, measure_distances
+from ml.detectors.detector import Calibration, Detector, OddRecording, RateHoldsFor, measure_distances
 from ml.detectors.engines.engine import Engine, EngineState
 from ml.detectors.folds import FoldNumbers, session_folds, time_folds
 from ml.detectors.out_of_domain import NORMAL_QUANTILE, OutOfDomainCheck
 from ml.detectors.reference import NormalRecording, Reference
+from ml.detectors.sessions import find_odd, session_bound
 from ml.errors import TooFewRecordings
 from ml.features.spec import FeatureSpec
 
@@ -30,11 +31,14 @@ def fit_detector(
 ) -> Detector:
     """Fit a detector to normal recordings.
 
-    1. Calibration: blocks of recordings that are neighbours in time are held out in turn (:func:`time_folds`).
-    2. Scales: if a machine has several sessions, whole sessions are held out in turn, else the blocks of step 1. With
-       the mean distances ``own`` (recordings of the machine) and ``pooled`` (all), ``scale = sqrt(own * pooled)``. The
-       scale of a machine with one recording is ``pooled``.
-    3. The engines of the detector are fitted to all recordings.
+    1. Whole sessions of a machine are held out in turn (:func:`session_folds`). For a machine with one session, blocks
+       of recordings that are neighbours in time are held out (:func:`time_folds`).
+    2. Scales: with the mean distances ``own`` (recordings of the machine) and ``pooled`` (all), ``scale = sqrt(own *
+       pooled)``. The scale of a machine with one recording is ``pooled``.
+    3. Calibration: the score of each recording, with scales that do not count its fold. If every machine has several
+       sessions, no score depends on its own session, and rates hold for new sessions. Recordings that stand apart
+       from their session are marked (:func:`~ml.detectors.sessions.find_odd`).
+    4. The engines of the detector are fitted to all recordings.
 
     Args:
         spec: feature spec that the spectra were computed with.
@@ -64,20 +68,22 @@ def fit_detector(
         )
     machines = tuple(sorted({recording.machine for recording in recordings}))
     cross_fit = _CrossFit(engines, recordings, machines, on_fit)
-    blocks, sessions = cross_fit.blocks(), cross_fit.sessions()
-    cross_fit.total_fits = 1 + int(blocks.max()) + 1 + (0 if sessions is None else int(sessions.max()) + 1)
-    block_distances = cross_fit.out_of_fold_distances(blocks)
-    # The differences between sessions of a healthy machine are part of the typical distance, if they can be measured.
-    scales = _scales(
-        block_distances if sessions is None else cross_fit.out_of_fold_distances(sessions),
-        cross_fit.machine_index,
-        len(machines),
+    folds = cross_fit.folds()
+    cross_fit.total_fits = int(folds.max()) + 1 + 1
+    distances = cross_fit.out_of_fold_distances(folds)
+    scales = _scales(distances, cross_fit.machine_index, len(machines))
+    calibration, odd = _calibration(distances, cross_fit, folds)
+    return Detector(
+        spec=spec,
+        engines=tuple(engines),
+        states=cross_fit.fit(np.ones(len(recordings), bool)),
+        machines=machines,
+        scales=scales,
+        calibration=calibration,
+        reference=Reference.of(recordings, machines),
+        out_of_domain=_fit_out_of_domain(recordings, machines),
+        odd_recordings=odd,
     )
-    states = cross_fit.fit(np.ones(len(recordings), bool))
-    calibration = _calibration(block_distances, cross_fit, scales)
-    out_of_domain = _fit_out_of_domain(recordings, machines)
-    reference = Reference.of(recordings, machines)
-    return Detector(spec, tuple(engines), states, machines, scales, calibration, reference, out_of_domain)
 
 
 def has_enough_recordings(machines: Sequence[str]) -> bool:
@@ -107,6 +113,7 @@ class _CrossFit:
     ) -> None:
         self._engines, self._recordings, self._on_fit = engines, recordings, on_fit
         self._machines = [recording.machine for recording in recordings]
+        self._sessions = [recording.session for recording in recordings]
         self.machine_index = np.array([machines.index(name) for name in self._machines])
         # By the session's name alone: machines that were recorded in one session share its conditions.
         names = list(dict.fromkeys(recording.session for recording in recordings))
@@ -137,31 +144,60 @@ class _CrossFit:
         """Folds of recordings that are neighbours in time."""
         return time_folds(self._machines)
 
-    def sessions(self) -> FoldNumbers | None:
-        """Folds of whole sessions, or of blocks for machines with one session; None if all have one."""
-        folds = session_folds(self._machines, [recording.session for recording in self._recordings])
-        return np.where(folds < 0, self.blocks(), folds) if (folds >= 0).any() else None
+    def folds(self) -> FoldNumbers:
+        """Folds of whole sessions, and blocks for machines with one session."""
+        sessions = session_folds(self._machines, self._sessions)
+        return np.where(sessions < 0, self.blocks(), sessions)
+
+    @property
+    def rate_holds_for(self) -> RateHoldsFor:
+        """Whether :meth:`folds` hold out whole sessions of every machine."""
+        several = (session_folds(self._machines, self._sessions) >= 0).all()
+        return "new_session" if several else "same_session"
+
+    def odd_recording(self, index: int, times: float) -> OddRecording:
+        """Return the facts of an odd recording."""
+        recording = self._recordings[index]
+        return OddRecording(recording.name, recording.machine, recording.session, round(times, 2))
 
 
 def _fit_out_of_domain(recordings: Sequence[NormalRecording], machines: Sequence[str]) -> OutOfDomainCheck:
+    """Fit the check. Its limit holds for new sessions: a bound of the 95 % quantiles of the sessions."""
     cross_fit = _CrossFit([OutOfDomainCheck.engine], recordings, machines, lambda _number, _total: None)
     distances = cross_fit.out_of_fold_distances(cross_fit.blocks())
     scales = _scales(distances, cross_fit.machine_index, len(machines))
-    calibration = _calibration(distances, cross_fit, scales)
-    scores = np.stack([calibration.named, calibration.unnamed])
-    relative = scores / np.maximum(1 - scores, np.finfo(np.float32).tiny)
+    measured = [index for index, each in enumerate(distances) if each is not None]
+    named, unnamed = _relative_distances(distances, cross_fit.machine_index, [scales] * len(distances))
+    session = cross_fit.session[measured]
     (state,) = cross_fit.fit(np.ones(len(recordings), bool))
     # At least 1, the typical value: if all normal recordings were equal, every other one would be out of domain.
-    return OutOfDomainCheck(state, scales[0], np.maximum(np.quantile(relative, NORMAL_QUANTILE, axis=1), 1.0))
+    most = [max(1.0, session_bound(each, session, _normal_quantile)) for each in (named, unnamed)]
+    return OutOfDomainCheck(state, scales[0], np.array(most))
+
+
+def _normal_quantile(values: NDArray[np.float64]) -> float:
+    return float(np.quantile(values, NORMAL_QUANTILE))
 
 
 def _scales(
-    distances: Sequence[RecordingDistances | None], machine_index: NDArray[np.int64], machines: int
+    distances: Sequence[RecordingDistances | None],
+    machine_index: NDArray[np.int64],
+    machines: int,
+    counted: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
-    """Typical distances, ``(engines, machines)``: ``sqrt(own mean * mean of all recordings)``."""
+    """Typical distances, ``(engines, machines)``: ``sqrt(own mean * mean of all recordings)``.
+
+    Args:
+        distances: distances of each recording; None if it was not measured.
+        machine_index: number of the machine of each recording.
+        machines: number of machines.
+        counted: which recordings count; None for all. If none of them was measured, all count.
+    """
+    if counted is None or not any(each is not None for each, count in zip(distances, counted, strict=True) if count):
+        counted = np.ones(len(distances), bool)
     own: list[list[NDArray[np.float64]]] = [[] for _ in range(machines)]
-    for measured, machine in zip(distances, machine_index, strict=True):
-        if measured is not None:
+    for measured, machine, count in zip(distances, machine_index, counted, strict=True):
+        if measured is not None and count:
             own[machine].append(measured[:, :, machine].mean(axis=0))
     pooled = np.concatenate([each for each in own if each]).mean(axis=0)
     scales = np.stack([np.sqrt(np.mean(each, axis=0) * pooled) if each else pooled for each in own], axis=1)
@@ -170,16 +206,38 @@ def _scales(
 
 
 def _calibration(
-    distances: Sequence[RecordingDistances | None], cross_fit: _CrossFit, scales: NDArray[np.float64]
-) -> Calibration:
-    """Score of the most anomalous clip of each recording, as the detector computes it."""
-    named, unnamed, session = [], [], []
-    for measured, machine, number in zip(distances, cross_fit.machine_index, cross_fit.session, strict=True):
-        if measured is None:
-            continue
-        relative = (measured / scales).max(axis=1)  # (clips, machines)
-        named.append(relative[:, machine].max())
-        unnamed.append(relative.min(axis=1).max())
-        session.append(number)
-    by_name, by_similarity = (np.array(values) / (1 + np.array(values)) for values in (named, unnamed))
-    return Calibration(by_name, by_similarity, np.array(session))
+    distances: Sequence[RecordingDistances | None], cross_fit: _CrossFit, folds: FoldNumbers
+) -> tuple[Calibration, tuple[OddRecording, ...]]:
+    """Score the most anomalous clip of each recording, and find the recordings that stand apart."""
+    machines = 1 + int(cross_fit.machine_index.max())
+    of_fold = {
+        int(number): _scales(distances, cross_fit.machine_index, machines, folds != number)
+        for number in np.unique(folds)
+    }
+    scales = [of_fold[int(number)] for number in folds]
+    named, unnamed = _relative_distances(distances, cross_fit.machine_index, scales)
+    measured = np.array([index for index, each in enumerate(distances) if each is not None])
+    session = cross_fit.session[measured]
+    unit = np.unique(np.stack([session, cross_fit.machine_index[measured]]), axis=1, return_inverse=True)[1].ravel()
+    odd = find_odd(named, unit)
+    calibration = Calibration(named / (1 + named), unnamed / (1 + unnamed), session, odd, cross_fit.rate_holds_for)
+    found = [
+        cross_fit.odd_recording(int(measured[index]), float(named[index] / np.median(named[unit == unit[index]])))
+        for index in np.flatnonzero(odd)
+    ]
+    return calibration, tuple(sorted(found, key=lambda each: -each.times))
+
+
+def _relative_distances(
+    distances: Sequence[RecordingDistances | None],
+    machine_index: NDArray[np.int64],
+    scales: Sequence[NDArray[np.float64]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Relative distances of the measured recordings: from their own machine, and from the most similar machine."""
+    named, unnamed = [], []
+    for measured, machine, scale in zip(distances, machine_index, scales, strict=True):
+        if measured is not None:
+            relative = (measured / scale).max(axis=1)  # (clips, machines)
+            named.append(relative[:, machine].max())
+            unnamed.append(relative.min(axis=1).max())
+    return np.array(named), np.array(unnamed)

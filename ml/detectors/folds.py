@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FOLDS = 5  # the usual 5 or 10: T. Hastie et al., "The Elements of Statistical Learning", 2009, section 7.10
+# More than the blocks: with up to ten sessions, each is held out alone.
+SESSION_FOLDS = 10
 FoldNumbers = NDArray[np.int64]
 """``(recordings,)``: number of the fold that holds out each recording, from 0; -1 if no fold holds it out."""
 
@@ -31,23 +33,24 @@ def time_folds(machines: Sequence[str], most: int = FOLDS) -> FoldNumbers:
     return _folds(machines, range(len(machines)), most)
 
 
-def session_folds(machines: Sequence[str], sessions: Sequence[str]) -> FoldNumbers:
-    """Split the recordings of each machine into folds of whole sessions, at most five.
+def session_folds(machines: Sequence[str], sessions: Sequence[str], most: int = SESSION_FOLDS) -> FoldNumbers:
+    """Split the recordings of each machine into folds of whole sessions.
 
     The recordings of a machine with a single session are never held out.
 
     Args:
         machines: machine name of each recording, in the order in which they were made.
         sessions: session name of each recording.
+        most: maximum number of folds.
 
     Returns:
-        int64 ``(recordings,)``, -1 to 4.
+        int64 ``(recordings,)``, -1 to ``most - 1``.
 
     Example:
         >>> session_folds(["fan", "fan", "fan", "pump"], ["monday", "monday", "tuesday", "monday"])
         array([ 0,  0,  1, -1])
     """
-    return _folds(machines, sessions, FOLDS)
+    return _folds(machines, sessions, most)
 
 
 def _folds(machines: Sequence[str], units: Sequence[Hashable], most: int) -> FoldNumbers:

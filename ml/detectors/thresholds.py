@@ -8,6 +8,11 @@ Random World", 2005).
 a probability of at most ``rate``. So n scores support no rate below ``1 / (n + 1)``. For a lower rate, the highest
 score is the threshold, and a note reports this.
 
+**New sessions.** If no score depends on its own session (:attr:`Calibration.rate_holds_for`), the threshold is the
+larger of two: the one above, and the bound of the thresholds of the sessions
+(:func:`ml.detectors.sessions.session_bound`). The first is right if sessions hardly differ, the second if they do.
+Recordings that stand apart from their session count in neither, but they count in the expected rate.
+
 **Assumption.** The further recording and the n recordings are exchangeable: the same machines, place and microphone.
 The bound is exact for scores of held-out recordings. It is nearly exact for cross-fitted scores, whose engines have
 learned from slightly fewer recordings than the engines in use. Recordings of one session resemble each other. Therefore
@@ -22,7 +27,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.detectors.detector import Calibration
+from ml.detectors.detector import Calibration, RateHoldsFor
+from ml.detectors.sessions import session_bound
 from ml.errors import InvalidParameter
 from ml.evaluation import metrics
 from ml.evaluation.intervals import FEW_SESSIONS, MIN_SESSIONS, BootstrapPlan, bootstrap_estimates, wilson
@@ -32,6 +38,7 @@ Scores = NDArray[np.float64]
 Sensitivity = Literal["low", "medium", "high"]
 SENSITIVITIES: Mapping[Sensitivity, float] = {"low": 0.001, "medium": 0.01, "high": 0.05}
 """The named false-alarm rates, chosen here: one false alarm in 1000, 100 and 20 normal recordings."""
+SESSIONS_FOR_A_RATE = 4  # with 2 sessions of pc_fan the worst new session had 88 % false alarms, with 4 it had 26 %
 DIGITS = 9  # rates are decimal numbers: (n + 1) (1 - rate) differs from a whole number by about 1e-16
 SEED = 0
 # The texts of a basis are part of a bundle, and so of the hash in a version's name: changing one renames models.
@@ -48,6 +55,9 @@ class OperatingPoint:
         sensitivity: name of the requested rate; None without a name.
         expected_rate: share of further normal recordings above the threshold, with its 95 % interval.
         n: number of normal recordings in the calibration.
+        n_sessions: number of their sessions.
+        n_odd: number of these recordings that stand apart from their session; the threshold does not count them.
+        rate_holds_for: whether the rate holds for recordings of new sessions, or of the same sessions only.
         smallest_rate: smallest rate that n recordings support.
         basis: origin of the threshold, in words.
         notes: remarks on the figures, one sentence or more each.
@@ -58,6 +68,9 @@ class OperatingPoint:
     sensitivity: Sensitivity | None
     expected_rate: Estimate
     n: int
+    n_sessions: int
+    n_odd: int
+    rate_holds_for: RateHoldsFor
     smallest_rate: float
     basis: str
     notes: tuple[str, ...]
@@ -115,6 +128,29 @@ def threshold_at(scores: Scores, rate: float) -> float:
     return float(np.sort(scores)[min(max(rank, 1), len(scores)) - 1])
 
 
+def calibrated_threshold(calibration: Calibration, rate: float) -> float:
+    """Return the threshold at a false-alarm rate; see the top of this module.
+
+    Args:
+        calibration: scores of normal recordings.
+        rate: false-alarm rate, above 0 and below 1.
+
+    Raises:
+        InvalidParameter: the rate is out of range.
+
+    Example:
+        >>> scores, session = np.linspace(0.01, 0.99, 99), np.arange(99) // 33
+        >>> threshold = calibrated_threshold(Calibration(scores, scores, session, rate_holds_for="new_session"), 0.05)
+        >>> round(threshold, 2), round(calibrated_threshold(Calibration(scores, scores, session), 0.05), 2)
+        (0.99, 0.95)
+    """
+    scores, session = calibration.named[calibration.kept], calibration.session[calibration.kept]
+    threshold = threshold_at(scores, rate)
+    if calibration.rate_holds_for == "same_session":
+        return threshold
+    return max(threshold, session_bound(scores, session, lambda values: threshold_at(values, rate)))
+
+
 def operating_point_at_rate(
     calibration: Calibration, rate: float, sensitivity: Sensitivity | None = None
 ) -> OperatingPoint:
@@ -134,8 +170,8 @@ def operating_point_at_rate(
         >>> round(point.threshold, 2), point.expected_rate.value, point.n, point.smallest_rate
         (0.95, 0.05, 99, 0.01)
     """
-    n = len(calibration.named)
-    threshold = threshold_at(calibration.named, rate)
+    n = int(calibration.kept.sum())
+    threshold = calibrated_threshold(calibration, rate)
     if rate < smallest_rate(n):
         basis = f"the highest healthy score, of too few for {percent(rate)} false alarms"
         notes: tuple[str, ...] = (
@@ -144,6 +180,8 @@ def operating_point_at_rate(
         )
     else:
         basis, notes = f"for {percent(rate)} false alarms", ()
+    if calibration.rate_holds_for == "new_session":
+        basis = f"{basis} in a new session"
     return _operating_point(calibration, threshold, rate, sensitivity, basis, notes)
 
 
@@ -217,7 +255,10 @@ def _operating_point(
         sensitivity=sensitivity,
         expected_rate=expected_rate(calibration, threshold),
         n=n,
-        smallest_rate=smallest_rate(n),
+        n_sessions=calibration.n_sessions,
+        n_odd=n - int(calibration.kept.sum()),
+        rate_holds_for=calibration.rate_holds_for,
+        smallest_rate=smallest_rate(int(calibration.kept.sum())),
         basis=f"{basis}; above it were {above} of {n} healthy recordings that had not been learned from",
         notes=(*notes, *_session_notes(calibration)),
     )
@@ -261,7 +302,12 @@ def expected_rate(calibration: Calibration, threshold: float) -> Estimate:
 
 
 def _session_notes(calibration: Calibration) -> tuple[str, ...]:
-    sessions = len(np.unique(calibration.session))
+    sessions = calibration.n_sessions
+    if calibration.rate_holds_for == "new_session" and sessions < SESSIONS_FOR_A_RATE:
+        return (
+            f"{sessions} sessions support no false-alarm rate of a new session; at least {SESSIONS_FOR_A_RATE} are "
+            "needed. Record the normal machine on more days.",
+        )
     if sessions < MIN_SESSIONS:
         of = "one session" if sessions == 1 else f"{sessions} sessions"
         return (

@@ -8,7 +8,7 @@ import numpy as np
 
 from ml.dataset.entries import ABNORMAL, NORMAL, Entry
 from ml.detectors.fitting import has_enough_recordings
-from ml.detectors.folds import FoldNumbers, session_folds, time_folds
+from ml.detectors.folds import FOLDS, FoldNumbers, session_folds, time_folds
 
 # A machine with one session is divided in two. Each half is tested by a detector that learned from the other.
 HALVES = 2
@@ -83,5 +83,5 @@ def _folds(entries: Sequence[Entry]) -> Iterator[Fold]:
 def _fold_numbers(normal: Sequence[Entry]) -> FoldNumbers:
     """Return fold numbers: whole sessions of a machine with several sessions, else halves in time."""
     machines = [entry.machine_name for entry in normal]
-    sessions = session_folds(machines, [entry.session for entry in normal])
+    sessions = session_folds(machines, [entry.session for entry in normal], FOLDS)
     return np.where(sessions < 0, time_folds(machines, HALVES), sessions)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ml.audio.recording import AudioQuality
-from ml.detectors.detector import Novelty
+from ml.detectors.detector import Novelty, RateHoldsFor
 from ml.detectors.quality_checks import UnusableReason
 from ml.detectors.reference import Deviations
 from ml.models.bundle import FaultRule
@@ -57,6 +57,7 @@ class Verdict:
         worst: result of the most anomalous clip, which decides.
         threshold: a clip with a higher score is anomalous.
         false_alarm_rate: share of normal recordings above the threshold; None if it was not measured.
+        rate_holds_for: whether this rate holds for new sessions; None without a detector.
         quality: quality of the recording.
         classes: classes of the probabilities; empty without a classifier.
         p_value: share of normal recordings at least as far from normal as the worst clip; None without a detector.
@@ -73,6 +74,7 @@ class Verdict:
     worst: ClipResult
     threshold: float
     false_alarm_rate: float | None
+    rate_holds_for: RateHoldsFor | None
     quality: AudioQuality
     classes: tuple[ClassLabel, ...]
     p_value: float | None

@@ -103,11 +103,14 @@ def dataset_facts(dataset: Dataset) -> dict[str, Any]:
 
 
 def detector_facts(detector: Detector) -> dict[str, Any]:
-    """Return engines, machines and number of calibration recordings of a detector."""
+    """Return engines, machines and calibration of a detector, and its odd normal recordings."""
     return {
         "engines": [engine.name for engine in detector.engines],
         "machines": list(detector.machines),
         "calibrated_on": len(detector.calibration.named),
+        "sessions": detector.calibration.n_sessions,
+        "rate_holds_for": detector.calibration.rate_holds_for,
+        "odd_recordings": [odd._asdict() for odd in detector.odd_recordings],
     }
 
 

@@ -41,6 +41,7 @@ def report_facts(
     new version.
     """
     network = measured.network
+    odd = tuple(_odd_exemplars(context, served))
     facts = ReportFacts(
         version=version,
         card=card,
@@ -51,6 +52,7 @@ def report_facts(
         dataset_summary=summarise(context.dataset),
         split_summary=split_summary(context.split),
         notes=(*context.notes, *_refit_note(context)),
+        exemplars=odd,
     )
     if network is None:
         return facts
@@ -60,7 +62,7 @@ def report_facts(
         agreement=classes.agreement,
         history=network.history,
         best_epoch=network.best_epoch,
-        exemplars=tuple(_exemplars(context, classes, result)),
+        exemplars=(*_exemplars(context, classes, result), *odd),
     )
 
 
@@ -86,6 +88,16 @@ def _exemplars(context: TrainingContext, classes: TrainingClasses, result: HeldO
         detected = [each for each in result.judged if each.truth == label.name and each.anomaly]
         for each in sorted(detected, key=lambda each: -each.score)[:EXEMPLARS_PER_GROUP]:
             yield _judged_exemplar(context, label.name, each)
+
+
+def _odd_exemplars(context: TrainingContext, served: FittedModel) -> Iterator[Exemplar]:
+    """Yield the normal recordings that stand apart from their session."""
+    if served.detector is None:
+        return
+    by_path = {entry.path: entry for entry in context.dataset.entries}
+    for odd in served.detector.odd_recordings:
+        fact = f"{odd.times:.1f} times the distance that is usual in its session"
+        yield _exemplar(context, "odd normal recording", by_path[odd.name], fact)
 
 
 def _judged_exemplar(context: TrainingContext, title: str, judged: JudgedRecording) -> Exemplar:

@@ -40,7 +40,7 @@ def test_without_an_option_the_threshold_is_shown_and_unchanged(detector_home: P
     before = Registry(detector_home).champion_stamp()
     shown = succeeds(detector_home, "thresholds")
     assert "a score above 0.5 is anomalous (chosen by a test)" in shown
-    measured = "of normal recordings, measured with 199 of them. The lowest rate that they support is 0.5 %."
+    measured = "of normal recordings, measured with 199 of them, from 5 sessions. The lowest rate that their number"
     assert measured in shown
     assert [row[:4] for row in rows(shown, "sensitivity")] == [
         ["low", "0.1", "%", "0.9"],

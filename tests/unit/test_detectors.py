@@ -255,7 +255,7 @@ def test_the_progress_is_reported_to_the_end() -> None:
         normal_recordings(count=6, sessions=2),
         lambda done, fits: reports.append((done, fits)),
     )
-    assert reports == [(i, 8) for i in range(1, 9)]
+    assert reports == [(i, 3) for i in range(1, 4)]
 
 
 def test_an_unknown_engine_is_refused() -> None:
