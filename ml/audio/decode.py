@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.audio import flac, wav
+from ml.audio.dropouts import QUIETEST_DBFS, find_dropouts
 from ml.audio.limits import DEFAULT_LIMITS, AudioLimits, Header
 from ml.audio.meter import Meter
 from ml.audio.recording import AudioQuality, Channel, Recording
@@ -149,6 +150,10 @@ def _mix(blocks: Iterator[NDArray[np.generic]], header: Header, channel: Channel
             position = stop
 
     rms = float(np.sqrt(np.dot(mono, mono) / len(mono)))
+    level_dbfs = 20 * float(np.log10(rms)) if rms > 0 else None
+    constant = meter.low == meter.high
+    loud = level_dbfs is not None and level_dbfs > QUIETEST_DBFS and not constant
+    dropouts = find_dropouts(mono, header.sample_rate_hz) if loud else ()
     return Recording(
         samples=mono,
         sample_rate_hz=header.sample_rate_hz,
@@ -156,10 +161,13 @@ def _mix(blocks: Iterator[NDArray[np.generic]], header: Header, channel: Channel
             duration_s=header.duration_s,
             sample_rate_hz=header.sample_rate_hz,
             channels=header.channels,
-            level_dbfs=20 * float(np.log10(rms)) if rms > 0 else None,
+            level_dbfs=level_dbfs,
             clipped_share=meter.clipped_samples / (header.frames * header.channels),
-            digital_silence=meter.low == meter.high,
+            digital_silence=constant,
+            offset=float(mono.mean()),
+            dropout_share=sum(stop - start for start, stop in dropouts) / len(mono),
         ),
+        dropouts=dropouts,
     )
 
 

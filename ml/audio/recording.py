@@ -21,6 +21,8 @@ class AudioQuality:
         level_dbfs: RMS of the used channel, in dB relative to a full-scale square wave: a full-scale sine has -3.01.
             None if every sample is zero.
         clipped_share: share of the samples of all channels that are at full scale, 0 to 1.
+        offset: mean of the used channel, -1 to 1; 0 for a good microphone.
+        dropout_share: share of the recording in which samples are missing: at least 20 ms of one value, 0 to 1.
         digital_silence: every sample of every channel has the same value, as from an input without a signal. A quiet
             hall is not silent: its recording has noise.
     """
@@ -31,6 +33,8 @@ class AudioQuality:
     level_dbfs: float | None
     clipped_share: float
     digital_silence: bool
+    offset: float = 0.0
+    dropout_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +45,10 @@ class Recording:
         samples: float32, shape ``(frames,)``; full scale is -1 to 1.
         sample_rate_hz: samples per second.
         quality: measured while decoding.
+        dropouts: start and end of each dropout, in samples.
     """
 
     samples: NDArray[np.float32]
     sample_rate_hz: int
     quality: AudioQuality
+    dropouts: tuple[tuple[int, int], ...] = ()

@@ -156,9 +156,14 @@ class Detector:
         """Feature extractor of the detector's spec."""
         return FeatureExtractor(self.spec)
 
-    def compute_spectra(self, clip: NDArray[np.float32]) -> Spectra:
-        """Compute the spectra of a clip: float32 ``(samples,)`` at the spec's sample rate, full scale -1 to 1."""
-        return compute_spectra(self.extractor, clip)
+    def compute_spectra(self, clip: NDArray[np.float32], kept: NDArray[np.bool_] | None = None) -> Spectra:
+        """Compute the spectra of a clip.
+
+        Args:
+            clip: float32 ``(samples,)`` at the spec's sample rate, full scale -1 to 1.
+            kept: which samples count, ``(samples,)``; None for all.
+        """
+        return compute_spectra(self.extractor, clip, kept)
 
     def resolve_machine(self, machine: str | None) -> str | None:
         """Return the full name of a machine.

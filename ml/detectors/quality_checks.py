@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ml.audio.recording import AudioQuality
 from ml.detectors.out_of_domain import MAX_RELATIVE_FLUCTUATION
@@ -12,7 +13,7 @@ from ml.detectors.reference import LINEAR_BANDS, Reference, linear_levels, robus
 from ml.detectors.spectra import Spectra
 from ml.features.spec import FeatureSpec
 
-UnusableCode = Literal["silence", "too_quiet", "clipped", "band_limited", "too_short", "foreign"]
+UnusableCode = Literal["silence", "too_quiet", "clipped", "dropouts", "band_limited", "too_short", "foreign"]
 # All limits are chosen here.
 # So far below the quietest usual recording, the machine does not run or the microphone is off.
 QUIETER_DB = 30.0
@@ -22,6 +23,11 @@ MORE_CLIPPED = 3.0  # times the usual share, if normal recordings are clipped
 # No fault reduces every band above some frequency by so much; a filter, a codec or a cover does.
 MUFFLED_DB = 25.0
 MUFFLED_BANDS = 2  # of the 16 bands, counted from the highest
+# A smaller reduction is a filter, too, if it begins abruptly. The machine recordings of four datasets, faulty ones
+# included, have at most 4.6 dB, low-pass filtered and resampled ones at least 10 dB (decision 16).
+EDGE_DB = 8.0
+MOST_MUFFLED = 12
+LOWEST_RATE = 0.95  # of the detector's sample rate: a lower one cannot hold its highest bands
 SHORTEST = 0.8  # of the length of the shortest usual clip
 
 
@@ -49,9 +55,11 @@ def check_quality(
     2. ``too_quiet``: level below ``robust_minimum(levels of normal recordings) - 30 dB``.
     3. ``clipped``: share of samples at full scale above ``max(0.01, 3 * s)``; nine of ten normal recordings have a
        share of at most ``s``.
-    4. ``too_short``: frames of the longest clip below ``0.8 * reference.shortest``.
-    5. ``band_limited``: in two or more of the 16 bands, counted from the highest, the level is below
-       ``reference.floor_db - 25 dB``.
+    4. ``dropouts`` or ``too_short``: frames of the longest clip below ``0.8 * reference.shortest``. It is ``dropouts``
+       if samples are missing; frames that contain a dropout do not count.
+    5. ``band_limited``: the sample rate is below 0.95 of the detector's. Or in two or more of the 16 bands, counted
+       from the highest, the level is below ``reference.floor_db - 25 dB``. Or in two to twelve of them it is below
+       ``reference.floor_db`` by more than 8 dB, and by 8 dB more than in the bands below.
 
     Args:
         quality: measured facts of the recording.
@@ -91,12 +99,18 @@ def check_quality(
         )
     if (frames := max(len(clip.log_mel) for clip in clips)) < SHORTEST * reference.shortest:
         seconds = [round(count * spec.hop_length / spec.sample_rate_hz, 1) for count in (frames, reference.shortest)]
+        if quality.dropout_share:
+            return UnusableReason(
+                "dropouts",
+                f"Samples are missing in {quality.dropout_share:.0%} of the recording; {seconds[0]:g} s without gaps "
+                f"remain, and {seconds[1]:g} s were expected. Check the connection and the load of the recorder.",
+            )
         return UnusableReason(
             "too_short",
             f"The recording has {seconds[0]:g} s; the detector was trained on clips of {seconds[1]:g} s, and shorter "
             "ones vary more. Record longer.",
         )
-    return _band_limited(clips, reference, spec)
+    return _band_limited(quality, clips, reference, spec)
 
 
 def check_out_of_domain(relative_fluctuation: float) -> UnusableReason | None:
@@ -123,17 +137,43 @@ def check_out_of_domain(relative_fluctuation: float) -> UnusableReason | None:
     )
 
 
-def _band_limited(clips: Sequence[Spectra], reference: Reference, spec: FeatureSpec) -> UnusableReason | None:
+def _band_limited(
+    quality: AudioQuality, clips: Sequence[Spectra], reference: Reference, spec: FeatureSpec
+) -> UnusableReason | None:
     """Check whether a recording has no sound above a frequency, but normal recordings have."""
-    levels = np.max([linear_levels(clip) for clip in clips], axis=0)
-    muffled = levels < reference.floor_db - MUFFLED_DB
-    missing = LINEAR_BANDS if muffled.all() else int(np.argmin(muffled[::-1]))
+    top_hz = spec.sample_rate_hz / 2
+    if quality.sample_rate_hz < LOWEST_RATE * spec.sample_rate_hz:
+        return UnusableReason(
+            "band_limited",
+            f"The sample rate is {quality.sample_rate_hz} Hz, so the recording has no sound above "
+            f"{quality.sample_rate_hz / 2:.0f} Hz; the detector was trained on sound up to {top_hz:.0f} Hz. Record at "
+            f"{spec.sample_rate_hz} Hz or more.",
+        )
+    missing = _missing_bands(reference.floor_db - np.max([linear_levels(clip) for clip in clips], axis=0))
     if missing < MUFFLED_BANDS:
         return None
-    top_hz = spec.sample_rate_hz / 2
     ends_hz = top_hz * (LINEAR_BANDS - missing) / LINEAR_BANDS
     return UnusableReason(
         "band_limited",
         f"The recording has no sound above {ends_hz:.0f} Hz; normal recordings have sound up to {top_hz:.0f} Hz. Check "
         "for a filter, a codec or another sample rate.",
     )
+
+
+def _missing_bands(below_db: NDArray[np.float64]) -> int:
+    """Return the number of bands without sound, counted from the highest.
+
+    Args:
+        below_db: by how much each band is below nearly all normal recordings, ``(LINEAR_BANDS,)``.
+    """
+    muffled = below_db > MUFFLED_DB
+    missing = LINEAR_BANDS if muffled.all() else int(np.argmin(muffled[::-1]))
+    if missing >= MUFFLED_BANDS:
+        return missing
+    edges_db = [
+        # Between the two sides is one band in which the filter begins.
+        below_db[-count:].min() - max(0.0, float(below_db[-count - 3 : -count - 1].max()))
+        for count in range(MUFFLED_BANDS, MOST_MUFFLED + 1)
+    ]
+    steepest = int(np.argmax(edges_db))
+    return MUFFLED_BANDS + steepest if edges_db[steepest] > EDGE_DB else 0

@@ -83,12 +83,13 @@ class Spectra:
         return np.asarray(20 * np.log10(self._floored.std(axis=0) + LEAST_FLUCTUATION_DB), np.float32)
 
 
-def compute_spectra(extractor: FeatureExtractor, clip: Floats) -> Spectra:
+def compute_spectra(extractor: FeatureExtractor, clip: Floats, kept: NDArray[np.bool_] | None = None) -> Spectra:
     """Compute the spectra of one clip.
 
     Args:
         extractor: feature extractor of the detector's spec. Its ``level`` and ``dynamic_range_db`` have no effect.
         clip: float32 ``(samples,)`` at the spec's sample rate.
+        kept: which samples count, ``(samples,)``; frames with others are left out. None for all.
 
     Example:
         >>> from ml.features.spec import FeatureSpec
@@ -98,4 +99,4 @@ def compute_spectra(extractor: FeatureExtractor, clip: Floats) -> Spectra:
         >>> spectra.log_mel.shape, spectra.power.shape, spectra.mel_spectrum.shape, spectra.fine_spectrum.shape
         ((32, 64), (513,), (64,), (256,))
     """
-    return Spectra(*extractor.log_mel_and_power(clip))
+    return Spectra(*extractor.log_mel_and_power(clip, kept))

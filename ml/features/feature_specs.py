@@ -63,8 +63,7 @@ def detector_spec(spec: FeatureSpec) -> FeatureSpec:
     """Derive a detector's spec from a classifier's spec.
 
     Clips have the same length. Level and quiet parts are kept. Frames, hop and mel bands are those of :func:`spec_for`
-    at the sample rate of ``spec``. If ``spec`` has the kind ``spectrum``, both have the same spectrum, and it is
-    computed once.
+    at the sample rate of ``spec``. The offset is removed.
 
     Example:
         >>> detector = detector_spec(FeatureSpec.original())
@@ -85,6 +84,7 @@ def detector_spec(spec: FeatureSpec) -> FeatureSpec:
         n_mfcc=None,
         dynamic_range_db=None,
         level="as_recorded",
+        offset="removed",
         silent_frames=0,
     )
 

@@ -28,10 +28,11 @@ WHOLE_NUMBERS = (
 Padding = Literal["constant", "reflect", "none"]
 LengthRule = Literal["crop_or_repeat_tail"]
 Level = Literal["as_recorded", "clip_mean"]
+Offset = Literal["kept", "removed"]
 
 # Fields that are newer than the first bundles, with the value that old bundles imply. Such a field is written only if
 # its value is another one. So a spec keeps its fingerprint, and old bundles can be read.
-LATER_FIELD_DEFAULTS: dict[str, Any] = {"level": "as_recorded"}
+LATER_FIELD_DEFAULTS: dict[str, Any] = {"level": "as_recorded", "offset": "kept"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,8 @@ class FeatureSpec:
             limit. The default, 80 dB, is librosa's.
         level: ``as_recorded``, or ``clip_mean``: the mean of a clip's log-mel values is subtracted, so that the level
             of the recording has no influence.
+        offset: ``kept``, or ``removed``: the mean over 50 ms around each sample is subtracted before the features, so
+            that a constant or drifting offset of the microphone has no influence.
         silent_frames: frames of zeros that are appended before ``fit`` is applied; the original has 2.
         fit: rule that makes ``clip_frames`` frames. ``crop_or_repeat_tail`` is the original's rule: leave out
             frames at the end, or repeat the last frames. If more frames are missing than there are, the original
@@ -88,6 +91,7 @@ class FeatureSpec:
     n_mfcc: int | None = None
     dynamic_range_db: float | None = 80.0
     level: Level = "as_recorded"
+    offset: Offset = "kept"
     silent_frames: int = 0
     fit: LengthRule = "crop_or_repeat_tail"
 
@@ -132,6 +136,7 @@ class FeatureSpec:
         )
         yield self.fit in get_args(LengthRule), _choice("fit", self.fit, get_args(LengthRule))
         yield self.level in get_args(Level), _choice("level", self.level, get_args(Level))
+        yield self.offset in get_args(Offset), _choice("offset", self.offset, get_args(Offset))
 
     @classmethod
     def original(cls) -> Self:

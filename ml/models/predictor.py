@@ -167,12 +167,15 @@ class Predictor:
     def _cut(self, recording: Recording) -> list[_Clip]:
         spec, detector = self.extractor.spec, self.detector
         samples = self.extractor.resample(recording.samples, recording.sample_rate_hz)
+        kept = _kept_samples(recording, len(samples), spec.sample_rate_hz)
         return [
             _Clip(
                 start_s=start / spec.sample_rate_hz,
                 end_s=min(stop / spec.sample_rate_hz, recording.quality.duration_s),
                 samples=samples[start:stop],
-                spectra=None if detector is None else detector.compute_spectra(samples[start:stop]),
+                spectra=None
+                if detector is None
+                else detector.compute_spectra(samples[start:stop], None if kept is None else kept[start:stop]),
             )
             for start, stop in spec.clip_spans(len(samples))
         ]
@@ -241,6 +244,16 @@ class Predictor:
             return None
         calibration = self.detector.calibration
         return p_value(calibration.named if known else calibration.unnamed, result.novelty.score)
+
+
+def _kept_samples(recording: Recording, samples: int, sample_rate_hz: int) -> NDArray[np.bool_] | None:
+    """Return which samples are outside of dropouts, after resampling; None if there are none."""
+    if not recording.dropouts:
+        return None
+    kept, factor = np.ones(samples, bool), sample_rate_hz / recording.sample_rate_hz
+    for start, stop in recording.dropouts:
+        kept[int(start * factor) : int(np.ceil(stop * factor))] = False
+    return kept
 
 
 def _load_network(litert: bytes, model: ServedModel) -> LiteRTNetwork:

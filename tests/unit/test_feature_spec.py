@@ -52,6 +52,7 @@ OTHER_VALUES = {
     "dynamic_range_db": None,
     "silent_frames": 0,
     "level": "clip_mean",
+    "offset": "removed",
 }
 
 
@@ -106,6 +107,7 @@ def test_a_spec_survives_being_serialised(spec: FeatureSpec) -> None:
         ("dynamic_range_db", 0.0),
         ("dynamic_range_db", -80.0),
         ("dynamic_range_db", math.nan),
+        ("offset", "dc"),
         ("silent_frames", -1),
         ("silent_frames", 433),
         ("fit", "pad"),

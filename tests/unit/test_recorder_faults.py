@@ -1,0 +1,178 @@
+"""Faults of the recorder: an offset, missing samples, a missing band. None of them is called a fault of the machine."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import signal
+
+from ml.audio.decode import decode
+from ml.audio.dropouts import find_dropouts
+from ml.detectors.engines.registry import DEFAULT_ENGINES, engine_by_name
+from ml.detectors.fitting import fit_detector
+from ml.detectors.reference import NormalRecording
+from ml.detectors.spectra import compute_spectra
+from ml.detectors.thresholds import operating_point_at_threshold
+from ml.features.extractor import FeatureExtractor, remove_offset
+from ml.features.feature_specs import detector_spec
+from ml.features.spec import FeatureSpec
+from ml.models.bundle import Bundle, BundleContent, GoldenClip
+from ml.models.golden import make_golden_clip
+from ml.models.labels import DETECTOR_LABELS
+from ml.models.predictor import Predictor
+from ml.models.served import ServedModel
+from ml.models.thresholds import decision_at
+from ml.models.verdict import Verdict
+from tests import sounds
+
+RATE_HZ, SECONDS = 16_000, 4.0
+SPEC = FeatureSpec(sample_rate_hz=RATE_HZ, clip_frames=126, n_fft=1024, hop_length=512, fmax_hz=RATE_HZ / 2)
+Samples = NDArray[np.float64]
+Fault = Callable[[Samples], Samples]
+
+
+def fan(seed: int, blade_hz: float = 120.0) -> Samples:
+    """A fan, quiet enough for an offset, with noise up to half of the sample rate."""
+    noise = np.random.default_rng(seed).normal(0, 0.004, round(SECONDS * RATE_HZ))
+    return 0.05 * np.asarray(sounds.fan(SECONDS, seed=seed, blade_hz=blade_hz)[:, 0], np.float64) + noise
+
+
+def recorded(samples: Samples, rate_hz: int = RATE_HZ) -> bytes:
+    """As a WAV file with 16 bits."""
+    return sounds.recording(np.clip(samples, -1, 1)[:, None], "pcm16", rate_hz)
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    """A default detector of forty recordings of a healthy fan."""
+    spec = detector_spec(SPEC)
+    extractor = FeatureExtractor(spec)
+    clips = [compute_spectra(extractor, decode(recorded(fan(seed))).samples) for seed in range(40)]
+    normal = [NormalRecording((clip,), "fan", "monday", level_dbfs=-30.0) for clip in clips]
+    detector = fit_detector(spec, [engine_by_name(name) for name in DEFAULT_ENGINES], normal)
+    # A little above all scores of healthy recordings: the tests are about the recorder and not about the rate.
+    decision = decision_at(operating_point_at_threshold(detector.calibration, detector.calibration.named.max() + 0.03))
+    content = BundleContent(SPEC, DETECTOR_LABELS, decision, {}, None, GoldenClip(make_golden_clip(), ()), detector)
+    return Predictor(ServedModel.as_written(Bundle("fan", "", content)))
+
+
+def verdicts(predictor: Predictor, fault: Fault, blade_hz: float = 120.0, rate_hz: int = RATE_HZ) -> list[Verdict]:
+    """Verdicts on six new recordings with a fault of the recorder."""
+    files = [recorded(fault(fan(1000 + seed, blade_hz)), rate_hz) for seed in range(6)]
+    return [predictor.predict(predictor.decode(file)) for file in files]
+
+
+def offset(level: float) -> Fault:
+    """A constant offset."""
+    return lambda samples: samples + level
+
+
+def drift(level: float) -> Fault:
+    """An offset that moves from one side to the other, and swings below 1 Hz."""
+    t = np.arange(round(SECONDS * RATE_HZ)) / RATE_HZ
+    return lambda samples: samples + level * np.linspace(-1, 1, len(t)) / 2 + level * np.sin(2 * np.pi * 0.7 * t) / 2
+
+
+def missing(milliseconds: float, times: int, *, held: bool = False) -> Fault:
+    """Gaps of zeros, or of the last value before the gap."""
+
+    def fault(samples: Samples) -> Samples:
+        changed, length = samples.copy(), round(milliseconds * RATE_HZ / 1000)
+        for start in np.linspace(0, len(samples) - length, times + 2).astype(int)[1:-1]:
+            changed[start : start + length] = changed[start - 1] if held else 0
+        return changed
+
+    return fault
+
+
+def low_pass(cutoff_hz: float) -> Fault:
+    """What a codec or a cover leaves."""
+    filters = signal.butter(8, cutoff_hz, fs=RATE_HZ, output="sos")
+    return lambda samples: np.asarray(signal.sosfiltfilt(filters, samples))
+
+
+def resampled(rate_hz: int) -> Fault:
+    """Recorded at another sample rate."""
+    return lambda samples: np.asarray(signal.resample_poly(samples, rate_hz, RATE_HZ))
+
+
+@pytest.mark.parametrize("level", [0.001, 0.01, 0.05, 0.1, 0.2])
+@pytest.mark.parametrize("kind", [offset, drift])
+def test_an_offset_has_no_influence(predictor: Predictor, kind: Callable[[float], Fault], level: float) -> None:
+    """Healthy recordings stay normal, faulty ones anomalous, and the answer has the offset."""
+    healthy = verdicts(predictor, kind(level))
+    assert [verdict.value for verdict in healthy] == ["normal"] * 6
+    assert [verdict.value for verdict in verdicts(predictor, kind(level), blade_hz=90)] == ["anomalous"] * 6
+    if kind is offset:
+        assert healthy[0].quality.offset == pytest.approx(level, abs=1e-4)
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize(("milliseconds", "times"), [(20, 1), (25, 8), (100, 2), (300, 1), (200, 2)])
+def test_the_rest_of_a_recording_with_gaps_is_judged(
+    predictor: Predictor, milliseconds: float, times: int, held: bool
+) -> None:
+    """Frames that contain a gap do not count; the answer has the share of the gaps."""
+    fault = missing(milliseconds, times, held=held)
+    healthy = verdicts(predictor, fault)
+    assert [verdict.value for verdict in healthy] == ["normal"] * 6
+    assert healthy[0].quality.dropout_share == pytest.approx(milliseconds * times / 1000 / SECONDS, rel=0.1)
+    assert [verdict.value for verdict in verdicts(predictor, fault, blade_hz=90)] == ["anomalous"] * 6
+
+
+@pytest.mark.parametrize(("milliseconds", "times"), [(1500, 1), (300, 4), (3000, 1)])
+def test_too_little_that_remains_is_named(predictor: Predictor, milliseconds: float, times: int) -> None:
+    """The reason is the gaps, and not the length."""
+    for verdict in verdicts(predictor, missing(milliseconds, times)):
+        assert verdict.unusable is not None
+        assert verdict.unusable.code == "dropouts"
+        assert "without gaps remain" in verdict.unusable.detail
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 11_025, 12_000])
+def test_a_low_sample_rate_is_named_by_the_header(predictor: Predictor, rate_hz: int) -> None:
+    """Whatever is measured: it cannot hold the bands that the detector was trained on."""
+    for verdict in verdicts(predictor, resampled(rate_hz), rate_hz=rate_hz):
+        assert verdict.unusable is not None
+        assert verdict.unusable.code == "band_limited"
+        assert f"{rate_hz} Hz" in verdict.unusable.detail
+
+
+@pytest.mark.parametrize("cutoff_hz", [2000, 3000, 4000, 5000, 6000])
+def test_a_filtered_recording_is_named(predictor: Predictor, cutoff_hz: float) -> None:
+    """The sound ends abruptly, at any frequency up to three quarters of the range."""
+    codes = {verdict.unusable and verdict.unusable.code for verdict in verdicts(predictor, low_pass(cutoff_hz))}
+    assert codes == {"band_limited"}
+
+
+def test_a_recording_without_gaps_has_none() -> None:
+    """Neither a sine that is clipped, nor noise of one bit, nor digital silence."""
+    sine = np.clip(1.5 * np.sin(2 * np.pi * 50 * np.arange(16_000) / RATE_HZ), -1, 1)
+    noise = np.random.default_rng(0).integers(-1, 2, 16_000) / 32_768
+    for samples in (sine, noise, np.zeros(16_000)):
+        assert decode(recorded(samples)).dropouts == ()
+
+
+def test_gaps_are_found_to_the_sample() -> None:
+    """Shorter runs than 20 ms are not gaps."""
+    samples = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+    samples[:400], samples[5000:5319], samples[9000:9320], samples[-1000:] = 0, 0.2, 0.3, -0.1
+    assert find_dropouts(samples, RATE_HZ) == ((0, 400), (9000, 9320), (15_000, 16_000))
+
+
+def test_an_offset_is_removed_from_clips_of_any_length() -> None:
+    """Also from clips that are shorter than the window, and at both ends."""
+    for length in (1, 5, 79, 80, 81, 500, 3001):
+        clip = np.random.default_rng(length).normal(0, 0.01, length).astype(np.float32)
+        assert remove_offset(clip + np.float32(0.3), RATE_HZ) == pytest.approx(remove_offset(clip, RATE_HZ), abs=1e-6)
+
+
+def test_a_tone_of_the_mains_is_kept() -> None:
+    """What is removed is slower than 10 Hz: a tone of 50 Hz keeps its level within 2 dB."""
+    t = np.arange(RATE_HZ) / RATE_HZ
+    for hz, lowest, highest in ((0.7, 0.0, 0.01), (50.0, 0.8, 1.26), (1000.0, 0.97, 1.03)):
+        tone = np.sin(2 * np.pi * hz * t).astype(np.float32)
+        inside = slice(RATE_HZ // 10, -RATE_HZ // 10)
+        ratio = np.std(remove_offset(tone, RATE_HZ)[inside]) / np.std(np.sin(2 * np.pi * 50 * t)[inside])
+        assert lowest <= ratio <= highest
