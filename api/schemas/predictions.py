@@ -21,7 +21,7 @@ Hertz = Annotated[float, _round_to(1)]
 Decibels = Annotated[float, _round_to(2)]
 StandardDeviations = Annotated[float, _round_to(2)]
 Seconds = Annotated[float, _round_to(3)]
-RoundedOffset = Annotated[float, Field(ge=-1, le=1), _round_to(5)]
+RoundedOffset = Annotated[float, _round_to(5)]
 RoundedShare = Annotated[Share, _round_to(4)]
 
 
@@ -97,7 +97,7 @@ class RecordingQuality(Schema):
     clipped_share: RoundedShare = Field(examples=[0.0])
     """Share of all samples that are at full scale."""
     offset: RoundedOffset = Field(examples=[0.0])
-    """Mean of the samples, -1 to 1; far from 0, the microphone or its input has a constant offset."""
+    """Mean of the samples; far from 0, the microphone or its input has a constant offset."""
     dropout_share: RoundedShare = Field(examples=[0.0])
     """Share of the recording in which samples are missing: 20 ms or more of one value."""
     digital_silence: bool = Field(examples=[False])

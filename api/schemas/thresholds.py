@@ -30,7 +30,7 @@ class ThresholdEvidence(Schema):
     """`new_session`: the rates hold for recordings of sessions that were never recorded. `same_session`: only for
     recordings of the sessions that the model has learned from."""
     smallest_rate: Share = Field(examples=[0.005])
-    """Lowest false-alarm rate that their number supports: 1 / (n + 1)."""
+    """Lowest false-alarm rate that their number supports: 1 / (n - n_odd + 1)."""
     notes: list[str] = Field(examples=[["The interval was drawn from 5 sessions and is rough."]])
     """Limits of these figures, in sentences."""
 

@@ -152,7 +152,8 @@ def _mix(blocks: Iterator[NDArray[np.generic]], header: Header, channel: Channel
     rms = float(np.sqrt(np.dot(mono, mono) / len(mono)))
     level_dbfs = 20 * float(np.log10(rms)) if rms > 0 else None
     constant = meter.low == meter.high
-    loud = level_dbfs is not None and level_dbfs > QUIETEST_DBFS and not constant
+    offset = float(mono.mean(dtype=np.float64))
+    loud = not constant and rms**2 - offset**2 > 10 ** (QUIETEST_DBFS / 10)
     dropouts = find_dropouts(mono, header.sample_rate_hz) if loud else ()
     return Recording(
         samples=mono,
@@ -164,7 +165,7 @@ def _mix(blocks: Iterator[NDArray[np.generic]], header: Header, channel: Channel
             level_dbfs=level_dbfs,
             clipped_share=meter.clipped_samples / (header.frames * header.channels),
             digital_silence=constant,
-            offset=float(mono.mean()),
+            offset=offset,
             dropout_share=sum(stop - start for start, stop in dropouts) / len(mono),
         ),
         dropouts=dropouts,

@@ -7,6 +7,8 @@ so long: its noise changes at least the last bit.
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.audio.recording import Recording
+
 SHORTEST_S = 0.02
 # Below this level the noise can be smaller than the last of 16 bits, and then one value for 20 ms is no dropout.
 QUIETEST_DBFS = -80.0
@@ -37,6 +39,32 @@ def find_dropouts(samples: NDArray[np.float32], sample_rate_hz: int) -> tuple[tu
     borders = np.concatenate([[0], np.flatnonzero(np.diff(samples)) + 1, [len(samples)]])
     long = np.flatnonzero(np.diff(borders) >= shortest)
     return tuple((int(borders[i]), int(borders[i + 1])) for i in long)
+
+
+def kept_samples(recording: Recording, samples: int, sample_rate_hz: int) -> NDArray[np.bool_] | None:
+    """Return which samples of a resampled recording are outside of its dropouts; None if it has no dropouts.
+
+    Args:
+        recording: the recording, as it was decoded.
+        samples: number of samples after resampling.
+        sample_rate_hz: sample rate after resampling.
+
+    Returns:
+        ``(samples,)``.
+
+    Example:
+        >>> from ml.audio.recording import AudioQuality
+        >>> quality = AudioQuality(1.0, 8000, 1, level_dbfs=-20.0, clipped_share=0.0, digital_silence=False)
+        >>> recording = Recording(np.zeros(8, np.float32), 8000, quality, dropouts=((2, 4),))
+        >>> kept_samples(recording, 16, 16_000).astype(int)
+        array([1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1])
+    """
+    if not recording.dropouts:
+        return None
+    kept, factor = np.ones(samples, bool), sample_rate_hz / recording.sample_rate_hz
+    for start, stop in recording.dropouts:
+        kept[int(start * factor) : int(np.ceil(stop * factor))] = False
+    return kept
 
 
 def _is_constant(samples: NDArray[np.float32], start: int, length: int) -> bool:

@@ -1,5 +1,6 @@
 """Decoded recording and its measured quality."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +22,7 @@ class AudioQuality:
         level_dbfs: RMS of the used channel, in dB relative to a full-scale square wave: a full-scale sine has -3.01.
             None if every sample is zero.
         clipped_share: share of the samples of all channels that are at full scale, 0 to 1.
-        offset: mean of the used channel, -1 to 1; 0 for a good microphone.
+        offset: mean of the used channel; 0 for a good microphone.
         dropout_share: share of the recording in which samples are missing: at least 20 ms of one value, 0 to 1.
         digital_silence: every sample of every channel has the same value, as from an input without a signal. A quiet
             hall is not silent: its recording has noise.
@@ -35,6 +36,14 @@ class AudioQuality:
     digital_silence: bool
     offset: float = 0.0
     dropout_share: float = 0.0
+
+    @property
+    def sound_dbfs(self) -> float | None:
+        """Level without the offset, in dBFS; None if nothing remains."""
+        if self.level_dbfs is None:
+            return None
+        power = 10 ** (self.level_dbfs / 10) - self.offset**2
+        return 10 * math.log10(power) if power > 0 else None
 
 
 @dataclass(frozen=True, slots=True)

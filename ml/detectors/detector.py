@@ -13,6 +13,7 @@ known, the clip is compared with the most similar known machine.
 
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -207,9 +208,11 @@ class Detector:
         """
         return self.reference.deviations(self.spec, spectra, self.machines.index(novelty.machine), level_dbfs)
 
-    def check_quality(self, quality: AudioQuality, clips: Sequence[Spectra]) -> UnusableReason | None:
+    def check_quality(
+        self, quality: AudioQuality, clips: Sequence[Spectra], *, lost: bool = False
+    ) -> UnusableReason | None:
         """Return why a recording cannot be judged, or None if it can. See :func:`check_quality`."""
-        return check_quality(quality, clips, self.reference, self.spec)
+        return check_quality(quality, clips, self.reference, self.spec, lost=lost)
 
     def check_out_of_domain(self, clips: Sequence[Spectra], machine: str | None = None) -> UnusableReason | None:
         """Return the reason if a recording is out of domain, else None.
@@ -287,7 +290,7 @@ class Detector:
             if set(detector.reference.machine.tolist()) != set(range(len(detector.machines))):
                 raise ValueError("its reference is of other machines than the detector")
             calibration = [getattr(detector.calibration, name) for name in CALIBRATION_ARRAYS]
-            calibration.append(detector.calibration.kept)
+            _check_odd(detector)
             if len({len(each) for each in calibration}) > 1 or not all(np.isfinite(each).all() for each in calibration):
                 raise ValueError("its calibration is not one finite number for each recording")
             silent = detector.compute_spectra(np.zeros(detector.spec.clip_samples, np.float32))
@@ -310,6 +313,14 @@ class Detector:
 
 CALIBRATION_ARRAYS = ("named", "unnamed", "session")
 ODD_ARRAY = "calibration/odd"
+
+
+def _check_odd(detector: Detector) -> None:
+    odd, expected = detector.calibration.odd, detector.calibration.named.shape
+    if odd is not None and (odd.dtype != bool or odd.shape != expected or odd.all()):
+        raise ValueError(f"its odd recordings are {odd.dtype} {odd.shape}; bool {expected}, not all true, was expected")
+    if not all(isinstance(each.name, str) and math.isfinite(each.times) for each in detector.odd_recordings):
+        raise ValueError("an odd recording has no name or no number")
 
 
 def _rate_holds_for(described: Mapping[str, Any]) -> RateHoldsFor:

@@ -36,8 +36,8 @@ def fit_detector(
     2. Scales: with the mean distances ``own`` (recordings of the machine) and ``pooled`` (all), ``scale = sqrt(own *
        pooled)``. The scale of a machine with one recording is ``pooled``.
     3. Calibration: the score of each recording, with scales that do not count its fold. If every machine has several
-       sessions, no score depends on its own session, and rates hold for new sessions. Recordings that stand apart
-       from their session are marked (:func:`~ml.detectors.sessions.find_odd`).
+       sessions, the engines of a score have not learned from its session, and rates hold for new sessions. Recordings
+       that stand apart from their session are marked (:func:`~ml.detectors.sessions.find_odd`).
     4. The engines of the detector are fitted to all recordings.
 
     Args:
@@ -146,14 +146,22 @@ class _CrossFit:
 
     def folds(self) -> FoldNumbers:
         """Folds of whole sessions, and blocks for machines with one session."""
-        sessions = session_folds(self._machines, self._sessions)
+        sessions = self._session_folds()
         return np.where(sessions < 0, self.blocks(), sessions)
+
+    def _session_folds(self) -> FoldNumbers:
+        """Folds of whole sessions. A session of several machines is in one fold, if each machine keeps another one."""
+        by_machine = session_folds(self._machines, self._sessions)
+        together = session_folds([""] * len(self._sessions), self._sessions)
+        shared = not _is_function(self.session, by_machine)
+        keeps_one = all(len(set(together[self.machine_index == each])) > 1 for each in np.unique(self.machine_index))
+        return together if shared and keeps_one else by_machine
 
     @property
     def rate_holds_for(self) -> RateHoldsFor:
-        """Whether :meth:`folds` hold out whole sessions of every machine."""
-        several = (session_folds(self._machines, self._sessions) >= 0).all()
-        return "new_session" if several else "same_session"
+        """Whether :meth:`folds` hold out each session as a whole, of every machine."""
+        folds = self._session_folds()
+        return "new_session" if (folds >= 0).all() and _is_function(self.session, folds) else "same_session"
 
     def odd_recording(self, index: int, times: float) -> OddRecording:
         """Return the facts of an odd recording."""
@@ -161,8 +169,16 @@ class _CrossFit:
         return OddRecording(recording.name, recording.machine, recording.session, round(times, 2))
 
 
+def _is_function(session: NDArray[np.int64], fold: FoldNumbers) -> bool:
+    """Return whether each session is in one fold."""
+    return len(np.unique(np.stack([session, fold]), axis=1).T) == len(np.unique(session))
+
+
 def _fit_out_of_domain(recordings: Sequence[NormalRecording], machines: Sequence[str]) -> OutOfDomainCheck:
-    """Fit the check. Its limit holds for new sessions: a bound of the 95 % quantiles of the sessions."""
+    """Fit the check. Its limit is a bound of the 95 % quantiles of the sessions.
+
+    Blocks in time are held out, and not sessions: with sessions, the larger scales excused more sounds of ESC-50.
+    """
     cross_fit = _CrossFit([OutOfDomainCheck.engine], recordings, machines, lambda _number, _total: None)
     distances = cross_fit.out_of_fold_distances(cross_fit.blocks())
     scales = _scales(distances, cross_fit.machine_index, len(machines))

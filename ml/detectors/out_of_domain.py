@@ -10,8 +10,8 @@ from ml.detectors.engines.engine import Engine, EngineState
 from ml.detectors.engines.fluctuation import Fluctuation
 from ml.detectors.spectra import Spectra
 
-# Chosen here, on ESC-50 sounds (benchmarks/detectors/README.md, decision 14). The quantile and not the maximum: one
-# slammed door in a normal recording would otherwise excuse every other sound.
+# Chosen here, on ESC-50 sounds (benchmarks/detectors/README.md, decisions 14 and 16). A quantile of each session and
+# not the maximum: one slammed door in a long session would otherwise excuse every other sound.
 MAX_RELATIVE_FLUCTUATION = 2.0
 NORMAL_QUANTILE = 0.95
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from ml.audio.batch import AudioFile, map_recordings
+from ml.audio.dropouts import kept_samples
 from ml.audio.recording import Recording
-from ml.detectors.spectra import Spectra, compute_spectra
+from ml.detectors.spectra import Spectra, compute_spectra, is_lost
 from ml.features.extractor import cached_extractor
 from ml.features.spec import FeatureSpec
 from ml.system.progress import ProgressCallback, ignore_progress
@@ -56,4 +57,11 @@ def parallel_spectra(
 def _clip_spectra(spec: FeatureSpec, cut_by: FeatureSpec, recording: Recording, _: None) -> tuple[Spectra, ...]:
     extractor = cached_extractor(spec)
     samples = extractor.resample(recording.samples, recording.sample_rate_hz)
-    return tuple(compute_spectra(extractor, samples[start:stop]) for start, stop in cut_by.clip_spans(len(samples)))
+    kept = kept_samples(recording, len(samples), spec.sample_rate_hz)
+    clips = [
+        (samples[start:stop], None if kept is None else kept[start:stop])
+        for start, stop in cut_by.clip_spans(len(samples))
+    ]
+    # As in the service: a clip of which too much is missing does not count, unless no clip remains.
+    whole = [clip for clip in clips if not is_lost(extractor, clip[1])]
+    return tuple(compute_spectra(extractor, clip, present) for clip, present in whole or clips)

@@ -24,10 +24,11 @@ MORE_CLIPPED = 3.0  # times the usual share, if normal recordings are clipped
 MUFFLED_DB = 25.0
 MUFFLED_BANDS = 2  # of the 16 bands, counted from the highest
 # A smaller reduction is a filter, too, if it begins abruptly. The machine recordings of four datasets, faulty ones
-# included, have at most 4.6 dB, low-pass filtered and resampled ones at least 10 dB (decision 16).
+# included, have at most 4.6 dB (decision 17).
 EDGE_DB = 8.0
 MOST_MUFFLED = 12
 LOWEST_RATE = 0.95  # of the detector's sample rate: a lower one cannot hold its highest bands
+NO_SOUND_DB = -50.0  # relative to the mean of all bands: what a resampler leaves above the sound is lower
 SHORTEST = 0.8  # of the length of the shortest usual clip
 
 
@@ -45,7 +46,7 @@ class UnusableReason:
 
 
 def check_quality(
-    quality: AudioQuality, clips: Sequence[Spectra], reference: Reference, spec: FeatureSpec
+    quality: AudioQuality, clips: Sequence[Spectra], reference: Reference, spec: FeatureSpec, *, lost: bool = False
 ) -> UnusableReason | None:
     """Check whether a recording can be judged.
 
@@ -55,17 +56,19 @@ def check_quality(
     2. ``too_quiet``: level below ``robust_minimum(levels of normal recordings) - 30 dB``.
     3. ``clipped``: share of samples at full scale above ``max(0.01, 3 * s)``; nine of ten normal recordings have a
        share of at most ``s``.
-    4. ``dropouts`` or ``too_short``: frames of the longest clip below ``0.8 * reference.shortest``. It is ``dropouts``
-       if samples are missing; frames that contain a dropout do not count.
-    5. ``band_limited``: the sample rate is below 0.95 of the detector's. Or in two or more of the 16 bands, counted
-       from the highest, the level is below ``reference.floor_db - 25 dB``. Or in two to twelve of them it is below
-       ``reference.floor_db`` by more than 8 dB, and by 8 dB more than in the bands below.
+    4. ``dropouts``: of each clip, more than 20 % of the frames contain a dropout.
+    5. ``too_short``: frames of the longest clip below ``0.8 * reference.shortest``.
+    6. ``band_limited``: the sample rate is below 0.95 of the detector's, and normal recordings have sound above its
+       half. Or in two or more of the 16 bands, counted from the highest, the level is below
+       ``reference.floor_db - 25 dB``. Or in two to twelve of them it is below ``reference.floor_db`` by more than
+       8 dB, and by 8 dB more than in the two bands below the next one.
 
     Args:
         quality: measured facts of the recording.
         clips: spectra of its clips, at least one.
         reference: summary of the normal recordings.
         spec: feature spec that the spectra were computed with.
+        lost: whether too much is missing of every clip.
 
     Returns:
         The reason, or None if the recording can be judged.
@@ -84,10 +87,14 @@ def check_quality(
             "silence", "Every sample has the same value: the input has no signal. The sound of a machine was expected."
         )
     levels_db = reference.level_dbfs[~np.isnan(reference.level_dbfs)]
-    if len(levels_db) and quality.level_dbfs < (quietest := float(robust_minimum(levels_db))) - QUIETER_DB:
+    if (
+        len(levels_db)
+        and (level_dbfs := quality.sound_dbfs) is not None
+        and level_dbfs < (quietest := float(robust_minimum(levels_db))) - QUIETER_DB
+    ):
         return UnusableReason(
             "too_quiet",
-            f"The level is {quality.level_dbfs:.0f} dBFS; normal recordings have {quietest:.0f} dBFS or more. Check "
+            f"The level is {level_dbfs:.0f} dBFS; normal recordings have {quietest:.0f} dBFS or more. Check "
             "that the machine runs and that the microphone is on.",
         )
     accepted = max(CLIPPED_SHARE, -MORE_CLIPPED * float(robust_minimum(-reference.clipped_share)))
@@ -97,14 +104,14 @@ def check_quality(
             f"{quality.clipped_share:.1%} of the samples are at full scale; at most {accepted:.1%} is accepted. Reduce "
             "the input gain.",
         )
+    if lost:
+        return UnusableReason(
+            "dropouts",
+            f"Samples are missing in {quality.dropout_share:.0%} of the recording, so often or for so long that no "
+            "clip is left. Check the connection and the load of the recorder.",
+        )
     if (frames := max(len(clip.log_mel) for clip in clips)) < SHORTEST * reference.shortest:
         seconds = [round(count * spec.hop_length / spec.sample_rate_hz, 1) for count in (frames, reference.shortest)]
-        if quality.dropout_share:
-            return UnusableReason(
-                "dropouts",
-                f"Samples are missing in {quality.dropout_share:.0%} of the recording; {seconds[0]:g} s without gaps "
-                f"remain, and {seconds[1]:g} s were expected. Check the connection and the load of the recorder.",
-            )
         return UnusableReason(
             "too_short",
             f"The recording has {seconds[0]:g} s; the detector was trained on clips of {seconds[1]:g} s, and shorter "
@@ -142,12 +149,13 @@ def _band_limited(
 ) -> UnusableReason | None:
     """Check whether a recording has no sound above a frequency, but normal recordings have."""
     top_hz = spec.sample_rate_hz / 2
-    if quality.sample_rate_hz < LOWEST_RATE * spec.sample_rate_hz:
+    highest_hz = quality.sample_rate_hz / 2
+    above = np.arange(LINEAR_BANDS) * top_hz / LINEAR_BANDS >= highest_hz
+    if quality.sample_rate_hz < LOWEST_RATE * spec.sample_rate_hz and (reference.floor_db[above] > NO_SOUND_DB).any():
         return UnusableReason(
             "band_limited",
-            f"The sample rate is {quality.sample_rate_hz} Hz, so the recording has no sound above "
-            f"{quality.sample_rate_hz / 2:.0f} Hz; the detector was trained on sound up to {top_hz:.0f} Hz. Record at "
-            f"{spec.sample_rate_hz} Hz or more.",
+            f"The sample rate is {quality.sample_rate_hz} Hz, so the recording has no sound above {highest_hz:.0f} Hz; "
+            f"the detector was trained on sound up to {top_hz:.0f} Hz. Record at {spec.sample_rate_hz} Hz or more.",
         )
     missing = _missing_bands(reference.floor_db - np.max([linear_levels(clip) for clip in clips], axis=0))
     if missing < MUFFLED_BANDS:

@@ -21,7 +21,8 @@ def find_odd(distances: NDArray[np.float64], unit: NDArray[np.int64]) -> NDArray
     """Return which recordings stand apart from the others of their unit.
 
     A recording is odd if its relative distance is more than 3 times the median of its unit: a slammed door, a voice or
-    a wrong label. If this is true of more than one in ten recordings of a unit, none is odd: the machine varies.
+    a wrong label. If this is true of more than one in ten recordings of a unit, none is odd: the machine varies. So a
+    unit of fewer than ten recordings has no odd one.
 
     Args:
         distances: float64 ``(recordings,)``, 0 or more: relative distances by engines that have not learned from them.
@@ -38,7 +39,8 @@ def find_odd(distances: NDArray[np.float64], unit: NDArray[np.int64]) -> NDArray
     odd = np.zeros(len(distances), bool)
     for number in np.unique(unit):
         mine = unit == number
-        apart = distances > ODD_FACTOR * np.median(distances[mine])
+        typical = np.median(distances[mine])
+        apart = (distances > ODD_FACTOR * typical) & (typical > 0)
         if (mine & apart).sum() <= MOST_ODD * mine.sum():
             odd |= mine & apart
     return odd
@@ -50,8 +52,8 @@ def session_bound(
     """Return a bound for the recordings of a new session: the ``ceil(0.8 (S + 1))``-th of the bounds of S sessions.
 
     The bound of a further session is at most this one with a probability of 0.8, if the sessions are exchangeable (as
-    in split conformal prediction, with sessions in the place of recordings). For fewer than five sessions it is the
-    highest bound, and the probability is ``S / (S + 1)``.
+    in split conformal prediction, with sessions in the place of recordings). With up to eight sessions it is the
+    highest bound; with fewer than four, the probability is only ``S / (S + 1)``.
 
     Args:
         values: float64 ``(recordings,)``.

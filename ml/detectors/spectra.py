@@ -19,6 +19,7 @@ BINS_PER_BAND = 2
 LEAST_FLUCTUATION_DB = 0.1
 # As ``top_db`` of librosa.power_to_db. Mel bands above the spectrum of a resampled recording contain no sound.
 DYNAMIC_RANGE_DB = 80.0
+WHOLE_SHARE = 0.8  # chosen here: shorter clips vary more
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,23 @@ class Spectra:
         floor 80 dB below the maximum.
         """
         return np.asarray(20 * np.log10(self._floored.std(axis=0) + LEAST_FLUCTUATION_DB), np.float32)
+
+
+def is_lost(extractor: FeatureExtractor, kept: NDArray[np.bool_] | None) -> bool:
+    """Return whether too much of a clip is missing: less than 80 % of its frames are without a gap.
+
+    Args:
+        extractor: feature extractor of the detector's spec.
+        kept: which samples count, ``(samples,)``; None for all.
+
+    Example:
+        >>> from ml.features.spec import FeatureSpec
+        >>> extractor = FeatureExtractor(FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32))
+        >>> kept = np.arange(extractor.spec.clip_samples) < 8000
+        >>> is_lost(extractor, kept), is_lost(extractor, None)
+        (True, False)
+    """
+    return kept is not None and float(extractor.whole_frames(kept).mean()) < WHOLE_SHARE
 
 
 def compute_spectra(extractor: FeatureExtractor, clip: Floats, kept: NDArray[np.bool_] | None = None) -> Spectra:

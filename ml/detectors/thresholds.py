@@ -173,7 +173,8 @@ def operating_point_at_rate(
     n = int(calibration.kept.sum())
     threshold = calibrated_threshold(calibration, rate)
     if rate < smallest_rate(n):
-        basis = f"the highest healthy score, of too few for {percent(rate)} false alarms"
+        counted = " that counts" if n < len(calibration.named) else ""
+        basis = f"the highest healthy score{counted}, of too few for {percent(rate)} false alarms"
         notes: tuple[str, ...] = (
             f"{n} normal recordings support no false-alarm rate below {percent(smallest_rate(n))}; {percent(rate)} was "
             "requested. The threshold is the highest of their scores.",
@@ -303,20 +304,21 @@ def expected_rate(calibration: Calibration, threshold: float) -> Estimate:
 
 def _session_notes(calibration: Calibration) -> tuple[str, ...]:
     sessions = calibration.n_sessions
+    notes = []
     if calibration.rate_holds_for == "new_session" and sessions < SESSIONS_FOR_A_RATE:
-        return (
+        notes.append(
             f"{sessions} sessions support no false-alarm rate of a new session; at least {SESSIONS_FOR_A_RATE} are "
-            "needed. Record the normal machine on more days.",
+            "needed. Record the normal machine on more days."
         )
     if sessions < MIN_SESSIONS:
         of = "one session" if sessions == 1 else f"{sessions} sessions"
-        return (
+        notes.append(
             f"The normal recordings are of {of}: the interval was drawn recording by recording. Recordings of one "
-            "session resemble each other, so the interval is too narrow.",
+            "session resemble each other, so the interval is too narrow."
         )
-    if sessions < FEW_SESSIONS:
-        return (f"The interval was drawn from {sessions} sessions and is rough.",)
-    return ()
+    elif sessions < FEW_SESSIONS:
+        notes.append(f"The interval was drawn from {sessions} sessions and is rough.")
+    return tuple(notes)
 
 
 def percent(rate: float) -> str:

@@ -27,7 +27,7 @@ from ml.detectors.fitting import fit_detector
 from ml.detectors.parallel_spectra import parallel_spectra
 from ml.detectors.reference import NormalRecording
 from ml.detectors.spectra import Spectra
-from ml.detectors.thresholds import smallest_rate, threshold_at
+from ml.detectors.thresholds import calibrated_threshold, smallest_rate
 from ml.errors import DatasetEmpty
 from ml.evaluation.intervals import DRAWS, MIN_SESSIONS
 from ml.experiments.comparison_results import (
@@ -214,13 +214,12 @@ class _ComparisonRun:
 
 
 def _run_trial(detector: Detector, entry: Entry, subset: Subset, spectra: _SubsetSpectra) -> Trial:
-    calibration = detector.calibration.named
     return Trial(
         entry=entry,
         subset=subset.name,
         score=_most_distant(detector, spectra.gained[entry.path], entry.machine_name).score,
-        thresholds=tuple(threshold_at(calibration, rate) for rate in FALSE_ALARM_RATES),
-        calibrated_on=len(calibration),
+        thresholds=tuple(calibrated_threshold(detector.calibration, rate) for rate in FALSE_ALARM_RATES),
+        calibrated_on=int(detector.calibration.kept.sum()),
     )
 
 
@@ -234,7 +233,7 @@ def _out_of_domain_rejection(
 ) -> OutOfDomainRejection:
     scores = np.array([[_most_distant(detector, sound, None).score for sound in sounds] for detector in detectors])
     thresholds = np.array(
-        [[threshold_at(detector.calibration.named, rate) for rate in FALSE_ALARM_RATES] for detector in detectors]
+        [[calibrated_threshold(detector.calibration, rate) for rate in FALSE_ALARM_RATES] for detector in detectors]
     )
     above = scores[:, :, None] > thresholds[:, None]
     out_of_domain = np.array(

@@ -34,13 +34,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.audio.decode import decode
+from ml.audio.dropouts import kept_samples
 from ml.audio.limits import DEFAULT_LIMITS, AudioLimits
 from ml.audio.recording import AudioQuality, Recording
 from ml.classifier.litert import LiteRTNetwork
 from ml.detectors.detector import Novelty
 from ml.detectors.quality_checks import UnusableReason
 from ml.detectors.reference import Deviations
-from ml.detectors.spectra import Spectra
+from ml.detectors.spectra import Spectra, is_lost
 from ml.detectors.thresholds import p_value
 from ml.errors import BundleDamaged
 from ml.features.extractor import FeatureExtractor
@@ -57,12 +58,16 @@ class _Clip(NamedTuple):
         start_s, end_s: start and end, in seconds from the recording's start.
         samples: samples at the rate of the model's spec.
         spectra: spectra for the detector; None without one.
+        has_gaps: whether samples are missing in it.
+        is_lost: whether so many are missing that the clip does not count.
     """
 
     start_s: float
     end_s: float
     samples: NDArray[np.float32]
     spectra: Spectra | None
+    has_gaps: bool
+    is_lost: bool
 
 
 class Predictor:
@@ -165,20 +170,28 @@ class Predictor:
         return fault / (fault + normal)
 
     def _cut(self, recording: Recording) -> list[_Clip]:
-        spec, detector = self.extractor.spec, self.detector
+        """Cut a recording into clips. Clips of which too much is missing are left out, unless none would remain."""
+        spec = self.extractor.spec
         samples = self.extractor.resample(recording.samples, recording.sample_rate_hz)
-        kept = _kept_samples(recording, len(samples), spec.sample_rate_hz)
-        return [
-            _Clip(
-                start_s=start / spec.sample_rate_hz,
-                end_s=min(stop / spec.sample_rate_hz, recording.quality.duration_s),
-                samples=samples[start:stop],
-                spectra=None
-                if detector is None
-                else detector.compute_spectra(samples[start:stop], None if kept is None else kept[start:stop]),
-            )
+        kept = kept_samples(recording, len(samples), spec.sample_rate_hz) if self.detector is not None else None
+        clips = [
+            self._clip(samples, None if kept is None else kept[start:stop], start, stop, recording.quality.duration_s)
             for start, stop in spec.clip_spans(len(samples))
         ]
+        return [clip for clip in clips if not clip.is_lost] or clips
+
+    def _clip(
+        self, samples: NDArray[np.float32], kept: NDArray[np.bool_] | None, start: int, stop: int, duration_s: float
+    ) -> _Clip:
+        rate_hz, detector = self.extractor.spec.sample_rate_hz, self.detector
+        return _Clip(
+            start_s=start / rate_hz,
+            end_s=min(stop / rate_hz, duration_s),
+            samples=samples[start:stop],
+            spectra=None if detector is None else detector.compute_spectra(samples[start:stop], kept),
+            has_gaps=kept is not None and not kept.all(),
+            is_lost=detector is not None and is_lost(detector.extractor, kept),
+        )
 
     def _judge(self, clip: _Clip, machine: str | None) -> ClipResult:
         probabilities = () if self._network is None else self.probabilities(self._log_mel(clip))
@@ -200,7 +213,7 @@ class Predictor:
 
     def _log_mel(self, clip: _Clip) -> NDArray[np.float32]:
         """Return the log-mel bands for the network, from the detector's spectrum if it has the same settings."""
-        if clip.spectra is None or not self._same_spectrum:
+        if clip.spectra is None or clip.has_gaps or not self._same_spectrum:
             return self.extractor.log_mel(clip.samples)
         return self.extractor.apply_floor_and_level(clip.spectra.log_mel.copy())
 
@@ -229,7 +242,7 @@ class Predictor:
         if self.detector is None:
             return None
         spectra = [clip.spectra for clip in clips if clip.spectra is not None]
-        reason = self.detector.check_quality(quality, spectra)
+        reason = self.detector.check_quality(quality, spectra, lost=clips[0].is_lost)
         if reason is not None or worst.is_anomalous:
             return reason
         return self.detector.check_out_of_domain(spectra, machine)
@@ -244,16 +257,6 @@ class Predictor:
             return None
         calibration = self.detector.calibration
         return p_value(calibration.named if known else calibration.unnamed, result.novelty.score)
-
-
-def _kept_samples(recording: Recording, samples: int, sample_rate_hz: int) -> NDArray[np.bool_] | None:
-    """Return which samples are outside of dropouts, after resampling; None if there are none."""
-    if not recording.dropouts:
-        return None
-    kept, factor = np.ones(samples, bool), sample_rate_hz / recording.sample_rate_hz
-    for start, stop in recording.dropouts:
-        kept[int(start * factor) : int(np.ceil(stop * factor))] = False
-    return kept
 
 
 def _load_network(litert: bytes, model: ServedModel) -> LiteRTNetwork:

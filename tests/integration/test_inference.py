@@ -266,3 +266,11 @@ def test_a_field_of_the_body_is_no_parameter(server: ServerProcess) -> None:
     answer = server.client.post("/v1/jobs/scoring", params={"dataset": "hall-3"})
     detail = assert_problem(answer, 422, "parameter_unknown")["detail"]
     assert detail.endswith("it takes none; 'dataset' is a field of the JSON body here.")
+
+
+def test_a_float_recording_may_exceed_full_scale(server: ServerProcess) -> None:
+    """Also its offset: the answer states what was measured."""
+    samples = 6.5 + sounds.noise(16_000, seed=1)
+    body = server.client.post("/v1/predict", content=sounds.recording(samples, "float32"), headers=WAV_TYPE)
+    assert body.status_code == 200, body.text
+    assert body.json()["quality"]["offset"] == pytest.approx(6.5, abs=0.01)

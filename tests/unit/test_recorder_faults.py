@@ -1,16 +1,19 @@
 """Faults of the recorder: an offset, missing samples, a missing band. None of them is called a fault of the machine."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import signal
 
+from ml.audio.batch import AudioFile
 from ml.audio.decode import decode
 from ml.audio.dropouts import find_dropouts
 from ml.detectors.engines.registry import DEFAULT_ENGINES, engine_by_name
 from ml.detectors.fitting import fit_detector
+from ml.detectors.parallel_spectra import parallel_spectra
 from ml.detectors.reference import NormalRecording
 from ml.detectors.spectra import compute_spectra
 from ml.detectors.thresholds import operating_point_at_threshold
@@ -127,7 +130,69 @@ def test_too_little_that_remains_is_named(predictor: Predictor, milliseconds: fl
     for verdict in verdicts(predictor, missing(milliseconds, times)):
         assert verdict.unusable is not None
         assert verdict.unusable.code == "dropouts"
-        assert "without gaps remain" in verdict.unusable.detail
+        assert verdict.unusable.detail.startswith("Samples are missing in ")
+
+
+def test_a_gap_that_is_longer_than_a_clip_leaves_the_other_clips(predictor: Predictor) -> None:
+    """Twelve seconds in clips of four, the middle one without a sample: the others are judged, and it is left out."""
+    samples = np.concatenate([fan(2000), fan(2001), fan(2002)])
+    samples[4 * RATE_HZ : 9 * RATE_HZ] = 0
+    verdict = predictor.predict(predictor.decode(recorded(samples)))
+    assert verdict.value == "normal"
+    assert verdict.timeline
+    assert all(clip.end_s < 5 or clip.start_s > 7 for clip in verdict.timeline)
+
+
+def test_many_short_gaps_are_named(predictor: Predictor) -> None:
+    """A gap of 20 ms every 75 ms is in every frame."""
+    samples = fan(2000)
+    for start in range(0, len(samples) - 320, 1200):
+        samples[start : start + 320] = 0
+    verdict = predictor.predict(predictor.decode(recorded(samples)))
+    assert verdict.unusable is not None
+    assert verdict.unusable.code == "dropouts"
+
+
+def test_a_short_recording_with_a_gap_is_too_short(predictor: Predictor) -> None:
+    """One gap of 20 ms does not make its length a fault of the recorder."""
+    samples = fan(2000)[: 2 * RATE_HZ]
+    samples[5000:5320] = 0
+    verdict = predictor.predict(predictor.decode(recorded(samples)))
+    assert verdict.unusable is not None
+    assert verdict.unusable.code == "too_short"
+
+
+def test_training_and_service_cut_the_same_clips(predictor: Predictor, tmp_path: Path) -> None:
+    """A recording with gaps has the same spectra in both."""
+    file = tmp_path / "gaps.wav"
+    file.write_bytes(recorded(missing(100, 3)(np.concatenate([fan(2000), fan(2001)]))))
+    detector = predictor.detector
+    assert detector is not None
+    ((first, *_),) = parallel_spectra(detector.spec, [AudioFile(file, None)], cut_by=SPEC, processes=1)
+    score = detector.measure(first).score
+    assert predictor.predict(predictor.decode(file.read_bytes())).timeline[0].score == score
+    assert len(first.log_mel) < SPEC.clip_frames
+
+
+def test_a_microphone_that_is_off_is_too_quiet_despite_its_offset(predictor: Predictor) -> None:
+    """The level that counts is that of the sound."""
+    hiss = np.random.default_rng(0).normal(0, 0.0001, round(SECONDS * RATE_HZ))
+    verdict = predictor.predict(predictor.decode(recorded(0.05 + hiss)))
+    assert verdict.quality.level_dbfs == pytest.approx(-26, abs=0.1)
+    assert verdict.unusable is not None
+    assert verdict.unusable.code == "too_quiet"
+
+
+def test_a_low_rate_is_no_fault_if_normal_recordings_have_it() -> None:
+    """Features of the original are computed at 22 050 Hz from recordings at 16 kHz."""
+    spec = detector_spec(FeatureSpec.original())
+    extractor = FeatureExtractor(spec)
+    recordings = [decode(recorded(fan(seed))) for seed in range(12)]
+    clips = [compute_spectra(extractor, extractor.resample(each.samples, RATE_HZ)) for each in recordings]
+    detector = fit_detector(
+        spec, [engine_by_name("distance")], [NormalRecording((clip,), "fan", "monday") for clip in clips]
+    )
+    assert detector.check_quality(recordings[0].quality, [clips[0]]) is None
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 11_025, 12_000])

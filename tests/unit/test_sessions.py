@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ml.detectors.detector import Calibration, Detector
 from ml.detectors.engines.registry import engine_by_name
-from ml.detectors.fitting import fit_detector
+from ml.detectors.fitting import _CrossFit, fit_detector
 from ml.detectors.reference import NormalRecording
 from ml.detectors.sessions import find_odd, session_bound
 from ml.detectors.spectra import Spectra
@@ -148,11 +148,55 @@ def test_one_machine_with_one_session_is_enough_to_promise_nothing() -> None:
     assert found.calibration.rate_holds_for == "same_session"
 
 
+@pytest.mark.parametrize(
+    ("machines", "rate_holds_for"),
+    [
+        ({"fan/id_00": ("d1", "d2", "d3"), "fan/id_01": ("d2", "d3")}, "new_session"),
+        ({"fan/id_00": ("d1", "d2", "d3"), "fan/id_01": ("d1",)}, "same_session"),
+    ],
+)
+def test_machines_of_one_session_are_held_out_together(
+    machines: dict[str, tuple[str, ...]], rate_holds_for: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that two machines share is never learned from through the other machine."""
+    rng = np.random.default_rng(2)
+    normal = [
+        NormalRecording((spectra(0.0, rng),), machine, session)
+        for machine, sessions in machines.items()
+        for session in sessions
+        for _ in range(4)
+    ]
+    folds: list[NDArray[np.int64]] = []
+    inner = _CrossFit.folds
+    monkeypatch.setattr(_CrossFit, "folds", lambda self: folds.append(inner(self)) or folds[-1])
+    found = fit_detector(SPEC, ENGINES, normal)
+    assert found.calibration.rate_holds_for == rate_holds_for
+    if rate_holds_for == "new_session":
+        of_session = {(each.session, int(fold)) for each, fold in zip(normal, folds[0], strict=True)}
+        assert len(of_session) == 3
+
+
+@pytest.mark.parametrize(
+    "odd", [np.zeros(72, np.int64), np.zeros((72, 1), bool), np.ones(72, bool), np.zeros(71, bool)]
+)
+def test_damaged_odd_recordings_are_refused(detector: Detector, odd: NDArray[np.generic]) -> None:
+    """Of another type or length, or all of them: no threshold is computed from such a calibration."""
+    damaged = replace(detector, calibration=replace(detector.calibration, odd=odd))
+    with pytest.raises(BundleDamaged, match="odd recordings"):
+        Detector.from_bytes(*damaged.to_bytes())
+
+
+def test_copies_of_one_recording_have_no_odd_ones() -> None:
+    """Their typical distance is 0, so no multiple of it is a limit."""
+    assert not find_odd(np.array([0.0] * 11 + [1.0]), np.zeros(12, np.int64)).any()
+
+
 def test_few_sessions_are_reported() -> None:
     """With three sessions a note states that they support no rate."""
     found = fit_detector(SPEC, ENGINES, recordings(days(3)))
-    (note,) = operating_point_at_rate(found.calibration, 0.1).notes
-    assert note.startswith("3 sessions support no false-alarm rate of a new session")
+    first, second = operating_point_at_rate(found.calibration, 0.1).notes
+    assert first.startswith("3 sessions support no false-alarm rate of a new session")
+    assert second == "The interval was drawn from 3 sessions and is rough."
 
 
 def test_a_detector_with_an_unknown_claim_is_damaged(detector: Detector) -> None:
