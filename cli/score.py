@@ -157,7 +157,7 @@ def _print_summary(tally: _Tally, predictor: Predictor) -> None:
 def _common_folder(names: Sequence[str]) -> str:
     """Return the folder of all files, with its slash; empty for one file, or if only the root is common."""
     try:  # as strings: pathlib would drop a leading "./"
-        folder = os.path.commonpath([os.path.dirname(name) for name in names]) if len(names) > 1 else ""  # noqa: PTH120
+        folder = os.path.commonpath([os.path.dirname(name) for name in names]) if len(names) > 1 else ""  # noqa: PTH120 - as text
     except ValueError:  # absolute and relative paths
         return ""
     return f"{folder}/" if folder.strip("/") else ""

@@ -3,7 +3,7 @@
 from pydantic import AliasPath, ConfigDict, Field
 
 from api.schemas.common import ModelVersion, Schema, Share, Timestamp
-from ml.detectors.detector import RateHoldsFor
+from ml.detectors.calibration import RateHoldsFor
 from ml.detectors.thresholds import SENSITIVITIES, OperatingPoint, Sensitivity
 from ml.models.thresholds import ThresholdRequest
 

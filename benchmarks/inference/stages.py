@@ -122,7 +122,7 @@ def sgemm_gflops() -> float:
         matrix = np.random.default_rng(0).standard_normal((size, size), np.float32)
         out = np.empty_like(matrix)
         # mypy has no type for a lambda with defaults.
-        fastest = min(_time(lambda _, a=matrix, b=out: np.matmul(a, a, out=b), 0) for _ in range(10))  # type: ignore[misc]
+        fastest = min(_time(lambda _, a=matrix, b=out: np.matmul(a, a, out=b), 0) for _ in range(10))  # type: ignore[misc]  # a lambda with defaults
         best = max(best, 2 * size**3 / fastest / 1e9)
     return best
 

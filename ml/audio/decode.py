@@ -152,7 +152,7 @@ def _mix(blocks: Iterator[NDArray[np.generic]], header: Header, channel: Channel
     rms = float(np.sqrt(np.dot(mono, mono) / len(mono)))
     level_dbfs = 20 * float(np.log10(rms)) if rms > 0 else None
     constant = meter.low == meter.high
-    offset = float(mono.mean(dtype=np.float64))
+    offset = float(mono.mean())
     loud = not constant and rms**2 - offset**2 > 10 ** (QUIETEST_DBFS / 10)
     dropouts = find_dropouts(mono, header.sample_rate_hz) if loud else ()
     return Recording(

@@ -45,7 +45,7 @@ class Meter:
             _check_finite(low, high)
         if high >= self.highest or low <= -self.full_scale:
             # numpy's types define no order of np.generic
-            at_full_scale = (block >= self.highest) | (block <= -self.full_scale)  # type: ignore[operator]
+            at_full_scale = (block >= self.highest) | (block <= -self.full_scale)  # type: ignore[operator]  # np.generic has no order
             self.clipped_samples += int(np.count_nonzero(at_full_scale))
         self.low, self.high = min(self.low, low), max(self.high, high)
 

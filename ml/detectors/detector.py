@@ -17,12 +17,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.audio.recording import AudioQuality
+from ml.detectors.calibration import Calibration, OddRecording, RateHoldsFor
 from ml.detectors.engines.engine import Engine, EngineState
 from ml.detectors.engines.registry import engine_by_name
 from ml.detectors.out_of_domain import OutOfDomainCheck
@@ -58,58 +59,6 @@ class Novelty:
     def score(self) -> float:
         """Score from 0 to 1: ``r / (1 + r)`` with the relative distance ``r``; 0.5 is typical."""
         return self.relative_distance / (1 + self.relative_distance)
-
-
-RateHoldsFor = Literal["new_session", "same_session"]
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Scores of normal recordings, by engines that have not learned from them.
-
-    Thresholds and p-values come from these scores.
-
-    Attributes:
-        named: float64 ``(recordings,)``, 0 to 1: scores in comparison with the recording's own machine.
-        unnamed: float64 ``(recordings,)``, 0 to 1: scores in comparison with the most similar machine.
-        session: int64 ``(recordings,)``: number of the recording's session, from 0.
-        odd: bool ``(recordings,)``: whether the recording stands apart from its session. Thresholds do not count it.
-            None for a detector of an earlier version: no recording is.
-        rate_holds_for: ``new_session`` if the engines have not learned from the session of each recording: a
-            false-alarm rate then holds for sessions that were never recorded. ``same_session`` if they have.
-    """
-
-    named: NDArray[np.float64]
-    unnamed: NDArray[np.float64]
-    session: NDArray[np.int64]
-    odd: NDArray[np.bool_] | None = None
-    rate_holds_for: RateHoldsFor = "same_session"
-
-    @property
-    def kept(self) -> NDArray[np.bool_]:
-        """Which recordings count for thresholds, ``(recordings,)``."""
-        return np.ones(len(self.named), bool) if self.odd is None else ~self.odd
-
-    @property
-    def n_sessions(self) -> int:
-        """Number of sessions."""
-        return len(np.unique(self.session))
-
-
-class OddRecording(NamedTuple):
-    """Normal recording that stands apart from its session.
-
-    Attributes:
-        name: name in the dataset.
-        machine: name of its machine.
-        session: name of its session.
-        times: its relative distance, as a multiple of the median of its session.
-    """
-
-    name: str
-    machine: str
-    session: str
-    times: float
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.detectors.detector import Calibration, Detector, OddRecording, RateHoldsFor, measure_distances
+from ml.detectors.calibration import Calibration, OddRecording, RateHoldsFor
+from ml.detectors.detector import Detector, measure_distances
 from ml.detectors.engines.engine import Engine, EngineState
 from ml.detectors.folds import FoldNumbers, session_folds, time_folds
 from ml.detectors.out_of_domain import NORMAL_QUANTILE, OutOfDomainCheck

@@ -27,7 +27,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.detectors.detector import Calibration, RateHoldsFor
+from ml.detectors.calibration import Calibration, RateHoldsFor
 from ml.detectors.sessions import session_bound
 from ml.errors import InvalidParameter
 from ml.evaluation import metrics

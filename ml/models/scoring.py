@@ -133,7 +133,7 @@ def _annotations_by_path(folder: Path, on_refusal: RefusalCallback) -> dict[str,
     # Training takes recordings in a flat folder as normal, but nobody has labelled them.
     flat = listing.layout == FLAT
     return {  # links are not followed, as above
-        os.path.abspath(listing.root / each.path): replace(each.annotation, label=None) if flat else each.annotation  # noqa: PTH100
+        os.path.abspath(listing.root / each.path): replace(each.annotation, label=None) if flat else each.annotation  # noqa: PTH100 - as above
         for each in listing.recordings
     }
 

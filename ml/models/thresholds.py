@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ml.detectors.detector import Calibration
+from ml.detectors.calibration import Calibration
 from ml.detectors.thresholds import (
     BY_HAND,
     SENSITIVITIES,

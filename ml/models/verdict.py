@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ml.audio.recording import AudioQuality
-from ml.detectors.detector import Novelty, RateHoldsFor
+from ml.detectors.calibration import RateHoldsFor
+from ml.detectors.detector import Novelty
 from ml.detectors.quality_checks import UnusableReason
 from ml.detectors.reference import Deviations
 from ml.models.bundle import FaultRule

@@ -5,7 +5,8 @@ from functools import cache
 
 import numpy as np
 
-from ml.detectors.detector import Calibration, Detector
+from ml.detectors.calibration import Calibration
+from ml.detectors.detector import Detector
 from ml.detectors.engines.registry import engine_by_name
 from ml.detectors.fitting import fit_detector
 from ml.detectors.reference import NormalRecording

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ml.detectors.detector import Calibration, Detector
+from ml.detectors.calibration import Calibration
+from ml.detectors.detector import Detector
 from ml.detectors.engines.registry import engine_by_name
 from ml.detectors.fitting import _CrossFit, fit_detector
 from ml.detectors.reference import NormalRecording

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.detectors.detector import Calibration
+from ml.detectors.calibration import Calibration
 from ml.detectors.thresholds import (
     SENSITIVITIES,
     expected_rate,

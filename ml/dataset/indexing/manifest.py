@@ -158,6 +158,6 @@ def _path(text: str, root: Path) -> str:
     if not file.is_relative_to(root) or not stays_within(root, file):
         raise _RowRefused("path_outside", f"It is outside {root}; a path inside it was expected.")
     if not os.path.isfile(file):  # noqa: PTH113 - False, not an error, for a name that is too long
-        kind = "is not a file" if os.path.exists(file) else "does not exist"  # noqa: PTH110
+        kind = "is not a file" if os.path.exists(file) else "does not exist"  # noqa: PTH110 - as above
         raise _RowRefused("file_missing", f"The manifest lists it, but it {kind}.")
     return PurePosixPath(file.relative_to(root)).as_posix()

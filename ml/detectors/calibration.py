@@ -1,0 +1,58 @@
+"""Calibration: scores of normal recordings by engines that have not learned from them, and those that stand apart."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+RateHoldsFor = Literal["new_session", "same_session"]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Scores of normal recordings, by engines that have not learned from them.
+
+    Thresholds and p-values come from these scores.
+
+    Attributes:
+        named: float64 ``(recordings,)``, 0 to 1: scores in comparison with the recording's own machine.
+        unnamed: float64 ``(recordings,)``, 0 to 1: scores in comparison with the most similar machine.
+        session: int64 ``(recordings,)``: number of the recording's session, from 0.
+        odd: bool ``(recordings,)``: whether the recording stands apart from its session. Thresholds do not count it.
+            None for a detector of an earlier version: no recording is.
+        rate_holds_for: ``new_session`` if the engines have not learned from the session of each recording: a
+            false-alarm rate then holds for sessions that were never recorded. ``same_session`` if they have.
+    """
+
+    named: NDArray[np.float64]
+    unnamed: NDArray[np.float64]
+    session: NDArray[np.int64]
+    odd: NDArray[np.bool_] | None = None
+    rate_holds_for: RateHoldsFor = "same_session"
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """Which recordings count for thresholds, ``(recordings,)``."""
+        return np.ones(len(self.named), bool) if self.odd is None else ~self.odd
+
+    @property
+    def n_sessions(self) -> int:
+        """Number of sessions."""
+        return len(np.unique(self.session))
+
+
+class OddRecording(NamedTuple):
+    """Normal recording that stands apart from its session.
+
+    Attributes:
+        name: name in the dataset.
+        machine: name of its machine.
+        session: name of its session.
+        times: its relative distance, as a multiple of the median of its session.
+    """
+
+    name: str
+    machine: str
+    session: str
+    times: float
