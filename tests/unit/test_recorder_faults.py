@@ -211,6 +211,22 @@ def test_a_filtered_recording_is_named(predictor: Predictor, cutoff_hz: float) -
     assert codes == {"band_limited"}
 
 
+@pytest.mark.parametrize("cutoff_hz", [3000, 5000])
+def test_an_abrupt_end_is_named_even_if_something_remains_above_it(predictor: Predictor, cutoff_hz: float) -> None:
+    """As with the noise of 16 bits: what is above the cutoff is 16 dB weaker, and not gone."""
+    below = low_pass(cutoff_hz)
+    found = verdicts(predictor, lambda samples: below(samples) + 0.16 * (samples - below(samples)))
+    assert {verdict.unusable and verdict.unusable.code for verdict in found} == {"band_limited"}
+
+
+def test_a_gradual_loss_of_high_frequencies_is_judged(predictor: Predictor) -> None:
+    """6 dB per octave from 1 kHz on, 18 dB at the top: a fault of the machine can sound like this."""
+    frequency_hz = np.fft.rfftfreq(round(SECONDS * RATE_HZ), 1 / RATE_HZ)
+    gain = 1 / np.sqrt(1 + (frequency_hz / 1000) ** 2)
+    found = verdicts(predictor, lambda samples: np.fft.irfft(np.fft.rfft(samples) * gain))
+    assert {verdict.value for verdict in found} == {"anomalous"}
+
+
 def test_a_recording_without_gaps_has_none() -> None:
     """Neither a sine that is clipped, nor noise of one bit, nor digital silence."""
     sine = np.clip(1.5 * np.sin(2 * np.pi * 50 * np.arange(16_000) / RATE_HZ), -1, 1)
