@@ -21,8 +21,8 @@ SHORTEST_CLIP_S = 0.5
 def spec_for(entries: Sequence[Entry], kind: FeatureKind) -> FeatureSpec:
     """Choose the feature spec of a classifier for these recordings.
 
-    ``spectrum``: log-mel bands (128, 0 Hz to half the sample rate) without the clip's level, because a moved microphone
-    is no fault. The sample rate is the most frequent one, so most recordings are not resampled. A clip has the
+    ``spectrum``: log-mel bands (128, 0 Hz to half the sample rate) without the clip's level and without an offset,
+    because a moved or another microphone is no fault. The sample rate is the most frequent one, so most recordings are not resampled. A clip has the
     median length of the recordings, but 0.5 to 10 s. A frame has ``2 ** round(log2(0.064 * rate))`` samples, the hop is
     half of it. ``original``: :meth:`FeatureSpec.original`, whatever the recordings are.
 
@@ -56,6 +56,7 @@ def spec_for(entries: Sequence[Entry], kind: FeatureKind) -> FeatureSpec:
         n_mels=N_MELS,
         fmax_hz=rate_hz / 2,
         level="clip_mean",
+        offset="removed",
     )
 
 
@@ -63,7 +64,8 @@ def detector_spec(spec: FeatureSpec) -> FeatureSpec:
     """Derive a detector's spec from a classifier's spec.
 
     Clips have the same length. Level and quiet parts are kept. Frames, hop and mel bands are those of :func:`spec_for`
-    at the sample rate of ``spec``. The offset is removed.
+    at the sample rate of ``spec``. The offset is removed, so that a classifier of the kind ``spectrum`` can use the same
+    spectrum.
 
     Example:
         >>> detector = detector_spec(FeatureSpec.original())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.features.extractor import FeatureExtractor
-from ml.features.feature_specs import LONGEST_CLIP_S, SHORTEST_CLIP_S, spec_for
+from ml.features.feature_specs import LONGEST_CLIP_S, SHORTEST_CLIP_S, detector_spec, spec_for
 from ml.features.spec import FeatureSpec
 from tests.unit.datasets import entry
 
@@ -38,6 +38,23 @@ def test_any_rate_and_length_makes_a_spec(rate, seconds):
 def test_the_original_spec_is_the_same_for_all_recordings():
     """Recordings at 48 kHz give the original's spec too."""
     assert spec_for(recordings((48_000,), (3.0,)), "original") == FeatureSpec.original()
+
+
+def test_classifier_and_detector_share_one_spectrum():
+    """Computed once for both, it is most of the time of an answer."""
+    spec = spec_for(recordings((16_000,), (2.0,)), "spectrum")
+    assert detector_spec(spec) == replace(spec, level="as_recorded", dynamic_range_db=None)
+
+
+@pytest.mark.parametrize("offset", [0.01, 0.1, 0.5])
+def test_features_do_not_depend_on_an_offset(offset):
+    """The same samples with an offset of the microphone have the same features inside the clip."""
+    spec = spec_for(recordings((16_000,), (2.0,)), "spectrum")
+    sound = np.random.Generator(np.random.PCG64(0)).normal(0, 0.05, 32_000).astype(np.float32)
+    difference = FeatureExtractor(spec)(sound + np.float32(offset)) - FeatureExtractor(spec)(sound)
+    assert np.abs(difference).max() < 0.01
+    kept = FeatureExtractor(replace(spec, offset="kept"))
+    assert np.abs(kept(sound + np.float32(offset)) - kept(sound)).max() > 1
 
 
 @pytest.mark.parametrize("gain", [4.0, 0.25])
