@@ -257,7 +257,7 @@ def remove_offset(clip: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np.
     mean = ((total[last] - total[first]) / (edges[last] - edges[first])).astype(np.float32)
     ramp = np.arange(length, dtype=np.float32) / np.float32(length)
     offset = (np.stack([mean[:-1], np.diff(mean)], axis=1) @ np.stack([np.ones_like(ramp), ramp])).ravel()[: len(clip)]
-    return np.subtract(clip, offset, out=offset)
+    return np.asarray(np.subtract(clip, offset, out=offset))
 
 
 def _frames(clip: NDArray[np.float32], spec: FeatureSpec) -> NDArray[np.float32]:

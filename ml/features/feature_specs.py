@@ -22,9 +22,10 @@ def spec_for(entries: Sequence[Entry], kind: FeatureKind) -> FeatureSpec:
     """Choose the feature spec of a classifier for these recordings.
 
     ``spectrum``: log-mel bands (128, 0 Hz to half the sample rate) without the clip's level and without an offset,
-    because a moved or another microphone is no fault. The sample rate is the most frequent one, so most recordings are not resampled. A clip has the
-    median length of the recordings, but 0.5 to 10 s. A frame has ``2 ** round(log2(0.064 * rate))`` samples, the hop is
-    half of it. ``original``: :meth:`FeatureSpec.original`, whatever the recordings are.
+    because a moved or another microphone is no fault. The sample rate is the most frequent one, so most recordings are
+    not resampled. A clip has the median length of the recordings, but 0.5 to 10 s. A frame has
+    ``2 ** round(log2(0.064 * rate))`` samples, the hop is half of it. ``original``: :meth:`FeatureSpec.original`,
+    whatever the recordings are.
 
     Args:
         entries: the recordings; at least one for ``spectrum``.
@@ -64,7 +65,7 @@ def detector_spec(spec: FeatureSpec) -> FeatureSpec:
     """Derive a detector's spec from a classifier's spec.
 
     Clips have the same length. Level and quiet parts are kept. Frames, hop and mel bands are those of :func:`spec_for`
-    at the sample rate of ``spec``. The offset is removed, so that a classifier of the kind ``spectrum`` can use the same
+    at the sample rate of ``spec``. The offset is removed, so a classifier of the kind ``spectrum`` can use the same
     spectrum.
 
     Example:
