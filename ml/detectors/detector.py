@@ -15,7 +15,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self, get_args
 
@@ -75,6 +75,9 @@ class Detector:
         reference: summary of the normal recordings.
         out_of_domain: check for sound that comes from no machine.
         odd_recordings: normal recordings that stand apart from their session.
+        contrast: for each engine that was fitted, how much farther other machines are than the own one
+            (:func:`ml.detectors.engine_choice.machine_contrast`); some of these engines may have been left out. Empty
+            with one machine, and for a detector of an earlier version.
 
     Example:
         >>> from ml.detectors.fitting import fit_detector
@@ -100,6 +103,7 @@ class Detector:
     reference: Reference
     out_of_domain: OutOfDomainCheck
     odd_recordings: tuple[OddRecording, ...] = ()
+    contrast: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def extractor(self) -> FeatureExtractor:
@@ -185,6 +189,7 @@ class Detector:
             "recordings": list(self.reference.names),
             "rate_holds_for": self.calibration.rate_holds_for,
             "odd_recordings": [odd._asdict() for odd in self.odd_recordings],
+            "contrast": dict(self.contrast),
         }
         arrays: dict[str, NDArray[Any]] = {
             f"{engine.name}/{name}": array
@@ -230,6 +235,7 @@ class Detector:
                 reference=Reference.from_arrays(described["recordings"], _below("reference", stored)),
                 out_of_domain=OutOfDomainCheck(_below("guard", stored), stored["guard_scales"], stored["guard_most"]),
                 odd_recordings=tuple(OddRecording(**odd) for odd in described.get("odd_recordings", ())),
+                contrast={str(name): float(each) for name, each in described.get("contrast", {}).items()},
             )
             expected = len(engines), len(detector.machines)
             if detector.scales.shape != expected or not (detector.scales > 0).all():

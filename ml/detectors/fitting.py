@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ml.detectors.calibration import Calibration, OddRecording, RateHoldsFor
 from ml.detectors.detector import Detector, measure_distances
+from ml.detectors.engine_choice import choose_engines, machine_contrast
 from ml.detectors.engines.engine import Engine, EngineState
 from ml.detectors.folds import FoldNumbers, session_folds, time_folds
 from ml.detectors.out_of_domain import NORMAL_QUANTILE, OutOfDomainCheck
@@ -34,16 +35,19 @@ def fit_detector(
 
     1. Whole sessions of a machine are held out in turn (:func:`session_folds`). For a machine with one session, blocks
        of recordings that are neighbours in time are held out (:func:`time_folds`).
-    2. Scales: with the mean distances ``own`` (recordings of the machine) and ``pooled`` (all), ``scale = sqrt(own *
+    2. Of several engines, those count that tell the machines apart (:mod:`ml.detectors.engine_choice`).
+    3. Scales: with the mean distances ``own`` (recordings of the machine) and ``pooled`` (all), ``scale = sqrt(own *
        pooled)``. The scale of a machine with one recording is ``pooled``.
-    3. Calibration: the score of each recording, with scales that do not count its fold. If every machine has several
+    4. Calibration: the score of each recording, with scales that do not count its fold. If every machine has several
        sessions, the engines of a score have not learned from its session, and rates hold for new sessions. Recordings
        that stand apart from their session are marked (:func:`~ml.detectors.sessions.find_odd`).
-    4. The engines of the detector are fitted to all recordings.
+    5. The engines of the detector are fitted to all recordings.
+
+    The engines are chosen once, from all recordings, and not again without each fold.
 
     Args:
         spec: feature spec that the spectra were computed with.
-        engines: engines to fit.
+        engines: engines to choose from.
         recordings: normal recordings, in the order in which they were made.
         on_fit: called after each fit with its number, from 1, and the number of fits.
 
@@ -72,11 +76,13 @@ def fit_detector(
     folds = cross_fit.folds()
     cross_fit.total_fits = int(folds.max()) + 1 + 1
     distances = cross_fit.out_of_fold_distances(folds)
+    contrast = machine_contrast(distances, cross_fit.machine_index)
+    distances = cross_fit.keep_engines(distances, choose_engines(contrast))
     scales = _scales(distances, cross_fit.machine_index, len(machines))
     calibration, odd = _calibration(distances, cross_fit, folds)
     return Detector(
         spec=spec,
-        engines=tuple(engines),
+        engines=cross_fit.engines,
         states=cross_fit.fit(np.ones(len(recordings), bool)),
         machines=machines,
         scales=scales,
@@ -84,6 +90,7 @@ def fit_detector(
         reference=Reference.of(recordings, machines),
         out_of_domain=_fit_out_of_domain(recordings, machines),
         odd_recordings=odd,
+        contrast={engine.name: float(each) for engine, each in zip(engines, contrast, strict=True) if each < np.inf},
     )
 
 
@@ -112,7 +119,7 @@ class _CrossFit:
         machines: Sequence[str],
         on_fit: Callable[[int, int], None],
     ) -> None:
-        self._engines, self._recordings, self._on_fit = engines, recordings, on_fit
+        self.engines, self._recordings, self._on_fit = tuple(engines), recordings, on_fit
         self._machines = [recording.machine for recording in recordings]
         self._sessions = [recording.session for recording in recordings]
         self.machine_index = np.array([machines.index(name) for name in self._machines])
@@ -126,7 +133,7 @@ class _CrossFit:
         some = [(r, of) for r, of, take in zip(self._recordings, self.machine_index, chosen, strict=True) if take]
         clips = [clip for recording, _ in some for clip in recording.clips]
         of = np.array([machine for recording, machine in some for _ in recording.clips])
-        states = tuple(engine.fit(clips, of) for engine in self._engines)
+        states = tuple(engine.fit(clips, of) for engine in self.engines)
         self._fits_done += 1
         self._on_fit(self._fits_done, self.total_fits)
         return states
@@ -138,8 +145,20 @@ class _CrossFit:
             states = self.fit(fold != number)
             for index in np.flatnonzero(fold == number):
                 clips = self._recordings[int(index)].clips
-                distances[index] = np.stack([measure_distances(self._engines, states, clip) for clip in clips])
+                distances[index] = np.stack([measure_distances(self.engines, states, clip) for clip in clips])
         return distances
+
+    def keep_engines(
+        self, distances: Sequence[RecordingDistances | None], kept: NDArray[np.bool_]
+    ) -> list[RecordingDistances | None]:
+        """Leave out the other engines, for later fits and in the distances, which are returned.
+
+        Args:
+            distances: result of :meth:`out_of_fold_distances`.
+            kept: which engines to keep, ``(engines,)``.
+        """
+        self.engines = tuple(engine for engine, keep in zip(self.engines, kept, strict=True) if keep)
+        return [None if each is None else each[:, kept] for each in distances]
 
     def blocks(self) -> FoldNumbers:
         """Folds of recordings that are neighbours in time."""

@@ -17,6 +17,7 @@ def parallel_spectra(
     files: Sequence[AudioFile[None]],
     *,
     cut_by: FeatureSpec | None = None,
+    with_frames: bool = True,
     processes: int | None = None,
     report: ProgressCallback = ignore_progress,
 ) -> list[tuple[Spectra, ...]]:
@@ -26,6 +27,7 @@ def parallel_spectra(
         spec: feature spec that the spectra are computed with.
         files: the recordings.
         cut_by: feature spec that cuts the recordings into clips, with the same sample rate; None for ``spec``.
+        with_frames: whether the frames are returned too; see :meth:`ml.detectors.spectra.Spectra.without_frames`.
         processes: number of processes; None chooses it by cores and recordings.
         report: called after each recording.
 
@@ -48,13 +50,15 @@ def parallel_spectra(
         >>> clip.log_mel.shape, clip.power.shape
         ((32, 128), (1025,))
     """
-    function = partial(_clip_spectra, spec, cut_by or spec)
+    function = partial(_clip_spectra, spec, cut_by or spec, with_frames)
     return list(
         map_recordings(function, files, channel=spec.channel, step="spectra", processes=processes, report=report)
     )
 
 
-def _clip_spectra(spec: FeatureSpec, cut_by: FeatureSpec, recording: Recording, _: None) -> tuple[Spectra, ...]:
+def _clip_spectra(
+    spec: FeatureSpec, cut_by: FeatureSpec, with_frames: bool, recording: Recording, _: None
+) -> tuple[Spectra, ...]:
     extractor = cached_extractor(spec)
     samples = extractor.resample(recording.samples, recording.sample_rate_hz)
     kept = kept_samples(recording, len(samples), spec.sample_rate_hz)
@@ -64,4 +68,5 @@ def _clip_spectra(spec: FeatureSpec, cut_by: FeatureSpec, recording: Recording, 
     ]
     # As in the service: a clip of which too much is missing does not count, unless no clip remains.
     whole = [clip for clip in clips if not is_lost(extractor, clip[1])]
-    return tuple(compute_spectra(extractor, clip, present) for clip, present in whole or clips)
+    spectra = (compute_spectra(extractor, clip, present) for clip, present in whole or clips)
+    return tuple(clip if with_frames else clip.without_frames() for clip in spectra)

@@ -110,7 +110,7 @@ def check_quality(
             f"Samples are missing in {quality.dropout_share:.0%} of the recording, so often or for so long that no "
             "clip is left. Check the connection and the load of the recorder.",
         )
-    if (frames := max(len(clip.log_mel) for clip in clips)) < SHORTEST * reference.shortest:
+    if (frames := max(clip.frames for clip in clips)) < SHORTEST * reference.shortest:
         seconds = [round(count * spec.hop_length / spec.sample_rate_hz, 1) for count in (frames, reference.shortest)]
         return UnusableReason(
             "too_short",

@@ -143,7 +143,7 @@ class Reference:
             level_dbfs=np.array([math.nan if r.level_dbfs is None else r.level_dbfs for r in kept]),
             clipped_share=np.array([recording.clipped_share for recording in kept]),
             floor_db=robust_minimum(np.array([linear_levels(clip) for each in recordings for clip in each.clips])),
-            shortest=int(robust_minimum(np.array([len(clip.log_mel) for each in recordings for clip in each.clips]))),
+            shortest=int(robust_minimum(np.array([clip.frames for each in recordings for clip in each.clips]))),
         )
 
     @cached_property

@@ -4,7 +4,7 @@ The spectra are computed once for all engines. Frames are about 64 ms long and o
 of the kind ``spectrum``: 1024 samples at MIMII's 16 kHz, 15.6 Hz per FFT bin.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -41,6 +41,26 @@ class Spectra:
 
     log_mel: Floats
     power: Floats
+
+    @cached_property
+    def frames(self) -> int:
+        """Number of frames."""
+        return len(self.log_mel)
+
+    def without_frames(self) -> "Spectra":
+        """Return the same spectra with an empty ``log_mel``: 4 kB and not 160 kB for 10 s at 16 kHz.
+
+        All other properties are computed before.
+
+        Example:
+            >>> spectra = Spectra(np.array([[-20, -40], [-20, -40]], np.float32), np.array([0, 1, 1, 9, 9], np.float32))
+            >>> kept = spectra.without_frames()
+            >>> kept.log_mel.shape, kept.frames, kept.mel_spectrum.round(2)
+            ((0, 2), 2, array([  2.97, -17.03], dtype=float32))
+        """
+        kept = replace(self, log_mel=self.log_mel[:0].copy())
+        kept.__dict__.update({name: getattr(self, name) for name in COMPUTED_ONCE})
+        return kept
 
     @property
     def _floored(self) -> Floats:
@@ -82,6 +102,9 @@ class Spectra:
         floor 80 dB below the maximum.
         """
         return np.asarray(20 * np.log10(self._floored.std(axis=0) + LEAST_FLUCTUATION_DB), np.float32)
+
+
+COMPUTED_ONCE = tuple(name for name, each in vars(Spectra).items() if isinstance(each, cached_property))
 
 
 def is_lost(extractor: FeatureExtractor, kept: NDArray[np.bool_] | None) -> bool:

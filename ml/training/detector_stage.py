@@ -9,6 +9,7 @@ from ml.audio.batch import AudioFile
 from ml.dataset.entries import ABNORMAL, NORMAL, Entry
 from ml.dataset.indexing.listing import natural_key
 from ml.detectors.detector import Detector, Novelty
+from ml.detectors.engines.engine import Engine
 from ml.detectors.engines.registry import engine_by_name
 from ml.detectors.fitting import fit_detector
 from ml.detectors.parallel_spectra import parallel_spectra
@@ -35,6 +36,7 @@ def learn_detector(context: TrainingContext, entries: Sequence[Entry]) -> Detect
         AudioError: a recording can no longer be decoded; the message has its path.
     """
     spec = detector_spec(context.spec)
+    engines = [engine_by_name(name) for name in context.options.engine_names]
     recordings = [
         NormalRecording(
             clips=clips,
@@ -44,9 +46,8 @@ def learn_detector(context: TrainingContext, entries: Sequence[Entry]) -> Detect
             level_dbfs=entry.info.level_dbfs,
             clipped_share=entry.info.clipped_share,
         )
-        for entry, clips in _spectra(context, spec, entries, NORMAL)
+        for entry, clips in _spectra(context, spec, engines, entries, NORMAL)
     ]
-    engines = [engine_by_name(name) for name in context.options.engine_names]
     return fit_detector(spec, engines, recordings, lambda done, fits: context.report(Progress(FITTING, done, fits)))
 
 
@@ -58,17 +59,24 @@ def measure_abnormal(context: TrainingContext, detector: Detector, entries: Sequ
     """
     return [
         (entry, max((detector.measure(clip, entry.machine_name) for clip in clips), key=RELATIVE_DISTANCE))
-        for entry, clips in _spectra(context, detector.spec, entries, ABNORMAL)
+        for entry, clips in _spectra(context, detector.spec, detector.engines, entries, ABNORMAL)
     ]
 
 
 def _spectra(
-    context: TrainingContext, spec: FeatureSpec, entries: Sequence[Entry], label: str
+    context: TrainingContext, spec: FeatureSpec, engines: Sequence[Engine], entries: Sequence[Entry], label: str
 ) -> Iterator[tuple[Entry, tuple[Spectra, ...]]]:
     """Return the recordings with this label that are not silent, each with its spectra."""
     chosen = in_recording_order([entry for entry in entries if entry.label == label and has_sound(entry)])
     sources = [AudioFile(context.dataset.file(entry), None, entry.path) for entry in chosen]
-    clips = parallel_spectra(spec, sources, cut_by=context.spec, processes=context.processes, report=context.report)
+    clips = parallel_spectra(
+        spec,
+        sources,
+        cut_by=context.spec,
+        with_frames=any(engine.needs_frames for engine in engines),
+        processes=context.processes,
+        report=context.report,
+    )
     return zip(chosen, clips, strict=True)
 
 

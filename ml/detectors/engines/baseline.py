@@ -78,6 +78,7 @@ class Baseline:
     """
 
     name: ClassVar[str] = "baseline"
+    needs_frames: ClassVar[bool] = True
 
     def fit(self, clips: Sequence[Spectra], machines: NDArray[np.int64]) -> EngineState:
         """See :class:`ml.detectors.engines.engine.Engine`.

@@ -28,6 +28,7 @@ class Distance:
     """
 
     name: ClassVar[str] = "distance"
+    needs_frames: ClassVar[bool] = False
 
     def fit(self, clips: Sequence[Spectra], machines: NDArray[np.int64]) -> EngineState:
         """See :class:`ml.detectors.engines.engine.Engine`.

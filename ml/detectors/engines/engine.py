@@ -17,6 +17,7 @@ class Engine(Protocol):
 
     Attributes:
         name: name of the engine, as in options and bundles.
+        needs_frames: whether :meth:`fit` and :meth:`distances` use the frames of a clip, and not only their means.
 
     Example:
         >>> from ml.detectors.engines.distance import Distance
@@ -28,6 +29,7 @@ class Engine(Protocol):
     """
 
     name: ClassVar[str]
+    needs_frames: ClassVar[bool]
 
     def fit(self, clips: Sequence[Spectra], machines: NDArray[np.int64]) -> EngineState:
         """Learn from normal clips.

@@ -29,6 +29,7 @@ class Fluctuation:
     """
 
     name: ClassVar[str] = "fluctuation"
+    needs_frames: ClassVar[bool] = False
 
     def fit(self, clips: Sequence[Spectra], machines: NDArray[np.int64]) -> EngineState:
         """See :class:`ml.detectors.engines.engine.Engine`.

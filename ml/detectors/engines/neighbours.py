@@ -31,6 +31,7 @@ class Neighbours:
     """
 
     name: ClassVar[str] = "neighbours"
+    needs_frames: ClassVar[bool] = False
 
     def fit(self, clips: Sequence[Spectra], machines: NDArray[np.int64]) -> EngineState:
         """See :class:`ml.detectors.engines.engine.Engine`. The state contains the clips themselves.

@@ -1,6 +1,7 @@
 """All engines by name."""
 
 from ml.detectors.engines.baseline import Baseline
+from ml.detectors.engines.discriminant import Discriminant
 from ml.detectors.engines.distance import Distance
 from ml.detectors.engines.engine import Engine
 from ml.detectors.engines.fluctuation import Fluctuation
@@ -11,7 +12,8 @@ from ml.errors import InvalidParameter
 
 # The baseline needs Keras for fitting, but not for scoring.
 ENGINES: dict[str, Engine] = {
-    engine.name: engine for engine in (SpectrumGaussian(), Distance(), Neighbours(), Fluctuation(), Baseline())
+    engine.name: engine
+    for engine in (Discriminant(), SpectrumGaussian(), Distance(), Neighbours(), Fluctuation(), Baseline())
 }
 
 
