@@ -103,9 +103,10 @@ def dataset_facts(dataset: Dataset) -> dict[str, Any]:
 
 
 def detector_facts(detector: Detector) -> dict[str, Any]:
-    """Return engines, machines and calibration of a detector, and its odd normal recordings."""
+    """Return engines, contrast of each, machines and calibration of a detector, and its odd normal recordings."""
     return {
         "engines": [engine.name for engine in detector.engines],
+        "contrast": {name: round(each, 2) for name, each in detector.contrast.items()},
         "machines": list(detector.machines),
         "calibrated_on": len(detector.calibration.named),
         "sessions": detector.calibration.n_sessions,

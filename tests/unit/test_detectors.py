@@ -20,7 +20,7 @@ from ml.features.spec import FeatureSpec
 from tests import sounds
 
 RATE_HZ, SECONDS = 16_000, 2
-ENGINES_WITHOUT_KERAS = ("spectrum-gaussian", "distance", "neighbours", "fluctuation")
+ENGINES_WITHOUT_KERAS = ("discriminant", "spectrum-gaussian", "distance", "neighbours", "fluctuation")
 SPEC = FeatureSpec(
     sample_rate_hz=RATE_HZ,
     clip_frames=1 + SECONDS * RATE_HZ // 512,
