@@ -26,7 +26,7 @@ class TrainingChoices(BaseModel):
     learn: Learn = Field(default="classifier", examples=["detector"])
     """`classifier` of known faults (default), `detector` trained on normal recordings alone, or `both` in one model."""
     engines: Annotated[list[EngineName], Field(min_length=1)] | None = Field(default=None, examples=[None])
-    """Engines of the detector; by default `spectrum-gaussian` and `distance` together."""
+    """Engines of the detector; by default `discriminant` and `distance` together."""
     training_kind: FeatureKind = Field(default="spectrum", examples=["spectrum"])
     """Features and network: `spectrum` (log-mel bands, default) or `original` (MFCCs, as in the original project)."""
     labels: LabelsFrom = Field(default="auto", examples=["auto"])

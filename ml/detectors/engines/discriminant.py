@@ -12,18 +12,21 @@ from ml.detectors.spectra import Spectra
 
 # Part of the largest difference between machines. Chosen here: below it, a direction is rounding.
 LEAST_DIFFERENCE = 1e-6
+# Chosen on MIMII (decision 18).
+MOST_WEIGHT, HALF_WEIGHT_AT = 0.5, 4
 
 
 class Discriminant:
-    """Mahalanobis distance of the fine spectrum, multiplied by its part in which the machines differ.
+    """Mahalanobis distance of the fine spectrum, weighted with its part in which the machines differ.
 
-    ``distance[m] = sqrt(|z|^2 / bands * |z D|^2 / directions)`` with ``z = (x - mean[m]) W`` of
+    ``distance[m] = (|z|^2 / bands)^(1 - w) (|z D|^2 / directions)^w`` with ``z = (x - mean[m]) W`` of
     :class:`~ml.detectors.engines.gaussian.SpectrumGaussian`. The columns of ``D`` are the orthonormal directions that
     the whitened means of the machines span: those of the linear discriminant (R. A. Fisher, Ann. Eugenics 7, 1936; C.
-    R. Rao, J. R. Stat. Soc. B 10, 1948). It is about 1 for a clip like those of the fit.
+    R. Rao, J. R. Stat. Soc. B 10, 1948). It is about 1 for a clip like those of the fit. The weight is ``w = min(1/2,
+    directions / (directions + 4))``: the distance in few directions varies much by chance.
 
     What tells machines apart is the sound of machines. The noise of the hall is the same for all of them, so it has
-    little part in these directions. The first factor is for faults that sound like no machine: they are in other
+    little part in these directions. The first factor is for faults that resemble no machine: they are in other
     directions. With one machine, there are no directions, and the distance is that of ``spectrum-gaussian``.
 
     Example:
@@ -52,10 +55,12 @@ class Discriminant:
         return {**state, "directions": directions[kept].T.astype(np.float32)}
 
     def distances(self, state: EngineState, clip: Spectra) -> NDArray[np.float64]:
-        """Return the geometric mean of the squared distances in all and in these directions: ``(machines,)``."""
+        """Return the weighted geometric mean of the squared distances in all and in these directions: ``(machines,)``."""
         whitened = (clip.fine_spectrum - state["centres"]) @ state["whitening"]
         everywhere = np.square(whitened, dtype=np.float64).mean(axis=1)
-        if state["directions"].shape[1] == 0:
+        count = state["directions"].shape[1]
+        if count == 0:
             return np.asarray(everywhere)
         between = np.square(whitened @ state["directions"], dtype=np.float64).mean(axis=1)
-        return np.asarray(np.sqrt(everywhere * between))
+        weight = min(MOST_WEIGHT, count / (count + HALF_WEIGHT_AT))
+        return np.asarray(everywhere ** (1 - weight) * between**weight)
