@@ -55,7 +55,7 @@ class Discriminant:
         return {**state, "directions": directions[kept].T.astype(np.float32)}
 
     def distances(self, state: EngineState, clip: Spectra) -> NDArray[np.float64]:
-        """Return the weighted geometric mean of the squared distances in all and in these directions: ``(machines,)``."""
+        """Return the weighted geometric mean of the two squared distances: float64 ``(machines,)``, no unit."""
         whitened = (clip.fine_spectrum - state["centres"]) @ state["whitening"]
         everywhere = np.square(whitened, dtype=np.float64).mean(axis=1)
         count = state["directions"].shape[1]
