@@ -11,8 +11,8 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ml.detectors.alarm_rule import DEFAULT_RULE, KOfNRule
 from ml.errors import InvalidParameter
-from ml.machines.alarms import DEFAULT_RULE, KOfNRule
 from ml.machines.limits import MACHINES_KEPT
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,7 +6,8 @@ from pydantic import AliasChoices, Field
 
 from api.schemas.common import ModelVersion, Schema, Share, Timestamp
 from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN
-from ml.machines.alarms import AlarmState, KOfNRule
+from ml.detectors.alarm_rule import KOfNRule
+from ml.machines.alarms import AlarmState
 from ml.machines.drift import DriftState
 from ml.machines.health import Health
 from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID

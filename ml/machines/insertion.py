@@ -2,8 +2,8 @@
 
 import sqlite3
 
+from ml.detectors.alarm_rule import KOfNRule
 from ml.machines import retention, rows
-from ml.machines.alarms import KOfNRule
 from ml.machines.limits import VERSIONS_KEPT
 from ml.machines.merge import merge_machines
 from ml.machines.observation import Observation

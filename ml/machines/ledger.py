@@ -16,9 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+from ml.detectors.alarm_rule import DEFAULT_RULE, KOfNRule
 from ml.errors import MachinesUnavailable, NothingToAcknowledge, StorageFull
 from ml.machines import insertion, queries, rows
-from ml.machines.alarms import DEFAULT_RULE, Acknowledgement, Alarm, AlarmState, KOfNRule
+from ml.machines.alarms import Acknowledgement, Alarm, AlarmState
 from ml.machines.health import Health, HealthSummary
 from ml.machines.limits import MACHINES_KEPT
 from ml.machines.observation import Observation

@@ -4,8 +4,9 @@ import sqlite3
 
 import numpy as np
 
+from ml.detectors.alarm_rule import KOfNRule
 from ml.machines import drift, rows
-from ml.machines.alarms import AlarmState, KOfNRule
+from ml.machines.alarms import AlarmState, state_of
 from ml.machines.drift import Drift
 from ml.machines.health import Health, HealthSummary, VersionRecord
 
@@ -15,7 +16,7 @@ RECENT = 100
 def states(db: sqlite3.Connection, rule: KOfNRule) -> dict[str, AlarmState]:
     """Return the state of each machine, in the order of names."""
     names = [row["machine_id"] for row in db.execute("SELECT machine_id FROM machines ORDER BY machine_id")]
-    return {name: rule.state(rows.active_alarm(db, name), _unusable(db, name, rule)) for name in names}
+    return {name: state_of(rule, rows.active_alarm(db, name), _unusable(db, name, rule)) for name in names}
 
 
 def summaries(db: sqlite3.Connection, rule: KOfNRule) -> list[HealthSummary]:
@@ -45,7 +46,7 @@ def _summary(db: sqlite3.Connection, machine: sqlite3.Row, rule: KOfNRule) -> He
     unusable, alarm = _unusable(db, machine_id, rule), rows.active_alarm(db, machine_id)
     return HealthSummary(
         machine_id=machine_id,
-        state=rule.state(alarm, unusable),
+        state=state_of(rule, alarm, unusable),
         heard_at=machine["heard_at"],
         version=last.version,
         anomalous=sum(each.anomalous for each in verdicts),

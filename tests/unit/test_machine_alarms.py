@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml.detectors.alarm_rule import KOfNRule
 from ml.errors import InvalidParameter
-from ml.machines.alarms import Acknowledgement, Alarm, KOfNRule
+from ml.machines.alarms import Acknowledgement, Alarm, state_of
 
 RULES = st.tuples(st.integers(1, 6), st.integers(0, 6), st.integers(0, 5)).map(
     lambda drawn: KOfNRule(drawn[0], drawn[0] + drawn[1], min(drawn[2], drawn[0] - 1))
@@ -79,4 +80,4 @@ def test_a_rule_that_contradicts_itself_is_refused(numbers: tuple[int, int, int]
 )
 def test_the_state_of_a_machine(alarm: Alarm | None, unusable: int, state: str) -> None:
     """An alarm comes first, then unusable recordings."""
-    assert KOfNRule().state(alarm, unusable) == state
+    assert state_of(KOfNRule(), alarm, unusable) == state

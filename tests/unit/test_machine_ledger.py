@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ml.detectors.alarm_rule import KOfNRule
 from ml.errors import MachineNotFound, NothingToAcknowledge
 from ml.machines import insertion
-from ml.machines.alarms import KOfNRule
 from ml.machines.ledger import Ledger
 from ml.machines.limits import OBSERVATIONS_KEPT, UNUSABLE_KEPT, VERSIONS_KEPT
 from ml.machines.observation import MachineNames
