@@ -7,7 +7,10 @@ import typer
 from rich.table import Table
 
 from cli.output import print_table, print_text, printable
+from ml.detectors.alarm_limit import USUAL_EVERY_S
+from ml.detectors.alarm_rule import KOfNRule
 from ml.detectors.detector import Detector
+from ml.detectors.false_alarms import count_false_alarms
 from ml.detectors.thresholds import SESSIONS_FOR_A_RATE, percent
 
 ODD_SHOWN = 10
@@ -24,6 +27,12 @@ def print_operating_points(version: str, operating: Mapping[str, Any]) -> None:
         table.add_row(point["sensitivity"], percent(point["false_alarm_rate"]), f"{point['threshold']:.4g}", detected)
     print_table(table, "")
     print_text(f"To move the threshold:  signalml thresholds {version} --sensitivity high")
+
+
+def print_false_alarms(detector: Detector, threshold: float, rule: KOfNRule) -> None:
+    """Print the time between false alarms of a machine, and the command that sets it."""
+    print_text(count_false_alarms(detector.calibration, threshold, rule).describe(USUAL_EVERY_S))
+    print_text("To set this time:  signalml thresholds VERSION --false-alarms 1/month --every 10min")
 
 
 def print_calibration(detector: Detector) -> None:

@@ -9,12 +9,21 @@ from rich.table import Column, Table
 from api.settings import Settings
 from cli.models import ModelArgument
 from cli.output import print_note, print_table, print_text
+from ml.detectors.alarm_limit import USUAL_EVERY_S, FalseAlarmLimit
+from ml.detectors.alarm_rule import KOfNRule
 from ml.detectors.thresholds import SENSITIVITIES, OperatingPoint, Sensitivity, percent
+from ml.errors import InvalidParameter
 from ml.evaluation.results import Estimate
 from ml.models.bundle import BundleContent
 from ml.models.registry import Registry
 from ml.models.revisions import ThresholdRevision
-from ml.models.thresholds import ThresholdRequest, current_operating_point, sensitivities
+from ml.models.thresholds import (
+    ThresholdRequest,
+    current_false_alarms,
+    current_operating_point,
+    limit_notes,
+    sensitivities,
+)
 
 RATES = ", ".join(f"{name} ({percent(rate)})" for name, rate in SENSITIVITIES.items())
 HOLDS_FOR = {
@@ -32,6 +41,17 @@ def thresholds(
     sensitivity: Annotated[
         Sensitivity | None, typer.Option(help=f"Set this share of normal recordings by name: {RATES}.")
     ] = None,
+    false_alarms: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER/PERIOD",
+            help="Set the largest number of false alarms of a machine in a day, week, month or year, by the alarm rule "
+            "of the service: 1/month. Give --every, too.",
+        ),
+    ] = None,
+    every: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Time from one recording to the next: 30s, 10min, 1h or 1d.")
+    ] = None,
     threshold: Annotated[float | None, typer.Option(help="Set the threshold to this score, 0 to 1.")] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Return to the threshold of the model's training.")] = False,
 ) -> None:
@@ -39,16 +59,31 @@ def thresholds(
 
     Running services use the new threshold within two seconds.
     """
-    registry = Registry(Settings().home)
+    settings = Settings()
+    registry = Registry(settings.home)
     version = registry.resolve(reference)
-    if reset or any(each is not None for each in (false_alarm_rate, sensitivity, threshold)):
+    limit = _limit(false_alarms, every, settings.alarm_rule)
+    if reset or any(each is not None for each in (false_alarm_rate, sensitivity, limit, threshold)):
         wanted = ThresholdRequest(
-            threshold=threshold, false_alarm_rate=false_alarm_rate, sensitivity=sensitivity, reset=reset
+            threshold=threshold, false_alarm_rate=false_alarm_rate, sensitivity=sensitivity, limit=limit, reset=reset
         )
         before = registry.threshold_revisions(version)[-1].revision
         if registry.set_threshold(version, wanted).revision == before:
             typer.echo("Nothing changed: this is the present threshold already.")
-    _print(registry, version)
+    _print(registry, version, settings.alarm_rule)
+
+
+def _limit(false_alarms: str | None, every: str | None, rule: KOfNRule) -> FalseAlarmLimit | None:
+    """Return the requested limit of false alarms; None without one.
+
+    Raises:
+        InvalidParameter: only one of both options is given, or one has another form.
+    """
+    if false_alarms is None and every is None:
+        return None
+    if false_alarms is None or every is None:
+        raise InvalidParameter("One of --false-alarms and --every was given; both together were expected.")
+    return FalseAlarmLimit(false_alarms, every, rule)
 
 
 def fault_rule_note(content: BundleContent) -> str | None:
@@ -61,9 +96,9 @@ def fault_rule_note(content: BundleContent) -> str | None:
     )
 
 
-def _print(registry: Registry, version: str) -> None:
+def _print(registry: Registry, version: str, rule: KOfNRule) -> None:
     content, history = registry.read(version).content, registry.threshold_revisions(version)
-    decision, points = history[-1].decision, sensitivities(content)
+    decision, limit, points = history[-1].decision, history[-1].limit, sensitivities(content)
     known = current_operating_point(content, decision.threshold)
     print_text(f"{version}: a score above {decision.threshold:.4g} is anomalous ({decision.basis}).")
     if known is not None:
@@ -72,12 +107,23 @@ def _print(registry: Registry, version: str) -> None:
             f"{known.n} of them, from {known.n_sessions} sessions. The lowest rate that their number supports is "
             f"{percent(known.smallest_rate)}. {HOLDS_FOR[known.rate_holds_for]}"
         )
+        _print_false_alarms(content, decision.threshold, limit, rule)
         _print_points(points)
     _print_history(history)
     if (note := fault_rule_note(content)) is not None:
         print_note(note)
-    for each_note in dict.fromkeys(note for each in points.values() for note in each.notes):
+    notes = (note for each in points.values() for note in each.notes)
+    for each_note in dict.fromkeys((*limit_notes(content, limit), *notes)):
         print_note(each_note)
+
+
+def _print_false_alarms(
+    content: BundleContent, threshold: float, limit: FalseAlarmLimit | None, rule: KOfNRule
+) -> None:
+    """Print the time between false alarms of a machine, at the requested time between recordings."""
+    found = current_false_alarms(content, threshold, rule)
+    if found is not None:
+        print_text(found.describe(USUAL_EVERY_S if limit is None else limit.every_s))
 
 
 def _print_points(points: Mapping[Sensitivity, OperatingPoint]) -> None:

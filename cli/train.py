@@ -15,7 +15,7 @@ from rich.console import Console
 from api.settings import Settings
 from cli.evaluate import print_tables
 from cli.lazy import INTERRUPTED
-from cli.operating_points import print_calibration, print_operating_points
+from cli.operating_points import print_calibration, print_false_alarms, print_operating_points
 from cli.output import print_text, printable
 from cli.progress import show_progress
 from cli.training_options import choices_from, with_training_options
@@ -170,6 +170,7 @@ def _print_thresholds(trained: TrainingResult, registry: Registry) -> None:
     detector = bundle.content.detector
     if detector is not None:
         print_calibration(detector)
+        print_false_alarms(detector, final.threshold, Settings().alarm_rule)
         print_operating_points(trained.version, bundle.content.card["detector"]["operating"])
 
 

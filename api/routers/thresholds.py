@@ -8,11 +8,19 @@ from api.dependencies import RejectUnknownParameters, RequireAdmin, RequirePredi
 from api.errors import BODY_ERRORS, InvalidRequest
 from api.problems import error_responses
 from api.routers.models import MODEL_ERRORS, ModelReferencePath
-from api.schemas.thresholds import SensitivityPoint, ThresholdEvidence, ThresholdPatch, ThresholdPlace, ThresholdState
+from api.schemas.thresholds import (
+    AlarmFrequency,
+    SensitivityPoint,
+    ThresholdEvidence,
+    ThresholdPatch,
+    ThresholdPlace,
+    ThresholdState,
+)
 from api.security import AuthFirstRoute
 from ml import errors
+from ml.detectors.alarm_rule import KOfNRule
 from ml.models.registry import Registry
-from ml.models.thresholds import current_operating_point, sensitivities
+from ml.models.thresholds import current_false_alarms, current_operating_point, limit_notes, sensitivities
 
 router = APIRouter(
     prefix="/v1/models",
@@ -29,7 +37,7 @@ router = APIRouter(
 )
 async def show_threshold(version: ModelReferencePath, services: ServicesDep) -> ThresholdState:
     """Show the present threshold, its expected false-alarm rate, the alternatives and the history."""
-    return await asyncio.to_thread(_state, services.registry, version)
+    return await asyncio.to_thread(_state, services.registry, version, services.settings.alarm_rule)
 
 
 @router.patch(
@@ -41,30 +49,36 @@ async def show_threshold(version: ModelReferencePath, services: ServicesDep) -> 
 async def move_threshold(version: ModelReferencePath, patch: ThresholdPatch, services: ServicesDep) -> ThresholdState:
     """Move the threshold as a new revision, without a training.
 
-    Set it to a score, to a false-alarm rate, to a sensitivity, or back to the threshold that the model was written
-    with. A model without scores of normal recordings, such as a classifier alone, accepts a score or a reset only.
+    Set it to a score, to a false-alarm rate, to a sensitivity, to a number of false alarms in a time, or back to the
+    threshold that the model was written with. A model without scores of normal recordings, such as a classifier alone,
+    accepts a score or a reset only.
 
     The new threshold applies at once in the process that answers, and within 2 s in other processes.
     """
 
     def move() -> ThresholdState:
+        rule = services.settings.alarm_rule
         # Resolved once: the answer is about the version that was moved, even if the alias changes meanwhile.
         moved = services.registry.resolve(version)
-        services.registry.set_threshold(moved, patch.to_request())
+        services.registry.set_threshold(moved, patch.to_request(rule))
         services.live_model.refresh()
-        return _state(services.registry, moved)
+        return _state(services.registry, moved, rule)
 
     return await asyncio.to_thread(move)
 
 
-def _state(registry: Registry, reference: str) -> ThresholdState:
+def _state(registry: Registry, reference: str, rule: KOfNRule) -> ThresholdState:
     bundle = registry.read(reference)
     history = registry.threshold_revisions(bundle.version, bundle)
-    known = current_operating_point(bundle.content, history[-1].decision.threshold)
+    threshold = history[-1].decision.threshold
+    alarms = current_false_alarms(bundle.content, threshold, rule)
+    notes = limit_notes(bundle.content, history[-1].limit)
+    known = current_operating_point(bundle.content, threshold)
     return ThresholdState(
         version=bundle.version,
         current=ThresholdPlace.model_validate(history[-1]),
         evidence=None if known is None else ThresholdEvidence.model_validate(known),
+        alarms=None if alarms is None else AlarmFrequency.of(alarms, notes),
         sensitivities=[SensitivityPoint.of(*each) for each in sensitivities(bundle.content).items()],
         history=[ThresholdPlace.model_validate(revision) for revision in history],
     )

@@ -3,8 +3,13 @@
 from pydantic import AliasPath, ConfigDict, Field
 
 from api.schemas.common import ModelVersion, Schema, Share, Timestamp
+from api.schemas.machines import AlarmRule
+from ml.detectors.alarm_limit import EVERY_PATTERN, FALSE_ALARMS_PATTERN, FalseAlarmLimit
+from ml.detectors.alarm_rule import KOfNRule
 from ml.detectors.calibration import RateHoldsFor
+from ml.detectors.false_alarms import FalseAlarms
 from ml.detectors.thresholds import SENSITIVITIES, OperatingPoint, Sensitivity
+from ml.errors import InvalidParameter
 from ml.models.thresholds import ThresholdRequest
 
 
@@ -33,6 +38,35 @@ class ThresholdEvidence(Schema):
     """Lowest false-alarm rate that their number supports: 1 / (n - n_odd + 1)."""
     notes: list[str] = Field(examples=[["The interval was drawn from 5 sessions and is rough."]])
     """Limits of these figures, in sentences."""
+
+
+class AlarmFrequency(Schema):
+    """Expected false alarms of a machine at the present threshold, under the alarm rule of this service.
+
+    They are counted by applying the rule to the scores of normal recordings, session after session. To get a number per
+    day, multiply by the recordings in a day.
+    """
+
+    rule: AlarmRule
+    per_recording: ExpectedRate
+    """Expected number of false alarms per recording of a machine, with a 95 % interval over sessions. Its inverse is
+    the number of recordings between two false alarms."""
+    counted: int = Field(ge=0, examples=[0])
+    """Number of alarms that were counted."""
+    n: int = Field(ge=1, examples=[199])
+    """Number of these recordings."""
+    n_sessions: int = Field(ge=1, examples=[5])
+    """Number of their sessions."""
+    rate_holds_for: RateHoldsFor = Field(examples=["new_session"])
+    """Whether the figures hold for recordings of new sessions or of the same sessions only."""
+    notes: list[str] = Field(examples=[[]])
+    """What the recordings support, if a limit of false alarms was requested; in sentences."""
+
+    @classmethod
+    def of(cls, found: FalseAlarms, notes: tuple[str, ...]) -> "AlarmFrequency":
+        """Return the answer for counted false alarms."""
+        values = {name: getattr(found, name) for name in cls.model_fields if name != "notes"}
+        return cls.model_validate(values | {"notes": list(notes)})
 
 
 class SensitivityPoint(Schema):
@@ -67,6 +101,12 @@ class ThresholdPlace(Schema):
     """Expected share of normal recordings above the threshold; null if it was never measured."""
     sensitivity: Sensitivity | None = Field(examples=["high"])
     """Sensitivity that was requested; null if the request had none."""
+    false_alarms: str | None = Field(
+        default=None, examples=["1/month"], validation_alias=AliasPath("limit", "false_alarms")
+    )
+    """Limit of false alarms that was requested; null if the request had none."""
+    every: str | None = Field(default=None, examples=["10min"], validation_alias=AliasPath("limit", "every"))
+    """Time between recordings for this limit; null without one."""
     basis: str = Field(
         validation_alias=AliasPath("decision", "basis"),
         examples=["for 5 % false alarms; above it were 9 of 199 healthy recordings that had not been learned from"],
@@ -82,6 +122,9 @@ class ThresholdState(Schema):
     """Present threshold."""
     evidence: ThresholdEvidence | None
     """Null for a model without scores of normal recordings, such as a classifier alone."""
+    alarms: AlarmFrequency | None
+    """False alarms of a machine at the present threshold; null for such a model. In a model with a classifier and a
+    detector, alarms that the classifier causes are not counted."""
     sensitivities: list[SensitivityPoint]
     """Threshold of each sensitivity; empty for such a model."""
     history: list[ThresholdPlace]
@@ -89,7 +132,7 @@ class ThresholdState(Schema):
 
 
 class ThresholdPatch(Schema):
-    """New threshold. Send exactly one of the four fields."""
+    """New threshold. Send exactly one of threshold, false_alarm_rate, sensitivity, false_alarms (with every), reset."""
 
     # Strict: the schema allows neither the text "0.5" as a number nor 1 as true.
     model_config = ConfigDict(strict=True, json_schema_extra={"examples": [{"sensitivity": "high"}]})
@@ -100,13 +143,30 @@ class ThresholdPatch(Schema):
     """Share of normal recordings that may be above the threshold; more than 0 and less than 1."""
     sensitivity: Sensitivity | None = None
     """Named false-alarm rate: low is 0.001, medium 0.01, high 0.05."""
+    false_alarms: str | None = Field(default=None, pattern=FALSE_ALARMS_PATTERN, examples=["1/month"])
+    """Largest number of false alarms of a machine in a day, week, month or year, by the alarm rule of this service.
+    If the normal recordings do not support it, the threshold is the lowest without a false alarm among them, and a note
+    states what they support."""
+    every: str | None = Field(default=None, pattern=EVERY_PATTERN, examples=["10min"])
+    """Time from one recording to the next, for `false_alarms`: a number with s, min, h or d."""
     reset: bool = False
     """Whether to return to the threshold that the model was written with."""
 
-    def to_request(self) -> ThresholdRequest:
+    def to_request(self, rule: KOfNRule) -> ThresholdRequest:
         """Return the request for the registry.
 
+        Args:
+            rule: alarm rule of this service.
+
         Raises:
-            InvalidParameter: none or several of the four.
+            InvalidParameter: none or several of the five, or one of false_alarms and every without the other.
         """
-        return ThresholdRequest(**self.model_dump())
+        values = self.model_dump(exclude={"false_alarms", "every"})
+        return ThresholdRequest(**values, limit=self._limit(rule))
+
+    def _limit(self, rule: KOfNRule) -> FalseAlarmLimit | None:
+        if self.false_alarms is None and self.every is None:
+            return None
+        if self.false_alarms is None or self.every is None:
+            raise InvalidParameter("One of false_alarms and every was given; both together were expected.")
+        return FalseAlarmLimit(self.false_alarms, self.every, rule)

@@ -18,6 +18,8 @@ EVERY_PATTERN = rf"^[1-9][0-9]{{0,5}}({'|'.join(UNITS_S)})$"
 # The largest unit of which a time is at least one and a half is used.
 SHOWN_UNITS_S = {"years": YEAR_S, "days": DAY_S, "hours": 3600.0, "minutes": 60.0}
 LONG_ENOUGH = 1.5
+USUAL_EVERY_S = 600.0
+"""Time between recordings, s, where it is not known: chosen here, 10 minutes."""
 MANY = 99.5  # from here on, two significant digits would be written as 1e+02
 
 

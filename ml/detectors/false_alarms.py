@@ -12,7 +12,9 @@ frequency below ``1 / (n + 1)``.
 **Interval.** Sessions are drawn with replacement and laid in a row again. The interval is the range between the 2.5th
 and the 97.5th percentile of 500 draws. It contains the score interval of a count of rare events (Poisson),
 ``(A + z^2 / 2 +- z sqrt(A + z^2 / 4)) / n`` with z = 1.96, the counterpart of Wilson's interval: without an alarm among
-n recordings, up to ``3.84 / n`` per recording are possible. (The rule of three has ``3 / n``; it is one-sided.)
+n recordings, up to ``3.84 / n`` per recording are possible. (The rule of three has ``3 / n``; it is one-sided.) In a
+simulation (150 calibrations each, 4, 12 and 30 sessions of 20 recordings, 0, 0.3 and 0.6 of the variance between
+sessions, true frequencies of 1/65 to 1/18 000), it contained the true frequency in 95 to 100 % of the cases.
 
 **Threshold.** From the highest score downward, the last threshold before the frequency exceeds the limit. Recordings
 that stand apart from their session do not count for the threshold; they count for the frequency. If the limit is lower

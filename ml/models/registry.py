@@ -305,7 +305,9 @@ class Registry:
         """
         with self._write_lock():
             found = self.read(reference)
-            return self._revisions.move(found, resolve_threshold(found.content, request), request.sensitivity)
+            return self._revisions.move(
+                found, resolve_threshold(found.content, request), request.sensitivity, request.limit
+            )
 
     # Files
 

@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from ml.detectors.alarm_limit import FalseAlarmLimit
 from ml.detectors.thresholds import SENSITIVITIES, Sensitivity
-from ml.errors import BundleDamaged, ModelError
+from ml.errors import BundleDamaged, InvalidParameter, ModelError
 from ml.models.bundle import Bundle, DecisionThreshold
 from ml.models.labels import ClassLabels
 from ml.system.atomic import to_json, write_atomic
@@ -47,30 +48,36 @@ class ClassLabelsRevision:
 
 @dataclass(frozen=True, slots=True)
 class ThresholdRevision:
-    """One revision of the threshold; revision 1 is the bundle's. ``sensitivity`` is its name, if any."""
+    """One revision of the threshold; revision 1 is the bundle's.
+
+    ``sensitivity`` is its name, and ``limit`` the limit of false alarms that was requested, if any.
+    """
 
     revision: int
     created: str
     decision: DecisionThreshold
     sensitivity: Sensitivity | None = None
+    limit: FalseAlarmLimit | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for serialisation."""
         facts = {"revision": self.revision, "created": self.created, "sensitivity": self.sensitivity}
-        return facts | asdict(self.decision)
+        requested = {} if self.limit is None else {"limit": self.limit.to_dict()}
+        return facts | asdict(self.decision) | requested
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Create a revision from the values of :meth:`to_dict`.
 
         Raises:
-            ModelError, ValueError, KeyError, TypeError: the values are invalid.
+            ModelError, InvalidParameter, ValueError, KeyError, TypeError: the values are invalid.
         """
         decision = DecisionThreshold(values["threshold"], values["false_alarm_rate"], str(values["basis"]))
         sensitivity = values["sensitivity"]
         if sensitivity not in (None, *SENSITIVITIES):
             raise ValueError(f"unknown sensitivity {sensitivity!r}")
-        return cls(int(values["revision"]), str(values["created"]), decision, sensitivity)
+        limit = FalseAlarmLimit.from_dict(values["limit"]) if "limit" in values else None
+        return cls(int(values["revision"]), str(values["created"]), decision, sensitivity, limit)
 
 
 R = TypeVar("R", ClassLabelsRevision, ThresholdRevision)
@@ -114,7 +121,13 @@ class RevisionStore:
         _write(self._file(LABELS, found.version), [*revisions[1:], added])
         return added
 
-    def move(self, found: Bundle, decision: DecisionThreshold, sensitivity: Sensitivity | None) -> ThresholdRevision:
+    def move(
+        self,
+        found: Bundle,
+        decision: DecisionThreshold,
+        sensitivity: Sensitivity | None,
+        limit: FalseAlarmLimit | None = None,
+    ) -> ThresholdRevision:
         """Add a revision with another threshold; without a change, the current revision stays.
 
         Raises:
@@ -122,9 +135,9 @@ class RevisionStore:
         """
         revisions = self.threshold_revisions(found)
         current = revisions[-1]
-        if (decision, sensitivity) == (current.decision, current.sensitivity):
+        if (decision, sensitivity, limit) == (current.decision, current.sensitivity, current.limit):
             return current
-        added = ThresholdRevision(current.revision + 1, timestamp(), decision, sensitivity)
+        added = ThresholdRevision(current.revision + 1, timestamp(), decision, sensitivity, limit)
         _write(self._file(THRESHOLDS, found.version), [*revisions[1:], added])
         return added
 
@@ -185,5 +198,5 @@ def _translate_damage(file: str) -> Iterator[None]:
     """Raise BundleDamaged with the name of the file if it cannot be read."""
     try:
         yield
-    except (ModelError, ValueError, KeyError, TypeError) as error:
+    except (ModelError, InvalidParameter, ValueError, KeyError, TypeError) as error:
         raise BundleDamaged(f"The file {file} with a model's revisions is damaged ({error}): remove it.") from error

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+from ml.detectors.alarm_limit import FalseAlarmLimit
+from ml.detectors.alarm_rule import KOfNRule
 from ml.detectors.calibration import Calibration
+from ml.detectors.false_alarms import FalseAlarms, count_false_alarms, operating_point_for_alarms
 from ml.detectors.thresholds import (
     BY_HAND,
     SENSITIVITIES,
@@ -44,14 +47,30 @@ def current_operating_point(content: BundleContent, threshold: float) -> Operati
     return None if calibration is None else operating_point_at_threshold(calibration, threshold)
 
 
+def current_false_alarms(content: BundleContent, threshold: float, rule: KOfNRule) -> FalseAlarms | None:
+    """Return the false alarms of a machine at a threshold; None without scores of normal recordings.
+
+    In a model with a classifier and a detector, alarms that the classifier causes are not counted.
+    """
+    calibration = find_calibration(content)
+    return None if calibration is None else count_false_alarms(calibration, threshold, rule)
+
+
+def limit_notes(content: BundleContent, limit: FalseAlarmLimit | None) -> tuple[str, ...]:
+    """Return the notes on a limit of false alarms: what the recordings of a model support. Empty without a limit."""
+    calibration = find_calibration(content)
+    return () if limit is None or calibration is None else operating_point_for_alarms(calibration, limit).notes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdRequest:
-    """Request to move a threshold; exactly one of the four attributes is given.
+    """Request to move a threshold; exactly one of the five attributes is given.
 
     Attributes:
         threshold: threshold, a score from 0 to 1.
         false_alarm_rate: share of normal recordings that may be above the threshold.
         sensitivity: name of a false-alarm rate.
+        limit: largest frequency of false alarms of a machine.
         reset: whether to use the threshold in the bundle.
 
     Raises:
@@ -61,14 +80,16 @@ class ThresholdRequest:
     threshold: float | None = None
     false_alarm_rate: float | None = None
     sensitivity: Sensitivity | None = None
+    limit: FalseAlarmLimit | None = None
     reset: bool = False
 
     def __post_init__(self) -> None:
-        numbers = (self.threshold, self.false_alarm_rate, self.sensitivity)
-        given = sum(each is not None for each in numbers) + self.reset
+        values = (self.threshold, self.false_alarm_rate, self.sensitivity, self.limit)
+        given = sum(each is not None for each in values) + self.reset
         if given != 1:
             raise InvalidParameter(
-                f"{given} of threshold, false-alarm rate, sensitivity and reset were given; exactly one was expected."
+                f"{given} of threshold, false-alarm rate, sensitivity, false alarms and reset were given; exactly one "
+                "was expected."
             )
 
 
@@ -77,7 +98,8 @@ def resolve_threshold(content: BundleContent, request: ThresholdRequest) -> Deci
 
     Raises:
         InvalidParameter: the score, the rate or the sensitivity is invalid.
-        ModelNotCalibrated: a rate or a sensitivity is given, and the model has no scores of normal recordings.
+        ModelNotCalibrated: a rate, a sensitivity or a limit of false alarms is given, and the model has no scores of
+            normal recordings.
     """
     if request.threshold is not None:
         return _by_hand(content, request.threshold)
@@ -85,6 +107,8 @@ def resolve_threshold(content: BundleContent, request: ThresholdRequest) -> Deci
         return decision_at(operating_point_at_rate(_require_calibration(content), request.false_alarm_rate))
     if request.sensitivity is not None:
         return decision_at(operating_point_at_sensitivity(_require_calibration(content), request.sensitivity))
+    if request.limit is not None:
+        return decision_at(operating_point_for_alarms(_require_calibration(content), request.limit))
     return content.decision
 
 
@@ -101,7 +125,7 @@ def _require_calibration(content: BundleContent) -> Calibration:
     calibration = find_calibration(content)
     if calibration is None:
         raise ModelNotCalibrated(
-            "A false-alarm rate or a sensitivity needs scores of normal recordings, which only a detector has; the "
-            "model has none: give a threshold, a score from 0 to 1."
+            "A false-alarm rate, a sensitivity or a frequency of false alarms needs scores of normal recordings, which "
+            "only a detector has; the model has none: give a threshold, a score from 0 to 1."
         )
     return calibration
