@@ -14,10 +14,12 @@ from cli.output import print_table, print_text
 from ml.errors import MachineNotFound, ModelError
 from ml.machines.alarms import Acknowledgement, Alarm
 from ml.machines.drift import Drift
+from ml.machines.false_alarms import expect_false_alarms
 from ml.machines.health import Health, HealthSummary
 from ml.machines.ledger import Ledger
 from ml.models.bundle import Bundle
 from ml.models.registry import Registry
+from ml.models.served import ServedModel
 from ml.system.clock import timestamp
 
 NAMES_SHOWN = 8
@@ -48,7 +50,7 @@ def machines(
             acknowledgement = Acknowledgement(timestamp(), by or _user_name(), None, acknowledge)
             typer.echo(f"alarm {ledger.acknowledge(machine_id, acknowledgement).id} of {machine_id} is acknowledged")
         else:
-            _print_one(ledger.health(machine_id, latest=0), settings.home)
+            _print_one(ledger.health(machine_id, latest=0), settings)
 
 
 def _full_name(requested: str, recorded: Sequence[str]) -> str:
@@ -93,6 +95,13 @@ def _champion(home: Path) -> Bundle | None:
         return None
 
 
+def _served(home: Path) -> ServedModel | None:
+    try:
+        return Registry(home).read_served("champion")
+    except ModelError:
+        return None
+
+
 def _is_unknown_machine(machine_id: str, champion: Bundle | None) -> bool:
     """Return whether the champion has a detector that has not learned this machine."""
     detector = None if champion is None else champion.content.detector
@@ -108,8 +117,11 @@ def _unknown_machine_note(champion: Bundle) -> str:
     )
 
 
-def _print_one(health: Health, home: Path) -> None:
-    _print_all([health.summary], home)
+def _print_one(health: Health, settings: Settings) -> None:
+    _print_all([health.summary], settings.home)
+    expected, unknown = expect_false_alarms(_served(settings.home), settings.alarm_rule, health.every_s)
+    typer.echo("")
+    print_text(f"Time between false alarms: {unknown}" if expected is None else expected.basis)
     versions = Table("version", "verdicts", "anomalous", "median score", "threshold", "drift", "since", box=None)
     for version in health.versions:
         versions.add_row(

@@ -63,6 +63,8 @@ async def show_machine(
 ) -> MachineHealth:
     """Show the alarms of a machine and, for each model version, its verdicts and the drift of its scores.
 
+    The answer has the expected time between false alarms, at the time between the last recordings of the machine.
+
     A verdict appears here within a second after its answer. Verdicts count in the order of their answers.
     """
     return await asyncio.to_thread(_health, services, machine_id, latest)
@@ -105,7 +107,8 @@ def _health(services: Services, machine_id: str, latest: int) -> MachineHealth:
     settings = services.settings
     with Ledger(settings.home, rule=settings.alarm_rule) as ledger:
         health = ledger.health(_recorded_name(ledger, services, machine_id), latest)
-    return MachineHealth.from_health(health, settings.alarm_rule)
+    live = services.live_model.current
+    return MachineHealth.from_health(health, settings.alarm_rule, None if live is None else live.model)
 
 
 def _recorded_name(ledger: Ledger, services: Services, requested: str) -> str:

@@ -2,15 +2,18 @@
 
 from typing import Annotated
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, AliasPath, Field
 
 from api.schemas.common import ModelVersion, Schema, Share, Timestamp
 from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN
 from ml.detectors.alarm_rule import KOfNRule
+from ml.detectors.calibration import RateHoldsFor
 from ml.machines.alarms import AlarmState
 from ml.machines.drift import DriftState
+from ml.machines.false_alarms import expect_false_alarms
 from ml.machines.health import Health
 from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID
+from ml.models.served import ServedModel
 from ml.models.verdict import VerdictValue
 
 MAX_NOTE = 500
@@ -153,10 +156,55 @@ class MachineObservation(Schema):
     threshold: Share = Field(examples=[0.5])
 
 
+class Seconds(Schema):
+    """Time in seconds, with its 95 % interval."""
+
+    value: float = Field(gt=0, examples=[120000.0])
+    low: float = Field(gt=0, examples=[31000.0])
+    high: float | None = Field(gt=0, examples=[None])
+    """Null if the data show no upper limit."""
+
+
+class FalseAlarmTime(Schema):
+    """Expected time between two false alarms of a machine.
+
+    The alarm rule was applied to the scores of normal recordings in the model, session after session. In a model with a
+    classifier and a detector, alarms that the classifier causes are not counted.
+    """
+
+    version: ModelVersion
+    """Model version that answers now."""
+    every_s: float = Field(gt=0, examples=[600.0])
+    """Median time from one of the last 100 recordings of the machine to the next, in seconds."""
+    time_between_s: Seconds
+    """Expected time between two false alarms. `low` is the shortest time that the data still allow."""
+    counted: int = Field(ge=0, examples=[0], validation_alias=AliasPath("found", "counted"))
+    """Number of alarms that were counted."""
+    n: int = Field(ge=1, examples=[199], validation_alias=AliasPath("found", "n"))
+    """Number of normal recordings in which they were counted."""
+    n_sessions: int = Field(ge=1, examples=[5], validation_alias=AliasPath("found", "n_sessions"))
+    """Number of their sessions."""
+    rate_holds_for: RateHoldsFor = Field(
+        examples=["new_session"], validation_alias=AliasPath("found", "rate_holds_for")
+    )
+    """Whether the figures hold for recordings of new sessions or of the same sessions only."""
+    basis: str = Field(
+        examples=[
+            "With a recording every 10 minutes, alarms (3 of 5) come falsely at most once in 8.6 hours (95 % limit), "
+            "and are expected once in 33 hours. Among 199 normal recordings of 5 sessions, 0 alarms were counted."
+        ]
+    )
+    """The same in words."""
+
+
 class MachineHealth(MachineSummary):
     """Machine with its alarms and verdicts."""
 
     rule: AlarmRule
+    false_alarms: FalseAlarmTime | None
+    """Null if it is not known; `false_alarms_unknown` is then the reason."""
+    false_alarms_unknown: str | None = Field(examples=[None])
+    """Why the time between false alarms is not known, in a sentence; null if it is known."""
     versions: list[MachineVersion]
     """Verdicts of each model version, the version used last first; 3 versions are kept."""
     alarms: list[MachineAlarm]
@@ -165,13 +213,16 @@ class MachineHealth(MachineSummary):
     """Latest verdicts, the newest first; the parameter `latest` sets their number."""
 
     @classmethod
-    def from_health(cls, health: Health, rule: KOfNRule) -> "MachineHealth":
-        """Return a machine with the rule of its alarms."""
+    def from_health(cls, health: Health, rule: KOfNRule, model: ServedModel | None) -> "MachineHealth":
+        """Return a machine with the rule of its alarms, and its false alarms by the model that answers."""
+        false_alarms, unknown = expect_false_alarms(model, rule, health.every_s)
         summary = MachineSummary.model_validate(health.summary)
         return cls.model_validate(
             {
                 **dict(summary),
                 "rule": rule,
+                "false_alarms": false_alarms,
+                "false_alarms_unknown": unknown,
                 "versions": health.versions,
                 "alarms": health.alarms,
                 "latest": health.latest,

@@ -3,7 +3,9 @@
 ::
 
     observation.py  one recorded verdict, and the names of a machine
-    alarms.py       k of the last n verdicts raise an alarm; hysteresis, acknowledgement
+    alarms.py       alarms, their acknowledgement, and the state of a machine
+    rhythm.py       the time from one recording to the next
+    false_alarms.py expected time between false alarms at this rhythm
     drift.py        whether the scores of one version for one machine have moved
     health.py       what the records show for one machine
     ledger.py       all records in one SQLite file of bounded size, for several processes; its parts:

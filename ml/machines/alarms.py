@@ -68,8 +68,8 @@ def state_of(rule: KOfNRule, alarm: Alarm | None, unusable: int) -> AlarmState:
         unusable: number of its last ``n_verdicts`` recordings that could not be judged.
 
     Example:
-        >>> state_of(KOfNRule(), None, 0), state_of(KOfNRule(), None, 3)
-        ('normal', 'unheard')
+        >>> state_of(KOfNRule(), None, unusable=2)
+        'normal'
     """
     if alarm is not None:
         return "alarm" if alarm.acknowledged is None else "acknowledged"

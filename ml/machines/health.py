@@ -69,9 +69,11 @@ class Health:
         versions: verdicts by version, the version used last first.
         alarms: active and former alarms, the newest first.
         latest: its last recordings, judged or not, the newest first.
+        every_s: median time from one of its last 100 recordings to the next, s; None if it is not known.
     """
 
     summary: HealthSummary
     versions: tuple[VersionRecord, ...]
     alarms: tuple[Alarm, ...]
     latest: tuple[Observation, ...]
+    every_s: float | None

@@ -9,6 +9,7 @@ from ml.machines import drift, rows
 from ml.machines.alarms import AlarmState, state_of
 from ml.machines.drift import Drift
 from ml.machines.health import Health, HealthSummary, VersionRecord
+from ml.machines.rhythm import median_interval_s
 
 RECENT = 100
 
@@ -36,6 +37,7 @@ def health(db: sqlite3.Connection, machine_id: str, rule: KOfNRule, latest: int)
         versions=_versions(db, machine_id),
         alarms=tuple(rows.parse_alarm(row) for row in _alarms(db, machine_id)),
         latest=tuple(rows.latest_observations(db, machine_id, latest)),
+        every_s=median_interval_s([each.at for each in rows.latest_observations(db, machine_id, RECENT)]),
     )
 
 

@@ -140,16 +140,23 @@ class Registry:
         Raises:
             AliasNotSet, ModelNotFound, BundleUnrecognised, BundleDamaged, GoldenClipFailed
         """
+        return load_verified(self.read_served(reference))
+
+    def read_served(self, reference: str) -> ServedModel:
+        """Read a version with its current labels and threshold.
+
+        Raises:
+            AliasNotSet, ModelNotFound, BundleUnrecognised, BundleDamaged
+        """
         found = self.read(reference)
         labels, threshold = self._revisions.label_revisions(found)[-1], self._revisions.threshold_revisions(found)[-1]
-        model = ServedModel(
+        return ServedModel(
             bundle=found,
             labels=labels.labels,
             labels_revision=labels.revision,
             decision=threshold.decision,
             threshold_revision=threshold.revision,
         )
-        return load_verified(model)
 
     def label_revisions(self, reference: str, found: Bundle | None = None) -> list[ClassLabelsRevision]:
         """Return all revisions of a version's labels, the current one last."""
