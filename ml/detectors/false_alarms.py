@@ -194,7 +194,7 @@ def _support(n: int, limit: FalseAlarmLimit) -> str:
     return (
         f"{n} normal recordings support no fewer false alarms than one in {format_time(limit.every_s * (n + 1))} at a "
         f"recording every {limit.every}; {limit.false_alarms} was requested. The threshold is the lowest without a "
-        f"false alarm among them. {limit.false_alarms} needs {math.ceil(1 / limit.frequency) - 1} normal recordings, "
+        f"false alarm among them. {limit.false_alarms} needs {math.ceil(round(1 / limit.frequency, 6)) - 1} normal recordings, "
         f"from at least {SESSIONS_FOR_A_RATE} sessions."
     )
 

@@ -29,6 +29,22 @@ def test_machines_that_the_champion_has_not_learned_are_marked(home: Path) -> No
     assert "fan-9 *" in succeeds(home, "machines", "fan-9")
 
 
+def test_a_machine_is_shown_with_the_time_between_its_false_alarms(home: Path) -> None:
+    """At the time between its recordings, by the champion; a classifier alone, or few recordings: with the reason."""
+    with Ledger(home, create=True) as ledger:
+        ledger.record(
+            Observation("id_00", f"2026-11-28T{hour:02}:00:00.000+00:00", "fan-1", 1, 0.2, 0.5, "normal", "normal")
+            for hour in range(8)
+        )
+        ledger.record([Observation("id_02", timestamp(), "fan-1", 1, 0.2, 0.5, "normal", "normal")])
+    assert "has no scores of normal recordings" in succeeds(home, "machines", "id_00")
+    registry = Registry(home)
+    registry.promote(detectors.add(registry))
+    assert "With a recording every 60 minutes, alarms (3 of 5) come falsely at" in succeeds(home, "machines", "id_00")
+    few = "Time between false alarms: The time between recordings is not known: it needs 6 recordings"
+    assert few in succeeds(home, "machines", "id_02")
+
+
 def test_a_unique_machine_id_stands_for_the_machine_name(home: Path) -> None:
     """It works for showing and acknowledging; not if two machines have the id, or if it is a name itself."""
     with Ledger(home, create=True) as ledger:

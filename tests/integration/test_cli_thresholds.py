@@ -76,6 +76,18 @@ def test_a_new_threshold_is_a_new_revision(detector_home: Path, options: tuple[s
     assert again == f"Nothing changed: this is the present threshold already.\n{shown}"
 
 
+def test_a_limit_of_false_alarms_is_set_and_explained(detector_home: Path) -> None:
+    """The output has the time between false alarms at this rhythm, and what the recordings support."""
+    shown = succeeds(detector_home, "thresholds", "champion", "--false-alarms", "1/day", "--every", "1h")
+    assert "is anomalous (for 1/day at a recording every 1h (alarm: 3 of 5)" in shown
+    assert "With a recording every 60 minutes, alarms (3 of 5) come falsely at most once in" in shown
+    shown = succeeds(detector_home, "thresholds", "champion", "--false-alarms", "1/month", "--every", "10min")
+    assert "- 199 normal recordings support no fewer false alarms than one in 33 hours at a recording" in shown
+    assert "1/month needs 4382 normal recordings, from at least 4 sessions." in shown
+    assert "and are expected once in 33 hours. Among 199 normal recordings of 5 sessions, 0 alarms were" in shown
+    assert [row[0] for row in rows(shown, "revision") if row[0].isdigit()] == ["1", "2", "3"]
+
+
 def test_a_reset_is_in_the_history_and_tables_have_80_columns(detector_home: Path) -> None:
     """The last row of the history is "back to revision 1"; no table is wider than 80 columns."""
     for option in (("--sensitivity", "low"), ("--false-alarm-rate", "0.02"), ("--threshold", "0.123456"), ("--reset",)):
@@ -115,6 +127,8 @@ def test_a_classifier_has_no_sensitivities(home: Path) -> None:
         (("champion", "--threshold", "1.5"), ["1.5", "0 to 1"]),
         (("champion", "--false-alarm-rate", "0"), ["above 0 and below 1"]),
         (("champion", "--threshold", "0.5", "--reset"), ["exactly one"]),
+        (("champion", "--false-alarms", "1/month"), ["--every", "both together"]),
+        (("champion", "--false-alarms", "1/moon", "--every", "10min"), ["1/moon", "1/month"]),
     ],
     ids=" ".join,
 )

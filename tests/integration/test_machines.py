@@ -9,7 +9,10 @@ import httpx
 import pytest
 
 from api.api_keys import ApiKeyStore
+from ml.machines.ledger import Ledger
+from ml.machines.observation import Observation
 from ml.models.registry import Registry
+from ml.system.clock import timestamp
 from testing.servers import Serve, ServerProcess, assert_problem, wait_until
 from tests.commands import signalml
 from tests.integration.machines import SEEN, count_verdicts, health, judged_of, metric, upload, wait_for_verdicts
@@ -206,6 +209,34 @@ def test_a_machine_of_two_names_has_one_record(serve: Serve, home: Path, faulty:
     assert server.client.post("/v1/machines/id_00/acknowledge", json=SEEN).json()["acknowledged"]["by"] == "Ana"
     upload(server, wav, 1, before=9, machine_id=whole)
     assert health(server, "id_00") == health(server, whole)
+
+
+def test_the_time_between_false_alarms_is_that_of_the_model_that_answers(serve: Serve, home: Path) -> None:
+    """At the rhythm of the machine; without a detector, or without a rhythm, null with the reason."""
+    with Ledger(home, create=True) as ledger:
+        ledger.record(
+            Observation("fan-3", f"2026-11-28T{hour:02}:00:00.000+00:00", "fan-1", 1, 0.2, 0.5, "normal", "normal")
+            for hour in range(8)
+        )
+        ledger.record([Observation("fan-4", timestamp(), "fan-1", 1, 0.2, 0.5, "normal", "normal")])
+    server = serve(home)
+    found = health(server)
+    assert found["false_alarms"] is None
+    assert "has no scores of normal recordings" in found["false_alarms_unknown"]
+
+    detector = detectors.add(Registry(home))
+    server.client.put("/v1/models/aliases/champion", json={"version": detector}).raise_for_status()
+    server.client.patch("/v1/models/champion/threshold", json={"threshold": 0.9}).raise_for_status()
+    found = health(server)
+    expected = found["false_alarms"]
+    assert found["false_alarms_unknown"] is None
+    assert (expected["version"], expected["every_s"], expected["counted"]) == (detector, 3600, 0)
+    assert (expected["n"], expected["n_sessions"], expected["rate_holds_for"]) == (199, 5, "same_session")
+    time = expected["time_between_s"]
+    assert (time["value"], time["high"]) == (pytest.approx(200 * 3600), None)
+    assert 0 < time["low"] < time["value"]
+    assert expected["basis"].startswith("With a recording every 60 minutes, alarms (3 of 5) come falsely at most once")
+    assert "needs 6 recordings" in health(server, "fan-4")["false_alarms_unknown"]
 
 
 def test_the_rule_is_set_by_the_environment(serve: Serve, home: Path, faulty: bytes) -> None:

@@ -87,6 +87,7 @@ def test_a_classifiers_threshold_is_shown_without_any(server: ServerProcess) -> 
     shown = state(server)
     assert shown["current"]["false_alarm_rate"] is None
     assert (shown["evidence"], shown["sensitivities"], len(shown["history"])) == (None, [], 1)
+    assert shown["alarms"] is None
 
 
 def test_a_version_an_alias_and_a_name_are_one(detector_server: ServerProcess) -> None:
@@ -120,6 +121,19 @@ def test_a_moved_threshold_is_in_the_very_next_answer(detector_server: ServerPro
     assert decision["threshold"] == moved["current"]["threshold"]
 
 
+def test_a_limit_of_false_alarms_moves_it(detector_server: ServerProcess) -> None:
+    """The answer has the request, the false alarms at this threshold, and what the recordings support."""
+    shown = state(detector_server)
+    assert (shown["current"]["false_alarms"], shown["current"]["every"]) == (None, None)
+    assert shown["alarms"]["rule"] == {"raise_at": 3, "of": 5, "clear_at": 1}
+    assert shown["alarms"]["counted"] > 0
+    moved = move(detector_server, false_alarms="1/month", every="10min").raise_for_status().json()
+    assert (moved["current"]["false_alarms"], moved["current"]["every"]) == ("1/month", "10min")
+    assert (moved["alarms"]["counted"], moved["alarms"]["per_recording"]["value"]) == (0, 1 / 200)
+    assert "199 normal recordings support no fewer false alarms" in moved["alarms"]["notes"][0]
+    assert moved == state(detector_server)
+
+
 def test_reset_brings_the_first_one_back(classifying: ServerProcess, wav: bytes) -> None:
     """As a revision of its own, and the answers of before."""
     before = judged(classifying.client, wav)
@@ -145,6 +159,10 @@ def test_reset_brings_the_first_one_back(classifying: ServerProcess, wav: bytes)
         ({"treshold": 0.5}, 422, "request_invalid"),
         ({"sensitivity": "high"}, 409, "model_not_calibrated"),
         ({"false_alarm_rate": 0.01}, 409, "model_not_calibrated"),
+        ({"false_alarms": "1/month", "every": "10min"}, 409, "model_not_calibrated"),
+        ({"false_alarms": "1/month"}, 422, "parameter_invalid"),
+        ({"false_alarms": "1/month", "every": "10min", "threshold": 0.5}, 422, "parameter_invalid"),
+        ({"false_alarms": "1/moon", "every": "10min"}, 422, "request_invalid"),
     ],
     ids=str,
 )

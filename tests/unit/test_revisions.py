@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ml.detectors.alarm_limit import FalseAlarmLimit
+from ml.detectors.alarm_rule import KOfNRule
 from ml.detectors.thresholds import SENSITIVITIES, threshold_at
 from ml.errors import BundleDamaged, InvalidParameter, ModelNotCalibrated, ModelNotFound
 from ml.models import bundle
@@ -81,9 +83,27 @@ def test_a_given_threshold_has_the_measured_rate(detector_registry: Registry) ->
     assert moved.decision.basis.startswith("set by hand")
 
 
+def test_a_limit_of_false_alarms_gives_its_threshold_and_is_kept(detector_registry: Registry) -> None:
+    """With the alarm rule that it was for; the same limit again changes nothing, another way to ask does."""
+    limit = FalseAlarmLimit("1/month", "10min", KOfNRule(2, 4, 0))
+    moved = detector_registry.set_threshold("champion", ThresholdRequest(limit=limit))
+    assert moved.limit == limit
+    assert moved.decision.basis.startswith("the lowest without a false alarm, of too few recordings for 1/month")
+    assert moved.decision.threshold < detectors.calibration().named.max()
+    assert detector_registry.threshold_revisions("champion")[-1] == moved
+    assert detector_registry.set_threshold("champion", ThresholdRequest(limit=limit)) == moved
+    by_hand = detector_registry.set_threshold("champion", ThresholdRequest(threshold=moved.decision.threshold))
+    assert (by_hand.revision, by_hand.limit) == (3, None)
+
+
 def test_a_classifiers_threshold_is_set_as_a_score_only(registry: Registry) -> None:
-    """Its rate was not measured: a rate or a sensitivity is refused by name, and nothing changes."""
-    for wanted in (ThresholdRequest(false_alarm_rate=0.01), ThresholdRequest(sensitivity="high")):
+    """Its rate was not measured: a rate, a sensitivity or a limit is refused by name, and nothing changes."""
+    limit = FalseAlarmLimit("1/month", "10min")
+    for wanted in (
+        ThresholdRequest(false_alarm_rate=0.01),
+        ThresholdRequest(sensitivity="high"),
+        ThresholdRequest(limit=limit),
+    ):
         with pytest.raises(ModelNotCalibrated, match="give a threshold, a score from 0 to 1"):
             registry.set_threshold("champion", wanted)
     assert len(registry.threshold_revisions("champion")) == 1
@@ -185,6 +205,8 @@ GOOD = {"revision": 2, "created": "", "threshold": 0.5, "false_alarm_rate": None
         json.dumps([GOOD | {"threshold": 2}]),
         json.dumps([GOOD | {"threshold": "high"}]),
         json.dumps([GOOD | {"sensitivity": "higher"}]),
+        json.dumps([GOOD | {"limit": {"false_alarms": "1/moon", "every": "10min", "rule": {}}}]),
+        json.dumps([GOOD | {"limit": {"false_alarms": "1/month", "every": "10min", "rule": {"k": 3}}}]),
     ],
 )
 def test_a_damaged_history_is_refused_by_name(registry: Registry, content: str) -> None:
