@@ -1,7 +1,7 @@
 """False alarms: counted session by session, and thresholds that keep to a limit as a person states it."""
 
 import math
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -20,10 +20,6 @@ from ml.detectors.false_alarms import (
 from ml.detectors.thresholds import threshold_at
 from ml.errors import InvalidParameter
 from ml.machines.rhythm import median_interval_s
-
-RULES = st.tuples(st.integers(1, 6), st.integers(0, 6), st.integers(0, 5)).map(
-    lambda drawn: KOfNRule(drawn[0], drawn[0] + drawn[1], min(drawn[2], drawn[0] - 1))
-)
 
 
 def calibration(*sessions, odd=None):
@@ -44,14 +40,15 @@ def shifting(sessions=40, recordings=20, between=0.6, seed=0):
 # Counting
 
 
-@given(RULES, st.lists(st.booleans(), min_size=1, max_size=60))
-def test_the_states_of_a_row_are_those_of_the_rule_verdict_by_verdict(rule, verdicts):
-    """Machines and expectations use one rule."""
-    before, expected = False, []
-    for number in range(1, len(verdicts) + 1):
-        before = rule.is_in_alarm(verdicts[max(0, number - rule.n_verdicts) : number], before)
-        expected.append(before)
-    assert alarm_states(np.array(verdicts), rule).tolist() == expected
+@pytest.mark.parametrize("rule", [KOfNRule(), KOfNRule(2, 4, 0), KOfNRule(1, 1, 0), KOfNRule(4, 12, 2)], ids=str)
+def test_the_states_of_a_row_are_those_of_the_rule_verdict_by_verdict(rule):
+    """Machines and expectations use one rule: the same states for all rows of 9 verdicts."""
+    for verdicts in product([False, True], repeat=9):
+        before, expected = False, []
+        for number in range(1, len(verdicts) + 1):
+            before = rule.is_in_alarm(verdicts[max(0, number - rule.n_verdicts) : number], before)
+            expected.append(before)
+        assert alarm_states(np.array(verdicts), rule).tolist() == expected
 
 
 def test_alarms_are_counted_in_the_order_of_each_session():
