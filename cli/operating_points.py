@@ -29,10 +29,10 @@ def print_operating_points(version: str, operating: Mapping[str, Any]) -> None:
     print_text(f"To move the threshold:  signalml thresholds {version} --sensitivity high")
 
 
-def print_false_alarms(detector: Detector, threshold: float, rule: KOfNRule) -> None:
+def print_false_alarms(version: str, detector: Detector, threshold: float, rule: KOfNRule) -> None:
     """Print the time between false alarms of a machine, and the command that sets it."""
     print_text(count_false_alarms(detector.calibration, threshold, rule).describe(USUAL_EVERY_S))
-    print_text("To set this time:  signalml thresholds VERSION --false-alarms 1/month --every 10min")
+    print_text(f"To set this time:  signalml thresholds {version} --false-alarms 1/month --every 10min")
 
 
 def print_calibration(detector: Detector) -> None:

@@ -170,7 +170,7 @@ def _print_thresholds(trained: TrainingResult, registry: Registry) -> None:
     detector = bundle.content.detector
     if detector is not None:
         print_calibration(detector)
-        print_false_alarms(detector, final.threshold, Settings().alarm_rule)
+        print_false_alarms(trained.version, detector, final.threshold, Settings().alarm_rule)
         print_operating_points(trained.version, bundle.content.card["detector"]["operating"])
 
 
