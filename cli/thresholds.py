@@ -20,8 +20,8 @@ from ml.models.revisions import ThresholdRevision
 from ml.models.thresholds import (
     ThresholdRequest,
     current_false_alarms,
+    current_limit_notes,
     current_operating_point,
-    limit_notes,
     sensitivities,
 )
 
@@ -113,7 +113,7 @@ def _print(registry: Registry, version: str, rule: KOfNRule) -> None:
     if (note := fault_rule_note(content)) is not None:
         print_note(note)
     notes = (note for each in points.values() for note in each.notes)
-    for each_note in dict.fromkeys((*limit_notes(content, limit), *notes)):
+    for each_note in dict.fromkeys((*current_limit_notes(content, limit), *notes)):
         print_note(each_note)
 
 

@@ -20,7 +20,7 @@ from api.security import AuthFirstRoute
 from ml import errors
 from ml.detectors.alarm_rule import KOfNRule
 from ml.models.registry import Registry
-from ml.models.thresholds import current_false_alarms, current_operating_point, limit_notes, sensitivities
+from ml.models.thresholds import current_false_alarms, current_limit_notes, current_operating_point, sensitivities
 
 router = APIRouter(
     prefix="/v1/models",
@@ -72,7 +72,7 @@ def _state(registry: Registry, reference: str, rule: KOfNRule) -> ThresholdState
     history = registry.threshold_revisions(bundle.version, bundle)
     threshold = history[-1].decision.threshold
     alarms = current_false_alarms(bundle.content, threshold, rule)
-    notes = limit_notes(bundle.content, history[-1].limit)
+    notes = current_limit_notes(bundle.content, history[-1].limit)
     known = current_operating_point(bundle.content, threshold)
     return ThresholdState(
         version=bundle.version,

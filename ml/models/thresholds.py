@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ml.detectors.alarm_limit import FalseAlarmLimit
 from ml.detectors.alarm_rule import KOfNRule
 from ml.detectors.calibration import Calibration
-from ml.detectors.false_alarms import FalseAlarms, count_false_alarms, operating_point_for_alarms
+from ml.detectors.false_alarms import FalseAlarms, count_false_alarms, limit_notes, operating_point_for_alarms
 from ml.detectors.thresholds import (
     BY_HAND,
     SENSITIVITIES,
@@ -56,10 +56,10 @@ def current_false_alarms(content: BundleContent, threshold: float, rule: KOfNRul
     return None if calibration is None else count_false_alarms(calibration, threshold, rule)
 
 
-def limit_notes(content: BundleContent, limit: FalseAlarmLimit | None) -> tuple[str, ...]:
+def current_limit_notes(content: BundleContent, limit: FalseAlarmLimit | None) -> tuple[str, ...]:
     """Return the notes on a limit of false alarms: what the recordings of a model support. Empty without a limit."""
     calibration = find_calibration(content)
-    return () if limit is None or calibration is None else operating_point_for_alarms(calibration, limit).notes
+    return () if limit is None or calibration is None else limit_notes(calibration, limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
