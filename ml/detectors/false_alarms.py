@@ -19,7 +19,8 @@ sessions, true frequencies of 1/65 to 1/18 000), it contained the true frequency
 
 **Threshold.** From the highest score downward, the last threshold before the frequency exceeds the limit. Recordings
 that stand apart from their session do not count for the threshold; they count for the frequency. If the limit is lower
-than n recordings support, the threshold is the lowest without an alarm. For the threshold, an alarm that lasts counts
+than n recordings support, the threshold is the lowest without an alarm, but not below that of the sensitivity
+``medium``: whoever wants few alarms does not expect more anomalous recordings than by default. For the threshold, an alarm that lasts counts
 again after as many recordings as the rule counts. Otherwise a threshold below all scores, with one alarm that never
 ends, would keep to many limits.
 """
@@ -37,8 +38,10 @@ from ml.detectors.calibration import Calibration, RateHoldsFor
 from ml.detectors.thresholds import (
     BY_HAND,
     SEED,
+    SENSITIVITIES,
     SESSIONS_FOR_A_RATE,
     OperatingPoint,
+    calibrated_threshold,
     operating_point_at_threshold,
     smallest_rate,
 )
@@ -178,9 +181,12 @@ def operating_point_for_alarms(calibration: Calibration, limit: FalseAlarmLimit)
         >>> operating_point_for_alarms(calibration, FalseAlarmLimit("1/month", "1h")).notes[0][:67]
         '99 normal recordings support no fewer false alarms than one in 4.2 '
     """
-    threshold = threshold_for_alarms(calibration, limit.frequency, limit.rule)
-    found, notes = operating_point_at_threshold(calibration, threshold), limit_notes(calibration, limit)
-    target = f"the lowest without a false alarm, of too few recordings for {limit}" if notes else f"for {limit}"
+    threshold, notes = threshold_for_alarms(calibration, limit.frequency, limit.rule), limit_notes(calibration, limit)
+    target = f"for {limit}"
+    if notes:
+        threshold = max(threshold, calibrated_threshold(calibration, SENSITIVITIES["medium"]))
+        target = f"without a false alarm among too few recordings for {limit}"
+    found = operating_point_at_threshold(calibration, threshold)
     basis = f"{target}{found.basis.removeprefix(BY_HAND)}"
     return replace(found, basis=basis, notes=(*notes, *found.notes))
 

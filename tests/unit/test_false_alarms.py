@@ -17,7 +17,7 @@ from ml.detectors.false_alarms import (
     operating_point_for_alarms,
     threshold_for_alarms,
 )
-from ml.detectors.thresholds import threshold_at
+from ml.detectors.thresholds import operating_point_at_sensitivity, threshold_at
 from ml.errors import InvalidParameter
 from ml.machines.rhythm import median_interval_s
 
@@ -119,17 +119,25 @@ def test_a_supported_limit_gives_the_lowest_threshold_that_keeps_to_it():
 
 
 def test_an_unsupported_limit_gives_the_lowest_threshold_without_an_alarm_and_a_note():
-    """Not the highest score: single recordings raise no alarm. The note states what 80 recordings support."""
-    found = calibration(*[[0.1, 0.2, 0.3, 0.95] * 5] * 4)
+    """Not the highest score: two recordings raise no alarm. The note states what 400 recordings support."""
+    found = calibration([0.1, 0.2, 0.3] * 132 + [0.1, 0.99, 0.95, 0.95])
     limit = FalseAlarmLimit("1/year", "10min")
     point = operating_point_for_alarms(found, limit)
-    assert point.threshold == 0.3
+    assert point.threshold == 0.95
     assert count_false_alarms(found, point.threshold, DEFAULT_RULE).counted == 0
-    assert point.basis.startswith("the lowest without a false alarm, of too few recordings for 1/year at a recording")
-    assert point.basis.endswith("above it were 20 of 80 healthy recordings that had not been learned from")
-    assert "80 normal recordings support no fewer false alarms than one in 14 hours" in point.notes[0]
+    assert count_false_alarms(found, 0.3, DEFAULT_RULE).counted > 0
+    assert point.basis.startswith("without a false alarm among too few recordings for 1/year at a recording")
+    assert point.basis.endswith("above it were 1 of 400 healthy recordings that had not been learned from")
+    assert "400 normal recordings support no fewer false alarms than one in 2.8 days" in point.notes[0]
     assert "1/year needs 52595 normal recordings, from at least 4 sessions." in point.notes[0]
-    assert count_false_alarms(found, 0.2, DEFAULT_RULE).counted > 0
+
+
+def test_an_unsupported_limit_makes_no_more_recordings_anomalous_than_the_default():
+    """At 0.3 there would be no alarm, but a quarter of the recordings would be anomalous."""
+    found = calibration(*[[0.1, 0.2, 0.3, 0.95] * 5] * 4)
+    assert threshold_for_alarms(found, 1e-9, DEFAULT_RULE) == 0.3
+    point = operating_point_for_alarms(found, FalseAlarmLimit("1/year", "10min"))
+    assert point.threshold == operating_point_at_sensitivity(found, "medium").threshold == 0.95
 
 
 @given(st.integers(1, 30), st.integers(1, 6))
