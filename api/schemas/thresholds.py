@@ -1,11 +1,14 @@
 """Schemas of thresholds."""
 
-from pydantic import AliasPath, ConfigDict, Field
+from typing import Self
+
+from pydantic import AliasPath, ConfigDict, Field, field_validator, model_validator
 
 from api.schemas.common import ModelVersion, Schema, Share, Timestamp
 from ml.detectors.calibration import RateHoldsFor
 from ml.detectors.thresholds import SENSITIVITIES, OperatingPoint, Sensitivity
 from ml.models.thresholds import ThresholdRequest
+from worker.jobs import DatasetName
 
 
 class ExpectedRate(Schema):
@@ -74,6 +77,38 @@ class ThresholdPlace(Schema):
     """Origin of the threshold."""
 
 
+class OddRecordingFacts(Schema):
+    """Normal recording that stands apart from its session."""
+
+    name: str = Field(examples=["normal/door.wav"])
+    """Path in the dataset."""
+    machine: str = Field(examples=["fan/fan-3"])
+    session: str = Field(examples=["monday"])
+    times: float = Field(ge=0, examples=[4.2])
+    """Its relative distance, as a multiple of the median of its session."""
+
+
+class RecalibrationFacts(Schema):
+    """Normal recordings that the threshold comes from, beside or instead of those of the training."""
+
+    dataset: str = Field(examples=["hall-4"])
+    recordings: int = Field(ge=1, examples=[120], validation_alias=AliasPath("named"))
+    """Number of recordings."""
+    sessions: int = Field(ge=1, examples=[3], validation_alias=AliasPath("n_sessions"))
+    """Number of their sessions."""
+    with_training: bool = Field(examples=[True])
+    """Whether the recordings of the training count too."""
+    odd_recordings: list[OddRecordingFacts]
+    """Recordings that stand apart from their session. The threshold does not count them: listen to them."""
+    left_out: dict[str, int] = Field(examples=[{"that the model has learned from": 60}])
+    """Number of other normal recordings of the dataset, by the reason why they do not count."""
+
+    @field_validator("recordings", mode="before")
+    @classmethod
+    def _count(cls, value: object) -> object:
+        return len(value) if isinstance(value, tuple) else value
+
+
 class ThresholdState(Schema):
     """Present threshold of a version, its alternatives and its history."""
 
@@ -82,6 +117,8 @@ class ThresholdState(Schema):
     """Present threshold."""
     evidence: ThresholdEvidence | None
     """Null for a model without scores of normal recordings, such as a classifier alone."""
+    recalibration: RecalibrationFacts | None
+    """Null if the scores are those of the training alone."""
     sensitivities: list[SensitivityPoint]
     """Threshold of each sensitivity; empty for such a model."""
     history: list[ThresholdPlace]
@@ -89,7 +126,7 @@ class ThresholdState(Schema):
 
 
 class ThresholdPatch(Schema):
-    """New threshold. Send exactly one of the four fields."""
+    """New threshold. Send exactly one of the first four fields, or `recalibrate`, also with a rate or a sensitivity."""
 
     # Strict: the schema allows neither the text "0.5" as a number nor 1 as true.
     model_config = ConfigDict(strict=True, json_schema_extra={"examples": [{"sensitivity": "high"}]})
@@ -102,6 +139,19 @@ class ThresholdPatch(Schema):
     """Named false-alarm rate: low is 0.001, medium 0.01, high 0.05."""
     reset: bool = False
     """Whether to return to the threshold that the model was written with."""
+    recalibrate: DatasetName | None = None
+    """Dataset whose normal recordings set the threshold. Without a rate or a sensitivity, the rate stays as it is."""
+
+    @model_validator(mode="after")
+    def _recalibrate_with_a_rate(self) -> Self:
+        if self.recalibrate is not None:
+            if self.threshold is not None or self.reset:
+                raise ValueError(
+                    "recalibrate was given with threshold or reset; only a rate or a sensitivity can be added"
+                )
+            if self.false_alarm_rate is not None and self.sensitivity is not None:
+                raise ValueError("false_alarm_rate and sensitivity were given; one of them was expected")
+        return self
 
     def to_request(self) -> ThresholdRequest:
         """Return the request for the registry.
@@ -109,4 +159,4 @@ class ThresholdPatch(Schema):
         Raises:
             InvalidParameter: none or several of the four.
         """
-        return ThresholdRequest(**self.model_dump())
+        return ThresholdRequest(**self.model_dump(exclude={"recalibrate"}))

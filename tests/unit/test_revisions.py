@@ -211,7 +211,9 @@ def test_the_history_is_plain_json(registry: Registry) -> None:
     registry.set_threshold("champion", ThresholdRequest(threshold=0.7))
     (file,) = (registry.folder / "thresholds").iterdir()
     (entry,) = json.loads(file.read_text())
-    assert set(entry) == {"revision", "created", "threshold", "false_alarm_rate", "basis", "sensitivity"}
+    assert set(entry) == {
+        *("revision", "created", "threshold", "false_alarm_rate", "basis", "sensitivity", "requested_rate")
+    }
     assert (entry["revision"], entry["threshold"]) == (2, 0.7)
 
 
