@@ -11,7 +11,8 @@ from ml.dataset.catalog import dataset_version, load_dataset
 from ml.dataset.entries import Dataset
 from ml.dataset.indexing.build import index
 from ml.dataset.paths import index_cache_file
-from ml.models.revisions import ThresholdRevision
+from ml.models.registry import Registry
+from ml.models.revisions import ThresholdRevision, recalibration_in_force
 from ml.models.thresholds import ThresholdRequest
 from ml.system.native import quiet_native_stderr
 from ml.system.progress import ProgressCallback
@@ -31,7 +32,7 @@ def recalibrate(home: Path, version: str, source: str, request: ThresholdRequest
     with quiet_native_stderr() as stderr, show_progress(Console(file=stderr)) as report:
         dataset = _find_dataset(home, source, report)
         revision = recalibrate_model(home, version, dataset, request, report=report)
-    found = revision.recalibration
+    found = recalibration_in_force(Registry(home).threshold_revisions(version))
     if found is not None:
         alone = "together with those of the training" if found.with_training else "without those of the training"
         print_text(

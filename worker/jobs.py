@@ -9,10 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ml.dataset.paths import NAME_PATTERN
-from ml.detectors.thresholds import Sensitivity
+from ml.detectors.sensitivity import Sensitivity
 from ml.errors import SignalMLError
 from ml.features.kinds import FeatureKind
-from ml.models.thresholds import ThresholdRequest
 from ml.training.choices import PromotionPolicy, TrainingChoices
 
 JobKind = Literal["feature-extraction", "scoring", "retraining", "recalibration", "diagnostic"]
@@ -128,12 +127,6 @@ class RecalibrationParameters(JobParameters):
         if self.false_alarm_rate is not None and self.sensitivity is not None:
             raise ValueError("false_alarm_rate and sensitivity were given; one of them was expected")
         return self
-
-    def to_request(self) -> ThresholdRequest | None:
-        """Return the request for the registry; None keeps the rate."""
-        if self.false_alarm_rate is None and self.sensitivity is None:
-            return None
-        return ThresholdRequest(false_alarm_rate=self.false_alarm_rate, sensitivity=self.sensitivity)
 
 
 class DiagnosticParameters(JobParameters):

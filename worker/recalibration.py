@@ -9,6 +9,7 @@ from typing import Any
 
 from ml.dataset.catalog import dataset_version, load_dataset
 from ml.models.registry import Registry
+from ml.models.thresholds import ThresholdRequest
 from ml.training.recalibration import RecalibrationRow, measure_row, plan_rows, recalibration_from, require_detector
 from worker.jobs import RecalibrationParameters
 from worker.lease import Lease
@@ -65,7 +66,7 @@ def _set_threshold(
         unit.dataset_version or "",
         map(RecalibrationRow.from_dict, rows),
     )
-    request = parameters.to_request()
+    request = _request(parameters)
     revision = lease.retry(lambda: registry.recalibrate(version, recalibration, request, before_write=lease.recheck))
     calibration = require_detector(registry.read_calibrated(version)).calibration
     lease.log(f"The threshold of {version} is {revision.decision.threshold:.4g} now ({revision.decision.basis}).")
@@ -79,3 +80,10 @@ def _set_threshold(
         "odd_recordings": [each._asdict() for each in recalibration.odd_recordings],
         "left_out": dict(recalibration.left_out),
     }
+
+
+def _request(parameters: RecalibrationParameters) -> ThresholdRequest | None:
+    """Return the request for the registry; None keeps the rate."""
+    if parameters.false_alarm_rate is None and parameters.sensitivity is None:
+        return None
+    return ThresholdRequest(false_alarm_rate=parameters.false_alarm_rate, sensitivity=parameters.sensitivity)
