@@ -4,8 +4,11 @@
 others of a session with such a recording: they are of no new session. Recordings of machines that the detector does not
 know, and recordings that cannot be judged, are left out too.
 
-**Scores.** The detector has learned from none of these sessions. So its scores of them are those of new sessions. See
-:func:`_counts_training` for when the scores in the bundle count too.
+**Scores.** The detector has learned from none of these sessions. So its scores of them are those of new sessions. If
+the scores in the bundle are of new sessions too, all scores count together: more sessions give a better threshold. If
+they are of the same sessions, they are too low for a new session. Then the new scores count alone, if there are two or
+more new sessions of every machine. With fewer, all scores count together, and the rate holds for the same sessions
+only (decision 16).
 
 Plan, measurement and result are functions of their own, so that the workers of a job can share the measurement.
 """
@@ -242,6 +245,7 @@ def recalibration_from(
             f"sessions are needed.{left_out_note(left_out)}"
         )
     odd, found = _find_odd(used)
+    trained_for_new, several = detector.calibration.rate_holds_for == "new_session", _has_new_sessions(detector, used)
     return Recalibration(
         dataset=dataset,
         dataset_fingerprint=fingerprint,
@@ -249,8 +253,8 @@ def recalibration_from(
         unnamed=tuple(row.unnamed or 0.0 for row in used),
         session=tuple(map(int, _numbers([row.session for row in used]))),
         odd=tuple(map(bool, odd)),
-        rate_holds_for="new_session" if _holds_for_new_sessions(detector, used) else "same_session",
-        with_training=_counts_training(detector, used),
+        rate_holds_for="new_session" if trained_for_new or several else "same_session",
+        with_training=trained_for_new or not several,
         odd_recordings=found,
         left_out={reason: left_out[reason] for reason in REASONS if left_out[reason]},
     )
@@ -289,28 +293,12 @@ def _find_odd(used: Sequence[RecalibrationRow]) -> tuple[NDArray[np.bool_], tupl
     return odd, tuple(sorted(found, key=lambda each: -each.times))
 
 
-def _sessions_of_machines(detector: Detector, used: Sequence[RecalibrationRow]) -> list[int]:
-    """Return the number of new sessions of each machine of the detector."""
+def _has_new_sessions(detector: Detector, used: Sequence[RecalibrationRow]) -> bool:
+    """Whether there are two or more new sessions of every machine, as a fit needs them for a rate of new sessions."""
     sessions: defaultdict[str, set[str]] = defaultdict(set)
     for row in used:
         sessions[row.machine].add(row.session)
-    return [len(sessions[machine]) for machine in detector.machines]
-
-
-def _holds_for_new_sessions(detector: Detector, used: Sequence[RecalibrationRow]) -> bool:
-    """Whether a rate holds for new sessions: with scores of new sessions of every machine, as in a fit."""
-    several = min(_sessions_of_machines(detector, used)) >= SESSIONS_OF_A_MACHINE
-    return several or detector.calibration.rate_holds_for == "new_session"
-
-
-def _counts_training(detector: Detector, used: Sequence[RecalibrationRow]) -> bool:
-    """Whether the scores in the bundle count together with the new ones.
-
-    They do if they are of new sessions too: more sessions give a better threshold. If they are of the same sessions,
-    they are too low for a new session, and only the new ones count. But each machine needs scores: if the new
-    recordings lack a machine, the scores in the bundle count in any case.
-    """
-    return detector.calibration.rate_holds_for == "new_session" or not min(_sessions_of_machines(detector, used))
+    return all(len(sessions[machine]) >= SESSIONS_OF_A_MACHINE for machine in detector.machines)
 
 
 def _numbers(names: Sequence[Hashable]) -> NDArray[np.int64]:

@@ -147,11 +147,12 @@ def test_a_model_of_one_session_has_new_scores_only(home: Path, hall: Hall) -> N
     assert calibration.rate_holds_for == "new_session"
 
 
-def test_one_new_session_holds_for_itself(home: Path, hall: Hall) -> None:
-    """The rate is for further recordings of this session."""
+def test_one_new_session_is_no_evidence_of_others(home: Path, hall: Hall) -> None:
+    """All scores count together, and the rate is for further recordings of these sessions."""
     version = add(home, hall.one_day)
     recalibrate(home, version, only(hall.dataset, "d2"), processes=1)
-    assert in_force(home, version).rate_holds_for == "same_session"
+    calibration = in_force(home, version)
+    assert (calibration.n_sessions, calibration.rate_holds_for) == (2, "same_session")
 
 
 def test_the_scores_are_those_of_the_service(home: Path, hall: Hall) -> None:
