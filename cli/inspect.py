@@ -27,7 +27,7 @@ ORIGINS: dict[SessionOrigin, str] = {
     "folders": "by folders, one for each machine",
     "file names": "by the beginnings of file names",
     "times in names": "by gaps between the times in file names",
-    "file times": "by gaps between file times (unsure: copying changes them)",
+    "file times": "by gaps between the times of files or uploads (unsure: copying changes them)",
     "none": "none known, all recordings of a machine or a class count as one",
 }
 UNITS = {"channels": "", "sample_rate_hz": " Hz", "bits": " bit", "codec": ""}
@@ -94,7 +94,8 @@ def _kinds(facts: dict[str, Any]) -> Table:
 
 def _sessions_table(facts: dict[str, Any]) -> Table:
     counts = facts["groups"]["counts"]
-    table = _table(f"{len(counts)} sessions: {_origins(counts)}", "session", "machine", numbers=("normal", "abnormal"))
+    number = f"{len(counts)} session{'' if len(counts) == 1 else 's'}"
+    table = _table(f"{number}: {_origins(counts)}", "session", "machine", numbers=("normal", "abnormal"))
     timed = any(session["first"] for session in counts[:SHOWN])
     for name in ("first", "last") if timed else ():
         table.add_column(name)

@@ -54,7 +54,7 @@ def _promise(calibration: Calibration, threshold: float, rate: float) -> str:
     of = "a new session" if calibration.rate_holds_for == "new_session" else "the same sessions"
     sessions = f"{calibration.n_sessions} session{'' if calibration.n_sessions == 1 else 's'}"
     found = expected_rate(calibration, threshold)
-    interval = "" if found.low is None or found.high is None else f" ({percent(found.low)} to {percent(found.high)})"
+    interval = "" if found.low is None or found.high is None else f" ({_short(found.low)} to {_short(found.high)})"
     few = f" More recordings are needed for {percent(rate)}." if rate < lowest else ""
     return f"at most 1 false alarm in {one_in} recordings of {of}, measured with {sessions}{interval}.{few}"
 
@@ -79,3 +79,8 @@ def print_odd_recordings(odd: Sequence[OddRecording], where: str = "") -> None:
         typer.echo(f"  {printable(each.name)}: {each.times:.1f} times the distance that is usual in its session")
     if len(odd) > ODD_SHOWN:
         typer.echo(f"  and {len(odd) - ODD_SHOWN} more")
+
+
+def _short(rate: float) -> str:
+    """Return a rate in percent, with two significant digits."""
+    return f"{100 * rate:.2g} %"

@@ -19,7 +19,7 @@ from ml.features.spec import FeatureSpec
 EXPLANATION_BANDS = 8  # frequency bands of an explanation, of equal width in mel
 MOST_KEPT = 2000  # recordings in a reference, evenly taken
 NEAREST = 3  # normal recordings that an explanation names
-SAME_DB = 0.04  # RMS; recordings of pc_fan differ by at least 0.2 dB from each other
+SAME_DB = 0.02  # RMS; recordings of pc_fan differ by at least 0.28 dB, and rounding by at most 0.005 dB
 UNUSUAL = 0.1  # share of normal recordings that may be damaged: unplugged, clipped, muffled, cut off
 LINEAR_BANDS = 16  # bands of equal width in Hz, which show where the spectrum of a recording ends
 
