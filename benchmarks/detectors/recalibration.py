@@ -91,9 +91,9 @@ def main() -> None:
                     rows = found.setdefault(f"{name}, {label}", defaultdict(list))
                     for rule, counted in by_rule.items():
                         rows[rule].extend(counted)
-    print_table(found)
-    plain = {name: {rule: list(map(list, each)) for rule, each in rows.items()} for name, rows in found.items()}
-    write_atomic(given.output, (json.dumps(plain, indent=2) + "\n").encode())
+    summaries = {name: {rule: summary(each) for rule, each in rows.items()} for name, rows in found.items()}
+    print_table(summaries)
+    write_atomic(given.output, (json.dumps(summaries, indent=2) + "\n").encode())
 
 
 def machines_of(dataset: Dataset, report: ProgressCallback) -> Iterator[Machine]:
@@ -189,15 +189,19 @@ def score(detector: Detector, recording: NormalRecording) -> float:
     return max(detector.measure(clip, recording.machine).score for clip in recording.clips)
 
 
-def print_table(found: dict[str, dict[str, list[Counted]]]) -> None:
+def summary(counted: Sequence[Counted]) -> dict[str, float]:
+    """Return the number of counted sessions, mean and worst false alarms, and mean detection."""
+    alarms, detected = np.array(counted).T
+    shares = {"false_alarms": alarms.mean(), "worst": alarms.max(), "detected": detected.mean()}
+    return {"sessions": len(counted)} | {name: round(float(share), 4) for name, share in shares.items()}
+
+
+def print_table(summaries: dict[str, dict[str, dict[str, float]]]) -> None:
     """Print a row for each size: false alarms, those of the worst session, and detected faults."""
-    rules = ("as trained", "alone", "together", "chosen")
+    rules = list(next(iter(summaries.values())))
     table = Table("learned and recalibrated", *rules)
-    for name, rows in found.items():
-        cells = []
-        for rule in rules:
-            alarms, detected = np.array(rows[rule]).T
-            cells.append(f"{alarms.mean():.3f} ({alarms.max():.2f}), {detected.mean():.3f}")
+    for name, by_rule in summaries.items():
+        cells = ("{false_alarms:.3f} ({worst:.2f}), {detected:.3f}".format(**by_rule[rule]) for rule in rules)
         table.add_row(name, *cells)
     Console().print(table)
 
