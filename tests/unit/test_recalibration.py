@@ -188,12 +188,15 @@ def test_recordings_that_the_model_has_learned_from_do_not_count(home: Path, hal
     assert found.left_out == {recalibrating.LEARNED: 2 * PER_DAY - 1, recalibrating.LEARNED_SESSION: 1}
 
 
-def test_an_imported_model_knows_its_recordings_by_their_sound(home: Path, hall: Hall) -> None:
-    """It has no records here, but a summary of its recordings, under whatever name they come back."""
+def test_an_imported_model_knows_its_recordings_by_their_sound(home: Path, hall: Hall, tmp_path: Path) -> None:
+    """It has no records here, but a summary of its recordings. A new recording of such a session does not count."""
     version = add(home, hall.two_days)
-    found = recalibrate(home, version, hall.dataset, processes=1).recalibration
+    write(tmp_path / "new", ("d2", "d3", "d4"))
+    (tmp_path / "new" / "id_00-d2-05.wav").write_bytes(sound("d2", 50))
+    found = recalibrate(home, version, index(tmp_path / "new", processes=1), processes=1).recalibration
     assert found is not None
-    assert (len(found.named), found.left_out) == (3 * PER_DAY, {recalibrating.LEARNED: 2 * PER_DAY})
+    assert len(found.named) == 2 * PER_DAY
+    assert found.left_out == {recalibrating.LEARNED: PER_DAY - 1, recalibrating.LEARNED_SESSION: 1}
 
 
 def test_only_learned_recordings_are_too_few(home: Path, hall: Hall) -> None:

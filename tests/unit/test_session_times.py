@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml.dataset.annotations import Annotation
 from ml.dataset.entries import Dataset
 from ml.dataset.indexing.build import index
+from ml.dataset.indexing.listing import ListedRecording
+from ml.dataset.indexing.sessions import assign_sessions
 from ml.dataset.indexing.times import FileTime, are_recording_times, cut_at_gaps, time_in_name
 from ml.dataset.summary import session_summaries
 from tests.unit.datasets import write
@@ -189,6 +192,17 @@ def test_an_unreadable_file_hides_no_session(tmp_path: Path) -> None:
     dataset = index(tmp_path)
     assert list(sessions(dataset).values()) == [4, 3, 4]
     assert len(dataset.refusals) == 1
+
+
+def test_a_file_without_a_time_leaves_all_as_they_are() -> None:
+    """Such as one that was removed meanwhile."""
+    listed = [ListedRecording(path=f"{n}.wav", annotation=Annotation("normal")) for n in range(12)]
+    times = dict(zip(listed, visits(), strict=True))
+    found = assign_sessions(listed, lambda each: FileTime(times[each], 10.0))
+    assert len({each.annotation.session for each in found}) == 3
+    del times[listed[7]]
+    found = assign_sessions(listed, lambda each: FileTime(times[each], 10.0) if each in times else None)
+    assert {(each.annotation.session, each.session_origin) for each in found} == {("normal", "none")}
 
 
 def test_a_single_file_of_a_folder_has_a_possible_time() -> None:
