@@ -35,10 +35,8 @@ def recalibrate(home: Path, version: str, source: str, request: ThresholdRequest
     found = recalibration_in_force(Registry(home).threshold_revisions(version))
     if found is not None:
         alone = "together with those of the training" if found.with_training else "without those of the training"
-        print_text(
-            f"{len(found.named)} normal recordings of {found.n_sessions} sessions count, {alone}."
-            f"{left_out_note(found.left_out)}"
-        )
+        sessions = f"{found.n_sessions} session{'' if found.n_sessions == 1 else 's'}"
+        print_text(f"{len(found.named)} normal recordings of {sessions} count, {alone}.{left_out_note(found.left_out)}")
         print_odd_recordings(found.odd_recordings)
     return revision
 
