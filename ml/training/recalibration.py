@@ -49,6 +49,7 @@ LEARNED_SESSION = "of a session that the model has learned from"
 UNKNOWN_MACHINE = "of a machine that the model does not know"
 NOT_JUDGED = "that cannot be judged"
 COPY = "that are copies"
+SESSION_HINT = " If they were recorded on other days, name the session of each day in the field group."
 REASONS = (LEARNED, LEARNED_SESSION, UNKNOWN_MACHINE, NOT_JUDGED, COPY)
 
 
@@ -242,7 +243,7 @@ def recalibration_from(
     if len(used) < FEWEST_RECORDINGS:
         raise TooFewRecordings(
             f"{dataset} has {len(used)} normal recordings for a recalibration; at least {FEWEST_RECORDINGS} of new "
-            f"sessions are needed.{left_out_note(left_out)}"
+            f"sessions are needed.{left_out_note(left_out)}{SESSION_HINT if left_out[LEARNED_SESSION] else ''}"
         )
     odd, found = _find_odd(used)
     trained_for_new, several = detector.calibration.rate_holds_for == "new_session", _has_new_sessions(detector, used)

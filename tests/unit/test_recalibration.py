@@ -207,6 +207,19 @@ def test_only_learned_recordings_are_too_few(home: Path, hall: Hall) -> None:
     assert len(Registry(home).threshold_revisions(version)) == 1
 
 
+def test_new_recordings_of_a_learned_session_need_a_session_of_their_own(
+    home: Path, hall: Hall, tmp_path: Path
+) -> None:
+    """A dataset without sessions has one for all recordings; the message names the remedy."""
+    write(tmp_path / "grown", ("d1", "d3"))
+    manifest = tmp_path / "grown" / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace(",d1", ",all").replace(",d3", ",all"))
+    version = add(home, hall.two_days)
+    expected = r"12 of a session that the model has learned from.* name the session of each day in the field group"
+    with pytest.raises(TooFewRecordings, match=expected):
+        recalibrate(home, version, index(tmp_path / "grown", processes=1), processes=1)
+
+
 def test_machines_unknown_to_the_model_are_left_out(home: Path, hall: Hall, tmp_path: Path) -> None:
     """A detector of two machines: another one does not count, nor does a file that cannot be judged."""
     write(tmp_path / "more", ("d1", "d2"), "id_02", count=6)
