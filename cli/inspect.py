@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from rich.table import Table
 from api.settings import Settings
 from cli.output import print_table
 from cli.progress import show_progress
+from ml.dataset.entries import SessionOrigin
 from ml.dataset.indexing.build import index
 from ml.dataset.paths import index_cache_file
 from ml.dataset.summary import manifest_row, summarise
@@ -20,6 +22,14 @@ from ml.dataset.summary import manifest_row, summarise
 # Lines shown of a long list.
 SHOWN = 10
 NAMES = {"channels": "channels", "sample_rate_hz": "sample rate", "bits": "bit depth", "codec": "codec"}
+ORIGINS: dict[SessionOrigin, str] = {
+    "given": "given in the column group",
+    "folders": "by folders, one for each machine",
+    "file names": "by the beginnings of file names",
+    "times in names": "by gaps between the times in file names",
+    "file times": "by gaps between the times of files or uploads (unsure: copying changes them)",
+    "none": "none known, all recordings of a machine or a class count as one",
+}
 UNITS = {"channels": "", "sample_rate_hz": " Hz", "bits": " bit", "codec": ""}
 
 
@@ -84,13 +94,29 @@ def _kinds(facts: dict[str, Any]) -> Table:
 
 def _sessions_table(facts: dict[str, Any]) -> Table:
     counts = facts["groups"]["counts"]
-    origin = "named by the manifest" if facts["groups"]["named"] else "guessed from folders and file names"
-    table = _table(f"{len(counts)} sessions, {origin}", "session", numbers=("normal", "abnormal"))
+    number = f"{len(counts)} session{'' if len(counts) == 1 else 's'}"
+    table = _table(f"{number}: {_origins(counts)}", "session", "machine", numbers=("normal", "abnormal"))
+    timed = any(session["first"] for session in counts[:SHOWN])
+    for name in ("first", "last") if timed else ():
+        table.add_column(name)
     for session in counts[:SHOWN]:
-        table.add_row(session["group"], str(session["normal"]), str(session["abnormal"]))
+        machines = session["machines"]
+        times = (session["first"] or "-", session["last"] or "-") if timed else ()
+        only, *others = machines
+        machine = f"{len(machines)} machines (--json has all)" if others else only or "-"
+        table.add_row(session["group"], machine, str(session["normal"]), str(session["abnormal"]), *times)
     if len(counts) > SHOWN:
         table.add_row(f"... and {len(counts) - SHOWN} more (--json has all)", "", "")
     return table
+
+
+def _origins(counts: list[dict[str, Any]]) -> str:
+    """Return where the sessions come from, the surest first."""
+    numbers = Counter(session["origin"] for session in counts)
+    found = [name for name in ORIGINS if numbers[name]]
+    if len(found) == 1:
+        return ORIGINS[found[0]]
+    return "; ".join(f"{numbers[name]} {ORIGINS[name]}" for name in found)
 
 
 def _shares(facts: dict[str, Any]) -> Table:

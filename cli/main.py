@@ -76,7 +76,8 @@ class Commands(LazyGroup):
             "Show the threshold of a model, or change it without training again.",
             MODELS,
             "Examples:  `signalml thresholds champion`,  `signalml thresholds fan-hall-3 --sensitivity high`,  "
-            "`signalml thresholds champion --false-alarm-rate 0.02`,  `signalml thresholds champion --reset`",
+            "`signalml thresholds champion --false-alarm-rate 0.02`,  `signalml thresholds champion --reset`,  "
+            "`signalml thresholds champion --recalibrate hall-4`",
         ),
         CommandSpec("models", "cli.models:app", "Import, list, promote, export and rename models.", MODELS),
         CommandSpec(

@@ -9,6 +9,7 @@ from rich.table import Column, Table
 from api.settings import Settings
 from cli.models import ModelArgument
 from cli.output import print_note, print_table, print_text
+from cli.recalibration import recalibrate as recalibrate_and_print
 from ml.detectors.alarm_limit import USUAL_EVERY_S, FalseAlarmLimit
 from ml.detectors.alarm_rule import KOfNRule
 from ml.detectors.thresholds import SENSITIVITIES, OperatingPoint, Sensitivity, percent
@@ -54,6 +55,14 @@ def thresholds(
     ] = None,
     threshold: Annotated[float | None, typer.Option(help="Set the threshold to this score, 0 to 1.")] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Return to the threshold of the model's training.")] = False,
+    recalibrate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATASET",
+            help="Set the threshold with the normal recordings of a folder, a manifest or a dataset that the model has "
+            "not learned from. The rate stays as it is, or is given with another option.",
+        ),
+    ] = None,
 ) -> None:
     """Show the threshold of a model, or change it without training again.
 
@@ -63,13 +72,22 @@ def thresholds(
     registry = Registry(settings.home)
     version = registry.resolve(reference)
     limit = _limit(false_alarms, every, settings.alarm_rule)
+    wanted = None
     if reset or any(each is not None for each in (false_alarm_rate, sensitivity, limit, threshold)):
         wanted = ThresholdRequest(
             threshold=threshold, false_alarm_rate=false_alarm_rate, sensitivity=sensitivity, limit=limit, reset=reset
         )
-        before = registry.threshold_revisions(version)[-1].revision
-        if registry.set_threshold(version, wanted).revision == before:
-            typer.echo("Nothing changed: this is the present threshold already.")
+    before = registry.threshold_revisions(version)[-1].revision
+    if recalibrate is not None:
+        if reset:
+            raise InvalidParameter("--recalibrate and --reset were given; one of them was expected.")
+        after = recalibrate_and_print(settings.home, version, recalibrate, wanted)
+    elif wanted is not None:
+        after = registry.set_threshold(version, wanted)
+    else:
+        after = None
+    if after is not None and after.revision == before:
+        typer.echo("Nothing changed: this is the present threshold already.")
     _print(registry, version, settings.alarm_rule)
 
 
@@ -97,7 +115,7 @@ def fault_rule_note(content: BundleContent) -> str | None:
 
 
 def _print(registry: Registry, version: str, rule: KOfNRule) -> None:
-    content, history = registry.read(version).content, registry.threshold_revisions(version)
+    content, history = registry.read_calibrated(version).content, registry.threshold_revisions(version)
     decision, limit, points = history[-1].decision, history[-1].limit, sensitivities(content)
     known = current_operating_point(content, decision.threshold)
     print_text(f"{version}: a score above {decision.threshold:.4g} is anomalous ({decision.basis}).")

@@ -87,7 +87,7 @@ def train(
     elif if_better:
         promotion = _promote_if_better(trained, options, dataset, home, processes)
         print_text(("Promoted: " if promotion.promoted else "Not promoted: ") + promotion.reason)
-    _print_thresholds(trained, registry)
+    _print_thresholds(trained, registry, options.false_alarm_rate)
     _print_champion(trained.version, registry)
     typer.echo(trained.version)
 
@@ -153,10 +153,17 @@ def _machines(entries: Sequence[Entry]) -> str:
     return ", ".join(sorted({entry.machine_name for entry in entries}))
 
 
-def _print_thresholds(trained: TrainingResult, registry: Registry) -> None:
-    """Print the threshold of the final model and, if it differs, the threshold of the evaluation."""
+def _print_thresholds(trained: TrainingResult, registry: Registry, rate: float) -> None:
+    """Print the threshold of the final model and, if it differs, the threshold of the evaluation.
+
+    Args:
+        trained: the training.
+        registry: registry with the model.
+        rate: false-alarm rate that was requested.
+    """
     bundle = registry.read(trained.version)
-    final = registry.threshold_revisions(trained.version, bundle)[-1].decision
+    revision = registry.threshold_revisions(trained.version, bundle)[-1]
+    final, detector = revision.decision, bundle.content.detector
     threshold, evaluated_at = f"{final.threshold:.4g}", f"{trained.evaluation.threshold:.4g}"
     print_text(f"Threshold: a score above {threshold} is anomalous ({final.basis}).")
     if evaluated_at != threshold:
@@ -167,9 +174,9 @@ def _print_thresholds(trained: TrainingResult, registry: Registry) -> None:
             f"On the test side, {measured.value:.1%} of the normal recordings were false alarms; {percent(stated)} was "
             "stated. Sessions differ: record more of them before you trust the stated rate."
         )
-    detector = bundle.content.detector
     if detector is not None:
-        print_calibration(detector)
+        if revision.revision == 1:
+            print_calibration(detector, final.threshold, rate)
         print_false_alarms(trained.version, detector, final.threshold, Settings().alarm_rule)
         print_operating_points(trained.version, bundle.content.card["detector"]["operating"])
 

@@ -11,7 +11,7 @@
     lease.py        right to work on a unit, renewed while the work runs
     recovery.py     what happens after a worker died: calls the sweep of the store once a second
     parts.py        work on many recordings in parts
-    extraction.py, scoring.py, retraining.py, diagnostic.py    the kinds of jobs
+    extraction.py, scoring.py, retraining.py, recalibration.py, diagnostic.py    the kinds of jobs
     results.py      result files
     transport.py    which messages a worker takes from the broker
     broker.py       Redis-compatible server for one computer

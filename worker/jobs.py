@@ -4,16 +4,17 @@ API, OpenAPI schema, workers and command line use these definitions. Parameters 
 audio: a worker finds both in its own ``SIGNALML_HOME``.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ml.dataset.paths import NAME_PATTERN
+from ml.detectors.sensitivity import Sensitivity
 from ml.errors import SignalMLError
 from ml.features.kinds import FeatureKind
 from ml.training.choices import PromotionPolicy, TrainingChoices
 
-JobKind = Literal["feature-extraction", "scoring", "retraining", "diagnostic"]
+JobKind = Literal["feature-extraction", "scoring", "retraining", "recalibration", "diagnostic"]
 JobState = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
 QueueName = Literal["extraction", "scoring", "training"]
 JOB_KINDS: tuple[JobKind, ...] = get_args(JobKind)
@@ -105,6 +106,29 @@ class RetrainingParameters(TrainingChoices, RetrainingTarget):
         return f"retraining:{self.dataset}"
 
 
+class RecalibrationParameters(JobParameters):
+    """Set a model's threshold with the normal recordings of a dataset, without a training.
+
+    Recordings that the model has learned from do not count. Give a rate or a sensitivity, or neither: then the rate
+    stays as it is.
+    """
+
+    kind = "recalibration"
+    usual_queue = "scoring"
+    dataset: DatasetName
+    model: ModelReference = "champion"
+    false_alarm_rate: float | None = Field(default=None, gt=0, lt=1, examples=[0.01])
+    """Share of normal recordings that may be above the threshold; more than 0 and less than 1."""
+    sensitivity: Sensitivity | None = Field(default=None, examples=["medium"])
+    """Named false-alarm rate."""
+
+    @model_validator(mode="after")
+    def _require_one_rate(self) -> Self:
+        if self.false_alarm_rate is not None and self.sensitivity is not None:
+            raise ValueError("false_alarm_rate and sensitivity were given; one of them was expected")
+        return self
+
+
 class DiagnosticParameters(JobParameters):
     """Test a queue and its workers with a job that does nothing."""
 
@@ -122,7 +146,14 @@ class DiagnosticParameters(JobParameters):
 
 
 PARAMETERS: dict[JobKind, type[JobParameters]] = {
-    each.kind: each for each in (ExtractionParameters, ScoringParameters, RetrainingParameters, DiagnosticParameters)
+    each.kind: each
+    for each in (
+        ExtractionParameters,
+        ScoringParameters,
+        RetrainingParameters,
+        RecalibrationParameters,
+        DiagnosticParameters,
+    )
 }
 
 
@@ -169,7 +200,8 @@ class Job(JobSchema):
     dataset_version: str | None = Field(examples=["42"])
     """Version of the dataset that the job uses; null until the work begins."""
     model_version: str | None = Field(examples=["fan-3-47a1c71740"])
-    """Scoring: the version that judges. Retraining: the candidate. Null until it is known."""
+    """Scoring: the version that judges. Retraining: the candidate. Recalibration: the version whose threshold is set.
+    Null until it is known."""
     summary: dict[str, Any] | None = Field(examples=[{"recordings": 1000, "anomalous": 12, "errors": 1}])
     """Short result; null until the job has succeeded."""
     error: JobError | None

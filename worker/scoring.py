@@ -38,7 +38,7 @@ def run_part(lease: Lease, home: Path, parameters: ScoringParameters) -> None:
     """Judge the recordings of a part."""
     unit, folder = lease.unit, JobFolder(home, lease.unit.job_id)
     items = [ScoringItem.from_dict(values) for values in folder.planned(unit.plan or "", unit.name)]
-    model = _model(home, unit.model_version or "")
+    model = load_model(home, unit.model_version or "")
 
     def judge(item: ScoringItem) -> ResultRow:
         logger.debug("scoring", extra={"facts": {"path": item.path}})
@@ -76,7 +76,7 @@ def _row(item: ScoringItem, model: Predictor, file: Path | None) -> ResultRow:
     return {"recording": item.id or "", **score_item(model, item, file).to_dict()}
 
 
-def _model(home: Path, version: str) -> Predictor:
+def load_model(home: Path, version: str) -> Predictor:
     """Return the model, loaded once per process, and again after a change of labels or threshold."""
     return _loaded(home, version, Registry(home).stamp(version))
 

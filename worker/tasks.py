@@ -15,7 +15,7 @@ import redis
 from ml.errors import Cancelled, SignalMLError
 from ml.system.atomic import translate_disk_full
 from ml.system.logs import job_context
-from worker import diagnostic, extraction, retraining, scoring
+from worker import diagnostic, extraction, recalibration, retraining, scoring
 from worker.jobs import QUEUES, JobError, JobKind, QueueName
 from worker.lease import RETRY_INTERVAL_S, Lease, StopFlag, time_limit_error
 from worker.queue import JobQueue, task_name
@@ -31,6 +31,7 @@ HANDLERS: Mapping[JobKind, Mapping[str, Callable[[Lease, Path, Any], None]]] = {
     "feature-extraction": {"begin": extraction.begin, "part": extraction.run_part, "gather": extraction.gather},
     "scoring": {"begin": scoring.begin, "part": scoring.run_part, "gather": scoring.gather},
     "retraining": {"begin": retraining.begin},
+    "recalibration": {"begin": recalibration.begin, "part": recalibration.run_part, "gather": recalibration.gather},
     "diagnostic": {"begin": diagnostic.begin},
 }
 

@@ -30,6 +30,8 @@ from api.schemas.datasets import (
     RecordingDetails,
     RecordingPage,
     RecordingSummary,
+    SessionList,
+    SessionSummary,
     UploadResponse,
     UploadResult,
 )
@@ -42,6 +44,7 @@ from ml.dataset.annotations import MAX_TEXT, AnnotationChanges, check_annotation
 from ml.dataset.catalog import dataset_names
 from ml.dataset.collection.state import CollectionRecording, is_collection
 from ml.dataset.collection.store import AddResult, Collection
+from ml.dataset.summary import session_summaries
 from ml.errors import SignalMLError
 from ml.system.logs import current_request_id
 
@@ -109,6 +112,15 @@ async def create_dataset(new: DatasetNew, services: ServicesDep, response: Respo
 async def show_dataset(collection: CollectionDep) -> DatasetSummary:
     """Show the number of recordings with each label, and the version that a new job would use."""
     return await asyncio.to_thread(_summary, collection)
+
+
+@router.get("/{name}/sessions", summary="List the sessions of a dataset", responses=error_responses(*COLLECTION_ERRORS))
+async def list_sessions(collection: CollectionDep) -> SessionList:
+    """List the sessions that a training would use now, with the origin of each.
+
+    Recordings without a label are in no session.
+    """
+    return await asyncio.to_thread(_sessions, collection)
 
 
 @router.delete(
@@ -261,6 +273,14 @@ def _summary(collection: Collection) -> DatasetSummary:
     if collection.folder.is_dir() and not is_collection(collection.folder):
         return DatasetSummary.of_folder(collection.name)
     return DatasetSummary.of(collection.name, collection.current_state())
+
+
+def _sessions(collection: Collection) -> SessionList:
+    try:
+        found = session_summaries(collection.dataset())
+    except errors.DatasetEmpty:
+        found = []
+    return SessionList(sessions=[SessionSummary.model_validate(session) for session in found])
 
 
 def _page(collection: Collection, label: str | None, machine_id: str | None, limit: int, cursor: int) -> RecordingPage:

@@ -35,6 +35,7 @@ from worker.jobs import (
     JobState,
     QueueFull,
     QueueUnavailable,
+    RecalibrationParameters,
     ResultNotReady,
     RetrainingParameters,
     ScoringParameters,
@@ -169,6 +170,23 @@ async def retrain(
     `promote` decides whether the candidate answers uploads. A dataset has at most one retraining at a time.
     """
     return await _submit(services, parameters, idempotency_key, _has_dataset(services, parameters.dataset))
+
+
+@router.post(
+    "/recalibration",
+    summary="Submit a recalibration",
+    status_code=202,
+    dependencies=[RequireAdmin],
+    responses=SUBMITTED | error_responses(*DATASET_JOB_ERRORS, ModelNotFound, AliasNotSet),
+)
+async def recalibrate(
+    parameters: RecalibrationParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None
+) -> Job:
+    """Submit a job that sets a model's threshold with the normal recordings of a dataset, without a training.
+
+    Recordings that the model has learned from do not count. The result has a row for each normal recording.
+    """
+    return await submit_recalibration(services, parameters, idempotency_key)
 
 
 @router.post(
@@ -312,6 +330,14 @@ async def no_such_job(job: str) -> None:
 async def no_such_kind(kind: str) -> None:
     """Refuse an unknown kind of job."""
     raise JobKindUnknown(f"There is no kind of job {kind[:MAX_SHOWN_LENGTH]!r}; the kinds are {', '.join(JOB_KINDS)}.")
+
+
+async def submit_recalibration(
+    services: Services, parameters: RecalibrationParameters, idempotency_key: str | None
+) -> Job:
+    """Submit a recalibration, after a check that dataset and model exist."""
+    checks = (_has_dataset(services, parameters.dataset), partial(services.registry.resolve, parameters.model))
+    return await _submit(services, parameters, idempotency_key, *checks)
 
 
 def _has_dataset(services: Services, name: str) -> Callable[[], object]:

@@ -1,15 +1,18 @@
 """Routes of thresholds: show the threshold of a model, and move it."""
 
 import asyncio
+from typing import Any
 
 from fastapi import APIRouter
 
 from api.dependencies import RejectUnknownParameters, RequireAdmin, RequirePredict, ServicesDep
-from api.errors import BODY_ERRORS, InvalidRequest
+from api.errors import InvalidRequest
 from api.problems import error_responses
+from api.routers.jobs import DATASET_JOB_ERRORS, SUBMITTED, IdempotencyKey, submit_recalibration
 from api.routers.models import MODEL_ERRORS, ModelReferencePath
 from api.schemas.thresholds import (
     AlarmFrequency,
+    RecalibrationFacts,
     SensitivityPoint,
     ThresholdEvidence,
     ThresholdPatch,
@@ -19,8 +22,11 @@ from api.schemas.thresholds import (
 from api.security import AuthFirstRoute
 from ml import errors
 from ml.detectors.alarm_rule import KOfNRule
+from ml.models.recalibration import recalibrated
 from ml.models.registry import Registry
+from ml.models.revisions import recalibration_in_force
 from ml.models.thresholds import current_false_alarms, current_limit_notes, current_operating_point, sensitivities
+from worker.jobs import Job, RecalibrationParameters
 
 router = APIRouter(
     prefix="/v1/models",
@@ -28,6 +34,9 @@ router = APIRouter(
     dependencies=[RequirePredict, RejectUnknownParameters],
     route_class=AuthFirstRoute,
 )
+
+
+SUBMITTED_HERE: dict[int | str, dict[str, Any]] = {202: SUBMITTED[202] | {"model": Job}}
 
 
 @router.get(
@@ -44,9 +53,15 @@ async def show_threshold(version: ModelReferencePath, services: ServicesDep) -> 
     "/{version}/threshold",
     summary="Move the threshold of a model",
     dependencies=[RequireAdmin],
-    responses=error_responses(*MODEL_ERRORS, *BODY_ERRORS, errors.InvalidParameter, errors.ModelNotCalibrated),
+    responses=SUBMITTED_HERE
+    | error_responses(*MODEL_ERRORS, *DATASET_JOB_ERRORS, errors.InvalidParameter, errors.ModelNotCalibrated),
 )
-async def move_threshold(version: ModelReferencePath, patch: ThresholdPatch, services: ServicesDep) -> ThresholdState:
+async def move_threshold(
+    version: ModelReferencePath,
+    patch: ThresholdPatch,
+    services: ServicesDep,
+    idempotency_key: IdempotencyKey = None,
+) -> ThresholdState:
     """Move the threshold as a new revision, without a training.
 
     Set it to a score, to a false-alarm rate, to a sensitivity, to a number of false alarms in a time, or back to the
@@ -54,7 +69,19 @@ async def move_threshold(version: ModelReferencePath, patch: ThresholdPatch, ser
     accepts a score or a reset only.
 
     The new threshold applies at once in the process that answers, and within 2 s in other processes.
+
+    With `recalibrate`, a job scores the normal recordings of a dataset first. The answer is then 202 with this job, as
+    from `POST /v1/jobs/recalibration`.
     """
+    if patch.recalibrate is not None:
+        resolved = await asyncio.to_thread(services.registry.resolve, version)
+        parameters = RecalibrationParameters(
+            dataset=patch.recalibrate,
+            model=resolved,
+            false_alarm_rate=patch.false_alarm_rate,
+            sensitivity=patch.sensitivity,
+        )
+        return await submit_recalibration(services, parameters, idempotency_key)  # type: ignore[return-value]  # a response with status 202
 
     def move() -> ThresholdState:
         rule = services.settings.alarm_rule
@@ -70,15 +97,18 @@ async def move_threshold(version: ModelReferencePath, patch: ThresholdPatch, ser
 def _state(registry: Registry, reference: str, rule: KOfNRule) -> ThresholdState:
     bundle = registry.read(reference)
     history = registry.threshold_revisions(bundle.version, bundle)
+    scores = recalibration_in_force(history)
+    content = recalibrated(bundle.content, scores)
     threshold = history[-1].decision.threshold
-    alarms = current_false_alarms(bundle.content, threshold, rule)
-    notes = current_limit_notes(bundle.content, history[-1].limit)
-    known = current_operating_point(bundle.content, threshold)
+    alarms = current_false_alarms(content, threshold, rule)
+    notes = current_limit_notes(content, history[-1].limit)
+    known = current_operating_point(content, threshold)
     return ThresholdState(
         version=bundle.version,
         current=ThresholdPlace.model_validate(history[-1]),
         evidence=None if known is None else ThresholdEvidence.model_validate(known),
         alarms=None if alarms is None else AlarmFrequency.of(alarms, notes),
-        sensitivities=[SensitivityPoint.of(*each) for each in sensitivities(bundle.content).items()],
+        recalibration=None if scores is None else RecalibrationFacts.model_validate(scores),
+        sensitivities=[SensitivityPoint.of(*each) for each in sensitivities(content).items()],
         history=[ThresholdPlace.model_validate(revision) for revision in history],
     )

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from api.schemas.common import Problem, Schema, Share, Timestamp
 from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN, AnnotationRevision
 from ml.dataset.collection.state import CollectionRecording, CollectionState
-from ml.dataset.entries import Label
+from ml.dataset.entries import Label, SessionOrigin
 from ml.dataset.paths import NAME_PATTERN
 
 DatasetName = Annotated[str, Field(json_schema_extra={"pattern": f"^{NAME_PATTERN.pattern}$"}, examples=["hall-3"])]
@@ -77,6 +77,31 @@ class DatasetList(Schema):
     datasets: list[DatasetSummary]
 
 
+class SessionSummary(Schema):
+    """Session of a dataset: recordings made one after the other."""
+
+    group: str = Field(examples=["monday"])
+    """Name of the session."""
+    origin: SessionOrigin = Field(examples=["given"])
+    """Where it comes from, the surest first: `given` as `group` of the recordings; `folders`; `file names`, by their
+    beginnings; `times in names`, by gaps between them; `file times`, by gaps between the uploads; `none`: all
+    recordings of a machine count as one session."""
+    first: str | None = Field(examples=["2024-03-05 08:00"])
+    """Time of its first recording, as its name or its upload states it; null if it is not known."""
+    last: str | None = Field(examples=["2024-03-05 16:30"])
+    """Time of its last recording."""
+    normal: int = Field(ge=0, examples=[60])
+    abnormal: int = Field(ge=0, examples=[0])
+    machines: dict[str, int] = Field(examples=[{"fan/fan-3": 60}])
+    """Number of recordings of each machine; the name is empty where none is known."""
+
+
+class SessionList(Schema):
+    """Sessions of a dataset, in the order of their first recordings."""
+
+    sessions: list[SessionSummary]
+
+
 class RecordingLabels(Schema):
     """Labels of a recording. A value that is not known is null."""
 
@@ -91,7 +116,7 @@ class RecordingLabels(Schema):
     fault: str | None = Field(examples=["imbalance"])
     """Name of the fault; only for abnormal recordings."""
     group: str | None = Field(examples=["monday"])
-    """Recording session. If it is null, a training guesses it from the file names."""
+    """Recording session. If it is null, a training finds it from the file names or the times of the uploads."""
 
 
 class RecordingSummary(RecordingLabels):

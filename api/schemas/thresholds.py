@@ -1,6 +1,8 @@
 """Schemas of thresholds."""
 
-from pydantic import AliasPath, ConfigDict, Field
+from typing import Self
+
+from pydantic import AliasPath, ConfigDict, Field, field_validator, model_validator
 
 from api.schemas.common import ModelVersion, Schema, Share, Timestamp
 from api.schemas.machines import AlarmRule
@@ -11,6 +13,7 @@ from ml.detectors.false_alarms import FalseAlarms
 from ml.detectors.thresholds import SENSITIVITIES, OperatingPoint, Sensitivity
 from ml.errors import InvalidParameter
 from ml.models.thresholds import ThresholdRequest
+from worker.jobs import DatasetName
 
 
 class ExpectedRate(Schema):
@@ -114,6 +117,38 @@ class ThresholdPlace(Schema):
     """Origin of the threshold."""
 
 
+class OddRecordingFacts(Schema):
+    """Normal recording that stands apart from its session."""
+
+    name: str = Field(examples=["normal/door.wav"])
+    """Path in the dataset."""
+    machine: str = Field(examples=["fan/fan-3"])
+    session: str = Field(examples=["monday"])
+    times: float = Field(ge=0, examples=[4.2])
+    """Its relative distance, as a multiple of the median of its session."""
+
+
+class RecalibrationFacts(Schema):
+    """Normal recordings that the threshold comes from, beside or instead of those of the training."""
+
+    dataset: str = Field(examples=["hall-4"])
+    recordings: int = Field(ge=1, examples=[120], validation_alias=AliasPath("named"))
+    """Number of recordings."""
+    sessions: int = Field(ge=1, examples=[3], validation_alias=AliasPath("n_sessions"))
+    """Number of their sessions."""
+    with_training: bool = Field(examples=[True])
+    """Whether the recordings of the training count too."""
+    odd_recordings: list[OddRecordingFacts]
+    """Recordings that stand apart from their session. The threshold does not count them: listen to them."""
+    left_out: dict[str, int] = Field(examples=[{"that the model has learned from": 60}])
+    """Number of other normal recordings of the dataset, by the reason why they do not count."""
+
+    @field_validator("recordings", mode="before")
+    @classmethod
+    def _count(cls, value: object) -> object:
+        return len(value) if isinstance(value, tuple) else value
+
+
 class ThresholdState(Schema):
     """Present threshold of a version, its alternatives and its history."""
 
@@ -125,6 +160,8 @@ class ThresholdState(Schema):
     alarms: AlarmFrequency | None
     """False alarms of a machine at the present threshold; null for such a model. In a model with a classifier and a
     detector, alarms that the classifier causes are not counted."""
+    recalibration: RecalibrationFacts | None
+    """Null if the scores are those of the training alone."""
     sensitivities: list[SensitivityPoint]
     """Threshold of each sensitivity; empty for such a model."""
     history: list[ThresholdPlace]
@@ -132,7 +169,7 @@ class ThresholdState(Schema):
 
 
 class ThresholdPatch(Schema):
-    """New threshold. Send exactly one of threshold, false_alarm_rate, sensitivity, false_alarms (with every), reset."""
+    """New threshold: exactly one field; also `every` with `false_alarms`, a rate or sensitivity with `recalibrate`."""
 
     # Strict: the schema allows neither the text "0.5" as a number nor 1 as true.
     model_config = ConfigDict(strict=True, json_schema_extra={"examples": [{"sensitivity": "high"}]})
@@ -151,6 +188,17 @@ class ThresholdPatch(Schema):
     """Time from one recording to the next, for `false_alarms`: a number with s, min, h or d."""
     reset: bool = False
     """Whether to return to the threshold that the model was written with."""
+    recalibrate: DatasetName | None = None
+    """Dataset whose normal recordings set the threshold. Without a rate or a sensitivity, the rate stays as it is."""
+
+    @model_validator(mode="after")
+    def _recalibrate_with_a_rate(self) -> Self:
+        if self.recalibrate is not None:
+            if self.reset or any(each is not None for each in (self.threshold, self.false_alarms, self.every)):
+                raise ValueError("recalibrate was given with another field than a rate or a sensitivity")
+            if self.false_alarm_rate is not None and self.sensitivity is not None:
+                raise ValueError("false_alarm_rate and sensitivity were given; one of them was expected")
+        return self
 
     def to_request(self, rule: KOfNRule) -> ThresholdRequest:
         """Return the request for the registry.
@@ -161,7 +209,7 @@ class ThresholdPatch(Schema):
         Raises:
             InvalidParameter: none or several of the five, or one of false_alarms and every without the other.
         """
-        values = self.model_dump(exclude={"false_alarms", "every"})
+        values = self.model_dump(exclude={"false_alarms", "every", "recalibrate"})
         return ThresholdRequest(**values, limit=self._limit(rule))
 
     def _limit(self, rule: KOfNRule) -> FalseAlarmLimit | None:

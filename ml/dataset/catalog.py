@@ -167,7 +167,8 @@ def item_file(home: Path, name: str, path: str) -> Path:
 
 def _collection_items(folder: Path, version: str) -> Iterator[ScoringItem]:
     listing = list_collection(folder, version)
-    found = {recording.path: recording for recording in sort_with_sessions(listing.recordings)}
+    recordings = sort_with_sessions(listing.recordings, listing.root, listing.infos)
+    found = {recording.path: recording for recording in recordings}
     refused = {refusal.path: refusal for refusal in listing.refusals}
     for path in sorted(found.keys() | refused.keys(), key=natural_key):
         yield (

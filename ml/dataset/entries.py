@@ -4,16 +4,28 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from ml.audio.info import AudioInfo
 from ml.dataset.annotations import ABNORMAL, NORMAL, Annotation, Label, machine_name
 
-__all__ = ["ABNORMAL", "NORMAL", "Dataset", "Entry", "FileRefusal", "Label", "machine_name"]
-AUDIO_FIELDS = tuple(field.name for field in fields(AudioInfo))
+__all__ = [
+    "ABNORMAL",
+    "NORMAL",
+    "Dataset",
+    "Entry",
+    "FileRefusal",
+    "Label",
+    "SessionFacts",
+    "SessionOrigin",
+    "machine_name",
+]
+SessionOrigin = Literal["given", "folders", "file names", "times in names", "file times", "none"]
+"""Where a session comes from, the surest first; ``none``: all recordings of a machine count as one session."""
+AUDIO_FIELDS = tuple(each.name for each in fields(AudioInfo))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +82,20 @@ class FileRefusal:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """Facts of a session.
+
+    Attributes:
+        origin: where the session comes from.
+        first, last: times of its first and last recording, as text; None if they are not known.
+    """
+
+    origin: SessionOrigin
+    first: str | None = None
+    last: str | None = None
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Index of recordings.
@@ -80,7 +106,9 @@ class Dataset:
         layout: ``mimii``, ``folder per class``, ``flat``, ``manifest`` or ``collection``.
         entries: recordings in natural order of their paths, which is the recording order.
         refusals: files that cannot be used.
-        explicit_sessions: whether a manifest or a collection names every session; otherwise sessions are guessed.
+        explicit_sessions: whether a manifest or a collection names every session; otherwise sessions are found from
+            folders, names and times.
+        session_facts: facts by session; empty if they were not collected.
     """
 
     name: str
@@ -89,6 +117,7 @@ class Dataset:
     entries: tuple[Entry, ...]
     refusals: tuple[FileRefusal, ...]
     explicit_sessions: bool
+    session_facts: Mapping[str, SessionFacts] = field(default_factory=dict)
 
     def file(self, entry: Entry) -> Path:
         """Return the path of a recording's file."""

@@ -2,9 +2,10 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable
+from dataclasses import asdict
 from typing import Any
 
-from ml.dataset.entries import Dataset, Entry
+from ml.dataset.entries import Dataset, Entry, SessionFacts
 from ml.dataset.levels import level_statistics, low_median_high
 from ml.dataset.splitting.duplicates import labels_contradict
 from ml.dataset.splitting.methods import split
@@ -25,9 +26,9 @@ def summarise(dataset: Dataset) -> dict[str, Any]:
 
     Returns:
         Plain values for JSON: ``recordings`` and ``duration_s`` in total; ``kinds``, counts by machine, id, SNR, label
-        and fault; ``groups``, counts by session; ``shares`` of channels, sample rates (Hz), bit depths and codecs, 0 to
-        1, the most frequent first; ``durations_s`` by label; ``levels`` (see
-        :func:`~ml.dataset.levels.level_statistics`); ``silent`` and ``clipped`` recordings; ``duplicates``;
+        and fault; ``groups``, counts by session, with machines, origin and times of each; ``shares`` of channels,
+        sample rates (Hz), bit depths and codecs, 0 to 1, the most frequent first; ``durations_s`` by label; ``levels``
+        (see :func:`~ml.dataset.levels.level_statistics`); ``silent`` and ``clipped`` recordings; ``duplicates``;
         ``refusals``; ``split``, the automatic split.
     """
     entries = dataset.entries
@@ -40,7 +41,7 @@ def summarise(dataset: Dataset) -> dict[str, Any]:
         "duration_s": sum(entry.info.duration_s for entry in entries),
         "labels": dict(Counter(entry.label for entry in entries)),
         "kinds": _kinds(entries),
-        "groups": {"named": dataset.explicit_sessions, "counts": _groups(entries)},
+        "groups": {"named": dataset.explicit_sessions, "counts": session_summaries(dataset)},
         "shares": {name: _shares(getattr(entry.info, name) for entry in entries) for name in (*PROPERTIES, "codec")},
         "durations_s": _durations(entries),
         "levels": level_statistics(entries),
@@ -81,11 +82,23 @@ def _kinds(entries: Iterable[Entry]) -> list[dict[str, Any]]:
     return [dict(zip(KIND, kind, strict=True)) | {"recordings": counts[kind]} for kind in ordered]
 
 
-def _groups(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+def session_summaries(dataset: Dataset) -> list[dict[str, Any]]:
+    """Return counts by label and machine, origin and times of each session."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for entry in entries:
+    machines: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for entry in dataset.entries:
         counts[entry.session][entry.label] += 1
-    return [{"group": group, **{label: n[label] for label in ("normal", "abnormal")}} for group, n in counts.items()]
+        machines[entry.session][entry.machine_name] += 1
+    facts = {group: dataset.session_facts.get(group, SessionFacts("none")) for group in counts}
+    return [
+        {
+            "group": group,
+            **{label: counts[group][label] for label in ("normal", "abnormal")},
+            "machines": dict(machines[group]),
+            **asdict(facts[group]),
+        }
+        for group in counts
+    ]
 
 
 def _shares(values: Iterable[Hashable]) -> list[dict[str, Any]]:

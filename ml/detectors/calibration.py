@@ -42,6 +42,27 @@ class Calibration:
         return len(np.unique(self.session))
 
 
+def join_calibrations(first: Calibration, second: Calibration) -> Calibration:
+    """Return the scores of two calibrations, whose sessions are different ones.
+
+    Rates hold for new sessions if those of both do.
+
+    Example:
+        >>> one, two = (Calibration(np.full(2, x), np.full(2, x), np.array([0, 1])) for x in (0.4, 0.6))
+        >>> join_calibrations(one, two).session
+        array([0, 1, 2, 3])
+    """
+    offset = 1 + int(first.session.max(initial=-1))
+    both_new = first.rate_holds_for == second.rate_holds_for == "new_session"
+    return Calibration(
+        named=np.concatenate([first.named, second.named]),
+        unnamed=np.concatenate([first.unnamed, second.unnamed]),
+        session=np.concatenate([first.session, second.session + offset]),
+        odd=np.concatenate([~first.kept, ~second.kept]),
+        rate_holds_for="new_session" if both_new else "same_session",
+    )
+
+
 class OddRecording(NamedTuple):
     """Normal recording that stands apart from its session.
 

@@ -20,9 +20,9 @@ sessions, true frequencies of 1/65 to 1/18 000), it contained the true frequency
 **Threshold.** From the highest score downward, the last threshold before the frequency exceeds the limit. Recordings
 that stand apart from their session do not count for the threshold; they count for the frequency. If the limit is lower
 than n recordings support, the threshold is the lowest without an alarm, but not below that of the sensitivity
-``medium``: whoever wants few alarms does not expect more anomalous recordings than by default. For the threshold, an alarm that lasts counts
-again after as many recordings as the rule counts. Otherwise a threshold below all scores, with one alarm that never
-ends, would keep to many limits.
+``medium``: whoever wants few alarms does not expect more anomalous recordings than by default. For the threshold, an
+alarm that lasts counts again after as many recordings as the rule counts. Otherwise a threshold below all scores, with
+one alarm that never ends, would keep to many limits.
 """
 
 import math

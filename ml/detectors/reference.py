@@ -19,6 +19,7 @@ from ml.features.spec import FeatureSpec
 EXPLANATION_BANDS = 8  # frequency bands of an explanation, of equal width in mel
 MOST_KEPT = 2000  # recordings in a reference, evenly taken
 NEAREST = 3  # normal recordings that an explanation names
+SAME_DB = 0.02  # RMS; recordings of pc_fan differ by at least 0.28 dB, and rounding by at most 0.005 dB
 UNUSUAL = 0.1  # share of normal recordings that may be damaged: unplugged, clipped, muffled, cut off
 LINEAR_BANDS = 16  # bands of equal width in Hz, which show where the spectrum of a recording ends
 
@@ -180,6 +181,17 @@ class Reference:
         known = level_dbfs is not None and len(usual) > 0 and not np.isnan(usual).all()
         change = float(level_dbfs - np.nanmean(usual)) if known and level_dbfs is not None else None
         return Deviations(self._band_deviations(spec, spectra, machine), change, self._nearest(spectra, mine))
+
+    def contains(self, clips: Sequence[Spectra]) -> bool:
+        """Return whether a recording is one of these normal recordings, by its mean mel spectrum.
+
+        Stored spectra are rounded by at most 0.03 dB. Different recordings of one machine differ by far more.
+
+        Args:
+            clips: spectra of the recording's clips.
+        """
+        difference = self.mel_spectra - np.mean([clip.mel_spectrum for clip in clips], axis=0)
+        return bool((np.sqrt(np.square(difference).mean(axis=1)) < SAME_DB).any())
 
     def _band_deviations(self, spec: FeatureSpec, spectra: Spectra, machine: int) -> tuple[BandDeviation, ...]:
         fine, coarse = self._spread

@@ -22,12 +22,12 @@ the interval is computed from draws of sessions, and is wide if there are few.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.detectors.calibration import Calibration, RateHoldsFor
+from ml.detectors.sensitivity import Sensitivity as Sensitivity  # others import it from here
 from ml.detectors.sessions import session_bound
 from ml.errors import InvalidParameter
 from ml.evaluation import metrics
@@ -35,7 +35,6 @@ from ml.evaluation.intervals import FEW_SESSIONS, MIN_SESSIONS, BootstrapPlan, b
 from ml.evaluation.results import Estimate
 
 Scores = NDArray[np.float64]
-Sensitivity = Literal["low", "medium", "high"]
 SENSITIVITIES: Mapping[Sensitivity, float] = {"low": 0.001, "medium": 0.01, "high": 0.05}
 """The named false-alarm rates, chosen here: one false alarm in 1000, 100 and 20 normal recordings."""
 SESSIONS_FOR_A_RATE = 4  # with 2 sessions of pc_fan the worst new session had 88 % false alarms, with 4 it had 26 %

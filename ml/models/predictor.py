@@ -150,6 +150,17 @@ class Predictor:
         """Return the result of each clip of a recording, in time order."""
         return tuple(self._judge(clip, machine) for clip in self._cut(recording))
 
+    def usable_spectra(self, recording: Recording) -> tuple[Spectra, ...]:
+        """Return the spectra of the clips that a detector judges, in time order.
+
+        Empty without a detector, or if the recording cannot be judged. The out-of-domain check is not done.
+        """
+        clips = self._cut(recording)
+        spectra = tuple(clip.spectra for clip in clips if clip.spectra is not None)
+        if self.detector is None or self.detector.check_quality(recording.quality, spectra, lost=clips[0].is_lost):
+            return ()
+        return spectra
+
     def probabilities(self, log_mel: NDArray[np.float32]) -> tuple[float, ...]:
         """Return the probabilities of the classes for one clip; empty without a classifier.
 

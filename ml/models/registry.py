@@ -17,7 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -35,9 +35,16 @@ from ml.models.bundle import Bundle
 from ml.models.golden import load_verified
 from ml.models.names import VERSION_PATTERN
 from ml.models.predictor import Predictor
-from ml.models.revisions import ClassLabelsRevision, RevisionStore, ThresholdRevision, unpack
+from ml.models.recalibration import Recalibration, recalibrated
+from ml.models.revisions import (
+    ClassLabelsRevision,
+    RevisionStore,
+    ThresholdRevision,
+    recalibration_in_force,
+    unpack,
+)
 from ml.models.served import ServedModel
-from ml.models.thresholds import ThresholdRequest, resolve_threshold
+from ml.models.thresholds import ThresholdRequest, request_in_force, resolve_threshold
 from ml.system.atomic import file_lock, sync_folder, to_json, write_atomic
 from ml.system.clock import timestamp
 
@@ -134,6 +141,11 @@ class Registry:
             raise BundleDamaged(f"The folder {folder.name} contains the bundle {found.version}; they must be the same.")
         return found
 
+    def read_calibrated(self, reference: str) -> Bundle:
+        """Read a version as :meth:`read` does, with the calibration that its current threshold comes from."""
+        found = self.read(reference)
+        return _with_calibration_in_force(found, self._revisions.threshold_revisions(found))
+
     def load_predictor(self, reference: str) -> Predictor:
         """Load a version with its current labels and threshold, and verify its golden clip.
 
@@ -149,9 +161,10 @@ class Registry:
             AliasNotSet, ModelNotFound, BundleUnrecognised, BundleDamaged
         """
         found = self.read(reference)
-        labels, threshold = self._revisions.label_revisions(found)[-1], self._revisions.threshold_revisions(found)[-1]
+        labels, thresholds = self._revisions.label_revisions(found)[-1], self._revisions.threshold_revisions(found)
+        threshold = thresholds[-1]
         return ServedModel(
-            bundle=found,
+            bundle=_with_calibration_in_force(found, thresholds),
             labels=labels.labels,
             labels_revision=labels.revision,
             decision=threshold.decision,
@@ -303,6 +316,8 @@ class Registry:
     def set_threshold(self, reference: str, request: ThresholdRequest) -> ThresholdRevision:
         """Move a version's threshold, without training, as a new revision; earlier revisions are kept.
 
+        A reset returns to the calibration of the bundle too.
+
         Args:
             reference: version, alias or model name.
             request: requested threshold.
@@ -312,9 +327,49 @@ class Registry:
         """
         with self._write_lock():
             found = self.read(reference)
-            return self._revisions.move(
-                found, resolve_threshold(found.content, request), request.sensitivity, request.limit
-            )
+            scores = None if request.reset else recalibration_in_force(self._revisions.threshold_revisions(found))
+            return self._move_threshold(found, request, scores)
+
+    def recalibrate(
+        self,
+        reference: str,
+        recalibration: Recalibration,
+        request: ThresholdRequest | None = None,
+        *,
+        before_write: Callable[[], None] = lambda: None,
+    ) -> ThresholdRevision:
+        """Give a version another calibration, as a new revision of its threshold; earlier revisions are kept.
+
+        Args:
+            reference: version, alias or model name.
+            recalibration: the scores.
+            request: requested threshold; None keeps the requested rate or, if there is none, the threshold.
+            before_write: called under the lock right before the revision is written; if it raises, nothing is written.
+
+        Raises:
+            InvalidParameter: the requested rate is not known, or the requested threshold is invalid.
+            ModelNotCalibrated, AliasNotSet, ModelNotFound, BundleUnrecognised, BundleDamaged
+        """
+        with self._write_lock():
+            found = self.read(reference)
+            request = request or request_in_force(found.content, self._revisions.threshold_revisions(found))
+            before_write()
+            return self._move_threshold(found, request, recalibration)
+
+    def _move_threshold(
+        self, found: Bundle, request: ThresholdRequest, scores: Recalibration | None
+    ) -> ThresholdRevision:
+        decision = resolve_threshold(recalibrated(found.content, scores), request)
+        if scores is not None:
+            decision = replace(decision, basis=f"recalibrated with {scores.dataset}, {decision.basis}")
+        return self._revisions.move(
+            found,
+            decision,
+            sensitivity=request.sensitivity,
+            limit=request.limit,
+            requested_rate=request.rate,
+            recalibration=scores,
+        )
 
     # Files
 
@@ -353,6 +408,10 @@ class Registry:
         except FileNotFoundError:
             return None
         return (found.st_ino, found.st_mtime_ns)
+
+
+def _with_calibration_in_force(found: Bundle, revisions: Sequence[ThresholdRevision]) -> Bundle:
+    return replace(found, content=recalibrated(found.content, recalibration_in_force(revisions)))
 
 
 def _is_intact(folder: Path) -> bool:

@@ -20,6 +20,7 @@ from ml.detectors.thresholds import SENSITIVITIES, Sensitivity
 from ml.errors import BundleDamaged, InvalidParameter, ModelError
 from ml.models.bundle import Bundle, DecisionThreshold
 from ml.models.labels import ClassLabels
+from ml.models.recalibration import Recalibration
 from ml.system.atomic import to_json, write_atomic
 from ml.system.clock import timestamp
 
@@ -50,7 +51,16 @@ class ClassLabelsRevision:
 class ThresholdRevision:
     """One revision of the threshold; revision 1 is the bundle's.
 
-    ``sensitivity`` is its name, and ``limit`` the limit of false alarms that was requested, if any.
+    Attributes:
+        revision: number of the revision, from 1.
+        created: time, ISO 8601, UTC.
+        decision: the threshold.
+        sensitivity: name of the requested false-alarm rate; None without a name.
+        limit: requested limit of false alarms; None without one.
+        requested_rate: requested false-alarm rate; None if it is not known, or if the threshold itself was requested.
+        calibration_revision: number of the revision whose scores the threshold comes from; 1 is the bundle's
+            calibration.
+        recalibration: scores, in a revision that was made with further normal recordings; else None.
     """
 
     revision: int
@@ -58,26 +68,50 @@ class ThresholdRevision:
     decision: DecisionThreshold
     sensitivity: Sensitivity | None = None
     limit: FalseAlarmLimit | None = None
+    requested_rate: float | None = None
+    calibration_revision: int = 1
+    recalibration: Recalibration | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for serialisation."""
         facts = {"revision": self.revision, "created": self.created, "sensitivity": self.sensitivity}
-        requested = {} if self.limit is None else {"limit": self.limit.to_dict()}
-        return facts | asdict(self.decision) | requested
+        facts |= asdict(self.decision) | {"requested_rate": self.requested_rate}
+        if self.limit is not None:
+            facts |= {"limit": self.limit.to_dict()}
+        if self.calibration_revision > 1:
+            facts |= {"calibration_revision": self.calibration_revision}
+        return facts if self.recalibration is None else facts | {"recalibration": self.recalibration.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Create a revision from the values of :meth:`to_dict`.
+        """Create a revision from the values of :meth:`to_dict`. Earlier services wrote fewer of them.
 
         Raises:
             ModelError, InvalidParameter, ValueError, KeyError, TypeError: the values are invalid.
         """
-        decision = DecisionThreshold(values["threshold"], values["false_alarm_rate"], str(values["basis"]))
         sensitivity = values["sensitivity"]
         if sensitivity not in (None, *SENSITIVITIES):
             raise ValueError(f"unknown sensitivity {sensitivity!r}")
-        limit = FalseAlarmLimit.from_dict(values["limit"]) if "limit" in values else None
-        return cls(int(values["revision"]), str(values["created"]), decision, sensitivity, limit)
+        scores = values.get("recalibration")
+        return cls(
+            revision=int(values["revision"]),
+            created=str(values["created"]),
+            decision=DecisionThreshold(values["threshold"], values["false_alarm_rate"], str(values["basis"])),
+            sensitivity=sensitivity,
+            limit=FalseAlarmLimit.from_dict(values["limit"]) if "limit" in values else None,
+            requested_rate=values.get("requested_rate", SENSITIVITIES.get(sensitivity)),
+            calibration_revision=int(values.get("calibration_revision", 1)),
+            recalibration=None if scores is None else Recalibration.from_dict(scores),
+        )
+
+
+def recalibration_in_force(revisions: Sequence[ThresholdRevision]) -> Recalibration | None:
+    """Return the scores that the current threshold comes from; None for the calibration of the bundle.
+
+    Args:
+        revisions: all revisions of a version, the current one last.
+    """
+    return revisions[revisions[-1].calibration_revision - 1].recalibration
 
 
 R = TypeVar("R", ClassLabelsRevision, ThresholdRevision)
@@ -104,7 +138,11 @@ class RevisionStore:
     def threshold_revisions(self, found: Bundle) -> list[ThresholdRevision]:
         """Return all revisions of a version's threshold, the current one last."""
         first = ThresholdRevision(1, found.created, found.content.decision)
-        return [first, *_read(self._file(THRESHOLDS, found.version), ThresholdRevision)]
+        file = self._file(THRESHOLDS, found.version)
+        revisions = [first, *_read(file, ThresholdRevision)]
+        with _translate_damage(f"{THRESHOLDS}/{file.name}"):
+            _check_calibrations(revisions)
+        return revisions
 
     def rename(self, found: Bundle, names: Sequence[tuple[str, str]]) -> ClassLabelsRevision:
         """Add a revision with other names and messages; without a change, the current revision stays.
@@ -125,19 +163,43 @@ class RevisionStore:
         self,
         found: Bundle,
         decision: DecisionThreshold,
-        sensitivity: Sensitivity | None,
+        *,
+        sensitivity: Sensitivity | None = None,
         limit: FalseAlarmLimit | None = None,
+        requested_rate: float | None = None,
+        recalibration: Recalibration | None = None,
     ) -> ThresholdRevision:
         """Add a revision with another threshold; without a change, the current revision stays.
+
+        Args:
+            found: the version.
+            decision: the threshold.
+            sensitivity: name of the requested false-alarm rate; None without a name.
+            limit: requested limit of false alarms; None without one.
+            requested_rate: requested false-alarm rate; None without one.
+            recalibration: the scores that the threshold comes from; None for the calibration of the bundle.
 
         Raises:
             BundleDamaged: a file of revisions cannot be read.
         """
         revisions = self.threshold_revisions(found)
-        current = revisions[-1]
-        if (decision, sensitivity, limit) == (current.decision, current.sensitivity, current.limit):
+        current, scores = revisions[-1], recalibration_in_force(revisions)
+        known = (current.decision, current.sensitivity, current.limit, scores)
+        if (decision, sensitivity, limit, recalibration) == known:
             return current
-        added = ThresholdRevision(current.revision + 1, timestamp(), decision, sensitivity, limit)
+        number = current.revision + 1
+        keeps_scores = recalibration == scores
+        calibration_revision = 1 if recalibration is None else current.calibration_revision if keeps_scores else number
+        added = ThresholdRevision(
+            revision=number,
+            created=timestamp(),
+            decision=decision,
+            sensitivity=sensitivity,
+            limit=limit,
+            requested_rate=requested_rate,
+            calibration_revision=calibration_revision,
+            recalibration=None if keeps_scores else recalibration,
+        )
         _write(self._file(THRESHOLDS, found.version), [*revisions[1:], added])
         return added
 
@@ -179,6 +241,14 @@ def unpack(packed: Path) -> dict[str, list[Revision]]:
         found = json.loads(packed.read_bytes())
         kinds = {LABELS: found} if isinstance(found, list) else dict(found)
         return {kind: list(map(KINDS[kind].from_dict, entries)) for kind, entries in kinds.items()}
+
+
+def _check_calibrations(revisions: Sequence[ThresholdRevision]) -> None:
+    for each in revisions:
+        if not 1 <= each.calibration_revision <= each.revision:
+            raise ValueError(f"revision {each.revision} has the scores of revision {each.calibration_revision}")
+        if each.calibration_revision > 1 and revisions[each.calibration_revision - 1].recalibration is None:
+            raise ValueError(f"revision {each.calibration_revision} has no scores")
 
 
 def _read(path: Path, kind: type[R]) -> list[R]:

@@ -1,5 +1,6 @@
 """Threshold of a model: its operating point, and requests to move it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ml.detectors.alarm_limit import FalseAlarmLimit
@@ -18,6 +19,7 @@ from ml.detectors.thresholds import (
 )
 from ml.errors import InvalidParameter, ModelNotCalibrated
 from ml.models.bundle import BundleContent, DecisionThreshold
+from ml.models.revisions import ThresholdRevision
 
 
 def decision_at(point: OperatingPoint) -> DecisionThreshold:
@@ -91,6 +93,39 @@ class ThresholdRequest:
                 f"{given} of threshold, false-alarm rate, sensitivity, false alarms and reset were given; exactly one "
                 "was expected."
             )
+
+    @property
+    def rate(self) -> float | None:
+        """Requested false-alarm rate, also if it was requested by name; None without one."""
+        return self.false_alarm_rate if self.sensitivity is None else SENSITIVITIES.get(self.sensitivity)
+
+
+def request_in_force(content: BundleContent, revisions: Sequence[ThresholdRevision]) -> ThresholdRequest:
+    """Return the request that the current threshold comes from.
+
+    Args:
+        content: content of the bundle. Its card has the rate that the training was given.
+        revisions: all revisions of the threshold, the current one last.
+
+    Raises:
+        InvalidParameter: a rate was requested, and it is not known which one: an earlier service did not record it.
+    """
+    current = revisions[-1]
+    if current.sensitivity is not None:
+        return ThresholdRequest(sensitivity=current.sensitivity)
+    if current.requested_rate is not None:
+        return ThresholdRequest(false_alarm_rate=current.requested_rate)
+    if current.limit is not None:
+        return ThresholdRequest(limit=current.limit)
+    if BY_HAND in current.decision.basis:
+        return ThresholdRequest(threshold=current.decision.threshold)
+    options = content.card.get("source", {}).get("options", {})
+    if current.decision != content.decision or "false_alarm_rate" not in options:
+        raise InvalidParameter(
+            f"The requested false-alarm rate of revision {current.revision} is not recorded: give a rate or a "
+            "sensitivity."
+        )
+    return ThresholdRequest(false_alarm_rate=options["false_alarm_rate"])
 
 
 def resolve_threshold(content: BundleContent, request: ThresholdRequest) -> DecisionThreshold:

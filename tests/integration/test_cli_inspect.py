@@ -46,6 +46,7 @@ def test_the_page_describes_the_dataset(fans: Path, tmp_path: Path) -> None:
         "fan      id_00  6 dB  abnormal  -               9",
         "channels     2         0.529           9",
         "sample rate  8000 Hz   0.471           8",
+        "1 session: by folders, one for each machine",
         "automatic split: by blocks",
         "In all recordings, level alone separates abnormal from normal with AUC 1.00",
         "fan/id_00 at 6 dB",
@@ -54,6 +55,25 @@ def test_the_page_describes_the_dataset(fans: Path, tmp_path: Path) -> None:
     ):
         assert line in done.stdout, f"{line!r} is missing in\n{done.stdout}"
     assert "recordings: 18 of 18" in done.stderr
+
+
+def test_sessions_are_shown_with_their_origin_and_times(tmp_path: Path) -> None:
+    """First and last recording of each, as the names state them; the JSON has the same."""
+    names = [f"normal/2024-03-0{day}_12-{minute}-00.wav" for day in (5, 6) for minute in (10, 20)]
+    write(tmp_path / "hall", *names)
+    shown = inspect(tmp_path / "home", tmp_path / "hall").stdout
+    assert "2 sessions: by gaps between the times in file names" in shown
+    assert "2024-03-05 12:10  -             2         0  2024-03-05 12:10  2024-03-05 12:20" in shown
+    summary = json.loads(inspect(tmp_path / "home", tmp_path / "hall", "--json").stdout)
+    assert summary["groups"]["counts"][1] == {
+        "group": "2024-03-06 12:10",
+        "normal": 2,
+        "abnormal": 0,
+        "machines": {"": 2},
+        "origin": "times in names",
+        "first": "2024-03-06 12:10",
+        "last": "2024-03-06 12:20",
+    }
 
 
 def test_a_second_inspection_reads_no_recording(fans: Path, tmp_path: Path) -> None:

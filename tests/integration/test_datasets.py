@@ -224,3 +224,34 @@ def test_what_was_put_in_can_be_inspected_by_its_folder(growing: ServerProcess) 
     facts = json.loads(done.stdout)
     assert (facts["layout"], facts["labels"]) == ("collection", {"normal": 3, "abnormal": 2})
     assert [r["code"] for r in facts["refusals"]] == ["label_missing"]
+
+
+def test_sessions_are_listed_with_their_origin(growing: ServerProcess) -> None:
+    """Found in the times of the names, or given; a recording without a label is in none."""
+    http = growing.client
+    for day in (5, 6):
+        files = [
+            ("file", (f"2024-03-0{day}_12-{minute}-00.wav", sounds.recording(sounds.fan(1.0, seed=100 * day + minute))))
+            for minute in (10, 20)
+        ]
+        form = {"machine": "fan", "machine_id": "fan-3", "label": "normal"}
+        assert http.post("/v1/datasets/hall-3/recordings", files=files, data=form).status_code == 201
+    assert http.get("/v1/datasets/nosuch/sessions").status_code == 404
+    first, second = http.get("/v1/datasets/hall-3/sessions").json()["sessions"]
+    assert first == {
+        "group": "fan/fan-3/2024-03-05 12:10",
+        "origin": "times in names",
+        "first": "2024-03-05 12:10",
+        "last": "2024-03-05 12:20",
+        "normal": 2,
+        "abnormal": 0,
+        "machines": {"fan/fan-3": 2},
+    }
+    assert second["group"] == "fan/fan-3/2024-03-06 12:10"
+    for recording in http.get("/v1/datasets/hall-3/recordings").json()["recordings"]:
+        change = {"group": "monday"} if "05_" in recording["file_name"] else {"label": None}
+        http.patch(f"/v1/datasets/hall-3/recordings/{recording['id']}", json=change).raise_for_status()
+    (only,) = http.get("/v1/datasets/hall-3/sessions").json()["sessions"]
+    assert (only["group"], only["origin"], only["normal"]) == ("monday", "given", 2)
+    http.post("/v1/datasets", json={"name": "empty"}).raise_for_status()
+    assert http.get("/v1/datasets/empty/sessions").json() == {"sessions": []}

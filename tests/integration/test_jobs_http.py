@@ -307,7 +307,9 @@ def test_a_job_that_is_not_there_is_no_missing_page(client: Client) -> None:
         for method, path in (("GET", ""), ("GET", "/events"), ("GET", "/result"), ("DELETE", "")):
             assert_problem(client.http.request(method, f"/v1/jobs/{job}{path}"), 404, "job_not_found")
     unknown = assert_problem(client.http.post("/v1/jobs/training", json={}), 404, "job_kind_unknown")
-    assert unknown["detail"].endswith("the kinds are feature-extraction, scoring, retraining, diagnostic.")
+    assert unknown["detail"].endswith(
+        "the kinds are feature-extraction, scoring, retraining, recalibration, diagnostic."
+    )
     assert_problem(client.http.get("/v1/jobs/scoring"), 405, "method_not_allowed")
     assert_problem(client.http.post("/v1/jobs/" + "0" * 24), 405, "method_not_allowed")
 

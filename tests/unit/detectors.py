@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -56,9 +57,16 @@ def detector() -> Detector:
     return replace(fit_detector(SPEC, [engine_by_name("spectrum-gaussian")], normal), calibration=calibration())
 
 
-def add(registry: Registry, name: str = "hall-3", decision: DecisionThreshold = DECISION) -> str:
-    """Add a model that has only this detector; returns its version."""
-    content = BundleContent(SPEC, DETECTOR_LABELS, decision, {}, None, GoldenClip(make_golden_clip(), ()), detector())
+def add(
+    registry: Registry,
+    name: str = "hall-3",
+    decision: DecisionThreshold = DECISION,
+    fitted: Detector | None = None,
+    card: dict[str, Any] | None = None,
+) -> str:
+    """Add a model that has only a detector, by default this one; returns its version."""
+    golden = GoldenClip(make_golden_clip(), ())
+    content = BundleContent(SPEC, DETECTOR_LABELS, decision, card or {}, None, golden, fitted or detector())
     predictor = Predictor(ServedModel.as_written(Bundle("candidate", "", content)))
     (novelty,) = golden_answer(predictor, content.golden_clip.wav).values
     with registry.incoming() as folder:

@@ -88,7 +88,7 @@ def test_a_limit_of_false_alarms_gives_its_threshold_and_is_kept(detector_regist
     limit = FalseAlarmLimit("1/month", "10min", KOfNRule(2, 4, 0))
     moved = detector_registry.set_threshold("champion", ThresholdRequest(limit=limit))
     assert moved.limit == limit
-    assert moved.decision.basis.startswith("the lowest without a false alarm, of too few recordings for 1/month")
+    assert moved.decision.basis.startswith("without a false alarm among too few recordings for 1/month")
     assert moved.decision.threshold < detectors.calibration().named.max()
     assert detector_registry.threshold_revisions("champion")[-1] == moved
     assert detector_registry.set_threshold("champion", ThresholdRequest(limit=limit)) == moved
@@ -233,7 +233,9 @@ def test_the_history_is_plain_json(registry: Registry) -> None:
     registry.set_threshold("champion", ThresholdRequest(threshold=0.7))
     (file,) = (registry.folder / "thresholds").iterdir()
     (entry,) = json.loads(file.read_text())
-    assert set(entry) == {"revision", "created", "threshold", "false_alarm_rate", "basis", "sensitivity"}
+    assert set(entry) == {
+        *("revision", "created", "threshold", "false_alarm_rate", "basis", "sensitivity", "requested_rate")
+    }
     assert (entry["revision"], entry["threshold"]) == (2, 0.7)
 
 

@@ -1,13 +1,14 @@
 """Index a folder, a collection or a manifest: list its recordings, assign sessions, read the files."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ml.audio.info import read_info
 from ml.dataset.collection.state import is_collection
-from ml.dataset.entries import Dataset, Entry, FileRefusal
+from ml.dataset.entries import Dataset, Entry, FileRefusal, SessionFacts
 from ml.dataset.indexing import cache as cached
 from ml.dataset.indexing.cache import InfoOrRefusal, Key
 from ml.dataset.indexing.collection_listing import list_collection
@@ -15,6 +16,7 @@ from ml.dataset.indexing.layouts import list_folder
 from ml.dataset.indexing.listing import ListedRecording, Listing, natural_key
 from ml.dataset.indexing.manifest import NAME, is_manifest, list_manifest
 from ml.dataset.indexing.sessions import assign_sessions
+from ml.dataset.indexing.times import FileTime, as_text, time_in_name
 from ml.errors import AudioError, DatasetEmpty, DatasetNotFound
 from ml.system.parallel import ordered_map
 from ml.system.progress import ProgressCallback, ignore_progress
@@ -67,13 +69,15 @@ def index_listing(
     Raises:
         DatasetEmpty: no recording can be used.
     """
-    recordings = sort_with_sessions(_select_snr(snr_db, listing))
+    recordings = _sort(_select_snr(snr_db, listing))
     unread = [listing.root / recording.path for recording in recordings if recording.path not in listing.infos]
     read = iter(read_infos(unread, listing.root, cache, processes, report))
-    found = [listing.infos.get(recording.path) or next(read) for recording in recordings]
+    infos = {each.path: listing.infos.get(each.path) or next(read) for each in recordings}
+    recordings = sort_with_sessions(recordings, listing.root, infos)
     entries: list[Entry] = []
     refusals = list(listing.refusals)
-    for recording, facts in zip(recordings, found, strict=True):
+    for recording in recordings:
+        facts = infos[recording.path]
         if isinstance(facts, FileRefusal):
             refusals.append(FileRefusal(recording.path, facts.code, facts.reason))
         elif recording.annotation.label is None:
@@ -92,12 +96,52 @@ def index_listing(
         entries=tuple(entries),
         refusals=tuple(sorted(refusals, key=lambda refusal: natural_key(refusal.path))),
         explicit_sessions=listing.explicit_sessions,
+        session_facts=_session_facts(recordings),
     )
 
 
-def sort_with_sessions(recordings: Iterable[ListedRecording]) -> list[ListedRecording]:
-    """Return the recordings in natural order of their paths, each with a session."""
-    return sorted(assign_sessions(recordings), key=lambda recording: natural_key(recording.path))
+def sort_with_sessions(
+    recordings: Iterable[ListedRecording], root: Path, infos: Mapping[str, InfoOrRefusal]
+) -> list[ListedRecording]:
+    """Return the recordings in natural order of their paths, each with a session.
+
+    Args:
+        recordings: the recordings.
+        root: folder that the paths are relative to.
+        infos: measured facts of each file, by path.
+    """
+
+    def file_time(recording: ListedRecording) -> FileTime | None:
+        info = infos[recording.path]
+        duration_s = 0.0 if isinstance(info, FileRefusal) else info.duration_s
+        if recording.uploaded_s is not None:
+            return FileTime(recording.uploaded_s, duration_s)
+        try:
+            return FileTime((root / recording.path).stat().st_mtime, duration_s)
+        except OSError:
+            return None
+
+    return _sort(assign_sessions(_sort(recordings), file_time))
+
+
+def _sort(recordings: Iterable[ListedRecording]) -> list[ListedRecording]:
+    return sorted(recordings, key=lambda recording: natural_key(recording.path))
+
+
+def _session_facts(recordings: Iterable[ListedRecording]) -> dict[str, SessionFacts]:
+    of_session: defaultdict[str, list[ListedRecording]] = defaultdict(list)
+    for recording in recordings:
+        of_session[recording.annotation.session or ""].append(recording)
+    facts = {}
+    for session, members in of_session.items():
+        # The time of a given session is in the names, or not known.
+        times = [time_in_name(each.file_name or each.path) if each.time_s is None else each.time_s for each in members]
+        known = [as_text(time_s) for time_s in times if time_s is not None]
+        complete = len(known) == len(times)
+        facts[session] = SessionFacts(
+            members[0].session_origin, min(known) if complete else None, max(known) if complete else None
+        )
+    return facts
 
 
 def list_dataset(source: Path) -> Listing:

@@ -1,5 +1,6 @@
 """Listing of a collection from its journal, without reading the files again."""
 
+from datetime import datetime
 from pathlib import Path
 
 from ml.dataset.collection.state import CollectionRecording, read_state
@@ -48,4 +49,5 @@ def _list_recording(recording: CollectionRecording) -> ListedRecording:
         annotation=recording.annotation,
         session_scope=recording.annotation.machine_name,
         file_name=recording.file_name,
+        uploaded_s=datetime.fromisoformat(recording.uploaded).timestamp(),
     )

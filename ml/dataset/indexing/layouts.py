@@ -107,6 +107,7 @@ def _list_file(file: PurePosixPath, prefix: PurePosixPath, folder: _MachineFolde
             session=machine_name(folder.machine, folder.machine_id) if folder.mimii else None,
         ),
         session_scope="" if folder.name == "." else folder.name,
+        session_origin="folders",
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from ml.audio.info import AudioInfo
 from ml.dataset.annotations import Annotation
-from ml.dataset.entries import FileRefusal
+from ml.dataset.entries import FileRefusal, SessionOrigin
 from ml.errors import DatasetEmpty
 
 SUFFIXES = (".wav", ".flac")
@@ -23,15 +23,21 @@ class ListedRecording:
 
     Attributes:
         path: path relative to the root of the listing, with slashes.
-        annotation: facts from the path or the row; the session is None if it must be guessed.
-        session_scope: sessions are guessed among the recordings of the same scope.
-        file_name: original file name, from which the session is guessed; None means the name in ``path``.
+        annotation: facts from the path or the row; the session is None if it must be found.
+        session_scope: sessions are found among the recordings of the same scope.
+        file_name: original file name, from which the session is found; None means the name in ``path``.
+        session_origin: where the session comes from.
+        time_s: time of the recording in seconds since 1970; None if it is not known.
+        uploaded_s: time of the upload in seconds since 1970; None for a file that was not uploaded.
     """
 
     path: str
     annotation: Annotation
     session_scope: str = ""
     file_name: str | None = None
+    session_origin: SessionOrigin = "given"
+    time_s: float | None = None
+    uploaded_s: float | None = None
 
 
 @dataclass(slots=True)

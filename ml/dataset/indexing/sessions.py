@@ -1,25 +1,42 @@
-"""Guess recording sessions from file names, where no session is given."""
+"""Find recording sessions from file names and times, where no session is given."""
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+from ml.dataset.entries import SessionOrigin
 from ml.dataset.indexing.listing import ListedRecording
+from ml.dataset.indexing.times import FileTime, are_recording_times, as_text, cut_at_gaps, time_in_name
 
 # Counter, date or time at the end of a name: digits after a separator, or digits only.
 COUNTERS = re.compile(r"(?:^|[_\-. ]+)[0-9]+$")
 FILES_PER_SESSION = 2
+FindFileTime = Callable[[ListedRecording], FileTime | None]
+"""Function that returns the time of a file, or None if it is not known."""
 
 
-def assign_sessions(recordings: Iterable[ListedRecording]) -> list[ListedRecording]:
-    """Return the recordings, each with a session.
+def assign_sessions(
+    recordings: Iterable[ListedRecording], file_time: FindFileTime = lambda _: None
+) -> list[ListedRecording]:
+    """Return the recordings, each with a session and its origin.
 
-    A missing session is guessed from the file name without counters, dates and times at its end:
-    ``N1_20251111_180218_0001`` gives ``N1``, ``0001_cw_f8_01`` gives ``0001_cw_f8``. The guesses are used if they give
-    at least two sessions in the scope, if a session has two or more files on average, and if no name is empty.
-    Otherwise all recordings of a machine id are one session or, if no id is known, all with the same label and fault.
+    A missing session is found in this order:
+
+    1. The file name without counters, dates and times at its end: ``N1_20251111_180218_0001`` gives ``N1``,
+       ``0001_cw_f8_01`` gives ``0001_cw_f8``.
+    2. Gaps between the times in the file names (:func:`~ml.dataset.indexing.times.cut_at_gaps`), if every name has one.
+    3. Gaps between the times of the files, if they can be the times of the recordings
+       (:func:`~ml.dataset.indexing.times.are_recording_times`).
+    4. All recordings of a machine id are one session or, if no id is known, all with the same label and fault.
+
+    Sessions of 1 to 3 are used if there are at least two of them in the scope, if a session has two or more files on
+    average, and if no name is empty.
+
+    Args:
+        recordings: the recordings.
+        file_time: returns the time of a recording's file.
     """
     named, unnamed = [], defaultdict(list)
     for recording in recordings:
@@ -27,7 +44,7 @@ def assign_sessions(recordings: Iterable[ListedRecording]) -> list[ListedRecordi
             named.append(recording)
         else:
             unnamed[recording.session_scope].append(recording)
-    return named + [guessed for scope in unnamed.values() for guessed in _guess_sessions(scope)]
+    return named + [found for scope in unnamed.values() for found in _find_sessions(scope, file_time)]
 
 
 def session_from_name(path: str) -> str:
@@ -38,18 +55,71 @@ def session_from_name(path: str) -> str:
     return name
 
 
-def _guess_sessions(scope: Sequence[ListedRecording]) -> list[ListedRecording]:
-    sessions = [session_from_name(recording.file_name or recording.path) for recording in scope]
-    distinct = set(sessions)
-    plausible = "" not in distinct and len(distinct) > 1 and len(scope) >= FILES_PER_SESSION * len(distinct)
-    guesses = [
-        _join(recording.session_scope, session) if plausible else _default_session(recording)
-        for recording, session in zip(scope, sessions, strict=True)
-    ]
+def _find_sessions(scope: Sequence[ListedRecording], file_time: FindFileTime) -> list[ListedRecording]:
+    names = [session_from_name(_name(recording)) for recording in scope]
+    if _are_plausible(names):
+        return _with_sessions(scope, names, "file names")
+    times_s = [time_in_name(_name(recording)) for recording in scope]
+    if _are_plausible(names := _sessions_of_times(times_s)):
+        return _with_sessions(scope, names, "times in names", times_s)
+    files = _recording_times(scope, file_time)
+    if _are_plausible(names := _sessions_of_times(files)):
+        return _with_sessions(scope, names, "file times", files)
     return [
-        replace(recording, annotation=replace(recording.annotation, session=guess))
-        for recording, guess in zip(scope, guesses, strict=True)
+        _assign(recording, _default_session(recording), "none", time_s)
+        for recording, time_s in zip(scope, times_s, strict=True)
     ]
+
+
+def _name(recording: ListedRecording) -> str:
+    return recording.file_name or recording.path
+
+
+def _are_plausible(sessions: Sequence[str]) -> bool:
+    distinct = set(sessions)
+    return "" not in distinct and len(distinct) > 1 and len(sessions) >= FILES_PER_SESSION * len(distinct)
+
+
+def _sessions_of_times(times_s: Sequence[float | None]) -> list[str]:
+    """Return the start of the session of each time; empty names if a time is not known."""
+    known = [time_s for time_s in times_s if time_s is not None]
+    if len(known) < len(times_s):
+        return [""] * len(times_s)
+    numbers = cut_at_gaps(known)
+    starts: dict[int, float] = {}
+    for number, time_s in zip(numbers, known, strict=True):
+        starts[number] = min(time_s, starts.get(number, time_s))
+    return [as_text(starts[number]) for number in numbers]
+
+
+def _recording_times(scope: Sequence[ListedRecording], file_time: FindFileTime) -> list[float | None]:
+    """Return the times of the files; None for all if they cannot be those of the recordings."""
+    files = [file_time(recording) for recording in scope]
+    of_folder: defaultdict[PurePosixPath, list[FileTime]] = defaultdict(list)
+    for recording, file in zip(scope, files, strict=True):
+        if file is not None:
+            of_folder[PurePosixPath(recording.path).parent].append(file)
+    if None in files or not all(map(are_recording_times, of_folder.values())):
+        return [None] * len(scope)
+    return [None if file is None else file.time_s for file in files]
+
+
+def _with_sessions(
+    scope: Sequence[ListedRecording],
+    sessions: Sequence[str],
+    origin: SessionOrigin,
+    times_s: Sequence[float | None] = (),
+) -> list[ListedRecording]:
+    times_s = times_s or [time_in_name(_name(recording)) for recording in scope]
+    return [
+        _assign(recording, _join(recording.session_scope, session), origin, time_s)
+        for recording, session, time_s in zip(scope, sessions, times_s, strict=True)
+    ]
+
+
+def _assign(recording: ListedRecording, session: str, origin: SessionOrigin, time_s: float | None) -> ListedRecording:
+    annotation = replace(recording.annotation, session=session)
+    return replace(recording, annotation=annotation, session_origin=origin, time_s=time_s)
 
 
 def _default_session(recording: ListedRecording) -> str:
