@@ -153,4 +153,5 @@ def _figures(table: JudgedTable, ranking: Ranking, weights: Floats) -> Floats:
     """Return AUC, balanced accuracy, detection rate and false-alarm rate of one model, ``(draws, 4)``."""
     detected = metrics.weighted_share(table.alarm, table.abnormal, weights)
     false_alarms = metrics.weighted_share(table.alarm, ~table.abnormal, weights)
-    return np.stack([metrics.auc(*ranking.roc(weights)), (detected + 1 - false_alarms) / 2, detected, false_alarms], 1)
+    accuracy = metrics.balanced_accuracy(table.alarm, table.abnormal, weights)
+    return np.stack([metrics.auc(*ranking.roc(weights)), accuracy, detected, false_alarms], axis=1)
