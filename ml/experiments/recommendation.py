@@ -3,8 +3,9 @@
 **Figure.** Balanced accuracy of the verdicts at a requested false-alarm rate: the mean of the share of abnormal
 recordings above the threshold and the share of normal recordings at or below it.
 
-**Rule.** The default detector at the default rate, unless another detector or another rate is clearly better: the 95 %
-interval of the difference, from common draws of sessions, is above 0. Among those, the one with the largest difference.
+**Rule.** The default detector at the default rate, unless another detector or another rate is clearly better: the
+difference is at least 0.02, and its 95 % interval, from common draws of sessions, is above 0. Among those, the one with
+the largest difference.
 """
 
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ from ml.training.choices import TrainingChoices
 
 DEFAULT_RATE: float = TrainingChoices.model_fields["false_alarm_rate"].default
 SEPARATOR = "+"
+MIN_GAIN = 0.02  # chosen here: a smaller gain is not worth another engine or another rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +82,21 @@ def recommend(comparison: DetectorComparison) -> Recommendation:
         return _recommendation(default, default, f"{reason} {_described(rows, default)}")
     choices = [_Choice(name, i) for name in comparison.contenders for i in range(len(FALSE_ALARM_RATES))]
     differences = _differences(comparison, choices, default)
-    better = [(gain.value or 0.0, choice, gain) for choice, gain in differences.items() if (gain.low or 0.0) > 0]
+    better = [(gain.value or 0.0, choice, gain) for choice, gain in differences.items() if _is_clear(gain)]
     if not better:
         reason = "No other detector and no other rate has clearly better verdicts on these recordings."
         return _recommendation(default, default, f"{reason} {_described(rows, default)}")
     _, best, gain = max(better, key=lambda each: each[0])
     reason = (
-        f"Its verdicts are better than those of the default: the balanced accuracy is higher by {gain.value:.2f} "
-        f"[{gain.low:.2f}, {gain.high:.2f}]."
+        f"Its verdicts are better than those of the default at {percent(default.rate)}: the balanced accuracy is "
+        f"higher by {gain.value:.2f} [{gain.low:.2f}, {gain.high:.2f}]."
     )
-    return _recommendation(best, default, f"{reason} {_described(rows, best)} The default: {_figures(rows, default)}.")
+    other = f"The default at {percent(default.rate)}: {_figures(rows, default)}."
+    return _recommendation(best, default, f"{reason} {_described(rows, best)} {other}")
+
+
+def _is_clear(gain: Estimate) -> bool:
+    return (gain.value or 0.0) >= MIN_GAIN and (gain.low or 0.0) > 0
 
 
 def _default_rate_index() -> int:
@@ -126,7 +133,7 @@ def _recommendation(choice: _Choice, default: _Choice, reason: str) -> Recommend
 
 
 def _described(rows: dict[str, ComparisonRow], choice: _Choice) -> str:
-    return f"At this rate: {_figures(rows, choice)}."
+    return f"At {percent(choice.rate)}: {_figures(rows, choice)}."
 
 
 def _figures(rows: dict[str, ComparisonRow], choice: _Choice) -> str:

@@ -73,7 +73,7 @@ def test_a_clearly_better_detector_is_recommended_with_its_command() -> None:
     assert found.contender == OTHER
     assert found.options == ("--detector", flag_of("engines"), "distance", flag_of("engines"), "neighbours")
     assert found.message.startswith(f"Use {OTHER} at 1 % requested false alarms. Its verdicts are better")
-    assert "The default: 30% [" in found.message
+    assert "The default at 1 %: 30% [" in found.message
 
 
 def test_another_rate_is_recommended_if_its_verdicts_are_clearly_better() -> None:
