@@ -81,7 +81,8 @@ class ThresholdState(Schema):
     current: ThresholdPlace
     """Present threshold."""
     evidence: ThresholdEvidence | None
-    """Null for a model without scores of normal recordings, such as a classifier alone."""
+    """Null for a model without scores of normal recordings: a classifier that was imported, or trained by an earlier
+    version."""
     sensitivities: list[SensitivityPoint]
     """Threshold of each sensitivity; empty for such a model."""
     history: list[ThresholdPlace]
