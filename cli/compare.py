@@ -1,5 +1,6 @@
 """``signalml compare``: comparison of detectors on a dataset."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from api.settings import Settings
-from cli.output import print_note, print_table, print_text
+from cli.output import print_note, print_table, print_text, printable
 from cli.progress import show_progress
 from ml.dataset.indexing.build import index
 from ml.dataset.paths import index_cache_file
@@ -25,6 +26,7 @@ from ml.experiments.comparison_results import (
     UnusableShare,
 )
 from ml.experiments.detector_comparison import compare_detectors
+from ml.experiments.recommendation import recommend
 from ml.system.atomic import to_json, write_atomic
 from ml.system.native import quiet_native_stderr
 from ml.training.pipeline import require_packages
@@ -76,11 +78,20 @@ def compare(
             processes=processes,
             report=report,
         )
+    recommendation = recommend(comparison)
+    command = shlex.join(["signalml", "train", str(source), *_snr_option(snr), *recommendation.options])
     if json_file is not None:
-        write_atomic(json_file, to_json(comparison.to_dict()))
+        recommended = recommendation.to_dict() | {"command": command}
+        write_atomic(json_file, to_json(comparison.to_dict() | {"recommendation": recommended}))
     if report_file is not None:
         write_comparison_report(report_file, comparison)
     print_comparison(comparison)
+    print_text(recommendation.message)
+    typer.echo(f"To train it:  {printable(command)}")
+
+
+def _snr_option(snr: float | None) -> tuple[str, ...]:
+    return () if snr is None else ("--snr", f"{snr:g}")
 
 
 def _refuse_unless_writable(file: Path | None) -> None:

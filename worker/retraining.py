@@ -2,12 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from ml.dataset.catalog import dataset_version, load_dataset
 from ml.dataset.paths import dataset_folder
+from ml.evaluation.results import Estimate
 from ml.models.names import LONGEST_NAME
 from ml.system.native import quiet_native_stderr, set_idle_priority
-from ml.training.champion_comparison import compare_with_champion
+from ml.training.champion_comparison import ChampionComparison, compare_with_champion
 from ml.training.choices import TrainingChoices
 from ml.training.classes import unlearned_notes
 from ml.training.options import TrainingOptions
@@ -47,15 +49,40 @@ def begin(lease: Lease, home: Path, parameters: RetrainingParameters) -> None:
         "version": trained.version,
         "promoted": promotion.promoted,
         "reason": promotion.reason,
-        "auc": pooled.auc.value,
-        "auc_low": pooled.auc.low,
-        "auc_high": pooled.auc.high,
+        **_estimate("auc", pooled.auc),
+        **_estimate("detection_rate", pooled.detection_rate),
+        **_estimate("false_alarm_rate", pooled.false_alarm_rate),
         "held_out_recordings": pooled.n,
         "held_out_groups": pooled.groups,
+        **_comparison_figures(comparison),
         "not_learned": sorted({str(entry.annotation.fault) for entry in trained.unlearned}),
         "report": f"/v1/models/{trained.version}/report",
     }
     lease.retry(lambda: lease.store.succeed(unit, summary, ""))
+
+
+def _comparison_figures(comparison: ChampionComparison) -> dict[str, Any]:
+    """Return the verdicts of candidate and champion on the same recordings; without figures only their basis."""
+    found: dict[str, Any] = {"champion": comparison.champion, "compared_on": comparison.basis}
+    paired = comparison.paired
+    if paired is None:
+        return found
+    return found | {
+        "compared_recordings": paired.n,
+        "compared_normal": paired.normal,
+        "compared_abnormal": paired.abnormal,
+        "compared_groups": paired.groups,
+        **_estimate("candidate_detection_rate", paired.candidate_detection_rate),
+        **_estimate("champion_detection_rate", paired.champion_detection_rate),
+        **_estimate("candidate_false_alarm_rate", paired.candidate_false_alarm_rate),
+        **_estimate("champion_false_alarm_rate", paired.champion_false_alarm_rate),
+        **_estimate("balanced_accuracy_difference", paired.balanced_accuracy_difference),
+    }
+
+
+def _estimate(name: str, estimate: Estimate) -> dict[str, float | None]:
+    """Return a figure and its interval as columns."""
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
 def options_of(parameters: RetrainingParameters, home: Path) -> TrainingOptions:

@@ -65,8 +65,8 @@ async def move_threshold(
     """Move the threshold as a new revision, without a training.
 
     Set it to a score, to a false-alarm rate, to a sensitivity, to a number of false alarms in a time, or back to the
-    threshold that the model was written with. A model without scores of normal recordings, such as a classifier alone,
-    accepts a score or a reset only.
+    threshold that the model was written with. A model without scores of normal recordings accepts a score or a reset
+    only: a classifier that was imported, or trained by an earlier version.
 
     The new threshold applies at once in the process that answers, and within 2 s in other processes.
 

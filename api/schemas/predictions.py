@@ -200,7 +200,8 @@ class PredictResponse(Schema):
     """Expected share of normal recordings above the threshold; null if it was never measured."""
     rate_holds_for: RateHoldsFor | None = Field(examples=[None])
     """`new_session`: this rate holds for recordings of sessions that were never recorded. `same_session`: only for
-    recordings of the sessions that the detector has learned from. Null without a detector."""
+    recordings of the sessions that the model has learned from. Null for a model without scores of normal
+    recordings."""
     classes: list[ClassProbability]
     """Classes of the model, in its order, with their probabilities in the most anomalous clip. Empty for a detector
     alone."""

@@ -156,7 +156,8 @@ class ThresholdState(Schema):
     current: ThresholdPlace
     """Present threshold."""
     evidence: ThresholdEvidence | None
-    """Null for a model without scores of normal recordings, such as a classifier alone."""
+    """Null for a model without scores of normal recordings: a classifier that was imported, or trained by an earlier
+    version."""
     alarms: AlarmFrequency | None
     """False alarms of a machine at the present threshold; null for such a model. In a model with a classifier and a
     detector, alarms that the classifier causes are not counted."""

@@ -146,6 +146,27 @@ def weighted_share(flags: NDArray[np.bool_], among: NDArray[np.bool_], weights: 
     return divide_or_nan(weights @ (flags & among).astype(float), weights @ among.astype(float))
 
 
+def balanced_accuracy(alarm: NDArray[np.bool_], abnormal: NDArray[np.bool_], weights: Floats) -> Floats:
+    """Compute the balanced accuracy of alarms: mean of the detection rate and of 1 minus the false-alarm rate.
+
+    Args:
+        alarm: bool ``(recordings,)``: whether there is an alarm.
+        abnormal: bool ``(recordings,)``: whether the recording is abnormal.
+        weights: float64 ``(draws, recordings)``.
+
+    Returns:
+        float64 ``(draws,)``, 0 to 1; 0.5 is chance. NaN if a class has no weight.
+
+    Example:
+        >>> alarm, abnormal = np.array([True, False, True, True]), np.array([False, False, True, True])
+        >>> balanced_accuracy(alarm, abnormal, np.ones((1, 4)))
+        array([0.75])
+    """
+    detected = weighted_share(alarm, abnormal, weights)
+    without_alarm = weighted_share(~alarm, ~abnormal, weights)
+    return (detected + without_alarm) / 2
+
+
 def class_figures(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int, weights: Floats) -> Floats:
     """Compute accuracy, balanced accuracy and macro-F1.
 

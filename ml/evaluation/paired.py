@@ -30,6 +30,13 @@ class PairedComparison:
         candidate_balanced_accuracy, champion_balanced_accuracy: mean of the share of abnormal recordings with the
             verdict ``anomalous`` and the share of normal recordings without it, 0 to 1.
         balanced_accuracy_difference: candidate minus champion, -1 to 1, from common draws.
+        candidate_detection_rate, champion_detection_rate: share of abnormal recordings with the verdict ``anomalous``,
+            0 to 1.
+        detection_rate_difference: candidate minus champion, -1 to 1, from common draws.
+        candidate_false_alarm_rate, champion_false_alarm_rate: share of normal recordings with the verdict
+            ``anomalous``, 0 to 1.
+        false_alarm_rate_difference: candidate minus champion, -1 to 1, from common draws.
+        candidate_unusable, champion_unusable: numbers of recordings with the verdict ``unusable``, which is no alarm.
     """
 
     n: int
@@ -44,6 +51,14 @@ class PairedComparison:
     candidate_balanced_accuracy: Estimate
     champion_balanced_accuracy: Estimate
     balanced_accuracy_difference: Estimate
+    candidate_detection_rate: Estimate
+    champion_detection_rate: Estimate
+    detection_rate_difference: Estimate
+    candidate_false_alarm_rate: Estimate
+    champion_false_alarm_rate: Estimate
+    false_alarm_rate_difference: Estimate
+    candidate_unusable: int
+    champion_unusable: int
 
     @property
     def too_few_sessions(self) -> bool:
@@ -80,6 +95,10 @@ def compare_paired(
         >>> found = compare_paired(candidate, champion)
         >>> found.candidate_auc.value, found.champion_auc.value, found.auc_difference.value
         (1.0, 0.625, 0.375)
+        >>> found.candidate_detection_rate.value, found.champion_detection_rate.value
+        (1.0, 0.5)
+        >>> found.candidate_false_alarm_rate.value, found.champion_false_alarm_rate.value
+        (0.0, 0.25)
         >>> found.too_few_sessions
         False
     """
@@ -94,16 +113,18 @@ def compare_paired(
     rankings = [Ranking(table.score, abnormal) for table in tables]
 
     def figures(weights: Floats) -> Floats:
-        aucs = [metrics.auc(*ranking.roc(weights)) for ranking in rankings]
-        return np.stack([*aucs, *(_balanced_accuracy(table, weights) for table in tables)], axis=1)
+        of_each = [_figures(table, ranking, weights) for table, ranking in zip(tables, rankings, strict=True)]
+        return np.concatenate(of_each, axis=1)
 
     def differences(weights: Floats) -> Floats:
-        each = figures(weights)
-        return each[:, ::2] - each[:, 1::2]
+        candidate_figures, champion_figures = np.split(figures(weights), 2, axis=1)
+        return candidate_figures - champion_figures
 
-    smaller = plan.units(NORMAL_STRATUM, ABNORMAL_STRATUM)
-    auc, champion_auc, accuracy, champion_accuracy = bootstrap_estimates(figures, plan, [smaller] * 4)
-    auc_difference, accuracy_difference = bootstrap_estimates(differences, plan, [smaller] * 2, wilson_difference)
+    normal_units, abnormal_units = plan.units(NORMAL_STRATUM), plan.units(ABNORMAL_STRATUM)
+    smaller = min(normal_units, abnormal_units)
+    units = [smaller, smaller, abnormal_units, normal_units]
+    auc, accuracy, detected, false_alarms, *champion_figures = bootstrap_estimates(figures, plan, units * 2)
+    difference = bootstrap_estimates(differences, plan, units, wilson_difference)
     return PairedComparison(
         n=len(abnormal),
         normal=int((~abnormal).sum()),
@@ -112,15 +133,25 @@ def compare_paired(
         normal_groups=len(np.unique(session[~abnormal])),
         abnormal_groups=len(np.unique(session[abnormal])),
         candidate_auc=auc,
-        champion_auc=champion_auc,
-        auc_difference=auc_difference,
+        champion_auc=champion_figures[0],
+        auc_difference=difference[0],
         candidate_balanced_accuracy=accuracy,
-        champion_balanced_accuracy=champion_accuracy,
-        balanced_accuracy_difference=accuracy_difference,
+        champion_balanced_accuracy=champion_figures[1],
+        balanced_accuracy_difference=difference[1],
+        candidate_detection_rate=detected,
+        champion_detection_rate=champion_figures[2],
+        detection_rate_difference=difference[2],
+        candidate_false_alarm_rate=false_alarms,
+        champion_false_alarm_rate=champion_figures[3],
+        false_alarm_rate_difference=difference[3],
+        candidate_unusable=sum(each.unusable for each in candidate),
+        champion_unusable=sum(each.unusable for each in champion),
     )
 
 
-def _balanced_accuracy(table: JudgedTable, weights: Floats) -> Floats:
+def _figures(table: JudgedTable, ranking: Ranking, weights: Floats) -> Floats:
+    """Return AUC, balanced accuracy, detection rate and false-alarm rate of one model, ``(draws, 4)``."""
     detected = metrics.weighted_share(table.alarm, table.abnormal, weights)
-    without_alarm = metrics.weighted_share(~table.alarm, ~table.abnormal, weights)
-    return (detected + without_alarm) / 2
+    false_alarms = metrics.weighted_share(table.alarm, ~table.abnormal, weights)
+    accuracy = metrics.balanced_accuracy(table.alarm, table.abnormal, weights)
+    return np.stack([metrics.auc(*ranking.roc(weights)), accuracy, detected, false_alarms], axis=1)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.experiments.comparison_results import FALSE_ALARM_RATES, DetectorComparison, MeanSpectrum, Trial
+from ml.experiments.recommendation import recommend
 from ml.reports.drawing import (
     ABNORMAL_COLOUR,
     INK,
@@ -46,6 +47,7 @@ def write_comparison_report(target: Path, comparison: DetectorComparison) -> Non
     """
     context = {
         "comparison": comparison,
+        "recommendation": recommend(comparison).message,
         "stated": FALSE_ALARM_RATES,
         "scores": [_scores(name, number, comparison) for number, name in enumerate(comparison.contenders)],
         "spectra": [_spectrum(spectrum, number) for number, spectrum in enumerate(comparison.spectra[:MAX_SPECTRA])],

@@ -221,7 +221,7 @@ def _comparison_row(
     contender: str, name: str, kind: RowKind, trials: Sequence[Trial], baseline: Sequence[Trial], seed: int
 ) -> ComparisonRow:
     abnormal = np.array([each.entry.label == ABNORMAL for each in trials])
-    plan = BootstrapPlan.of(abnormal.astype(np.int64), _units(trials), seed)
+    plan = BootstrapPlan.of(abnormal.astype(np.int64), bootstrap_units(trials), seed)
     rankings = [Ranking(np.array([each.score for each in some]), abnormal) for some in (trials, baseline)]
     alarms = np.array([[each.score > threshold for threshold in each.thresholds] for each in trials])
 
@@ -256,7 +256,7 @@ def _comparison_row(
     )
 
 
-def _units(trials: Sequence[Trial]) -> NDArray[np.int64]:
+def bootstrap_units(trials: Sequence[Trial]) -> NDArray[np.int64]:
     """Return the bootstrap unit of each trial: its session, or itself if its class has too few sessions."""
     few = [label for label in (NORMAL, ABNORMAL) if _distinct(trials, label, "session") < MIN_SESSIONS]
     names = [each.entry.audio_hash if each.entry.label in few else each.entry.session for each in trials]

@@ -9,6 +9,7 @@
     card.json        origin, figures and limits of the model
     network.tflite   the network that answers
     network.keras    the same network, for further training
+    calibration.json scores of normal recordings by a classifier, for its threshold; older classifiers have none
     detector.json    settings of the detector
     detector.npz     fitted values of its engines, as plain arrays
     golden.wav       the golden clip
@@ -29,28 +30,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from ml.detectors.calibration import RateHoldsFor
 from ml.detectors.detector import Detector
 from ml.errors import BundleDamaged, BundleUnrecognised, InvalidClassLabels, SpecError
 from ml.features.spec import FeatureSpec
 from ml.models import keras_archive
 from ml.models.labels import ClassLabels
 from ml.models.names import LONGEST_NAME, NAME_PATTERN, VERSION_PATTERN
+from ml.models.normal_scores import NormalScores
 from ml.system.atomic import sync_folder, to_json, write_atomic
 from ml.system.zip_members import ZIP_ERRORS, read_member
 
 FORMAT = "signalml-bundle"
-# 2 is a bundle with a detector. A bundle without one keeps format 1, so that older services can read it.
-CLASSIFIER_FORMAT, DETECTOR_FORMAT = 1, 2
+# 1 is a classifier, 2 a bundle with a detector, 3 a classifier with scores of normal recordings.
+CLASSIFIER_FORMAT, DETECTOR_FORMAT, CALIBRATED_FORMAT = FORMATS = 1, 2, 3
 MANIFEST, SPEC, LABELS, DECISION, CARD = "manifest.json", "spec.json", "labels.json", "decision.json", "card.json"
 LITERT, KERAS, GOLDEN_CLIP, GOLDEN_ANSWER = "network.tflite", "network.keras", "golden.wav", "golden.json"
-DETECTOR_FACTS, DETECTOR_ARRAYS = "detector.json", "detector.npz"
+DETECTOR_FACTS, DETECTOR_ARRAYS, CALIBRATION = "detector.json", "detector.npz", "calibration.json"
 REVISIONS_FILE = "renamed.json"  # only in archives: labels and thresholds change, but a version does not
 REQUIRED = frozenset({SPEC, LABELS, DECISION, CARD, GOLDEN_CLIP, GOLDEN_ANSWER})
 CLASSIFIER, DETECTOR = frozenset({LITERT, KERAS}), frozenset({DETECTOR_FACTS, DETECTOR_ARRAYS})
-KNOWN = REQUIRED | CLASSIFIER | DETECTOR
+KNOWN = REQUIRED | CLASSIFIER | DETECTOR | {CALIBRATION}
 # The digest in a version's name covers all files that decide an answer, not the Keras archive and the card: both
 # contain times.
-DIGESTED_FILES = (SPEC, LABELS, DECISION, LITERT, GOLDEN_CLIP, GOLDEN_ANSWER, DETECTOR_FACTS, DETECTOR_ARRAYS)
+DIGESTED_FILES = (
+    *(SPEC, LABELS, DECISION, LITERT, GOLDEN_CLIP, GOLDEN_ANSWER, DETECTOR_FACTS, DETECTOR_ARRAYS),
+    CALIBRATION,
+)
 FAULT_RULE_KEY, NOVELTY = "naming", "novelty"  # keys of decision.json and golden.json
 NO_LIMIT = 1.0
 MAX_FILE_BYTES = 512 * 2**20
@@ -130,6 +136,7 @@ class BundleContent:
         golden_clip: the golden clip.
         detector: the detector; None without one.
         fault_rule: the fault rule, if there are both a classifier and a detector; else None.
+        normal_scores: scores of normal recordings by a classifier without a detector; None if it has none.
     """
 
     spec: FeatureSpec
@@ -140,12 +147,22 @@ class BundleContent:
     golden_clip: GoldenClip
     detector: Detector | None = None
     fault_rule: FaultRule | None = None
+    normal_scores: NormalScores | None = None
 
     def __post_init__(self) -> None:
         if self.litert is None and self.detector is None:
             raise BundleDamaged("Bundle: it has neither a network nor a detector; at least one was expected.")
         if (self.fault_rule is None) != (self.litert is None or self.detector is None):
             raise BundleDamaged("Bundle: a fault rule was expected with both a network and a detector, and only then.")
+        if self.normal_scores is not None and self.detector is not None:
+            raise BundleDamaged("Bundle: normal scores were expected without a detector only, which has its own.")
+
+    @property
+    def rate_holds_for(self) -> RateHoldsFor | None:
+        """Whether a false-alarm rate holds for new sessions; None without scores of normal recordings."""
+        if self.detector is not None:
+            return self.detector.calibration.rate_holds_for
+        return None if self.normal_scores is None else self.normal_scores.rate_holds_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +198,7 @@ class Bundle:
                 ),
                 detector=_read_detector(folder) if DETECTOR_FACTS in files else None,
                 fault_rule=None if rule is None else FaultRule.from_dict(rule),
+                normal_scores=_read_normal_scores(folder) if CALIBRATION in files else None,
             )
             if not isinstance(content.card, dict):
                 raise TypeError("the card is not a mapping")
@@ -227,10 +245,13 @@ def write(folder: Path, name: str, content: BundleContent, keras_file: Path | No
         write_atomic(folder / DETECTOR_FACTS, facts)
         write_atomic(folder / DETECTOR_ARRAYS, arrays)
         files |= DETECTOR
+    if content.normal_scores is not None:
+        write_atomic(folder / CALIBRATION, to_json(content.normal_scores.to_dict()))
+        files |= {CALIBRATION}
     version = f"{name}-{_digest(folder)}"
     manifest = {
         "format": FORMAT,
-        "format_version": CLASSIFIER_FORMAT if content.detector is None else DETECTOR_FORMAT,
+        "format_version": _format_of(content),
         "version": version,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "files": {file: _size_and_hash(folder / file) for file in sorted(files)},
@@ -238,6 +259,12 @@ def write(folder: Path, name: str, content: BundleContent, keras_file: Path | No
     write_atomic(folder / MANIFEST, to_json(manifest))
     sync_folder(folder)
     return version
+
+
+def _format_of(content: BundleContent) -> int:
+    if content.detector is not None:
+        return DETECTOR_FORMAT
+    return CLASSIFIER_FORMAT if content.normal_scores is None else CALIBRATED_FORMAT
 
 
 def verify(folder: Path) -> dict[str, Any]:
@@ -322,10 +349,10 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BundleUnrecognised(f"{folder.name} is no bundle: its {MANIFEST} does not have the format {FORMAT}.")
     # The texts are compared, because JSON's true equals 1.
-    if repr(manifest.get("format_version")) not in map(repr, (CLASSIFIER_FORMAT, DETECTOR_FORMAT)):
+    if repr(manifest.get("format_version")) not in map(repr, FORMATS):
         raise BundleUnrecognised(
             f"Bundle {folder.name} has format {manifest.get('format_version')}; this program reads "
-            f"{CLASSIFIER_FORMAT} and {DETECTOR_FORMAT}."
+            f"{', '.join(map(str, FORMATS))}."
         )
     version, files = manifest.get("version"), manifest.get("files")
     named = isinstance(version, str) and VERSION_PATTERN.fullmatch(version)
@@ -337,13 +364,18 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 def _expected_files(manifest: Mapping[str, Any]) -> frozenset[str]:
     """Return the files that this format must have; with a detector, the classifier is optional."""
-    if manifest["format_version"] == CLASSIFIER_FORMAT:
-        return REQUIRED | CLASSIFIER
+    if manifest["format_version"] != DETECTOR_FORMAT:
+        calibrated = manifest["format_version"] == CALIBRATED_FORMAT
+        return REQUIRED | CLASSIFIER | ({CALIBRATION} if calibrated else set())
     return REQUIRED | DETECTOR | (CLASSIFIER if CLASSIFIER & set(manifest["files"]) else frozenset())
 
 
 def _read_detector(folder: Path) -> Detector:
     return Detector.from_bytes((folder / DETECTOR_FACTS).read_bytes(), (folder / DETECTOR_ARRAYS).read_bytes())
+
+
+def _read_normal_scores(folder: Path) -> NormalScores:
+    return NormalScores.from_dict(_read_json(folder / CALIBRATION))
 
 
 def _read_json(path: Path) -> Any:

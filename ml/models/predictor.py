@@ -134,7 +134,7 @@ class Predictor:
             worst=worst,
             threshold=model.decision.threshold,
             false_alarm_rate=model.decision.false_alarm_rate,
-            rate_holds_for=None if self.detector is None else self.detector.calibration.rate_holds_for,
+            rate_holds_for=content.rate_holds_for,
             quality=recording.quality,
             classes=() if self._network is None else model.labels.classes,
             p_value=self._p_value(worst, known=known),

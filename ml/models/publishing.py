@@ -16,6 +16,7 @@ from ml.models import bundle
 from ml.models.bundle import Bundle, BundleContent, DecisionThreshold, FaultRule, GoldenClip
 from ml.models.golden import golden_answer, make_golden_clip
 from ml.models.labels import ClassLabels
+from ml.models.normal_scores import NormalScores
 from ml.models.predictor import Predictor
 from ml.models.registry import Registry
 from ml.models.served import ServedModel
@@ -35,6 +36,7 @@ def publish(
     registry: Registry,
     detector: Detector | None = None,
     fault_rule: FaultRule | None = None,
+    normal_scores: NormalScores | None = None,
     before_add: Callable[[str], None] = lambda _: None,
 ) -> str:
     """Write a bundle, check it, and add it to the registry.
@@ -52,6 +54,7 @@ def publish(
         registry: registry that gets the version.
         detector: the detector; None for a classifier alone.
         fault_rule: the fault rule, if there are both a classifier and a detector.
+        normal_scores: scores of normal recordings by a classifier without a detector; None if there are none.
         before_add: called with the version as the last step before it is added; if it raises, nothing is added.
 
     Returns:
@@ -65,7 +68,9 @@ def publish(
     clips = _network_inputs(wav, spec)
     with registry.incoming() as folder:
         keras_file, litert = (None, None) if model is None else _export_network(model, clips, spec, folder)
-        content = BundleContent(spec, labels, decision, card, litert, GoldenClip(wav, ()), detector, fault_rule)
+        content = BundleContent(
+            spec, labels, decision, card, litert, GoldenClip(wav, ()), detector, fault_rule, normal_scores
+        )
         answer = golden_answer(Predictor(ServedModel.as_written(Bundle("candidate", "", content))), wav)
         # The probabilities come from Keras, so that LiteRT is compared with Keras on every computer.
         probabilities = () if model is None else model(clips[answer.clip], training=False).numpy()[0]

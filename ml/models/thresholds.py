@@ -28,7 +28,9 @@ def decision_at(point: OperatingPoint) -> DecisionThreshold:
 
 
 def find_calibration(content: BundleContent) -> Calibration | None:
-    """Return the scores of normal recordings in a model; None if it has none, such as a classifier alone."""
+    """Return the scores of normal recordings in a model; None if it has none."""
+    if content.normal_scores is not None:
+        return content.normal_scores.calibration
     detector = content.detector
     return None if detector is None or not len(detector.calibration.named) else detector.calibration
 
@@ -160,7 +162,8 @@ def _require_calibration(content: BundleContent) -> Calibration:
     calibration = find_calibration(content)
     if calibration is None:
         raise ModelNotCalibrated(
-            "A false-alarm rate, a sensitivity or a frequency of false alarms needs scores of normal recordings, which "
-            "only a detector has; the model has none: give a threshold, a score from 0 to 1."
+            "A false-alarm rate, a sensitivity or a frequency of false alarms needs scores of normal recordings; the "
+            "model has none, because it was imported or trained by an earlier version: train it again, or give a "
+            "threshold, a score from 0 to 1."
         )
     return calibration

@@ -58,7 +58,7 @@ class Verdict:
         worst: result of the most anomalous clip, which decides.
         threshold: a clip with a higher score is anomalous.
         false_alarm_rate: share of normal recordings above the threshold; None if it was not measured.
-        rate_holds_for: whether this rate holds for new sessions; None without a detector.
+        rate_holds_for: whether this rate holds for new sessions; None without scores of normal recordings.
         quality: quality of the recording.
         classes: classes of the probabilities; empty without a classifier.
         p_value: share of normal recordings at least as far from normal as the worst clip; None without a detector.

@@ -23,6 +23,7 @@
     records.py               files of a training next to the bundle; see also verdicts.py
     recorded_split.py        recordings that a version has learned from
     paths.py                 folder of these files
+    compared_verdicts.py     verdicts of one model at the threshold that is served
     champion_comparison.py   candidate and champion on the same recordings
     promotion.py             rule that makes a candidate the champion
 """

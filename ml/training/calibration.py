@@ -1,15 +1,17 @@
 """Thresholds of a model, from recordings that it was not fitted to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from ml.dataset.entries import NORMAL
 from ml.detectors.detector import Detector
 from ml.detectors.thresholds import operating_point_at_rate
+from ml.evaluation.judged import JudgedRecording
 from ml.models.bundle import DecisionThreshold, FaultRule
 from ml.models.judging import judge
 from ml.models.thresholds import decision_at
 from ml.training.candidate import FittedModel, Thresholds, candidate_predictor
-from ml.training.classifier_threshold import EVEN, choose_threshold, measure_false_alarm_rate
+from ml.training.classifier_threshold import EVEN, choose_threshold, held_out_scores, measure_false_alarm_rate
 from ml.training.context import TrainingContext
 from ml.training.detector_stage import MeasuredRecording, max_named_distance, measure_abnormal
 from ml.training.held_out_result import HeldOutResult
@@ -22,9 +24,10 @@ def calibrate(context: TrainingContext, model: FittedModel) -> Thresholds:
         context: the training.
         model: the model fitted without the test side; its network is fitted without the validation side too.
     """
-    classifier = None if model.network is None else _classifier_threshold(context, model)
+    validation = () if model.network is None else _judge_validation(context, model)
+    classifier = None if model.network is None else _classifier_threshold(context, validation)
     if model.detector is None:
-        return _classifier_only(classifier)
+        return replace(_classifier_only(classifier), validation=validation)
     faults = [] if classifier is None else measure_abnormal(context, model.detector, context.development_side)
     return _with_detector(context, model.detector, classifier, faults)
 
@@ -47,25 +50,31 @@ def calibrate_served(
     """
     classifier = thresholds.classifier
     if served.detector is None:
-        normal = [each.score for each in result.judged if each.entry.label == NORMAL]
-        return _classifier_only(
-            None if classifier is None else measure_false_alarm_rate(classifier.threshold, classifier.basis, normal)
+        normal = [each for each in result.judged if each.entry.label == NORMAL]
+        scores = [each.score for each in normal]
+        measured = _classifier_only(
+            None if classifier is None else measure_false_alarm_rate(classifier.threshold, classifier.basis, scores)
         )
+        held_out = held_out_scores((*thresholds.validation, *normal), context.split.method)
+        return replace(measured, normal_scores=held_out)
     learned = {entry.path for entry in context.final_side}
     faults = [(entry, novelty) for entry, novelty in abnormal if entry.path in learned]
     return _with_detector(context, served.detector, classifier, faults)
 
 
-def _classifier_threshold(context: TrainingContext, model: FittedModel) -> DecisionThreshold:
-    """Choose the classifier's threshold from the normal recordings of the validation side.
+def _judge_validation(context: TrainingContext, model: FittedModel) -> tuple[JudgedRecording, ...]:
+    """Judge the normal recordings of the validation side with the classifier.
 
     These recordings chose the epoch, but the network was not fitted to them.
     """
     classifier = FittedModel(model.labels, model.network, None)
     predictor = candidate_predictor(context, classifier, _classifier_only(DecisionThreshold(EVEN, None, "")))
     normal = [entry for entry in context.split.validation if entry.label == NORMAL]
-    judged = judge(predictor, context.dataset, normal, processes=context.processes, report=context.report)
-    threshold, basis = choose_threshold([each.score for each in judged], context.options.false_alarm_rate)
+    return judge(predictor, context.dataset, normal, processes=context.processes, report=context.report)
+
+
+def _classifier_threshold(context: TrainingContext, validation: Sequence[JudgedRecording]) -> DecisionThreshold:
+    threshold, basis = choose_threshold([each.score for each in validation], context.options.false_alarm_rate)
     return DecisionThreshold(threshold, None, basis)
 
 

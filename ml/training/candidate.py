@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ml.detectors.detector import Detector
+from ml.evaluation.judged import JudgedRecording
 from ml.models.bundle import Bundle, BundleContent, DecisionThreshold, FaultRule, GoldenClip
 from ml.models.golden import make_golden_clip
 from ml.models.labels import ClassLabels
+from ml.models.normal_scores import NormalScores
 from ml.models.predictor import Predictor
 from ml.models.served import ServedModel
 from ml.training.context import TrainingContext
@@ -38,11 +40,15 @@ class Thresholds:
         score: threshold of the verdict's score, which is the detector's if there is one, else the classifier's.
         classifier: threshold of the classifier's own score; None if there is only a detector.
         fault_rule: when a known fault is named; None unless there are a classifier and a detector.
+        validation: normal recordings of the validation side, judged by the classifier; empty without one.
+        normal_scores: scores of normal recordings, for the bundle of a classifier without a detector; else None.
     """
 
     score: DecisionThreshold
     classifier: DecisionThreshold | None
     fault_rule: FaultRule | None
+    validation: tuple[JudgedRecording, ...] = ()
+    normal_scores: NormalScores | None = None
 
 
 def candidate_predictor(context: TrainingContext, model: FittedModel, thresholds: Thresholds) -> Predictor:

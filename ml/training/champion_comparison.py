@@ -6,7 +6,8 @@ champion with a final fit has learned from its own test side too. If too few rec
 held out of both trainings are used, with the stored verdicts of the champion's measured model.
 
 **Verdicts.** Each recording has a random gain, the same for both models, so that level gives no advantage. The
-candidate's verdicts are those of its measured model, because the final fit has learned from the test side.
+candidate's verdicts are those of its measured model, because the final fit has learned from the test side. Each model
+answers at its own threshold (``compared_verdicts.py``), and the message states whose verdicts were compared.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -24,6 +25,7 @@ from ml.models.predictor import Predictor
 from ml.models.registry import Registry
 from ml.system.progress import ProgressCallback, ignore_progress
 from ml.training import records
+from ml.training.compared_verdicts import ComparedVerdicts, VerdictOrigin
 from ml.training.options import GAIN_DB, TrainingOptions
 from ml.training.recorded_split import RecordedSplit
 from ml.training.training_result import TrainingResult
@@ -63,8 +65,9 @@ class ChampionComparison:
         candidate: version of the candidate.
         champion: version of the champion; None if there was none.
         basis: recordings that they were compared on; ``none`` if no fair comparison was possible.
-        message: the basis in a sentence, or the reason why there is no comparison.
+        message: the basis and the origin of the verdicts in sentences, or the reason why there is no comparison.
         paired: the figures; None if there are none.
+        candidate_verdicts, champion_verdicts: fit and threshold behind the verdicts; None if there are none.
     """
 
     candidate: str
@@ -72,6 +75,8 @@ class ChampionComparison:
     basis: Basis
     message: str
     paired: PairedComparison | None = None
+    candidate_verdicts: VerdictOrigin | None = None
+    champion_verdicts: VerdictOrigin | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values. The message has the name ``says`` on disk."""
@@ -138,12 +143,30 @@ class _Pair:
             each for each in self.trained.judged_with_gain if self.split_unit.key(each.entry) not in seen_units
         )
 
+    def measured(self, judged: Sequence[JudgedRecording]) -> ComparedVerdicts:
+        """Return the candidate's verdicts at the threshold that is served."""
+        return ComparedVerdicts.of_measured_fit(
+            Registry(self.home),
+            self.trained.version,
+            judged,
+            self.trained.evaluation.threshold,
+            served_fit=not self.options.refit,
+        )
+
     def compared(
-        self, basis: Basis, message: str, candidate: Sequence[JudgedRecording], champion: Sequence[JudgedRecording]
+        self, basis: Basis, message: str, candidate: ComparedVerdicts, champion: ComparedVerdicts
     ) -> ChampionComparison:
         """Compare two lists of verdicts on the same recordings."""
-        paired = compare_paired(candidate, champion, seed=self.options.seed)
-        return ChampionComparison(self.trained.version, self.champion, basis, message, paired)
+        origins = (candidate.origin.describe(self.trained.version), champion.origin.describe(self.champion))
+        return ChampionComparison(
+            candidate=self.trained.version,
+            champion=self.champion,
+            basis=basis,
+            message=" ".join((message, *origins)),
+            paired=compare_paired(candidate.judged, champion.judged, seed=self.options.seed),
+            candidate_verdicts=candidate.origin,
+            champion_verdicts=champion.origin,
+        )
 
     def not_compared(self, reason: str) -> ChampionComparison:
         """Return a comparison without figures."""
@@ -156,17 +179,15 @@ def _compare(pair: _Pair, processes: int | None, report: ProgressCallback) -> Ch
     try:
         predictor = Registry(pair.home).load_predictor(champion)
         if _enough(unseen):
-            verdicts = _judge_with_champion(predictor, unseen, pair, processes, report)
-            return pair.compared("judged by both", _unseen_message(pair, fitted), unseen, verdicts)
+            judged = _judge_with_champion(predictor, unseen, pair, processes, report)
+            served = ComparedVerdicts.of_served_model(predictor, judged)
+            return pair.compared("judged by both", _unseen_message(pair, fitted), pair.measured(unseen), served)
     except (AudioError, ModelError) as error:
         return pair.not_compared(f"No comparison with {champion} is possible: {error}")
     both, recorded = _held_out_of_both(pair, fitted) if fitted else ((), ())
     if _enough(both):
-        message = (
-            f"Compared on recordings that were held out of both trainings, with the verdicts of {champion} before its "
-            "final fit."
-        )
-        return pair.compared("held out of both", message, both, recorded)
+        message = "Compared on recordings that were held out of both trainings."
+        return pair.compared("held out of both", message, pair.measured(both), _recorded(pair, recorded))
     return pair.not_compared(
         f"No fair comparison with {champion} is possible: at least {FEWEST_OF_A_CLASS} recordings of each class are "
         f"necessary. Of the held-out recordings, {_counted(unseen)} are new to {champion}, and {_counted(both)} were "
@@ -201,6 +222,13 @@ def _held_out_of_both(
     recorded = read_verdicts(pair.home, pair.champion, [each.entry for each in unseen], "random")
     entries = {each.entry for each in recorded}
     return tuple(each for each in unseen if each.entry in entries), recorded
+
+
+def _recorded(pair: _Pair, recorded: Sequence[JudgedRecording]) -> ComparedVerdicts:
+    """Return the stored verdicts of the champion's measured model at the threshold that is served."""
+    evaluation = records.read_evaluation(pair.home, pair.champion)
+    threshold = None if evaluation is None else evaluation.threshold
+    return ComparedVerdicts.of_measured_fit(Registry(pair.home), pair.champion, recorded, threshold, served_fit=False)
 
 
 def _unseen_message(pair: _Pair, fitted: RecordedSplit | None) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ml.detectors.thresholds import threshold_at
+from ml.evaluation.judged import JudgedRecording
 from ml.models.bundle import DecisionThreshold
+from ml.models.normal_scores import NormalScores
 
 # At this score the most probable fault and the normal class are equally probable.
 EVEN = 0.5
@@ -44,4 +46,21 @@ def measure_false_alarm_rate(threshold: float, basis: str, normal_scores: Sequen
     above, count = sum(score > threshold for score in normal_scores), len(normal_scores)
     return DecisionThreshold(
         threshold, above / count if count else None, f"{basis}, and {above} of {count} of the test side"
+    )
+
+
+def held_out_scores(normal: Sequence[JudgedRecording], split_method: str) -> NormalScores | None:
+    """Return the scores of normal recordings for the bundle of a classifier; None without recordings.
+
+    Args:
+        normal: normal recordings of the validation and the test side, judged by the measured network.
+        split_method: method of the split. Blocks of one session can be on several sides.
+    """
+    if not normal:
+        return None
+    sessions = np.unique([each.entry.session for each in normal], return_inverse=True)[1]
+    return NormalScores(
+        scores=tuple(each.score for each in normal),
+        sessions=tuple(map(int, sessions)),
+        rate_holds_for="same_session" if split_method == "blocks" else "new_session",
     )

@@ -61,6 +61,7 @@ def publish_candidate(
         registry=Registry(context.home),
         detector=served.detector,
         fault_rule=thresholds.fault_rule,
+        normal_scores=thresholds.normal_scores,
         before_add=before_add,
     )
 

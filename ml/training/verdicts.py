@@ -14,8 +14,9 @@ from ml.training.paths import records_folder
 from ml.training.records import write_table
 
 VERDICTS = "verdicts.csv"
-COLUMNS = ("audio_hash", "gain", "score", "anomaly", "predicted", "truth", "probabilities", "path")
+COLUMNS = ("audio_hash", "gain", "score", "anomaly", "predicted", "truth", "probabilities", "path", "unusable")
 Gain = Literal["none", "random"]
+TRUE = "true"
 
 
 def write_verdicts(folder: Path, judged: Sequence[JudgedRecording], gained: Sequence[JudgedRecording]) -> None:
@@ -27,8 +28,8 @@ def read_verdicts(home: Path, version: str, entries: Sequence[Entry], gain: Gain
     """Read the verdicts on those ``entries`` that were on the test side of a version's training.
 
     Returns:
-        The verdicts in the order of the entries; empty if none were stored. Whether a recording was unusable is not
-        stored.
+        The verdicts in the order of the entries; empty if none were stored. Trainings before November 2026 did not
+        store whether a recording was unusable; there, none is.
     """
     file = records_folder(home, version) / VERDICTS
     if not file.is_file():
@@ -45,11 +46,12 @@ def _rows(judged: Sequence[JudgedRecording], gain: Gain) -> Iterator[tuple[objec
             each.entry.audio_hash,
             gain,
             repr(each.score),
-            "true" if each.anomaly else "false",
+            _flag(each.anomaly),
             each.predicted,
             each.truth or "",
             probabilities,
             each.entry.path,
+            _flag(each.unusable),
         )
 
 
@@ -57,8 +59,13 @@ def _judged(entry: Entry, row: Mapping[str, str]) -> JudgedRecording:
     return JudgedRecording(
         entry=entry,
         score=float(row["score"]),
-        anomaly=row["anomaly"] == "true",
+        anomaly=row["anomaly"] == TRUE,
         probabilities=tuple(map(float, filter(None, row["probabilities"].split(";")))),
         predicted=row["predicted"],
         truth=row["truth"] or None,
+        unusable=row.get("unusable") == TRUE,
     )
+
+
+def _flag(value: bool) -> str:
+    return TRUE if value else "false"

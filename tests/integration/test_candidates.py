@@ -129,7 +129,7 @@ def test_a_better_candidate_is_promoted(fans: Path, first: Training, bad: Homed,
     assert Registry(home).aliases() == {"champion": found.version, "previous": bad[1].version}
     record = read_comparison(home, found.version)
     assert (record["basis"], record["paired"]["n"]) == ("judged by both", SIDE)  # type: ignore[index]  # JSON
-    assert f"on the same {SIDE} recordings of 12 sessions" in found.done.stdout
+    assert f"the same {SIDE} recordings of 12 sessions" in found.done.stdout
     assert ": better." in found.done.stdout
 
 
@@ -140,7 +140,7 @@ def test_a_worse_candidate_is_not_promoted(fans: Path, good: Homed, bad: Homed, 
     assert found.version == bad[1].version
     assert Registry(home).aliases() == {"champion": good[1].version}
     assert read_comparison(home, found.version)["basis"] == "held out of both"
-    assert "Not promoted: AUC " in found.done.stdout
+    assert "Not promoted: " in found.done.stdout
     assert ": worse." in found.done.stdout
     assert f"signalml models promote {found.version}" in found.done.stdout
 
@@ -159,6 +159,9 @@ def test_stored_figures_are_those_of_the_measured_networks(
     trained = train(chosen, home, processes=1)
     found = compare(trained, chosen, home)
     assert found.paired is not None
+    assert found.candidate_verdicts is not None
+    assert not found.candidate_verdicts.served_fit
+    assert found.candidate_verdicts.threshold == trained.evaluation.threshold
     assert found.paired.candidate_auc.value == trained.evaluation.auc_gain_randomised.value
     assert found.paired.champion_auc.value == good[1].evaluation.auc_gain_randomised.value
 

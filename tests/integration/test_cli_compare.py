@@ -40,6 +40,9 @@ def test_one_command_makes_tables_report_and_json(tmp_path: Path, fan: Path) -> 
     assert figures["contenders"] == ["spectrum-gaussian+distance", "distance", "baseline"]
     assert figures["rows"][1]["auc"]["value"] == 1
     assert "<svg" in (tmp_path / "fan.html").read_text()
+    recommended = figures["recommendation"]
+    assert done.stdout.splitlines()[-2:] == [recommended["message"], f"To train it:  {recommended['command']}"]
+    assert recommended["command"].startswith(f"signalml train {fan} --detector")
 
 
 def test_an_output_path_that_cannot_be_written_is_refused_first(tmp_path: Path, fan: Path) -> None:

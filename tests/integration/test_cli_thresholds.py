@@ -8,7 +8,7 @@ import pytest
 from ml.models.registry import Registry
 from tests import sounds
 from tests.commands import assert_one_sentence, signalml, succeeds
-from tests.unit import detectors
+from tests.unit import bundles, detectors
 
 
 @pytest.fixture
@@ -110,8 +110,17 @@ def test_score_uses_a_changed_threshold(home: Path, tmp_path: Path) -> None:
             assert [line.split(",")[4] for line in csv.splitlines()[1:]] == [verdict] * 3
 
 
-def test_a_classifier_has_no_sensitivities(home: Path) -> None:
-    """A classifier shows only threshold and history; a sensitivity is refused, a score is accepted."""
+def test_a_classifier_with_scores_has_sensitivities(home: Path) -> None:
+    """Its threshold is set by a sensitivity, and the table of sensitivities is shown."""
+    version = bundles.calibrated(Registry(home))
+    shown = succeeds(home, "thresholds", version, "--sensitivity", "high")
+    assert "is anomalous (for 5 % false alarms in a new session;" in shown
+    assert "from 5 sessions" in shown
+    assert [row[0] for row in rows(shown, "sensitivity")][:3] == ["low", "medium", "high"]
+
+
+def test_a_classifier_without_scores_has_no_sensitivities(home: Path) -> None:
+    """It shows only threshold and history; a sensitivity is refused, a score is accepted."""
     shown = succeeds(home, "thresholds")
     assert "a score above 0.5 is anomalous" in shown
     assert not [line for line in shown.splitlines() if line.split()[:1] == ["sensitivity"]]

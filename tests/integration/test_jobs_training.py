@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -116,14 +117,20 @@ def test_cancelled_while_it_fits_it_leaves_no_version(jobs: JobHarness) -> None:
 
 @pytest.mark.usefixtures("short_reports")
 def test_a_candidate_that_is_not_better_is_kept_out(jobs: JobHarness) -> None:
-    """The second of two: a version, not the champion, with the figures in the reason."""
+    """The second of two: a version, not the champion; the result has detections and false alarms of both."""
     champion = train(options_of(parameters(epochs=8), jobs.home), jobs.home, processes=1).version
     Registry(jobs.home).promote(champion)
     jobs.start_worker(**TRAINER)
     ended = jobs.wait_for_end(asked(jobs, epochs=1))  # of the same seed: they have the same held-out side
     assert ended.summary is not None
-    assert ended.summary["promoted"] is False
-    assert " on the same " in ended.summary["reason"]
+    summary = ended.summary
+    assert summary["promoted"] is False
+    assert "Both models judged the same " in summary["reason"]
+    assert (summary["champion"], summary["compared_on"]) == (champion, "judged by both")
+    assert summary["compared_recordings"] == summary["compared_normal"] + summary["compared_abnormal"]
+    for model, rate in product(("candidate", "champion"), ("detection_rate", "false_alarm_rate")):
+        low, value, high = (summary[f"{model}_{rate}{end}"] for end in ("_low", "", "_high"))
+        assert 0 <= low <= value <= high <= 1
     assert Registry(jobs.home).resolve("champion") == champion
     assert sorted(versions(jobs.home)) == sorted([champion, ended.model_version])
 

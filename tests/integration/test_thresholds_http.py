@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ml.detectors.thresholds import SENSITIVITIES, threshold_at
+from ml.detectors.thresholds import SENSITIVITIES, calibrated_threshold, threshold_at
 from ml.models.registry import Registry
 from ml.models.thresholds import ThresholdRequest
 from testing.jobs import run_jobs
@@ -18,7 +18,7 @@ from tests.integration.conftest import Lend
 from tests.integration.test_model_swaps import clients
 from tests.integration.test_models import create_key
 from tests.integration.uploads import WAV_TYPE, Body, judged
-from tests.unit import detectors
+from tests.unit import bundles, detectors
 from worker.jobs import ScoringParameters
 
 MOVES = 20
@@ -132,6 +132,18 @@ def test_a_limit_of_false_alarms_moves_it(detector_server: ServerProcess) -> Non
     assert (moved["alarms"]["counted"], moved["alarms"]["per_recording"]["value"]) == (0, 1 / 200)
     assert "199 normal recordings support no fewer false alarms" in moved["alarms"]["notes"][0]
     assert moved == state(detector_server)
+
+
+def test_a_classifiers_threshold_is_moved_by_rate(classifying: ServerProcess) -> None:
+    """A classifier with scores of normal recordings has evidence and sensitivities, as a detector has."""
+    version = bundles.calibrated(Registry(classifying.home))
+    answer = move(classifying, version, false_alarm_rate=0.1)
+    assert answer.status_code == 200
+    moved = answer.json()
+    assert moved["current"]["threshold"] == calibrated_threshold(bundles.normal_scores().calibration, 0.1)
+    assert (moved["evidence"]["n"], moved["evidence"]["n_sessions"]) == (199, 5)
+    assert moved["evidence"]["rate_holds_for"] == "new_session"
+    assert [point["sensitivity"] for point in moved["sensitivities"]] == list(SENSITIVITIES)
 
 
 def test_reset_brings_the_first_one_back(classifying: ServerProcess, wav: bytes) -> None:

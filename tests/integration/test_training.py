@@ -8,6 +8,7 @@ import pytest
 from ml.classifier.recipe import Recipe
 from ml.dataset.indexing.build import index
 from ml.models.registry import Registry
+from ml.models.thresholds import ThresholdRequest, resolve_threshold
 from ml.system.progress import Progress
 from ml.training.options import TrainingOptions
 from ml.training.pipeline import train
@@ -61,6 +62,18 @@ def test_train_prints_a_version_and_writes_its_records(first: Training) -> None:
     assert {path.name for path in first.records.iterdir()} == RECORDS
     assert work_folders(first.home) == []
     assert first.version in succeeds(first.home, "models", "list")
+
+
+def test_a_classifiers_threshold_can_be_set_by_rate(first: Training) -> None:
+    """The bundle has the scores of the normal recordings of validation and test side, each with its session."""
+    content, sides = Registry(first.home).read(first.version).content, sides_of(first.records, "path")
+    normal = [path for side in ("validation", "test") for path in sides[side] if "abnormal" not in path]
+    assert content.normal_scores is not None
+    assert len(content.normal_scores.scores) == len(normal)
+    assert content.normal_scores.rate_holds_for == "new_session"
+    point = resolve_threshold(content, ThresholdRequest(sensitivity="high"))
+    assert point.threshold == max(content.normal_scores.scores)
+    assert f"of too few for 5 % false alarms in a new session; above it were 0 of {len(normal)}" in point.basis
 
 
 def test_promote_makes_the_version_champion(pair: tuple[Training, Training]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from ml.models import bundle
 from ml.models.bundle import Bundle, BundleContent, DecisionThreshold
 from ml.models.golden import load_verified
+from ml.models.normal_scores import NormalScores
 from ml.models.predictor import Predictor
 from ml.models.registry import Registry
 from ml.models.served import ServedModel
@@ -25,6 +26,18 @@ def further(registry: Registry, threshold: float = 0.25, reference: str = "champ
     found = registry.read(reference)
     decision = DecisionThreshold(threshold, None, "chosen by a test")
     return add(registry, replace(found.content, decision=decision), registry.path(reference) / bundle.KERAS)
+
+
+def normal_scores(n: int = 199, sessions: int = 5) -> NormalScores:
+    """Scores of ``n`` normal recordings by a classifier, evenly from 0 to 0.9, of so many sessions in turn."""
+    scores = tuple(0.9 * number / (n - 1) for number in range(n))
+    return NormalScores(scores, tuple(number % sessions for number in range(n)), "new_session")
+
+
+def calibrated(registry: Registry, reference: str = "champion") -> str:
+    """Add a version that differs from the classifier ``reference`` in its scores of normal recordings."""
+    content = replace(registry.read(reference).content, normal_scores=normal_scores())
+    return add(registry, content, registry.path(reference) / bundle.KERAS)
 
 
 def add(registry: Registry, content: BundleContent, keras_file: Path, name: str = "further") -> str:

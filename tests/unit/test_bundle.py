@@ -27,6 +27,44 @@ def test_a_bundle_is_read_back_unchanged(champion: Path, tmp_path: Path) -> None
     assert {path.name for path in tmp_path.iterdir()} == bundle.REQUIRED | bundle.CLASSIFIER | {bundle.MANIFEST}
 
 
+def test_scores_of_normal_recordings_are_read_back_unchanged(champion: Path, tmp_path: Path) -> None:
+    """They are a further file, and a bundle with them is another version."""
+    without = Bundle.read(champion)
+    content = dataclasses.replace(without.content, normal_scores=bundles.normal_scores())
+    version = bundles.write(tmp_path, content, champion / bundle.KERAS, without.version.rpartition("-")[0])
+    assert Bundle.read(tmp_path).content == content
+    assert version != without.version
+    assert {path.name for path in tmp_path.iterdir()} - {path.name for path in champion.iterdir()} == {
+        bundle.CALIBRATION
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c["scores"].append(0.5),
+        lambda c: c["scores"].__setitem__(0, 1.5),
+        lambda c: c["scores"].__setitem__(0, math.nan),
+        lambda c: c["sessions"].__setitem__(0, -1),
+        lambda c: c["sessions"].__setitem__(0, 2**70),
+        lambda c: c.update(scores=[], sessions=[]),
+        lambda c: c.update(rate_holds_for="always"),
+        lambda c: c.pop("scores"),
+    ],
+    ids=["one more", "too high", "nan", "negative", "large", "none", "unknown", "missing"],
+)
+def test_invalid_scores_of_normal_recordings_are_refused(
+    champion: Path, tmp_path: Path, change: Callable[[dict[str, object]], object]
+) -> None:
+    """The bundle is damaged, even if all hashes fit."""
+    content = dataclasses.replace(Bundle.read(champion).content, normal_scores=bundles.normal_scores())
+    bundles.write(tmp_path, content, champion / bundle.KERAS)
+    bundles.edit_json(bundle.CALIBRATION, change)(tmp_path)
+    bundles.redo_hashes(tmp_path)
+    with pytest.raises(BundleDamaged):
+        Bundle.read(tmp_path)
+
+
 def test_the_same_content_has_the_same_version(champion: Path, tmp_path: Path) -> None:
     """Two folders written from one model have one version, at any time."""
     content = Bundle.read(champion).content

@@ -23,8 +23,9 @@ from tests.unit.bundles import load
     [
         (lambda m: m.clear(), BundleUnrecognised, "does not have the format"),
         (lambda m: m.update(format="mlflow"), BundleUnrecognised, "does not have the format"),
-        (lambda m: m.update(format_version=3), BundleUnrecognised, "format 3; this program reads 1 and 2"),
+        (lambda m: m.update(format_version=4), BundleUnrecognised, "format 4; this program reads 1, 2, 3"),
         (lambda m: m.update(format_version=2), BundleDamaged, "detector.json is missing"),
+        (lambda m: m.update(format_version=3), BundleDamaged, "calibration.json is missing"),
         (lambda m: m.update(format_version="1"), BundleUnrecognised, "format 1"),
         (lambda m: m.pop("format_version"), BundleUnrecognised, "format None"),
         (lambda m: m.pop("version"), BundleDamaged, "lacks a version"),

@@ -16,15 +16,16 @@ from ml.evaluation.judged import JudgedRecording
 from ml.evaluation.paired import compare_paired
 from ml.models.judging import judge
 from ml.models.registry import Registry
+from ml.models.thresholds import ThresholdRequest
 from ml.training import records
 from ml.training.champion_comparison import ChampionComparison, compare_with_champion
 from ml.training.options import GAIN_DB, TrainingOptions
 from ml.training.training_result import TrainingResult
 from ml.training.verdicts import read_verdicts, write_verdicts
 from tests import sounds
+from tests.unit import bundles
 from tests.unit.judgements import CLASSES, verdict
 
-CANDIDATE = "fan-0123456789"
 SESSIONS, PER_SESSION = 6, 2
 # Of both classes; a quarter of them is still enough for a comparison.
 RECORDINGS = 2 * SESSIONS * PER_SESSION
@@ -52,6 +53,7 @@ class Match:
 
     home: Path
     dataset: Dataset
+    version: str
     method: str = "group"
 
     @property
@@ -63,11 +65,11 @@ class Match:
         """A candidate that orders all but one of its held-out recordings correctly."""
         gained = tuple(verdict(e, 0.9 if e.label == "abnormal" else 0.1) for e in self.dataset.entries)
         gained = (replace(gained[0], score=0.95), *gained[1:])
-        folder = self.home / "training" / CANDIDATE
+        folder = self.home / "training" / self.version
         folder.mkdir(parents=True, exist_ok=True)
         split = Split(self.method, 0, (), (), self.dataset.entries, ())
         figures = evaluate(gained, threshold=0.5, classes=CLASSES)
-        return TrainingResult(CANDIDATE, figures, folder, split, gained, gained)
+        return TrainingResult(self.version, figures, folder, split, gained, gained)
 
     def record_champion_training(
         self, train: Sequence[Entry], test: Sequence[Entry] = (), *, refitted: bool = True
@@ -87,14 +89,14 @@ class Match:
     @property
     def stored(self) -> dict[str, object]:
         """The stored comparison."""
-        found: dict[str, object] = json.loads((self.home / "training" / CANDIDATE / "comparison.json").read_bytes())
+        found: dict[str, object] = json.loads((self.home / "training" / self.version / "comparison.json").read_bytes())
         return found
 
 
 @pytest.fixture
 def match(home: Path, dataset: Dataset) -> Match:
     """A candidate and the imported champion, whose training is not recorded."""
-    return Match(home, dataset)
+    return Match(home, dataset, bundles.further(Registry(home)))
 
 
 def of_session(dataset: Dataset, *sessions: int) -> list[Entry]:
@@ -127,7 +129,7 @@ def test_a_champion_without_a_recorded_training_judges_all_recordings(match: Mat
     found = match.compare()
     predictor = Registry(match.home).load_predictor("champion")
     theirs = judge(predictor, match.dataset, match.dataset.entries, gain_db=GAIN_DB, seed=0, processes=1)
-    assert (found.basis, found.candidate, found.champion) == ("judged by both", CANDIDATE, match.champion)
+    assert (found.basis, found.candidate, found.champion) == ("judged by both", match.version, match.champion)
     assert found.paired == compare_paired(match.candidate.judged_with_gain, theirs)
     assert "may have learned from some of these recordings: its training is not recorded here" in found.message
     assert match.stored == json.loads(json.dumps(found.to_dict(), allow_nan=False))
@@ -181,7 +183,26 @@ def test_recordings_held_out_of_both_are_compared_by_stored_verdicts(match: Matc
     assert found.basis == "held out of both"
     mine = [each for each in match.candidate.judged_with_gain if each.entry in held_out]
     assert found.paired == compare_paired(mine, stored)
-    assert "before its final fit" in found.message
+    assert f"The verdicts of {match.champion} are those of its fit without these recordings" in found.message
+
+
+def test_verdicts_are_those_at_the_served_thresholds(match: Match) -> None:
+    """A threshold that was moved after the training applies to the stored verdicts too; unusable stays unusable."""
+    held_out = of_session(match.dataset, 2, 3)
+    folder = match.record_champion_training(of_session(match.dataset, 0, 1, 4, 5), held_out)
+    stored = [verdict(entry, 0.4 if entry.label == "abnormal" else 0.1) for entry in held_out]
+    stored[0] = replace(stored[0], unusable=True)
+    write_verdicts(folder, stored, stored)
+    before = match.compare()
+    Registry(match.home).set_threshold("champion", ThresholdRequest(threshold=0.3))
+    after = match.compare()
+    assert before.paired is not None
+    assert after.paired is not None
+    assert (before.paired.champion_detection_rate.value, after.paired.champion_detection_rate.value) == (0, 0.75)
+    assert (after.paired.champion_false_alarm_rate.value, after.paired.champion_unusable) == (0, 1)
+    assert after.champion_verdicts is not None
+    assert (after.champion_verdicts.threshold, after.champion_verdicts.served_threshold) == (0.3, 0.3)
+    assert "at the threshold 0.3; the fit that is served has the threshold 0.3." in after.message
 
 
 def test_a_champion_that_learned_from_nearly_everything_is_not_compared(match: Match) -> None:
@@ -210,7 +231,7 @@ def test_a_recording_that_the_champion_cannot_read_prevents_the_comparison(match
 
 def replace_root(match: Match, root: Path) -> Match:
     """The same candidate and champion, with the recordings in another folder."""
-    return Match(match.home, replace(match.dataset, root=root))
+    return replace(match, dataset=replace(match.dataset, root=root))
 
 
 def test_a_damaged_champion_prevents_the_comparison(match: Match) -> None:
@@ -224,11 +245,14 @@ def test_a_damaged_champion_prevents_the_comparison(match: Match) -> None:
 
 def test_verdicts_are_read_back_unchanged(match: Match) -> None:
     """Equal to the bit, with and without gain; a training without stored verdicts has none."""
-    judged = [replace(j, score=1 / (i + 3), truth=None) for i, j in enumerate(match.candidate.judged_with_gain)]
+    judged = [
+        replace(j, score=1 / (i + 3), truth=None, unusable=i % 3 == 0)
+        for i, j in enumerate(match.candidate.judged_with_gain)
+    ]
     gained = [replace(j, probabilities=(0.1, 1 / 3, 1e-9), anomaly=not j.anomaly) for j in judged]
-    folder = match.home / "training" / CANDIDATE
+    folder = match.home / "training" / match.version
     write_verdicts(folder, judged[:8], gained[:8])
     entries = match.dataset.entries
-    assert list(read_verdicts(match.home, CANDIDATE, entries, "none")) == judged[:8]
-    assert list(read_verdicts(match.home, CANDIDATE, entries[::-1], "random")) == gained[7::-1]
+    assert list(read_verdicts(match.home, match.version, entries, "none")) == judged[:8]
+    assert list(read_verdicts(match.home, match.version, entries[::-1], "random")) == gained[7::-1]
     assert read_verdicts(match.home, "fan-9876543210", entries, "none") == ()

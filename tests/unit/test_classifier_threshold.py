@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.training.classifier_threshold import EVEN, choose_threshold, measure_false_alarm_rate
+from ml.training.classifier_threshold import EVEN, choose_threshold, held_out_scores, measure_false_alarm_rate
+from tests.unit.judgements import entry, verdict
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=300)
 RATES = st.floats(0.001, 0.999)
@@ -69,3 +70,13 @@ def test_the_test_side_measures_the_threshold():
     assert (decision.threshold, decision.false_alarm_rate) == (0.5, 0.5)
     assert decision.basis == "even odds, and 2 of 4 of the test side"
     assert measure_false_alarm_rate(0.7, "even odds", []).false_alarm_rate is None
+
+
+def test_held_out_scores_have_sessions():
+    """They hold for new sessions, unless a session can be on several sides of the split."""
+    judged = [verdict(entry(i, group=f"session {i // 2}"), score) for i, score in enumerate((0.1, 0.2, 0.3, 0.4))]
+    found = held_out_scores(judged, "group")
+    assert (found.scores, found.sessions, found.rate_holds_for) == ((0.1, 0.2, 0.3, 0.4), (0, 0, 1, 1), "new_session")
+    assert held_out_scores(judged, "machine").rate_holds_for == "new_session"
+    assert held_out_scores(judged, "blocks").rate_holds_for == "same_session"
+    assert held_out_scores([], "group") is None

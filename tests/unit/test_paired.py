@@ -43,11 +43,11 @@ def naive_auc(judged: Sequence[JudgedRecording]) -> float:
     return float(np.mean([(f > h) + 0.5 * (f == h) for f, h in product(abnormal, normal)]))
 
 
-def naive_balanced_accuracy(judged: Sequence[JudgedRecording]) -> float:
-    """Mean of the two recalls."""
+def naive_rates(judged: Sequence[JudgedRecording]) -> tuple[float, float]:
+    """Detection rate and false-alarm rate."""
     abnormal = [j.anomaly for j in judged if j.entry.label == "abnormal"]
-    normal = [not j.anomaly for j in judged if j.entry.label == "normal"]
-    return (sum(abnormal) / len(abnormal) + sum(normal) / len(normal)) / 2
+    normal = [j.anomaly for j in judged if j.entry.label == "normal"]
+    return sum(abnormal) / len(abnormal), sum(normal) / len(normal)
 
 
 def naive_draws(
@@ -68,17 +68,23 @@ def naive_draws(
 
 
 def test_figures_equal_those_of_loops() -> None:
-    """Both AUCs, both balanced accuracies and their differences equal those of loops over the recordings."""
+    """All figures of both models and their differences equal those of loops over the recordings."""
     candidate = with_sessions(judgements(*drawn(30)), 3)
     champion = noisier(candidate, 0.2)
     found = compare_paired(candidate, champion)
     assert found.candidate_auc.value == pytest.approx(naive_auc(candidate))
     assert found.champion_auc.value == pytest.approx(naive_auc(champion))
     assert found.auc_difference.value == pytest.approx(naive_auc(candidate) - naive_auc(champion))
-    accuracies = naive_balanced_accuracy(candidate), naive_balanced_accuracy(champion)
-    assert found.candidate_balanced_accuracy.value == pytest.approx(accuracies[0])
-    assert found.champion_balanced_accuracy.value == pytest.approx(accuracies[1])
-    assert found.balanced_accuracy_difference.value == pytest.approx(accuracies[0] - accuracies[1])
+    (detected, false_alarms), (champion_detected, champion_false_alarms) = map(naive_rates, (candidate, champion))
+    accuracies = (detected + 1 - false_alarms) / 2, (champion_detected + 1 - champion_false_alarms) / 2
+    for name, mine, theirs in (
+        ("balanced_accuracy", *accuracies),
+        ("detection_rate", detected, champion_detected),
+        ("false_alarm_rate", false_alarms, champion_false_alarms),
+    ):
+        assert getattr(found, f"candidate_{name}").value == pytest.approx(mine)
+        assert getattr(found, f"champion_{name}").value == pytest.approx(theirs)
+        assert getattr(found, f"{name}_difference").value == pytest.approx(mine - theirs)
     assert (found.n, found.normal, found.abnormal) == (60, 30, 30)
     assert (found.groups, found.normal_groups, found.abnormal_groups, found.too_few_sessions) == (20, 10, 10, False)
 
@@ -93,10 +99,22 @@ def test_the_interval_is_that_of_sessions_drawn_for_both_at_once() -> None:
 
 
 def test_each_figure_has_the_interval_that_an_evaluation_gives_it() -> None:
-    """The AUC and its interval are the same in an evaluation."""
+    """AUC, detection rate and false-alarm rate and their intervals are the same in an evaluation."""
     candidate = with_sessions(judgements(*drawn(30)), 3)
     found = compare_paired(candidate, noisier(candidate, 0.2), seed=3)
-    assert found.candidate_auc == evaluate(candidate, threshold=0.5, classes=CLASSES, seed=3).pooled.auc
+    pooled = evaluate(candidate, threshold=0.5, classes=CLASSES, seed=3).pooled
+    assert found.candidate_auc == pooled.auc
+    assert found.candidate_detection_rate == pooled.detection_rate
+    assert found.candidate_false_alarm_rate == pooled.false_alarm_rate
+
+
+def test_unusable_recordings_are_no_alarms_and_are_counted() -> None:
+    """A fault that a model does not judge is not detected."""
+    judged = judgements([0.1, 0.2], [0.8, 0.9])
+    refused = [*judged[:3], replace(judged[3], anomaly=False, unusable=True)]
+    found = compare_paired(refused, judged)
+    assert (found.candidate_detection_rate.value, found.champion_detection_rate.value) == (0.5, 1.0)
+    assert (found.candidate_unusable, found.champion_unusable) == (1, 0)
 
 
 def test_the_difference_of_similar_models_has_a_narrow_interval() -> None:

@@ -21,7 +21,7 @@ DAMAGE: dict[str, tuple[bundles.Change, bool, type[ModelError]]] = {
     "extra": (lambda f: (f / "extra").touch(), False, BundleDamaged),
     "no-manifest": (lambda f: (f / "manifest.json").unlink(), False, BundleUnrecognised),
     "future-format": (
-        bundles.edit_json("manifest.json", lambda m: m.update(format_version=3)),
+        bundles.edit_json("manifest.json", lambda m: m.update(format_version=4)),
         False,
         BundleUnrecognised,
     ),

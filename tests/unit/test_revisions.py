@@ -8,7 +8,7 @@ import pytest
 
 from ml.detectors.alarm_limit import FalseAlarmLimit
 from ml.detectors.alarm_rule import KOfNRule
-from ml.detectors.thresholds import SENSITIVITIES, threshold_at
+from ml.detectors.thresholds import SENSITIVITIES, calibrated_threshold, threshold_at
 from ml.errors import BundleDamaged, InvalidParameter, ModelNotCalibrated, ModelNotFound
 from ml.models import bundle
 from ml.models.bundle import DecisionThreshold
@@ -19,6 +19,8 @@ from tests.unit import bundles, detectors
 from tests.unit.processes import at_once
 
 NAMES = [("gut", "Alles gut"), ("unwucht", "Unwucht"), ("verstopft", "Verstopft"), ("spannung", "Spannung")]
+
+ABOVE = "above it were {} of 199 healthy recordings that had not been learned from"
 
 
 @pytest.fixture
@@ -96,7 +98,30 @@ def test_a_limit_of_false_alarms_gives_its_threshold_and_is_kept(detector_regist
     assert (by_hand.revision, by_hand.limit) == (3, None)
 
 
-def test_a_classifiers_threshold_is_set_as_a_score_only(registry: Registry) -> None:
+def test_a_classifiers_threshold_is_set_by_rate_too(registry: Registry) -> None:
+    """A classifier with scores of normal recordings accepts a rate and a sensitivity, and measures a score."""
+    version, scores = bundles.calibrated(registry), bundles.normal_scores()
+    by_rate = registry.set_threshold(version, ThresholdRequest(false_alarm_rate=0.1)).decision
+    above = sum(score > by_rate.threshold for score in scores.scores)
+    assert by_rate.threshold == calibrated_threshold(scores.calibration, 0.1)
+    assert by_rate.basis == f"for 10 % false alarms in a new session; {ABOVE.format(above)}"
+    assert by_rate.false_alarm_rate == pytest.approx((1 + above) / 200)
+    high = registry.set_threshold(version, ThresholdRequest(sensitivity="high"))
+    assert (high.sensitivity, high.decision.threshold) == ("high", calibrated_threshold(scores.calibration, 0.05))
+    assert registry.set_threshold(version, ThresholdRequest(threshold=0.451)).decision.false_alarm_rate == 0.5
+    predictor = registry.load_predictor(version)
+    assert predictor.predict(predictor.decode(sounds.recording(sounds.fan(1)))).rate_holds_for == "new_session"
+
+
+def test_scores_of_a_classifier_are_in_its_archive(registry: Registry, tmp_path: Path) -> None:
+    """On another computer its threshold can be set by rate, too."""
+    registry.export(bundles.calibrated(registry), tmp_path / "model.zip")
+    other = Registry(tmp_path / "other")
+    moved = other.set_threshold(other.add_archive(tmp_path / "model.zip"), ThresholdRequest(false_alarm_rate=0.1))
+    assert moved.decision.threshold == calibrated_threshold(bundles.normal_scores().calibration, 0.1)
+
+
+def test_a_classifier_without_scores_is_set_as_a_score_only(registry: Registry) -> None:
     """Its rate was not measured: a rate, a sensitivity or a limit is refused by name, and nothing changes."""
     limit = FalseAlarmLimit("1/month", "10min")
     for wanted in (
