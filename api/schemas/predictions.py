@@ -158,7 +158,7 @@ class NoveltyFacts(Schema):
     """Relative distance: distance from normal divided by the typical distance of normal recordings."""
     p_value: float = Field(gt=0, le=1, examples=[0.012])
     """Share of normal recordings that are at least as far from normal, from the calibration of the detector."""
-    engine: str = Field(examples=["spectrum-gaussian"])
+    engine: str = Field(examples=["discriminant"])
     """Engine with the largest relative distance."""
     compared_with: str = Field(examples=["fan/id_00"])
     """Machine that the recording was compared with: the named machine if the detector knows it, otherwise the most

@@ -59,7 +59,7 @@ class Hall(NamedTuple):
 
     Attributes:
         recordings: all recordings, normal ones in the order of their names.
-        tested: names of the machines whose recordings are tested.
+        tested: names of the machines whose recordings are tested. All normal recordings of the others are learned from.
     """
 
     recordings: Sequence[Entry]
@@ -117,7 +117,7 @@ def main() -> None:
 
 
 def noisy_halls(dataset: Dataset) -> dict[str, list[Hall]]:
-    """All machines, those of one type, and machines that are drawn."""
+    """All machines, those of one type among all and alone, and machines that are drawn."""
     names = sorted({entry.machine_name for entry in dataset.entries})
     types = sorted({name.partition("/")[0] for name in names})
     rng = np.random.default_rng(SEED)
@@ -127,11 +127,11 @@ def noisy_halls(dataset: Dataset) -> dict[str, list[Hall]]:
         ]
         for size in DRAWN_SIZES
     }
-    one_type = {
-        f"-6 dB, 3 machines: {kind}": [Hall.of(dataset, [name for name in names if name.startswith(kind)])]
-        for kind in types
-    }
-    return {f"-6 dB, {len(names)} machines": [Hall.of(dataset, names)]} | one_type | drawn
+    everywhere = Hall.of(dataset, names)
+    one_type = {kind: [name for name in names if name.startswith(kind)] for kind in types}
+    among = {f"-6 dB, {kind} among 12 machines": [everywhere._replace(tested=some)] for kind, some in one_type.items()}
+    alone = {f"-6 dB, 3 machines: {kind}": [Hall.of(dataset, some)] for kind, some in one_type.items()}
+    return {"-6 dB, 12 machines": [everywhere]} | among | alone | drawn
 
 
 def fan_halls(dataset: Dataset) -> dict[str, list[Hall]]:

@@ -32,12 +32,12 @@ def test_one_command_makes_tables_report_and_json(tmp_path: Path, fan: Path) -> 
     done = as_process(tmp_path, "compare", fan, *options, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "recordings: 6 normal and 3 abnormal recordings (sessions: 1 and 1)" in done.stdout
-    for name in ("spectrum-gaussian+distance", "distance", "baseline"):
+    for name in ("discriminant+distance", "distance", "baseline"):
         assert f"\n {name} " in done.stdout
     assert "\n recordings  normal      6  0.00 [" in done.stdout
     assert "fitting: 6 of 6" in done.stderr
     figures = json.loads((tmp_path / "fan.json").read_text())
-    assert figures["contenders"] == ["spectrum-gaussian+distance", "distance", "baseline"]
+    assert figures["contenders"] == ["discriminant+distance", "distance", "baseline"]
     assert figures["rows"][1]["auc"]["value"] == 1
     assert "<svg" in (tmp_path / "fan.html").read_text()
     recommended = figures["recommendation"]
@@ -56,7 +56,7 @@ def test_an_unknown_engine_is_refused(tmp_path: Path, fan: Path) -> None:
     """The message lists the engines."""
     done = run(tmp_path, fan, "--engine", "crystal-ball")
     assert done.returncode == 1
-    assert "error: There is no engine 'crystal-ball'; one of spectrum-gaussian, distance," in done.stderr
+    assert "error: There is no engine 'crystal-ball'; one of discriminant, spectrum-gaussian, distance," in done.stderr
 
 
 def test_help_shows_examples(tmp_path: Path) -> None:

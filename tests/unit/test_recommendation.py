@@ -9,7 +9,7 @@ from ml.experiments.comparison_results import FALSE_ALARM_RATES, DetectorCompari
 from ml.experiments.recommendation import recommend
 from tests.unit.judgements import entry
 
-DEFAULT, OTHER, BASELINE = "spectrum-gaussian+distance", "distance+neighbours", "baseline"
+DEFAULT, OTHER, BASELINE = "discriminant+distance", "distance+neighbours", "baseline"
 SESSIONS, PER_SESSION = 5, 10
 THRESHOLDS = {0.05: 0.6, 0.01: 0.8}
 MANY = 5
