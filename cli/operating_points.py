@@ -1,4 +1,4 @@
-"""What a new detector promises: its calibration, and its detection rate at each sensitivity."""
+"""What to expect of a new model: its verdicts; for a detector, its calibration and its sensitivities."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,7 @@ from rich.table import Table
 from cli.output import print_table, print_text, printable
 from ml.detectors.detector import Detector
 from ml.detectors.thresholds import SESSIONS_FOR_A_RATE, percent
+from ml.reports.expectations import Expectations, answers, warnings
 
 ODD_SHOWN = 10
 
@@ -49,3 +50,13 @@ def print_calibration(detector: Detector) -> None:
             typer.echo(f"  {printable(each.name)}: {each.times:.1f} times the distance that is usual in its session")
         if len(odd) > ODD_SHOWN:
             typer.echo(f"  and {len(odd) - ODD_SHOWN} more")
+
+
+def print_expectations(found: Expectations, version: str) -> None:
+    """Print what to expect of a model in three sentences, and the warnings."""
+    typer.echo()
+    for question, answer in answers(found):
+        print_text(f"{question} {answer}")
+    for warning in warnings(found, version):
+        print_text(f"Warning: {warning}")
+    typer.echo()

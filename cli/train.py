@@ -15,7 +15,7 @@ from rich.console import Console
 from api.settings import Settings
 from cli.evaluate import print_tables
 from cli.lazy import INTERRUPTED
-from cli.operating_points import print_calibration, print_operating_points
+from cli.operating_points import print_calibration, print_expectations, print_operating_points
 from cli.output import print_text, printable
 from cli.progress import show_progress
 from cli.training_options import choices_from, with_training_options
@@ -24,7 +24,6 @@ from ml.dataset.indexing.build import index
 from ml.dataset.paths import index_cache_file
 from ml.dataset.simulate.plan import SimulationPlan
 from ml.dataset.simulate.simulator import simulate
-from ml.detectors.thresholds import percent
 from ml.errors import ChampionChanged, InvalidParameter
 from ml.models.names import LONGEST_NAME
 from ml.models.registry import Registry
@@ -88,6 +87,8 @@ def train(
         promotion = _promote_if_better(trained, options, dataset, home, processes)
         print_text(("Promoted: " if promotion.promoted else "Not promoted: ") + promotion.reason)
     _print_thresholds(trained, registry)
+    if trained.expectations is not None:
+        print_expectations(trained.expectations, trained.version)
     _print_champion(trained.version, registry)
     typer.echo(trained.version)
 
@@ -161,12 +162,6 @@ def _print_thresholds(trained: TrainingResult, registry: Registry) -> None:
     print_text(f"Threshold: a score above {threshold} is anomalous ({final.basis}).")
     if evaluated_at != threshold:
         print_text(f"The figures above are from the fit without the test side; its threshold is {evaluated_at}.")
-    stated, measured = final.false_alarm_rate, trained.evaluation.pooled.false_alarm_rate
-    if stated is not None and measured.value is not None and measured.low is not None and measured.low > stated:
-        print_text(
-            f"On the test side, {measured.value:.1%} of the normal recordings were false alarms; {percent(stated)} was "
-            "stated. Sessions differ: record more of them before you trust the stated rate."
-        )
     detector = bundle.content.detector
     if detector is not None:
         print_calibration(detector)

@@ -15,6 +15,7 @@
     classifier_threshold.py  threshold of a classifier
     candidate.py             a model before it is a version
     held_out_result.py       verdicts and figures of the test side
+    served_result.py         what to expect of the served model
     operating_points.py      detection rate of the served detector at each sensitivity
     publication.py           a candidate becomes a version in the registry
     card.py                  model card

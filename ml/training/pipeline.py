@@ -39,6 +39,7 @@ from ml.training.detector_stage import learn_detector, measure_abnormal
 from ml.training.held_out_result import HeldOutResult
 from ml.training.options import TrainingOptions
 from ml.training.publication import publish_candidate
+from ml.training.served_result import ServedResult
 from ml.training.split_stage import split_recordings
 from ml.training.training_result import KEPT, LAST_STEP, RECORDS, TrainingResult, cache_key, find_existing, work_folder
 
@@ -122,9 +123,10 @@ def train(
             served = FittedModel(classes.labels, network, detector)
         abnormal = [] if detector is None else measure_abnormal(context, detector, split.entries())
         thresholds = calibrate_served(context, served, thresholds, result, abnormal)
-        version = publish_candidate(context, classes, measured, served, thresholds, result, abnormal, key)
+        outlook = ServedResult.of(context, served, thresholds, result, abnormal)
+        version = publish_candidate(context, classes, measured, served, thresholds, result, abnormal, outlook, key)
         folder = records.move_records(work / RECORDS, home, version)
-    return TrainingResult.of(version, folder, split, result, classes.unlearned)
+    return TrainingResult.of(version, folder, split, result, classes.unlearned, outlook.expectations)
 
 
 def require_packages() -> None:
