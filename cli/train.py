@@ -40,10 +40,6 @@ from ml.training.training_result import TrainingResult
 DEMO_NAME, DEMO_FOLDER = "demo-fans", ".demo-"
 REFUSALS_SHOWN = 10
 LEFT_BEHIND_S = 3600  # an older demonstration dataset is left from a killed run
-DEMO_NOTE = (
-    "This is a demonstration model, trained on simulated fans from this project's own simulator. It knows no real "
-    "machine. Train a model on your own recordings, and promote it."
-)
 
 
 @with_training_options
@@ -102,7 +98,7 @@ def demo() -> None:
     stderr = Console(stderr=True, highlight=False)
     stderr.print("No model answers yet. Making a demonstration model from simulated fans, about a minute ...")
     with simulated_fans(home) as fans:
-        trained, _ = _train(TrainingOptions(source=fans, name=DEMO_NAME), home, None, (DEMO_NOTE,))
+        trained, _ = _train(TrainingOptions(source=fans, name=DEMO_NAME), home, None, demonstration=True)
     with suppress(ChampionChanged), quiet_native_stderr():  # a model that was promoted meanwhile stays the champion
         registry.promote(trained.version, expected_version=None)
     _print_champion(trained.version, registry)
@@ -121,7 +117,7 @@ def simulated_fans(home: Path) -> Iterator[Path]:
 
 
 def _train(
-    options: TrainingOptions, home: Path, processes: int | None, notes: Sequence[str] = ()
+    options: TrainingOptions, home: Path, processes: int | None, *, demonstration: bool = False
 ) -> tuple[TrainingResult, Dataset]:
     """Train with a progress display, and print the figures."""
     require_packages()
@@ -133,7 +129,9 @@ def _train(
         for line in _refusal_lines(dataset.refusals):
             console.print(line)
         with show_progress(console) as report:
-            trained = train_model(options, home, dataset=dataset, notes=notes, processes=processes, report=report)
+            trained = train_model(
+                options, home, dataset=dataset, demonstration=demonstration, processes=processes, report=report
+            )
     if trained.split.method == "machine":
         print_text(f"The figures are for a machine that the model has not learned: {_machines(trained.split.test)}.")
         typer.echo()

@@ -27,6 +27,7 @@ from ml.dataset.indexing.build import index
 from ml.dataset.paths import index_cache_file
 from ml.errors import MissingExtra
 from ml.features.feature_specs import spec_for
+from ml.models.demonstration import DEMONSTRATION_NOTE
 from ml.system.atomic import translate_disk_full
 from ml.system.progress import Progress, ProgressCallback, cancellable, ignore_progress
 from ml.training import records
@@ -53,6 +54,7 @@ def train(
     *,
     dataset: Dataset | None = None,
     notes: Sequence[str] = (),
+    demonstration: bool = False,
     processes: int | None = None,
     report: ProgressCallback = ignore_progress,
     cancelled: Callable[[], bool] = lambda: False,
@@ -66,7 +68,8 @@ def train(
         home: folder of features, checkpoints, records and models.
         dataset: the recordings, if they are indexed already. Then ``options.source`` is only their name, and
             ``options.snr_db`` states the selection. None indexes the source.
-        notes: sentences for the card, for example that the recordings are simulated.
+        notes: sentences for the card, for example about the recordings.
+        demonstration: whether the model is a demonstration: its answers and its card state this.
         processes: number of processes for reading and features; None chooses it from the cores and the recordings.
         report: called after each recording and each epoch.
         cancelled: called before each report; True stops the training.
@@ -101,7 +104,8 @@ def train(
             split=split,
             spec=spec,
             work=work,
-            notes=notes,
+            notes=(DEMONSTRATION_NOTE, *notes) if demonstration else notes,
+            demonstration=demonstration,
             processes=processes,
             report=report,
             started=started,
