@@ -72,7 +72,10 @@ class Expectations:
         false_alarms: share of the normal recordings that are anomalous.
         not_judged: numbers of normal held-out recordings: without a verdict, and all.
         sessions: scores by session, of normal and of abnormal recordings.
-        sensitivities: thresholds of a detector at each sensitivity; empty without a detector.
+        has_detector: whether the score is a detector's. A sensitivity can then be set by its name.
+        learned_faults: of a cross-validated classifier, the numbers of abnormal recordings that are found if the other
+            half of their session is learned from, and of all of them; None without cross-validation.
+        sensitivities: thresholds at each sensitivity; empty if no session of normal recordings was held out.
     """
 
     threshold: float
@@ -82,6 +85,8 @@ class Expectations:
     false_alarms: Estimate
     not_judged: tuple[int, int]
     sessions: tuple[SessionScores, ...]
+    has_detector: bool
+    learned_faults: tuple[int, int] | None = None
     sensitivities: tuple[SensitivityRow, ...] = ()
 
     def of_label(self, label: Label) -> "Group":
@@ -101,7 +106,14 @@ class Expectations:
             **dict(values)
             | _estimates(values, "detected", "false_alarms")
             | {"not_judged": tuple(values["not_judged"]), "sessions": tuple(sessions), "sensitivities": tuple(rows)}
+            | {"learned_faults": None if values["learned_faults"] is None else tuple(values["learned_faults"])}
         )
+
+    @property
+    def knows_learned_faults(self) -> bool:
+        """Whether enough abnormal recordings are found if the other half of their session is learned from."""
+        found, n = self.learned_faults or (0, 0)
+        return n > 0 and found / n >= MIN_DETECTED
 
 
 class Group(NamedTuple):
@@ -159,6 +171,10 @@ def warnings(found: Expectations, version: str) -> Iterator[str]:
 
 def _use(found: Expectations) -> str:
     abnormal, normal = found.of_label(ABNORMAL), found.of_label(NORMAL)
+    if abnormal.n and _value(found.detected) < MIN_DETECTED and found.knows_learned_faults:
+        return (
+            "For the recorded faults only: it misses too many abnormal recordings of a session that it does not know."
+        )
     if abnormal.n and _value(found.detected) < MIN_DETECTED:
         return "Not as it is: it misses too many abnormal recordings. The warnings below name what helps."
     if _too_many_false_alarms(found):
@@ -178,18 +194,23 @@ def _use(found: Expectations) -> str:
 
 def _misses(found: Expectations) -> str:
     group = found.of_label(ABNORMAL)
+    learned = ""
+    if found.learned_faults is not None and found.learned_faults[1]:
+        detected, n = found.learned_faults
+        learned = f" Of recordings of sessions that it has learned from, it detects {detected} of {n}."
     if not group.n:
-        return "Not known: no abnormal recording was tested."
+        return f"Not known: no abnormal recording of another session was tested.{learned}"
     missed = group.n - group.anomalous
     text = (
-        f"{missed} of {group.n} abnormal recordings, from {_sessions(group)}; so expect that it detects "
+        f"{missed} of {group.n} abnormal recordings, from {_sessions(group)}"
+        f"{' that it had not learned from' if found.learned_faults else ''}; so expect that it detects "
         f"{_range(found.detected)} of them."
     )
     worst = group.sorted_by_share()[0]
     if missed and len(group.sessions) > 1:
         text += f" The most in session {worst.session}: {len(worst.scores) - worst.anomalous} of "
         text += f"{len(worst.scores)}."
-    return text
+    return text + learned
 
 
 def _false_alarms(found: Expectations) -> str:
@@ -229,9 +250,9 @@ def _help_to_detect(found: Expectations, version: str) -> str:
     if better is not None and _value(better.detected) > _value(found.detected):
         return (
             f"At {percent(better.stated_rate)} stated false alarms it detects {_value(better.detected):.0%}:  "
-            f"signalml thresholds {version} --sensitivity {better.sensitivity}"
+            f"signalml thresholds {version} {_option(found, better)}"
         )
-    if found.sensitivities:
+    if found.has_detector:
         return "A lower threshold does not help; record the normal machine in more sessions, and train again."
     return (
         "Record more sessions of each fault and of normal operation, and train again; or add a detector, which needs "
@@ -255,12 +276,16 @@ def _false_alarm_warnings(found: Expectations, version: str) -> Iterator[str]:
         )
 
 
+def _option(found: Expectations, row: SensitivityRow) -> str:
+    return f"--sensitivity {row.sensitivity}" if found.has_detector else f"--threshold {row.threshold:.4g}"
+
+
 def _help_against_alarms(found: Expectations, version: str) -> str:
     text = "Sessions differ: record more sessions of normal operation, and train again."
     higher = next((row for row in found.sensitivities if row.threshold > found.threshold), None)
     if higher is None:
         return text
-    return f"{text} Until then:  signalml thresholds {version} --sensitivity {higher.sensitivity}"
+    return f"{text} Until then:  signalml thresholds {version} {_option(found, higher)}"
 
 
 def _too_many_false_alarms(found: Expectations) -> bool:

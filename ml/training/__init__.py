@@ -11,6 +11,7 @@
     clips.py                 recordings as labelled clips for the network
     classifier_stage.py      features, fit and final fit of the network
     detector_stage.py        fit of the detector, and distances of abnormal recordings
+    classifier_folds.py      cross-validation of the network over sessions
     calibration.py           thresholds of a model
     classifier_threshold.py  threshold of a classifier
     candidate.py             a model before it is a version

@@ -10,6 +10,7 @@
     calibrate  thresholds from recordings not learned from        calibration.py
     evaluate   verdicts and figures of the test side              held_out_result.py
     final fit  network, detector or both, fitted to all sides     classifier_stage.py, detector_stage.py
+    folds      cross-validation of the network over sessions      classifier_folds.py
     publish    the served model, its records and its report       publication.py, report.py
 
 An interrupted training continues from the index, the features and the checkpoints of the fits. The checkpoints are in
@@ -34,6 +35,7 @@ from ml.training import records
 from ml.training.calibration import calibrate, calibrate_served
 from ml.training.candidate import FittedModel, candidate_predictor
 from ml.training.classes import choose_classes, unlearned_notes
+from ml.training.classifier_folds import cross_validate
 from ml.training.classifier_stage import extract_features, fit_network, refit_network
 from ml.training.context import TrainingContext
 from ml.training.detector_stage import learn_detector, measure_abnormal
@@ -118,16 +120,16 @@ def train(
         thresholds = calibrate(context, measured)
         result = HeldOutResult.judge(candidate_predictor(context, measured, thresholds), context)
         result = result.with_notes(unlearned_notes(classes.unlearned))
-        served = measured
+        served, folds = measured, None
         if options.refit:
-            network = (
-                None if features is None or network is None else refit_network(context, classes, features, network)
-            )
+            if features is not None and network is not None:
+                network = refit_network(context, classes, features, network)
+                folds = cross_validate(context, classes, features, network)
             detector = learn_detector(context, context.final_side) if context.has_detector else None
             served = FittedModel(classes.labels, network, detector)
         abnormal = [] if detector is None else measure_abnormal(context, detector, split.entries())
         thresholds = calibrate_served(context, served, thresholds, result, abnormal)
-        outlook = ServedResult.of(context, served, thresholds, result, abnormal)
+        outlook = ServedResult.of(context, served, thresholds, result, abnormal, folds)
         version = publish_candidate(context, classes, measured, served, thresholds, result, abnormal, outlook, key)
         folder = records.move_records(work / RECORDS, home, version)
     return TrainingResult.of(version, folder, split, result, classes.unlearned, outlook.expectations)

@@ -14,13 +14,15 @@ from ml.detectors.calibration import Calibration
 from ml.detectors.detector import Detector
 from ml.detectors.thresholds import SENSITIVITIES, calibrated_threshold, operating_point_at_rate
 from ml.evaluation.judged import JudgedRecording
+from ml.evaluation.results import Estimate
 from ml.models.bundle import DecisionThreshold
 from ml.reports.expectations import Expectations, SensitivityRow, SessionScores
 from ml.training.candidate import FittedModel, Thresholds
+from ml.training.classifier_folds import CrossValidation
 from ml.training.context import TrainingContext
 from ml.training.detector_stage import MeasuredRecording, normal_with_sound
 from ml.training.held_out_result import HeldOutResult
-from ml.training.operating_points import detected_shares, estimate_shares
+from ml.training.operating_points import estimate_shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,18 @@ class ServedResult:
         thresholds: Thresholds,
         result: HeldOutResult,
         abnormal: Sequence[MeasuredRecording],
+        folds: CrossValidation | None,
     ) -> Self:
         """Return the result of the served model.
 
-        A detector alone: its normal recordings have the scores of its calibration, by engines that have not learned
-        from them, and its abnormal recordings those of the served detector, which learned from none. The false alarms
-        are those of :func:`held_out_alarms`. With a classifier: the verdicts on the test side.
+        **Detector.** Its normal recordings have the scores of its calibration, by engines that have not learned from
+        them, and its abnormal recordings those of the served detector, which learned from none. The false alarms are
+        those of :func:`held_out_alarms`.
+
+        **Classifier.** The recordings have the scores of the cross-validation over sessions; without it, the verdicts
+        on the test side.
+
+        **Both.** The scores are the detector's. A recording is anomalous if one of the two parts finds it anomalous.
 
         Args:
             context: the training.
@@ -70,27 +78,35 @@ class ServedResult:
             thresholds: thresholds of the served model.
             result: the evaluation.
             abnormal: all abnormal recordings with their distances by the served detector.
+            folds: cross-validation of the classifier; None without one.
         """
         normal = [each for each in result.judged if each.entry.label == NORMAL]
-        detector, pooled, decision = served.detector, result.evaluation.pooled, thresholds.score
-        if detector is None or served.network is not None:
-            recordings = [_judged(each) for each in result.judged]
-            detected, false_alarms, new_session = pooled.detection_rate, pooled.false_alarm_rate, True
-        else:
-            alarms = held_out_alarms(detector.calibration, decision.threshold, context.options.false_alarm_rate)
-            recordings = [*_calibrated(context, detector, alarms), *_abnormal(abnormal, decision)]
-            (detected,) = detected_shares(abnormal, [decision.threshold], context.options.seed)
-            (false_alarms,) = estimate_shares(alarms[:, None], detector.calibration.session, context.options.seed)
+        detector, rate, seed = served.detector, context.options.false_alarm_rate, context.options.seed
+        new_session = bool(folds.folds) if folds is not None and detector is None else True
+        rows: Iterable[SensitivityRow] = ()
+        if detector is not None:
+            alarms = held_out_alarms(detector.calibration, thresholds.score.threshold, rate)
+            recordings = [*_calibrated(context, detector, alarms), *_abnormal(abnormal, thresholds.score)]
+            rows = _detector_rows(detector, abnormal, seed)
             new_session = detector.calibration.rate_holds_for == "new_session"
+            if served.network is not None:
+                recordings = _with_classifier(recordings, result, folds, thresholds)
+        elif folds is not None:
+            recordings = _cross_validated(context, folds, thresholds.score)
+            rows = _classifier_rows(recordings, seed) if folds.folds else ()
+        else:
+            recordings = [_judged(each) for each in result.judged]
         expectations = Expectations(
-            threshold=decision.threshold,
-            stated_rate=context.options.false_alarm_rate,
+            threshold=thresholds.score.threshold,
+            stated_rate=rate,
             new_session=new_session,
-            detected=detected,
-            false_alarms=false_alarms,
+            detected=_share_anomalous(recordings, ABNORMAL, seed),
+            false_alarms=_share_anomalous(recordings, NORMAL, seed),
             not_judged=(sum(each.unusable for each in normal), len(normal)),
             sessions=by_session(recordings),
-            sensitivities=() if detector is None else tuple(_sensitivity_rows(context, detector, abnormal)),
+            has_detector=detector is not None,
+            learned_faults=None if folds is None else _learned_faults(context, folds, thresholds, recordings),
+            sensitivities=tuple(rows),
         )
         return cls(expectations, tuple(recordings))
 
@@ -166,11 +182,82 @@ def _abnormal(abnormal: Sequence[MeasuredRecording], decision: DecisionThreshold
         yield ScoredRecording(entry.session, ABNORMAL, novelty.score, novelty.score > decision.threshold, entry)
 
 
+def _cross_validated(
+    context: TrainingContext, folds: CrossValidation, decision: DecisionThreshold
+) -> list[ScoredRecording]:
+    """Return the recordings with their scores by a network that has not learned from their session, if there is one."""
+    scores = folds.new_session if folds.folds else folds.same_session
+    return [
+        ScoredRecording(entry.session, entry.label, score, score > decision.threshold, entry)
+        for entry in context.final_side
+        if (score := scores.get(entry.path)) is not None
+    ]
+
+
+def _with_classifier(
+    recordings: Iterable[ScoredRecording],
+    result: HeldOutResult,
+    folds: CrossValidation | None,
+    thresholds: Thresholds,
+) -> list[ScoredRecording]:
+    """Return the recordings of a detector, with the verdicts of the classifier too."""
+    if folds is None:  # then the verdicts of the test side have both
+        return [_judged(each) for each in result.judged]
+    limit = 1.0 if thresholds.classifier is None else thresholds.classifier.threshold
+    return [
+        replace(
+            each,
+            anomalous=each.anomalous
+            or (each.entry is not None and folds.new_session.get(each.entry.path, 0.0) > limit),
+        )
+        for each in recordings
+    ]
+
+
+def _learned_faults(
+    context: TrainingContext, folds: CrossValidation, thresholds: Thresholds, recordings: Iterable[ScoredRecording]
+) -> tuple[int, int]:
+    """Count the abnormal recordings that are found if the other half of their session is learned from, and all."""
+    limit = 1.0 if thresholds.classifier is None else thresholds.classifier.threshold
+    by_detector = {each.entry.path for each in recordings if each.entry is not None and each.anomalous}
+    scores = {
+        entry.path: folds.same_session[entry.path]
+        for entry in context.final_side
+        if entry.label == ABNORMAL and entry.path in folds.same_session
+    }
+    return sum(score > limit or path in by_detector for path, score in scores.items()), len(scores)
+
+
+def _share_anomalous(recordings: Iterable[ScoredRecording], label: Label, seed: int) -> Estimate:
+    some = [each for each in recordings if each.label == label]
+    flags = np.array([[each.anomalous] for each in some], bool).reshape(-1, 1)
+    (share,) = estimate_shares(flags, np.array([each.session for each in some]), seed)
+    return share
+
+
+def _detector_rows(detector: Detector, abnormal: Sequence[MeasuredRecording], seed: int) -> Iterator[SensitivityRow]:
+    scores = np.array([novelty.score for _, novelty in abnormal])
+    return _sensitivity_rows(detector.calibration, scores, [entry.session for entry, _ in abnormal], seed)
+
+
+def _classifier_rows(recordings: Sequence[ScoredRecording], seed: int) -> Iterator[SensitivityRow]:
+    normal, abnormal = ([each for each in recordings if each.label == label] for label in (NORMAL, ABNORMAL))
+    if not normal:
+        return iter(())
+    scores = np.array([each.score for each in normal])
+    session = np.unique([each.session for each in normal], return_inverse=True)[1]
+    calibration = Calibration(scores, scores, session, rate_holds_for="new_session")
+    sessions = [each.session for each in abnormal]
+    return _sensitivity_rows(calibration, np.array([each.score for each in abnormal]), sessions, seed)
+
+
 def _sensitivity_rows(
-    context: TrainingContext, detector: Detector, abnormal: Sequence[MeasuredRecording]
+    calibration: Calibration, scores: NDArray[np.float64], sessions: Sequence[str], seed: int
 ) -> Iterator[SensitivityRow]:
-    points = [operating_point_at_rate(detector.calibration, rate) for rate in SENSITIVITIES.values()]
-    detected = detected_shares(abnormal, [point.threshold for point in points], context.options.seed)
+    """Yield the threshold at each sensitivity, with the share of the abnormal scores above it."""
+    points = [operating_point_at_rate(calibration, rate) for rate in SENSITIVITIES.values()]
+    above = np.stack([scores > point.threshold for point in points], axis=1)
+    detected = estimate_shares(above, np.array(sessions), seed)
     for name, point, share in zip(SENSITIVITIES, points, detected, strict=True):
         yield SensitivityRow(
             sensitivity=name,

@@ -96,6 +96,7 @@ def expectations(**changes: object) -> Expectations:
         detected=Estimate(10 / 12, 0.6, 0.95),
         false_alarms=Estimate(0.05, 0.009, 0.24),
         not_judged=(0, 20),
+        has_detector=True,
         sessions=(
             SessionScores("monday", "normal", (0.2,) * 10, 0),
             SessionScores("tuesday", "normal", (0.4,) * 9 + (0.7,), 1),
@@ -310,9 +311,14 @@ def test_a_score_that_is_no_probability_has_no_calibration(tmp_path: Path) -> No
             ["misses 2 of 12 abnormal recordings.*signalml thresholds fan-1 --sensitivity high"],
         ),
         (
-            {"detected": Estimate(0.79, 0.6, 0.9), "sensitivities": ()},
+            {"detected": Estimate(0.79, 0.6, 0.9), "sensitivities": (), "has_detector": False},
             "Not as it is: it misses",
             ["misses 2 of 12 abnormal recordings.*signalml train DATASET --both"],
+        ),
+        (
+            {"detected": Estimate(0.79, 0.6, 0.9), "has_detector": False, "learned_faults": (12, 12)},
+            "For the recorded faults only",
+            ["misses 2 of 12 abnormal recordings.*signalml thresholds fan-1 --threshold 0.45"],
         ),
         (
             {"false_alarms": Estimate(0.05, 0.011, 0.24)},
