@@ -1,5 +1,7 @@
 """Figure of the scores of each session, with the served threshold."""
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ml.dataset.annotations import ABNORMAL, NORMAL
@@ -37,11 +39,30 @@ def sessions_picture(found: Expectations) -> Picture:
         "A recording above the dashed line is answered anomalous. Circles are normal recordings and should be below, "
         f"triangles are abnormal ones and should be above; n = {normal.n} normal and {abnormal.n} abnormal recordings."
         f"{f' {left_out} more sessions are not shown.' if left_out else ''}",
-        lambda figure: _draw(figure, sorted(shown, key=lambda each: (each.label == ABNORMAL, each.session)), found),
+        lambda figure: draw_sessions(figure, sorted(shown, key=_place), found.threshold),
     )
 
 
-def _draw(figure: "Figure", shown: list[SessionScores], found: Expectations) -> None:
+def _place(session: SessionScores) -> tuple[bool, str]:
+    return session.label == ABNORMAL, session.session
+
+
+def draw_sessions(
+    figure: "Figure",
+    shown: Sequence[SessionScores],
+    threshold: float,
+    own_thresholds: Mapping[str, float] = MappingProxyType({}),
+    ink: str = INK,
+) -> None:
+    """Draw a column of points for each session into an empty figure.
+
+    Args:
+        figure: the figure.
+        shown: the sessions; those of normal recordings are first.
+        threshold: threshold of all sessions, 0 to 1.
+        own_thresholds: thresholds of single sessions of normal recordings, by name, 0 to 1.
+        ink: colour of lines.
+    """
     axes = figure.add_subplot()
     pixels = as_pixels(sum(len(each.scores) for each in shown))
     for column, each in enumerate(shown):
@@ -56,23 +77,26 @@ def _draw(figure: "Figure", shown: list[SessionScores], found: Expectations) -> 
             linewidths=0,
             rasterized=pixels,
         )
-    axes.axhline(found.threshold, color=INK, linewidth=1, linestyle="--")
-    _label(axes, shown, found)
+        if each.label == NORMAL and each.session in own_thresholds:
+            own = own_thresholds[each.session]
+            axes.plot([column - 0.4, column + 0.4], [own, own], color=ABNORMAL_COLOUR, linewidth=1.8)
+    axes.axhline(threshold, color=ink, linewidth=1, linestyle="--")
+    _label(axes, shown, threshold, ink)
 
 
-def _label(axes: "Axes", shown: list[SessionScores], found: Expectations) -> None:
+def _label(axes: "Axes", shown: Sequence[SessionScores], threshold: float, ink: str) -> None:
     """Name the columns, the labels and the threshold."""
     names = [f"{printable_name(each.session, 16)} ({len(each.scores)})" for each in shown]
     turned = sum(map(len, names)) > MAX_LETTERS
     turn: Any = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if turned else {}
     axes.set_xticks(range(len(shown)), names, fontsize=8, **turn)
-    axes.text(-0.55, found.threshold, f"threshold {found.threshold:.3g}", va="bottom", fontsize=8)
+    axes.text(-0.55, threshold, f"threshold {threshold:.3g}", va="bottom", fontsize=8)
     for label in (NORMAL, ABNORMAL):
         columns = [column for column, each in enumerate(shown) if each.label == label]
         if columns:
             axes.scatter([], [], color=COLOUR[label], marker=MARK[label], linewidths=0, label=label)
             if columns[0]:
-                axes.axvline(columns[0] - 0.5, color=INK, linewidth=0.6, alpha=0.4)
+                axes.axvline(columns[0] - 0.5, color=ink, linewidth=0.6, alpha=0.4)
     axes.set(ylabel="score", xlim=(-0.6, len(shown) - 0.4), ylim=(-0.03, 1.03))
     axes.grid(visible=False, axis="x")
     figure = axes.figure

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.dataset.entries import Entry
+from ml.dataset.entries import NORMAL, Entry
+from ml.detectors.calibration import Calibration
+from ml.detectors.thresholds import SESSIONS_FOR_A_RATE, operating_point_at_rate
 from ml.features.store import StoredFeatures
+from ml.models.bundle import DecisionThreshold
+from ml.models.thresholds import decision_at
 from ml.system.progress import Progress
 from ml.training.classes import TrainingClasses
 from ml.training.clips import make_clips
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from ml.classifier.stream import Clips
 
 STEP = "cross-validation"
-MAX_FOLDS = 5  # chosen here: with more, a training of many sessions would take more than twice as long
+MAX_FOLDS = 4  # chosen here: a fold of pc_fan takes 4 s of CPU time, and a training should stay below one minute
 HALVES = 2
 Scores = dict[str, float]
 """Score of each recording, by path."""
@@ -71,6 +75,29 @@ def cross_validate(
     run = _Folds(context, classes, features, fitted, entries, folds + HALVES if folds > 1 else HALVES)
     new_session = run.scores(sessions) if folds > 1 else {}
     return CrossValidation(new_session, run.scores(halves(entries)), folds if folds > 1 else 0)
+
+
+def cross_validated_threshold(context: TrainingContext, folds: CrossValidation) -> DecisionThreshold | None:
+    """Return the threshold of a classifier at the requested false-alarm rate, for recordings of a new session.
+
+    Unlike the threshold of the measured network, it comes from many sessions. It can be far below even odds: networks
+    that have not learned from a session give its faults low scores too (docs/decisions/0019).
+
+    Args:
+        context: the training.
+        folds: cross-validation of the classifier.
+
+    Returns:
+        The threshold; None with fewer than :data:`~ml.detectors.thresholds.SESSIONS_FOR_A_RATE` sessions of normal
+        recordings, which support no rate.
+    """
+    normal = [e for e in context.final_side if e.label == NORMAL and e.path in folds.new_session]
+    if len({entry.session for entry in normal}) < SESSIONS_FOR_A_RATE:
+        return None
+    scores = np.array([folds.new_session[entry.path] for entry in normal])
+    session = np.unique([entry.session for entry in normal], return_inverse=True)[1]
+    calibration = Calibration(scores, scores, session, rate_holds_for="new_session")
+    return decision_at(operating_point_at_rate(calibration, context.options.false_alarm_rate))
 
 
 def session_folds(entries: Sequence[Entry], class_by_path: Mapping[str, int]) -> list[int]:

@@ -33,9 +33,9 @@ from ml.system.atomic import translate_disk_full
 from ml.system.progress import Progress, ProgressCallback, cancellable, ignore_progress
 from ml.training import records
 from ml.training.calibration import calibrate, calibrate_served
-from ml.training.candidate import FittedModel, candidate_predictor
+from ml.training.candidate import FittedModel, Thresholds, candidate_predictor
 from ml.training.classes import choose_classes, unlearned_notes
-from ml.training.classifier_folds import cross_validate
+from ml.training.classifier_folds import cross_validate, cross_validated_threshold
 from ml.training.classifier_stage import extract_features, fit_network, refit_network
 from ml.training.context import TrainingContext
 from ml.training.detector_stage import learn_detector, measure_abnormal
@@ -129,6 +129,8 @@ def train(
             served = FittedModel(classes.labels, network, detector)
         abnormal = [] if detector is None else measure_abnormal(context, detector, split.entries())
         thresholds = calibrate_served(context, served, thresholds, result, abnormal)
+        if folds is not None and detector is None and (decision := cross_validated_threshold(context, folds)):
+            thresholds = Thresholds(decision, decision, None)
         outlook = ServedResult.of(context, served, thresholds, result, abnormal, folds)
         version = publish_candidate(context, classes, measured, served, thresholds, result, abnormal, outlook, key)
         folder = records.move_records(work / RECORDS, home, version)

@@ -131,20 +131,25 @@ def by_session(recordings: Iterable[ScoredRecording]) -> tuple[SessionScores, ..
 
 
 def held_out_alarms(calibration: Calibration, threshold: float, rate: float) -> NDArray[np.bool_]:
-    """Return which normal recordings are false alarms, ``(recordings,)``.
+    """Return which normal recordings are above the threshold of :func:`held_out_thresholds`, ``(recordings,)``."""
+    return calibration.named > held_out_thresholds(calibration, threshold, rate)
+
+
+def held_out_thresholds(calibration: Calibration, threshold: float, rate: float) -> NDArray[np.float64]:
+    """Return a threshold for each normal recording, ``(recordings,)``.
 
     If the rate holds for new sessions, each session is held out in turn: the threshold for its recordings comes from
-    the other sessions. So these are the false alarms of sessions that neither engines nor threshold know. Otherwise,
-    and with one session, the served threshold counts.
+    the other sessions. So the scores above it are the false alarms of sessions that neither engines nor threshold know.
+    Otherwise, and with one session, it is the served threshold.
 
     Args:
         calibration: scores of normal recordings.
         threshold: served threshold, 0 to 1.
         rate: false-alarm rate that it was chosen for, 0 to 1.
     """
+    thresholds = np.full(len(calibration.named), threshold)
     if calibration.rate_holds_for == "same_session" or calibration.n_sessions == 1:
-        return calibration.named > threshold
-    alarms = np.zeros(len(calibration.named), bool)
+        return thresholds
     for number in np.unique(calibration.session):
         mine = calibration.session == number
         others = replace(
@@ -154,8 +159,8 @@ def held_out_alarms(calibration: Calibration, threshold: float, rate: float) -> 
             session=calibration.session[~mine],
             odd=None if calibration.odd is None else calibration.odd[~mine],
         )
-        alarms[mine] = calibration.named[mine] > calibrated_threshold(others, rate)
-    return alarms
+        thresholds[mine] = calibrated_threshold(others, rate)
+    return thresholds
 
 
 def _score(recording: ScoredRecording) -> float:
