@@ -143,10 +143,15 @@ class Answer(NamedTuple):
     answer: str
 
 
-def answers(found: Expectations) -> tuple[Answer, ...]:
-    """Answer whether the model can be used, what it misses, and how often it raises a false alarm."""
+def answers(found: Expectations, *, demonstration: bool = False) -> tuple[Answer, ...]:
+    """Answer whether the model can be used, what it misses, and how often it raises a false alarm.
+
+    Args:
+        found: the expectations.
+        demonstration: whether the model is a demonstration, which is for no real machine.
+    """
     return (
-        Answer("Can I use it?", _use(found)),
+        Answer("Can I use it?", "Only to try the service: it knows no real machine." if demonstration else _use(found)),
         Answer("What will it miss?", _misses(found)),
         Answer("How often will it raise a false alarm?", _false_alarms(found)),
     )

@@ -9,6 +9,7 @@ from ml.detectors.thresholds import percent
 from ml.errors import MissingExtra
 from ml.evaluation.intervals import FEW_SESSIONS
 from ml.faults.groups import FaultGroups
+from ml.models.demonstration import demonstration_note
 from ml.reports import formatting as tables
 from ml.reports.drawing import Picture
 from ml.reports.evaluation_plots import evaluation_pictures, training_picture
@@ -90,11 +91,11 @@ def render_template(template: Path, context: Mapping[str, Any]) -> bytes:
 
 
 def _context(facts: ReportFacts) -> dict[str, Any]:
-    evaluation, groups = facts.evaluation, facts.groups
+    evaluation, groups, demonstration = facts.evaluation, facts.groups, demonstration_note(facts.card) is not None
     return {
         "facts": facts,
         "notes": _notes(facts),
-        "answers": [] if facts.expectations is None else answers(facts.expectations),
+        "answers": [] if facts.expectations is None else answers(facts.expectations, demonstration=demonstration),
         "sessions": None if facts.expectations is None else sessions_picture(facts.expectations),
         "sensitivities": () if facts.expectations is None else facts.expectations.sensitivities,
         "absent": list(_absent(facts)),

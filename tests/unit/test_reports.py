@@ -346,6 +346,12 @@ def test_each_problem_of_the_verdict_is_a_warning_with_a_command(
         assert re.search(pattern, text)
 
 
+def test_a_demonstration_model_is_only_for_a_try(tmp_path: Path) -> None:
+    """Whatever its figures are."""
+    facts = bare(expectations=expectations(), card={"source": {"kind": "demonstration"}})
+    assert "Only to try the service: it knows no real machine." in written(tmp_path / "report.html", facts)
+
+
 def test_a_model_without_problems_can_be_used() -> None:
     """Four sessions of each label and no warning: yes."""
     sessions = [
