@@ -9,7 +9,8 @@ from rich.table import Table
 from cli.output import print_table, print_text, printable
 from ml.detectors.detector import Detector
 from ml.detectors.thresholds import SESSIONS_FOR_A_RATE, percent
-from ml.reports.expectations import Expectations, answers, warnings
+from ml.reports.advice import answers, warnings
+from ml.reports.expectations import Expectations
 
 ODD_SHOWN = 10
 

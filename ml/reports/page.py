@@ -11,9 +11,9 @@ from ml.evaluation.intervals import FEW_SESSIONS
 from ml.faults.groups import FaultGroups
 from ml.models.demonstration import demonstration_note
 from ml.reports import formatting as tables
+from ml.reports.advice import answers, warnings
 from ml.reports.drawing import Picture
 from ml.reports.evaluation_plots import evaluation_pictures, training_picture
-from ml.reports.expectations import answers, warnings
 from ml.reports.facts import ReportFacts
 from ml.reports.group_plots import group_pictures
 from ml.reports.recording_plots import MAX_EXEMPLARS, PLAYED_S, render_exemplar

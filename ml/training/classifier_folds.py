@@ -91,13 +91,24 @@ def cross_validated_threshold(context: TrainingContext, folds: CrossValidation) 
         The threshold; None with fewer than :data:`~ml.detectors.thresholds.SESSIONS_FOR_A_RATE` sessions of normal
         recordings, which support no rate.
     """
+    calibration = fold_calibration(context, folds)
+    if calibration is None:
+        return None
+    return decision_at(operating_point_at_rate(calibration, context.options.false_alarm_rate))
+
+
+def fold_calibration(context: TrainingContext, folds: CrossValidation) -> Calibration | None:
+    """Return the scores of the normal recordings in the folds of sessions, in the order of the final side.
+
+    Returns:
+        The scores; None with fewer than :data:`~ml.detectors.thresholds.SESSIONS_FOR_A_RATE` sessions.
+    """
     normal = [e for e in context.final_side if e.label == NORMAL and e.path in folds.new_session]
     if len({entry.session for entry in normal}) < SESSIONS_FOR_A_RATE:
         return None
     scores = np.array([folds.new_session[entry.path] for entry in normal])
     session = np.unique([entry.session for entry in normal], return_inverse=True)[1]
-    calibration = Calibration(scores, scores, session, rate_holds_for="new_session")
-    return decision_at(operating_point_at_rate(calibration, context.options.false_alarm_rate))
+    return Calibration(scores, scores, session, rate_holds_for="new_session")
 
 
 def session_folds(entries: Sequence[Entry], class_by_path: Mapping[str, int]) -> list[int]:

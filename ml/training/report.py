@@ -18,12 +18,12 @@ from ml.training.served_result import ScoredRecording, ServedResult
 EXEMPLARS_PER_GROUP = 2
 WRONG_EXEMPLARS = 3  # missed recordings, and false alarms
 REFITTED_NETWORK = (
-    "The figures belong to a network that has not learned from the held-out recordings. The served network was fitted "
-    "with the same recipe to all recordings."
+    "The figures of the section Evaluation belong to a network that has not learned from the held-out recordings. The "
+    "served network was fitted with the same recipe to all recordings; the answers above are about it."
 )
 REFITTED_DETECTOR = (
-    "The figures belong to a detector that has not learned from the held-out recordings. The served detector learned "
-    "from all normal recordings. Its threshold comes from recordings that were held out in turn."
+    "The figures of the section Evaluation belong to a detector that has not learned from the held-out recordings. The "
+    "served detector learned from all normal recordings; the answers above are about it."
 )
 
 

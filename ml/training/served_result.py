@@ -18,7 +18,7 @@ from ml.evaluation.results import Estimate
 from ml.models.bundle import DecisionThreshold
 from ml.reports.expectations import Expectations, SensitivityRow, SessionScores
 from ml.training.candidate import FittedModel, Thresholds
-from ml.training.classifier_folds import CrossValidation
+from ml.training.classifier_folds import CrossValidation, fold_calibration
 from ml.training.context import TrainingContext
 from ml.training.detector_stage import MeasuredRecording, normal_with_sound
 from ml.training.held_out_result import HeldOutResult
@@ -67,8 +67,8 @@ class ServedResult:
         them, and its abnormal recordings those of the served detector, which learned from none. The false alarms are
         those of :func:`held_out_alarms`.
 
-        **Classifier.** The recordings have the scores of the cross-validation over sessions; without it, the verdicts
-        on the test side.
+        **Classifier.** The recordings have the scores of the cross-validation over sessions. If its threshold comes
+        from them, the false alarms are counted as for a detector. Without it, the verdicts on the test side.
 
         **Both.** The scores are the detector's. A recording is anomalous if one of the two parts finds it anomalous.
 
@@ -93,6 +93,10 @@ class ServedResult:
                 recordings = _with_classifier(recordings, result, folds, thresholds)
         elif folds is not None:
             recordings = _cross_validated(context, folds, thresholds.score)
+            if (calibration := fold_calibration(context, folds)) is not None:
+                # The threshold comes from these scores, so each session is judged at that of the others.
+                held_out = held_out_alarms(calibration, thresholds.score.threshold, rate).tolist()
+                recordings = _with_alarms(recordings, held_out)
             rows = _classifier_rows(recordings, seed) if folds.folds else ()
         else:
             recordings = [_judged(each) for each in result.judged]
@@ -197,6 +201,12 @@ def _cross_validated(
         for entry in context.final_side
         if (score := scores.get(entry.path)) is not None
     ]
+
+
+def _with_alarms(recordings: Iterable[ScoredRecording], alarms: Iterable[bool]) -> list[ScoredRecording]:
+    """Return the recordings; the normal ones, in their order, are anomalous as ``alarms`` states."""
+    flags = iter(alarms)
+    return [replace(each, anomalous=next(flags)) if each.label == NORMAL else each for each in recordings]
 
 
 def _with_classifier(

@@ -10,10 +10,12 @@ from ml.training.classifier_folds import (
     CrossValidation,
     cross_validate,
     cross_validated_threshold,
+    fold_calibration,
     halves,
     session_folds,
 )
 from ml.training.context import TrainingContext
+from ml.training.served_result import held_out_alarms
 from tests.unit.judgements import entry
 
 NUMBER = {"normal": 0, "abnormal": 1}
@@ -73,6 +75,9 @@ def test_the_threshold_holds_for_a_session_that_is_not_known() -> None:
     assert found is not None
     assert found.threshold == pytest.approx(0.04)
     assert "in a new session" in found.basis
+    calibration = fold_calibration(context(entries), CrossValidation(scores, {}, 4))
+    assert calibration is not None
+    assert held_out_alarms(calibration, found.threshold, 0.01).nonzero()[0].tolist() == list(range(60, 80))
 
 
 def test_few_sessions_give_no_threshold() -> None:

@@ -25,8 +25,9 @@ from ml.faults.groups import FaultGroups, group_faults
 from ml.features.spec import FeatureSpec
 from ml.models.bundle import DecisionThreshold
 from ml.models.labels import ClassLabel, ClassLabels
+from ml.reports.advice import answers, warnings
 from ml.reports.drawing import draw_picture, printable_name
-from ml.reports.expectations import Expectations, SensitivityRow, SessionScores, answers, warnings
+from ml.reports.expectations import Expectations, SensitivityRow, SessionScores
 from ml.reports.facts import Exemplar, ReportFacts
 from ml.reports.formatting import flat
 from ml.reports.page import write_report
