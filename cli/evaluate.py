@@ -47,6 +47,7 @@ SUMMARY = {
     "brier": "Brier score",
     "ece": "expected calibration error",
 }
+PROBABILITY = ("brier", "ece")  # left out if the score is no probability
 
 
 def evaluate(
@@ -162,6 +163,7 @@ def _evaluated(
         judged_with_gain=gained,
         threshold=predictor.model.decision.threshold,
         classes=predictor.verdict_labels,
+        score_is_probability=predictor.detector is None,
         seed=seed,
     )
 
@@ -237,7 +239,8 @@ def print_tables(evaluation: Evaluation) -> None:
     typer.echo()
     figures = Table("", "", box=None, show_header=False)
     for name, title in SUMMARY.items():
-        figures.add_row(title, _format_estimate(getattr(evaluation, name)))
+        if name not in PROBABILITY or evaluation.brier.value is not None:
+            figures.add_row(title, _format_estimate(getattr(evaluation, name)))
     print_table(figures, "")
     typer.echo()
     print_text(f"Rows: true class. Columns: predicted class. A score above {evaluation.threshold:g} is anomalous.")

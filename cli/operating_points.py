@@ -1,4 +1,4 @@
-"""What a new detector promises: its calibration, and its detection rate at each sensitivity."""
+"""What to expect of a new model: its verdicts; for a detector, its calibration and its sensitivities."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +13,8 @@ from ml.detectors.calibration import Calibration, OddRecording
 from ml.detectors.detector import Detector
 from ml.detectors.false_alarms import count_false_alarms
 from ml.detectors.thresholds import SESSIONS_FOR_A_RATE, expected_rate, percent, smallest_rate
+from ml.reports.advice import answers, warnings
+from ml.reports.expectations import Expectations
 
 ODD_SHOWN = 10
 
@@ -88,6 +90,16 @@ def print_odd_recordings(odd: Sequence[OddRecording], where: str = "") -> None:
         typer.echo(f"  {printable(each.name)}: {each.times:.1f} times the distance that is usual in its session")
     if len(odd) > ODD_SHOWN:
         typer.echo(f"  and {len(odd) - ODD_SHOWN} more")
+
+
+def print_expectations(found: Expectations, version: str) -> None:
+    """Print what to expect of a model in three sentences, and the warnings."""
+    typer.echo()
+    for question, answer in answers(found):
+        print_text(f"{question} {answer}")
+    for warning in warnings(found, version):
+        print_text(f"Warning: {warning}")
+    typer.echo()
 
 
 def _short(rate: float) -> str:

@@ -15,7 +15,12 @@ from rich.console import Console
 from api.settings import Settings
 from cli.evaluate import print_tables
 from cli.lazy import INTERRUPTED
-from cli.operating_points import print_calibration, print_false_alarms, print_operating_points
+from cli.operating_points import (
+    print_calibration,
+    print_expectations,
+    print_false_alarms,
+    print_operating_points,
+)
 from cli.output import print_text, printable
 from cli.progress import show_progress
 from cli.training_options import choices_from, with_training_options
@@ -24,7 +29,6 @@ from ml.dataset.indexing.build import index
 from ml.dataset.paths import index_cache_file
 from ml.dataset.simulate.plan import SimulationPlan
 from ml.dataset.simulate.simulator import simulate
-from ml.detectors.thresholds import percent
 from ml.errors import ChampionChanged, InvalidParameter
 from ml.models.names import LONGEST_NAME
 from ml.models.registry import Registry
@@ -41,10 +45,6 @@ from ml.training.training_result import TrainingResult
 DEMO_NAME, DEMO_FOLDER = "demo-fans", ".demo-"
 REFUSALS_SHOWN = 10
 LEFT_BEHIND_S = 3600  # an older demonstration dataset is left from a killed run
-DEMO_NOTE = (
-    "This is a demonstration model, trained on simulated fans from this project's own simulator. It knows no real "
-    "machine. Train a model on your own recordings, and promote it."
-)
 
 
 @with_training_options
@@ -88,6 +88,8 @@ def train(
         promotion = _promote_if_better(trained, options, dataset, home, processes)
         print_text(("Promoted: " if promotion.promoted else "Not promoted: ") + promotion.reason)
     _print_thresholds(trained, registry, options.false_alarm_rate)
+    if trained.expectations is not None:
+        print_expectations(trained.expectations, trained.version)
     _print_champion(trained.version, registry)
     typer.echo(trained.version)
 
@@ -101,7 +103,7 @@ def demo() -> None:
     stderr = Console(stderr=True, highlight=False)
     stderr.print("No model answers yet. Making a demonstration model from simulated fans, about a minute ...")
     with simulated_fans(home) as fans:
-        trained, _ = _train(TrainingOptions(source=fans, name=DEMO_NAME), home, None, (DEMO_NOTE,))
+        trained, _ = _train(TrainingOptions(source=fans, name=DEMO_NAME), home, None, demonstration=True)
     with suppress(ChampionChanged), quiet_native_stderr():  # a model that was promoted meanwhile stays the champion
         registry.promote(trained.version, expected_version=None)
     _print_champion(trained.version, registry)
@@ -120,7 +122,7 @@ def simulated_fans(home: Path) -> Iterator[Path]:
 
 
 def _train(
-    options: TrainingOptions, home: Path, processes: int | None, notes: Sequence[str] = ()
+    options: TrainingOptions, home: Path, processes: int | None, *, demonstration: bool = False
 ) -> tuple[TrainingResult, Dataset]:
     """Train with a progress display, and print the figures."""
     require_packages()
@@ -132,7 +134,9 @@ def _train(
         for line in _refusal_lines(dataset.refusals):
             console.print(line)
         with show_progress(console) as report:
-            trained = train_model(options, home, dataset=dataset, notes=notes, processes=processes, report=report)
+            trained = train_model(
+                options, home, dataset=dataset, demonstration=demonstration, processes=processes, report=report
+            )
     if trained.split.method == "machine":
         print_text(f"The figures are for a machine that the model has not learned: {_machines(trained.split.test)}.")
         typer.echo()
@@ -168,12 +172,7 @@ def _print_thresholds(trained: TrainingResult, registry: Registry, rate: float) 
     print_text(f"Threshold: a score above {threshold} is anomalous ({final.basis}).")
     if evaluated_at != threshold:
         print_text(f"The figures above are from the fit without the test side; its threshold is {evaluated_at}.")
-    stated, measured = final.false_alarm_rate, trained.evaluation.pooled.false_alarm_rate
-    if stated is not None and measured.value is not None and measured.low is not None and measured.low > stated:
-        print_text(
-            f"On the test side, {measured.value:.1%} of the normal recordings were false alarms; {percent(stated)} was "
-            "stated. Sessions differ: record more of them before you trust the stated rate."
-        )
+    detector = bundle.content.detector
     if detector is not None:
         if revision.revision == 1:
             print_calibration(detector, final.threshold, rate)

@@ -68,6 +68,7 @@ async def readyz(services: ServicesDep) -> Response:
             version=predictor.model.version,
             labels_revision=predictor.model.labels_revision,
             threshold_revision=predictor.model.threshold_revision,
+            note=predictor.model.note,
         )
     status: Literal["ready", "not ready"] = "ready" if model else "not ready"
     ready = Ready(status=status, model=model, model_failure=live.failure, queue=services.queue_monitor.state)

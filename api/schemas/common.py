@@ -51,6 +51,9 @@ class AnsweringModel(Schema):
     """Revision of its labels."""
     threshold_revision: int = Field(ge=1, examples=[1])
     """Revision of its threshold."""
+    note: str | None = Field(examples=[None])
+    """What a user must know about the model, for example that it is the demonstration model, which knows no real
+    machine. Null if there is nothing."""
 
 
 class ModelSummary(Schema):

@@ -22,6 +22,7 @@ def evaluate(
     judged_with_gain: Sequence[JudgedRecording] | None = None,
     threshold: float,
     classes: Sequence[str],
+    score_is_probability: bool = True,
     seed: int = 0,
 ) -> Evaluation:
     """Compute the figures of a model from its verdicts.
@@ -34,6 +35,8 @@ def evaluate(
         judged_with_gain: the same recordings in the same order, each with a random gain; None if not measured.
         threshold: the model's threshold on the score, 0 to 1; stored, and not used in the figures.
         classes: names of the model's classes, in the order of its outputs.
+        score_is_probability: whether the score is a probability of a fault, as that of a classifier. Brier score and
+            ECE are undefined if not, as for a detector.
         seed: seed of the bootstrap.
 
     Raises:
@@ -64,7 +67,7 @@ def evaluate(
     slices = tuple(_slice(table, each, seed) for each in all_slices(judged))
     classified = _ClassifiedRecordings.of(judged, classes)
     accuracy, balanced_accuracy, macro_f1 = _class_figures(classified, table, len(classes), seed)
-    brier, ece = _calibration(table, seed)
+    brier, ece = _calibration(table, seed) if score_is_probability else (UNDEFINED, UNDEFINED)
     mean_auc, mean_pauc = _harmonic_means(table, slices_by(judged, "id"), seed)
     return Evaluation(
         threshold=threshold,
@@ -83,7 +86,7 @@ def evaluate(
         roc=_roc(table),
         scores_normal=tuple(map(float, table.score[~table.abnormal])),
         scores_abnormal=tuple(map(float, table.score[table.abnormal])),
-        notes=notes(judged, slices, classes),
+        notes=notes(judged, slices, classes, score_is_probability=score_is_probability),
     )
 
 

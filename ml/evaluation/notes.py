@@ -11,13 +11,20 @@ LISTED = 6  # names in one sentence
 LEVEL_DISTANCE = 0.1  # chosen here: AUC of level alone this far from 0.5 is reported for a slice
 
 
-def notes(judged: Sequence[JudgedRecording], slices: Sequence[Slice], classes: Sequence[str]) -> tuple[str, ...]:
+def notes(
+    judged: Sequence[JudgedRecording],
+    slices: Sequence[Slice],
+    classes: Sequence[str],
+    *,
+    score_is_probability: bool = True,
+) -> tuple[str, ...]:
     """Return remarks that a reader needs to interpret the figures.
 
     Args:
         judged: the recordings.
         slices: figures of the slices, ``pooled`` first.
         classes: names of the model's classes.
+        score_is_probability: whether the score is a probability of a fault.
 
     Example:
         >>> from ml.audio.info import AudioInfo
@@ -28,16 +35,25 @@ def notes(judged: Sequence[JudgedRecording], slices: Sequence[Slice], classes: S
         >>> entry = Entry(path="1.wav", annotation=Annotation("normal", session="monday"), info=info)
         >>> judged = [JudgedRecording(entry, 0.1, False, (), "normal", "normal")]
         >>> slices = evaluate(judged, threshold=0.5, classes=["normal", "fault"]).slices
-        >>> notes(judged, slices, ["normal", "fault"])[2]
+        >>> notes(judged, slices, ["normal", "fault"])[3]
         'All recordings are normal: figures that compare the two classes are undefined.'
     """
     return (
+        *_verdicts(judged),
         *_intervals(slices),
         *_unusable(judged),
         *_classes(judged, slices[0], classes),
+        *(_probabilities(slices[0]) if score_is_probability else ()),
         *_controls(slices),
         *_pooling(judged, slices),
     )
+
+
+def _verdicts(judged: Sequence[JudgedRecording]) -> Iterator[str]:
+    """Yield the verdicts at the threshold, which a user acts on; an AUC does not show them."""
+    alarms = {label: [each.anomaly for each in judged if each.entry.label == label] for label in (ABNORMAL, NORMAL)}
+    parts = [f"{sum(some)} of {len(some)} {label} recordings" for label, some in alarms.items() if some]
+    yield f"At the threshold, these are answered anomalous: {' and '.join(parts)}."
 
 
 def _intervals(slices: Sequence[Slice]) -> Iterator[str]:
@@ -85,6 +101,9 @@ def _classes(judged: Sequence[JudgedRecording], pooled: Slice, classes: Sequence
         )
     if len(set(truths)) < 2:
         yield "Fewer than two classes are known to occur: accuracy, balanced accuracy and macro-F1 are undefined."
+
+
+def _probabilities(pooled: Slice) -> Iterator[str]:
     if pooled.normal and pooled.abnormal:
         share = pooled.abnormal / pooled.n
         yield f"Brier score and ECE are valid if {share:.0%} of the recordings are abnormal, as here."
@@ -104,7 +123,7 @@ def _controls(slices: Sequence[Slice]) -> Iterator[str]:
         values = _listed([f"{each.name} {each.auc_level_only.value:.3f}" for each in larger])
         yield f"In these slices level alone separates the classes better than pooled, by its AUC: {values}."
     if with_gain.value is not None:
-        yield f"With a random gain on each recording the AUC is {_shown(with_gain)}. This part does not use level."
+        yield f"With a random gain on each recording the AUC is {_shown(with_gain)}: the order without the level."
 
 
 def _pooling(judged: Sequence[JudgedRecording], slices: Sequence[Slice]) -> Iterator[str]:

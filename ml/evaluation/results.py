@@ -84,7 +84,7 @@ class Evaluation:
         accuracy, balanced_accuracy, macro_f1: of the predicted class, over the same recordings, 0 to 1; the last two
             are means over the classes that occur.
         brier, ece: Brier score and calibration error of the score as a probability of a fault; 0 is perfect. They are
-            valid for the share of faults in these recordings.
+            valid for the share of faults in these recordings, and undefined if the score is no probability.
         auc_gain_randomised, auc_level_only: the controls, over all recordings.
         roc: points ``(false_alarm_rate, detection_rate, threshold)``, rates rising; threshold -1 is below all scores.
         scores_normal, scores_abnormal: all scores.

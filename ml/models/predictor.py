@@ -144,6 +144,7 @@ class Predictor:
             version=model.version,
             labels_revision=model.labels_revision,
             threshold_revision=model.threshold_revision,
+            note=model.note,
         )
 
     def clip_results(self, recording: Recording, machine: str | None = None) -> tuple[ClipResult, ...]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ml.models.bundle import Bundle, DecisionThreshold
+from ml.models.demonstration import demonstration_note
 from ml.models.labels import ClassLabels
 
 
@@ -34,3 +35,8 @@ class ServedModel:
     def version(self) -> str:
         """Version of the bundle."""
         return self.bundle.version
+
+    @property
+    def note(self) -> str | None:
+        """What a user must know about the model; None if there is nothing."""
+        return demonstration_note(self.bundle.content.card)

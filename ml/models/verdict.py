@@ -68,6 +68,7 @@ class Verdict:
         version: version of the model.
         labels_revision: revision of its labels.
         threshold_revision: revision of its threshold.
+        note: what a user must know about the model, such as that it is a demonstration; None if there is nothing.
     """
 
     unusable: UnusableReason | None
@@ -85,6 +86,7 @@ class Verdict:
     version: str
     labels_revision: int
     threshold_revision: int
+    note: str | None
 
     @property
     def class_probabilities(self) -> tuple[LabelProbability, ...]:

@@ -3,6 +3,9 @@
 ::
 
     facts.py             ReportFacts: content of a report
+    expectations.py      what to expect of the served model
+    advice.py            three answers to a user's questions, and warnings
+    session_plots.py     scores of each session with the threshold
     drawing.py           figures as SVG inside a page
     evaluation_plots.py  figures of training and evaluation
     group_plots.py       figures of the fault groups

@@ -52,7 +52,8 @@ def evaluation_pictures(evaluation: "Evaluation") -> list[Picture]:
         draw_picture(
             "scores",
             "Scores of normal and abnormal recordings",
-            f"Scores to the right of the threshold (dashed line) raise an alarm. Less overlap is better; {counts}.",
+            "Scores to the right of the threshold of the measured model (dashed line) raise an alarm. Less overlap is "
+            f"better; {counts}.",
             lambda figure: _scores(figure, normal, abnormal, evaluation.threshold),
         )
     ]
@@ -61,18 +62,21 @@ def evaluation_pictures(evaluation: "Evaluation") -> list[Picture]:
             draw_picture(
                 "roc",
                 "ROC",
-                "Detection rate at each false-alarm rate. The dot is the model's threshold, the tinted area belongs to "
-                f"the pAUC, and the diagonal is chance; {counts}.",
+                "Detection rate at each false-alarm rate. The dot is the measured model's threshold, the tinted area "
+                f"belongs to the pAUC, and the diagonal is chance; {counts}.",
                 lambda figure: _roc(figure, evaluation),
             ),
+        ]
+    if evaluation.brier.value is not None and len(normal) and len(abnormal):
+        pictures.append(
             draw_picture(
                 "reliability",
                 "Calibration",
                 "Of the recordings with a score near 0.8, 8 of 10 should be abnormal: dots should be on the diagonal. "
                 f"A larger dot stands for more recordings; {counts}.",
                 lambda figure: _reliability(figure, normal, abnormal),
-            ),
-        ]
+            )
+        )
     compared = [part for part in evaluation.slices if part.auc.value is not None][:MAX_COMPARED]
     if len(compared) > 1:
         pictures.append(

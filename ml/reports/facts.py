@@ -9,6 +9,7 @@ from ml.faults.groups import FaultGroups
 from ml.features.spec import FeatureSpec
 from ml.models.bundle import DecisionThreshold
 from ml.models.labels import ClassLabels
+from ml.reports.expectations import Expectations
 
 if TYPE_CHECKING:
     from ml.classifier.fitting import Epoch
@@ -41,6 +42,7 @@ class ReportFacts:
         card: card of the bundle.
         labels, decision, spec: labels, threshold and feature spec of the bundle.
         evaluation: figures of the held-out recordings.
+        expectations: what to expect of the served model.
         groups: fault groups of the abnormal training recordings.
         group_names: present names of the groups; empty for ``group 1`` and so on.
         agreement: agreement of the groups with the true faults, if these are known.
@@ -58,6 +60,7 @@ class ReportFacts:
     decision: DecisionThreshold
     spec: FeatureSpec
     evaluation: "Evaluation | None" = None
+    expectations: Expectations | None = None
     groups: FaultGroups | None = None
     group_names: tuple[str, ...] = ()
     agreement: Agreement | None = None

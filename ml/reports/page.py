@@ -5,15 +5,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ml.detectors.thresholds import percent
 from ml.errors import MissingExtra
 from ml.evaluation.intervals import FEW_SESSIONS
 from ml.faults.groups import FaultGroups
+from ml.models.demonstration import demonstration_note
 from ml.reports import formatting as tables
+from ml.reports.advice import answers, warnings
 from ml.reports.drawing import Picture
 from ml.reports.evaluation_plots import evaluation_pictures, training_picture
 from ml.reports.facts import ReportFacts
 from ml.reports.group_plots import group_pictures
 from ml.reports.recording_plots import MAX_EXEMPLARS, PLAYED_S, render_exemplar
+from ml.reports.session_plots import sessions_picture
 from ml.system.atomic import write_atomic
 
 if TYPE_CHECKING:
@@ -76,17 +80,24 @@ def render_template(template: Path, context: Mapping[str, Any]) -> bytes:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        figure=tables.format_value, interval=tables.interval, estimated=tables.format_estimate, two=tables.two
+        figure=tables.format_value,
+        interval=tables.interval,
+        estimated=tables.format_estimate,
+        two=tables.two,
+        percent=percent,
     )
     # Bytes of file names that are not text are shown as question marks.
     return environment.get_template(template.name).render(context).encode("utf-8", "replace")
 
 
 def _context(facts: ReportFacts) -> dict[str, Any]:
-    evaluation, groups = facts.evaluation, facts.groups
+    evaluation, groups, demonstration = facts.evaluation, facts.groups, demonstration_note(facts.card) is not None
     return {
         "facts": facts,
         "notes": _notes(facts),
+        "answers": [] if facts.expectations is None else answers(facts.expectations, demonstration=demonstration),
+        "sessions": None if facts.expectations is None else sessions_picture(facts.expectations),
+        "sensitivities": () if facts.expectations is None else facts.expectations.sensitivities,
         "absent": list(_absent(facts)),
         "headline": [] if evaluation is None else list(_headline(evaluation)),
         "evaluation_figures": [] if evaluation is None else evaluation_pictures(evaluation),
@@ -107,11 +118,12 @@ def _context(facts: ReportFacts) -> dict[str, Any]:
 
 def _notes(facts: ReportFacts) -> list[str]:
     """Return the warnings at the top of the page, without duplicates."""
-    warnings = () if facts.evaluation is None else _warnings(facts.evaluation)
-    return list(dict.fromkeys([*facts.notes, *warnings]))
+    served = () if facts.expectations is None else warnings(facts.expectations, facts.version)
+    measured = () if facts.evaluation is None else _evaluation_warnings(facts.evaluation)
+    return list(dict.fromkeys([*served, *facts.notes, *measured]))
 
 
-def _warnings(evaluation: "Evaluation") -> Iterator[str]:
+def _evaluation_warnings(evaluation: "Evaluation") -> Iterator[str]:
     pooled, level = evaluation.pooled, evaluation.auc_level_only
     if level.value is not None and abs(level.value - 0.5) >= LEVEL_AUC_MARGIN:
         yield (
@@ -141,7 +153,7 @@ def _absent(facts: ReportFacts) -> Iterator[str]:
 def _headline(evaluation: "Evaluation") -> Iterator[HeadlineMetric]:
     pooled = evaluation.pooled
     counts = f"{pooled.normal} normal and {pooled.abnormal} abnormal recordings of {pooled.groups} sessions"
-    rows = (
+    rows = [
         ("AUC", pooled.auc, f"0.5 is chance, 1 is perfect; {counts}"),
         ("AUC, random gain", evaluation.auc_gain_randomised, "each recording is made louder or softer at random"),
         ("AUC of level alone", evaluation.auc_level_only, "0.5: loudness does not separate the classes"),
@@ -150,8 +162,10 @@ def _headline(evaluation: "Evaluation") -> Iterator[HeadlineMetric]:
         ("False-alarm rate", pooled.false_alarm_rate, f"of {pooled.normal} normal recordings, at the threshold"),
         ("Macro-F1", evaluation.macro_f1, f"mean over {len(evaluation.classes)} classes"),
         ("Balanced accuracy", evaluation.balanced_accuracy, "mean recall of the classes"),
-        ("Brier score", evaluation.brier, "squared error of the score as probability of a fault; 0 is perfect"),
-    )
+    ]
+    if evaluation.brier.value is not None:
+        reading = "squared error of the score as probability of a fault; 0 is perfect"
+        rows.append(("Brier score", evaluation.brier, reading))
     for name, estimate, reading in rows:
         yield HeadlineMetric(name, tables.format_estimate(estimate), reading)
 

@@ -11,10 +11,12 @@
     clips.py                 recordings as labelled clips for the network
     classifier_stage.py      features, fit and final fit of the network
     detector_stage.py        fit of the detector, and distances of abnormal recordings
+    classifier_folds.py      cross-validation of the network over sessions
     calibration.py           thresholds of a model
     classifier_threshold.py  threshold of a classifier
     candidate.py             a model before it is a version
     held_out_result.py       verdicts and figures of the test side
+    served_result.py         what to expect of the served model
     operating_points.py      detection rate of the served detector at each sensitivity
     publication.py           a candidate becomes a version in the registry
     card.py                  model card

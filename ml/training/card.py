@@ -11,6 +11,7 @@ from ml.dataset.entries import Dataset, Entry
 from ml.dataset.splitting.sides import Split
 from ml.detectors.detector import Detector
 from ml.evaluation.results import Estimate, Evaluation
+from ml.models.demonstration import DEMONSTRATION
 from ml.training.candidate import FittedModel
 from ml.training.classes import TrainingClasses
 from ml.training.context import TrainingContext
@@ -45,8 +46,9 @@ def build_card(
     See :func:`ml.training.publication.publish_candidate` for the arguments.
     """
     seconds = round(time.monotonic() - context.started, 1)
+    kind = DEMONSTRATION if context.demonstration else "trained here"
     card = {
-        "source": {"kind": "trained here", "options": context.options.to_dict(), "notes": list(context.notes)},
+        "source": {"kind": kind, "options": context.options.to_dict(), "notes": list(context.notes)},
         "dataset": dataset_facts(context.dataset),
         "split": split_summary(context.split),
         "metrics": metrics_summary(result.evaluation),

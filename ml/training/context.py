@@ -24,6 +24,7 @@ class TrainingContext:
         notes: sentences from the caller for card and report.
         processes: number of processes for reading and features; None chooses it from the cores and the recordings.
         report: called with the progress.
+        demonstration: whether the model is a demonstration: its answers state this, and no false-alarm rate.
         started: start of the training, in seconds of the monotonic clock.
     """
 
@@ -37,6 +38,7 @@ class TrainingContext:
     processes: int | None
     report: ProgressCallback
     started: float
+    demonstration: bool = False
 
     @property
     def has_classifier(self) -> bool:

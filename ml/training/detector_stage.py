@@ -67,7 +67,7 @@ def _spectra(
     context: TrainingContext, spec: FeatureSpec, engines: Sequence[Engine], entries: Sequence[Entry], label: str
 ) -> Iterator[tuple[Entry, tuple[Spectra, ...]]]:
     """Return the recordings with this label that are not silent, each with its spectra."""
-    chosen = in_recording_order([entry for entry in entries if entry.label == label and has_sound(entry)])
+    chosen = _with_sound(entries, label)
     sources = [AudioFile(context.dataset.file(entry), None, entry.path) for entry in chosen]
     clips = parallel_spectra(
         spec,
@@ -78,6 +78,15 @@ def _spectra(
         report=context.report,
     )
     return zip(chosen, clips, strict=True)
+
+
+def normal_with_sound(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the recordings among ``entries`` that a detector learns from, in the order in which they were made."""
+    return _with_sound(entries, NORMAL)
+
+
+def _with_sound(entries: Iterable[Entry], label: str) -> list[Entry]:
+    return in_recording_order([entry for entry in entries if entry.label == label and has_sound(entry)])
 
 
 def max_named_distance(faults: Iterable[MeasuredRecording]) -> float:

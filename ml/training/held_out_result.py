@@ -45,7 +45,12 @@ class HeldOutResult:
         )
         threshold = predictor.model.decision.threshold
         evaluation = evaluate(
-            judged, judged_with_gain=gained, threshold=threshold, classes=predictor.verdict_labels, seed=options.seed
+            judged,
+            judged_with_gain=gained,
+            threshold=threshold,
+            classes=predictor.verdict_labels,
+            score_is_probability=predictor.detector is None,
+            seed=options.seed,
         )
         return cls(evaluation, judged, gained)
 

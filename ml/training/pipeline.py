@@ -10,6 +10,7 @@
     calibrate  thresholds from recordings not learned from        calibration.py
     evaluate   verdicts and figures of the test side              held_out_result.py
     final fit  network, detector or both, fitted to all sides     classifier_stage.py, detector_stage.py
+    folds      cross-validation of the network over sessions      classifier_folds.py
     publish    the served model, its records and its report       publication.py, report.py
 
 An interrupted training continues from the index, the features and the checkpoints of the fits. The checkpoints are in
@@ -27,18 +28,21 @@ from ml.dataset.indexing.build import index
 from ml.dataset.paths import index_cache_file
 from ml.errors import MissingExtra
 from ml.features.feature_specs import spec_for
+from ml.models.demonstration import DEMONSTRATION_NOTE
 from ml.system.atomic import translate_disk_full
 from ml.system.progress import Progress, ProgressCallback, cancellable, ignore_progress
 from ml.training import records
 from ml.training.calibration import calibrate, calibrate_served
-from ml.training.candidate import FittedModel, candidate_predictor
+from ml.training.candidate import FittedModel, Thresholds, candidate_predictor
 from ml.training.classes import choose_classes, unlearned_notes
+from ml.training.classifier_folds import cross_validate, cross_validated_threshold
 from ml.training.classifier_stage import extract_features, fit_network, refit_network
 from ml.training.context import TrainingContext
 from ml.training.detector_stage import learn_detector, measure_abnormal
 from ml.training.held_out_result import HeldOutResult
 from ml.training.options import TrainingOptions
 from ml.training.publication import publish_candidate
+from ml.training.served_result import ServedResult
 from ml.training.split_stage import split_recordings
 from ml.training.training_result import KEPT, LAST_STEP, RECORDS, TrainingResult, cache_key, find_existing, work_folder
 
@@ -52,6 +56,7 @@ def train(
     *,
     dataset: Dataset | None = None,
     notes: Sequence[str] = (),
+    demonstration: bool = False,
     processes: int | None = None,
     report: ProgressCallback = ignore_progress,
     cancelled: Callable[[], bool] = lambda: False,
@@ -65,7 +70,8 @@ def train(
         home: folder of features, checkpoints, records and models.
         dataset: the recordings, if they are indexed already. Then ``options.source`` is only their name, and
             ``options.snr_db`` states the selection. None indexes the source.
-        notes: sentences for the card, for example that the recordings are simulated.
+        notes: sentences for the card, for example about the recordings.
+        demonstration: whether the model is a demonstration: its answers and its card state this.
         processes: number of processes for reading and features; None chooses it from the cores and the recordings.
         report: called after each recording and each epoch.
         cancelled: called before each report; True stops the training.
@@ -100,7 +106,8 @@ def train(
             split=split,
             spec=spec,
             work=work,
-            notes=notes,
+            notes=(DEMONSTRATION_NOTE, *notes) if demonstration else notes,
+            demonstration=demonstration,
             processes=processes,
             report=report,
             started=started,
@@ -113,18 +120,21 @@ def train(
         thresholds = calibrate(context, measured)
         result = HeldOutResult.judge(candidate_predictor(context, measured, thresholds), context)
         result = result.with_notes(unlearned_notes(classes.unlearned))
-        served = measured
+        served, folds = measured, None
         if options.refit:
-            network = (
-                None if features is None or network is None else refit_network(context, classes, features, network)
-            )
+            if features is not None and network is not None:
+                network = refit_network(context, classes, features, network)
+                folds = cross_validate(context, classes, features, network)
             detector = learn_detector(context, context.final_side) if context.has_detector else None
             served = FittedModel(classes.labels, network, detector)
         abnormal = [] if detector is None else measure_abnormal(context, detector, split.entries())
         thresholds = calibrate_served(context, served, thresholds, result, abnormal)
-        version = publish_candidate(context, classes, measured, served, thresholds, result, abnormal, key)
+        if folds is not None and detector is None and (decision := cross_validated_threshold(context, folds)):
+            thresholds = Thresholds(decision, decision, None)
+        outlook = ServedResult.of(context, served, thresholds, result, abnormal, folds)
+        version = publish_candidate(context, classes, measured, served, thresholds, result, abnormal, outlook, key)
         folder = records.move_records(work / RECORDS, home, version)
-    return TrainingResult.of(version, folder, split, result, classes.unlearned)
+    return TrainingResult.of(version, folder, split, result, classes.unlearned, outlook.expectations)
 
 
 def require_packages() -> None:

@@ -1,6 +1,7 @@
 """Publication of a candidate: the version in the registry, and the records of its training."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ml.dataset.entries import NORMAL, Entry
@@ -14,6 +15,7 @@ from ml.training.context import TrainingContext
 from ml.training.detector_stage import MeasuredRecording
 from ml.training.held_out_result import HeldOutResult
 from ml.training.report import report_facts
+from ml.training.served_result import ServedResult
 from ml.training.training_result import LAST_STEP, write_records
 
 
@@ -25,6 +27,7 @@ def publish_candidate(
     thresholds: Thresholds,
     result: HeldOutResult,
     abnormal: Sequence[MeasuredRecording],
+    outlook: ServedResult,
     key: Mapping[str, Any],
 ) -> str:
     """Add the served model to the registry, after its records are written to the work folder.
@@ -37,6 +40,7 @@ def publish_candidate(
         thresholds: thresholds of the served model.
         result: the evaluation.
         abnormal: all abnormal recordings with their distances by the served detector.
+        outlook: what to expect of the served model.
         key: cache key of the training.
 
     Returns:
@@ -47,8 +51,9 @@ def publish_candidate(
 
     def before_add(version: str) -> None:
         """Write the records before the version exists, because this step can fail or be cancelled."""
-        facts = report_facts(context, classes, measured, served, thresholds, result, version, card)
-        write_records(context.work, context.split, result, key, facts, learned=_learned_after_evaluation(context))
+        facts = report_facts(context, classes, measured, served, thresholds, result, outlook, version, card)
+        learned = _learned_after_evaluation(context)
+        write_records(context.work, context.split, result, outlook.expectations, key, facts, learned=learned)
         context.report(Progress(LAST_STEP, 1, 1, version))
 
     return publish(
@@ -56,7 +61,8 @@ def publish_candidate(
         name=context.options.model_name,
         spec=context.spec,
         labels=served.labels,
-        decision=thresholds.score,
+        # The rate of a demonstration was measured on simulated sound, and on no machine of the user.
+        decision=replace(thresholds.score, false_alarm_rate=None) if context.demonstration else thresholds.score,
         card=card,
         registry=Registry(context.home),
         detector=served.detector,

@@ -5,6 +5,7 @@
     split.csv         audio_hash, side, path: the side of each recording
     verdicts.csv      verdicts of the measured model on the test side, see verdicts.py
     evaluation.json   figures of the test side
+    expectations.json what to expect of the served model
     training.json     cache key: recordings, options and library versions
     report.html       report
     comparison.json   result of compare_with_champion, if it was called
@@ -21,11 +22,12 @@ from typing import Any
 from ml.dataset.entries import Entry
 from ml.dataset.splitting.sides import Split
 from ml.evaluation.results import Evaluation
+from ml.reports.expectations import Expectations
 from ml.system.atomic import sync_folder, to_json, write_atomic
 from ml.training.paths import SPLIT, records_folder
 from ml.training.recorded_split import TEST, TEST_THEN_FITTED
 
-EVALUATION = "evaluation.json"
+EVALUATION, EXPECTATIONS = "evaluation.json", "expectations.json"
 CACHE_KEY, COMPARISON = "training.json", "comparison.json"
 COLUMNS = ("audio_hash", "side", "path")
 
@@ -34,6 +36,12 @@ def read_evaluation(home: Path, version: str) -> Evaluation | None:
     """Read the figures of a version's test side; None if there are none."""
     file = records_folder(home, version) / EVALUATION
     return Evaluation.from_dict(json.loads(file.read_bytes())) if file.is_file() else None
+
+
+def read_expectations(home: Path, version: str) -> Expectations | None:
+    """Read what to expect of a version; None if it is not stored, as for versions of earlier releases."""
+    file = records_folder(home, version) / EXPECTATIONS
+    return Expectations.from_dict(json.loads(file.read_bytes())) if file.is_file() else None
 
 
 def write_split(folder: Path, split: Split, *, learned: Collection[Entry] = ()) -> None:
@@ -59,6 +67,11 @@ def write_table(file: Path, columns: Sequence[str], rows: Iterable[Sequence[obje
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     """Write the figures as JSON."""
     write_atomic(folder / EVALUATION, to_json(evaluation.to_dict()))
+
+
+def write_expectations(folder: Path, expectations: Expectations) -> None:
+    """Write what to expect of the served model as JSON."""
+    write_atomic(folder / EXPECTATIONS, to_json(expectations.to_dict()))
 
 
 def write_cache_key(folder: Path, key: Mapping[str, Any]) -> None:

@@ -1,10 +1,10 @@
 """Content of a training's report: facts from its stages, and exemplars."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ml.dataset.entries import NORMAL, Entry
+from ml.dataset.entries import ABNORMAL, NORMAL, Entry
 from ml.dataset.summary import summarise
 from ml.evaluation.judged import JudgedRecording
 from ml.reports.facts import Exemplar, ReportFacts
@@ -13,15 +13,17 @@ from ml.training.card import split_summary
 from ml.training.classes import TrainingClasses
 from ml.training.context import TrainingContext
 from ml.training.held_out_result import HeldOutResult
+from ml.training.served_result import ScoredRecording, ServedResult
 
 EXEMPLARS_PER_GROUP = 2
+WRONG_EXEMPLARS = 3  # missed recordings, and false alarms
 REFITTED_NETWORK = (
-    "The figures belong to a network that has not learned from the held-out recordings. The served network was fitted "
-    "with the same recipe to all recordings."
+    "The figures of the section Evaluation belong to a network that has not learned from the held-out recordings. The "
+    "served network was fitted with the same recipe to all recordings; the answers above are about it."
 )
 REFITTED_DETECTOR = (
-    "The figures belong to a detector that has not learned from the held-out recordings. The served detector learned "
-    "from all normal recordings. Its threshold comes from recordings that were held out in turn."
+    "The figures of the section Evaluation belong to a detector that has not learned from the held-out recordings. The "
+    "served detector learned from all normal recordings; the answers above are about it."
 )
 
 
@@ -32,6 +34,7 @@ def report_facts(
     served: FittedModel,
     thresholds: Thresholds,
     result: HeldOutResult,
+    outlook: ServedResult,
     version: str,
     card: dict[str, Any],
 ) -> ReportFacts:
@@ -41,7 +44,7 @@ def report_facts(
     new version.
     """
     network = measured.network
-    odd = tuple(_odd_exemplars(context, served))
+    apart = (*_wrong_exemplars(context, outlook), *_odd_exemplars(context, served))
     facts = ReportFacts(
         version=version,
         card=card,
@@ -49,10 +52,11 @@ def report_facts(
         decision=thresholds.classifier or thresholds.score,
         spec=context.spec if network is not None or served.detector is None else served.detector.spec,
         evaluation=result.evaluation,
+        expectations=outlook.expectations,
         dataset_summary=summarise(context.dataset),
         split_summary=split_summary(context.split),
         notes=(*context.notes, *_refit_note(context)),
-        exemplars=odd,
+        exemplars=(*_detector_exemplars(context, outlook), *apart),
     )
     if network is None:
         return facts
@@ -62,7 +66,7 @@ def report_facts(
         agreement=classes.agreement,
         history=network.history,
         best_epoch=network.best_epoch,
-        exemplars=(*_exemplars(context, classes, result), *odd),
+        exemplars=(*_exemplars(context, classes, result), *apart),
     )
 
 
@@ -88,6 +92,26 @@ def _exemplars(context: TrainingContext, classes: TrainingClasses, result: HeldO
         detected = [each for each in result.judged if each.truth == label.name and each.anomaly]
         for each in sorted(detected, key=lambda each: -each.score)[:EXEMPLARS_PER_GROUP]:
             yield _judged_exemplar(context, label.name, each)
+
+
+def _detector_exemplars(context: TrainingContext, outlook: ServedResult) -> Iterator[Exemplar]:
+    """Yield the normal recording with the median score, and the abnormal recording with the highest."""
+    for label, place in ((NORMAL, 0.5), (ABNORMAL, 1.0)):
+        some = sorted((each for each in outlook.recordings if each.label == label), key=lambda each: each.score)
+        if some:
+            yield from _scored_exemplars(context, label, [some[int(place * (len(some) - 1))]])
+
+
+def _wrong_exemplars(context: TrainingContext, outlook: ServedResult) -> Iterator[Exemplar]:
+    """Yield the missed recordings with the lowest scores, and the false alarms with the highest."""
+    yield from _scored_exemplars(context, "missed", outlook.missed()[:WRONG_EXEMPLARS])
+    yield from _scored_exemplars(context, "false alarm", outlook.false_alarms()[:WRONG_EXEMPLARS])
+
+
+def _scored_exemplars(context: TrainingContext, title: str, scored: Iterable[ScoredRecording]) -> Iterator[Exemplar]:
+    for each in scored:
+        if each.entry is not None:
+            yield _exemplar(context, title, each.entry, f"score {each.score:.3f}")
 
 
 def _odd_exemplars(context: TrainingContext, served: FittedModel) -> Iterator[Exemplar]:

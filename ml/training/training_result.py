@@ -17,6 +17,7 @@ from ml.evaluation.judged import JudgedRecording
 from ml.evaluation.results import Evaluation
 from ml.features.spec import FeatureSpec
 from ml.models.registry import Registry
+from ml.reports.expectations import Expectations
 from ml.reports.facts import ReportFacts
 from ml.reports.page import write_report
 from ml.system.atomic import file_lock, to_json
@@ -43,6 +44,7 @@ class TrainingResult:
         judged: verdicts of the measured model on the test side; the model of the final fit gives none.
         judged_with_gain: verdicts with a random gain on each recording.
         unlearned: recordings of faults without a class, because all recordings of the fault were held out.
+        expectations: what to expect of the served model; None for a training of an earlier release.
     """
 
     version: str
@@ -52,13 +54,21 @@ class TrainingResult:
     judged: tuple[JudgedRecording, ...]
     judged_with_gain: tuple[JudgedRecording, ...]
     unlearned: tuple[Entry, ...] = ()
+    expectations: Expectations | None = None
 
     @classmethod
     def of(
-        cls, version: str, folder: Path, split: Split, result: HeldOutResult, unlearned: tuple[Entry, ...] = ()
+        cls,
+        version: str,
+        folder: Path,
+        split: Split,
+        result: HeldOutResult,
+        unlearned: tuple[Entry, ...],
+        expectations: Expectations,
     ) -> Self:
         """Return the result of a training whose records are in ``folder``."""
-        return cls(version, result.evaluation, folder, split, result.judged, result.judged_with_gain, unlearned)
+        judged, gained = result.judged, result.judged_with_gain
+        return cls(version, result.evaluation, folder, split, judged, gained, unlearned, expectations)
 
 
 def cache_key(dataset: Dataset, spec: FeatureSpec, options: TrainingOptions) -> dict[str, Any]:
@@ -85,8 +95,8 @@ def find_existing(home: Path, key: Mapping[str, Any], split: Split) -> TrainingR
             if evaluation is not None and len(judged) == len(gained) == len(split.test):
                 faults = registry.read(candidate).content.card.get("classes", {}).get("not_learned", ())
                 unlearned = tuple(entry for _, entry in split.sides() if entry.annotation.fault in faults)
-                folder = records_folder(home, candidate)
-                return TrainingResult(candidate, evaluation, folder, split, judged, gained, unlearned)
+                folder, expected = records_folder(home, candidate), records.read_expectations(home, candidate)
+                return TrainingResult(candidate, evaluation, folder, split, judged, gained, unlearned, expected)
     return None
 
 
@@ -94,6 +104,7 @@ def write_records(
     work: Path,
     split: Split,
     result: HeldOutResult,
+    expectations: Expectations,
     key: Mapping[str, Any],
     facts: ReportFacts,
     *,
@@ -105,6 +116,7 @@ def write_records(
         work: the work folder.
         split: the sides.
         result: verdicts and figures of the test side.
+        expectations: what to expect of the served model.
         key: cache key of the training.
         facts: content of the report.
         learned: test recordings that the final fit has learned from.
@@ -113,6 +125,7 @@ def write_records(
     folder.mkdir(exist_ok=True)
     records.write_split(folder, split, learned=learned)
     records.write_evaluation(folder, result.evaluation)
+    records.write_expectations(folder, expectations)
     records.write_cache_key(folder, key)
     write_verdicts(folder, result.judged, result.judged_with_gain)
     write_report(folder / REPORT, facts)

@@ -17,6 +17,7 @@ import pytest
 
 from ml.dataset.simulate.plan import FAULTS, SimulationPlan
 from ml.dataset.simulate.simulator import simulate
+from ml.models.demonstration import DEMONSTRATION_NOTE
 from ml.models.registry import Registry
 from testing.servers import PATIENCE_S, ROOT, ServerProcess, multipart
 from tests.commands import Done, as_process, signalml, succeeds, worked_s
@@ -188,6 +189,8 @@ def test_the_demonstration_model_is_called_a_demonstration(demonstration: Server
     shown = demonstration.client.get("/v1/models/champion").json()
     assert shown["version"].startswith("demo-fans-")
     assert "simulated fans" in " ".join(shown["card"]["source"]["notes"])
+    assert shown["decision"]["false_alarm_rate"] is None
+    assert demonstration.client.get("/readyz").json()["model"]["note"] == DEMONSTRATION_NOTE
     report = demonstration.client.get("/v1/models/champion/report")
     assert report.status_code == 200
     assert "trained on simulated fans" in report.text

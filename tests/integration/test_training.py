@@ -12,6 +12,7 @@ from ml.models.thresholds import ThresholdRequest, resolve_threshold
 from ml.system.progress import Progress
 from ml.training.options import TrainingOptions
 from ml.training.pipeline import train
+from ml.training.records import read_expectations
 from ml.training.training_result import TrainingResult
 from tests.commands import as_process, signalml, succeeds
 from tests.integration.trainings import (
@@ -53,6 +54,21 @@ def grouped(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     with pytest.MonkeyPatch.context() as patch:
         without_report(patch)
         return home, train(TrainingOptions(source=tiny, name="groups", labels="groups", epochs=1), home, processes=1)
+
+
+def test_the_served_network_is_cross_validated(grouped: tuple[Path, TrainingResult], tiny: Path) -> None:
+    """Each recording has a score by a network without its session; the records have what the result has."""
+    home, trained = grouped
+    found, dataset = trained.expectations, index(tiny)
+    assert found is not None
+    assert read_expectations(home, trained.version) == found
+    assert sum(len(each.scores) for each in found.sessions) == len(dataset.entries)
+    abnormal = [entry for entry in dataset.entries if entry.label == "abnormal"]
+    assert found.learned_faults is not None
+    assert found.learned_faults[1] == len(abnormal)
+    decision = Registry(home).read(trained.version).content.decision
+    assert found.threshold == decision.threshold
+    assert "in a new session" in decision.basis
 
 
 def test_train_prints_a_version_and_writes_its_records(first: Training) -> None:

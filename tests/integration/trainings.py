@@ -28,7 +28,7 @@ from tests.commands import Done
 TINY = SimulationPlan(machines=1, sessions=4, recordings=2, snr_db=(6.0,), duration_s=2.0, severity=(0.6, 1.0))
 # Fewer, of a second each.
 SHORT = SimulationPlan(machines=1, sessions=3, recordings=2, snr_db=(6.0,), duration_s=1.0, severity=(0.6, 1.0))
-RECORDS = {"evaluation.json", "report.html", "split.csv", "training.json", "verdicts.csv"}
+RECORDS = {"evaluation.json", "expectations.json", "report.html", "split.csv", "training.json", "verdicts.csv"}
 LAST_STEP = "model and report"
 # Saves a checkpoint after every epoch and prints every step; at the chosen step it pauses, and waits to be killed.
 DRIVER = """

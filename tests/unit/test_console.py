@@ -33,7 +33,7 @@ ANSWER: dict[str, Any] = {
     "novelty": None,
     "unusable": None,
     "quality": {"duration_s": 20.0, "channels": 1, "sample_rate_hz": 16_000, "level_dbfs": None},
-    "model": {"version": "fan-1"},
+    "model": {"version": "fan-1", "note": None},
 }
 UNUSABLE = {"verdict": "unusable", "message": "Not judged: it is silent.", "unusable": {"why": "silent", "detail": "-"}}
 
@@ -53,6 +53,12 @@ def test_a_verdict_is_shown_with_its_facts() -> None:
     """The page shows classes, a timeline if there is more than one window, score, threshold and recording."""
     facts = "score 0.200, anomalous above 0.500 · 20.0 s, 1 channel(s) at 16000 Hz, silence · fan-1"
     assert shown(ANSWER) == ["Component OK", "Sounds healthy", "0.800", "Timeline", facts]
+
+
+def test_the_note_of_a_demonstration_model_is_shown() -> None:
+    """Below the verdict, before the facts."""
+    answer = ANSWER | {"model": {"version": "demo-fans-1", "note": "This is a demonstration model."}}
+    assert shown(answer)[:2] == ["Component OK", "This is a demonstration model."]
 
 
 def test_an_unusable_recording_is_shown_without_a_score() -> None:

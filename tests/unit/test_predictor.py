@@ -17,6 +17,7 @@ from ml.classifier.litert import LiteRTNetwork
 from ml.errors import BundleDamaged, GoldenClipFailed
 from ml.features.extractor import FeatureExtractor
 from ml.models.bundle import MANIFEST, Bundle
+from ml.models.demonstration import DEMONSTRATION, DEMONSTRATION_NOTE
 from ml.models.explanations import occlusion_bands
 from ml.models.golden import GOLDEN_TOLERANCE, load_verified, make_golden_clip
 from ml.models.labels import ClassLabel, ClassLabels
@@ -228,6 +229,17 @@ def test_a_verdict_has_the_version(predictor: Predictor, original_home: Path) ->
     assert verdict.labels_revision == 1
     assert verdict.classes == predictor.model.labels.classes
     assert verdict.quality.duration_s == 1
+
+
+def test_a_demonstration_model_states_what_it_is(predictor: Predictor) -> None:
+    """In each verdict; a model of another source has no note."""
+    model = predictor.model
+    content = dataclasses.replace(model.bundle.content, card={"source": {"kind": DEMONSTRATION}})
+    bundle = dataclasses.replace(model.bundle, content=content)
+    demonstration = Predictor(dataclasses.replace(model, bundle=bundle))
+    silence = np.zeros((16_000, 1))
+    assert judge(demonstration, silence).note == DEMONSTRATION_NOTE
+    assert judge(predictor, silence).note is None
 
 
 def test_a_model_can_use_one_channel(predictor: Predictor) -> None:

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import io
+import json
 import re
 import subprocess
 import sys
@@ -18,13 +19,15 @@ from ml.classifier.fitting import Epoch
 from ml.errors import MissingExtra
 from ml.evaluation.evaluating import evaluate
 from ml.evaluation.judged import JudgedRecording
-from ml.evaluation.results import Evaluation
+from ml.evaluation.results import UNDEFINED, Estimate, Evaluation
 from ml.faults.agreement import Agreement
 from ml.faults.groups import FaultGroups, group_faults
 from ml.features.spec import FeatureSpec
 from ml.models.bundle import DecisionThreshold
 from ml.models.labels import ClassLabel, ClassLabels
+from ml.reports.advice import answers, warnings
 from ml.reports.drawing import draw_picture, printable_name
+from ml.reports.expectations import Expectations, SensitivityRow, SessionScores
 from ml.reports.facts import Exemplar, ReportFacts
 from ml.reports.formatting import flat
 from ml.reports.page import write_report
@@ -34,9 +37,9 @@ from tests.unit.judgements import entry
 ROOT = Path(__file__).parents[2]
 HOSTILE = "<script>alert('$1$ & \"x\"')</script>"
 MAX_BYTES = 8_000_000
-SECTIONS = ("notes", "evaluation", "fit", "groups", "exemplars", "data", "model")
+SECTIONS = ("answers", "notes", "evaluation", "fit", "groups", "exemplars", "data", "model")
 FIGURES = (
-    *("scores", "roc", "reliability", "slices", "training"),
+    *("sessions", "scores", "roc", "reliability", "slices", "training"),
     *("variance", "elbow", "scatter", "regions", "distances", "space"),
 )
 
@@ -85,6 +88,41 @@ def evaluation(name: str = "imbalance") -> Evaluation:
     return evaluate(verdicts, judged_with_gain=verdicts, threshold=0.5, classes=("normal", name))
 
 
+def expectations(**changes: object) -> Expectations:
+    """A served detector that misses 2 of 12 abnormal recordings and has 1 false alarm in 20 normal ones."""
+    found = Expectations(
+        threshold=0.6,
+        stated_rate=0.01,
+        new_session=True,
+        detected=Estimate(10 / 12, 0.6, 0.95),
+        false_alarms=Estimate(0.05, 0.009, 0.24),
+        not_judged=(0, 20),
+        has_detector=True,
+        sessions=(
+            SessionScores("monday", "normal", (0.2,) * 10, 0),
+            SessionScores("tuesday", "normal", (0.4,) * 9 + (0.7,), 1),
+            SessionScores("friday", "abnormal", (0.5,) * 2 + (0.9,) * 10, 10),
+        ),
+        sensitivities=(
+            SensitivityRow(
+                sensitivity="low",
+                stated_rate=0.001,
+                threshold=0.7,
+                expected_rate=Estimate(0.01, 0.0, 0.2),
+                detected=Estimate(0.8, 0.5, 0.9),
+            ),
+            SensitivityRow(
+                sensitivity="high",
+                stated_rate=0.05,
+                threshold=0.45,
+                expected_rate=Estimate(0.06, 0.01, 0.3),
+                detected=Estimate(1.0, 0.76, 1.0),
+            ),
+        ),
+    )
+    return dataclasses.replace(found, **changes)  # type: ignore[arg-type]  # whatever a test changes
+
+
 def grouped(n: int = 60, **changes: object) -> FaultGroups:
     """Fault groups of made-up recordings."""
     vectors = np.random.default_rng(0).normal(size=(n, 6)) + 6 * np.eye(6)[np.arange(n) % 3]
@@ -124,6 +162,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> ReportFacts:
     rates = np.linspace(1, 0.2, 12).tolist()
     return bare(
         evaluation=evaluation(),
+        expectations=expectations(),
         groups=grouped(),
         agreement=Agreement(60, 0.61, 0.001, 0.04, 0.58, 0.05, 0.09),
         history=tuple(
@@ -229,6 +268,119 @@ def test_warnings_come_first(page: str) -> None:
     assert "come from 8 sessions" in notes
 
 
+# What to expect of the served model
+
+
+def test_the_first_screen_answers_three_questions(page: str) -> None:
+    """Use, misses and false alarms are before the warnings, with the picture of the served threshold."""
+    first = re.findall(r'<section id="answers">.*?</section>', page, re.S)[0]
+    assert page.index(first) < page.index('id="notes"')
+    text = " ".join(Page(first).text.split())
+    assert "2 of 12 abnormal recordings, from 1 session; so expect that it detects 83.3 % (60 % to 95 %)" in text
+    assert "In 5 % (0.9 % to 24 %) of the normal recordings of a new session. Measured: 1 of 20" in text
+    assert "The most in session tuesday: 1 of 10." in text
+    assert "threshold 0.6" in Page(re.findall(r"<svg.*?</svg>", first, re.S)[0]).text
+
+
+def test_the_sensitivities_are_in_a_table(page: str) -> None:
+    """Each with its threshold, stated and expected rate, and detected share."""
+    text = " ".join(Page(page).text.split())
+    assert re.search(r"high ?0.45 ?5 % ?0.0600.01 to 0.30 ?1.0000.76 to 1.00", text)
+
+
+def test_a_score_that_is_no_probability_has_no_calibration(tmp_path: Path) -> None:
+    """Neither calibration curve nor Brier score."""
+    rng = np.random.default_rng(0)
+    verdicts = [judged(number, rng, "imbalance") for number in range(40)]
+    names = ("normal", "imbalance")
+    found = evaluate(verdicts, threshold=0.5, classes=names, score_is_probability=False)
+    assert (found.brier, found.ece) == (UNDEFINED, UNDEFINED)
+    assert not [note for note in found.notes if "Brier" in note]
+    text = written(tmp_path / "report.html", bare(evaluation=found))
+    assert "Brier" not in text
+    assert {"roc"} <= set(Page(text).attributes("id")) - {"reliability"}
+    assert "reliability" not in Page(text).attributes("id")
+
+
+@pytest.mark.parametrize(
+    ("changes", "use", "expected"),
+    [
+        ({}, "With care.", []),
+        (
+            {"detected": Estimate(0.79, 0.6, 0.9)},
+            "Not as it is: it misses",
+            ["misses 2 of 12 abnormal recordings.*signalml thresholds fan-1 --sensitivity high"],
+        ),
+        (
+            {"detected": Estimate(0.79, 0.6, 0.9), "sensitivities": (), "has_detector": False},
+            "Not as it is: it misses",
+            ["misses 2 of 12 abnormal recordings.*signalml train DATASET --both"],
+        ),
+        (
+            {"detected": Estimate(0.79, 0.6, 0.9), "has_detector": False, "learned_faults": (12, 12)},
+            "For the recorded faults only",
+            ["misses 2 of 12 abnormal recordings.*signalml thresholds fan-1 --threshold 0.45"],
+        ),
+        (
+            {"false_alarms": Estimate(0.05, 0.011, 0.24)},
+            "Not as it is: it raises",
+            ["5.0% of the normal recordings are false alarms; 1 %.*signalml thresholds fan-1 --sensitivity low"],
+        ),
+        ({"not_judged": (1, 20)}, "With care.", ["1 of 20 normal held-out recordings are not judged"]),
+        (
+            {"sessions": (SessionScores("m", "normal", (0.1, 0.7), 1), SessionScores("f", "abnormal", (0.5,), 0))},
+            "With care.",
+            ["misses most abnormal recordings of session f", "More than 20% of the normal recordings.*session m"],
+        ),
+        ({"sessions": (SessionScores("m", "normal", (0.1,), 0),)}, "Try it, but expect nothing yet", []),
+    ],
+)
+def test_each_problem_of_the_verdict_is_a_warning_with_a_command(
+    changes: dict[str, object], use: str, expected: list[str]
+) -> None:
+    """Missed faults, false alarms, recordings without a verdict; nothing for a model without these."""
+    found = expectations(**changes)
+    shown = list(warnings(found, "fan-1"))
+    assert answers(found)[0].answer.startswith(use)
+    assert len(shown) == len(expected)
+    for text, pattern in zip(shown, expected, strict=True):
+        assert re.search(pattern, text)
+
+
+def test_a_demonstration_model_is_only_for_a_try(tmp_path: Path) -> None:
+    """Whatever its figures are."""
+    facts = bare(expectations=expectations(), card={"source": {"kind": "demonstration"}})
+    assert "Only to try the service: it knows no real machine." in written(tmp_path / "report.html", facts)
+
+
+def test_a_model_without_problems_can_be_used() -> None:
+    """Four sessions of each label and no warning: yes."""
+    sessions = [
+        SessionScores(str(number), label, (score,) * 5, 5 * (score > 0.6))
+        for label, score in (("normal", 0.3), ("abnormal", 0.9))
+        for number in range(4)
+    ]
+    found = expectations(
+        detected=Estimate(1.0, 0.9, 1.0), false_alarms=Estimate(0.0, 0.0, 0.1), sessions=tuple(sessions)
+    )
+    assert answers(found)[0].answer.startswith("Yes")
+
+
+def test_expectations_are_read_as_they_were_written() -> None:
+    """Through JSON, without a change."""
+    found = expectations()
+    assert Expectations.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+
+
+def test_many_sessions_are_reduced_to_those_near_the_threshold(tmp_path: Path) -> None:
+    """The caption counts those that are left out."""
+    many = tuple(SessionScores(f"s{i}", "normal", (i / 40,), 0) for i in range(30))
+    text = written(tmp_path / "report.html", bare(expectations=expectations(sessions=many)))
+    assert "18 more sessions are not shown" in text
+    assert "s29 (1)" in text
+    assert "s3 (1)" not in text
+
+
 def test_nested_facts_become_rows_and_lists_of_records_tables(page: str) -> None:
     """The data card shows a summary with any keys."""
     assert re.search(r"<th scope=\"col\">machine</th>.*?<td>fan</td>", page, re.S)
@@ -284,7 +436,7 @@ def test_missing_facts_are_left_out_and_named(tmp_path: Path) -> None:
     text = written(tmp_path / "report.html", bare())
     ids = Page(text).attributes("id")
     assert "model" in ids
-    assert not {"evaluation", "fit", "groups", "exemplars", "data", "notes"} & set(ids)
+    assert not {"answers", "evaluation", "fit", "groups", "exemplars", "data", "notes"} & set(ids)
     for missing in (
         "No evaluation:",
         "No training curves:",
