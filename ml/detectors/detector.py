@@ -200,6 +200,8 @@ class Detector:
         arrays |= {f"calibration/{name}": getattr(self.calibration, name) for name in CALIBRATION_ARRAYS}
         if self.calibration.odd is not None:
             arrays |= {ODD_ARRAY: self.calibration.odd}
+        if self.calibration.by_classifier is not None:
+            arrays |= {BY_CLASSIFIER_ARRAY: self.calibration.by_classifier}
         # The files keep the older name "guard" of the out-of-domain check.
         arrays |= {f"guard/{name}": array for name, array in self.out_of_domain.state.items()}
         arrays |= {"guard_scales": self.out_of_domain.scales, "guard_most": self.out_of_domain.most}
@@ -230,6 +232,7 @@ class Detector:
                 calibration=Calibration(
                     **{name: stored[f"calibration/{name}"] for name in CALIBRATION_ARRAYS},
                     odd=stored.get(ODD_ARRAY),
+                    by_classifier=stored.get(BY_CLASSIFIER_ARRAY),
                     rate_holds_for=_rate_holds_for(described),
                 ),
                 reference=Reference.from_arrays(described["recordings"], _below("reference", stored)),
@@ -267,13 +270,16 @@ class Detector:
 
 
 CALIBRATION_ARRAYS = ("named", "unnamed", "session")
-ODD_ARRAY = "calibration/odd"
+ODD_ARRAY, BY_CLASSIFIER_ARRAY = "calibration/odd", "calibration/by_classifier"
 
 
 def _check_odd(detector: Detector) -> None:
-    odd, expected = detector.calibration.odd, detector.calibration.named.shape
+    odd, other = detector.calibration.odd, detector.calibration.by_classifier
+    expected = detector.calibration.named.shape
     if odd is not None and (odd.dtype != bool or odd.shape != expected or odd.all()):
         raise ValueError(f"its odd recordings are {odd.dtype} {odd.shape}; bool {expected}, not all true, was expected")
+    if other is not None and (other.dtype != bool or other.shape != expected):
+        raise ValueError(f"its verdicts by classifier are {other.dtype} {other.shape}; bool {expected} was expected")
     if not all(isinstance(each.name, str) and math.isfinite(each.times) for each in detector.odd_recordings):
         raise ValueError("an odd recording has no name or no number")
 

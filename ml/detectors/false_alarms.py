@@ -28,6 +28,7 @@ one alarm that never ends, would keep to many limits.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,7 @@ from ml.detectors.thresholds import (
 from ml.evaluation.intervals import Z95
 from ml.evaluation.results import Estimate
 
+Value = TypeVar("Value", bound=np.generic)
 DRAWS = 500  # chosen here
 MOST_DRAWN_VERDICTS = 2**24  # about 0.3 s
 
@@ -121,7 +123,7 @@ def count_false_alarms(calibration: Calibration, threshold: float, rule: KOfNRul
         >>> found.counted, round(1 / found.per_recording.value, 1)
         (3, 7.8)
     """
-    sessions = [each > threshold for each in _by_session(calibration.named, calibration.session)]
+    sessions = _by_session(calibration.alarms(threshold), calibration.session)
     n, counted = len(calibration.named), _count_in_row(np.concatenate(sessions), rule)
     half = Z95 * math.sqrt(counted + Z95**2 / 4)
     centre = counted + Z95**2 / 2
@@ -215,7 +217,7 @@ def limit_notes(calibration: Calibration, limit: FalseAlarmLimit) -> tuple[str, 
     )
 
 
-def _by_session(values: NDArray[np.float64], session: NDArray[np.int64]) -> list[NDArray[np.float64]]:
+def _by_session(values: NDArray[Value], session: NDArray[np.int64]) -> list[NDArray[Value]]:
     return [values[session == number] for number in np.unique(session)]
 
 

@@ -11,7 +11,8 @@ score is the threshold, and a note reports this.
 **New sessions.** If no score depends on its own session (:attr:`Calibration.rate_holds_for`), the threshold is the
 larger of two: the one above, and the bound of the thresholds of the sessions
 (:func:`ml.detectors.sessions.session_bound`). The first is right if sessions hardly differ, the second if they do.
-Recordings that stand apart from their session count in neither, but they count in the expected rate.
+Recordings that stand apart from their session count in neither, but they count in the expected rate. So do recordings
+that only the classifier beside a detector finds anomalous: the expected rate is that of the verdict.
 
 **Assumption.** The further recording and the n recordings are exchangeable: the same machines, place and microphone.
 The bound is exact for scores of held-out recordings. It is nearly exact for cross-fitted scores, whose engines have
@@ -248,7 +249,8 @@ def _operating_point(
     basis: str,
     notes: tuple[str, ...],
 ) -> OperatingPoint:
-    n, above = len(calibration.named), int(np.count_nonzero(calibration.named > threshold))
+    n, above = len(calibration.named), int(np.count_nonzero(calibration.alarms(threshold)))
+    which = "above it" if calibration.by_classifier is None else "above it, or anomalous by the classifier,"
     return OperatingPoint(
         threshold=threshold,
         false_alarm_rate=rate,
@@ -259,13 +261,13 @@ def _operating_point(
         n_odd=n - int(calibration.kept.sum()),
         rate_holds_for=calibration.rate_holds_for,
         smallest_rate=smallest_rate(int(calibration.kept.sum())),
-        basis=f"{basis}; above it were {above} of {n} healthy recordings that had not been learned from",
+        basis=f"{basis}; {which} were {above} of {n} healthy recordings that had not been learned from",
         notes=(*notes, *_session_notes(calibration)),
     )
 
 
 def expected_rate(calibration: Calibration, threshold: float) -> Estimate:
-    """Estimate the share of further normal recordings above a threshold, with its 95 % interval.
+    """Estimate the share of further normal recordings that are anomalous at a threshold, with its 95 % interval.
 
     The value is the p-value of a score just above the threshold: ``(1 + #{scores > threshold}) / (n + 1)``.
 
@@ -288,7 +290,7 @@ def expected_rate(calibration: Calibration, threshold: float) -> Estimate:
         >>> rate.value, round(rate.low, 2), round(rate.high, 2)
         (0.11, 0.06, 0.19)
     """
-    n, above = len(calibration.named), calibration.named > threshold
+    n, above = len(calibration.named), calibration.alarms(threshold)
     plan = BootstrapPlan.of(np.zeros(n, np.int64), calibration.session, SEED)
 
     def rates(weights: Scores) -> Scores:

@@ -41,6 +41,12 @@ class NormalScores:
             )
 
     @classmethod
+    def of(cls, calibration: Calibration) -> Self:
+        """Return the scores of a calibration."""
+        scores, sessions = calibration.named.tolist(), calibration.session.tolist()
+        return cls(tuple(scores), tuple(sessions), calibration.rate_holds_for)
+
+    @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Create scores from the values of :meth:`to_dict`.
 

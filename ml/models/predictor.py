@@ -162,6 +162,13 @@ class Predictor:
             return ()
         return spectra
 
+    def names_fault(self, recording: Recording) -> bool | None:
+        """Return whether the classifier alone finds a recording anomalous; None without a classifier."""
+        if self._network is None:
+            return None
+        limit = (self.model.bundle.content.fault_rule or self.model.decision).threshold
+        return any((clip.classifier_score or 0.0) > limit for clip in self.clip_results(recording))
+
     def probabilities(self, log_mel: NDArray[np.float32]) -> tuple[float, ...]:
         """Return the probabilities of the classes for one clip; empty without a classifier.
 

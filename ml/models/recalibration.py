@@ -18,8 +18,8 @@ class Recalibration:
     Attributes:
         dataset: name of the dataset of the recordings.
         dataset_fingerprint: its fingerprint.
-        named, unnamed, session, odd, rate_holds_for: those of :class:`~ml.detectors.calibration.Calibration`, for these
-            recordings alone.
+        named, unnamed, session, odd, rate_holds_for, by_classifier: those of
+            :class:`~ml.detectors.calibration.Calibration`, for these recordings alone.
         with_training: whether the scores in the bundle count too.
         odd_recordings: recordings that stand apart from their session, the farthest first.
         left_out: number of normal recordings of the dataset that were not used, by reason.
@@ -35,6 +35,7 @@ class Recalibration:
     with_training: bool
     odd_recordings: tuple[OddRecording, ...]
     left_out: Mapping[str, int]
+    by_classifier: tuple[bool, ...] | None = None
 
     @property
     def n_sessions(self) -> int:
@@ -49,6 +50,7 @@ class Recalibration:
             session=np.array(self.session, np.int64),
             odd=np.array(self.odd, bool),
             rate_holds_for=self.rate_holds_for,
+            by_classifier=None if self.by_classifier is None else np.array(self.by_classifier, bool),
         )
         return join_calibrations(detector.calibration, new) if self.with_training else new
 
@@ -65,6 +67,7 @@ class Recalibration:
         Raises:
             ValueError, KeyError, TypeError: the values are invalid.
         """
+        by_classifier = values.get("by_classifier")
         found = cls(
             dataset=str(values["dataset"]),
             dataset_fingerprint=str(values["dataset_fingerprint"]),
@@ -76,8 +79,10 @@ class Recalibration:
             with_training=bool(values["with_training"]),
             odd_recordings=tuple(OddRecording(**each) for each in values["odd_recordings"]),
             left_out={str(reason): int(count) for reason, count in values["left_out"].items()},
+            by_classifier=None if by_classifier is None else tuple(map(bool, by_classifier)),
         )
         scores, lengths = (*found.named, *found.unnamed), {len(found.named), len(found.unnamed), len(found.session)}
+        lengths |= set() if found.by_classifier is None else {len(found.by_classifier)}
         if lengths != {len(found.odd)} or all(found.odd) or not all(0 <= score <= 1 for score in scores):
             raise ValueError("its scores are not numbers from 0 to 1, one for each recording")
         if found.rate_holds_for not in get_args(RateHoldsFor):

@@ -9,8 +9,10 @@ from ml.detectors.thresholds import operating_point_at_rate
 from ml.evaluation.judged import JudgedRecording
 from ml.models.bundle import DecisionThreshold, FaultRule
 from ml.models.judging import judge
+from ml.models.normal_scores import NormalScores
 from ml.models.thresholds import decision_at
 from ml.training.candidate import FittedModel, Thresholds, candidate_predictor
+from ml.training.classifier_folds import CrossValidation, fold_calibration
 from ml.training.classifier_threshold import EVEN, choose_threshold, held_out_scores, measure_false_alarm_rate
 from ml.training.context import TrainingContext
 from ml.training.detector_stage import MeasuredRecording, max_named_distance, measure_abnormal
@@ -38,8 +40,13 @@ def calibrate_served(
     thresholds: Thresholds,
     result: HeldOutResult,
     abnormal: Iterable[MeasuredRecording],
+    folds: CrossValidation | None = None,
 ) -> Thresholds:
     """Choose the thresholds of the served model.
+
+    A classifier without a detector has the threshold of its cross-validation over sessions, if there are enough
+    sessions: it can be far below even odds, because networks that have not learned from a session give its faults low
+    scores too (docs/decisions/0021). Otherwise it keeps the threshold of the evaluated model.
 
     Args:
         context: the training.
@@ -47,8 +54,13 @@ def calibrate_served(
         thresholds: thresholds of the evaluated model.
         result: the evaluation; its normal recordings give the false-alarm rate of a classifier without a detector.
         abnormal: all abnormal recordings with their distances by the served detector.
+        folds: cross-validation of the classifier; None without one.
     """
     classifier = thresholds.classifier
+    known = None if folds is None or served.detector is not None else fold_calibration(context, folds)
+    if known is not None:
+        decision = decision_at(operating_point_at_rate(known, context.options.false_alarm_rate))
+        return Thresholds(decision, decision, None, normal_scores=NormalScores.of(known))
     if served.detector is None:
         normal = [each for each in result.judged if each.entry.label == NORMAL]
         scores = [each.score for each in normal]

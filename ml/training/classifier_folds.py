@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 
 from ml.dataset.entries import NORMAL, Entry
 from ml.detectors.calibration import Calibration
-from ml.detectors.thresholds import SESSIONS_FOR_A_RATE, operating_point_at_rate
+from ml.detectors.thresholds import SESSIONS_FOR_A_RATE
 from ml.features.store import StoredFeatures
-from ml.models.bundle import DecisionThreshold
-from ml.models.thresholds import decision_at
 from ml.system.progress import Progress
 from ml.training.classes import TrainingClasses
 from ml.training.clips import make_clips
@@ -75,26 +73,6 @@ def cross_validate(
     run = _Folds(context, classes, features, fitted, entries, folds + HALVES if folds > 1 else HALVES)
     new_session = run.scores(sessions) if folds > 1 else {}
     return CrossValidation(new_session, run.scores(halves(entries)), folds if folds > 1 else 0)
-
-
-def cross_validated_threshold(context: TrainingContext, folds: CrossValidation) -> DecisionThreshold | None:
-    """Return the threshold of a classifier at the requested false-alarm rate, for recordings of a new session.
-
-    Unlike the threshold of the measured network, it comes from many sessions. It can be far below even odds: networks
-    that have not learned from a session give its faults low scores too (docs/decisions/0021).
-
-    Args:
-        context: the training.
-        folds: cross-validation of the classifier.
-
-    Returns:
-        The threshold; None with fewer than :data:`~ml.detectors.thresholds.SESSIONS_FOR_A_RATE` sessions of normal
-        recordings, which support no rate.
-    """
-    calibration = fold_calibration(context, folds)
-    if calibration is None:
-        return None
-    return decision_at(operating_point_at_rate(calibration, context.options.false_alarm_rate))
 
 
 def fold_calibration(context: TrainingContext, folds: CrossValidation) -> Calibration | None:

@@ -11,6 +11,7 @@
     evaluate   verdicts and figures of the test side              held_out_result.py
     final fit  network, detector or both, fitted to all sides     classifier_stage.py, detector_stage.py
     folds      cross-validation of the network over sessions      classifier_folds.py
+    verdict    rate of detector and classifier together           whole_verdict.py
     publish    the served model, its records and its report       publication.py, report.py
 
 An interrupted training continues from the index, the features and the checkpoints of the fits. The checkpoints are in
@@ -33,9 +34,9 @@ from ml.system.atomic import translate_disk_full
 from ml.system.progress import Progress, ProgressCallback, cancellable, ignore_progress
 from ml.training import records
 from ml.training.calibration import calibrate, calibrate_served
-from ml.training.candidate import FittedModel, Thresholds, candidate_predictor
+from ml.training.candidate import FittedModel, candidate_predictor
 from ml.training.classes import choose_classes, unlearned_notes
-from ml.training.classifier_folds import cross_validate, cross_validated_threshold
+from ml.training.classifier_folds import cross_validate
 from ml.training.classifier_stage import extract_features, fit_network, refit_network
 from ml.training.context import TrainingContext
 from ml.training.detector_stage import learn_detector, measure_abnormal
@@ -45,6 +46,7 @@ from ml.training.publication import publish_candidate
 from ml.training.served_result import ServedResult
 from ml.training.split_stage import split_recordings
 from ml.training.training_result import KEPT, LAST_STEP, RECORDS, TrainingResult, cache_key, find_existing, work_folder
+from ml.training.whole_verdict import measure_whole_verdict
 
 # Packages of the extra "train". They are imported only by the code that needs them.
 PACKAGES = ("jinja2", "matplotlib", "sklearn", "tensorflow")
@@ -128,9 +130,8 @@ def train(
             detector = learn_detector(context, context.final_side) if context.has_detector else None
             served = FittedModel(classes.labels, network, detector)
         abnormal = [] if detector is None else measure_abnormal(context, detector, split.entries())
-        thresholds = calibrate_served(context, served, thresholds, result, abnormal)
-        if folds is not None and detector is None and (decision := cross_validated_threshold(context, folds)):
-            thresholds = Thresholds(decision, decision, None)
+        served, thresholds = measure_whole_verdict(context, served, thresholds, folds)
+        thresholds = calibrate_served(context, served, thresholds, result, abnormal, folds)
         outlook = ServedResult.of(context, served, thresholds, result, abnormal, folds)
         version = publish_candidate(context, classes, measured, served, thresholds, result, abnormal, outlook, key)
         folder = records.move_records(work / RECORDS, home, version)

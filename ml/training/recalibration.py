@@ -64,6 +64,7 @@ class RecalibrationRow:
         left_out: reason why it does not count; None if it does.
         named: score in comparison with its own machine, 0 to 1; None without a score.
         unnamed: score in comparison with the most similar machine, 0 to 1; None without a score.
+        by_classifier: whether the classifier finds it anomalous; None without a classifier or a score.
     """
 
     name: str
@@ -72,6 +73,7 @@ class RecalibrationRow:
     left_out: str | None = None
     named: float | None = None
     unnamed: float | None = None
+    by_classifier: bool | None = None
 
     @property
     def relative_distance(self) -> float:
@@ -215,7 +217,8 @@ def _measure(model: PicklablePredictor, recording: Recording, row: Recalibration
     unnamed = max(detector.measure(clip).score for clip in clips) if several else named
     # A model from another computer has no records of its training, but a summary of up to 2000 of its recordings.
     left_out = LEARNED if detector.reference.contains(clips) else None
-    return replace(row, named=named, unnamed=unnamed, left_out=left_out)
+    by_classifier = predictor.names_fault(recording)
+    return replace(row, named=named, unnamed=unnamed, left_out=left_out, by_classifier=by_classifier)
 
 
 def _without_scores(_: AudioError | OSError, row: RecalibrationRow) -> RecalibrationRow:
@@ -257,6 +260,9 @@ def recalibration_from(
         rate_holds_for="new_session" if trained_for_new or several else "same_session",
         with_training=trained_for_new or not several,
         odd_recordings=found,
+        by_classifier=tuple(bool(row.by_classifier) for row in used)
+        if all(row.by_classifier is not None for row in used)
+        else None,
         left_out={reason: left_out[reason] for reason in REASONS if left_out[reason]},
     )
 

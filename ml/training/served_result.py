@@ -23,6 +23,7 @@ from ml.training.context import TrainingContext
 from ml.training.detector_stage import MeasuredRecording, normal_with_sound
 from ml.training.held_out_result import HeldOutResult
 from ml.training.operating_points import estimate_shares
+from ml.training.whole_verdict import calibrated_recordings
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +157,7 @@ def held_out_thresholds(calibration: Calibration, threshold: float, rate: float)
         return thresholds
     for number in np.unique(calibration.session):
         mine = calibration.session == number
-        others = replace(
-            calibration,
-            named=calibration.named[~mine],
-            unnamed=calibration.unnamed[~mine],
-            session=calibration.session[~mine],
-            odd=None if calibration.odd is None else calibration.odd[~mine],
-        )
-        thresholds[mine] = calibrated_threshold(others, rate)
+        thresholds[mine] = calibrated_threshold(calibration.of(~mine), rate)
     return thresholds
 
 
@@ -177,10 +171,9 @@ def _judged(each: JudgedRecording) -> ScoredRecording:
 
 def _calibrated(context: TrainingContext, detector: Detector, alarms: NDArray[np.bool_]) -> Iterator[ScoredRecording]:
     """Yield the normal recordings with their scores in the calibration."""
-    learned, calibration = normal_with_sound(context.final_side), detector.calibration
-    names = list(dict.fromkeys(entry.session for entry in learned))  # in the order of their numbers
-    # A machine with one recording has no score; then it is not known which recording a score belongs to.
-    entries = learned if len(learned) == len(calibration.named) else [None] * len(calibration.named)
+    calibration, entries = detector.calibration, calibrated_recordings(context)
+    # In the order of their numbers, also of a machine whose only recording has no score.
+    names = list(dict.fromkeys(entry.session for entry in normal_with_sound(context.final_side)))
     scores, sessions = calibration.named.tolist(), calibration.session.tolist()
     for entry, score, session, alarm in zip(entries, scores, sessions, alarms.tolist(), strict=True):
         yield ScoredRecording(names[session], NORMAL, score, alarm, entry)

@@ -6,10 +6,10 @@ from typing import Any, cast
 import pytest
 
 from ml.dataset.entries import Entry
+from ml.detectors.thresholds import operating_point_at_rate
 from ml.training.classifier_folds import (
     CrossValidation,
     cross_validate,
-    cross_validated_threshold,
     fold_calibration,
     halves,
     session_folds,
@@ -71,12 +71,11 @@ def test_the_threshold_holds_for_a_session_that_is_not_known() -> None:
     """It is the highest bound of the sessions, also below even odds."""
     entries = recordings({f"n{number}": ("normal", 20) for number in range(4)})
     scores = {each.path: 0.01 * (number // 20 + 1) for number, each in enumerate(entries)}
-    found = cross_validated_threshold(context(entries), CrossValidation(scores, {}, 4))
-    assert found is not None
-    assert found.threshold == pytest.approx(0.04)
-    assert "in a new session" in found.basis
     calibration = fold_calibration(context(entries), CrossValidation(scores, {}, 4))
     assert calibration is not None
+    found = operating_point_at_rate(calibration, 0.01)
+    assert found.threshold == pytest.approx(0.04)
+    assert "in a new session" in found.basis
     assert held_out_alarms(calibration, found.threshold, 0.01).nonzero()[0].tolist() == list(range(60, 80))
 
 
@@ -84,7 +83,7 @@ def test_few_sessions_give_no_threshold() -> None:
     """Three support no rate; the threshold of the measured network stays."""
     entries = recordings({f"n{number}": ("normal", 20) for number in range(3)})
     scores = {each.path: 0.1 for each in entries}
-    assert cross_validated_threshold(context(entries), CrossValidation(scores, {}, 3)) is None
+    assert fold_calibration(context(entries), CrossValidation(scores, {}, 3)) is None
 
 
 def test_without_a_final_fit_the_test_side_tests_the_served_network() -> None:
