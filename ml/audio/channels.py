@@ -1,0 +1,122 @@
+"""Channels that disagree: dead, clipped, inverted, or with an offset of their own."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+ChannelFaultName = Literal["dead", "clipped", "inverted", "offset"]
+# All chosen here. An unplugged input is this much below the loudest channel; microphones of one machine are closer.
+DEAD_DB = 40.0
+CLIPPED_SHARE = 0.01
+# Only an inverted wire makes the broadband sound of one machine so similar with the opposite sign.
+INVERTED = -0.6
+OFFSET = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelFault:
+    """Fault of one channel that other channels do not have.
+
+    Attributes:
+        channel: index from 0.
+        fault: ``dead``, ``clipped``, ``inverted`` or ``offset``.
+    """
+
+    channel: int
+    fault: ChannelFaultName
+
+
+class ChannelMeter:
+    """Offsets and similarity of the channels of one recording, measured block by block.
+
+    Example:
+        >>> sound = np.random.default_rng(0).normal(0, 0.1, 4000).astype(np.float32)
+        >>> meter = ChannelMeter(3)
+        >>> meter.read(np.stack([sound, -sound, 0 * sound + 0.25], axis=1))
+        >>> [(each.channel, each.fault) for each in meter.faults(np.zeros(3))]
+        [(1, 'inverted'), (2, 'dead'), (2, 'offset')]
+    """
+
+    def __init__(self, channels: int) -> None:
+        self._frames = 0
+        self._first: NDArray[np.float32] | None = None
+        self._sum = np.zeros(channels)
+        self._products = np.zeros((channels, channels))
+
+    def read(self, block: NDArray[np.float32]) -> None:
+        """Measure one block.
+
+        Args:
+            block: ``(frames, channels)``, full scale -1 to 1.
+        """
+        if self._first is None:
+            self._first = block.mean(axis=0)
+        # Relative to the first block, so that a large offset does not cost the precision of float32.
+        block = block - self._first
+        self._frames += len(block)
+        self._sum += block.sum(axis=0)
+        self._products += block.T @ block
+
+    def faults(self, clipped_shares: NDArray[np.float64]) -> tuple[ChannelFault, ...]:
+        """Return the faults that some channels have and others do not.
+
+        - ``dead``: without its offset, 40 dB below the loudest channel.
+        - ``clipped``: more than 1 % of the samples are at full scale.
+        - ``inverted``: the correlation with the first living channel is below -0.6. If most channels are, then the
+          others are inverted.
+        - ``offset``: at least 0.01, and as far from the median of the channels.
+
+        Args:
+            clipped_shares: share of samples at full scale of each channel, ``(channels,)``.
+        """
+        if self._first is None or len(self._sum) == 1:
+            return ()
+        mean = self._sum / self._frames
+        covariance = self._products / self._frames - np.outer(mean, mean)
+        offset, power = self._first + mean, np.maximum(covariance.diagonal(), 0)
+        dead = power <= power.max() * 10 ** (-DEAD_DB / 10)
+        found: dict[ChannelFaultName, NDArray[np.bool_]] = {
+            "dead": dead,
+            "clipped": ~dead & (clipped_shares > CLIPPED_SHARE),
+            "inverted": _inverted(covariance, dead),
+            "offset": (abs(offset) >= OFFSET) & (abs(offset - np.median(offset)) >= OFFSET),
+        }
+        return tuple(
+            ChannelFault(channel, fault)
+            for channel in range(len(mean))
+            for fault, has in found.items()
+            if has[channel] and not has[~dead | has].all()
+        )
+
+
+def intact_weights(channels: int, faults: tuple[ChannelFault, ...]) -> NDArray[np.float32]:
+    """Return the weights of the channels for the mean of the intact ones.
+
+    Dead and clipped channels have the weight 0, inverted ones a negative weight.
+
+    Args:
+        channels: number of channels.
+        faults: result of :meth:`ChannelMeter.faults`.
+
+    Example:
+        >>> intact_weights(3, (ChannelFault(0, "dead"), ChannelFault(2, "inverted")))
+        array([ 0. ,  0.5, -0.5], dtype=float32)
+    """
+    without = {name: {each.channel for each in faults if each.fault == name} for name in ("dead", "clipped", "inverted")}
+    living = set(range(channels)) - without["dead"]
+    kept = (living - without["clipped"]) or living
+    signs = [(channel in kept) * (-1 if channel in without["inverted"] else 1) for channel in range(channels)]
+    return np.array(signs, np.float32) / np.float32(len(kept))
+
+
+def _inverted(covariance: NDArray[np.float64], dead: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which channels are inverted, ``(channels,)``."""
+    if dead.all():
+        return np.zeros(len(dead), bool)
+    first = int(np.argmin(dead))
+    scale = np.sqrt(np.maximum(covariance.diagonal() * covariance[first, first], np.finfo(float).tiny))
+    similarity = np.where(dead, 0, covariance[first] / scale)
+    opposite, same = similarity < INVERTED, similarity > -INVERTED
+    return opposite if opposite.sum() <= same.sum() else same
