@@ -18,6 +18,8 @@ from ml.errors import ChannelNotFound, EmptyAudio, NotAudio
 
 # Over all channels. As float32 a block is 256 KiB: it stays in a core's L2 cache between conversion and mixing.
 SAMPLES_PER_BLOCK = 65_536
+# Share of the power of one constant value that rounding can leave without its offset.
+ROUNDING = 1e-12
 AudioSource = bytes | bytearray | memoryview | str | os.PathLike[str]
 # Offset, bytes at this offset, name in the message that refuses the file.
 KNOWN_FILES = (
@@ -135,7 +137,8 @@ def _mix(data: memoryview, limits: AudioLimits, channel: Channel) -> Recording:
         raise ChannelNotFound(
             f"The model uses channel {channel} (counted from 0); the recording has {header.channels}."
         )
-    meter, channel_meter = Meter(header), ChannelMeter(header.channels)
+    meter = Meter(header)
+    channel_meter = ChannelMeter(header.channels, meter.full_scale)
     weights = np.zeros(header.channels, np.float32)
     weights[channel if isinstance(channel, int) else slice(None)] = 1.0 / meter.full_scale
     if not isinstance(channel, int):
@@ -170,8 +173,8 @@ def _read(
                 meter.read(block)
             samples, stop = block.astype(np.float32), position + len(block)
             np.matmul(samples, weights, out=mono[position:stop])
-            if meter is not None and channel_meter is not None and header.channels > 1:
-                channel_meter.read(samples / np.float32(meter.full_scale))
+            if channel_meter is not None and header.channels > 1:
+                channel_meter.read(samples)
             position = stop
     return mono
 
@@ -187,8 +190,7 @@ def _measure(
     offset = float(mono.mean())
     centred = mono - np.float32(offset)
     power = float(np.dot(centred, centred)) / len(mono)
-    # A rounded offset leaves a power in recordings of one value.
-    has_signal = not digital_silence and power > 0 and bool((mono != mono[0]).any())
+    has_signal = not digital_silence and power > ROUNDING * offset**2
     dropouts = (
         find_dropouts(mono, header.sample_rate_hz) if has_signal and power > 10 ** (QUIETEST_DBFS / 10) else ()
     )

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.audio.decode import AudioSource, open_audio, view_bytes
+from ml.audio.decode import ROUNDING, AudioSource, open_audio, view_bytes
 from ml.audio.limits import DEFAULT_LIMITS, AudioLimits, Header
 from ml.audio.meter import Meter
 
 HASH_DIGITS = 32
-# Share of the power that can remain of a recording of one value.
-ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
