@@ -7,7 +7,7 @@ from pydantic import AfterValidator, AliasPath, Field
 
 from api.schemas.common import AnsweringModel, Problem, Schema, Share
 from ml.detectors.calibration import RateHoldsFor
-from ml.detectors.quality_checks import UnusableCode
+from ml.detectors.recorder_checks import UnusableCode
 from ml.models.explanations import OcclusionBand
 from ml.models.verdict import Verdict, VerdictValue
 

@@ -111,7 +111,9 @@ def intact_weights(channels: int, faults: tuple[ChannelFault, ...]) -> NDArray[n
         >>> intact_weights(3, (ChannelFault(0, "dead"), ChannelFault(2, "inverted")))
         array([ 0. ,  0.5, -0.5], dtype=float32)
     """
-    without = {name: {each.channel for each in faults if each.fault == name} for name in ("dead", "clipped", "inverted")}
+    without = {
+        name: {each.channel for each in faults if each.fault == name} for name in ("dead", "clipped", "inverted")
+    }
     living = set(range(channels)) - without["dead"]
     kept = (living - without["clipped"]) or living
     signs = [(channel in kept) * (-1 if channel in without["inverted"] else 1) for channel in range(channels)]

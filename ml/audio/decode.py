@@ -51,8 +51,8 @@ def decode(
 
     Args:
         source: the file's bytes, or its path.
-        channel: ``"mean"`` of all channels, as in the original project; ``"intact"``, the mean of those without a fault;
-            or the index of one channel from 0.
+        channel: ``"mean"`` of all channels, as in the original project; ``"intact"``, the mean of those without a
+            fault; or the index of one channel from 0.
         limits: bounds, checked on the header before memory is used for samples.
 
     Returns:
@@ -191,9 +191,7 @@ def _measure(
     centred = mono - np.float32(offset)
     power = float(np.dot(centred, centred)) / len(mono)
     has_signal = not digital_silence and power > ROUNDING * offset**2
-    dropouts = (
-        find_dropouts(mono, header.sample_rate_hz) if has_signal and power > 10 ** (QUIETEST_DBFS / 10) else ()
-    )
+    dropouts = find_dropouts(mono, header.sample_rate_hz) if has_signal and power > 10 ** (QUIETEST_DBFS / 10) else ()
     return Recording(
         samples=mono,
         sample_rate_hz=header.sample_rate_hz,

@@ -12,8 +12,11 @@ from ml.audio.channels import ChannelFault, ChannelFaultName
 Mixed = Literal["mean", "intact"]
 MIXED = get_args(Mixed)
 Channel = int | Mixed
-"""Channel that a model uses: ``mean`` of all channels, as in the original project; ``intact``, the mean without dead and
-clipped channels, and with the right sign of inverted ones; or one index from 0."""
+"""Channel that a model uses.
+
+``mean`` of all channels, as in the original project; ``intact``, the mean without dead and clipped channels, and with
+the right sign of inverted ones; or one index from 0.
+"""
 
 
 @dataclass(frozen=True, slots=True)
