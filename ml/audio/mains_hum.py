@@ -1,6 +1,7 @@
 """Mains hum: narrow lines at 50 or 60 Hz and multiples, from a cable, a ground loop or a power supply."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
@@ -60,11 +61,12 @@ def find_hum(samples: NDArray[np.float32], sample_rate_hz: int) -> MainsHum | No
     length = scipy.fft.next_fast_len(PADDING * len(samples), real=True)
     spectrum = scipy.fft.rfft((samples - samples.mean()) * np.hanning(len(samples)).astype(np.float32), length)
     power, bin_hz = np.square(np.abs(spectrum)), sample_rate_hz / length
-    _, mains_hz, lines_hz = max(_lines(power, bin_hz, mains_hz) for mains_hz in MAINS_HZ)
-    if not lines_hz or lines_hz[0] > 2.5 * mains_hz:
+    found = [each for mains_hz in MAINS_HZ if (each := _lines(power, bin_hz, mains_hz)).lowest in (1, 2)]
+    if not found:
         return None
-    hum = MainsHum(lines_hz, mains_hz, _share(samples, sample_rate_hz, lines_hz))
-    return hum if lines_hz[0] < 1.5 * mains_hz or hum.share > MOST_OF_POWER else None
+    lines = min(found, key=lambda each: (each.lowest, -each.power))
+    hum = MainsHum(lines.lines_hz, lines.mains_hz, _share(samples, sample_rate_hz, lines.lines_hz))
+    return hum if lines.lowest == 1 or hum.share > MOST_OF_POWER else None
 
 
 def remove_hum(samples: NDArray[np.float32], sample_rate_hz: int, hum: MainsHum) -> NDArray[np.float32]:
@@ -84,12 +86,21 @@ def remove_hum(samples: NDArray[np.float32], sample_rate_hz: int, hum: MainsHum)
     return samples - _fit_lines(samples, sample_rate_hz, hum.lines_hz)
 
 
-def _lines(power: NDArray[np.float32], bin_hz: float, mains_hz: float) -> tuple[float, float, tuple[float, ...]]:
-    """Find the strongest lines at multiples of one frequency near ``mains_hz``.
+class _Lines(NamedTuple):
+    """Lines at multiples of one frequency: sum of their powers, this frequency, and the lines in Hz, lowest first."""
 
-    Returns:
-        Sum of their powers, this frequency in Hz, and the frequencies of the lines in Hz.
-    """
+    power: float
+    mains_hz: float
+    lines_hz: tuple[float, ...]
+
+    @property
+    def lowest(self) -> int:
+        """Which multiple the lowest line is; 0 without lines."""
+        return round(self.lines_hz[0] / self.mains_hz) if self.lines_hz else 0
+
+
+def _lines(power: NDArray[np.float32], bin_hz: float, mains_hz: float) -> _Lines:
+    """Find the strongest lines at multiples of one frequency near ``mains_hz``."""
     highest_hz = min(HIGHEST_HZ, (len(power) - 1) * bin_hz - NEIGHBOURS_HZ)
     multiples = np.arange(1, int(highest_hz / (mains_hz + TOLERANCE_HZ)) + 1)
     low, high = (
@@ -102,7 +113,7 @@ def _lines(power: NDArray[np.float32], bin_hz: float, mains_hz: float) -> tuple[
     levels = np.where(levels > levels[:, :LOW_LINES].max(axis=1, keepdims=True), 0, levels)
     best = int(levels.sum(axis=1).argmax())
     lines_hz = candidates[best] * multiples[levels[best] > 0]
-    return float(levels[best].sum()), float(candidates[best]), tuple(map(float, lines_hz))
+    return _Lines(float(levels[best].sum()), float(candidates[best]), tuple(map(float, lines_hz)))
 
 
 def _share(samples: NDArray[np.float32], sample_rate_hz: int, lines_hz: tuple[float, ...]) -> float:
