@@ -45,7 +45,7 @@ SETS: tuple[tuple[str, float | None], ...] = (
     ("mimii", 0.0),
     ("uav_propeller", None),
 )
-ABOUT = 30
+ABOUT = 20
 HUM_LEVELS = (0.001, 0.003, 0.01, 0.03, 0.1)
 Samples = NDArray[np.float64]
 Fault = Callable[[Samples, int], tuple[Samples, int]]

@@ -11,13 +11,12 @@ MAINS_HZ = (50.0, 60.0)
 # All chosen here. Grids keep their frequency within 0.2 Hz. A motor with slip is outside.
 TOLERANCE_HZ, STEP_HZ = 0.2, 0.01
 HIGHEST_HZ = 2000.0
-# A line is this much above the median within 6 Hz: peaks of noise are below it.
-LINE_DB, NEIGHBOURS_HZ = 18.0, 6.0
+# The lowest line is this much above the median within 6 Hz: peaks of noise are below it.
+LINE_DB, NEIGHBOURS_HZ = 14.0, 6.0
+FURTHER_LINE_DB = 10.0
 LOW_LINES = 4
 # Shorter clips do not tell a line from its neighbours.
 SHORTEST_S = 1.0
-# A machine that runs on the mains has a tone of twice its frequency, but none of the frequency itself.
-MOST_OF_POWER = 0.5
 PADDING = 4
 SEGMENT_S = 2.0  # amplitude and phase of a line change slowly: linearly in a segment
 TINY = 1e-30
@@ -41,8 +40,9 @@ class MainsHum:
 def find_hum(samples: NDArray[np.float32], sample_rate_hz: int) -> MainsHum | None:
     """Find mains hum: narrow lines at exact multiples of 50 or 60 Hz.
 
-    The lowest line is 50 or 60 Hz. Or it is twice as much, and the lines have more than half of the power. Lines above
-    the fourth that are louder than the first four belong to the machine.
+    A line at 50 or 60 Hz is among them. A machine on the mains has a tone of twice this frequency without it, because
+    the force of a magnet does not depend on the direction of the current. Lines above the fourth that are louder than
+    the first four belong to the machine.
 
     Args:
         samples: ``(n,)``.
@@ -61,29 +61,32 @@ def find_hum(samples: NDArray[np.float32], sample_rate_hz: int) -> MainsHum | No
     length = scipy.fft.next_fast_len(PADDING * len(samples), real=True)
     spectrum = scipy.fft.rfft((samples - samples.mean()) * np.hanning(len(samples)).astype(np.float32), length)
     power, bin_hz = np.square(np.abs(spectrum)), sample_rate_hz / length
-    found = [each for mains_hz in MAINS_HZ if (each := _lines(power, bin_hz, mains_hz)).lowest in (1, 2)]
+    found = [lines for mains_hz in MAINS_HZ if (lines := _lines(power, bin_hz, mains_hz)) is not None]
     if not found:
         return None
-    lines = min(found, key=lambda each: (each.lowest, -each.power))
-    hum = MainsHum(lines.lines_hz, lines.mains_hz, _share(samples, sample_rate_hz, lines.lines_hz))
-    return hum if lines.lowest == 1 or hum.share > MOST_OF_POWER else None
+    _, mains_hz, lines_hz = max(found)
+    return MainsHum(lines_hz, mains_hz, _share(samples, sample_rate_hz, lines_hz))
 
 
-def remove_hum(samples: NDArray[np.float32], sample_rate_hz: int, hum: MainsHum) -> NDArray[np.float32]:
-    """Return the samples without the lines of the hum; what is 1 Hz beside a line is kept.
+def fit_hum(samples: NDArray[np.float32], sample_rate_hz: int, hum: MainsHum) -> NDArray[np.float32]:
+    """Fit the lines of the hum: sines whose amplitudes change linearly in each two seconds, by least squares.
 
     Args:
         samples: ``(n,)``.
         sample_rate_hz: samples per second.
         hum: result of :func:`find_hum`.
 
+    Returns:
+        ``(lines, n)``. What is 1 Hz beside a line is not in it.
+
     Example:
         >>> t = np.arange(32_000) / 16_000
         >>> tone = (0.1 * np.sin(2 * np.pi * 50 * t)).astype(np.float32)
-        >>> float(np.abs(remove_hum(tone, 16_000, MainsHum((50.0,), 50.0, 1.0))).max()) < 1e-4
+        >>> (line,) = fit_hum(tone, 16_000, MainsHum((50.0,), 50.0, 1.0))
+        >>> float(np.abs(tone - line).max()) < 1e-4
         True
     """
-    return samples - _fit_lines(samples, sample_rate_hz, hum.lines_hz)
+    return _fit_lines(samples, sample_rate_hz, hum.lines_hz)
 
 
 class _Lines(NamedTuple):
@@ -93,14 +96,9 @@ class _Lines(NamedTuple):
     mains_hz: float
     lines_hz: tuple[float, ...]
 
-    @property
-    def lowest(self) -> int:
-        """Which multiple the lowest line is; 0 without lines."""
-        return round(self.lines_hz[0] / self.mains_hz) if self.lines_hz else 0
 
-
-def _lines(power: NDArray[np.float32], bin_hz: float, mains_hz: float) -> _Lines:
-    """Find the strongest lines at multiples of one frequency near ``mains_hz``."""
+def _lines(power: NDArray[np.float32], bin_hz: float, mains_hz: float) -> _Lines | None:
+    """Find the strongest lines at multiples of one frequency near ``mains_hz``; None without a line at it."""
     highest_hz = min(HIGHEST_HZ, (len(power) - 1) * bin_hz - NEIGHBOURS_HZ)
     multiples = np.arange(1, int(highest_hz / (mains_hz + TOLERANCE_HZ)) + 1)
     low, high = (
@@ -109,29 +107,31 @@ def _lines(power: NDArray[np.float32], bin_hz: float, mains_hz: float) -> _Lines
     usual = np.array([np.median(power[start:stop]) for start, stop in zip(low, high, strict=True)]) + TINY
     candidates = mains_hz + np.arange(-TOLERANCE_HZ, TOLERANCE_HZ + STEP_HZ / 2, STEP_HZ)
     levels = power[np.rint(candidates[:, None] * multiples / bin_hz).astype(int)]
-    levels = np.where(levels > usual * 10 ** (LINE_DB / 10), levels, 0)
+    levels = np.where(levels > usual * 10 ** (FURTHER_LINE_DB / 10), levels, 0)
+    levels[levels[:, 0] < usual[0] * 10 ** (LINE_DB / 10)] = 0
     levels = np.where(levels > levels[:, :LOW_LINES].max(axis=1, keepdims=True), 0, levels)
     best = int(levels.sum(axis=1).argmax())
+    if not levels[best].any():
+        return None
     lines_hz = candidates[best] * multiples[levels[best] > 0]
     return _Lines(float(levels[best].sum()), float(candidates[best]), tuple(map(float, lines_hz)))
 
 
 def _share(samples: NDArray[np.float32], sample_rate_hz: int, lines_hz: tuple[float, ...]) -> float:
-    lines = _fit_lines(samples, sample_rate_hz, lines_hz)
+    lines = _fit_lines(samples, sample_rate_hz, lines_hz).sum(axis=0)
     power, rest = float(np.square(lines).mean()), float((samples - lines).var())
     return power / max(power + rest, TINY)
 
 
 def _fit_lines(samples: NDArray[np.float32], sample_rate_hz: int, lines_hz: tuple[float, ...]) -> NDArray[np.float32]:
-    """Fit sines whose amplitudes change linearly in each segment, by least squares."""
-    fitted = np.empty(len(samples), np.float32)
+    fitted = np.empty((len(lines_hz), len(samples)), np.float32)
     segments = max(1, round(len(samples) / (SEGMENT_S * sample_rate_hz)))
     for part in np.array_split(np.arange(len(samples)), segments):
-        phase = 2 * np.pi * np.outer(part / sample_rate_hz, lines_hz)
-        sines = np.concatenate([np.cos(phase), np.sin(phase)], axis=1)
-        ramp = np.linspace(-1, 1, len(part))[:, None]
-        columns = np.concatenate([sines, sines * ramp, np.ones_like(ramp), ramp], axis=1)
+        phase = 2 * np.pi * np.outer(lines_hz, part / sample_rate_hz)
+        sines = np.concatenate([np.cos(phase), np.sin(phase)])
+        ramp = np.linspace(-1, 1, len(part))
+        rows = np.concatenate([sines, sines * ramp, [np.ones_like(ramp), ramp]])
         # A solution of the normal equations; the sines are nearly orthogonal.
-        weights = np.linalg.solve(columns.T @ columns, columns.T @ samples[part])
-        fitted[part] = columns[:, :-2] @ weights[:-2]
+        weights = np.linalg.solve(rows @ rows.T, rows @ samples[part])[:-2, None]
+        fitted[:, part] = (rows[:-2] * weights).reshape(4, len(lines_hz), -1).sum(axis=0)
     return fitted

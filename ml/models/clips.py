@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.audio.dropouts import kept_samples
-from ml.audio.mains_hum import MainsHum, remove_hum
 from ml.audio.recording import Recording
 from ml.detectors.detector import Detector
 from ml.detectors.spectra import Spectra, is_lost
@@ -65,10 +64,13 @@ class ClipCutter:
         ]
         return [clip for clip in clips if not clip.is_lost] or clips
 
-    def without_hum(self, clip: ModelClip, hum: MainsHum) -> ModelClip:
-        """Return a clip without its mains hum."""
-        samples = remove_hum(clip.samples, self._extractor.spec.sample_rate_hz, hum)
+    def replace_samples(self, clip: ModelClip, samples: NDArray[np.float32]) -> ModelClip:
+        """Return a clip of the same time with other samples."""
         return self._clip(clip.start_s, clip.end_s, samples, clip.kept)
+
+    def log_mel(self, clip: ModelClip) -> NDArray[np.float32]:
+        """Return the log-mel spectrum of a clip, ``(frames, bands)`` in dB: the detector's if there is one."""
+        return self._extractor.log_mel(clip.samples) if clip.spectra is None else clip.spectra.log_mel
 
     def _clip(
         self, start_s: float, end_s: float, samples: NDArray[np.float32], kept: NDArray[np.bool_] | None

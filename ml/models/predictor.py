@@ -27,6 +27,7 @@ a known fault is found even if it is not far from normal. A detector without a c
 clip with the highest score.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -34,12 +35,21 @@ from numpy.typing import NDArray
 
 from ml.audio.decode import decode
 from ml.audio.limits import DEFAULT_LIMITS, AudioLimits
-from ml.audio.mains_hum import MainsHum, find_hum
+from ml.audio.mains_hum import find_hum, fit_hum
 from ml.audio.recording import AudioQuality, Recording
 from ml.classifier.litert import LiteRTNetwork
 from ml.detectors.detector import Novelty
 from ml.detectors.quality_checks import comparable_level
-from ml.detectors.recorder_checks import UnusableReason, check_fade, check_recorder, hum_reason
+from ml.detectors.recorder_checks import (
+    FADE_DB,
+    SLIGHT_FADE_DB,
+    UnusableReason,
+    check_recorder,
+    common_change_db,
+    fade_reason,
+    hum_reason,
+)
+from ml.detectors.recorder_removal import remove_fade, remove_hum
 from ml.detectors.reference import Deviations
 from ml.detectors.thresholds import p_value
 from ml.errors import BundleDamaged
@@ -241,26 +251,30 @@ class Predictor:
         reason: UnusableReason | None,
     ) -> UnusableReason | None:
         """Return the fault of the recorder that explains an unusual recording, if there is one."""
-        hum = find_hum(worst_clip.samples, self.extractor.spec.sample_rate_hz)
-        if hum is not None and (hum.share > HUM_ALONE or self._is_normal_without(hum, quality, clips, machine, reason)):
-            return hum_reason(hum)
-        spectra = worst_clip.spectra
-        return check_fade(self.extractor.log_mel(worst_clip.samples) if spectra is None else spectra.log_mel)
+        rate_hz, detector = self.extractor.spec.sample_rate_hz, self.detector
 
-    def _is_normal_without(
-        self,
-        hum: MainsHum,
-        quality: AudioQuality,
-        clips: list[ModelClip],
-        machine: str | None,
-        reason: UnusableReason | None,
-    ) -> bool:
-        """Return whether no clip is anomalous without the hum; a recording with another ``reason`` has none then."""
-        without = [self._cutter.without_hum(clip, hum) for clip in clips]
-        results = [self._judge(clip, machine) for clip in without]
-        if any(result.is_anomalous for result in results):
-            return False
-        return reason is None or self._compare_with_normal(quality, without, machine, results[0]) is None
+        def without_hum(clip: ModelClip) -> NDArray[np.float32]:
+            if detector is None:
+                return np.asarray(clip.samples - fit_hum(clip.samples, rate_hz, hum).sum(axis=0))
+            return remove_hum(clip.samples, hum, detector, machine)
+
+        def without_fade(clip: ModelClip) -> NDArray[np.float32]:
+            return remove_fade(clip.samples, self._cutter.log_mel(clip))
+
+        def is_normal(without: Callable[[ModelClip], NDArray[np.float32]]) -> bool:
+            changed = [self._cutter.replace_samples(clip, without(clip)) for clip in clips]
+            results = [self._judge(clip, machine) for clip in changed]
+            if any(result.is_anomalous for result in results):
+                return False
+            return reason is None or self._compare_with_normal(quality, changed, machine, results[0]) is None
+
+        hum = find_hum(worst_clip.samples, rate_hz)
+        if hum is not None and (hum.share > HUM_ALONE or is_normal(without_hum)):
+            return hum_reason(hum)
+        change_db = common_change_db(self._cutter.log_mel(worst_clip))
+        if change_db > FADE_DB or (change_db > SLIGHT_FADE_DB and is_normal(without_fade)):
+            return fade_reason(change_db)
+        return None
 
     def _deviations(self, clip: ModelClip, result: ClipResult, quality: AudioQuality) -> Deviations | None:
         if self.detector is None or result.novelty is None or clip.spectra is None:
