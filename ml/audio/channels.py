@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 ChannelFaultName = Literal["dead", "clipped", "inverted", "offset"]
 # All chosen here. An unplugged input is this much below the loudest channel; microphones of one machine are closer.
-DEAD_DB = 40.0
+DEAD_DB, DEAD_DBFS = 40.0, -60.0
 CLIPPED_SHARE = 0.01
 # Neighbours of eight microphones around a machine have a correlation of 0.79 or more.
 SIMILAR = 0.6
@@ -70,7 +70,7 @@ class ChannelMeter:
     def faults(self, clipped_shares: NDArray[np.float64]) -> tuple[ChannelFault, ...]:
         """Return the faults that some channels have and others do not.
 
-        - ``dead``: without its offset, 40 dB below the loudest channel.
+        - ``dead``: without its offset, below -60 dBFS and 40 dB below the loudest channel that is not clipped.
         - ``clipped``: more than 1 % of the samples are at full scale.
         - ``inverted``: the correlation with another channel is below -0.6, and most channels have the other sign.
         - ``offset``: at least 0.01, and as far from the median of the channels.
@@ -83,10 +83,14 @@ class ChannelMeter:
         mean = self._sum / self._frames
         covariance = self._products / self._frames - np.outer(mean, mean)
         offset, power = (self._first + mean) / self._full_scale, np.maximum(covariance.diagonal(), 0)
-        dead = power <= power.max() * 10 ** (-DEAD_DB / 10)
+        is_clipped = clipped_shares > CLIPPED_SHARE
+        # A clipped channel is much too loud to compare others with.
+        loudest = power[~is_clipped].max(initial=0)
+        full_scale = self._full_scale**2
+        dead = power <= min(loudest * 10 ** (-DEAD_DB / 10), full_scale * 10 ** (DEAD_DBFS / 10))
         found: dict[ChannelFaultName, NDArray[np.bool_]] = {
             "dead": dead,
-            "clipped": ~dead & (clipped_shares > CLIPPED_SHARE),
+            "clipped": ~dead & is_clipped,
             "inverted": _inverted(covariance, dead),
             "offset": (abs(offset) >= OFFSET) & (abs(offset - np.median(offset)) >= OFFSET),
         }

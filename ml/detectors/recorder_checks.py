@@ -188,7 +188,7 @@ def hum_reason(hum: MainsHum) -> UnusableReason:
         hum: result of :func:`ml.audio.mains_hum.find_hum`.
 
     Example:
-        >>> print(hum_reason(MainsHum((50.0, 100.0), 50.0, 0.9)).detail.split(";")[0])
+        >>> print(hum_reason(MainsHum(50.0, (1, 2), share=0.9)).detail.split(";")[0])
         Mains hum of 50 Hz and its multiples has 90% of the power
     """
     return UnusableReason(

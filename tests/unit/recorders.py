@@ -56,13 +56,15 @@ def detector_of_fans(blade_hz: float = 120.0) -> Predictor:
     return Predictor(ServedModel.as_written(Bundle("fan", "", content)))
 
 
-def verdicts(predictor: Predictor, fault: Fault, blade_hz: float = 120.0, rate_hz: int = RATE_HZ) -> list[Verdict]:
-    """Verdicts on six new recordings with a fault of the recorder."""
-    files = [recorded(fault(fan(1000 + seed, blade_hz)), rate_hz) for seed in range(6)]
+def verdicts(
+    predictor: Predictor, fault: Fault, blade_hz: float = 120.0, rate_hz: int = RATE_HZ, recordings: int = 6
+) -> list[Verdict]:
+    """Verdicts on new recordings with a fault of the recorder."""
+    files = [recorded(fault(fan(1000 + seed, blade_hz)), rate_hz) for seed in range(recordings)]
     return [predictor.predict(predictor.decode(file)) for file in files]
 
 
-def reasons(predictor: Predictor, fault: Fault, blade_hz: float = 120.0) -> list[str]:
+def reasons(predictor: Predictor, fault: Fault, blade_hz: float = 120.0, recordings: int = 6) -> list[str]:
     """The verdicts; of unusable recordings the reason."""
-    found = verdicts(predictor, fault, blade_hz)
+    found = verdicts(predictor, fault, blade_hz, recordings=recordings)
     return [verdict.value if verdict.unusable is None else verdict.unusable.code for verdict in found]
