@@ -24,6 +24,26 @@ def remove_hum(
 
     Returns:
         ``(samples,)``.
+
+    Example:
+        >>> from ml.audio.mains_hum import find_hum
+        >>> from ml.detectors.engines.registry import engine_by_name
+        >>> from ml.detectors.fitting import fit_detector
+        >>> from ml.detectors.reference import NormalRecording
+        >>> from ml.detectors.spectra import Spectra
+        >>> from ml.features.extractor import FeatureExtractor
+        >>> from ml.features.spec import FeatureSpec
+        >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32, n_mels=64, offset="removed")
+        >>> noise = np.random.default_rng(1).normal(size=(7, spec.clip_samples)).astype(np.float32)
+        >>> extractor = FeatureExtractor(spec)
+        >>> normal = [
+        ...     NormalRecording((Spectra(*extractor.log_mel_and_power(clip)),), "fan/id_00", "monday") for clip in noise
+        ... ]
+        >>> detector = fit_detector(spec, [engine_by_name("distance")], normal)
+        >>> hum = (3 * np.sin(2 * np.pi * 50 * np.arange(spec.clip_samples) / 16_000)).astype(np.float32)
+        >>> without = remove_hum(noise[0] + hum, find_hum(noise[0] + hum, 16_000), detector)
+        >>> round(float(np.std(noise[0] + hum)), 1), round(float(np.std(without)), 1)
+        (2.3, 1.0)
     """
     lines = fit_hum(clip, detector.spec.sample_rate_hz, hum)
     rest = detector.compute_spectra(clip - lines.sum(axis=0))

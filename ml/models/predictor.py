@@ -27,7 +27,7 @@ a known fault is found even if it is not far from normal. A detector without a c
 clip with the highest score.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from ml.audio.decode import decode
 from ml.audio.limits import DEFAULT_LIMITS, AudioLimits
-from ml.audio.mains_hum import find_hum, fit_hum
+from ml.audio.mains_hum import MainsHum, find_hum, fit_hum
 from ml.audio.recording import AudioQuality, Recording
 from ml.classifier.litert import LiteRTNetwork
 from ml.detectors.detector import Novelty
@@ -251,30 +251,32 @@ class Predictor:
         reason: UnusableReason | None,
     ) -> UnusableReason | None:
         """Return the fault of the recorder that explains an unusual recording, if there is one."""
-        rate_hz, detector = self.extractor.spec.sample_rate_hz, self.detector
 
-        def without_hum(clip: ModelClip) -> NDArray[np.float32]:
-            if detector is None:
-                return np.asarray(clip.samples - fit_hum(clip.samples, rate_hz, hum).sum(axis=0))
-            return remove_hum(clip.samples, hum, detector, machine)
-
-        def without_fade(clip: ModelClip) -> NDArray[np.float32]:
-            return remove_fade(clip.samples, self._cutter.log_mel(clip))
-
-        def is_normal(without: Callable[[ModelClip], NDArray[np.float32]]) -> bool:
-            changed = [self._cutter.replace_samples(clip, without(clip)) for clip in clips]
-            results = [self._judge(clip, machine) for clip in changed]
+        def is_normal(changed: Iterable[NDArray[np.float32]]) -> bool:
+            changed_clips = [self._cutter.replace_samples(*pair) for pair in zip(clips, changed, strict=True)]
+            results = [self._judge(clip, machine) for clip in changed_clips]
             if any(result.is_anomalous for result in results):
                 return False
-            return reason is None or self._compare_with_normal(quality, changed, machine, results[0]) is None
+            return reason is None or self._compare_with_normal(quality, changed_clips, machine, results[0]) is None
 
-        hum = find_hum(worst_clip.samples, rate_hz)
-        if hum is not None and (hum.share > HUM_ALONE or is_normal(without_hum)):
+        hum = find_hum(worst_clip.samples, self.extractor.spec.sample_rate_hz)
+        if hum is not None and (
+            hum.share > HUM_ALONE or is_normal(self._remove_hum(clip.samples, hum, machine) for clip in clips)
+        ):
             return hum_reason(hum)
         change_db = common_change_db(self._cutter.log_mel(worst_clip))
-        if change_db > FADE_DB or (change_db > SLIGHT_FADE_DB and is_normal(without_fade)):
+        if change_db > FADE_DB or (
+            change_db > SLIGHT_FADE_DB
+            and is_normal(remove_fade(clip.samples, self._cutter.log_mel(clip)) for clip in clips)
+        ):
             return fade_reason(change_db)
         return None
+
+    def _remove_hum(self, samples: NDArray[np.float32], hum: MainsHum, machine: str | None) -> NDArray[np.float32]:
+        """Remove mains hum, except for lines of normal recordings as far as a detector knows them."""
+        if self.detector is None:
+            return np.asarray(samples - fit_hum(samples, self.extractor.spec.sample_rate_hz, hum).sum(axis=0))
+        return remove_hum(samples, hum, self.detector, machine)
 
     def _deviations(self, clip: ModelClip, result: ClipResult, quality: AudioQuality) -> Deviations | None:
         if self.detector is None or result.novelty is None or clip.spectra is None:
