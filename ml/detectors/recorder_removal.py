@@ -33,7 +33,7 @@ def remove_hum(
         >>> from ml.detectors.spectra import Spectra
         >>> from ml.features.extractor import FeatureExtractor
         >>> from ml.features.spec import FeatureSpec
-        >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32, n_mels=64, offset="removed")
+        >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=64, n_mels=64, offset="removed")
         >>> noise = np.random.default_rng(1).normal(size=(7, spec.clip_samples)).astype(np.float32)
         >>> extractor = FeatureExtractor(spec)
         >>> normal = [
