@@ -136,8 +136,8 @@ class RecordingSummary(RecordingLabels):
     codec: str = Field(examples=["pcm"])
     """`pcm`, `float` or `flac`."""
     level_dbfs: float | None = Field(examples=[-40.44])
-    """RMS level of the mean of all channels, in dB relative to a full-scale square wave; null if this mean is zero
-    throughout."""
+    """RMS level of the mean of all channels without its offset, in dB relative to a full-scale square wave; null if
+    this mean never changes."""
     peak_dbfs: float | None = Field(examples=[-21.07])
     """Largest sample of any channel, in dB relative to full scale; null if every sample is zero."""
     clipped_share: Share = Field(examples=[0.0])

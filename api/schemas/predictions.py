@@ -6,8 +6,9 @@ from typing import Annotated
 from pydantic import AfterValidator, AliasPath, Field
 
 from api.schemas.common import AnsweringModel, Problem, Schema, Share
+from ml.audio.channels import ChannelFaultName
 from ml.detectors.calibration import RateHoldsFor
-from ml.detectors.quality_checks import UnusableCode
+from ml.detectors.recorder_checks import UnusableCode
 from ml.models.explanations import OcclusionBand
 from ml.models.verdict import Verdict, VerdictValue
 
@@ -85,6 +86,16 @@ class BandShare(Schema):
     """Score minus the score with this band smoothed, -1 to 1. It is negative if the band lowers the score."""
 
 
+class FaultyChannel(Schema):
+    """Fault of one channel that others do not have."""
+
+    channel: int = Field(ge=0, examples=[1])
+    """Index of the channel, from 0."""
+    fault: ChannelFaultName = Field(examples=["dead"])
+    """`dead`: no signal; `clipped`: more than 1 % of its samples are at full scale; `inverted`: the opposite sign of
+    the other channels; `offset`: a mean of 0.01 or more that others do not have."""
+
+
 class RecordingQuality(Schema):
     """Facts about the recording, which help to decide how far the verdict can be trusted."""
 
@@ -93,15 +104,19 @@ class RecordingQuality(Schema):
     sample_rate_hz: int = Field(examples=[16000])
     channels: int = Field(ge=1, examples=[8])
     level_dbfs: Decibels | None = Field(examples=[-40.44])
-    """RMS level in dB relative to a full-scale square wave; null if every sample is zero."""
+    """RMS level without the offset, in dB relative to a full-scale square wave; null if every sample has the same
+    value."""
     clipped_share: RoundedShare = Field(examples=[0.0])
-    """Share of all samples that are at full scale."""
+    """Share of the samples that are at full scale, without channels that are left out."""
     offset: RoundedOffset = Field(examples=[0.0])
     """Mean of the samples; far from 0, the microphone or its input has a constant offset."""
     dropout_share: RoundedShare = Field(examples=[0.0])
     """Share of the recording in which samples are missing: 20 ms or more of one value."""
     digital_silence: bool = Field(examples=[False])
     """Whether every sample has the same value, as from an input without a signal."""
+    channel_faults: list[FaultyChannel] = Field(examples=[[]])
+    """Faults of channels that other channels do not have. Dead and clipped channels are left out, and inverted ones are
+    corrected, by models that were trained with this version."""
 
 
 class Unjudged(Schema):
@@ -220,7 +235,8 @@ class PredictResponse(Schema):
     reasons: NoveltyReasons | None
     """Null without a detector, or without `explain=true`."""
     unusable: Unjudged | None
-    """Null if the recording can be judged. Only a model with a detector checks this."""
+    """Null if the recording can be judged. A model without a detector checks only what needs no normal recordings, and
+    one of an earlier version nothing."""
     quality: RecordingQuality
     model: AnsweringModel
 

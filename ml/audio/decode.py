@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.audio import flac, wav
+from ml.audio.channels import ChannelFault, ChannelMeter, intact_weights
 from ml.audio.dropouts import QUIETEST_DBFS, find_dropouts
 from ml.audio.limits import DEFAULT_LIMITS, AudioLimits, Header
 from ml.audio.meter import Meter
@@ -17,6 +18,8 @@ from ml.errors import ChannelNotFound, EmptyAudio, NotAudio
 
 # Over all channels. As float32 a block is 256 KiB: it stays in a core's L2 cache between conversion and mixing.
 SAMPLES_PER_BLOCK = 65_536
+# Share of the power of one constant value that rounding can leave without its offset.
+ROUNDING = 1e-12
 AudioSource = bytes | bytearray | memoryview | str | os.PathLike[str]
 # Offset, bytes at this offset, name in the message that refuses the file.
 KNOWN_FILES = (
@@ -43,11 +46,13 @@ def decode(
     """Decode one WAV or FLAC recording to one channel.
 
     With ``channel="mean"``: ``samples[t] = sum over c of coded[t, c] / (full_scale * channels)``, in float32.
-    The level is ``20 * log10(sqrt(mean(samples ** 2)))`` in dBFS.
+    With ``intact``, the sum is of the channels that :func:`ml.audio.channels.intact_weights` keeps. The level is
+    ``10 * log10(mean((samples - mean(samples)) ** 2))`` in dBFS.
 
     Args:
         source: the file's bytes, or its path.
-        channel: ``"mean"`` of all channels, as in the original project, or the index of one channel from 0.
+        channel: ``"mean"`` of all channels, as in the original project; ``"intact"``, the mean of those without a
+            fault; or the index of one channel from 0.
         limits: bounds, checked on the header before memory is used for samples.
 
     Returns:
@@ -63,15 +68,10 @@ def decode(
         >>> file = io.BytesIO()
         >>> soundfile.write(file, np.tile([0.5, 0.0], (16_000, 1)), 16_000, format="WAV")  # 1 s of two channels
         >>> recording = decode(file.getvalue())
-        >>> recording.samples.shape, recording.samples[0].item(), round(recording.quality.level_dbfs, 2)
-        ((16000,), 0.25, -12.04)
+        >>> recording.samples.shape, recording.samples[0].item(), recording.quality.level_dbfs, recording.quality.offset
+        ((16000,), 0.25, None, 0.25)
     """
-    header, blocks = open_audio(view_bytes(source), limits)
-    if channel != "mean" and not 0 <= channel < header.channels:
-        raise ChannelNotFound(
-            f"The model uses channel {channel} (counted from 0); the recording has {header.channels}."
-        )
-    return _mix(blocks, header, channel)
+    return _mix(view_bytes(source), limits, channel)
 
 
 def view_bytes(source: AudioSource) -> memoryview:
@@ -130,31 +130,68 @@ def open_audio(data: memoryview, limits: AudioLimits) -> tuple[Header, Iterator[
     return header, container.blocks(data, header, max(1, SAMPLES_PER_BLOCK // header.channels))
 
 
-def _mix(blocks: Iterator[NDArray[np.generic]], header: Header, channel: Channel) -> Recording:
-    """Mix blocks to one channel and measure them; only the mixed samples are in memory as a whole."""
+def _mix(data: memoryview, limits: AudioLimits, channel: Channel) -> Recording:
+    """Mix a recording to one channel and measure it; only the mixed samples are in memory as a whole."""
+    header, blocks = open_audio(data, limits)
+    if isinstance(channel, int) and not 0 <= channel < header.channels:
+        raise ChannelNotFound(
+            f"The model uses channel {channel} (counted from 0); the recording has {header.channels}."
+        )
     meter = Meter(header)
+    channel_meter = ChannelMeter(header.channels, meter.full_scale)
     weights = np.zeros(header.channels, np.float32)
-    weights[slice(None) if channel == "mean" else channel] = 1.0 / meter.full_scale
-    if channel == "mean":
+    weights[channel if isinstance(channel, int) else slice(None)] = 1.0 / meter.full_scale
+    if not isinstance(channel, int):
         weights /= header.channels
+    mono = _read(blocks, header, weights, meter, channel_meter)
+    faults = channel_meter.faults(meter.clipped / header.frames)
+    clipped = meter.clipped
+    if channel == "intact" and any(each.fault != "offset" for each in faults):
+        weights = intact_weights(header.channels, faults)
+        clipped = clipped[weights != 0]
+        # Which channels are intact is known at the end only, so the file is read again.
+        mono = _read(open_audio(data, limits)[1], header, weights / np.float32(meter.full_scale))
+    clipped_share = int(clipped.sum()) / (header.frames * len(clipped))
+    return _measure(mono, header, faults, clipped_share, digital_silence=meter.low == meter.high)
 
+
+def _read(
+    blocks: Iterator[NDArray[np.generic]],
+    header: Header,
+    weights: NDArray[np.float32],
+    meter: Meter | None = None,
+    channel_meter: ChannelMeter | None = None,
+) -> NDArray[np.float32]:
+    """Return the weighted sum of the channels, ``(frames,)``, and let the meters read all blocks."""
     mono = np.empty(header.frames, np.float32)
     position = 0
     # OpenBLAS reads past the end of a block, and may warn about values that do not belong to it. Set once and not for
     # each block: that took 8 % of the time of decoding.
     with np.errstate(invalid="ignore"):
         for block in blocks:
-            meter.read(block)
-            stop = position + len(block)
-            np.matmul(block.astype(np.float32), weights, out=mono[position:stop])
+            if meter is not None:
+                meter.read(block)
+            samples, stop = block.astype(np.float32), position + len(block)
+            np.matmul(samples, weights, out=mono[position:stop])
+            if channel_meter is not None and header.channels > 1:
+                channel_meter.read(samples)
             position = stop
+    return mono
 
-    rms = float(np.sqrt(np.dot(mono, mono) / len(mono)))
-    level_dbfs = 20 * float(np.log10(rms)) if rms > 0 else None
-    constant = meter.low == meter.high
+
+def _measure(
+    mono: NDArray[np.float32],
+    header: Header,
+    faults: tuple[ChannelFault, ...],
+    clipped_share: float,
+    *,
+    digital_silence: bool,
+) -> Recording:
     offset = float(mono.mean())
-    loud = not constant and rms**2 - offset**2 > 10 ** (QUIETEST_DBFS / 10)
-    dropouts = find_dropouts(mono, header.sample_rate_hz) if loud else ()
+    centred = mono - np.float32(offset)
+    power = float(np.dot(centred, centred)) / len(mono)
+    has_signal = not digital_silence and power > ROUNDING * offset**2
+    dropouts = find_dropouts(mono, header.sample_rate_hz) if has_signal and power > 10 ** (QUIETEST_DBFS / 10) else ()
     return Recording(
         samples=mono,
         sample_rate_hz=header.sample_rate_hz,
@@ -162,11 +199,12 @@ def _mix(blocks: Iterator[NDArray[np.generic]], header: Header, channel: Channel
             duration_s=header.duration_s,
             sample_rate_hz=header.sample_rate_hz,
             channels=header.channels,
-            level_dbfs=level_dbfs,
-            clipped_share=meter.clipped_samples / (header.frames * header.channels),
-            digital_silence=constant,
+            level_dbfs=10 * float(np.log10(power)) if has_signal else None,
+            clipped_share=clipped_share,
+            digital_silence=digital_silence,
             offset=offset,
             dropout_share=sum(stop - start for start, stop in dropouts) / len(mono),
+            channel_faults=faults,
         ),
         dropouts=dropouts,
     )

@@ -18,21 +18,27 @@ class Meter:
             integers, with 32 bits for 24-bit samples, which are in the upper three bytes of int32.
         highest: largest value that the coding can hold: full scale.
         low, high: smallest and largest coded value of all channels until now.
-        clipped_samples: number of samples until now that are at ``-full_scale`` or below, or ``highest`` or above.
+        clipped: number of samples of each channel until now that are at ``-full_scale`` or below, or ``highest`` or
+            above, ``(channels,)``.
 
     Example:
         >>> meter = Meter(Header("wav", sample_rate_hz=16_000, channels=2, frames=3, bits=16))
         >>> meter.read(np.array([[0, 5], [32_767, -7], [-32_768, 1]], np.int16))
-        >>> meter.low, meter.high, meter.full_scale, meter.clipped_samples
-        (-32768.0, 32767.0, 32768.0, 2)
+        >>> meter.low, meter.high, meter.full_scale, meter.clipped.tolist(), meter.clipped_samples
+        (-32768.0, 32767.0, 32768.0, [2, 0], 2)
     """
 
     def __init__(self, header: Header) -> None:
         container_bits = 32 if header.bits == 24 else header.bits
         self.full_scale = 1.0 if header.floating else 2.0 ** (container_bits - 1)
         self.highest = 1.0 if header.floating else self.full_scale - 2.0 ** (container_bits - header.bits)
-        self.low, self.high, self.clipped_samples = np.inf, -np.inf, 0
+        self.low, self.high, self.clipped = np.inf, -np.inf, np.zeros(header.channels, np.int64)
         self._floating = header.floating
+
+    @property
+    def clipped_samples(self) -> int:
+        """Number of samples of all channels until now that are at full scale."""
+        return int(self.clipped.sum())
 
     def read(self, block: NDArray[np.generic]) -> None:
         """Measure one block of coded samples, shape ``(frames, channels)``.
@@ -46,7 +52,7 @@ class Meter:
         if high >= self.highest or low <= -self.full_scale:
             # numpy's types define no order of np.generic
             at_full_scale = (block >= self.highest) | (block <= -self.full_scale)  # type: ignore[operator]  # np.generic has no order
-            self.clipped_samples += int(np.count_nonzero(at_full_scale))
+            self.clipped += np.count_nonzero(at_full_scale, axis=0)
         self.low, self.high = min(self.low, low), max(self.high, high)
 
 

@@ -2,13 +2,21 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-Channel = int | Literal["mean"]
-"""Channel that a model uses: ``mean`` of all channels, as in the original project, or one index from 0."""
+from ml.audio.channels import ChannelFault, ChannelFaultName
+
+Mixed = Literal["mean", "intact"]
+MIXED = get_args(Mixed)
+Channel = int | Mixed
+"""Channel that a model uses.
+
+``mean`` of all channels, as in the original project; ``intact``, the mean without dead and clipped channels, and with
+the right sign of inverted ones; or one index from 0.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +27,15 @@ class AudioQuality:
         duration_s: length in seconds.
         sample_rate_hz: sample rate of the file.
         channels: number of channels of the file.
-        level_dbfs: RMS of the used channel, in dB relative to a full-scale square wave: a full-scale sine has -3.01.
-            None if every sample is zero.
-        clipped_share: share of the samples of all channels that are at full scale, 0 to 1.
+        level_dbfs: RMS of the used channel without its offset, in dB relative to a full-scale square wave: a full-scale
+            sine has -3.01. None if every sample has the same value.
+        clipped_share: share of the samples that are at full scale, 0 to 1: of all channels, or of those that are used
+            if the model uses the intact ones.
         offset: mean of the used channel; 0 for a good microphone.
         dropout_share: share of the recording in which samples are missing: at least 20 ms of one value, 0 to 1.
         digital_silence: every sample of every channel has the same value, as from an input without a signal. A quiet
             hall is not silent: its recording has noise.
+        channel_faults: faults of channels that others do not have.
     """
 
     duration_s: float
@@ -36,14 +46,17 @@ class AudioQuality:
     digital_silence: bool
     offset: float = 0.0
     dropout_share: float = 0.0
+    channel_faults: tuple[ChannelFault, ...] = ()
 
     @property
-    def sound_dbfs(self) -> float | None:
-        """Level without the offset, in dBFS; None if nothing remains."""
-        if self.level_dbfs is None:
-            return None
-        power = 10 ** (self.level_dbfs / 10) - self.offset**2
+    def level_with_offset_dbfs(self) -> float | None:
+        """RMS level with the offset, in dBFS, as earlier versions measured it; None if every sample is zero."""
+        power = self.offset**2 + (0.0 if self.level_dbfs is None else 10 ** (self.level_dbfs / 10))
         return 10 * math.log10(power) if power > 0 else None
+
+    def faulty_channels(self, fault: ChannelFaultName) -> tuple[int, ...]:
+        """Return the channels with a fault."""
+        return tuple(each.channel for each in self.channel_faults if each.fault == fault)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ from ml.detectors.calibration import Calibration, OddRecording, RateHoldsFor
 from ml.detectors.engines.engine import Engine, EngineState
 from ml.detectors.engines.registry import engine_by_name
 from ml.detectors.out_of_domain import OutOfDomainCheck
-from ml.detectors.quality_checks import UnusableReason, check_out_of_domain, check_quality
+from ml.detectors.quality_checks import check_out_of_domain, check_quality
+from ml.detectors.recorder_checks import UnusableReason
 from ml.detectors.reference import Deviations, Reference
 from ml.detectors.spectra import Spectra, compute_spectra
 from ml.errors import BundleDamaged, InvalidParameter, SpecError

@@ -1,24 +1,28 @@
 """Quality checks: whether a recording can be judged. A broken microphone is no fault of the machine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.audio.recording import AudioQuality
 from ml.detectors.out_of_domain import MAX_RELATIVE_FLUCTUATION
+from ml.detectors.recorder_checks import (
+    CLIPPED_SHARE,
+    UnusableReason,
+    check_clipped,
+    check_dropouts,
+    check_inverted,
+    check_sample_rate,
+    check_silence,
+)
 from ml.detectors.reference import LINEAR_BANDS, Reference, linear_levels, robust_minimum
 from ml.detectors.spectra import Spectra
 from ml.features.spec import FeatureSpec
 
-UnusableCode = Literal["silence", "too_quiet", "clipped", "dropouts", "band_limited", "too_short", "foreign"]
 # All limits are chosen here.
 # So far below the quietest usual recording, the machine does not run or the microphone is off.
 QUIETER_DB = 30.0
-# If normal recordings are not clipped, this share of samples at full scale is distortion and no accident.
-CLIPPED_SHARE = 0.01
 MORE_CLIPPED = 3.0  # times the usual share, if normal recordings are clipped
 # No fault reduces every band above some frequency by so much; a filter, a codec or a cover does.
 MUFFLED_DB = 25.0
@@ -27,22 +31,8 @@ MUFFLED_BANDS = 2  # of the 16 bands, counted from the highest
 # included, have at most 4.6 dB (decision 17).
 EDGE_DB = 8.0
 MOST_MUFFLED = 12
-LOWEST_RATE = 0.95  # of the detector's sample rate: a lower one cannot hold its highest bands
 NO_SOUND_DB = -50.0  # relative to the mean of all bands: what a resampler leaves above the sound is lower
 SHORTEST = 0.8  # of the length of the shortest usual clip
-
-
-@dataclass(frozen=True, slots=True)
-class UnusableReason:
-    """Why a recording cannot be judged.
-
-    Attributes:
-        code: stable name of the reason.
-        detail: sentence with the measured and the expected value.
-    """
-
-    code: UnusableCode
-    detail: str
 
 
 def check_quality(
@@ -52,8 +42,8 @@ def check_quality(
 
     The checks are done in this order, and the first failure counts:
 
-    1. ``silence``: every sample has the same value.
-    2. ``too_quiet``: level below ``robust_minimum(levels of normal recordings) - 30 dB``.
+    1. ``silence``: every sample has the same value. ``inverted`` if this is because of an inverted channel.
+    2. ``too_quiet``: level below ``robust_minimum(levels of normal recordings) - 30 dB``. ``inverted``, too.
     3. ``clipped``: share of samples at full scale above ``max(0.01, 3 * s)``; nine of ten normal recordings have a
        share of at most ``s``.
     4. ``dropouts``: of each clip, more than 20 % of the frames contain a dropout.
@@ -82,34 +72,25 @@ def check_quality(
         >>> check_quality(quality, [clip], reference, spec).code
         'too_quiet'
     """
-    if quality.digital_silence or quality.level_dbfs is None:
-        return UnusableReason(
-            "silence", "Every sample has the same value: the input has no signal. The sound of a machine was expected."
-        )
+    if (silence := check_silence(quality, spec)) is not None:
+        return silence
     levels_db = reference.level_dbfs[~np.isnan(reference.level_dbfs)]
+    level_dbfs = comparable_level(quality, spec)
     if (
         len(levels_db)
-        and (level_dbfs := quality.sound_dbfs) is not None
+        and level_dbfs is not None
         and level_dbfs < (quietest := float(robust_minimum(levels_db))) - QUIETER_DB
     ):
-        return UnusableReason(
+        return check_inverted(quality, spec) or UnusableReason(
             "too_quiet",
             f"The level is {level_dbfs:.0f} dBFS; normal recordings have {quietest:.0f} dBFS or more. Check "
             "that the machine runs and that the microphone is on.",
         )
     accepted = max(CLIPPED_SHARE, -MORE_CLIPPED * float(robust_minimum(-reference.clipped_share)))
-    if quality.clipped_share > accepted:
-        return UnusableReason(
-            "clipped",
-            f"{quality.clipped_share:.1%} of the samples are at full scale; at most {accepted:.1%} is accepted. Reduce "
-            "the input gain.",
-        )
+    if (clipped := check_clipped(quality, accepted)) is not None:
+        return clipped
     if lost:
-        return UnusableReason(
-            "dropouts",
-            f"Samples are missing in {quality.dropout_share:.0%} of the recording, so often or for so long that no "
-            "clip is left. Check the connection and the load of the recorder.",
-        )
+        return check_dropouts(quality)
     if (frames := max(clip.frames for clip in clips)) < SHORTEST * reference.shortest:
         seconds = [round(count * spec.hop_length / spec.sample_rate_hz, 1) for count in (frames, reference.shortest)]
         return UnusableReason(
@@ -118,6 +99,24 @@ def check_quality(
             "ones vary more. Record longer.",
         )
     return _band_limited(quality, clips, reference, spec)
+
+
+def comparable_level(quality: AudioQuality, spec: FeatureSpec) -> float | None:
+    """Return the level of a recording as it was measured for the reference, in dBFS; None if it has none.
+
+    References of earlier detectors, which keep the offset, have levels with the offset.
+
+    Args:
+        quality: measured facts of the recording.
+        spec: feature spec of the detector.
+
+    Example:
+        >>> quality = AudioQuality(1.0, 8000, 1, level_dbfs=-40.0, clipped_share=0.0, digital_silence=False, offset=0.1)
+        >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32, offset="removed")
+        >>> comparable_level(quality, spec)
+        -40.0
+    """
+    return quality.level_dbfs if spec.offset == "removed" else quality.level_with_offset_dbfs
 
 
 def check_out_of_domain(relative_fluctuation: float) -> UnusableReason | None:
@@ -149,14 +148,9 @@ def _band_limited(
 ) -> UnusableReason | None:
     """Check whether a recording has no sound above a frequency, but normal recordings have."""
     top_hz = spec.sample_rate_hz / 2
-    highest_hz = quality.sample_rate_hz / 2
-    above = np.arange(LINEAR_BANDS) * top_hz / LINEAR_BANDS >= highest_hz
-    if quality.sample_rate_hz < LOWEST_RATE * spec.sample_rate_hz and (reference.floor_db[above] > NO_SOUND_DB).any():
-        return UnusableReason(
-            "band_limited",
-            f"The sample rate is {quality.sample_rate_hz} Hz, so the recording has no sound above {highest_hz:.0f} Hz; "
-            f"the detector was trained on sound up to {top_hz:.0f} Hz. Record at {spec.sample_rate_hz} Hz or more.",
-        )
+    above = np.arange(LINEAR_BANDS) * top_hz / LINEAR_BANDS >= quality.sample_rate_hz / 2
+    if (reference.floor_db[above] > NO_SOUND_DB).any() and (low_rate := check_sample_rate(quality, spec)) is not None:
+        return low_rate
     missing = _missing_bands(reference.floor_db - np.max([linear_levels(clip) for clip in clips], axis=0))
     if missing < MUFFLED_BANDS:
         return None

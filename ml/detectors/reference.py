@@ -148,16 +148,16 @@ class Reference:
         )
 
     @cached_property
-    def _centres(self) -> NDArray[np.float64]:
-        """Mean spectrum of each machine, ``(machines, bands)``."""
+    def centres(self) -> NDArray[np.float64]:
+        """Mean spectrum of each machine at constant power, ``(machines, bands)`` in dB."""
         machines = range(int(self.machine.max()) + 1)
         return np.stack([self.mel_spectra[self.machine == each].mean(axis=0, dtype=np.float64) for each in machines])
 
     @cached_property
     def _spread(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Standard deviation in dB of each mel band, ``(bands,)``, and of the mean of each explanation band."""
-        residuals = self.mel_spectra - self._centres[self.machine]
-        degrees = max(1, len(residuals) - len(self._centres))
+        residuals = self.mel_spectra - self.centres[self.machine]
+        degrees = max(1, len(residuals) - len(self.centres))
         parts = np.stack([part.mean(axis=1) for part in np.array_split(residuals, EXPLANATION_BANDS, axis=1)], axis=1)
         fine, coarse = (np.sqrt((np.square(r).sum(axis=0) / degrees) + STEADY_DB**2) for r in (residuals, parts))
         return fine, coarse
@@ -195,7 +195,7 @@ class Reference:
 
     def _band_deviations(self, spec: FeatureSpec, spectra: Spectra, machine: int) -> tuple[BandDeviation, ...]:
         fine, coarse = self._spread
-        difference = spectra.mel_spectrum - self._centres[machine]
+        difference = spectra.mel_spectrum - self.centres[machine]
         squares = np.square(difference / fine)
         borders = np.cumsum([0, *(len(part) for part in np.array_split(difference, EXPLANATION_BANDS))])
         edges_hz = mel_edges(spec)

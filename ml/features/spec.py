@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
-from ml.audio.recording import Channel
+from ml.audio.recording import MIXED, Channel
 from ml.audio.resampling import FILTERS
 from ml.errors import SpecError
 
@@ -43,7 +43,8 @@ class FeatureSpec:
         sample_rate_hz: sample rate of the features, 1000 to 192 000 Hz; other recordings are resampled.
         resampler: filter for resampling, a key of :data:`ml.audio.resampling.FILTERS`. It is part of the model:
             another filter changes the original network's answer for two of its own four samples.
-        channel: ``"mean"`` of all channels, or one index from 0 to 63.
+        channel: ``"mean"`` of all channels, ``"intact"`` for the mean of those without a fault, or one index from 0 to
+            63.
         clip_frames: frames of a clip that the network takes, 2 to 65 536.
         n_fft: samples per frame, 32 to 65 536.
         hop_length: samples from one frame to the next, 1 to ``n_fft``.
@@ -98,7 +99,7 @@ class FeatureSpec:
     def __post_init__(self) -> None:
         for name in WHOLE_NUMBERS:
             value = getattr(self, name)
-            unset = (name == "n_mfcc" and value is None) or (name == "channel" and value == "mean")
+            unset = (name == "n_mfcc" and value is None) or (name == "channel" and value in MIXED)
             if not unset and (not isinstance(value, int) or isinstance(value, bool)):
                 raise SpecError(f"Feature spec: {name} is {value!r}; a whole number was expected.")
         for holds, sentence in self._rules():
@@ -110,7 +111,10 @@ class FeatureSpec:
         nyquist = self.sample_rate_hz / 2
         yield 1000 <= self.sample_rate_hz <= 192_000, _range("sample_rate_hz", self.sample_rate_hz, 1000, 192_000)
         yield self.resampler in FILTERS, _choice("resampler", self.resampler, FILTERS)
-        yield self.channel == "mean" or self.channel in range(64), _range("channel", self.channel, "mean, or 0", 63)
+        yield (
+            self.channel in MIXED or self.channel in range(64),
+            _range("channel", self.channel, "mean, intact, or 0", 63),
+        )
         yield 32 <= self.n_fft <= 65_536, _range("n_fft", self.n_fft, 32, 65_536)
         yield 1 <= self.hop_length <= self.n_fft, _range("hop_length", self.hop_length, 1, self.n_fft)
         yield 2 <= self.clip_frames <= 65_536, _range("clip_frames", self.clip_frames, 2, 65_536)

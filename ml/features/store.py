@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.audio.batch import AudioFile, map_recordings
-from ml.audio.recording import Recording
+from ml.audio.info import AudioInfo
+from ml.audio.recording import AudioQuality, Recording
 from ml.dataset.entries import Dataset, Entry
 from ml.errors import AudioError, FeaturesMissing, RecordingChanged, StorageFull
 from ml.features.augmentation import Augmentation
@@ -306,11 +307,18 @@ def _verify(recording: Recording, extraction: _Extraction, spec: FeatureSpec) ->
         extraction.path.stat().st_size == entry.info.bytes
         and (quality.sample_rate_hz, quality.channels) == (entry.info.sample_rate_hz, entry.info.channels)
         and len(recording.samples) == _samples(entry)
-        and math.isclose(quality.clipped_share, entry.info.clipped_share, abs_tol=1e-9)
-        and (spec.channel != "mean" or _same_level(quality.level_dbfs, entry.info.level_dbfs))
+        and (bool(quality.channel_faults) or _same_mean(quality, entry.info, spec))
     )
     if not same:
         raise RecordingChanged(f"{extraction.path} has changed since it was indexed: index the dataset again.")
+
+
+def _same_mean(quality: AudioQuality, info: AudioInfo, spec: FeatureSpec) -> bool:
+    """Return whether the measurements on the mean of all channels agree. Earlier indexes have the level with offset."""
+    levels = (quality.level_dbfs, quality.level_with_offset_dbfs)
+    return math.isclose(quality.clipped_share, info.clipped_share, abs_tol=1e-9) and (
+        isinstance(spec.channel, int) or any(_same_level(level, info.level_dbfs) for level in levels)
+    )
 
 
 def _same_level(measured: float | None, indexed: float | None) -> bool:

@@ -27,47 +27,44 @@ a known fault is found even if it is not far from normal. A detector without a c
 clip with the highest score.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.audio.decode import decode
-from ml.audio.dropouts import kept_samples
 from ml.audio.limits import DEFAULT_LIMITS, AudioLimits
+from ml.audio.mains_hum import MainsHum, find_hum, fit_hum
 from ml.audio.recording import AudioQuality, Recording
 from ml.classifier.litert import LiteRTNetwork
 from ml.detectors.detector import Novelty
-from ml.detectors.quality_checks import UnusableReason
+from ml.detectors.quality_checks import comparable_level
+from ml.detectors.recorder_checks import (
+    FADE_DB,
+    SLIGHT_FADE_DB,
+    UnusableReason,
+    check_recorder,
+    common_change_db,
+    fade_reason,
+    hum_reason,
+)
+from ml.detectors.recorder_removal import remove_fade, remove_hum
 from ml.detectors.reference import Deviations
-from ml.detectors.spectra import Spectra, is_lost
+from ml.detectors.spectra import Spectra
 from ml.detectors.thresholds import p_value
 from ml.errors import BundleDamaged
 from ml.features.extractor import FeatureExtractor
 from ml.features.spec import FeatureSpec
+from ml.models.clips import ClipCutter, ModelClip
 from ml.models.labels import UNKNOWN_FAULT, ClassLabel
 from ml.models.served import ServedModel
 from ml.models.verdict import ClipResult, Verdict
 
-
-class _Clip(NamedTuple):
-    """One clip of a recording.
-
-    Attributes:
-        start_s, end_s: start and end, in seconds from the recording's start.
-        samples: samples at the rate of the model's spec.
-        spectra: spectra for the detector; None without one.
-        has_gaps: whether samples are missing in it.
-        is_lost: whether so many are missing that the clip does not count.
-    """
-
-    start_s: float
-    end_s: float
-    samples: NDArray[np.float32]
-    spectra: Spectra | None
-    has_gaps: bool
-    is_lost: bool
+# A recording for one of these reasons, or an anomalous one, may be explained by hum or a fade.
+EXPLAINED = ("band_limited", "foreign")
+# With a larger share of hum, too little of the machine is in a recording.
+HUM_ALONE = 0.99
 
 
 class Predictor:
@@ -98,6 +95,11 @@ class Predictor:
         self._same_spectrum = self.detector is not None and (
             _spectrum_spec(self.detector.spec) == _spectrum_spec(content.spec)
         )
+        # Models of earlier versions keep the offset, and answer as before.
+        self._removes_faults = content.spec.offset == "removed"
+        self._explains_by_recorder = (self.detector or self.extractor).spec.offset == "removed"
+        self._checks_recorder = self.detector is not None or self._removes_faults
+        self._cutter = ClipCutter(self.extractor, self.detector, find_gaps=self._checks_recorder)
         self._network = None if content.litert is None else _load_network(content.litert, model)
 
     @property
@@ -122,14 +124,14 @@ class Predictor:
             machine: name of the machine, ``fan/id_00`` or ``id_00``, which a detector compares the recording with.
             explain: whether to compute the deviations from normal too.
         """
-        clips = self._cut(recording)
+        clips = self._cutter.cut(recording)
         results = tuple(self._judge(clip, machine) for clip in clips)
         worst = max(results, key=lambda result: (result.is_anomalous, result.score))
         worst_clip = clips[results.index(worst)]
         known = self.resolve_machine(machine) is not None
         model, content = self.model, self.model.bundle.content
         return Verdict(
-            unusable=self._check_quality(recording.quality, clips, machine, worst),
+            unusable=self._check_quality(recording.quality, clips, machine, worst_clip, worst),
             timeline=results,
             worst=worst,
             threshold=model.decision.threshold,
@@ -149,14 +151,14 @@ class Predictor:
 
     def clip_results(self, recording: Recording, machine: str | None = None) -> tuple[ClipResult, ...]:
         """Return the result of each clip of a recording, in time order."""
-        return tuple(self._judge(clip, machine) for clip in self._cut(recording))
+        return tuple(self._judge(clip, machine) for clip in self._cutter.cut(recording))
 
     def usable_spectra(self, recording: Recording) -> tuple[Spectra, ...]:
         """Return the spectra of the clips that a detector judges, in time order.
 
         Empty without a detector, or if the recording cannot be judged. The out-of-domain check is not done.
         """
-        clips = self._cut(recording)
+        clips = self._cutter.cut(recording)
         spectra = tuple(clip.spectra for clip in clips if clip.spectra is not None)
         if self.detector is None or self.detector.check_quality(recording.quality, spectra, lost=clips[0].is_lost):
             return ()
@@ -188,31 +190,7 @@ class Predictor:
         # The sum is never 0, because it contains the most probable class.
         return fault / (fault + normal)
 
-    def _cut(self, recording: Recording) -> list[_Clip]:
-        """Cut a recording into clips. Clips of which too much is missing are left out, unless none would remain."""
-        spec = self.extractor.spec
-        samples = self.extractor.resample(recording.samples, recording.sample_rate_hz)
-        kept = kept_samples(recording, len(samples), spec.sample_rate_hz) if self.detector is not None else None
-        clips = [
-            self._clip(samples, None if kept is None else kept[start:stop], start, stop, recording.quality.duration_s)
-            for start, stop in spec.clip_spans(len(samples))
-        ]
-        return [clip for clip in clips if not clip.is_lost] or clips
-
-    def _clip(
-        self, samples: NDArray[np.float32], kept: NDArray[np.bool_] | None, start: int, stop: int, duration_s: float
-    ) -> _Clip:
-        rate_hz, detector = self.extractor.spec.sample_rate_hz, self.detector
-        return _Clip(
-            start_s=start / rate_hz,
-            end_s=min(stop / rate_hz, duration_s),
-            samples=samples[start:stop],
-            spectra=None if detector is None else detector.compute_spectra(samples[start:stop], kept),
-            has_gaps=kept is not None and not kept.all(),
-            is_lost=detector is not None and is_lost(detector.extractor, kept),
-        )
-
-    def _judge(self, clip: _Clip, machine: str | None) -> ClipResult:
+    def _judge(self, clip: ModelClip, machine: str | None) -> ClipResult:
         probabilities = () if self._network is None else self.probabilities(self._log_mel(clip))
         classifier_score = self.classifier_score(probabilities) if probabilities else None
         novelty = None
@@ -230,11 +208,12 @@ class Predictor:
             novelty=novelty,
         )
 
-    def _log_mel(self, clip: _Clip) -> NDArray[np.float32]:
+    def _log_mel(self, clip: ModelClip) -> NDArray[np.float32]:
         """Return the log-mel bands for the network, from the detector's spectrum if it has the same settings."""
-        if clip.spectra is None or clip.has_gaps or not self._same_spectrum:
-            return self.extractor.log_mel(clip.samples)
-        return self.extractor.apply_floor_and_level(clip.spectra.log_mel.copy())
+        if clip.spectra is not None and self._same_spectrum and (self._removes_faults or not clip.has_gaps):
+            return self.extractor.apply_floor_and_level(clip.spectra.log_mel.copy())
+        kept = clip.kept if self._removes_faults else None
+        return self.extractor.apply_floor_and_level(self.extractor.log_mel_and_power(clip.samples, kept)[0])
 
     def _apply_decision_rule(
         self, probabilities: tuple[float, ...], classifier_score: float | None, novelty: Novelty | None
@@ -255,21 +234,74 @@ class Predictor:
         return classes[max(among, key=lambda i: probabilities[i]) if probabilities else among[0]]
 
     def _check_quality(
-        self, quality: AudioQuality, clips: list[_Clip], machine: str | None, worst: ClipResult
+        self,
+        quality: AudioQuality,
+        clips: list[ModelClip],
+        machine: str | None,
+        worst_clip: ModelClip,
+        worst: ClipResult,
     ) -> UnusableReason | None:
-        """Return why a recording cannot be judged; an anomalous one, perhaps a fault, is never out of domain."""
-        if self.detector is None:
+        """Return why a recording cannot be judged."""
+        if not self._checks_recorder:
             return None
+        reason = self._compare_with_normal(quality, clips, machine, worst)
+        is_unusual = worst.is_anomalous if reason is None else reason.code in EXPLAINED
+        if not is_unusual or not self._explains_by_recorder:
+            return reason
+        return self._explain_by_recorder(quality, clips, machine, worst_clip, reason) or reason
+
+    def _compare_with_normal(
+        self, quality: AudioQuality, clips: list[ModelClip], machine: str | None, worst: ClipResult
+    ) -> UnusableReason | None:
+        """Return the first failed check; an anomalous recording, perhaps of a fault, is never out of domain."""
+        if self.detector is None:
+            return check_recorder(quality, self.extractor.spec, lost=clips[0].is_lost)
         spectra = [clip.spectra for clip in clips if clip.spectra is not None]
         reason = self.detector.check_quality(quality, spectra, lost=clips[0].is_lost)
         if reason is not None or worst.is_anomalous:
             return reason
         return self.detector.check_out_of_domain(spectra, machine)
 
-    def _deviations(self, clip: _Clip, result: ClipResult, quality: AudioQuality) -> Deviations | None:
+    def _explain_by_recorder(
+        self,
+        quality: AudioQuality,
+        clips: list[ModelClip],
+        machine: str | None,
+        worst_clip: ModelClip,
+        reason: UnusableReason | None,
+    ) -> UnusableReason | None:
+        """Return the fault of the recorder that explains an unusual recording, if there is one."""
+
+        def is_normal(changed: Iterable[NDArray[np.float32]]) -> bool:
+            changed_clips = [self._cutter.replace_samples(*pair) for pair in zip(clips, changed, strict=True)]
+            results = [self._judge(clip, machine) for clip in changed_clips]
+            if any(result.is_anomalous for result in results):
+                return False
+            return reason is None or self._compare_with_normal(quality, changed_clips, machine, results[0]) is None
+
+        hum = find_hum(worst_clip.samples, self.extractor.spec.sample_rate_hz)
+        if hum is not None and (
+            hum.share > HUM_ALONE or is_normal(self._remove_hum(clip.samples, hum, machine) for clip in clips)
+        ):
+            return hum_reason(hum)
+        change_db = common_change_db(self._cutter.log_mel(worst_clip))
+        if change_db > FADE_DB or (
+            change_db > SLIGHT_FADE_DB
+            and is_normal(remove_fade(clip.samples, self._cutter.log_mel(clip)) for clip in clips)
+        ):
+            return fade_reason(change_db)
+        return None
+
+    def _remove_hum(self, samples: NDArray[np.float32], hum: MainsHum, machine: str | None) -> NDArray[np.float32]:
+        """Remove mains hum, except for lines of normal recordings as far as a detector knows them."""
+        if self.detector is None:
+            return np.asarray(samples - fit_hum(samples, self.extractor.spec.sample_rate_hz, hum).sum(axis=0))
+        return remove_hum(samples, hum, self.detector, machine)
+
+    def _deviations(self, clip: ModelClip, result: ClipResult, quality: AudioQuality) -> Deviations | None:
         if self.detector is None or result.novelty is None or clip.spectra is None:
             return None
-        return self.detector.deviations(clip.spectra, result.novelty, quality.level_dbfs)
+        return self.detector.deviations(clip.spectra, result.novelty, comparable_level(quality, self.detector.spec))
 
     def _p_value(self, result: ClipResult, *, known: bool) -> float | None:
         if self.detector is None or result.novelty is None:

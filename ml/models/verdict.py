@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 from ml.audio.recording import AudioQuality
 from ml.detectors.calibration import RateHoldsFor
 from ml.detectors.detector import Novelty
-from ml.detectors.quality_checks import UnusableReason
+from ml.detectors.recorder_checks import UnusableReason
 from ml.detectors.reference import Deviations
 from ml.models.bundle import FaultRule
 from ml.models.labels import ClassLabel
@@ -52,8 +52,8 @@ class Verdict:
     """Verdict on one recording.
 
     Attributes:
-        unusable: reason why the recording cannot be judged; None if it can. Only a model with a detector checks this,
-            because it can compare the recording with normal ones.
+        unusable: reason why the recording cannot be judged; None if it can. A model without a detector checks only what
+            needs no normal recordings.
         timeline: results of all clips, in time order.
         worst: result of the most anomalous clip, which decides.
         threshold: a clip with a higher score is anomalous.

@@ -67,8 +67,9 @@ def with_earlier_spec(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def options(home: Path, name: str, learn: str, **choices: Any) -> TrainingOptions:
-    """Return the options that the model was trained with."""
-    return TrainingOptions(source=home / "datasets" / DATASET, name=name, learn=learn, **choices)
+    """Return the options that the model was trained with; its engines were the default of that commit."""
+    source, engines = home / "datasets" / DATASET, ["spectrum-gaussian", "distance"]
+    return TrainingOptions(source=source, name=name, learn=learn, engines=engines, **choices)
 
 
 def key_of(dataset: Dataset, chosen: TrainingOptions) -> dict[str, Any]:

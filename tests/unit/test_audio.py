@@ -189,11 +189,13 @@ def test_clipping_is_counted_in_flac(bits: int) -> None:
 @pytest.mark.parametrize("encoding", sorted(sounds.ENCODINGS))
 @pytest.mark.parametrize("value", [0.0, 0.25])
 def test_a_constant_signal_is_digital_silence(encoding: str, value: float) -> None:
-    """If all samples are equal, the input is dead: at zero without a level, at an offset with one."""
+    """If all samples are equal, the input is dead: it has an offset and no level."""
     quality = decode(sounds.recording(np.full((RATE_HZ, 2), value), encoding, RATE_HZ)).quality
     assert quality.digital_silence is True
+    assert quality.level_dbfs is None
+    assert quality.offset == value
     expected = 20 * math.log10(value) if value else None
-    assert quality.level_dbfs == (expected if expected is None else pytest.approx(expected, abs=1e-3))
+    assert quality.level_with_offset_dbfs == (expected if expected is None else pytest.approx(expected, abs=1e-3))
 
 
 def test_one_different_sample_is_no_digital_silence() -> None:

@@ -5,65 +5,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy import signal
 
 from ml.audio.batch import AudioFile
 from ml.audio.decode import decode
 from ml.audio.dropouts import find_dropouts
-from ml.detectors.engines.registry import DEFAULT_ENGINES, engine_by_name
+from ml.detectors.engines.registry import engine_by_name
 from ml.detectors.fitting import fit_detector
 from ml.detectors.parallel_spectra import parallel_spectra
 from ml.detectors.reference import NormalRecording
 from ml.detectors.spectra import compute_spectra
-from ml.detectors.thresholds import operating_point_at_threshold
 from ml.features.extractor import FeatureExtractor, remove_offset
 from ml.features.feature_specs import detector_spec
 from ml.features.spec import FeatureSpec
-from ml.models.bundle import Bundle, BundleContent, GoldenClip
-from ml.models.golden import make_golden_clip
-from ml.models.labels import DETECTOR_LABELS
 from ml.models.predictor import Predictor
-from ml.models.served import ServedModel
-from ml.models.thresholds import decision_at
-from ml.models.verdict import Verdict
-from tests import sounds
-
-RATE_HZ, SECONDS = 16_000, 4.0
-SPEC = FeatureSpec(sample_rate_hz=RATE_HZ, clip_frames=126, n_fft=1024, hop_length=512, fmax_hz=RATE_HZ / 2)
-Samples = NDArray[np.float64]
-Fault = Callable[[Samples], Samples]
-
-
-def fan(seed: int, blade_hz: float = 120.0) -> Samples:
-    """A fan, quiet enough for an offset, with noise up to half of the sample rate."""
-    noise = np.random.default_rng(seed).normal(0, 0.004, round(SECONDS * RATE_HZ))
-    return 0.05 * np.asarray(sounds.fan(SECONDS, seed=seed, blade_hz=blade_hz)[:, 0], np.float64) + noise
-
-
-def recorded(samples: Samples, rate_hz: int = RATE_HZ) -> bytes:
-    """As a WAV file with 16 bits."""
-    return sounds.recording(np.clip(samples, -1, 1)[:, None], "pcm16", rate_hz)
+from tests.unit.recorders import RATE_HZ, SECONDS, SPEC, Fault, Samples, detector_of_fans, fan, recorded, verdicts
 
 
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
     """A default detector of forty recordings of a healthy fan."""
-    spec = detector_spec(SPEC)
-    extractor = FeatureExtractor(spec)
-    clips = [compute_spectra(extractor, decode(recorded(fan(seed))).samples) for seed in range(40)]
-    normal = [NormalRecording((clip,), "fan", "monday", level_dbfs=-30.0) for clip in clips]
-    detector = fit_detector(spec, [engine_by_name(name) for name in DEFAULT_ENGINES], normal)
-    # A little above all scores of healthy recordings: the tests are about the recorder and not about the rate.
-    decision = decision_at(operating_point_at_threshold(detector.calibration, detector.calibration.named.max() + 0.03))
-    content = BundleContent(SPEC, DETECTOR_LABELS, decision, {}, None, GoldenClip(make_golden_clip(), ()), detector)
-    return Predictor(ServedModel.as_written(Bundle("fan", "", content)))
-
-
-def verdicts(predictor: Predictor, fault: Fault, blade_hz: float = 120.0, rate_hz: int = RATE_HZ) -> list[Verdict]:
-    """Verdicts on six new recordings with a fault of the recorder."""
-    files = [recorded(fault(fan(1000 + seed, blade_hz)), rate_hz) for seed in range(6)]
-    return [predictor.predict(predictor.decode(file)) for file in files]
+    return detector_of_fans()
 
 
 def offset(level: float) -> Fault:
@@ -178,7 +140,8 @@ def test_a_microphone_that_is_off_is_too_quiet_despite_its_offset(predictor: Pre
     """The level that counts is that of the sound."""
     hiss = np.random.default_rng(0).normal(0, 0.0001, round(SECONDS * RATE_HZ))
     verdict = predictor.predict(predictor.decode(recorded(0.05 + hiss)))
-    assert verdict.quality.level_dbfs == pytest.approx(-26, abs=0.1)
+    assert verdict.quality.level_dbfs == pytest.approx(-80, abs=0.1)
+    assert verdict.quality.level_with_offset_dbfs == pytest.approx(-26, abs=0.1)
     assert verdict.unusable is not None
     assert verdict.unusable.code == "too_quiet"
 
