@@ -22,7 +22,7 @@ def spec_for(entries: Sequence[Entry], kind: FeatureKind) -> FeatureSpec:
     """Choose the feature spec of a classifier for these recordings.
 
     ``spectrum``: log-mel bands (128, 0 Hz to half the sample rate) without the clip's level and without an offset,
-    because a moved or another microphone is no fault. The sample rate is the most frequent one, so most recordings are
+    because a moved or another microphone is no fault, and of the intact channels. The sample rate is the most frequent one, so most recordings are
     not resampled. A clip has the median length of the recordings, but 0.5 to 10 s. A frame has
     ``2 ** round(log2(0.064 * rate))`` samples, the hop is half of it. ``original``: :meth:`FeatureSpec.original`,
     whatever the recordings are.
@@ -56,6 +56,7 @@ def spec_for(entries: Sequence[Entry], kind: FeatureKind) -> FeatureSpec:
         hop_length=hop,
         n_mels=N_MELS,
         fmax_hz=rate_hz / 2,
+        channel="intact",
         level="clip_mean",
         offset="removed",
     )
