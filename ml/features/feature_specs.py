@@ -21,11 +21,11 @@ SHORTEST_CLIP_S = 0.5
 def spec_for(entries: Sequence[Entry], kind: FeatureKind) -> FeatureSpec:
     """Choose the feature spec of a classifier for these recordings.
 
-    ``spectrum``: log-mel bands (128, 0 Hz to half the sample rate) without the clip's level and without an offset,
-    because a moved or another microphone is no fault, and of the intact channels. The sample rate is the most frequent one, so most recordings are
-    not resampled. A clip has the median length of the recordings, but 0.5 to 10 s. A frame has
-    ``2 ** round(log2(0.064 * rate))`` samples, the hop is half of it. ``original``: :meth:`FeatureSpec.original`,
-    whatever the recordings are.
+    ``spectrum``: log-mel bands (128, 0 Hz to half the sample rate) of the mean of the intact channels, without the
+    clip's level and without an offset, because a moved or another microphone is no fault. The sample rate is the most
+    frequent one, so most recordings are not resampled. A clip has the median length of the recordings, but 0.5 to 10 s.
+    A frame has ``2 ** round(log2(0.064 * rate))`` samples, the hop is half of it. ``original``:
+    :meth:`FeatureSpec.original`, whatever the recordings are.
 
     Args:
         entries: the recordings; at least one for ``spectrum``.
