@@ -1,9 +1,10 @@
 """Verdicts of one model for a comparison, at the threshold that is served.
 
 A model that is fitted to all recordings at the end of its training cannot be tested on them. Its verdicts are then
-those of the measured fit, which has not learned from the test side. Its threshold comes from the same rule as the
-served one. If a person has moved the served threshold since, the scores of the measured fit are compared with the moved
-one: the scores of both fits have the same scale.
+those of the measured fit, which has not learned from the test side. The threshold of a detector comes from the same
+rule in both fits, so each has its own. The scores of the measured fit are compared with the served threshold if a
+person has moved it since, and if the model is a classifier alone: its served threshold can come from a cross-validation
+that the measured fit does not have. The scores of both fits have the same scale.
 """
 
 from collections.abc import Sequence
@@ -90,7 +91,7 @@ class ComparedVerdicts:
         bundle = registry.read(version)
         revisions = registry.threshold_revisions(version, bundle)
         served = revisions[-1].decision.threshold
-        if served != revisions[0].decision.threshold:
+        if served != revisions[0].decision.threshold or bundle.content.detector is None:
             threshold, judged = served, at_threshold(judged, served, faults_named=bundle.content.fault_rule is not None)
         origin = VerdictOrigin(threshold, served, served_fit, bundle.content.litert is not None)
         return cls(tuple(judged), origin)

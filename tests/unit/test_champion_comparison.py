@@ -19,11 +19,12 @@ from ml.models.registry import Registry
 from ml.models.thresholds import ThresholdRequest
 from ml.training import records
 from ml.training.champion_comparison import ChampionComparison, compare_with_champion
+from ml.training.compared_verdicts import ComparedVerdicts
 from ml.training.options import GAIN_DB, TrainingOptions
 from ml.training.training_result import TrainingResult
 from ml.training.verdicts import read_verdicts, write_verdicts
 from tests import sounds
-from tests.unit import bundles
+from tests.unit import bundles, detectors, judgements
 from tests.unit.judgements import CLASSES, verdict
 
 SESSIONS, PER_SESSION = 6, 2
@@ -256,3 +257,13 @@ def test_verdicts_are_read_back_unchanged(match: Match) -> None:
     assert list(read_verdicts(match.home, match.version, entries, "none")) == judged[:8]
     assert list(read_verdicts(match.home, match.version, entries[::-1], "random")) == gained[7::-1]
     assert read_verdicts(match.home, "fan-9876543210", entries, "none") == ()
+
+
+@pytest.mark.parametrize(("alone", "detected"), [(True, 3), (False, 0)], ids=["classifier", "detector"])
+def test_a_classifier_alone_is_compared_at_the_served_threshold(registry: Registry, alone: bool, detected: int) -> None:
+    """Its measured fit has another threshold, by another rule; that of a detector comes from the same rule."""
+    version = registry.resolve("champion") if alone else detectors.add(registry)
+    judged = [verdict(judgements.entry(number, "abnormal"), 0.55, threshold=0.6) for number in range(3)]
+    found = ComparedVerdicts.of_measured_fit(registry, version, judged, 0.6, served_fit=False)
+    assert sum(each.anomaly for each in found.judged) == detected
+    assert (found.origin.threshold, found.origin.served_threshold) == (0.5 if alone else 0.6, 0.5)
