@@ -165,14 +165,13 @@ def _print_thresholds(trained: TrainingResult, registry: Registry, rate: float) 
         registry: registry with the model.
         rate: false-alarm rate that was requested.
     """
-    bundle = registry.read(trained.version)
-    revision = registry.threshold_revisions(trained.version, bundle)[-1]
+    bundle = registry.read_calibrated(trained.version)
+    revision = registry.threshold_revisions(trained.version)[-1]
     final, detector = revision.decision, bundle.content.detector
     threshold, evaluated_at = f"{final.threshold:.4g}", f"{trained.evaluation.threshold:.4g}"
     print_text(f"Threshold: a score above {threshold} is anomalous ({final.basis}).")
     if evaluated_at != threshold:
         print_text(f"The figures above are from the fit without the test side; its threshold is {evaluated_at}.")
-    detector = bundle.content.detector
     if detector is not None:
         if revision.revision == 1:
             print_calibration(detector, final.threshold, rate)

@@ -42,6 +42,7 @@ from ml.detectors.thresholds import (
     SENSITIVITIES,
     SESSIONS_FOR_A_RATE,
     OperatingPoint,
+    allowed_above,
     calibrated_threshold,
     operating_point_at_threshold,
     smallest_rate,
@@ -151,13 +152,11 @@ def threshold_for_alarms(calibration: Calibration, frequency: float, rule: KOfNR
         >>> round(threshold_for_alarms(calibration, 0.001, KOfNRule()), 2)  # two scores of 99 raise no alarm
         0.97
     """
-    kept = calibration.kept
-    scores = np.concatenate(_by_session(calibration.named[kept], calibration.session[kept]))
-    # 99 recordings support 1 / 100: rounding must not make the limit smaller than that.
-    allowed = max(0, math.floor(round(frequency * (len(scores) + 1), 9)) - 1)
+    some = calibration.of(calibration.kept)
+    scores, allowed = some.named, allowed_above(len(some.named), frequency)
     lowest = float(scores.max())
     for threshold in np.unique(scores)[::-1]:
-        anomalous = scores > threshold
+        anomalous = np.concatenate(_by_session(some.alarms(float(threshold)), some.session))
         lasting = np.count_nonzero(alarm_states(anomalous, rule)) / rule.n_verdicts
         if max(lasting, _count_in_row(anomalous, rule)) > allowed:
             break
@@ -188,9 +187,20 @@ def operating_point_for_alarms(calibration: Calibration, limit: FalseAlarmLimit)
     if notes:
         threshold = max(threshold, calibrated_threshold(calibration, SENSITIVITIES["medium"]))
         target = f"without a false alarm among too few recordings for {limit}"
+    elif _exceeds(calibration, threshold, limit):
+        notes = (
+            f"At this threshold the normal recordings have more false alarms than {limit}, because of recordings that "
+            "stand apart from their session or of the classifier.",
+        )
     found = operating_point_at_threshold(calibration, threshold)
     basis = f"{target}{found.basis.removeprefix(BY_HAND)}"
     return replace(found, basis=basis, notes=(*notes, *found.notes))
+
+
+def _exceeds(calibration: Calibration, threshold: float, limit: FalseAlarmLimit) -> bool:
+    """Return whether all normal recordings, also those that stand apart, raise more alarms than a limit allows."""
+    counted = count_false_alarms(calibration, threshold, limit.rule).counted
+    return counted > allowed_above(len(calibration.named), limit.frequency)
 
 
 def limit_notes(calibration: Calibration, limit: FalseAlarmLimit) -> tuple[str, ...]:
@@ -212,8 +222,8 @@ def limit_notes(calibration: Calibration, limit: FalseAlarmLimit) -> tuple[str, 
     return (
         f"{n} normal recordings support no fewer false alarms than one in {format_time(limit.every_s * (n + 1))} at a "
         f"recording every {limit.every}; {limit.false_alarms} was requested. The threshold is the lowest without a "
-        f"false alarm among them. {limit.false_alarms} needs {needed} normal recordings, from at least "
-        f"{SESSIONS_FOR_A_RATE} sessions.",
+        f"false alarm among them, but not below that of medium. {limit.false_alarms} needs {needed} normal "
+        f"recordings, from at least {SESSIONS_FOR_A_RATE} sessions.",
     )
 
 

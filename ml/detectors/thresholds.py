@@ -39,7 +39,7 @@ Scores = NDArray[np.float64]
 SENSITIVITIES: Mapping[Sensitivity, float] = {"low": 0.001, "medium": 0.01, "high": 0.05}
 """The named false-alarm rates, chosen here: one false alarm in 1000, 100 and 20 normal recordings."""
 SESSIONS_FOR_A_RATE = 4  # with 2 sessions of pc_fan the worst new session had 88 % false alarms, with 4 it had 26 %
-DIGITS = 9  # rates are decimal numbers: (n + 1) (1 - rate) differs from a whole number by about 1e-16
+DIGITS = 9  # rates are decimal numbers: (n + 1) rate differs from a whole number by about 1e-16
 SEED = 0
 # The texts of a basis are part of a bundle, and so of the hash in a version's name: changing one renames models.
 BY_HAND = "set by hand"
@@ -105,10 +105,22 @@ def smallest_rate(n: int) -> float:
     return 1 / (n + 1)
 
 
+def allowed_above(n: int, rate: float) -> int:
+    """Return how many of n normal recordings may be above a threshold for a false-alarm rate.
+
+    ``floor((n + 1) rate) - 1``, because the next recording counts as one more; at least 0, at most ``n - 1``.
+
+    Example:
+        >>> allowed_above(99, 0.05), allowed_above(99, 0.001)
+        (4, 0)
+    """
+    return min(max(math.floor(round((n + 1) * rate, DIGITS)) - 1, 0), n - 1)
+
+
 def threshold_at(scores: Scores, rate: float) -> float:
     """Return the score that a further normal recording exceeds with a probability of at most ``rate``.
 
-    The ``ceil((n + 1) (1 - rate))``-th score in ascending order.
+    The ``ceil((n + 1) (1 - rate))``-th score in ascending order: :func:`allowed_above` scores are higher.
 
     Args:
         scores: float64 ``(n,)``: scores of normal recordings, at least one.
@@ -124,8 +136,7 @@ def threshold_at(scores: Scores, rate: float) -> float:
     """
     if not 0 < rate < 1:
         raise InvalidParameter(f"The false-alarm rate is {rate}; a number above 0 and below 1 was expected.")
-    rank = math.ceil(round((len(scores) + 1) * (1 - rate), DIGITS))
-    return float(np.sort(scores)[min(max(rank, 1), len(scores)) - 1])
+    return float(np.sort(scores)[len(scores) - 1 - allowed_above(len(scores), rate)])
 
 
 def calibrated_threshold(calibration: Calibration, rate: float) -> float:
@@ -183,6 +194,13 @@ def operating_point_at_rate(
         basis, notes = f"for {percent(rate)} false alarms", ()
     if calibration.rate_holds_for == "new_session":
         basis = f"{basis} in a new session"
+    anomalous = int(calibration.alarms(threshold)[calibration.kept].sum())
+    if calibration.by_classifier is not None and anomalous > allowed_above(n, rate):
+        notes = (
+            *notes,
+            f"With the classifier's verdicts, {anomalous} of {n} normal recordings are anomalous at this threshold; "
+            f"{percent(rate)} was requested.",
+        )
     return _operating_point(calibration, threshold, rate, sensitivity, basis, notes)
 
 

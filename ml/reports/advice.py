@@ -167,7 +167,7 @@ def _false_alarm_warnings(found: Expectations, version: str) -> Iterator[str]:
 
 
 def _option(found: Expectations, row: SensitivityRow) -> str:
-    return f"--sensitivity {row.sensitivity}" if found.has_detector else f"--threshold {row.threshold:.4g}"
+    return f"--sensitivity {row.sensitivity}" if found.by_name else f"--threshold {row.threshold:.4g}"
 
 
 def _help_against_alarms(found: Expectations, version: str) -> str:

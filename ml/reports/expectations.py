@@ -65,7 +65,8 @@ class Expectations:
         false_alarms: share of the normal recordings that are anomalous.
         not_judged: numbers of normal held-out recordings: without a verdict, and all.
         sessions: scores by session, of normal and of abnormal recordings.
-        has_detector: whether the score is a detector's. A sensitivity can then be set by its name.
+        has_detector: whether the score is a detector's.
+        by_name: whether a sensitivity can be set by its name.
         learned_faults: of a cross-validated classifier, the numbers of abnormal recordings that are found if the other
             half of their session is learned from, and of all of them; None without cross-validation.
         sensitivities: thresholds at each sensitivity; empty if no session of normal recordings was held out.
@@ -79,6 +80,7 @@ class Expectations:
     not_judged: tuple[int, int]
     sessions: tuple[SessionScores, ...]
     has_detector: bool
+    by_name: bool
     learned_faults: tuple[int, int] | None = None
     sensitivities: tuple[SensitivityRow, ...] = ()
 

@@ -67,7 +67,7 @@ def publish_candidate(
         registry=Registry(context.home),
         detector=served.detector,
         fault_rule=thresholds.fault_rule,
-        normal_scores=thresholds.normal_scores,
+        normal_scores=None if context.demonstration else thresholds.normal_scores,
         before_add=before_add,
     )
 

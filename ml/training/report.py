@@ -110,8 +110,7 @@ def _wrong_exemplars(context: TrainingContext, outlook: ServedResult) -> Iterato
 
 def _scored_exemplars(context: TrainingContext, title: str, scored: Iterable[ScoredRecording]) -> Iterator[Exemplar]:
     for each in scored:
-        if each.entry is not None:
-            yield _exemplar(context, title, each.entry, f"score {each.score:.3f}")
+        yield _exemplar(context, title, each.entry, f"score {each.score:.3f}")
 
 
 def _odd_exemplars(context: TrainingContext, served: FittedModel) -> Iterator[Exemplar]:

@@ -18,12 +18,12 @@ from ml.evaluation.results import Estimate
 from ml.models.bundle import DecisionThreshold
 from ml.reports.expectations import Expectations, SensitivityRow, SessionScores
 from ml.training.candidate import FittedModel, Thresholds
-from ml.training.classifier_folds import CrossValidation, fold_calibration
+from ml.training.classifier_folds import CrossValidation, Scores, fold_calibration
 from ml.training.context import TrainingContext
 from ml.training.detector_stage import MeasuredRecording, normal_with_sound
 from ml.training.held_out_result import HeldOutResult
 from ml.training.operating_points import estimate_shares
-from ml.training.whole_verdict import calibrated_recordings
+from ml.training.whole_verdict import calibrated_recordings, classifier_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,14 @@ class ScoredRecording:
         label: its label.
         score: 0 to 1, by a model that has not learned from the recording.
         anomalous: whether the verdict is ``anomalous``.
-        entry: the recording; None if the calibration of the detector does not name it.
+        entry: the recording.
     """
 
     session: str
     label: Label
     score: float
     anomalous: bool
-    entry: Entry | None
+    entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class ServedResult:
         """
         normal = [each for each in result.judged if each.entry.label == NORMAL]
         detector, rate, seed = served.detector, context.options.false_alarm_rate, context.options.seed
-        new_session = bool(folds.folds) if folds is not None and detector is None else True
+        new_session = context.split.method != "blocks"
         rows: Iterable[SensitivityRow] = ()
         if detector is not None:
             alarms = held_out_alarms(detector.calibration, thresholds.score.threshold, rate)
@@ -91,14 +91,16 @@ class ServedResult:
             rows = _detector_rows(detector, abnormal, seed)
             new_session = detector.calibration.rate_holds_for == "new_session"
             if served.network is not None:
-                recordings = _with_classifier(recordings, result, folds, thresholds)
+                recordings = _with_classifier(recordings, result, folds, detector.calibration, thresholds)
         elif folds is not None:
-            recordings = _cross_validated(context, folds, thresholds.score)
+            new_session = any(each.label == NORMAL and each.path in folds.new_session for each in context.final_side)
+            scores = folds.new_session if new_session else folds.same_session
+            recordings = _cross_validated(context, scores, thresholds.score)
             if (calibration := fold_calibration(context, folds)) is not None:
                 # The threshold comes from these scores, so each session is judged at that of the others.
                 held_out = held_out_alarms(calibration, thresholds.score.threshold, rate).tolist()
                 recordings = _with_alarms(recordings, held_out)
-            rows = _classifier_rows(recordings, seed) if folds.folds else ()
+            rows = _classifier_rows(recordings, seed) if new_session else ()
         else:
             recordings = [_judged(each) for each in result.judged]
         expectations = Expectations(
@@ -110,6 +112,7 @@ class ServedResult:
             not_judged=(sum(each.unusable for each in normal), len(normal)),
             sessions=by_session(recordings),
             has_detector=detector is not None,
+            by_name=detector is not None or (folds is not None and fold_calibration(context, folds) is not None),
             learned_faults=None if folds is None else _learned_faults(context, folds, thresholds, recordings),
             sensitivities=tuple(rows),
         )
@@ -184,11 +187,8 @@ def _abnormal(abnormal: Sequence[MeasuredRecording], decision: DecisionThreshold
         yield ScoredRecording(entry.session, ABNORMAL, novelty.score, novelty.score > decision.threshold, entry)
 
 
-def _cross_validated(
-    context: TrainingContext, folds: CrossValidation, decision: DecisionThreshold
-) -> list[ScoredRecording]:
-    """Return the recordings with their scores by a network that has not learned from their session, if there is one."""
-    scores = folds.new_session if folds.folds else folds.same_session
+def _cross_validated(context: TrainingContext, scores: Scores, decision: DecisionThreshold) -> list[ScoredRecording]:
+    """Return the recordings that have a score in the cross-validation."""
     return [
         ScoredRecording(entry.session, entry.label, score, score > decision.threshold, entry)
         for entry in context.final_side
@@ -206,20 +206,15 @@ def _with_classifier(
     recordings: Iterable[ScoredRecording],
     result: HeldOutResult,
     folds: CrossValidation | None,
+    calibration: Calibration,
     thresholds: Thresholds,
 ) -> list[ScoredRecording]:
     """Return the recordings of a detector, with the verdicts of the classifier too."""
     if folds is None:  # then the verdicts of the test side have both
         return [_judged(each) for each in result.judged]
     limit = 1.0 if thresholds.classifier is None else thresholds.classifier.threshold
-    return [
-        replace(
-            each,
-            anomalous=each.anomalous
-            or (each.entry is not None and folds.new_session.get(each.entry.path, 0.0) > limit),
-        )
-        for each in recordings
-    ]
+    scores = classifier_scores(folds, calibration)
+    return [replace(each, anomalous=each.anomalous or scores.get(each.entry.path, 0.0) > limit) for each in recordings]
 
 
 def _learned_faults(
@@ -227,7 +222,7 @@ def _learned_faults(
 ) -> tuple[int, int]:
     """Count the abnormal recordings that are found if the other half of their session is learned from, and all."""
     limit = 1.0 if thresholds.classifier is None else thresholds.classifier.threshold
-    by_detector = {each.entry.path for each in recordings if each.entry is not None and each.anomalous}
+    by_detector = {each.entry.path for each in recordings if each.anomalous}
     scores = {
         entry.path: folds.same_session[entry.path]
         for entry in context.final_side

@@ -5,7 +5,6 @@ of the answers. Both are measured on the same normal recordings, by engines and 
 their sessions (or, with one session, from their part of it).
 """
 
-import math
 from collections import Counter
 from dataclasses import replace
 
@@ -13,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.dataset.entries import Entry
-from ml.detectors.thresholds import calibrated_threshold
+from ml.detectors.calibration import Calibration
+from ml.detectors.thresholds import allowed_above, calibrated_threshold
 from ml.models.bundle import DecisionThreshold
 from ml.training.candidate import FittedModel, Thresholds
-from ml.training.classifier_folds import CrossValidation
+from ml.training.classifier_folds import CrossValidation, Scores
 from ml.training.context import TrainingContext
 from ml.training.detector_stage import normal_with_sound
-
-DIGITS = 9  # (n + 1) * rate differs from a whole number by about 1e-16
 
 
 def measure_whole_verdict(
@@ -46,7 +44,7 @@ def measure_whole_verdict(
     if detector is None or classifier is None or folds is None:
         return served, thresholds
     calibration = detector.calibration
-    known = folds.new_session if calibration.rate_holds_for == "new_session" else folds.same_session
+    known = classifier_scores(folds, calibration)
     entries = calibrated_recordings(context)
     if len(entries) != len(calibration.named) or any(entry.path not in known for entry in entries):
         return served, thresholds
@@ -54,7 +52,8 @@ def measure_whole_verdict(
     by_detector, kept = calibration.named > calibrated_threshold(calibration, rate), calibration.kept
     raised = raised_threshold(classifier.threshold, scores[kept], by_detector[kept], rate)
     if raised > classifier.threshold:
-        classifier = DecisionThreshold(raised, None, "what healthy recordings of held-out sessions reach")
+        which = "sessions" if calibration.rate_holds_for == "new_session" else "parts of sessions"
+        classifier = DecisionThreshold(raised, None, f"what healthy recordings of held-out {which} reach")
     calibration = replace(calibration, by_classifier=scores > raised)
     return (
         replace(served, detector=replace(detector, calibration=calibration)),
@@ -75,12 +74,17 @@ def raised_threshold(
 
     Example:
         >>> scores, by_detector = np.array([0.9, 0.8, 0.7, 0.1]), np.array([True, False, False, False])
-        >>> raised_threshold(0.5, scores, by_detector, rate=0.4), raised_threshold(0.5, scores, by_detector, rate=0.2)
+        >>> raised_threshold(0.5, scores, by_detector, rate=0.6), raised_threshold(0.5, scores, by_detector, rate=0.4)
         (0.7, 0.8)
     """
-    allowed = max(math.floor(round((len(scores) + 1) * rate, DIGITS)) - int(by_detector.sum()), 0)
+    allowed = max(allowed_above(len(scores), rate) - int(by_detector.sum()), 0)
     others = np.sort(scores[~by_detector])[::-1]
     return max(threshold, float(others[allowed])) if len(others) > allowed else threshold
+
+
+def classifier_scores(folds: CrossValidation, calibration: Calibration) -> Scores:
+    """Return the classifier's scores that go with the detector's: by networks that know as little of the sessions."""
+    return folds.new_session if calibration.rate_holds_for == "new_session" else folds.same_session
 
 
 def calibrated_recordings(context: TrainingContext) -> list[Entry]:

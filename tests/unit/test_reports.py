@@ -98,6 +98,7 @@ def expectations(**changes: object) -> Expectations:
         false_alarms=Estimate(0.05, 0.009, 0.24),
         not_judged=(0, 20),
         has_detector=True,
+        by_name=True,
         sessions=(
             SessionScores("monday", "normal", (0.2,) * 10, 0),
             SessionScores("tuesday", "normal", (0.4,) * 9 + (0.7,), 1),
@@ -312,12 +313,12 @@ def test_a_score_that_is_no_probability_has_no_calibration(tmp_path: Path) -> No
             ["misses 2 of 12 abnormal recordings.*signalml thresholds fan-1 --sensitivity high"],
         ),
         (
-            {"detected": Estimate(0.79, 0.6, 0.9), "sensitivities": (), "has_detector": False},
+            {"detected": Estimate(0.79, 0.6, 0.9), "sensitivities": (), "has_detector": False, "by_name": False},
             "Not as it is: it misses",
             ["misses 2 of 12 abnormal recordings.*signalml train DATASET --both"],
         ),
         (
-            {"detected": Estimate(0.79, 0.6, 0.9), "has_detector": False, "learned_faults": (12, 12)},
+            {"detected": Estimate(0.79, 0.6, 0.9), "has_detector": False, "by_name": False, "learned_faults": (12, 12)},
             "For the recorded faults only",
             ["misses 2 of 12 abnormal recordings.*signalml thresholds fan-1 --threshold 0.45"],
         ),

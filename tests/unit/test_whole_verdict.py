@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml.detectors.alarm_limit import FalseAlarmLimit
 from ml.detectors.alarm_rule import DEFAULT_RULE
 from ml.detectors.calibration import Calibration, join_calibrations
 from ml.detectors.detector import Detector
-from ml.detectors.false_alarms import count_false_alarms
-from ml.detectors.thresholds import operating_point_at_rate, operating_point_at_threshold
+from ml.detectors.false_alarms import count_false_alarms, operating_point_for_alarms
+from ml.detectors.thresholds import allowed_above, operating_point_at_rate, operating_point_at_threshold
 from ml.errors import BundleDamaged
 from ml.models.bundle import DecisionThreshold
 from ml.models.labels import DETECTOR_LABELS
@@ -58,7 +59,7 @@ def test_a_classifier_that_alarms_on_normal_recordings_has_a_higher_threshold() 
 
 
 def test_the_rate_of_the_model_counts_the_classifier() -> None:
-    """At 10 %, four alarms are allowed: what the classifier finds at even odds counts in every figure."""
+    """At 10 %, three alarms are allowed: what the classifier finds at even odds counts in every figure."""
     served, thresholds = measured({2: 0.8, 3: 0.7}, rate=0.1)
     assert thresholds.classifier == HALF
     assert served.detector is not None
@@ -75,6 +76,18 @@ def test_alarms_of_a_machine_count_the_classifier() -> None:
     by_classifier = np.isin(np.arange(N), [4, 5, 6])
     assert count_false_alarms(calibration(by_classifier), 0.6, DEFAULT_RULE).counted == 1
     assert count_false_alarms(calibration(), 0.6, DEFAULT_RULE).counted == 0
+
+
+def test_a_limit_of_alarms_counts_the_classifier() -> None:
+    """No threshold of the detector removes the classifier's alarms: a note states that the limit is missed."""
+    scores, session = np.linspace(0, 0.9, 400), np.arange(400) * SESSIONS // 400
+    rows = np.arange(400) % 40 < 5  # ten alarms
+    found = Calibration(scores, scores, session, rate_holds_for="new_session", by_classifier=rows)
+    limit = FalseAlarmLimit("1/week", "1h")
+    assert "more false alarms than 1/week" in operating_point_for_alarms(found, limit).notes[0]
+    alone = operating_point_for_alarms(replace(found, by_classifier=None), limit)
+    assert not any("more false alarms" in note for note in alone.notes)
+    assert "50 of 400 normal recordings are anomalous" in operating_point_at_rate(found, 0.01).notes[0]
 
 
 def test_recordings_without_a_score_of_the_classifier_change_nothing() -> None:
@@ -100,7 +113,7 @@ def test_both_together_keep_to_the_rate(recordings: list[tuple[float, bool]], ra
     threshold = raised_threshold(lowest, scores, by_detector, rate)
     alarms = int((by_detector | (scores > threshold)).sum())
     assert threshold >= lowest
-    assert alarms <= max(by_detector.sum(), (len(scores) + 1) * rate + 1e-6)
+    assert alarms <= max(by_detector.sum(), allowed_above(len(scores), rate))
 
 
 def test_bundle_and_recalibration_keep_the_verdicts_of_the_classifier() -> None:
