@@ -61,5 +61,8 @@ def expect_false_alarms(
         )
     expected = MachineFalseAlarms.of(model, rule, every_s)
     if expected is None:
-        return None, f"The model {model.version} has no scores of normal recordings, which only a detector has."
+        return None, (
+            f"The model {model.version} has no scores of normal recordings: it was imported, or trained by an "
+            "earlier version."
+        )
     return expected, None
