@@ -165,8 +165,8 @@ def require_detector(bundle: Bundle) -> Detector:
     """
     if bundle.content.detector is None:
         raise ModelNotCalibrated(
-            f"{bundle.version} is a classifier alone; a recalibration needs a detector. Train the classifier again with "
-            "the further recordings."
+            f"{bundle.version} is a classifier alone; a recalibration needs a detector. Train the classifier again "
+            "with the further recordings."
         )
     return bundle.content.detector
 
