@@ -91,6 +91,7 @@ def answers(
         files,
         channel=predictor.extractor.spec.channel,
         step="judging",
+        processes=1,  # starting others takes longer than some dozens of recordings
         report=report,
     )
     return [Answer(entry.session, *value) for entry, value in zip(entries, found, strict=True)]
