@@ -211,11 +211,11 @@ def speech(rng: np.random.Generator) -> Samples:
 
     A synthesiser of speech is no part of the tools of this project.
     """
-    voice = rng.uniform(80, 250)
+    pitch_hz = rng.uniform(80, 250)
     parts: list[Samples] = []
     while sum(map(len, parts)) < RATE_HZ * SECONDS:
         n = int(RATE_HZ * rng.uniform(0.08, 0.3))
-        pitch = voice * np.linspace(rng.uniform(0.85, 1.2), rng.uniform(0.85, 1.2), n)
+        pitch = pitch_hz * np.linspace(rng.uniform(0.85, 1.2), rng.uniform(0.85, 1.2), n)
         source = np.diff(np.floor(np.cumsum(pitch) / RATE_HZ), prepend=0) + 0.01 * rng.standard_normal(n)
         if rng.random() < 0.25:
             source = 0.1 * signal.lfilter([1, -0.95], [1], rng.standard_normal(n))  # a fricative has no pulses
