@@ -169,7 +169,8 @@ class FalseAlarmTime(Schema):
     """Expected time between two false alarms of a machine.
 
     The alarm rule was applied to the scores of normal recordings in the model, session after session. In a model with a
-    classifier and a detector, alarms that the classifier causes are not counted.
+    classifier and a detector, alarms that the classifier causes are counted too, unless it was trained by an earlier
+    version.
     """
 
     version: ModelVersion

@@ -160,7 +160,7 @@ class ThresholdState(Schema):
     version."""
     alarms: AlarmFrequency | None
     """False alarms of a machine at the present threshold; null for such a model. In a model with a classifier and a
-    detector, alarms that the classifier causes are not counted."""
+    detector, alarms that the classifier causes are counted too, unless it was trained by an earlier version."""
     recalibration: RecalibrationFacts | None
     """Null if the scores are those of the training alone."""
     sensitivities: list[SensitivityPoint]

@@ -54,7 +54,8 @@ def current_operating_point(content: BundleContent, threshold: float) -> Operati
 def current_false_alarms(content: BundleContent, threshold: float, rule: KOfNRule) -> FalseAlarms | None:
     """Return the false alarms of a machine at a threshold; None without scores of normal recordings.
 
-    In a model with a classifier and a detector, alarms that the classifier causes are not counted.
+    In a model with a classifier and a detector, alarms that the classifier causes are counted if the training has
+    measured them (``Calibration.by_classifier``).
     """
     calibration = find_calibration(content)
     return None if calibration is None else count_false_alarms(calibration, threshold, rule)
