@@ -27,7 +27,7 @@ from ml.detectors.calibration import Calibration, OddRecording, RateHoldsFor
 from ml.detectors.engines.engine import Engine, EngineState
 from ml.detectors.engines.registry import engine_by_name
 from ml.detectors.out_of_domain import OutOfDomainCheck
-from ml.detectors.quality_checks import SLIGHT_EDGE_DB, check_out_of_domain, check_quality, missing_bands
+from ml.detectors.quality_checks import check_out_of_domain, check_quality, slightly_missing_bands
 from ml.detectors.recorder_checks import UnusableReason
 from ml.detectors.reference import Deviations, Reference
 from ml.detectors.spectra import Spectra, compute_spectra
@@ -183,9 +183,9 @@ class Detector:
             machine: name or id of its machine; None if not known.
 
         Returns:
-            0, or two or more.
+            0 if nothing is missing.
         """
-        return missing_bands(clips, self.reference.floor_of(self._machine_index(machine)), SLIGHT_EDGE_DB)
+        return slightly_missing_bands(clips, self.reference.floor_of(self._machine_index(machine)))
 
     def check_out_of_domain(self, clips: Sequence[Spectra], machine: str | None = None) -> UnusableReason | None:
         """Return the reason if a recording is out of domain, else None.

@@ -30,7 +30,8 @@ MUFFLED_BANDS = 2  # of the 16 bands, counted from the highest
 # A smaller reduction is a filter, too, if it begins abruptly. The machine recordings of four datasets, faulty ones
 # included, have at most 4.6 dB (decision 17).
 EDGE_DB = 8.0
-# From here on, it is a filter if the recording is not anomalous with these bands as in normal recordings.
+# From here on, it is a filter if the recording is not anomalous with these bands as in normal recordings. One band is
+# enough then: MP3 ends at 15/16 of the range.
 SLIGHT_EDGE_DB = 5.0
 MOST_MUFFLED = 12
 NO_SOUND_DB = -50.0  # relative to the mean of all bands: what a resampler leaves above the sound is lower
@@ -160,7 +161,7 @@ def _band_limited(
     above = np.arange(LINEAR_BANDS) * top_hz / LINEAR_BANDS >= quality.sample_rate_hz / 2
     if (floor_db[above] > NO_SOUND_DB).any() and (low_rate := check_sample_rate(quality, spec)) is not None:
         return low_rate
-    missing = missing_bands(clips, floor_db, EDGE_DB)
+    missing = _missing_bands(clips, floor_db)
     if missing == 0:
         return None
     return UnusableReason(
@@ -203,28 +204,47 @@ def band_end_hz(missing: int, spec: FeatureSpec) -> float:
     return spec.sample_rate_hz / 2 * (LINEAR_BANDS - missing) / LINEAR_BANDS
 
 
-def missing_bands(clips: Sequence[Spectra], floor_db: NDArray[np.float64], edge_db: float) -> int:
-    """Return the number of bands without sound, counted from the highest: 0, or two or more.
+def slightly_missing_bands(clips: Sequence[Spectra], floor_db: NDArray[np.float64]) -> int:
+    """Return the number of bands in which a recording may have been filtered, counted from the highest.
+
+    The largest of 1 to 12 bands that are below the floor by 5 dB more than the two bands below the next one.
 
     Args:
         clips: spectra of a recording's clips, at least one.
         floor_db: level of each band that nearly all normal recordings reach, ``(LINEAR_BANDS,)``.
-        edge_db: an end is abrupt from here on, in dB.
 
     Example:
-        >>> power = np.where(np.arange(513) < 400, 1.0, 0.1).astype(np.float32)  # low-pass in band 13 of 16
-        >>> missing_bands([Spectra(np.zeros((4, 8), np.float32), power)], np.zeros(LINEAR_BANDS), edge_db=8.0)
+        >>> power = np.where(np.arange(513) < 400, 1.0, 0.2).astype(np.float32)  # low-pass in band 13 of 16
+        >>> slightly_missing_bands([Spectra(np.zeros((4, 8), np.float32), power)], np.zeros(LINEAR_BANDS))
         3
     """
-    below_db = floor_db - np.max([linear_levels(clip) for clip in clips], axis=0)
+    abrupt = np.flatnonzero(_edges_db(_below_db(clips, floor_db), fewest=1) > SLIGHT_EDGE_DB)
+    return 1 + int(abrupt[-1]) if len(abrupt) else 0
+
+
+def _missing_bands(clips: Sequence[Spectra], floor_db: NDArray[np.float64]) -> int:
+    """Return the number of bands without sound, counted from the highest: 0, or two or more."""
+    below_db = _below_db(clips, floor_db)
     muffled = below_db > MUFFLED_DB
     missing = LINEAR_BANDS if muffled.all() else int(np.argmin(muffled[::-1]))
     if missing >= MUFFLED_BANDS:
         return missing
-    edges_db = [
-        # Between the two sides is one band in which the filter begins.
-        below_db[-count:].min() - max(0.0, float(below_db[-count - 3 : -count - 1].max()))
-        for count in range(MUFFLED_BANDS, MOST_MUFFLED + 1)
-    ]
+    edges_db = _edges_db(below_db, MUFFLED_BANDS)
     steepest = int(np.argmax(edges_db))
-    return MUFFLED_BANDS + steepest if edges_db[steepest] > edge_db else 0
+    return MUFFLED_BANDS + steepest if edges_db[steepest] > EDGE_DB else 0
+
+
+def _below_db(clips: Sequence[Spectra], floor_db: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return by how much each band is below nearly all normal recordings, ``(LINEAR_BANDS,)``."""
+    return np.asarray(floor_db - np.max([linear_levels(clip) for clip in clips], axis=0))
+
+
+def _edges_db(below_db: NDArray[np.float64], fewest: int) -> NDArray[np.float64]:
+    """Return how abruptly the highest bands fall, for each number of them from ``fewest`` to 12."""
+    return np.array(
+        [
+            # Between the two sides is one band in which the filter begins.
+            below_db[-count:].min() - max(0.0, float(below_db[-count - 3 : -count - 1].max()))
+            for count in range(fewest, MOST_MUFFLED + 1)
+        ]
+    )
