@@ -50,8 +50,8 @@ def find_hum(samples: NDArray[np.float32], sample_rate_hz: int) -> MainsHum | No
         sample_rate_hz: samples per second.
 
     Example:
-        >>> t = np.arange(32_000) / 16_000
-        >>> noise = np.random.default_rng(7).normal(0, 0.01, len(t))
+        >>> t = np.arange(64_000) / 16_000
+        >>> noise = np.random.default_rng(0).normal(0, 0.01, len(t))
         >>> hum = find_hum((noise + 0.1 * np.sin(2 * np.pi * 50 * t)).astype(np.float32), 16_000)
         >>> round(hum.mains_hz), hum.multiples, round(hum.share, 2)
         (50, (1,), 0.98)

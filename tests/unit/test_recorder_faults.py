@@ -206,7 +206,7 @@ def test_an_abrupt_end_is_named_even_if_something_remains_above_it(predictor: Pr
 def test_a_slight_filter_is_never_anomalous_without_its_name(
     predictor: Predictor, cutoff_hz: float, gain: float
 ) -> None:
-    """Weaker by 8 to 40 dB in one band or two: a recording is named if it is not anomalous with these bands as in normal recordings."""
+    """Weaker by 8 to 40 dB in one band or two: named, or not anomalous."""
     found = set(reasons(predictor, weaker_above(cutoff_hz, gain), recordings=3))
     assert found <= {"normal", "band_limited"}
     assert gain > 0.2 or found == {"band_limited"}
