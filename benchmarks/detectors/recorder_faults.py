@@ -3,14 +3,14 @@
 A default detector of each dataset judges its healthy and its faulty recordings after an offset, gaps, a low sample
 rate, a filter, clipping, hum, a fade, or a fault of one of two channels. No healthy recording must be ``anomalous``. A
 second table has the AUC with slight faults, by a detector of every other healthy recording; the rest is judged. Ten
-minutes on two idle cores.
+minutes on two idle cores; ``--only`` and ``--faults`` do a part and leave the other results as they are.
 """
 
 import argparse
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,7 @@ SETS: tuple[tuple[str, float | None], ...] = (
     ("uav_propeller", None),
 )
 ABOUT = 20
+CODECS = (("MP3", 0.0), ("MP3", 0.5), ("MP3", 0.9), ("OGG", 0.0), ("OGG", 0.5), ("OGG", 1.0))
 HUM_LEVELS = (0.001, 0.003, 0.01, 0.03, 0.1)
 Samples = NDArray[np.float64]
 Fault = Callable[[Samples, int], tuple[Samples, int]]
@@ -56,14 +57,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.detectors.recorder_faults", description=__doc__)
     parser.add_argument("recordings", type=Path, metavar="RECORDINGS")
     parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--only", choices=sorted({name for name, _ in SETS}), help="one dataset")
+    parser.add_argument(
+        "--faults", nargs="+", default=[""], metavar="TEXT", help="faults with one of these in the name"
+    )
     given = parser.parse_args()
     table, slight_table = Table("recordings", "fault", "healthy", "faulty"), Table("recordings", "slight fault", "AUC")
-    found: dict[str, object] = {}
+    found: dict[str, object] = json.loads(given.output.read_text()) if given.output.exists() else {}
     for name, snr_db in SETS:
+        if given.only not in (None, name):
+            continue
         dataset = index(given.recordings / name, snr_db=snr_db)
         name = name if snr_db is None else f"{name}, {snr_db:g} dB"
         predictor = fit_predictor(dataset, healthy(dataset))
-        for title, fault in faults().items():
+        for title, fault in _named(faults(), given.faults):
             verdicts = {
                 label: dict(Counter(map(_outcome, judge_with(predictor, dataset, chosen(dataset, label), fault))))
                 for label in ("normal", "abnormal")
@@ -71,7 +78,7 @@ def main() -> None:
             found[f"{name}, {title}"] = verdicts
             table.add_row(name, title, *map(_shown, verdicts.values()))
         half = fit_predictor(dataset, healthy(dataset)[::2])
-        for title, fault in slight_faults().items():
+        for title, fault in _named(slight_faults(), given.faults):
             figure = round(auc_with(half, dataset, fault), 3)
             found[f"{name}, AUC, {title}"] = figure
             slight_table.add_row(name, title, f"{figure:.3f}")
@@ -134,7 +141,8 @@ def faults() -> dict[str, Fault]:
     found |= {f"{times} gaps of {gap_s:g} s": partial(_gaps, gap_s=gap_s, times=times) for gap_s, times in gaps}
     found |= {f"recorded at {hz} Hz": partial(_resampled, hz=hz) for hz in (8000, 11_025, 12_000)}
     found |= {f"resampled from {hz} Hz": partial(_resampled, hz=hz, back=True) for hz in (8000, 11_025, 12_000)}
-    found |= {f"filtered at {hz} Hz": partial(_filtered, hz=hz) for hz in (3000, 4000, 5000, 6000, 6500)}
+    found |= {f"filtered at {hz} Hz": partial(_filtered, hz=hz) for hz in (3000, 4000, 5000, 6000, 6500, 7000)}
+    found |= {f"coded as {form}, level {level}": partial(_coded, form=form, level=level) for form, level in CODECS}
     found |= {f"clipped, gain {gain}": partial(_clipped, gain=gain) for gain in (1.2, 2, 5, 20, 100)}
     found |= {f"fades by {db} dB": partial(_fades, db=db) for db in (3, 6, 12, 20, 40)}
     found |= {f"rises by {db} dB": partial(_fades, db=-db) for db in (3, 6, 12, 20, 40)}
@@ -191,6 +199,14 @@ def _filtered(samples: Samples, rate_hz: int, *, hz: int) -> tuple[Samples, int]
     return signal.sosfiltfilt(signal.butter(6, hz, fs=rate_hz, output="sos"), samples), rate_hz
 
 
+def _coded(samples: Samples, rate_hz: int, *, form: str, level: float) -> tuple[Samples, int]:
+    """Code with losses; the level is that of the compression, 0 to 1."""
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate_hz, format=form, compression_level=level)
+    file.seek(0)
+    return soundfile.read(file)[0][: len(samples)], rate_hz
+
+
 def _clipped(samples: Samples, rate_hz: int, *, gain: float) -> tuple[Samples, int]:
     return samples * gain / np.abs(samples).max(), rate_hz
 
@@ -210,6 +226,10 @@ def _second_channel(
 ) -> tuple[Samples, int]:
     second = gain * samples + offset + noise * np.random.default_rng(0).normal(size=len(samples))
     return np.stack([samples, second], axis=1), rate_hz
+
+
+def _named(some: Mapping[str, Fault], texts: Sequence[str]) -> list[tuple[str, Fault]]:
+    return [(name, fault) for name, fault in some.items() if any(text in name for text in texts)]
 
 
 def _outcome(verdict: Verdict) -> str:

@@ -27,7 +27,7 @@ from ml.detectors.calibration import Calibration, OddRecording, RateHoldsFor
 from ml.detectors.engines.engine import Engine, EngineState
 from ml.detectors.engines.registry import engine_by_name
 from ml.detectors.out_of_domain import OutOfDomainCheck
-from ml.detectors.quality_checks import check_out_of_domain, check_quality
+from ml.detectors.quality_checks import check_out_of_domain, check_quality, slightly_missing_bands
 from ml.detectors.recorder_checks import UnusableReason
 from ml.detectors.reference import Deviations, Reference
 from ml.detectors.spectra import Spectra, compute_spectra
@@ -163,10 +163,29 @@ class Detector:
         return self.reference.deviations(self.spec, spectra, self.machines.index(novelty.machine), level_dbfs)
 
     def check_quality(
-        self, quality: AudioQuality, clips: Sequence[Spectra], *, lost: bool = False
+        self, quality: AudioQuality, clips: Sequence[Spectra], machine: str | None = None, *, lost: bool = False
     ) -> UnusableReason | None:
-        """Return why a recording cannot be judged, or None if it can. See :func:`check_quality`."""
-        return check_quality(quality, clips, self.reference, self.spec, lost=lost)
+        """Return why a recording cannot be judged, or None if it can. See :func:`check_quality`.
+
+        Args:
+            quality: measured facts of the recording.
+            clips: spectra of its clips, at least one.
+            machine: name or id of its machine; None if not known.
+            lost: whether too much is missing of every clip.
+        """
+        return check_quality(quality, clips, self.reference, self.spec, self._machine_index(machine), lost=lost)
+
+    def slightly_missing_bands(self, clips: Sequence[Spectra], machine: str | None = None) -> int:
+        """Return the number of bands in which a recording may have been filtered, counted from the highest.
+
+        Args:
+            clips: spectra of the recording's clips, at least one.
+            machine: name or id of its machine; None if not known.
+
+        Returns:
+            0 if nothing is missing.
+        """
+        return slightly_missing_bands(clips, self.reference.floor_of(self._machine_index(machine)))
 
     def check_out_of_domain(self, clips: Sequence[Spectra], machine: str | None = None) -> UnusableReason | None:
         """Return the reason if a recording is out of domain, else None.
@@ -175,9 +194,12 @@ class Detector:
             clips: spectra of the recording's clips; the one that varies most in time counts.
             machine: name or id of its machine; None if not known.
         """
-        known = self.resolve_machine(machine)
-        index = None if known is None else self.machines.index(known)
+        index = self._machine_index(machine)
         return check_out_of_domain(max(self.out_of_domain.relative_fluctuation(clip, index) for clip in clips))
+
+    def _machine_index(self, machine: str | None) -> int | None:
+        known = self.resolve_machine(machine)
+        return None if known is None else self.machines.index(known)
 
     # Files
 

@@ -30,13 +30,22 @@ MUFFLED_BANDS = 2  # of the 16 bands, counted from the highest
 # A smaller reduction is a filter, too, if it begins abruptly. The machine recordings of four datasets, faulty ones
 # included, have at most 4.6 dB (decision 17).
 EDGE_DB = 8.0
+# From here on, it is a filter if the recording is not anomalous with these bands as in normal recordings. One band is
+# enough then: MP3 ends at 15/16 of the range.
+SLIGHT_EDGE_DB = 5.0
 MOST_MUFFLED = 12
 NO_SOUND_DB = -50.0  # relative to the mean of all bands: what a resampler leaves above the sound is lower
 SHORTEST = 0.8  # of the length of the shortest usual clip
 
 
 def check_quality(
-    quality: AudioQuality, clips: Sequence[Spectra], reference: Reference, spec: FeatureSpec, *, lost: bool = False
+    quality: AudioQuality,
+    clips: Sequence[Spectra],
+    reference: Reference,
+    spec: FeatureSpec,
+    machine: int | None = None,
+    *,
+    lost: bool = False,
 ) -> UnusableReason | None:
     """Check whether a recording can be judged.
 
@@ -50,14 +59,15 @@ def check_quality(
     5. ``too_short``: frames of the longest clip below ``0.8 * reference.shortest``.
     6. ``band_limited``: the sample rate is below 0.95 of the detector's, and normal recordings have sound above its
        half. Or in two or more of the 16 bands, counted from the highest, the level is below
-       ``reference.floor_db - 25 dB``. Or in two to twelve of them it is below ``reference.floor_db`` by more than
-       8 dB, and by 8 dB more than in the two bands below the next one.
+       ``floor - 25 dB`` with ``floor`` of :meth:`~ml.detectors.reference.Reference.floor_of`. Or in two to twelve of
+       them it is below the floor by more than 8 dB, and by 8 dB more than in the two bands below the next one.
 
     Args:
         quality: measured facts of the recording.
         clips: spectra of its clips, at least one.
         reference: summary of the normal recordings.
         spec: feature spec that the spectra were computed with.
+        machine: number of its machine, from 0; None if not known.
         lost: whether too much is missing of every clip.
 
     Returns:
@@ -98,7 +108,7 @@ def check_quality(
             f"The recording has {seconds[0]:g} s; the detector was trained on clips of {seconds[1]:g} s, and shorter "
             "ones vary more. Record longer.",
         )
-    return _band_limited(quality, clips, reference, spec)
+    return _band_limited(quality, clips, reference.floor_of(machine), spec)
 
 
 def comparable_level(quality: AudioQuality, spec: FeatureSpec) -> float | None:
@@ -144,38 +154,97 @@ def check_out_of_domain(relative_fluctuation: float) -> UnusableReason | None:
 
 
 def _band_limited(
-    quality: AudioQuality, clips: Sequence[Spectra], reference: Reference, spec: FeatureSpec
+    quality: AudioQuality, clips: Sequence[Spectra], floor_db: NDArray[np.float64], spec: FeatureSpec
 ) -> UnusableReason | None:
     """Check whether a recording has no sound above a frequency, but normal recordings have."""
     top_hz = spec.sample_rate_hz / 2
     above = np.arange(LINEAR_BANDS) * top_hz / LINEAR_BANDS >= quality.sample_rate_hz / 2
-    if (reference.floor_db[above] > NO_SOUND_DB).any() and (low_rate := check_sample_rate(quality, spec)) is not None:
+    if (floor_db[above] > NO_SOUND_DB).any() and (low_rate := check_sample_rate(quality, spec)) is not None:
         return low_rate
-    missing = _missing_bands(reference.floor_db - np.max([linear_levels(clip) for clip in clips], axis=0))
-    if missing < MUFFLED_BANDS:
+    missing = _missing_bands(clips, floor_db)
+    if missing == 0:
         return None
-    ends_hz = top_hz * (LINEAR_BANDS - missing) / LINEAR_BANDS
     return UnusableReason(
         "band_limited",
-        f"The recording has no sound above {ends_hz:.0f} Hz; normal recordings have sound up to {top_hz:.0f} Hz. Check "
-        "for a filter, a codec or another sample rate.",
+        f"The recording has no sound above {band_end_hz(missing, spec):.0f} Hz; normal recordings have sound up to "
+        f"{top_hz:.0f} Hz. Check for a filter, a codec or another sample rate.",
     )
 
 
-def _missing_bands(below_db: NDArray[np.float64]) -> int:
-    """Return the number of bands without sound, counted from the highest.
+def slight_band_limit_reason(missing: int, spec: FeatureSpec) -> UnusableReason:
+    """Return the reason for a recording that is normal apart from its highest bands.
 
     Args:
-        below_db: by how much each band is below nearly all normal recordings, ``(LINEAR_BANDS,)``.
+        missing: result of :func:`missing_bands`.
+        spec: feature spec of the detector.
+
+    Example:
+        >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32)
+        >>> print(slight_band_limit_reason(4, spec).detail.split(";")[0])
+        Above 6000 Hz, the recording has less sound than normal recordings
     """
+    return UnusableReason(
+        "band_limited",
+        f"Above {band_end_hz(missing, spec):.0f} Hz, the recording has less sound than normal recordings; below, "
+        "nothing is known to be anomalous. Check for a filter, a codec or another sample rate.",
+    )
+
+
+def band_end_hz(missing: int, spec: FeatureSpec) -> float:
+    """Return the frequency below the missing bands, in Hz.
+
+    Args:
+        missing: number of missing bands, counted from the highest.
+        spec: feature spec of the detector.
+
+    Example:
+        >>> band_end_hz(4, FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32))
+        6000.0
+    """
+    return spec.sample_rate_hz / 2 * (LINEAR_BANDS - missing) / LINEAR_BANDS
+
+
+def slightly_missing_bands(clips: Sequence[Spectra], floor_db: NDArray[np.float64]) -> int:
+    """Return the number of bands in which a recording may have been filtered, counted from the highest.
+
+    The largest of 1 to 12 bands that are below the floor by 5 dB more than the two bands below the next one.
+
+    Args:
+        clips: spectra of a recording's clips, at least one.
+        floor_db: level of each band that nearly all normal recordings reach, ``(LINEAR_BANDS,)``.
+
+    Example:
+        >>> power = np.where(np.arange(513) < 400, 1.0, 0.2).astype(np.float32)  # low-pass in band 13 of 16
+        >>> slightly_missing_bands([Spectra(np.zeros((4, 8), np.float32), power)], np.zeros(LINEAR_BANDS))
+        3
+    """
+    abrupt = np.flatnonzero(_edges_db(_below_db(clips, floor_db), fewest=1) > SLIGHT_EDGE_DB)
+    return 1 + int(abrupt[-1]) if len(abrupt) else 0
+
+
+def _missing_bands(clips: Sequence[Spectra], floor_db: NDArray[np.float64]) -> int:
+    """Return the number of bands without sound, counted from the highest: 0, or two or more."""
+    below_db = _below_db(clips, floor_db)
     muffled = below_db > MUFFLED_DB
     missing = LINEAR_BANDS if muffled.all() else int(np.argmin(muffled[::-1]))
     if missing >= MUFFLED_BANDS:
         return missing
-    edges_db = [
-        # Between the two sides is one band in which the filter begins.
-        below_db[-count:].min() - max(0.0, float(below_db[-count - 3 : -count - 1].max()))
-        for count in range(MUFFLED_BANDS, MOST_MUFFLED + 1)
-    ]
+    edges_db = _edges_db(below_db, MUFFLED_BANDS)
     steepest = int(np.argmax(edges_db))
     return MUFFLED_BANDS + steepest if edges_db[steepest] > EDGE_DB else 0
+
+
+def _below_db(clips: Sequence[Spectra], floor_db: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return by how much each band is below nearly all normal recordings, ``(LINEAR_BANDS,)``."""
+    return np.asarray(floor_db - np.max([linear_levels(clip) for clip in clips], axis=0))
+
+
+def _edges_db(below_db: NDArray[np.float64], fewest: int) -> NDArray[np.float64]:
+    """Return how abruptly the highest bands fall, for each number of them from ``fewest`` to 12."""
+    return np.array(
+        [
+            # Between the two sides is one band in which the filter begins.
+            below_db[-count:].min() - max(0.0, float(below_db[-count - 3 : -count - 1].max()))
+            for count in range(fewest, MOST_MUFFLED + 1)
+        ]
+    )

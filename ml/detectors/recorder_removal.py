@@ -1,10 +1,13 @@
-"""Clips without mains hum or a fade, to find out whether the recorder alone makes them anomalous."""
+"""Clips without mains hum, a fade or a filter, to find out whether the recorder alone makes them anomalous."""
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 from ml.audio.mains_hum import MainsHum, fit_hum
 from ml.detectors.detector import Detector
+from ml.detectors.quality_checks import band_end_hz
+from ml.features.mel import mel_edges
 
 
 def remove_hum(
@@ -80,6 +83,57 @@ def remove_fade(clip: NDArray[np.float32], log_mel: NDArray[np.float32]) -> NDAr
     change_db = float(np.median(time @ (log_mel - log_mel.mean(axis=0)) / np.square(time).sum()))
     gain_db = -change_db * np.linspace(-0.5, 0.5, len(clip))
     return np.asarray(clip * 10 ** (gain_db / 20), np.float32)
+
+
+def restore_bands(
+    clip: NDArray[np.float32], missing: int, detector: Detector, machine: str | None = None
+) -> NDArray[np.float32]:
+    """Give the highest bands of a clip the level that they have in normal recordings.
+
+    With the clip's mean log-mel spectrum ``x`` and that of the machine ``c``, the gain of a mel band is ``c - x`` in
+    dB, minus the median of this difference over the bands below. The gain is interpolated between the centres of the
+    bands.
+
+    Args:
+        clip: ``(samples,)`` at the detector's sample rate.
+        missing: number of missing bands, of :meth:`~ml.detectors.detector.Detector.slightly_missing_bands`.
+        detector: the detector.
+        machine: name or id of its machine; None if not known.
+
+    Returns:
+        ``(samples,)``. The bands below the missing ones and the one in which a filter begins are as before.
+
+    Example:
+        >>> from ml.detectors.engines.registry import engine_by_name
+        >>> from ml.detectors.fitting import fit_detector
+        >>> from ml.detectors.reference import NormalRecording
+        >>> from ml.detectors.spectra import Spectra
+        >>> from ml.features.extractor import FeatureExtractor
+        >>> from ml.features.spec import FeatureSpec
+        >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=64, n_mels=64, offset="removed")
+        >>> noise = np.random.default_rng(1).normal(size=(7, spec.clip_samples)).astype(np.float32)
+        >>> extractor = FeatureExtractor(spec)
+        >>> normal = [
+        ...     NormalRecording((Spectra(*extractor.log_mel_and_power(clip)),), "fan/id_00", "monday") for clip in noise
+        ... ]
+        >>> detector = fit_detector(spec, [engine_by_name("distance")], normal)
+        >>> filtered = np.fft.rfft(noise[0])
+        >>> filtered[len(filtered) // 2 :] *= 0.1
+        >>> clip = np.fft.irfft(filtered, len(noise[0])).astype(np.float32)
+        >>> restored = restore_bands(clip, 8, detector)
+        >>> round(float(clip.std() / noise[0].std()), 1), round(float(restored.std() / noise[0].std()), 1)
+        (0.7, 1.0)
+    """
+    spectra, spec = detector.compute_spectra(clip), detector.spec
+    centre_db = detector.reference.centres[detector.machines.index(detector.measure(spectra, machine).machine)]
+    below_db = centre_db - spectra.log_mel.mean(axis=0)
+    centres_hz = mel_edges(spec)[1:-1]
+    # One band more: the one in which the filter begins.
+    above = centres_hz > band_end_hz(missing + 1, spec)
+    gain_db = np.where(above, below_db - np.median(below_db[~above]), 0)
+    spectrum, frequencies_hz = scipy.fft.rfft(clip), scipy.fft.rfftfreq(len(clip), 1 / spec.sample_rate_hz)
+    gain = 10 ** (np.interp(frequencies_hz, centres_hz, gain_db) / 20)
+    return np.asarray(scipy.fft.irfft(spectrum * gain.astype(np.float32), len(clip)), np.float32)
 
 
 def _power(level_db: NDArray[np.floating]) -> NDArray[np.float64]:

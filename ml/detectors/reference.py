@@ -104,6 +104,8 @@ class Reference:
         clipped_share: float64 ``(recordings,)``: share of samples at full scale, 0 to 1.
         floor_db: float64 ``(LINEAR_BANDS,)``: :func:`robust_minimum` of :func:`linear_levels` of all clips, in dB.
         shortest: frames of the shortest usual clip.
+        machine_floors_db: float64 ``(machines, LINEAR_BANDS)``: the same of the clips of each machine; None for a
+            detector of an earlier version.
 
     Example:
         >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32, n_mels=64)
@@ -125,6 +127,7 @@ class Reference:
     clipped_share: NDArray[np.float64]
     floor_db: NDArray[np.float64]
     shortest: int
+    machine_floors_db: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, recordings: Sequence[NormalRecording], machines: Sequence[str]) -> Self:
@@ -143,9 +146,20 @@ class Reference:
             mel_spectra=np.stack([_mean_mel_spectrum(recording) for recording in kept]),
             level_dbfs=np.array([math.nan if r.level_dbfs is None else r.level_dbfs for r in kept]),
             clipped_share=np.array([recording.clipped_share for recording in kept]),
-            floor_db=robust_minimum(np.array([linear_levels(clip) for each in recordings for clip in each.clips])),
+            floor_db=_floor_db(recordings),
             shortest=int(robust_minimum(np.array([clip.frames for each in recordings for clip in each.clips]))),
+            machine_floors_db=np.stack([_floor_db([r for r in recordings if r.machine == name]) for name in machines]),
         )
+
+    def floor_of(self, machine: int | None) -> NDArray[np.float64]:
+        """Return the floor of a machine, ``(LINEAR_BANDS,)`` in dB; of all machines together if it is not known.
+
+        Args:
+            machine: number of the machine, from 0; None if not known.
+        """
+        if machine is None or self.machine_floors_db is None:
+            return self.floor_db
+        return np.asarray(self.machine_floors_db[machine])
 
     @cached_property
     def centres(self) -> NDArray[np.float64]:
@@ -221,7 +235,7 @@ class Reference:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return all fields but the names as arrays. Spectra are float16, with an error of at most 0.03 dB."""
-        return {
+        arrays: dict[str, NDArray[Any]] = {
             "machine": self.machine,
             "shape": self.mel_spectra.astype(np.float16),
             "level_db": self.level_dbfs,
@@ -229,6 +243,7 @@ class Reference:
             "floor_db": self.floor_db,
             "shortest": np.array([self.shortest]),
         }
+        return arrays if self.machine_floors_db is None else arrays | {"machine_floors_db": self.machine_floors_db}
 
     @classmethod
     def from_arrays(cls, names: Sequence[str], arrays: Mapping[str, NDArray[Any]]) -> Self:
@@ -246,6 +261,7 @@ class Reference:
             clipped_share=arrays["clipped_share"],
             floor_db=arrays["floor_db"],
             shortest=int(arrays["shortest"][0]),
+            machine_floors_db=arrays.get("machine_floors_db"),
         )
         parts = (found.machine, found.mel_spectra, found.level_dbfs, found.clipped_share)
         lengths = {len(found.names), *(len(each) for each in parts)}
@@ -253,6 +269,11 @@ class Reference:
             raise BundleDamaged(
                 f"The detector's reference has arrays for {sorted(lengths)} recordings and a floor of shape "
                 f"{found.floor_db.shape}; one number of recordings and the shape {(LINEAR_BANDS,)} were expected."
+            )
+        floors, expected = found.machine_floors_db, (len(found.centres), LINEAR_BANDS)
+        if floors is not None and floors.shape != expected:
+            raise BundleDamaged(
+                f"The detector's reference has floors of machines of shape {floors.shape}; {expected} was expected."
             )
         return found
 
@@ -291,6 +312,10 @@ def linear_levels(spectra: Spectra) -> NDArray[np.float64]:
     powers = np.array([part.mean(dtype=np.float64) for part in np.array_split(spectra.power, LINEAR_BANDS)])
     tiny = np.finfo(np.float32).tiny
     return np.asarray(10 * np.log10(np.maximum(powers, tiny) / max(float(powers.mean()), tiny)))
+
+
+def _floor_db(recordings: Sequence[NormalRecording]) -> NDArray[np.float64]:
+    return robust_minimum(np.array([linear_levels(clip) for each in recordings for clip in each.clips]))
 
 
 def _mean_mel_spectrum(recording: NormalRecording) -> NDArray[np.float32]:

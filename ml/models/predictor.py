@@ -39,7 +39,7 @@ from ml.audio.mains_hum import MainsHum, find_hum, fit_hum
 from ml.audio.recording import AudioQuality, Recording
 from ml.classifier.litert import LiteRTNetwork
 from ml.detectors.detector import Novelty
-from ml.detectors.quality_checks import comparable_level
+from ml.detectors.quality_checks import comparable_level, slight_band_limit_reason
 from ml.detectors.recorder_checks import (
     FADE_DB,
     SLIGHT_FADE_DB,
@@ -49,7 +49,7 @@ from ml.detectors.recorder_checks import (
     fade_reason,
     hum_reason,
 )
-from ml.detectors.recorder_removal import remove_fade, remove_hum
+from ml.detectors.recorder_removal import remove_fade, remove_hum, restore_bands
 from ml.detectors.reference import Deviations
 from ml.detectors.spectra import Spectra
 from ml.detectors.thresholds import p_value
@@ -61,7 +61,7 @@ from ml.models.labels import UNKNOWN_FAULT, ClassLabel
 from ml.models.served import ServedModel
 from ml.models.verdict import ClipResult, Verdict
 
-# A recording for one of these reasons, or an anomalous one, may be explained by hum or a fade.
+# A recording for one of these reasons, or an anomalous one, may be explained by hum, a fade or a filter.
 EXPLAINED = ("band_limited", "foreign")
 # With a larger share of hum, too little of the machine is in a recording.
 HUM_ALONE = 0.99
@@ -153,16 +153,21 @@ class Predictor:
         """Return the result of each clip of a recording, in time order."""
         return tuple(self._judge(clip, machine) for clip in self._cutter.cut(recording))
 
-    def usable_spectra(self, recording: Recording) -> tuple[Spectra, ...]:
+    def usable_spectra(self, recording: Recording, machine: str | None = None) -> tuple[Spectra, ...]:
         """Return the spectra of the clips that a detector judges, in time order.
 
         Empty without a detector, or if the recording cannot be judged. The out-of-domain check is not done.
+
+        Args:
+            recording: result of :meth:`decode`.
+            machine: name of the machine; None if not known.
         """
         clips = self._cutter.cut(recording)
-        spectra = tuple(clip.spectra for clip in clips if clip.spectra is not None)
-        if self.detector is None or self.detector.check_quality(recording.quality, spectra, lost=clips[0].is_lost):
+        spectra = _spectra(clips)
+        if self.detector is None:
             return ()
-        return spectra
+        reason = self.detector.check_quality(recording.quality, spectra, machine, lost=clips[0].is_lost)
+        return () if reason else spectra
 
     def names_fault(self, recording: Recording) -> bool | None:
         """Return whether the classifier alone finds a recording anomalous; None without a classifier."""
@@ -256,8 +261,8 @@ class Predictor:
         """Return the first failed check; an anomalous recording, perhaps of a fault, is never out of domain."""
         if self.detector is None:
             return check_recorder(quality, self.extractor.spec, lost=clips[0].is_lost)
-        spectra = [clip.spectra for clip in clips if clip.spectra is not None]
-        reason = self.detector.check_quality(quality, spectra, lost=clips[0].is_lost)
+        spectra = _spectra(clips)
+        reason = self.detector.check_quality(quality, spectra, machine, lost=clips[0].is_lost)
         if reason is not None or worst.is_anomalous:
             return reason
         return self.detector.check_out_of_domain(spectra, machine)
@@ -290,6 +295,11 @@ class Predictor:
             and is_normal(remove_fade(clip.samples, self._cutter.log_mel(clip)) for clip in clips)
         ):
             return fade_reason(change_db)
+        # Only for an anomalous recording; one that is unusual in another way has a reason already.
+        if (detector := self.detector) is not None and reason is None:
+            missing = detector.slightly_missing_bands(_spectra(clips), machine)
+            if missing and is_normal(restore_bands(clip.samples, missing, detector, machine) for clip in clips):
+                return slight_band_limit_reason(missing, detector.spec)
         return None
 
     def _remove_hum(self, samples: NDArray[np.float32], hum: MainsHum, machine: str | None) -> NDArray[np.float32]:
@@ -308,6 +318,10 @@ class Predictor:
             return None
         calibration = self.detector.calibration
         return p_value(calibration.named if known else calibration.unnamed, result.novelty.score)
+
+
+def _spectra(clips: Iterable[ModelClip]) -> tuple[Spectra, ...]:
+    return tuple(clip.spectra for clip in clips if clip.spectra is not None)
 
 
 def _load_network(litert: bytes, model: ServedModel) -> LiteRTNetwork:

@@ -209,7 +209,7 @@ def measure_row(predictor: Predictor, row: RecalibrationRow, file: Path) -> Reca
 def _measure(model: PicklablePredictor, recording: Recording, row: RecalibrationRow) -> RecalibrationRow:
     """Score the most anomalous clip of a recording."""
     predictor = model.predictor
-    detector, clips = predictor.detector, predictor.usable_spectra(recording)
+    detector, clips = predictor.detector, predictor.usable_spectra(recording, row.machine)
     if detector is None or not clips:
         return replace(row, left_out=NOT_JUDGED)
     named = max(detector.measure(clip, row.machine).score for clip in clips)

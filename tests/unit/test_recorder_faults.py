@@ -1,6 +1,7 @@
 """Faults of the recorder: an offset, missing samples, a missing band. None of them is called a fault of the machine."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,29 @@ from scipy import signal
 from ml.audio.batch import AudioFile
 from ml.audio.decode import decode
 from ml.audio.dropouts import find_dropouts
+from ml.detectors.detector import Detector
 from ml.detectors.engines.registry import engine_by_name
 from ml.detectors.fitting import fit_detector
 from ml.detectors.parallel_spectra import parallel_spectra
 from ml.detectors.reference import NormalRecording
 from ml.detectors.spectra import compute_spectra
+from ml.errors import BundleDamaged
 from ml.features.extractor import FeatureExtractor, remove_offset
 from ml.features.feature_specs import detector_spec
 from ml.features.spec import FeatureSpec
 from ml.models.predictor import Predictor
-from tests.unit.recorders import RATE_HZ, SECONDS, SPEC, Fault, Samples, detector_of_fans, fan, recorded, verdicts
+from tests.unit.recorders import (
+    RATE_HZ,
+    SECONDS,
+    SPEC,
+    Fault,
+    Samples,
+    detector_of_fans,
+    fan,
+    reasons,
+    recorded,
+    verdicts,
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +69,12 @@ def low_pass(cutoff_hz: float) -> Fault:
     """What a codec or a cover leaves."""
     filters = signal.butter(8, cutoff_hz, fs=RATE_HZ, output="sos")
     return lambda samples: np.asarray(signal.sosfiltfilt(filters, samples))
+
+
+def weaker_above(cutoff_hz: float, gain: float) -> Fault:
+    """What is above the cutoff is weaker, and not gone."""
+    below = low_pass(cutoff_hz)
+    return lambda samples: below(samples) + gain * (samples - below(samples))
 
 
 def resampled(rate_hz: int) -> Fault:
@@ -177,9 +197,65 @@ def test_a_filtered_recording_is_named(predictor: Predictor, cutoff_hz: float) -
 @pytest.mark.parametrize("cutoff_hz", [3000, 5000])
 def test_an_abrupt_end_is_named_even_if_something_remains_above_it(predictor: Predictor, cutoff_hz: float) -> None:
     """As with the noise of 16 bits: what is above the cutoff is 16 dB weaker, and not gone."""
-    below = low_pass(cutoff_hz)
-    found = verdicts(predictor, lambda samples: below(samples) + 0.16 * (samples - below(samples)))
+    found = verdicts(predictor, weaker_above(cutoff_hz, 0.16))
     assert {verdict.unusable and verdict.unusable.code for verdict in found} == {"band_limited"}
+
+
+@pytest.mark.parametrize("gain", [0.4, 0.2, 0.1, 0.01])
+@pytest.mark.parametrize("cutoff_hz", [6750, 7000])
+def test_a_slight_filter_is_never_anomalous_without_its_name(
+    predictor: Predictor, cutoff_hz: float, gain: float
+) -> None:
+    """Weaker by 8 to 40 dB in one band or two: named, or not anomalous."""
+    found = set(reasons(predictor, weaker_above(cutoff_hz, gain), recordings=3))
+    assert found <= {"normal", "band_limited"}
+    assert gain > 0.2 or found == {"band_limited"}
+
+
+@pytest.mark.parametrize("cutoff_hz", [3000, 5000, 7500])
+def test_a_faulty_machine_with_a_slight_filter_is_found(predictor: Predictor, cutoff_hz: float) -> None:
+    """It is anomalous with these bands as in normal recordings, too."""
+    assert reasons(predictor, weaker_above(cutoff_hz, 0.5), blade_hz=90, recordings=3) == ["anomalous"] * 3
+
+
+def detector_of_two_machines() -> Detector:
+    """A fan, and a dull one with 20 dB less above 3 kHz."""
+    extractor = FeatureExtractor(detector_spec(SPEC))
+    normal = [
+        NormalRecording((compute_spectra(extractor, change(fan(seed)).astype(np.float32)),), machine, "monday")
+        for machine, change in (("dull", weaker_above(3000, 0.1)), ("fan", np.asarray))
+        for seed in range(6)
+    ]
+    return fit_detector(extractor.spec, [engine_by_name("distance")], normal)
+
+
+def test_each_machine_has_a_floor_of_its_own() -> None:
+    """Filtered as the dull fan sounds: with its name, a fan is compared with its own recordings."""
+    detector = detector_of_two_machines()
+    clips = [detector.compute_spectra(weaker_above(5000, 0.16)(fan(100)).astype(np.float32))]
+    quality = decode(recorded(fan(100))).quality
+    found = [detector.check_quality(quality, clips, machine) for machine in ("fan", "dull", None, "unknown")]
+    assert [reason and reason.code for reason in found] == ["band_limited", None, None, None]
+
+
+def test_a_detector_of_an_earlier_version_has_one_floor() -> None:
+    """Its file has no floors of machines, and they are not added."""
+    detector = detector_of_two_machines()
+    earlier = replace(detector, reference=replace(detector.reference, machine_floors_db=None))
+    again = Detector.from_bytes(*earlier.to_bytes())
+    assert again.reference.machine_floors_db is None
+    assert np.array_equal(again.reference.floor_of(1), detector.reference.floor_db)
+    new = Detector.from_bytes(*detector.to_bytes())
+    assert np.array_equal(new.reference.floor_of(1), detector.reference.floor_of(1))
+    assert (new.reference.floor_of(1)[8:] > detector.reference.floor_db[8:] + 5).all()
+
+
+def test_floors_of_other_machines_are_refused() -> None:
+    """A row for each machine is expected."""
+    detector = detector_of_two_machines()
+    damaged = replace(detector.reference, machine_floors_db=np.zeros((3, 16)))
+    with pytest.raises(BundleDamaged, match=r"shape \(3, 16\); \(2, 16\) was expected"):
+        Detector.from_bytes(*replace(detector, reference=damaged).to_bytes())
 
 
 def test_a_gradual_loss_of_high_frequencies_is_judged(predictor: Predictor) -> None:
