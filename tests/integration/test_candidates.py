@@ -161,7 +161,8 @@ def test_stored_figures_are_those_of_the_measured_networks(
     assert found.paired is not None
     assert found.candidate_verdicts is not None
     assert not found.candidate_verdicts.served_fit
-    assert found.candidate_verdicts.threshold == trained.evaluation.threshold
+    served = Registry(home).read(trained.version).content.decision.threshold
+    assert (found.candidate_verdicts.threshold, served != trained.evaluation.threshold) == (served, True)
     assert found.paired.candidate_auc.value == trained.evaluation.auc_gain_randomised.value
     assert found.paired.champion_auc.value == good[1].evaluation.auc_gain_randomised.value
 

@@ -100,7 +100,7 @@ def test_demo_does_not_replace_a_champion_promoted_meanwhile(home: Path, monkeyp
     mine, champion = bundles.further(registry), registry.resolve("champion")
     (home / "models" / "aliases.json").unlink()
 
-    def train_and_promote_another(*_: object) -> tuple[SimpleNamespace, None]:
+    def train_and_promote_another(*_: object, **__: object) -> tuple[SimpleNamespace, None]:
         registry.promote(champion)
         return SimpleNamespace(version=mine), None
 
