@@ -226,6 +226,18 @@ def test_a_classifier_alone_leaves_frames_with_gaps_out(classifiers: tuple[Predi
     assert change(new) < change(earlier) / 2
 
 
+def test_gaps_are_no_fade_for_a_classifier_alone(classifiers: tuple[Predictor, Predictor]) -> None:
+    """Frames of gaps of 200 ms do not count in the level of a quarter, so an unusual sound is reported."""
+    content = classifiers[0].model.bundle.content
+    content = replace(content, decision=DecisionThreshold(0.0, None, "always"))
+    model = Predictor(ServedModel.as_written(Bundle("alone", "", content)))
+    samples = long(fan(0))
+    for start in (10_000, 20_000, 30_000):
+        samples[start : start + 4_410] = 0
+    verdict = model.predict(model.decode(recorded(samples, 22_050)))
+    assert (verdict.unusable, verdict.value) == (None, "anomalous")
+
+
 def test_the_checks_without_a_detector_need_no_recording() -> None:
     """A clean recording passes, and one without a level does not."""
     clean = decode(recorded(fan(0))).quality
