@@ -10,10 +10,16 @@ ChannelFaultName = Literal["dead", "clipped", "inverted", "offset"]
 # All chosen here. An unplugged input is this much below the loudest channel; microphones of one machine are closer.
 DEAD_DB, DEAD_DBFS = 40.0, -60.0
 CLIPPED_SHARE = 0.01
-# Neighbours of eight microphones around a machine have a correlation of 0.79 or more.
+# Of samples and of their differences. Pairs of mimii_pair have up to 0.91 for the samples, because low tones reach both
+# microphones, but -0.17 to 0.24 for the differences; one signal on two wires has 1 and -1.
 SIMILAR = 0.6
 OFFSET = 0.01
-FRAME_STEP = 16
+FRAME_STEP = 32
+LONGEST_BLOCK = 65_536  # frames
+# One frame of each 32, at irregular distances: every 32nd frame of a tone with this period has the same value. The
+# fractions of a square times the golden ratio are irregular, and the same on every computer.
+FRAMES = np.arange(0, LONGEST_BLOCK, FRAME_STEP)
+FRAMES += (FRAME_STEP * np.modf(np.arange(len(FRAMES)) ** 2 * ((5**0.5 - 1) / 2))[0]).astype(int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,33 +52,42 @@ class ChannelMeter:
 
     def __init__(self, channels: int, full_scale: float) -> None:
         self._full_scale = full_scale
-        self._frames = 0
+        self._frames = self._some = 0
         self._first: NDArray[np.float32] | None = None
-        self._sum = np.zeros(channels)
-        self._products = np.zeros((channels, channels))
+        self._sum, self._sum_of_some = np.zeros(channels), np.zeros(channels)
+        self._products, self._products_of_changes = np.zeros((channels, channels)), np.zeros((channels, channels))
 
     def read(self, block: NDArray[np.float32]) -> None:
-        """Measure every 16th frame of one block: sums of all frames would take as long as the mixing.
+        """Measure one block: the sum of all frames, and products of two frames of each 32.
+
+        Products of all frames would take as long as the mixing.
 
         Args:
-            block: ``(frames, channels)``, as coded.
+            block: ``(frames, channels)``, as coded; 1 to 65 536 frames.
         """
-        some = block[::FRAME_STEP]
         if self._first is None:
-            self._first = some.mean(axis=0)
-        # Relative to the first block, so that a large offset does not cost the precision of float32.
-        some = some - self._first
-        self._frames += len(some)
+            self._first = block[0].copy()
+        self._frames += len(block)
         # A product with ones takes a twentieth of the time of a sum along the first axis.
-        self._sum += np.ones(len(some), np.float32) @ some
+        self._sum += np.ones(len(block), np.float32) @ block
+        chosen = FRAMES[: np.searchsorted(FRAMES, len(block) - 1)]
+        some, changes = block.take(chosen, axis=0), block.take(chosen + 1, axis=0)
+        changes -= some
+        # Relative to the first frame, so that a large offset does not cost the precision of float32.
+        some -= self._first
+        self._some += len(some)
+        self._sum_of_some += np.ones(len(some), np.float32) @ some
         self._products += some.T @ some
+        self._products_of_changes += changes.T @ changes
 
     def faults(self, clipped_shares: NDArray[np.float64]) -> tuple[ChannelFault, ...]:
         """Return the faults that some channels have and others do not.
 
         - ``dead``: without its offset, below -60 dBFS and 40 dB below the loudest channel that is not clipped.
         - ``clipped``: more than 1 % of the samples are at full scale.
-        - ``inverted``: the correlation with another channel is below -0.6, and most channels have the other sign.
+        - ``inverted``: the correlation with another channel is below -0.6, of the samples and of the differences
+          between neighbouring samples, and most channels have the other sign. The differences have more of the high
+          frequencies, so one low tone that reaches two microphones with opposite signs is no fault.
         - ``offset``: at least 0.01, and as far from the median of the channels.
 
         Args:
@@ -80,9 +95,10 @@ class ChannelMeter:
         """
         if self._first is None or len(self._sum) == 1:
             return ()
-        mean = self._sum / self._frames
-        covariance = self._products / self._frames - np.outer(mean, mean)
-        offset, power = (self._first + mean) / self._full_scale, np.maximum(covariance.diagonal(), 0)
+        offset = self._sum / self._frames / self._full_scale
+        some = max(1, self._some)
+        covariance = self._products / some - np.outer(self._sum_of_some, self._sum_of_some) / some**2
+        power = np.maximum(covariance.diagonal(), 0)
         is_clipped = clipped_shares > CLIPPED_SHARE
         # A clipped channel is much too loud to compare others with.
         loudest = power[~is_clipped].max(initial=0)
@@ -91,12 +107,12 @@ class ChannelMeter:
         found: dict[ChannelFaultName, NDArray[np.bool_]] = {
             "dead": dead,
             "clipped": ~dead & is_clipped,
-            "inverted": _inverted(covariance, dead),
+            "inverted": _inverted(_similarity(covariance, self._products_of_changes, dead), dead),
             "offset": (abs(offset) >= OFFSET) & (abs(offset - np.median(offset)) >= OFFSET),
         }
         return tuple(
             ChannelFault(channel, fault)
-            for channel in range(len(mean))
+            for channel in range(len(offset))
             for fault, has in found.items()
             if has[channel] and not has[~dead | has].all()
         )
@@ -124,13 +140,28 @@ def intact_weights(channels: int, faults: tuple[ChannelFault, ...]) -> NDArray[n
     return np.array(signs, np.float32) / np.float32(len(kept))
 
 
-def _inverted(covariance: NDArray[np.float64], dead: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _similarity(
+    covariance: NDArray[np.float64], products_of_changes: NDArray[np.float64], dead: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return how similar the channels are, ``(channels, channels)``, -1 to 1.
+
+    It is the correlation of the samples or of the differences, whichever is closer to 0, and 0 if their signs differ.
+    """
+    samples, changes = _correlation(covariance), _correlation(products_of_changes)
+    weaker = np.sign(samples) * np.minimum(abs(samples), abs(changes))
+    return np.where((samples * changes <= 0) | dead | dead[:, None], 0, weaker)
+
+
+def _correlation(products: NDArray[np.float64]) -> NDArray[np.float64]:
+    scale = np.sqrt(np.maximum(np.outer(products.diagonal(), products.diagonal()), np.finfo(float).tiny))
+    return np.asarray(products / scale)
+
+
+def _inverted(similarity: NDArray[np.float64], dead: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which channels are inverted, ``(channels,)``.
 
     Beginning with the first living channel, the one that is most similar to a known channel gets its sign from it.
     """
-    scale = np.sqrt(np.maximum(np.outer(covariance.diagonal(), covariance.diagonal()), np.finfo(float).tiny))
-    similarity = np.where(dead | dead[:, None], 0, covariance / scale)
     sign = np.zeros(len(dead))
     sign[np.argmin(dead)] = 1
     while (most := np.where((sign != 0)[:, None] & (sign == 0), abs(similarity), 0)).max() > SIMILAR:

@@ -227,7 +227,7 @@ def common_change_db(log_mel: NDArray[np.float32]) -> float:
         log_mel: log-mel spectrum, ``(frames, bands)`` in dB.
 
     Returns:
-        At least 0.
+        At least 0; 0 for a single frame, which has no second quarter.
 
     Example:
         >>> log_mel = np.repeat([[0.0], [0.0], [3.0], [12.0]], 10, axis=1)
@@ -237,6 +237,8 @@ def common_change_db(log_mel: NDArray[np.float32]) -> float:
     """
     floored = np.maximum(log_mel, log_mel.max() - FADE_RANGE_DB)
     quarters = [part.mean(axis=0) for part in np.array_split(floored, FADE_PARTS) if len(part)]
+    if len(quarters) == 1:
+        return 0.0
     changes_db = np.sort([later - earlier for earlier, later in combinations(quarters, 2)], axis=1)
     tenth = math.ceil((1 - FADE_BANDS) * (changes_db.shape[1] - 1))
     return max(0.0, float(changes_db[:, tenth].max()), float(-changes_db[:, -1 - tenth].min()))

@@ -69,8 +69,13 @@ class ClipCutter:
         return self._clip(clip.start_s, clip.end_s, samples, clip.kept)
 
     def log_mel(self, clip: ModelClip) -> NDArray[np.float32]:
-        """Return the log-mel spectrum of a clip, ``(frames, bands)`` in dB: the detector's if there is one."""
-        return self._extractor.log_mel(clip.samples) if clip.spectra is None else clip.spectra.log_mel
+        """Return the log-mel spectrum of a clip, ``(frames, bands)`` in dB, without frames of missing samples.
+
+        It is the detector's if there is one. The level is as recorded, and there is no floor.
+        """
+        if clip.spectra is not None:
+            return clip.spectra.log_mel
+        return self._extractor.log_mel_and_power(clip.samples, clip.kept)[0]
 
     def _clip(
         self, start_s: float, end_s: float, samples: NDArray[np.float32], kept: NDArray[np.bool_] | None

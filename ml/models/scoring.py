@@ -196,17 +196,26 @@ def _row_without_verdict(item: ScoringItem) -> ScoreRow:
     return ScoreRow(name=item.name, annotation=item.annotation, error=item.error)
 
 
-def _error_row(error: AudioError | OSError, item: ScoringItem) -> ScoreRow:
+def error_text(error: AudioError | OSError) -> str:
+    """Return the code and the sentence of a recording that cannot be decoded or read, as in a row of a job.
+
+    Example:
+        >>> error_text(FileNotFoundError())
+        'file_missing: There is no such file or folder.'
+    """
     match error:
         case AudioError():
-            text = f"{error.code}: {error}"
+            return f"{error.code}: {error}"
         case FileNotFoundError():
-            text = f"{MISSING}: There is no such file or folder."
+            return f"{MISSING}: There is no such file or folder."
         case NotARegularFile():
-            text = f"{UNREADABLE}: It is not a regular file."
+            return f"{UNREADABLE}: It is not a regular file."
         case _:
-            text = f"{UNREADABLE}: It cannot be read: {error.strerror or error}."
-    return replace(_row_without_verdict(item), error=text)
+            return f"{UNREADABLE}: It cannot be read: {error.strerror or error}."
+
+
+def _error_row(error: AudioError | OSError, item: ScoringItem) -> ScoreRow:
+    return replace(_row_without_verdict(item), error=error_text(error))
 
 
 def _add_verdict(row: ScoreRow, verdict: Verdict) -> ScoreRow:

@@ -4,7 +4,7 @@ The served network is fitted to all recordings, so none is left to test it with.
 number of epochs and the same temperature are fitted without a part of the recordings, and score that part.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 STEP = "cross-validation"
 MAX_FOLDS = 4  # chosen here: a fold of pc_fan takes 4 s of CPU time, and a training should stay below one minute
 HALVES = 2
+NO_FOLD = -1
+"""Number of a recording that is in no fold: it is never held out."""
 Scores = dict[str, float]
 """Score of each recording, by path."""
 
@@ -38,10 +40,10 @@ class CrossValidation:
     """Scores of a classifier for recordings that its network has not learned from.
 
     Attributes:
-        new_session: the network has not learned from the recording's session. Without the recordings of a class that
-            has only one session.
+        new_session: the network has not learned from the recording's session. Without the sessions of a class that
+            cannot be held out, as one that has only one session.
         same_session: the network has learned from the other half of the session.
-        folds: number of folds of ``new_session``; 0 if no class has two sessions.
+        folds: number of folds of ``new_session``; 0 if no session can be held out.
     """
 
     new_session: Scores
@@ -69,10 +71,9 @@ def cross_validate(
         return None
     entries = in_recording_order(entry for entry in context.final_side if entry.path in classes.class_by_path)
     sessions = session_folds(entries, classes.class_by_path)
-    folds = max(sessions) + 1
-    run = _Folds(context, classes, features, fitted, entries, folds + HALVES if folds > 1 else HALVES)
-    new_session = run.scores(sessions) if folds > 1 else {}
-    return CrossValidation(new_session, run.scores(halves(entries)), folds if folds > 1 else 0)
+    folds = len(set(sessions) - {NO_FOLD})
+    run = _Folds(context, classes, features, fitted, entries, folds + HALVES)
+    return CrossValidation(run.scores(sessions), run.scores(halves(entries)), folds)
 
 
 def fold_calibration(context: TrainingContext, folds: CrossValidation) -> Calibration | None:
@@ -92,16 +93,27 @@ def fold_calibration(context: TrainingContext, folds: CrossValidation) -> Calibr
 def session_folds(entries: Sequence[Entry], class_by_path: Mapping[str, int]) -> list[int]:
     """Return the number of the fold of each recording: whole sessions, with the sessions of a class in turn.
 
-    There are as many folds as the class with the most sessions has, at most :data:`MAX_FOLDS`.
+    There are as many folds as the class with the most sessions has, at most :data:`MAX_FOLDS`. Classes with
+    few sessions come first, and a session of a class gets the fold that has the fewest of its sessions. A class that is
+    in one fold only cannot be held out, because nothing would be left to learn from. So its sessions are in no fold,
+    with all of their recordings: otherwise a network would have learned from the session that it scores.
+
+    Returns:
+        Numbers from 0, and :data:`NO_FOLD`.
     """
     sessions: defaultdict[int, dict[str, None]] = defaultdict(dict)
     for entry in entries:
         sessions[class_by_path[entry.path]][entry.session] = None
     folds = min(MAX_FOLDS, max(map(len, sessions.values())))
     fold: dict[str, int] = {}
-    for _, names in sorted(sessions.items()):
-        new = [name for name in names if name not in fold]
-        fold |= {name: number % folds for number, name in enumerate(new)}
+    for _, names in sorted(sessions.items(), key=lambda each: (len(each[1]), each[0])):
+        taken = Counter(fold[name] for name in names if name in fold)
+        for name in names:
+            if name not in fold:
+                fold[name] = min(range(folds), key=lambda number: taken[number])
+                taken[fold[name]] += 1
+    for names in [names for names in sessions.values() if len({fold[name] for name in names}) == 1]:
+        fold |= dict.fromkeys(names, NO_FOLD)
     return [fold[entry.session] for entry in entries]
 
 

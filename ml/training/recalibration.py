@@ -2,7 +2,7 @@
 
 **Recordings.** The normal recordings of a dataset are scored, except those that the detector has learned from, and the
 others of a session with such a recording: they are of no new session. Recordings of machines that the detector does not
-know, and recordings that cannot be judged, are left out too.
+know, and recordings that cannot be judged or read, are left out too.
 
 **Scores.** The detector has learned from none of these sessions. So its scores of them are those of new sessions. If
 the scores in the bundle are of new sessions too, all scores count together: more sessions give a better threshold. If
@@ -37,6 +37,7 @@ from ml.models.predictor import Predictor
 from ml.models.recalibration import Recalibration
 from ml.models.registry import Registry
 from ml.models.revisions import ThresholdRevision
+from ml.models.scoring import error_text
 from ml.models.thresholds import ThresholdRequest
 from ml.system.progress import ProgressCallback, ignore_progress
 from ml.training.recorded_split import RecordedSplit
@@ -48,9 +49,10 @@ LEARNED = "that the model has learned from"
 LEARNED_SESSION = "of a session that the model has learned from"
 UNKNOWN_MACHINE = "of a machine that the model does not know"
 NOT_JUDGED = "that cannot be judged"
+UNREAD = "that cannot be read"
 COPY = "that are copies"
 SESSION_HINT = " If they were recorded on other days, name the session of each day in the field group."
-REASONS = (LEARNED, LEARNED_SESSION, UNKNOWN_MACHINE, NOT_JUDGED, COPY)
+REASONS = (LEARNED, LEARNED_SESSION, UNKNOWN_MACHINE, NOT_JUDGED, UNREAD, COPY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,7 @@ class RecalibrationRow:
         named: score in comparison with its own machine, 0 to 1; None without a score.
         unnamed: score in comparison with the most similar machine, 0 to 1; None without a score.
         by_classifier: whether the classifier finds it anomalous; None without a classifier or a score.
+        error: code and sentence of a file that cannot be decoded or read, as in a row of scores; None without an error.
     """
 
     name: str
@@ -74,6 +77,7 @@ class RecalibrationRow:
     named: float | None = None
     unnamed: float | None = None
     by_classifier: bool | None = None
+    error: str | None = None
 
     @property
     def relative_distance(self) -> float:
@@ -87,8 +91,8 @@ class RecalibrationRow:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Create a row from the values of :meth:`to_dict`; other keys are ignored."""
-        return cls(**{name: values[name] for name in cls.__slots__})
+        """Create a row from the values of :meth:`to_dict`; other keys are ignored, and ``error`` may be missing."""
+        return cls(**{name: values[name] for name in cls.__slots__ if name in values})
 
 
 def recalibrate(
@@ -221,8 +225,8 @@ def _measure(model: PicklablePredictor, recording: Recording, row: Recalibration
     return replace(row, named=named, unnamed=unnamed, left_out=left_out, by_classifier=by_classifier)
 
 
-def _without_scores(_: AudioError | OSError, row: RecalibrationRow) -> RecalibrationRow:
-    return replace(row, left_out=NOT_JUDGED)
+def _without_scores(error: AudioError | OSError, row: RecalibrationRow) -> RecalibrationRow:
+    return replace(row, left_out=UNREAD, error=error_text(error))
 
 
 def recalibration_from(

@@ -1,5 +1,6 @@
 """Cross-validation of a classifier: which recordings are held out together."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -43,8 +44,32 @@ def context(entries: list[Entry], **options: object) -> TrainingContext:
 
 def test_the_sessions_of_each_class_go_round_the_folds() -> None:
     """A session is in one fold, and each fold has sessions of every class, as far as they last."""
-    entries = recordings({"n1": ("normal", 2), "n2": ("normal", 1), "n3": ("normal", 1), "a1": ("abnormal", 2)})
-    assert session_folds(entries, classes_of(entries)) == [0, 0, 1, 2, 0, 0]
+    entries = recordings({"n1": ("normal", 2), "n2": ("normal", 1), "n3": ("normal", 1)})
+    entries += recordings({"a1": ("abnormal", 2), "a2": ("abnormal", 1)})
+    assert session_folds(entries, classes_of(entries)) == [0, 0, 1, 2, 0, 0, 1]
+
+
+def of(sessions: str, label: str) -> list[Entry]:
+    """One recording of each session."""
+    return recordings(dict.fromkeys(sessions.split(), (label, 1)))
+
+
+@pytest.mark.parametrize(
+    ("normal", "abnormal", "expected"),
+    [
+        pytest.param("s1 s2", "s1 t1", [0, 1, 0, 1], id="a session of its own"),
+        pytest.param("s1 s2 s3 s4 s5", "s1 s5", [0, 2, 3, 0, 1, 0, 1], id="sessions that would meet in a fold"),
+        pytest.param("s1 s2 s3", "a", [0, 1, 2, -1], id="a fault of one session"),
+        pytest.param("s1 s2 s3", "s2", [1, -1, 2, -1], id="a fault of a day with normal recordings"),
+        pytest.param("s1", "t1", [-1, -1], id="one session of each class"),
+    ],
+)
+def test_a_class_is_never_held_out_as_a_whole(normal: str, abnormal: str, expected: list[int]) -> None:
+    """Its sessions are in two folds or, if it has only one, in none with all of their recordings."""
+    entries = [*of(normal, "normal"), *of(abnormal, "abnormal")]
+    by_path = {f"{number}": NUMBER[each.label] for number, each in enumerate(entries)}
+    entries = [replace(each, path=f"{number}") for number, each in enumerate(entries)]
+    assert session_folds(entries, by_path) == expected
 
 
 def test_there_are_at_most_four_folds() -> None:

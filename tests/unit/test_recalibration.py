@@ -235,6 +235,24 @@ def test_machines_unknown_to_the_model_are_left_out(home: Path, hall: Hall, tmp_
     assert all(unnamed <= named for named, unnamed in zip(found.named, found.unnamed, strict=True))
 
 
+def test_a_file_that_cannot_be_read_has_a_reason_of_its_own(home: Path, hall: Hall, tmp_path: Path) -> None:
+    """A fault of the disk is no fault of the recording; the row has the error."""
+    version = add(home, hall.one_day)
+    predictor, registry = Registry(home).load_predictor(version), Registry(home)
+    plan = recalibrating.plan_rows(home, registry.read(version), only(hall.dataset, "d3"))
+    missing = recalibrating.measure_row(predictor, plan[0], tmp_path / "missing.wav")
+    folder = recalibrating.measure_row(predictor, plan[1], tmp_path)
+    (tmp_path / "damaged.wav").write_bytes(b"RIFF")
+    damaged = recalibrating.measure_row(predictor, plan[2], tmp_path / "damaged.wav")
+    assert {each.left_out for each in (missing, folder, damaged)} == {recalibrating.UNREAD}
+    assert missing.error == "file_missing: There is no such file or folder."
+    assert folder.error == "file_unreadable: It is not a regular file."
+    assert (damaged.error or "").startswith("audio_malformed: ")
+    rows = [recalibrating.RecalibrationRow.from_dict(each.to_dict()) for each in (missing, folder, damaged)]
+    with pytest.raises(TooFewRecordings, match="Left out: 3 that cannot be read"):
+        recalibrating.recalibration_from(registry.read(version), "hall-4", "", rows)
+
+
 def test_a_machine_without_new_recordings_keeps_its_scores(home: Path, tmp_path: Path) -> None:
     """A detector of two machines with one session each: with one machine alone, the scores in the bundle count too."""
     for machine in ("id_00", "id_02"):

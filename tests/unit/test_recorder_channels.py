@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ml.audio.channels import ChannelMeter
 from ml.audio.decode import decode
 from ml.audio.info import read_info
 from ml.detectors.recorder_checks import check_recorder
@@ -113,6 +114,37 @@ def test_most_channels_decide_which_is_inverted() -> None:
     ring[:, 0] *= -1
     found = decode(recorded(ring), channel="intact").quality.channel_faults
     assert [(each.channel, each.fault) for each in found] == [(0, "inverted")]
+
+
+def tone(hz: float, phase: float = 0, level: float = 0.3) -> Samples:
+    """A tone of four seconds."""
+    return level * np.sin(2 * np.pi * hz * np.arange(len(fan(0))) / RATE_HZ + phase)
+
+
+@pytest.mark.parametrize("hz", [125, 250, 500, 1000, 2000, 3000, 4000])
+def test_a_tone_is_neither_dead_nor_an_offset(hz: float) -> None:
+    """Also if its period is a divisor of a step between the measured frames, or of a block."""
+    noise = sounds.noise(len(fan(0)), 1, level=0.1)[:, 0]
+    for columns in ((tone(hz), noise), (tone(hz), tone(hz, 1)), (tone(hz), tone(hz))):
+        assert decode(recorded(np.stack(columns, axis=1))).quality.channel_faults == ()
+    found = decode(recorded(np.stack((tone(hz), -tone(hz)), axis=1))).quality.channel_faults
+    assert [(each.channel, each.fault) for each in found] == [(1, "inverted")]
+
+
+def test_a_low_tone_of_opposite_signs_is_not_inverted() -> None:
+    """A tone of a machine can reach both sides of it with opposite signs; its noise does not."""
+    noise = sounds.noise(len(fan(0)), 3, level=0.05)
+    for common in (noise[:, :2], noise[:, 1:] + noise[:, :1]):
+        columns = common + np.stack((tone(100), -tone(100)), axis=1)
+        assert decode(recorded(columns)).quality.channel_faults == ()
+
+
+def test_a_few_frames_have_no_faults() -> None:
+    """Too few to compare; the last block of a recording can be as short."""
+    for frames in (1, 2):
+        meter = ChannelMeter(2, full_scale=1.0)
+        meter.read(sounds.noise(frames, 2, level=0.1))
+        assert {each.fault for each in meter.faults(np.zeros(2))} <= {"offset"}
 
 
 def test_the_mean_of_intact_channels_is_exact() -> None:
@@ -224,6 +256,18 @@ def test_a_classifier_alone_leaves_frames_with_gaps_out(classifiers: tuple[Predi
         return float(np.abs(np.subtract(before.probabilities, after.probabilities)).sum())
 
     assert change(new) < change(earlier) / 2
+
+
+def test_gaps_are_no_fade_for_a_classifier_alone(classifiers: tuple[Predictor, Predictor]) -> None:
+    """Frames of gaps of 200 ms do not count in the level of a quarter, so an unusual sound is reported."""
+    content = classifiers[0].model.bundle.content
+    content = replace(content, decision=DecisionThreshold(0.0, None, "always"))
+    model = Predictor(ServedModel.as_written(Bundle("alone", "", content)))
+    samples = long(fan(0))
+    for start in (10_000, 20_000, 30_000):
+        samples[start : start + 4_410] = 0
+    verdict = model.predict(model.decode(recorded(samples, 22_050)))
+    assert (verdict.unusable, verdict.value) == (None, "anomalous")
 
 
 def test_the_checks_without_a_detector_need_no_recording() -> None:

@@ -137,3 +137,9 @@ def test_a_change_of_some_bands_is_no_fade() -> None:
     extractor = FeatureExtractor(SPEC)
     assert common_change_db(extractor.log_mel((low + high).astype(np.float32))) < 3
     assert common_change_db(extractor.log_mel(fade(20)(samples).astype(np.float32))) == pytest.approx(14, abs=2)
+
+
+def test_a_single_frame_has_no_change() -> None:
+    """There is no second quarter to compare it with; two frames have one."""
+    assert common_change_db(np.zeros((1, 8), np.float32)) == 0
+    assert common_change_db(np.repeat(np.float32([[0], [5]]), 8, axis=1)) == 5

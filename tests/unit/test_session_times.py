@@ -142,6 +142,33 @@ def test_beginnings_of_names_come_before_times(tmp_path: Path) -> None:
     assert dataset.session_facts["N1"].first == "2024-03-01 12:00"
 
 
+def named(name: str, day: int, hour: int = 8) -> list[str]:
+    """Three recordings of one visit."""
+    return [f"{name}_2024030{day}_{hour:02}{minute}00.wav" for minute in (10, 12, 14)]
+
+
+def test_days_of_one_name_are_sessions(tmp_path: Path) -> None:
+    """``fan1`` of Friday and ``fan1`` of Saturday are not recorded one after the other."""
+    names = [each for fan in ("fan1", "fan2") for day in (1, 2, 3, 4) for each in named(fan, day)]
+    dataset = index(write(tmp_path, *names))
+    assert sessions(dataset) == {f"fan{fan}/2024-03-0{day} 08:10": 3 for fan in (1, 2) for day in (1, 2, 3, 4)}
+    assert origins(dataset) == {"times in names"}
+
+
+def test_a_label_at_the_beginning_of_names_is_no_session(tmp_path: Path) -> None:
+    """Normal and abnormal recordings of one day are of one session."""
+    names = [f"{label}/{each}" for label in ("normal", "abnormal") for day in (1, 2) for each in named(label, day)]
+    assert sessions(index(write(tmp_path, *names))) == {"2024-03-01 08:10": 6, "2024-03-02 08:10": 6}
+
+
+def test_a_pause_of_a_named_session_is_no_gap(tmp_path: Path) -> None:
+    """A name with a gap is cut, and the others stay; three hours are a pause."""
+    names = [*named("N1", 1), *named("N1", 1, 11), *named("N2", 1), *named("N2", 2)]
+    found = sessions(index(write(tmp_path, *names)))
+    assert found == {"N1": 6, "N2/2024-03-01 08:10": 3, "N2/2024-03-02 08:10": 3}
+    assert sessions(index(write(tmp_path, "N1_again.wav"))) == {"N1": 6, "N2": 6, "N1_again": 1}
+
+
 def test_one_name_without_a_time_leaves_all_as_they_are(tmp_path: Path) -> None:
     """A part of the recordings would be in no session."""
     names = [f"normal/2024-03-0{day}_12-{minute}.wav" for day in (5, 6) for minute in (10, 20, 30)]

@@ -8,7 +8,15 @@ from pathlib import PurePosixPath
 
 from ml.dataset.entries import SessionOrigin
 from ml.dataset.indexing.listing import ListedRecording
-from ml.dataset.indexing.times import FileTime, are_recording_times, as_text, cut_at_gaps, time_in_name
+from ml.dataset.indexing.times import (
+    SHORTEST_GAP_IN_A_NAME_S,
+    SHORTEST_GAP_S,
+    FileTime,
+    are_recording_times,
+    as_text,
+    cut_at_gaps,
+    time_in_name,
+)
 
 # Counter, date or time at the end of a name: digits after a separator, or digits only.
 COUNTERS = re.compile(r"(?:^|[_\-. ]+)[0-9]+$")
@@ -25,7 +33,9 @@ def assign_sessions(
     A missing session is found in this order:
 
     1. The file name without counters, dates and times at its end: ``N1_20251111_180218_0001`` gives ``N1``,
-       ``0001_cw_f8_01`` gives ``0001_cw_f8``.
+       ``0001_cw_f8_01`` gives ``0001_cw_f8``. If every name has a time, these sessions are also cut at gaps of more
+       than four hours: ``fan1_20240301_080000`` and ``fan1_20240302_080000`` are of two sessions. Then a beginning that
+       is only the label does not count: normal and abnormal recordings of one time are of one session.
     2. Gaps between the times in the file names (:func:`~ml.dataset.indexing.times.cut_at_gaps`), if every name has one.
     3. Gaps between the times of the files, if they can be the times of the recordings
        (:func:`~ml.dataset.indexing.times.are_recording_times`).
@@ -57,9 +67,12 @@ def session_from_name(path: str) -> str:
 
 def _find_sessions(scope: Sequence[ListedRecording], file_time: FindFileTime) -> list[ListedRecording]:
     names = [session_from_name(_name(recording)) for recording in scope]
-    if _are_plausible(names):
-        return _with_sessions(scope, names, "file names")
     times_s = [time_in_name(_name(recording)) for recording in scope]
+    if _are_plausible(names):
+        cut = _cut_within(names, scope, times_s)
+        if cut != names and _are_plausible(cut):
+            return _with_sessions(scope, cut, "times in names", times_s)
+        return _with_sessions(scope, names, "file names", times_s)
     if _are_plausible(names := _sessions_of_times(times_s)):
         return _with_sessions(scope, names, "times in names", times_s)
     files = _recording_times(scope, file_time)
@@ -80,12 +93,38 @@ def _are_plausible(sessions: Sequence[str]) -> bool:
     return "" not in distinct and len(distinct) > 1 and len(sessions) >= FILES_PER_SESSION * len(distinct)
 
 
-def _sessions_of_times(times_s: Sequence[float | None]) -> list[str]:
+def _cut_within(
+    names: Sequence[str], scope: Sequence[ListedRecording], times_s: Sequence[float | None]
+) -> Sequence[str]:
+    """Return the names, with the start of the session where a name has a gap; unchanged if a time is not known."""
+    by_name, pieces = defaultdict(list), list(names)
+    if not _has_gap(names, times_s):
+        return names
+    for index, (name, recording) in enumerate(zip(names, scope, strict=True)):
+        by_name["" if name == recording.annotation.label else name].append(index)
+    for name, indices in by_name.items():
+        starts = _sessions_of_times([times_s[index] for index in indices], SHORTEST_GAP_IN_A_NAME_S)
+        if name == "" or len(set(starts)) > 1:
+            for index, start in zip(indices, starts, strict=True):
+                pieces[index] = _join(name, start)
+    return pieces
+
+
+def _has_gap(names: Sequence[str], times_s: Sequence[float | None]) -> bool:
+    """Whether every time is known, and recordings of one name have a gap between them."""
+    by_name: defaultdict[str, list[float]] = defaultdict(list)
+    for name, time_s in zip(names, times_s, strict=True):
+        if time_s is not None:
+            by_name[name].append(time_s)
+    return None not in times_s and any(max(cut_at_gaps(of, SHORTEST_GAP_IN_A_NAME_S)) > 0 for of in by_name.values())
+
+
+def _sessions_of_times(times_s: Sequence[float | None], shortest_gap_s: float = SHORTEST_GAP_S) -> list[str]:
     """Return the start of the session of each time; empty names if a time is not known."""
     known = [time_s for time_s in times_s if time_s is not None]
     if len(known) < len(times_s):
         return [""] * len(times_s)
-    numbers = cut_at_gaps(known)
+    numbers = cut_at_gaps(known, shortest_gap_s)
     starts: dict[int, float] = {}
     for number, time_s in zip(numbers, known, strict=True):
         starts[number] = min(time_s, starts.get(number, time_s))

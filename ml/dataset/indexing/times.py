@@ -18,6 +18,9 @@ DATE_AND_TIME = re.compile(rf"(?<!\d){DATE}(?:{CLOCK})?(?!\d)")
 UNIX_TIME = re.compile(r"(?<!\d)(1\d{9})(\d{3})?(?!\d)")  # seconds or milliseconds, from September 2001 to 2033
 # A longer pause than any between recordings of one visit, and far longer than the usual distance.
 SHORTEST_GAP_S = 30 * 60
+# A name that several recordings have in common is a session of a person, who may pause: block N5 of pc_fan has a pause
+# of 44 minutes. Days are longer apart.
+SHORTEST_GAP_IN_A_NAME_S = 4 * 3600
 GAP_FACTOR = 10
 EARLIEST_FILE_TIME_S = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # a clock that was never set shows 1970 or 1980
 SHORTEST_DISTANCE = 0.5  # of the duration: a recorder needs the whole duration, a copy takes less
@@ -57,10 +60,14 @@ def time_in_name(path: str) -> float | None:
     return float(unix[1]) if unix else None
 
 
-def cut_at_gaps(times_s: Sequence[float]) -> list[int]:
+def cut_at_gaps(times_s: Sequence[float], shortest_s: float = SHORTEST_GAP_S) -> list[int]:
     """Return the number of the session of each time, from 0, in the order of time.
 
     A new session begins after a distance of more than 30 minutes that is also more than 10 times the median distance.
+
+    Args:
+        times_s: times in seconds.
+        shortest_s: another limit than 30 minutes, in seconds.
 
     Example:
         >>> cut_at_gaps([0, 60, 120, 180, 240, 90_000, 90_060])
@@ -68,7 +75,7 @@ def cut_at_gaps(times_s: Sequence[float]) -> list[int]:
     """
     order = sorted(range(len(times_s)), key=times_s.__getitem__)
     distances = _distances(times_s)
-    limit = max(SHORTEST_GAP_S, GAP_FACTOR * median(distances)) if distances else 0
+    limit = max(shortest_s, GAP_FACTOR * median(distances)) if distances else 0
     session, number = [0] * len(times_s), 0
     for index, distance in zip(order[1:], distances, strict=True):
         number += distance > limit
