@@ -26,8 +26,8 @@ from ml.audio.recording import AudioQuality
 from ml.detectors.calibration import Calibration, OddRecording, RateHoldsFor
 from ml.detectors.engines.engine import Engine, EngineState
 from ml.detectors.engines.registry import engine_by_name
-from ml.detectors.out_of_domain import OutOfDomainCheck
-from ml.detectors.quality_checks import check_out_of_domain, check_quality, slightly_missing_bands
+from ml.detectors.out_of_domain import OutOfDomainCheck, SpectrumCheck
+from ml.detectors.quality_checks import check_out_of_domain, check_quality, check_spectrum, slightly_missing_bands
 from ml.detectors.recorder_checks import UnusableReason
 from ml.detectors.reference import Deviations, Reference
 from ml.detectors.spectra import Spectra, compute_spectra
@@ -195,7 +195,11 @@ class Detector:
             machine: name or id of its machine; None if not known.
         """
         index = self._machine_index(machine)
-        return check_out_of_domain(max(self.out_of_domain.relative_fluctuation(clip, index) for clip in clips))
+        check = self.out_of_domain
+        reason = check_out_of_domain(max(check.relative_fluctuation(clip, index) for clip in clips))
+        if reason is not None or check.spectrum is None:
+            return reason
+        return check_spectrum(max(check.spectrum.relative_distance(clip) for clip in clips))
 
     def _machine_index(self, machine: str | None) -> int | None:
         known = self.resolve_machine(machine)
@@ -228,6 +232,9 @@ class Detector:
         # The files keep the older name "guard" of the out-of-domain check.
         arrays |= {f"guard/{name}": array for name, array in self.out_of_domain.state.items()}
         arrays |= {"guard_scales": self.out_of_domain.scales, "guard_most": self.out_of_domain.most}
+        if (spectrum := self.out_of_domain.spectrum) is not None:
+            arrays |= {f"guard_spectrum/{name}": array for name, array in spectrum.state.items()}
+            arrays |= {"guard_spectrum_scales": spectrum.scales, "guard_spectrum_most": np.array(spectrum.most)}
         arrays |= {f"reference/{name}": array for name, array in self.reference.to_arrays().items()}
         archive = io.BytesIO()
         np.savez_compressed(archive, allow_pickle=False, **arrays)
@@ -259,7 +266,7 @@ class Detector:
                     rate_holds_for=_rate_holds_for(described),
                 ),
                 reference=Reference.from_arrays(described["recordings"], _below("reference", stored)),
-                out_of_domain=OutOfDomainCheck(_below("guard", stored), stored["guard_scales"], stored["guard_most"]),
+                out_of_domain=_stored_out_of_domain(stored),
                 odd_recordings=tuple(OddRecording(**odd) for odd in described.get("odd_recordings", ())),
                 contrast={str(name): float(each) for name, each in described.get("contrast", {}).items()},
             )
@@ -313,6 +320,14 @@ def _rate_holds_for(described: Mapping[str, Any]) -> RateHoldsFor:
     if found not in get_args(RateHoldsFor):
         raise ValueError(f"its rate_holds_for is {found!r}; one of {', '.join(get_args(RateHoldsFor))} was expected")
     return found  # type: ignore[no-any-return]  # checked above
+
+
+def _stored_out_of_domain(stored: Mapping[str, NDArray[Any]]) -> OutOfDomainCheck:
+    spectrum = None
+    if "guard_spectrum_scales" in stored:
+        most = float(stored["guard_spectrum_most"])
+        spectrum = SpectrumCheck(_below("guard_spectrum", stored), stored["guard_spectrum_scales"], most)
+    return OutOfDomainCheck(_below("guard", stored), stored["guard_scales"], stored["guard_most"], spectrum)
 
 
 def _below(folder: str, stored: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

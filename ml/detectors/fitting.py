@@ -4,7 +4,7 @@ In cross-fitting, each recording is measured by engines that have not learned fr
 V. Vovk, "Cross-conformal predictors", Ann. Math. Artif. Intell. 74, 2015).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from ml.detectors.detector import Detector, measure_distances
 from ml.detectors.engine_choice import choose_engines, machine_contrast
 from ml.detectors.engines.engine import Engine, EngineState
 from ml.detectors.folds import FoldNumbers, session_folds, time_folds
-from ml.detectors.out_of_domain import NORMAL_QUANTILE, OutOfDomainCheck
+from ml.detectors.out_of_domain import NORMAL_QUANTILE, OutOfDomainCheck, SpectrumCheck
 from ml.detectors.reference import NormalRecording, Reference
 from ml.detectors.sessions import find_odd, session_bound
 from ml.errors import TooFewRecordings
@@ -88,7 +88,7 @@ def fit_detector(
         scales=scales,
         calibration=calibration,
         reference=Reference.of(recordings, machines),
-        out_of_domain=_fit_out_of_domain(recordings, machines),
+        out_of_domain=_fit_out_of_domain(recordings, machines, left_out=set(engines) - set(cross_fit.engines)),
         odd_recordings=odd,
         contrast={engine.name: float(each) for engine, each in zip(engines, contrast, strict=True) if each < np.inf},
     )
@@ -194,12 +194,30 @@ def _is_function(session: NDArray[np.int64], fold: FoldNumbers) -> bool:
     return len(np.unique(np.stack([session, fold]), axis=1).T) == len(np.unique(session))
 
 
-def _fit_out_of_domain(recordings: Sequence[NormalRecording], machines: Sequence[str]) -> OutOfDomainCheck:
-    """Fit the check. Its limit is a bound of the 95 % quantiles of the sessions.
+def _fit_out_of_domain(
+    recordings: Sequence[NormalRecording], machines: Sequence[str], left_out: Collection[Engine]
+) -> OutOfDomainCheck:
+    """Fit the check, with that of the spectrum if the score leaves out its engine."""
+    state, scales, most = _fit_check(OutOfDomainCheck.engine, recordings, machines)
+    spectrum = None
+    if any(engine.name == SpectrumCheck.engine.name for engine in left_out):
+        centres, typical, limits = _fit_check(SpectrumCheck.engine, recordings, machines)
+        spectrum = SpectrumCheck(centres, typical, float(limits[1]))
+    return OutOfDomainCheck(state, scales, most, spectrum)
+
+
+def _fit_check(
+    engine: Engine, recordings: Sequence[NormalRecording], machines: Sequence[str]
+) -> tuple[EngineState, NDArray[np.float64], NDArray[np.float64]]:
+    """Return state, scales and limits of a check. A limit is a bound of the 95 % quantiles of the sessions.
 
     Blocks in time are held out, and not sessions: with sessions, the larger scales excused more sounds of ESC-50.
+
+    Returns:
+        The state; scales, ``(machines,)``; and limits of the relative distance from the own and from the most similar
+        machine.
     """
-    cross_fit = _CrossFit([OutOfDomainCheck.engine], recordings, machines, lambda _number, _total: None)
+    cross_fit = _CrossFit([engine], recordings, machines, lambda _number, _total: None)
     distances = cross_fit.out_of_fold_distances(cross_fit.blocks())
     scales = _scales(distances, cross_fit.machine_index, len(machines))
     measured = [index for index, each in enumerate(distances) if each is not None]
@@ -208,7 +226,7 @@ def _fit_out_of_domain(recordings: Sequence[NormalRecording], machines: Sequence
     (state,) = cross_fit.fit(np.ones(len(recordings), bool))
     # At least 1, the typical value: if all normal recordings were equal, every other one would be out of domain.
     most = [max(1.0, session_bound(each, session, _normal_quantile)) for each in (named, unnamed)]
-    return OutOfDomainCheck(state, scales[0], np.array(most))
+    return state, scales[0], np.array(most)
 
 
 def _normal_quantile(values: NDArray[np.float64]) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.audio.recording import AudioQuality
-from ml.detectors.out_of_domain import MAX_RELATIVE_FLUCTUATION
+from ml.detectors.out_of_domain import MAX_RELATIVE_DISTANCE, MAX_RELATIVE_FLUCTUATION
 from ml.detectors.recorder_checks import (
     CLIPPED_SHARE,
     UnusableReason,
@@ -150,6 +150,30 @@ def check_out_of_domain(relative_fluctuation: float) -> UnusableReason | None:
         f"The variation of the sound in time is {relative_fluctuation:.1f} times as far from normal as that of nearly "
         f"all normal recordings; at most {MAX_RELATIVE_FLUCTUATION:g} times was expected. Check that only the machine "
         "is recorded.",
+    )
+
+
+def check_spectrum(relative_distance: float) -> UnusableReason | None:
+    """Check whether a recording is out of domain: its spectrum is more than twice as far from every machine.
+
+    Args:
+        relative_distance: largest value of the recording's clips, from
+            :meth:`ml.detectors.out_of_domain.SpectrumCheck.relative_distance`.
+
+    Returns:
+        The reason, or None if the recording may come from a machine.
+
+    Example:
+        >>> check_spectrum(2.5).code, check_spectrum(2.0)
+        ('foreign', None)
+    """
+    if relative_distance <= MAX_RELATIVE_DISTANCE:
+        return None
+    return UnusableReason(
+        "foreign",
+        f"The spectrum of the sound is {relative_distance:.1f} times as far from every machine as that of nearly all "
+        f"normal recordings; at most {MAX_RELATIVE_DISTANCE:g} times was expected. Check that only the machine is "
+        "recorded.",
     )
 
 

@@ -108,6 +108,19 @@ def test_an_engine_that_cannot_tell_machines_apart_is_left_out(spread_db: float,
     assert (again.contrast, again.measure(new, "id_01")) == (detector.contrast, detector.measure(new, "id_01"))
 
 
+@pytest.mark.parametrize(("spread_db", "foreign"), [(0.5, False), (30.0, True)], ids=["quiet", "loud"])
+def test_a_strange_spectrum_is_out_of_domain_if_the_score_leaves_it_out(spread_db: float, foreign: bool) -> None:
+    """What is far from all machines in its mel spectrum is not normal, also if this engine has no part in the score."""
+    detector = fit(hall(spread_db))
+    again = Detector.from_bytes(*detector.to_bytes())
+    strange, usual = machine_clip(1, 999, 400.0), machine_clip(1, 999, 4.0 + spread_db)
+    for each in (detector, again):
+        assert (each.out_of_domain.spectrum is not None) == foreign
+        found = each.check_out_of_domain([usual, strange], "id_01")
+        assert (found is not None and "times as far from every machine" in found.detail) == foreign
+        assert each.check_out_of_domain([usual], "id_01") is None
+
+
 def test_one_machine_keeps_all_engines() -> None:
     """Nothing can be told apart, so nothing is left out."""
     detector = fit([each for each in hall(30.0) if each.machine == "fan/id_00"])
