@@ -38,6 +38,8 @@ def recalibrate(home: Path, version: str, source: str, request: ThresholdRequest
         sessions = f"{found.n_sessions} session{'' if found.n_sessions == 1 else 's'}"
         print_text(f"{len(found.named)} normal recordings of {sessions} count, {alone}.{left_out_note(found.left_out)}")
         print_odd_recordings(found.odd_recordings)
+        if (warning := found.warning()) is not None:
+            print_text(f"Warning: {warning}")
     return revision
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ml.dataset.catalog import dataset_version, load_dataset
+from ml.models.recalibration import require_detector
 from ml.models.registry import Registry
 from ml.models.thresholds import ThresholdRequest
-from ml.training.recalibration import RecalibrationRow, measure_row, plan_rows, recalibration_from, require_detector
+from ml.training.recalibration import RecalibrationRow, measure_row, plan_rows, recalibration_from
 from worker.jobs import RecalibrationParameters
 from worker.lease import Lease
 from worker.parts import gather_parts, process_part, split_into_parts
@@ -79,6 +80,7 @@ def _set_threshold(
         "rate_holds_for": calibration.rate_holds_for,
         "odd_recordings": [each._asdict() for each in recalibration.odd_recordings],
         "left_out": dict(recalibration.left_out),
+        "warning": recalibration.warning(),
     }
 
 

@@ -17,7 +17,8 @@ from api.schemas.common import JobRows
 from api.security import AuthFirstRoute
 from api.services import Services
 from ml.dataset.catalog import require_dataset
-from ml.errors import AliasNotSet, DatasetNotFound, ModelNotFound
+from ml.errors import AliasNotSet, DatasetNotFound, ModelNotCalibrated, ModelNotFound
+from ml.models.recalibration import require_detector
 from ml.system.logs import current_request_id
 from worker.jobs import (
     JOB_KINDS,
@@ -177,7 +178,7 @@ async def retrain(
     summary="Submit a recalibration",
     status_code=202,
     dependencies=[RequireAdmin],
-    responses=SUBMITTED | error_responses(*DATASET_JOB_ERRORS, ModelNotFound, AliasNotSet),
+    responses=SUBMITTED | error_responses(*DATASET_JOB_ERRORS, ModelNotFound, AliasNotSet, ModelNotCalibrated),
 )
 async def recalibrate(
     parameters: RecalibrationParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None
@@ -335,8 +336,12 @@ async def no_such_kind(kind: str) -> None:
 async def submit_recalibration(
     services: Services, parameters: RecalibrationParameters, idempotency_key: str | None
 ) -> Job:
-    """Submit a recalibration, after a check that dataset and model exist."""
-    checks = (_has_dataset(services, parameters.dataset), partial(services.registry.resolve, parameters.model))
+    """Submit a recalibration, after a check that the dataset exists, and the model and its detector."""
+
+    def has_detector() -> None:
+        require_detector(services.registry.read(parameters.model))
+
+    checks = (_has_dataset(services, parameters.dataset), has_detector)
     return await _submit(services, parameters, idempotency_key, *checks)
 
 

@@ -45,6 +45,7 @@ from ml.detectors.thresholds import (
     allowed_above,
     calibrated_threshold,
     operating_point_at_threshold,
+    percent,
     smallest_rate,
 )
 from ml.evaluation.intervals import Z95
@@ -193,6 +194,9 @@ def operating_point_for_alarms(calibration: Calibration, limit: FalseAlarmLimit)
             "stand apart from their session or of the classifier.",
         )
     found = operating_point_at_threshold(calibration, threshold)
+    share = found.expected_rate.value or 0.0
+    if share > SENSITIVITIES["high"]:
+        notes = (*notes, f"{percent(share)} of single recordings of a healthy machine are anomalous at this threshold.")
     basis = f"{target}{found.basis.removeprefix(BY_HAND)}"
     return replace(found, basis=basis, notes=(*notes, *found.notes))
 

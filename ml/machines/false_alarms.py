@@ -56,8 +56,8 @@ def expect_false_alarms(
         return None, "No model answers."
     if every_s is None:
         return None, (
-            f"The time between recordings is not known: it needs {FEWEST_RECORDINGS} recordings that were not uploaded "
-            f"together, less than {SHORTEST_S:g} s apart."
+            f"The time between recordings is not known: it needs {FEWEST_RECORDINGS} recordings that were "
+            f"uploaded at least {SHORTEST_S:g} s apart."
         )
     expected = MachineFalseAlarms.of(model, rule, every_s)
     if expected is None:

@@ -8,7 +8,11 @@ import numpy as np
 
 from ml.detectors.calibration import Calibration, OddRecording, RateHoldsFor, join_calibrations
 from ml.detectors.detector import Detector
-from ml.models.bundle import BundleContent
+from ml.errors import ModelNotCalibrated
+from ml.models.bundle import Bundle, BundleContent
+
+# Chosen here: held-out sessions of pc_fan have a median of 0.8 to 2.0 times the typical distance.
+FAR_TIMES = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,21 @@ class Recalibration:
     def n_sessions(self) -> int:
         """Number of sessions of the recordings."""
         return len(set(self.session))
+
+    def warning(self) -> str | None:
+        """Return a sentence if the recordings are far from what the detector has learned; None otherwise.
+
+        A score of 0.5 is the typical distance, and ``s / (1 - s)`` its multiple.
+        """
+        score = float(np.median(self.named))
+        times = score / max(1 - score, np.finfo(float).tiny)
+        if times <= FAR_TIMES:
+            return None
+        return (
+            f"Half of these recordings are more than {times:.1f} times as far from normal as those of the training. "
+            "Are they of the same machine, with the microphone in the same place? With this threshold, faults that are "
+            "no farther are missed. signalml thresholds VERSION --reset returns to the threshold of the training."
+        )
 
     def calibration(self, detector: Detector) -> Calibration:
         """Return the calibration of a detector with these scores."""
@@ -104,3 +123,17 @@ def recalibrated(content: BundleContent, recalibration: Recalibration | None) ->
             odd_recordings=(*detector.odd_recordings, *odd) if recalibration.with_training else odd,
         ),
     )
+
+
+def require_detector(bundle: Bundle) -> Detector:
+    """Return the detector of a model.
+
+    Raises:
+        ModelNotCalibrated: it has none.
+    """
+    if bundle.content.detector is None:
+        raise ModelNotCalibrated(
+            f"{bundle.version} is a classifier alone; a recalibration needs a detector. Train the classifier again "
+            "with the further recordings."
+        )
+    return bundle.content.detector

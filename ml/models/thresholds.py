@@ -164,7 +164,7 @@ def _require_calibration(content: BundleContent) -> Calibration:
     if calibration is None:
         raise ModelNotCalibrated(
             "A false-alarm rate, a sensitivity or a frequency of false alarms needs scores of normal recordings; the "
-            "model has none, because it was imported or trained by an earlier version: train it again, or give a "
-            "threshold, a score from 0 to 1."
+            "model has none: it is a demonstration, or was imported, or trained by an earlier version. Train a model "
+            "on your recordings, or give a threshold, a score from 0 to 1."
         )
     return calibration

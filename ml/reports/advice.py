@@ -32,7 +32,12 @@ def answers(found: Expectations, *, demonstration: bool = False) -> tuple[Answer
     return (
         Answer("Can I use it?", "Only to try the service: it knows no real machine." if demonstration else _use(found)),
         Answer("What will it miss?", _misses(found)),
-        Answer("How often will it raise a false alarm?", _false_alarms(found)),
+        Answer(
+            "How often will it raise a false alarm?",
+            "Not known for any real machine: it was tested on simulated sound."
+            if demonstration
+            else _false_alarms(found),
+        ),
     )
 
 

@@ -30,11 +30,11 @@ from ml.dataset.splitting.duplicates import drop_duplicates
 from ml.detectors.calibration import OddRecording
 from ml.detectors.detector import Detector
 from ml.detectors.sessions import find_odd
-from ml.errors import AudioError, ModelNotCalibrated, TooFewRecordings
+from ml.errors import AudioError, TooFewRecordings
 from ml.models.bundle import Bundle
 from ml.models.picklable import PicklablePredictor
 from ml.models.predictor import Predictor
-from ml.models.recalibration import Recalibration
+from ml.models.recalibration import Recalibration, require_detector
 from ml.models.registry import Registry
 from ml.models.revisions import ThresholdRevision
 from ml.models.scoring import error_text
@@ -159,20 +159,6 @@ def plan_rows(home: Path, bundle: Bundle, dataset: Dataset) -> list[Recalibratio
         RecalibrationRow(name=entry.path, machine=machine or "", session=entry.session, left_out=reason(entry, machine))
         for entry, machine in zip(normal, machines, strict=True)
     ]
-
-
-def require_detector(bundle: Bundle) -> Detector:
-    """Return the detector of a model.
-
-    Raises:
-        ModelNotCalibrated: it has none.
-    """
-    if bundle.content.detector is None:
-        raise ModelNotCalibrated(
-            f"{bundle.version} is a classifier alone; a recalibration needs a detector. Train the classifier again "
-            "with the further recordings."
-        )
-    return bundle.content.detector
 
 
 def _machine_of(detector: Detector, entry: Entry) -> str | None:

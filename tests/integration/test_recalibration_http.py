@@ -149,3 +149,11 @@ def test_the_command_names_what_counts(home: Path, tmp_path: Path) -> None:
     assert "at least 10 of new sessions are needed. Left out: 12 that the model has learned from" in refused.stderr
     both = signalml(home, "thresholds", "champion", "--recalibrate", "hall-4", "--reset")
     assert_one_sentence(both, "--recalibrate and --reset were given")
+
+
+def test_a_job_for_a_classifier_is_refused_at_once(server: ServerProcess, original_home: Path, tmp_path: Path) -> None:
+    """It has no detector, so no job is accepted."""
+    Registry(original_home).export("champion", tmp_path / "classifier.zip")
+    version = Registry(server.home).add_archive(tmp_path / "classifier.zip")
+    answer = server.client.post("/v1/jobs/recalibration", json={"dataset": "hall-4", "model": version})
+    assert_problem(answer, 409, "model_not_calibrated")

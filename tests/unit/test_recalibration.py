@@ -22,6 +22,7 @@ from ml.detectors.thresholds import operating_point_at_rate, p_value
 from ml.errors import BundleDamaged, InvalidParameter, ModelNotCalibrated, TooFewRecordings
 from ml.features.extractor import FeatureExtractor
 from ml.models.bundle import DecisionThreshold
+from ml.models.recalibration import Recalibration
 from ml.models.registry import Registry
 from ml.models.thresholds import ThresholdRequest, sensitivities
 from ml.training import recalibration as recalibrating
@@ -362,6 +363,26 @@ def test_a_revision_without_its_scores_is_refused(home: Path, hall: Hall) -> Non
     file.write_text(json.dumps([entry]))
     with pytest.raises(BundleDamaged, match="revision 2 has no scores"):
         Registry(home).threshold_revisions(version)
+
+
+@pytest.mark.parametrize(("score", "warned"), [(0.5, False), (0.74, False), (0.8, True)])
+def test_recordings_that_are_far_from_normal_are_a_warning(score: float, warned: bool) -> None:
+    """Half of them are more than three times as far as is typical: another machine, or a moved microphone."""
+    scores = (0.1, score, 0.99)
+    found = Recalibration(
+        dataset="other",
+        dataset_fingerprint="",
+        named=scores,
+        unnamed=scores,
+        session=(0, 1, 2),
+        odd=(False, False, False),
+        rate_holds_for="new_session",
+        with_training=True,
+        odd_recordings=(),
+        left_out={},
+    )
+    warning = found.warning()
+    assert (warning is not None and "4.0 times as far" in warning) == warned
 
 
 def test_a_classifier_cannot_be_recalibrated(original_home: Path, hall: Hall) -> None:
