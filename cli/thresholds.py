@@ -1,6 +1,6 @@
 """``signalml thresholds``: show the threshold of a model, and move it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import typer
@@ -130,9 +130,8 @@ def _print(registry: Registry, version: str, rule: KOfNRule) -> None:
     _print_history(history)
     if (note := fault_rule_note(content)) is not None:
         print_note(note)
-    notes = (note for each in points.values() for note in each.notes)
-    for each_note in dict.fromkeys((*current_limit_notes(content, limit), *notes)):
-        print_note(each_note)
+    for note in (*current_limit_notes(content, limit), *_notes(points)):
+        print_note(note)
 
 
 def _print_false_alarms(
@@ -150,6 +149,13 @@ def _print_points(points: Mapping[Sensitivity, OperatingPoint]) -> None:
         table.add_row(name, percent(SENSITIVITIES[name]), f"{each.threshold:.4g}", _format_estimate(each.expected_rate))
     typer.echo()
     print_table(table, "")
+
+
+def _notes(points: Mapping[Sensitivity, OperatingPoint]) -> Iterator[str]:
+    """Yield the notes on the sensitivities; one that is not on all of them begins with their names."""
+    for note in dict.fromkeys(note for each in points.values() for note in each.notes):
+        names = [name for name, each in points.items() if note in each.notes]
+        yield note if len(names) == len(points) else f"{', '.join(names)}: {note}"
 
 
 def _print_history(history: list[ThresholdRevision]) -> None:

@@ -49,7 +49,7 @@ def test_without_an_option_the_threshold_is_shown_and_unchanged(detector_home: P
     ]
     assert [row[0] for row in rows(shown, "revision")] == ["1"]
     assert "- The interval was drawn from 5 sessions and is rough." in shown
-    assert "- 199 normal recordings support no false-alarm rate below 0.5 %; 0.1 % was requested." in shown
+    assert "- low: 199 normal recordings support no false-alarm rate below 0.5 %; 0.1 % was requested." in shown
     assert Registry(detector_home).champion_stamp() == before
 
 
