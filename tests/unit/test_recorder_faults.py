@@ -1,11 +1,13 @@
 """Faults of the recorder: an offset, missing samples, a missing band. None of them is called a fault of the machine."""
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from scipy import signal
 
 from ml.audio.batch import AudioFile
@@ -14,6 +16,7 @@ from ml.audio.dropouts import find_dropouts
 from ml.detectors.detector import Detector
 from ml.detectors.engines.registry import engine_by_name
 from ml.detectors.fitting import fit_detector
+from ml.detectors.lossy_coding import CODED_SHARE, fill_holes, hole_share
 from ml.detectors.parallel_spectra import parallel_spectra
 from ml.detectors.reference import NormalRecording
 from ml.detectors.spectra import compute_spectra
@@ -21,7 +24,9 @@ from ml.errors import BundleDamaged
 from ml.features.extractor import FeatureExtractor, remove_offset
 from ml.features.feature_specs import detector_spec
 from ml.features.spec import FeatureSpec
+from ml.models.bundle import Bundle
 from ml.models.predictor import Predictor
+from ml.models.served import ServedModel
 from tests.unit.recorders import (
     RATE_HZ,
     SECONDS,
@@ -296,3 +301,54 @@ def test_a_tone_of_the_mains_is_kept() -> None:
         inside = slice(RATE_HZ // 10, -RATE_HZ // 10)
         ratio = np.std(remove_offset(tone, RATE_HZ)[inside]) / np.std(np.sin(2 * np.pi * 50 * t)[inside])
         assert lowest <= ratio <= highest
+
+
+def coded(form: str, level: float) -> Fault:
+    """Coded with losses and decoded again."""
+
+    def fault(samples: Samples) -> Samples:
+        file = io.BytesIO()
+        soundfile.write(file, samples, RATE_HZ, format=form, compression_level=level)
+        file.seek(0)
+        return np.asarray(soundfile.read(file)[0][: len(samples)])
+
+    return fault
+
+
+def with_hole_share(predictor: Predictor, share: float | None) -> Predictor:
+    """The same model with another share of holes in its normal recordings."""
+    content = predictor.model.bundle.content
+    assert content.detector is not None
+    detector = replace(content.detector, reference=replace(content.detector.reference, hole_share=share))
+    changed = Bundle("fan", "", replace(content, detector=detector))
+    return Predictor(ServedModel.as_written(changed))
+
+
+@pytest.mark.parametrize(("form", "level"), [("MP3", 0.9), ("OGG", 1.0)])
+def test_a_codec_leaves_holes(form: str, level: float) -> None:
+    """At least ten times the limit; clean sound has at most a fiftieth of it, also if it is faulty or fades."""
+    spec = detector_spec(SPEC)
+    for seed in range(3):
+        shares = [
+            hole_share(sound.astype(np.float32), spec)
+            for sound in (fan(seed), fan(seed, 90), fan(seed) * np.linspace(1, 0, round(SECONDS * RATE_HZ)))
+        ]
+        assert max(shares) <= CODED_SHARE / 50
+        sound = coded(form, level)(fan(seed))
+        assert hole_share(sound.astype(np.float32), spec) > 10 * CODED_SHARE
+        assert hole_share(fill_holes(sound.astype(np.float32), spec), spec) < CODED_SHARE
+
+
+def test_clean_sound_has_no_holes_to_fill() -> None:
+    """Nothing changes but by rounding."""
+    clip = fan(1).astype(np.float32)
+    assert fill_holes(clip, detector_spec(SPEC)) == pytest.approx(clip, abs=1e-6)
+
+
+@pytest.mark.parametrize("share", [None, 0.0, 0.5])
+def test_a_detector_keeps_the_share_of_holes(predictor: Predictor, share: float | None) -> None:
+    """A detector of an earlier version has none, and its file has no array for it."""
+    detector = with_hole_share(predictor, share).detector
+    assert detector is not None
+    assert ("hole_share" in detector.reference.to_arrays()) == (share is not None)
+    assert Detector.from_bytes(*detector.to_bytes()).reference.hole_share == share

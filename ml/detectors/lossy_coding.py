@@ -1,0 +1,131 @@
+"""Holes in the spectrogram, which a codec with losses leaves: what it holds to be inaudible gets no bits.
+
+A cell is a frame and an FFT bin. Its level is relative to its bin and its frame: with the power ``P[f, t]``, the upper
+quartile ``q[f]`` over time, and the upper quartile ``s[t]`` over the bins of ``P / q``, it is ``P / (q min(1, s))``. So
+neither a quiet moment nor a narrow band is a hole.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, signal
+
+from ml.audio.recording import Recording
+from ml.features.extractor import cached_extractor
+from ml.features.spec import FeatureSpec
+
+# All chosen here. In noise, a cell is below -25 dB in one of 400 cases, and four neighbours at once nearly never.
+LOWEST_HZ = 500.0
+CELLS = 4  # neighbouring bins of one frame
+HOLE_DB, FILLED_DB = -25.0, -15.0
+# Clean recordings of three datasets, healthy and faulty, have a few per 100 000 (decision 17).
+CODED_SHARE = 0.001
+MORE_HOLES = 3.0  # times the usual share, if normal recordings were coded
+# What is left after the holes are filled: a recording may be so much farther from normal than the threshold.
+CODED_TIMES = 1.5
+FILLING = 1.5  # of the amplitude: noise loses power where frames without a hole are added
+TINY = 1e-20  # power; makes digital silence no hole
+
+
+class _Cells(NamedTuple):
+    """Cells of a clip, ``(bins, frames)``, and the level ``min(1, s)`` of each frame, ``(1, frames)``."""
+
+    spectrum: NDArray[np.complexfloating]
+    power: NDArray[np.floating]
+    level: NDArray[np.floating]
+    frame: NDArray[np.floating]
+
+    def holes(self, below_db: float) -> NDArray[np.bool_]:
+        """Return at which cells four neighbouring bins are below a level, ``(bins, frames)``."""
+        return np.asarray(ndimage.maximum_filter1d(self.level, CELLS, axis=0) < 10 ** (below_db / 10))
+
+
+def is_coded(share: float, usual: float) -> bool:
+    """Return whether a recording was coded with losses, and normal recordings were not, or less.
+
+    Args:
+        share: result of :func:`hole_share`.
+        usual: the same of normal recordings; nine of ten have no more.
+
+    Example:
+        >>> is_coded(0.01, 0.0), is_coded(0.01, 0.005)
+        (True, False)
+    """
+    return share > max(CODED_SHARE, MORE_HOLES * usual)
+
+
+def hole_share(clip: NDArray[np.float32], spec: FeatureSpec) -> float:
+    """Return the share of cells above 500 Hz in holes: four neighbouring bins below -25 dB in one frame.
+
+    Args:
+        clip: ``(samples,)`` at the sample rate of the spec.
+        spec: feature spec of the detector.
+
+    Returns:
+        0 to 1.
+
+    Example:
+        >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=64, n_fft=1024)
+        >>> noise = np.random.default_rng(0).normal(size=spec.clip_samples).astype(np.float32)
+        >>> hole_share(noise, spec) < 0.0001
+        True
+    """
+    return float(_cells(clip, spec).holes(HOLE_DB)[_lowest(spec) :].mean())
+
+
+def recording_hole_share(spec: FeatureSpec, recording: Recording, _: None) -> float:
+    """Return :func:`hole_share` of a whole recording."""
+    return hole_share(cached_extractor(spec).resample(recording.samples, recording.sample_rate_hz), spec)
+
+
+def fill_holes(clip: NDArray[np.float32], spec: FeatureSpec) -> NDArray[np.float32]:
+    """Fill holes with noise at the level of their bin and frame.
+
+    The holes are of four neighbouring bins below -15 dB. The noise is the same for the same clip.
+
+    Args:
+        clip: ``(samples,)`` at the sample rate of the spec.
+        spec: feature spec of the detector.
+
+    Returns:
+        ``(samples,)``.
+
+    Example:
+        >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=64, n_fft=1024)
+        >>> noise = np.random.default_rng(0).normal(size=spec.clip_samples).astype(np.float32)
+        >>> fill_holes(noise, spec).shape == noise.shape
+        True
+    """
+    cells = _cells(clip, spec)
+    hole = ndimage.binary_dilation(cells.holes(FILLED_DB), np.ones((CELLS, 1)))
+    hole[: _lowest(spec)] = False
+    kept = np.maximum((~hole).sum(axis=1, keepdims=True), 1)
+    usual = np.where(hole, 0, cells.power).sum(axis=1, keepdims=True) / kept
+    parts = np.random.default_rng(0).normal(size=(2, *hole.shape))
+    noise = FILLING * np.sqrt(usual * cells.frame / 2) * (parts[0] + 1j * parts[1])
+    filled = signal.istft(np.where(hole, noise, cells.spectrum), nperseg=spec.n_fft, noverlap=_overlap(spec))[1]
+    return np.asarray(filled[: len(clip)], np.float32)
+
+
+def _cells(clip: NDArray[np.float32], spec: FeatureSpec) -> _Cells:
+    padded = np.pad(clip, (0, max(0, spec.n_fft - len(clip))))
+    spectrum = signal.stft(padded, nperseg=spec.n_fft, noverlap=_overlap(spec))[2]
+    power = np.square(spectrum.real) + np.square(spectrum.imag) + TINY
+    level = power / _quartile(power, axis=1)
+    # Of the bins that count: below, there may be lines.
+    frame = np.minimum(1, _quartile(level[_lowest(spec) :], axis=0))
+    return _Cells(spectrum, power, level / frame, frame)
+
+
+def _quartile(values: NDArray[np.floating], axis: int) -> NDArray[np.floating]:
+    return np.asarray(np.quantile(values, 0.75, axis=axis, keepdims=True, method="nearest"))
+
+
+def _overlap(spec: FeatureSpec) -> int:
+    return 3 * spec.n_fft // 4
+
+
+def _lowest(spec: FeatureSpec) -> int:
+    """Return the number of bins below 500 Hz."""
+    return round(LOWEST_HZ * spec.n_fft / spec.sample_rate_hz)
