@@ -11,8 +11,6 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from ml.audio.recording import Recording
-from ml.features.extractor import cached_extractor
 from ml.features.spec import FeatureSpec
 
 # All chosen here. In noise, a cell is below -25 dB in one of 400 cases, and four neighbours at once nearly never.
@@ -78,11 +76,6 @@ def hole_share(clip: NDArray[np.float32], spec: FeatureSpec) -> float:
         True
     """
     return float(_cells(clip, spec).holes(HOLE_DB)[:, _lowest(spec) :].mean())
-
-
-def recording_hole_share(spec: FeatureSpec, recording: Recording, _: None) -> float:
-    """Return :func:`hole_share` of a whole recording."""
-    return hole_share(cached_extractor(spec).resample(recording.samples, recording.sample_rate_hz), spec)
 
 
 def fill_holes(clip: NDArray[np.float32], spec: FeatureSpec) -> NDArray[np.float32]:

@@ -10,23 +10,25 @@ from operator import attrgetter
 import numpy as np
 
 from ml.audio.batch import AudioFile, map_recordings
+from ml.audio.recording import Recording
 from ml.dataset.entries import ABNORMAL, NORMAL, Entry
 from ml.dataset.indexing.listing import natural_key
 from ml.detectors.detector import Detector, Novelty
 from ml.detectors.engines.engine import Engine
 from ml.detectors.engines.registry import engine_by_name
 from ml.detectors.fitting import fit_detector
-from ml.detectors.lossy_coding import recording_hole_share
+from ml.detectors.lossy_coding import hole_share
 from ml.detectors.parallel_spectra import parallel_spectra
 from ml.detectors.reference import NormalRecording, robust_minimum
 from ml.detectors.spectra import Spectra
+from ml.features.extractor import cached_extractor
 from ml.features.feature_specs import detector_spec
 from ml.features.spec import FeatureSpec
 from ml.system.progress import Progress
 from ml.training.context import TrainingContext
 
 FITTING = "detector"
-MOST_WITH_HOLES = 20  # normal recordings that are searched for holes; chosen here
+MOST_WITH_HOLES = 10  # normal recordings that are searched for holes; chosen here
 # A recording farther from normal than this multiple of the farthest known fault is no known fault (decision 14).
 NAMED_DISTANCE_FACTOR = 1.5
 RELATIVE_DISTANCE = attrgetter("relative_distance")
@@ -61,14 +63,18 @@ def learn_detector(context: TrainingContext, entries: Sequence[Entry]) -> Detect
 
 
 def _usual_hole_share(context: TrainingContext, spec: FeatureSpec, entries: Sequence[Entry]) -> float:
-    """Return the share of holes that nine of ten normal recordings do not exceed, from at most 20 of them."""
+    """Return the share of holes that nine of ten normal recordings do not exceed, from at most 10 of them."""
     normal = normal_with_sound(entries)
     chosen = normal[:: math.ceil(len(normal) / MOST_WITH_HOLES)]
     files = [AudioFile(context.dataset.file(entry), None, entry.path) for entry in chosen]
     shares = map_recordings(
-        partial(recording_hole_share, spec), files, channel=spec.channel, step=FITTING, processes=context.processes
+        partial(_hole_share, spec), files, channel=spec.channel, step=FITTING, processes=context.processes
     )
     return float(-robust_minimum(-np.array(list(shares))))
+
+
+def _hole_share(spec: FeatureSpec, recording: Recording, _: None) -> float:
+    return hole_share(cached_extractor(spec).resample(recording.samples, recording.sample_rate_hz), spec)
 
 
 def measure_abnormal(context: TrainingContext, detector: Detector, entries: Sequence[Entry]) -> list[MeasuredRecording]:
