@@ -74,7 +74,9 @@ def _usual_hole_share(context: TrainingContext, spec: FeatureSpec, entries: Sequ
 
 
 def _hole_share(spec: FeatureSpec, recording: Recording, _: None) -> float:
-    return hole_share(cached_extractor(spec).resample(recording.samples, recording.sample_rate_hz), spec)
+    samples = cached_extractor(spec).resample(recording.samples, recording.sample_rate_hz)
+    # One clip is enough, and an hour would take too much memory.
+    return hole_share(samples[: spec.clip_samples], spec)
 
 
 def measure_abnormal(context: TrainingContext, detector: Detector, entries: Sequence[Entry]) -> list[MeasuredRecording]:
