@@ -217,6 +217,23 @@ def fade_reason(change_db: float) -> UnusableReason:
     )
 
 
+def coded_reason(share: float) -> UnusableReason:
+    """Return the reason for a recording that was coded with losses, and is nearly normal without the holes.
+
+    Args:
+        share: result of :func:`ml.detectors.lossy_coding.hole_share`.
+
+    Example:
+        >>> coded_reason(0.02).code
+        'band_limited'
+    """
+    return UnusableReason(
+        "band_limited",
+        f"The sound was coded with losses before: {share:.1%} of its spectrogram are holes, as MP3 and similar codecs "
+        "leave them. Send WAV or FLAC from the recorder.",
+    )
+
+
 def common_change_db(log_mel: NDArray[np.float32]) -> float:
     """Compute the largest change of level that nine of ten bands have in common, in dB.
 

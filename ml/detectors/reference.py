@@ -106,6 +106,8 @@ class Reference:
         shortest: frames of the shortest usual clip.
         machine_floors_db: float64 ``(machines, LINEAR_BANDS)``: the same of the clips of each machine; None for a
             detector of an earlier version.
+        hole_share: :func:`ml.detectors.lossy_coding.hole_share` that nine of ten normal recordings do not exceed, 0 to
+            1; None for a detector of an earlier version.
 
     Example:
         >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32, n_mels=64)
@@ -128,6 +130,7 @@ class Reference:
     floor_db: NDArray[np.float64]
     shortest: int
     machine_floors_db: NDArray[np.float64] | None = None
+    hole_share: float | None = None
 
     @classmethod
     def of(cls, recordings: Sequence[NormalRecording], machines: Sequence[str]) -> Self:
@@ -243,7 +246,9 @@ class Reference:
             "floor_db": self.floor_db,
             "shortest": np.array([self.shortest]),
         }
-        return arrays if self.machine_floors_db is None else arrays | {"machine_floors_db": self.machine_floors_db}
+        if self.machine_floors_db is not None:
+            arrays["machine_floors_db"] = self.machine_floors_db
+        return arrays if self.hole_share is None else arrays | {"hole_share": np.array([self.hole_share])}
 
     @classmethod
     def from_arrays(cls, names: Sequence[str], arrays: Mapping[str, NDArray[Any]]) -> Self:
@@ -262,6 +267,7 @@ class Reference:
             floor_db=arrays["floor_db"],
             shortest=int(arrays["shortest"][0]),
             machine_floors_db=arrays.get("machine_floors_db"),
+            hole_share=float(arrays["hole_share"][0]) if "hole_share" in arrays else None,
         )
         parts = (found.machine, found.mel_spectra, found.level_dbfs, found.clipped_share)
         lengths = {len(found.names), *(len(each) for each in parts)}

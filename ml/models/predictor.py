@@ -39,12 +39,14 @@ from ml.audio.mains_hum import MainsHum, find_hum, fit_hum
 from ml.audio.recording import AudioQuality, Recording
 from ml.classifier.litert import LiteRTNetwork
 from ml.detectors.detector import Novelty
+from ml.detectors.lossy_coding import CODED_TIMES, fill_holes, hole_share, is_coded
 from ml.detectors.quality_checks import comparable_level, slight_band_limit_reason
 from ml.detectors.recorder_checks import (
     FADE_DB,
     SLIGHT_FADE_DB,
     UnusableReason,
     check_recorder,
+    coded_reason,
     common_change_db,
     fade_reason,
     hum_reason,
@@ -300,7 +302,34 @@ class Predictor:
             missing = detector.slightly_missing_bands(_spectra(clips), machine)
             if missing and is_normal(restore_bands(clip.samples, missing, detector, machine) for clip in clips):
                 return slight_band_limit_reason(missing, detector.spec)
+            return self._explain_by_coding(clips, machine, worst_clip)
         return None
+
+    def _explain_by_coding(
+        self, clips: list[ModelClip], machine: str | None, worst_clip: ModelClip
+    ) -> UnusableReason | None:
+        """Return the reason if a recording has holes as of a codec, and is nearly normal without them."""
+        detector = self.detector
+        if detector is None or (usual := detector.reference.hole_share) is None:
+            return None
+        share = hole_share(worst_clip.samples, detector.spec)
+        if not is_coded(share, usual):
+            return None
+        filled = [self._cutter.replace_samples(clip, fill_holes(clip.samples, detector.spec)) for clip in clips]
+        if missing := detector.slightly_missing_bands(_spectra(filled), machine):
+            filled = [
+                self._cutter.replace_samples(clip, restore_bands(clip.samples, missing, detector, machine))
+                for clip in filled
+            ]
+        results = [self._judge(clip, machine) for clip in filled]
+        return coded_reason(share) if all(map(self._is_nearly_normal, results)) else None
+
+    def _is_nearly_normal(self, result: ClipResult) -> bool:
+        """Return whether a clip is not farther from normal than 1.5 times the threshold, and has no known fault."""
+        limit = self.model.decision.threshold
+        known_fault = result.is_anomalous and self._network is not None and result.label != UNKNOWN_FAULT
+        distance = 0.0 if result.novelty is None else result.novelty.relative_distance
+        return not known_fault and distance * (1 - limit) <= CODED_TIMES * limit
 
     def _remove_hum(self, samples: NDArray[np.float32], hum: MainsHum, machine: str | None) -> NDArray[np.float32]:
         """Remove mains hum, except for lines of normal recordings as far as a detector knows them."""

@@ -1,26 +1,34 @@
 """Stages of a detector: the fit to normal recordings, and the distances of abnormal recordings."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from operator import attrgetter
 
-from ml.audio.batch import AudioFile
+import numpy as np
+
+from ml.audio.batch import AudioFile, map_recordings
+from ml.audio.recording import Recording
 from ml.dataset.entries import ABNORMAL, NORMAL, Entry
 from ml.dataset.indexing.listing import natural_key
 from ml.detectors.detector import Detector, Novelty
 from ml.detectors.engines.engine import Engine
 from ml.detectors.engines.registry import engine_by_name
 from ml.detectors.fitting import fit_detector
+from ml.detectors.lossy_coding import hole_share
 from ml.detectors.parallel_spectra import parallel_spectra
-from ml.detectors.reference import NormalRecording
+from ml.detectors.reference import NormalRecording, robust_minimum
 from ml.detectors.spectra import Spectra
+from ml.features.extractor import cached_extractor
 from ml.features.feature_specs import detector_spec
 from ml.features.spec import FeatureSpec
 from ml.system.progress import Progress
 from ml.training.context import TrainingContext
 
 FITTING = "detector"
+MOST_WITH_HOLES = 10  # normal recordings that are searched for holes; chosen here
 # A recording farther from normal than this multiple of the farthest known fault is no known fault (decision 14).
 NAMED_DISTANCE_FACTOR = 1.5
 RELATIVE_DISTANCE = attrgetter("relative_distance")
@@ -48,7 +56,27 @@ def learn_detector(context: TrainingContext, entries: Sequence[Entry]) -> Detect
         )
         for entry, clips in _spectra(context, spec, engines, entries, NORMAL)
     ]
-    return fit_detector(spec, engines, recordings, lambda done, fits: context.report(Progress(FITTING, done, fits)))
+    detector = fit_detector(spec, engines, recordings, lambda done, fits: context.report(Progress(FITTING, done, fits)))
+    return replace(
+        detector, reference=replace(detector.reference, hole_share=_usual_hole_share(context, spec, entries))
+    )
+
+
+def _usual_hole_share(context: TrainingContext, spec: FeatureSpec, entries: Sequence[Entry]) -> float:
+    """Return the share of holes that nine of ten normal recordings do not exceed, from at most 10 of them."""
+    normal = normal_with_sound(entries)
+    chosen = normal[:: math.ceil(len(normal) / MOST_WITH_HOLES)]
+    files = [AudioFile(context.dataset.file(entry), None, entry.path) for entry in chosen]
+    shares = map_recordings(
+        partial(_hole_share, spec), files, channel=spec.channel, step=FITTING, processes=context.processes
+    )
+    return float(-robust_minimum(-np.array(list(shares))))
+
+
+def _hole_share(spec: FeatureSpec, recording: Recording, _: None) -> float:
+    samples = cached_extractor(spec).resample(recording.samples, recording.sample_rate_hz)
+    # One clip is enough, and an hour would take too much memory.
+    return hole_share(samples[: spec.clip_samples], spec)
 
 
 def measure_abnormal(context: TrainingContext, detector: Detector, entries: Sequence[Entry]) -> list[MeasuredRecording]:

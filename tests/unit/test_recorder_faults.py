@@ -1,11 +1,13 @@
 """Faults of the recorder: an offset, missing samples, a missing band. None of them is called a fault of the machine."""
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from scipy import signal
 
 from ml.audio.batch import AudioFile
@@ -14,6 +16,7 @@ from ml.audio.dropouts import find_dropouts
 from ml.detectors.detector import Detector
 from ml.detectors.engines.registry import engine_by_name
 from ml.detectors.fitting import fit_detector
+from ml.detectors.lossy_coding import CODED_SHARE, fill_holes, hole_share
 from ml.detectors.parallel_spectra import parallel_spectra
 from ml.detectors.reference import NormalRecording
 from ml.detectors.spectra import compute_spectra
@@ -21,7 +24,9 @@ from ml.errors import BundleDamaged
 from ml.features.extractor import FeatureExtractor, remove_offset
 from ml.features.feature_specs import detector_spec
 from ml.features.spec import FeatureSpec
+from ml.models.bundle import Bundle
 from ml.models.predictor import Predictor
+from ml.models.served import ServedModel
 from tests.unit.recorders import (
     RATE_HZ,
     SECONDS,
@@ -296,3 +301,91 @@ def test_a_tone_of_the_mains_is_kept() -> None:
         inside = slice(RATE_HZ // 10, -RATE_HZ // 10)
         ratio = np.std(remove_offset(tone, RATE_HZ)[inside]) / np.std(np.sin(2 * np.pi * 50 * t)[inside])
         assert lowest <= ratio <= highest
+
+
+def coded(form: str, level: float) -> Fault:
+    """Coded with losses and decoded again."""
+
+    def fault(samples: Samples) -> Samples:
+        file = io.BytesIO()
+        soundfile.write(file, samples, RATE_HZ, format=form, compression_level=level)
+        file.seek(0)
+        return np.asarray(soundfile.read(file)[0][: len(samples)])
+
+    return fault
+
+
+def with_hole_share(predictor: Predictor, share: float | None) -> Predictor:
+    """The same model with another share of holes in its normal recordings."""
+    content = predictor.model.bundle.content
+    assert content.detector is not None
+    detector = replace(content.detector, reference=replace(content.detector.reference, hole_share=share))
+    changed = Bundle("fan", "", replace(content, detector=detector))
+    return Predictor(ServedModel.as_written(changed))
+
+
+def with_holes(samples: Samples) -> Samples:
+    """One block in twenty of 8 bins and 8 frames above 600 Hz is zero."""
+    spectrum = signal.stft(samples, nperseg=1024, noverlap=768)[2]
+    bins, frames = spectrum.shape
+    blocks = np.random.default_rng(0).random((-(-bins // 8), -(-frames // 8))) < 0.05
+    zero = np.kron(blocks, np.ones((8, 8), bool))[:bins, :frames]
+    zero[:40] = False
+    return np.asarray(signal.istft(np.where(zero, 0, spectrum), nperseg=1024, noverlap=768)[1][: len(samples)])
+
+
+def share_of(samples: Samples) -> float:
+    """The share of holes, as a detector computes it."""
+    return hole_share(samples.astype(np.float32), detector_spec(SPEC))
+
+
+@pytest.mark.parametrize(("form", "level"), [("MP3", 0.9), ("OGG", 0.9)])
+def test_a_codec_leaves_holes(form: str, level: float) -> None:
+    """Three times the limit or more."""
+    assert min(share_of(coded(form, level)(fan(seed))) for seed in range(3)) > 3 * CODED_SHARE
+
+
+def test_clean_sound_has_no_holes() -> None:
+    """Neither if it is faulty, nor if it fades, has a gap, or is quieter than 16 bits can hold."""
+    fade = np.linspace(1, 0, round(SECONDS * RATE_HZ))
+    quiet = np.round(fan(0) * 32_768 / 200) / 32_768
+    for sound in (fan(1), fan(1, 90), fan(1) * fade, missing(300, 3)(fan(1)), quiet):
+        assert share_of(sound) < CODED_SHARE / 5
+
+
+def test_holes_are_filled() -> None:
+    """Few remain, and the level is that of the sound before."""
+    holes = with_holes(fan(1))
+    filled = np.asarray(fill_holes(holes.astype(np.float32), detector_spec(SPEC)), np.float64)
+    assert share_of(filled) < share_of(holes) / 10
+    assert np.std(filled) == pytest.approx(np.std(fan(1)), rel=0.02)
+
+
+def test_a_recording_with_holes_is_named(predictor: Predictor) -> None:
+    """Unless a model is of an earlier version, or its normal recordings have holes too."""
+    assert reasons(with_hole_share(predictor, 0.0), with_holes, recordings=3) == ["band_limited"] * 3
+    for share in (None, 0.5):
+        assert reasons(with_hole_share(predictor, share), with_holes, recordings=3) == ["anomalous"] * 3
+    (verdict,) = verdicts(with_hole_share(predictor, 0.0), with_holes, recordings=1)
+    assert verdict.unusable is not None
+    assert "Send WAV or FLAC" in verdict.unusable.detail
+
+
+def test_a_faulty_machine_with_holes_is_found(predictor: Predictor) -> None:
+    """It is anomalous without the holes, too."""
+    assert reasons(with_hole_share(predictor, 0.0), with_holes, blade_hz=90, recordings=3) == ["anomalous"] * 3
+
+
+def test_hardly_anything_is_filled_in_clean_sound() -> None:
+    """The change is 25 dB below the sound."""
+    clip = fan(1).astype(np.float32)
+    assert np.std(fill_holes(clip, detector_spec(SPEC)) - clip) < 0.05 * np.std(clip)
+
+
+@pytest.mark.parametrize("share", [None, 0.0, 0.5])
+def test_a_detector_keeps_the_share_of_holes(predictor: Predictor, share: float | None) -> None:
+    """A detector of an earlier version has none, and its file has no array for it."""
+    detector = with_hole_share(predictor, share).detector
+    assert detector is not None
+    assert ("hole_share" in detector.reference.to_arrays()) == (share is not None)
+    assert Detector.from_bytes(*detector.to_bytes()).reference.hole_share == share
