@@ -236,7 +236,7 @@ def print_tables(found: Mapping[str, Mapping[str, object]]) -> None:
     for title, names in columns.items():
         table = Table("recordings", title, *names)
         for recordings, parts in found.items():
-            for row, figures in dict(parts[title]).items():  # type: ignore[call-overload]
+            for row, figures in dict(parts[title]).items():  # type: ignore[call-overload]  # JSON
                 table.add_row(recordings, row, *(_shown(figures[name]) for name in names))
         console.print(table)
 

@@ -13,7 +13,7 @@ SESSIONS = np.repeat(np.arange(4), 10)
 def calibration(last: float, **changes: object) -> Calibration:
     """Four sessions of ten recordings; the scores of the last session are higher by ``last``."""
     scores = np.tile(np.linspace(0.3, 0.4, 10), 4) + last * (SESSIONS == 3)
-    return Calibration(scores, scores, SESSIONS, **{"rate_holds_for": "new_session"} | changes)  # type: ignore[arg-type]
+    return Calibration(scores, scores, SESSIONS, **{"rate_holds_for": "new_session"} | changes)  # type: ignore[arg-type]  # any field
 
 
 def test_the_threshold_for_a_session_comes_from_the_others() -> None:
