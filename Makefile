@@ -54,7 +54,7 @@ docs: install ## write openapi.json and the reference pages in docs/ again, afte
 	$(BIN)/signalml training-options > docs/training-options.md
 
 lock: ## update the versions of all packages in the lock files (needs uv)
-	$(COMPILE) --extra train --extra local --group dev --output-file requirements/dev.lock pyproject.toml requirements/build.in
+	$(COMPILE) --extra train --extra local --extra formats --group dev --output-file requirements/dev.lock pyproject.toml requirements/build.in
 	$(COMPILE) --constraint requirements/dev.lock --output-file requirements/serve.lock pyproject.toml
 	$(COMPILE) --constraint requirements/dev.lock --extra train --override requirements/train.overrides \
 		--output-file requirements/train.lock pyproject.toml requirements/train.in
