@@ -39,6 +39,7 @@
     │   ├── InvalidRecordingLabels
     │   ├── InvalidManifest
     │   ├── InvalidName
+    │   ├── LabelsContradictNames
     │   ├── OneClassOnly
     │   ├── TooFewRecordings
     │   ├── SplitImpossible
@@ -285,6 +286,12 @@ class InvalidName(DatasetError):
     """The name cannot be used as the name of a folder."""
 
     code = "name_invalid"
+
+
+class LabelsContradictNames(DatasetError):
+    """Names of files or folders contradict the labels: correct the labels, or confirm them with `confirm_labels`."""
+
+    code = "dataset_labels_contradict"
 
 
 class OneClassOnly(DatasetError):

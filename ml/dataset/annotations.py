@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, Self, get_args
 from ml.errors import InvalidRecordingLabels
 
 Label = Literal["normal", "abnormal"]
+Side = Literal["train", "validation", "test"]
 NORMAL: Final = "normal"
 ABNORMAL: Final = "abnormal"
 MAX_TEXT = 64
@@ -16,6 +17,8 @@ MAX_TEXT = 64
 TEXT_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
 FIELDS = ("label", "machine", "machine_id", "snr_db", "fault", "group")
 """Field names in manifests, journals and JSON; ``group`` is the session."""
+PUBLISHED_FIELDS = ("section", "domain", "split")
+"""Field names of facts that published datasets state; plain values have only those that are known."""
 AnnotationChanges = Mapping[str, str | float | None]
 """New values by the names in :data:`FIELDS`."""
 
@@ -35,6 +38,9 @@ class Annotation:
         snr_db: signal-to-noise ratio of the recording, in dB.
         fault: name of the fault; only for abnormal recordings.
         session: recording session. A split by session keeps its recordings on one side.
+        section: section of a DCASE dataset, such as ``00``.
+        domain: ``source`` or ``target`` in a DCASE dataset.
+        split: side that the dataset gives the recording to.
     """
 
     label: Label | None = None
@@ -43,6 +49,9 @@ class Annotation:
     snr_db: float | None = None
     fault: str | None = None
     session: str | None = None
+    section: str | None = None
+    domain: str | None = None
+    split: Side | None = None
 
     @property
     def machine_name(self) -> str:
@@ -50,14 +59,15 @@ class Annotation:
         return machine_name(self.machine, self.machine_id)
 
     def to_dict(self) -> dict[str, str | float | None]:
-        """Return plain values by the names in :data:`FIELDS`."""
+        """Return plain values by the names in :data:`FIELDS`, and known values of :data:`PUBLISHED_FIELDS`."""
         values = (self.label, self.machine, self.machine_id, self.snr_db, self.fault, self.session)
-        return dict(zip(FIELDS, values, strict=True))
+        published = {name: getattr(self, name) for name in PUBLISHED_FIELDS if getattr(self, name) is not None}
+        return dict(zip(FIELDS, values, strict=True)) | published
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Create an annotation from the values of :meth:`to_dict`; other keys are ignored."""
-        return cls(*(values[name] for name in FIELDS))
+        return cls(*(values[name] for name in FIELDS), *(values.get(name) for name in PUBLISHED_FIELDS))
 
     def with_changes(self, changes: AnnotationChanges) -> Self:
         """Return this annotation with some fields replaced.
@@ -83,7 +93,7 @@ class Annotation:
     def differences(self, other: "Annotation") -> dict[str, str | float | None]:
         """Return the fields in which ``other`` differs from this annotation, with the values of ``other``."""
         mine = self.to_dict()
-        return {name: value for name, value in other.to_dict().items() if value != mine[name]}
+        return {name: value for name, value in other.to_dict().items() if value != mine.get(name)}
 
 
 NOTHING_KNOWN = Annotation()

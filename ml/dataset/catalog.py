@@ -17,11 +17,12 @@ from ml.dataset.annotations import NOTHING_KNOWN, Annotation
 from ml.dataset.collection.state import is_collection
 from ml.dataset.collection.store import Collection
 from ml.dataset.entries import Dataset, Entry, FileRefusal
-from ml.dataset.indexing.build import index, read_infos, sort_with_sessions
+from ml.dataset.indexing.build import index, index_listing, read_infos, sort_with_sessions, verified_infos
 from ml.dataset.indexing.cache import InfoOrRefusal
 from ml.dataset.indexing.collection_listing import list_collection
 from ml.dataset.indexing.layouts import CLASS_UNKNOWN
-from ml.dataset.indexing.listing import ListedRecording, audio_files_below, natural_key, stays_within
+from ml.dataset.indexing.listing import ListedRecording, natural_key, stays_within
+from ml.dataset.indexing.scan import scan_folder
 from ml.dataset.paths import NAME_PATTERN, dataset_folder, datasets_folder, index_cache_file
 from ml.errors import DatasetEmpty, DatasetNotFound, RecordingNotFound
 from ml.system.progress import ProgressCallback, ignore_progress
@@ -101,7 +102,8 @@ def dataset_version(
     if is_collection(folder):
         return Collection(home, name).version
     try:
-        return index(folder, cache=index_cache_file(home), processes=processes, report=report).fingerprint
+        cache = index_cache_file(home)
+        return index(folder, within=folder, cache=cache, processes=processes, report=report).fingerprint
     except DatasetEmpty:
         facts = [(item.path, item.id) for item in _folder_items(home, folder, processes, report)]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
@@ -125,7 +127,7 @@ def list_items(
     """
     folder = require_dataset(home, name)
     if is_collection(folder):
-        return tuple(_collection_items(folder, version))
+        return tuple(_collection_items(home, folder, version, processes, report))
     return tuple(_folder_items(home, folder, processes, report))
 
 
@@ -147,9 +149,11 @@ def load_dataset(
         DatasetEmpty: there is no readable recording with a label.
     """
     folder = require_dataset(home, name)
+    cache = index_cache_file(home)
     if is_collection(folder):
-        return Collection(home, name).dataset(version, snr_db=snr_db)
-    return index(folder, snr_db=snr_db, cache=index_cache_file(home), processes=processes, report=report)
+        listing = list_collection(folder, version)
+        return index_listing(listing, folder, snr_db=snr_db, cache=cache, processes=processes, report=report)
+    return index(folder, snr_db=snr_db, within=folder, cache=cache, processes=processes, report=report)
 
 
 def item_file(home: Path, name: str, path: str) -> Path:
@@ -165,11 +169,15 @@ def item_file(home: Path, name: str, path: str) -> Path:
     return folder / path
 
 
-def _collection_items(folder: Path, version: str) -> Iterator[ScoringItem]:
+def _collection_items(
+    home: Path, folder: Path, version: str, processes: int | None, report: ProgressCallback
+) -> Iterator[ScoringItem]:
     listing = list_collection(folder, version)
-    recordings = sort_with_sessions(listing.recordings, listing.root, listing.infos)
+    infos = verified_infos(listing.recordings, listing, index_cache_file(home), processes, report)
+    recordings = sort_with_sessions(listing.recordings, listing.root, infos)
     found = {recording.path: recording for recording in recordings}
     refused = {refusal.path: refusal for refusal in listing.refusals}
+    refused |= {path: replace(info, path=path) for path, info in infos.items() if isinstance(info, FileRefusal)}
     for path in sorted(found.keys() | refused.keys(), key=natural_key):
         yield (
             _item_from_refusal(refused[path])
@@ -201,9 +209,9 @@ def _index_folder(
 ) -> tuple[Path, tuple[Entry, ...], tuple[FileRefusal, ...]]:
     """Return root, entries and refusals; with an empty index, each file is a refusal of unknown class."""
     try:
-        dataset = index(folder, cache=cache, processes=processes, report=report)
+        dataset = index(folder, within=folder, cache=cache, processes=processes, report=report)
     except DatasetEmpty:
-        files = [str(file) for file in audio_files_below(folder)]
+        files = [str(file) for file in scan_folder(folder, within=folder).files]
         if not files:
             raise
         return folder, (), tuple(FileRefusal(file, CLASS_UNKNOWN, "Its class is unknown.") for file in files)

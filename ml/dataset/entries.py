@@ -15,6 +15,7 @@ from ml.dataset.annotations import ABNORMAL, NORMAL, Annotation, Label, machine_
 __all__ = [
     "ABNORMAL",
     "NORMAL",
+    "Contradiction",
     "Dataset",
     "Entry",
     "FileRefusal",
@@ -83,6 +84,21 @@ class FileRefusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Label of a recording that its name, or another statement about it, contradicts.
+
+    Attributes:
+        path: path of the recording.
+        label: its label.
+        reason: what contradicts the label, as a sentence.
+    """
+
+    path: str
+    label: Label
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionFacts:
     """Facts of a session.
 
@@ -103,12 +119,14 @@ class Dataset:
     Attributes:
         name: name of the folder or the manifest.
         root: folder that the paths are relative to.
-        layout: ``mimii``, ``folder per class``, ``flat``, ``manifest`` or ``collection``.
+        layout: ``mimii``, ``dcase``, ``folder per class``, ``names``, ``flat``, ``manifest`` or ``collection``.
         entries: recordings in natural order of their paths, which is the recording order.
         refusals: files that cannot be used.
         explicit_sessions: whether a manifest or a collection names every session; otherwise sessions are found from
             folders, names and times.
         session_facts: facts by session; empty if they were not collected.
+        passed_over: files and folders that are not read, such as links to nothing and other audio formats.
+        contradictions: labels that names contradict; a training asks for a confirmation of them.
     """
 
     name: str
@@ -118,6 +136,8 @@ class Dataset:
     refusals: tuple[FileRefusal, ...]
     explicit_sessions: bool
     session_facts: Mapping[str, SessionFacts] = field(default_factory=dict)
+    passed_over: tuple[FileRefusal, ...] = ()
+    contradictions: tuple[Contradiction, ...] = ()
 
     def file(self, entry: Entry) -> Path:
         """Return the path of a recording's file."""

@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import asdict
 from typing import Any
 
+from ml.dataset.annotations import PUBLISHED_FIELDS
 from ml.dataset.entries import Dataset, Entry, SessionFacts
 from ml.dataset.levels import level_statistics, low_median_high
 from ml.dataset.splitting.duplicates import labels_contradict
@@ -29,7 +30,9 @@ def summarise(dataset: Dataset) -> dict[str, Any]:
         and fault; ``groups``, counts by session, with machines, origin and times of each; ``shares`` of channels,
         sample rates (Hz), bit depths and codecs, 0 to 1, the most frequent first; ``durations_s`` by label; ``levels``
         (see :func:`~ml.dataset.levels.level_statistics`); ``silent`` and ``clipped`` recordings; ``duplicates``;
-        ``refusals``; ``split``, the automatic split.
+        ``refusals`` and ``passed_over``, with path, code and reason of each; ``contradictions``, labels that names
+        contradict; ``given_split``, counts by side and label of the sides that the dataset states; ``split``, the
+        automatic split.
     """
     entries = dataset.entries
     return {
@@ -48,7 +51,10 @@ def summarise(dataset: Dataset) -> dict[str, Any]:
         "silent": [entry.path for entry in entries if entry.info.level_dbfs is None],
         "clipped": [entry.path for entry in entries if entry.info.clipped_share > 0],
         "duplicates": [_copies(same) for same in dataset.duplicates],
-        "refusals": [{"path": r.path, "code": r.code, "reason": r.reason} for r in dataset.refusals],
+        "refusals": [asdict(refusal) for refusal in dataset.refusals],
+        "passed_over": [asdict(each) for each in dataset.passed_over],
+        "contradictions": [asdict(each) for each in dataset.contradictions],
+        "given_split": _given_split(entries),
         "split": automatic_split_summary(dataset),
     }
 
@@ -70,10 +76,21 @@ def automatic_split_summary(dataset: Dataset) -> dict[str, Any]:
 
 
 def manifest_row(entry: Entry) -> dict[str, Any]:
-    """Return a row of the original project's metadata table with more columns; it is a manifest row too."""
+    """Return a row of the original project's metadata table with more columns; it is a manifest row too.
+
+    The fields of published datasets are added where they are known.
+    """
     known = entry.to_dict()
-    values = {name: known[name] for name in COLUMNS}
+    values = {name: known[name] for name in (*COLUMNS, *PUBLISHED_FIELDS) if name in known}
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in values.items()}
+
+
+def _given_split(entries: Iterable[Entry]) -> dict[str, dict[str, int]]:
+    sides: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for entry in entries:
+        if entry.annotation.split is not None:
+            sides[entry.annotation.split][entry.label] += 1
+    return {side: dict(counts) for side, counts in sides.items()}
 
 
 def _kinds(entries: Iterable[Entry]) -> list[dict[str, Any]]:

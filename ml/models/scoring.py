@@ -14,7 +14,8 @@ from ml.dataset.catalog import ScoringItem
 from ml.dataset.entries import FileRefusal
 from ml.dataset.indexing.build import list_dataset
 from ml.dataset.indexing.layouts import CLASS_UNKNOWN, FLAT
-from ml.dataset.indexing.listing import audio_files_below, natural_key, no_recordings_error
+from ml.dataset.indexing.listing import natural_key
+from ml.dataset.indexing.scan import no_recordings_error, scan_folder
 from ml.errors import AudioError, DatasetEmpty
 from ml.models.picklable import PicklablePredictor
 from ml.models.predictor import Predictor
@@ -84,9 +85,10 @@ def find_recordings(paths: Sequence[Path]) -> list[Path]:
 
 
 def _recordings_below(folder: Path) -> list[Path]:
-    found = sorted((file.as_posix() for file in audio_files_below(folder)), key=natural_key)
-    if not found:
-        raise no_recordings_error(folder)
+    scan = scan_folder(folder)
+    if not scan.files:
+        raise no_recordings_error(folder, scan)
+    found = sorted((file.as_posix() for file in scan.files), key=natural_key)
     return [folder / file for file in found]
 
 

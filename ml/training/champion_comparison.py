@@ -54,6 +54,7 @@ SPLIT_UNITS: Mapping[str, _SplitUnit] = {
     "group": _SplitUnit(attrgetter("session"), "sessions", "new sessions"),
     "machine": _SplitUnit(attrgetter("annotation.machine", "annotation.machine_id"), "machines", "other machines"),
     "blocks": _SplitUnit(attrgetter("audio_hash"), "recordings", "new sessions"),
+    "given": _SplitUnit(attrgetter("audio_hash"), "recordings", "new test recordings"),
 }
 
 

@@ -38,9 +38,13 @@ class TrainingChoices(BaseModel):
     copies: int = Field(default=0, ge=0, le=20, examples=[0])
     """Number of augmented copies of each training recording, 0 to 20; by default none."""
     split: SplitMethod = Field(default="auto", examples=["auto"])
-    """Held out for the test: `group` (sessions), `blocks`, `machine`, or `auto`: sessions if possible, else blocks."""
+    """Held out for the test: `group` (sessions), `blocks`, `machine`, `given` (as the dataset states), or `auto`: as
+    given if complete, else sessions if possible, else blocks."""
     held_out: str | None = Field(default=None, max_length=64, examples=[None])
     """Machine id, such as `id_02`, that the split `machine` holds out; by default drawn at random."""
+    confirm_labels: bool = Field(default=False, examples=[False])
+    """Train although names of files or folders contradict labels, such as `anomaly_1.wav` among the normal recordings;
+    by default this is refused."""
     snr_db: float | None = Field(default=None, ge=-100, le=100, examples=[None])
     """Use only recordings with this signal-to-noise ratio, -100 to 100 dB; by default all."""
     false_alarm_rate: float = Field(default=0.01, gt=0, lt=1, examples=[0.01])

@@ -81,8 +81,9 @@ class TrainingOptions(TrainingChoices):
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for the card and the cache key. The source is given by its name only.
 
-        The keys are those of the first release, because cards and cache keys of earlier trainings use them.
+        The keys are those of the first release, because cards and cache keys of earlier trainings use them. The
+        confirmation of labels is none of them: it does not change the model.
         """
-        values = self.model_dump()
+        values = self.model_dump(exclude={"confirm_labels"})
         kind = values.pop("training_kind")
         return values | {"source": self.source.name, "engines": list(self.engine_names), "kind": kind}

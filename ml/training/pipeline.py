@@ -44,7 +44,7 @@ from ml.training.held_out_result import HeldOutResult
 from ml.training.options import TrainingOptions
 from ml.training.publication import publish_candidate
 from ml.training.served_result import ServedResult
-from ml.training.split_stage import split_recordings
+from ml.training.split_stage import contradictions_note, split_recordings
 from ml.training.training_result import KEPT, LAST_STEP, RECORDS, TrainingResult, cache_key, find_existing, work_folder
 from ml.training.whole_verdict import measure_whole_verdict
 
@@ -94,6 +94,7 @@ def train(
         cache = index_cache_file(home)
         dataset = index(options.source, snr_db=options.snr_db, cache=cache, processes=processes, report=report)
     split = split_recordings(dataset, options)
+    notes = (*notes, *contradictions_note(dataset))
     spec = spec_for(split.train, options.training_kind)
     key = cache_key(dataset, spec, options)
     with translate_disk_full(home, KEPT), work_folder(home, key) as work:

@@ -3,21 +3,25 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from ml.audio.decode import view_bytes
 from ml.audio.info import read_info
 from ml.dataset.collection.state import is_collection
-from ml.dataset.entries import Dataset, Entry, FileRefusal, SessionFacts
+from ml.dataset.entries import Contradiction, Dataset, Entry, FileRefusal, SessionFacts
 from ml.dataset.indexing import cache as cached
 from ml.dataset.indexing.cache import InfoOrRefusal, Key
 from ml.dataset.indexing.collection_listing import list_collection
+from ml.dataset.indexing.contradictions import find_contradictions
 from ml.dataset.indexing.layouts import list_folder
 from ml.dataset.indexing.listing import ListedRecording, Listing, natural_key
-from ml.dataset.indexing.manifest import NAME, is_manifest, list_manifest
+from ml.dataset.indexing.manifest import NAME, is_manifest, list_manifest, pass_over_unlisted
 from ml.dataset.indexing.sessions import assign_sessions
+from ml.dataset.indexing.table import TABLE_SUFFIXES
 from ml.dataset.indexing.times import FileTime, as_text, time_in_name
-from ml.errors import AudioError, DatasetEmpty, DatasetNotFound
+from ml.errors import AudioError, DatasetEmpty, DatasetNotFound, RecordingChanged
 from ml.system.parallel import ordered_map
 from ml.system.progress import ProgressCallback, ignore_progress
 
@@ -29,6 +33,7 @@ def index(
     source: Path,
     *,
     snr_db: float | None = None,
+    within: Path | None = None,
     cache: Path | None = None,
     processes: int | None = None,
     report: ProgressCallback = ignore_progress,
@@ -39,6 +44,8 @@ def index(
         source: folder in one of the layouts of :mod:`ml.dataset.indexing.layouts`, collection (its journal has the
             measured facts), folder with a ``manifest.csv``, or manifest.
         snr_db: use only recordings with this signal-to-noise ratio, in dB.
+        within: links and the paths of a manifest must stay within this folder; None allows every file that can be read,
+            for sources that a person names on the command line.
         cache: file that keeps the measured facts; the next index then reads only changed files.
         processes: number of processes that read files; None chooses by cores and recordings.
         report: called after each file that is read.
@@ -52,7 +59,8 @@ def index(
         DatasetEmpty: no recording can be used; the message has the first reasons.
     """
     source = Path(os.path.abspath(source))  # noqa: PTH100 - the names of links can carry label and machine
-    return index_listing(list_dataset(source), source, snr_db=snr_db, cache=cache, processes=processes, report=report)
+    listing = list_dataset(source, within)
+    return index_listing(listing, source, snr_db=snr_db, cache=cache, processes=processes, report=report)
 
 
 def index_listing(
@@ -70,9 +78,7 @@ def index_listing(
         DatasetEmpty: no recording can be used.
     """
     recordings = _sort(_select_snr(snr_db, listing))
-    unread = [listing.root / recording.path for recording in recordings if recording.path not in listing.infos]
-    read = iter(read_infos(unread, listing.root, cache, processes, report))
-    infos = {each.path: listing.infos.get(each.path) or next(read) for each in recordings}
+    infos = verified_infos(recordings, listing, cache, processes, report)
     recordings = sort_with_sessions(recordings, listing.root, infos)
     entries: list[Entry] = []
     refusals = list(listing.refusals)
@@ -97,7 +103,39 @@ def index_listing(
         refusals=tuple(sorted(refusals, key=lambda refusal: natural_key(refusal.path))),
         explicit_sessions=listing.explicit_sessions,
         session_facts=_session_facts(recordings),
+        passed_over=tuple(sorted(listing.passed_over, key=lambda each: natural_key(each.path))),
+        contradictions=_of_entries(find_contradictions(listing), entries),
     )
+
+
+def verified_infos(
+    recordings: Sequence[ListedRecording],
+    listing: Listing,
+    cache: Path | None,
+    processes: int | None,
+    report: ProgressCallback,
+) -> dict[str, InfoOrRefusal]:
+    """Return the facts of each recording, from its file or, without a cache, from the listing.
+
+    With a cache, the file of an upload is compared with the facts of its journal, which were measured at the upload.
+    """
+    unread = [each for each in recordings if cache is not None or each.path not in listing.infos]
+    read = read_infos([listing.root / each.path for each in unread], listing.root, cache, processes, report)
+    infos: dict[str, InfoOrRefusal] = dict(listing.infos)
+    for recording, found in zip(unread, read, strict=True):
+        uploaded = listing.infos.get(recording.path)
+        if uploaded is None or isinstance(found, FileRefusal):
+            infos[recording.path] = found
+        elif found.audio_hash != uploaded.audio_hash:
+            reason = "Its samples are not those of the upload: the file was replaced. Upload it again."
+            infos[recording.path] = FileRefusal(recording.path, RecordingChanged.code, reason)
+    return infos
+
+
+def _of_entries(found: Iterable[Contradiction], entries: Iterable[Entry]) -> tuple[Contradiction, ...]:
+    """Return the contradictions of usable recordings, in natural order of their paths."""
+    paths = {entry.path for entry in entries}
+    return tuple(sorted((each for each in found if each.path in paths), key=lambda each: natural_key(each.path)))
 
 
 def sort_with_sessions(
@@ -144,8 +182,12 @@ def _session_facts(recordings: Iterable[ListedRecording]) -> dict[str, SessionFa
     return facts
 
 
-def list_dataset(source: Path) -> Listing:
+def list_dataset(source: Path, within: Path | None = None) -> Listing:
     """List the recordings of a folder, a collection or a manifest, without reading their files.
+
+    Args:
+        source: the folder or manifest.
+        within: see :func:`index`.
 
     Raises:
         DatasetNotFound, InvalidManifest, DatasetEmpty
@@ -154,9 +196,11 @@ def list_dataset(source: Path) -> Listing:
         if is_collection(source):
             return list_collection(source)
         manifest = source / NAME
-        return list_manifest(manifest) if is_manifest(manifest) else list_folder(source)
-    if source.is_file() and source.suffix.lower() == ".csv":
-        return list_manifest(source)
+        if is_manifest(manifest):
+            return pass_over_unlisted(list_manifest(manifest, within), source, within)
+        return list_folder(source, within)
+    if source.is_file() and source.suffix.lower() in TABLE_SUFFIXES:
+        return list_manifest(source, within)
     what = "is a file of another kind" if source.exists() else "does not exist"
     raise DatasetNotFound(f"{source} {what}; a folder of recordings or a manifest (.csv) was expected.")
 
@@ -177,28 +221,39 @@ def _select_snr(snr_db: float | None, listing: Listing) -> list[ListedRecording]
 def read_infos(
     files: Sequence[Path], root: Path, cache: Path | None, processes: int | None, report: ProgressCallback
 ) -> list[InfoOrRefusal]:
-    """Return the measured facts of each file; only files that are not in the cache are read."""
+    """Return the measured facts of each file; only files whose content is not in the cache are decoded."""
     if not files:
         return []
-    known, keys = cached.read(cache), [_key(file) for file in files]
+    known = cached.read(cache)
+    keys = _known_keys(files, known)
     unread = [file for file, key in zip(files, keys, strict=True) if key not in known]
-    fresh: list[InfoOrRefusal] = []
+    fresh: list[tuple[Key | None, InfoOrRefusal]] = []
     try:
         if unread:
             fresh.extend(ordered_map(_read_info, unread, step="recordings", processes=processes, report=report))
     finally:
-        measured = dict(zip((key for key in keys if key not in known), fresh, strict=False))
+        measured = {key: found for key, found in fresh if key is not None and _is_permanent(found)}
         if measured:
-            cached.write(cache, known | {key: found for key, found in measured.items() if _is_permanent(found)}, root)
-    remaining = iter(fresh)
+            current = {key for key in keys if key in known} | measured.keys()
+            cached.write(cache, known | measured, [key for key in current if key is not None], root)
+    remaining = (found for _, found in fresh)
     return [known[key] if key in known else next(remaining) for key in keys]
 
 
-def _key(file: Path) -> Key:
+def _known_keys(files: Sequence[Path], known: Mapping[Key, InfoOrRefusal]) -> list[Key | None]:
+    """Return the keys of the files that the cache can have; None for the others, which are not read here."""
+    paths = {path for path, *_ in known}
+    if not paths:
+        return [None] * len(files)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:  # hashlib and read release Python's lock
+        return list(threads.map(lambda file: _key(file) if str(file.resolve()) in paths else None, files))
+
+
+def _key(file: Path) -> Key | None:
     try:
         return cached.key_of(file)
     except OSError:
-        return str(file), -1, -1
+        return None
 
 
 def _is_permanent(found: InfoOrRefusal) -> bool:
@@ -206,13 +261,17 @@ def _is_permanent(found: InfoOrRefusal) -> bool:
     return not isinstance(found, FileRefusal) or found.code != UNREADABLE
 
 
-def _read_info(file: Path) -> InfoOrRefusal:
+def _read_info(file: Path) -> tuple[Key | None, InfoOrRefusal]:
+    """Return facts and key of one content: the file is opened once, so that it cannot be replaced in between."""
+    key = None
     try:
-        return read_info(file)
+        content = view_bytes(file)
+        key = cached.key_of(file, content)
+        return key, read_info(content)
     except AudioError as error:
-        return FileRefusal(str(file), error.code, str(error))
+        return key, FileRefusal(str(file), error.code, str(error))
     except OSError as error:
-        return FileRefusal(str(file), UNREADABLE, f"It cannot be read: {error.strerror or error}.")
+        return None, FileRefusal(str(file), UNREADABLE, f"It cannot be read: {error.strerror or error}.")
 
 
 def _no_usable_recording(source: Path, refusals: Sequence[FileRefusal]) -> str:

@@ -1,17 +1,12 @@
 """Listing of a folder or a manifest: its recordings, before their files are read."""
 
-import os
 import re
-import stat
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ml.audio.info import AudioInfo
 from ml.dataset.annotations import Annotation
-from ml.dataset.entries import FileRefusal, SessionOrigin
-from ml.errors import DatasetEmpty
+from ml.dataset.entries import Contradiction, FileRefusal, SessionOrigin
 
 SUFFIXES = (".wav", ".flac")
 OTHER_SOUND = (".aac", ".aif", ".aiff", ".m4a", ".mp3", ".mp4", ".ogg", ".opus", ".wma")
@@ -44,13 +39,23 @@ class ListedRecording:
 class Listing:
     """Recordings and refusals of one folder, manifest or collection, in no particular order.
 
-    ``infos`` has the measured facts, by path, of files that need not be read again.
+    Attributes:
+        root: folder that the paths are relative to.
+        layout: name of the layout.
+        recordings: the recordings.
+        refusals: recordings that cannot be used.
+        passed_over: files and folders that are not read.
+        contradictions: labels that are contradicted by something else than the names of file and folders.
+        explicit_sessions: whether every session is given.
+        infos: measured facts, by path, of files that need not be read again.
     """
 
     root: Path
     layout: str
     recordings: list[ListedRecording] = field(default_factory=list)
     refusals: list[FileRefusal] = field(default_factory=list)
+    passed_over: list[FileRefusal] = field(default_factory=list)
+    contradictions: list[Contradiction] = field(default_factory=list)
     explicit_sessions: bool = False
     infos: dict[str, AudioInfo] = field(default_factory=dict)
 
@@ -64,36 +69,3 @@ def natural_key(path: str) -> tuple[list[str | int], str]:
 def stays_within(root: Path, file: Path) -> bool:
     """Return whether a file is inside a folder after all links are followed."""
     return file.resolve().is_relative_to(root.resolve())
-
-
-def no_recordings_error(root: Path) -> DatasetEmpty:
-    """Return the error for a folder without recordings; it counts audio files of other formats."""
-    names = (name for _, _, files in os.walk(root) for name in files if not name.startswith("."))
-    others = Counter(suffix for name in names if (suffix := Path(name).suffix.lower()) in OTHER_SOUND)
-    counted = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common())
-    found = f" It contains {counted}: convert them to WAV or FLAC." if others else ""
-    return DatasetEmpty(f"{root} contains no .wav or .flac file, at any depth.{found}")
-
-
-def audio_files_below(root: Path) -> Iterator[PurePosixPath]:
-    """Yield the paths of WAV and FLAC files (by suffix) below ``root``, relative to it.
-
-    Hidden files and folders are skipped. Linked folders are not entered. A linked file is used only if it leads to a
-    file inside ``root``, so that nothing outside is read.
-    """
-    for folder, names, files in os.walk(root):
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        for name in sorted(files):
-            file = Path(folder, name)
-            if name.startswith(".") or file.suffix.lower() not in SUFFIXES:
-                continue
-            if _is_regular(file) and (not file.is_symlink() or stays_within(root, file)):
-                yield PurePosixPath(file.relative_to(root).as_posix())
-
-
-def _is_regular(file: Path) -> bool:
-    """Return whether a file is a regular file; reading a named pipe would never end."""
-    try:
-        return stat.S_ISREG(file.stat().st_mode)
-    except OSError:
-        return False

@@ -1,23 +1,28 @@
-"""Manifest: a CSV table of recordings.
+"""Manifest: a table of recordings.
 
-The columns are ``path``, ``label`` and optionally ``machine``, ``machine_id``, ``snr_db``, ``fault`` and ``group``.
+The columns are ``path``, ``label`` and optionally ``machine``, ``machine_id``, ``snr_db``, ``fault``, ``group``,
+``section``, ``domain`` and ``split``. For other forms of tables see :mod:`ml.dataset.indexing.table`.
 """
 
-import csv
 import math
 import os
-from collections.abc import Iterator
+import unicodedata
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from ml.dataset.annotations import Annotation
-from ml.dataset.entries import ABNORMAL, NORMAL, FileRefusal, Label, machine_name
+from ml.dataset.entries import NORMAL, Contradiction, FileRefusal, machine_name
+from ml.dataset.indexing.layouts import read_mimii_path, split_named
 from ml.dataset.indexing.listing import ListedRecording, Listing, stays_within
-from ml.errors import DatasetEmpty, DatasetNotFound, InvalidManifest
+from ml.dataset.indexing.scan import passed_over, scan_folder
+from ml.dataset.indexing.table import Table, has_manifest_columns, read_table
+from ml.errors import DatasetEmpty, InvalidManifest
 
 NAME = "manifest.csv"
-REQUIRED = ("path", "label")
-# The paths of a manifest are relative to its folder, or to this folder next to the manifest.
+# The paths of a manifest are relative to its folder, to this folder next to it, or to the folder above.
 RECORDINGS = "recordings"
+# Values of the column fault that name no fault.
+NO_FAULT = frozenset({"", "-", "0", "n/a", "na", "nan", "no", "none", "normal", "healthy", "ok", "good", "null"})
 ManifestRow = dict[str, str]
 
 
@@ -27,35 +32,50 @@ def is_manifest(file: Path) -> bool:
     Raises:
         InvalidManifest: the file cannot be read.
     """
-    return file.is_file() and set(REQUIRED) <= set(_columns(file))
+    return file.is_file() and has_manifest_columns(file)
 
 
-def list_manifest(file: Path) -> Listing:
+def list_manifest(file: Path, within: Path | None = None) -> Listing:
     """List the recordings of a manifest.
 
-    Paths are relative to the manifest's folder or, if none of the files is there, to the folder ``recordings`` next to
-    the manifest. An invalid row is a refusal.
+    Paths are absolute, or relative to the manifest's folder or, if none of the files is there, to the folder
+    ``recordings`` next to the manifest or to the folder above. An invalid row is a refusal. If a file is listed twice,
+    the first row is used; another label of it is a contradiction.
+
+    Args:
+        file: the manifest.
+        within: all files must be in this folder, after links; None allows every file that can be read.
 
     Raises:
         DatasetNotFound, InvalidManifest, DatasetEmpty
     """
-    rows = list(_rows(file))
-    if not rows:
+    table = read_table(file)
+    if not table.rows:
         raise DatasetEmpty(f"{file} has a header but no rows.")
-    listing = Listing(_root(file, rows), "manifest")
-    seen: set[str] = set()
-    listing.explicit_sessions = True
-    for row in rows:
+    finder = _FileFinder(_root(table, within), within)
+    listing = Listing(finder.root, "manifest", explicit_sessions=True)
+    seen: dict[str, ListedRecording] = {}
+    for row in table.rows:
         try:
-            recording = _recording(row, listing.root)
-            if recording.path in seen:
-                raise _RowRefused(InvalidManifest.code, "The manifest lists it more than once; the first row is used.")
+            recording = _recording(table, row, finder)
+            _refuse_double(recording, seen, listing)
         except _RowRefused as refused:
             listing.refusals.append(FileRefusal(row["path"] or "(no path)", refused.code, str(refused)))
         else:
-            seen.add(recording.path)
             listing.recordings.append(recording)
             listing.explicit_sessions &= bool(row.get("group"))
+            _note_fault(listing, recording, row.get("fault", ""))
+    return listing
+
+
+def pass_over_unlisted(listing: Listing, folder: Path, within: Path | None) -> Listing:
+    """Add the recordings of the manifest's folder that it does not list to what is passed over."""
+    scan = scan_folder(folder, within)
+    paths = [each.path for each in listing.recordings] + [each.path for each in listing.refusals]
+    listed = {os.path.realpath(listing.root / path) for path in paths}
+    unlisted = [file for file in scan.files if scan.real[file] not in listed]
+    listing.passed_over += [passed_over(str(file), "not_listed") for file in unlisted]
+    listing.passed_over += [each for each in scan.passed_over if each.path != NAME]
     return listing
 
 
@@ -65,84 +85,73 @@ class _RowRefused(Exception):
         self.code = code
 
 
-def _rows(file: Path) -> Iterator[ManifestRow]:
-    columns = _columns(file)
-    if missing := [name for name in REQUIRED if name not in columns]:
-        raise InvalidManifest(
-            f"{file} has the columns {', '.join(columns) or '(none)'}; {' and '.join(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} needed, with commas between columns."
-        )
-    for cells in _lines(file):
-        if any(cells):
-            yield dict(zip(columns, [*cells, *[""] * len(columns)], strict=False))
+def _root(table: Table, within: Path | None) -> Path:
+    """Return the first folder that has any of the files: the manifest's, ``recordings`` in it, or the one above."""
+    here = table.file.parent
+    folders = [here, here / RECORDINGS] + ([] if within is not None else [here.parent])
+    for folder in folders:
+        if any(os.path.isfile(folder / _slashes(row["path"])) for row in table.rows if row["path"]):  # noqa: PTH113 - as in _FileFinder
+            return folder
+    return here
 
 
-def _columns(file: Path) -> list[str]:
-    for cells in _lines(file, header=True):
-        return [cell.lower() for cell in cells]
-    return []
+def _slashes(text: str) -> str:
+    return text.replace("\\", "/").replace("\0", "")
 
 
-def _lines(file: Path, *, header: bool = False) -> Iterator[list[str]]:
-    """Yield the header only, or all lines after it; blank lines are skipped."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            lines = ([cell.strip() for cell in cells] for cells in csv.reader(text) if any(map(str.strip, cells)))
-            if header:
-                yield from [next(lines, [])]
-            else:
-                next(lines, None)
-                yield from lines
-    except FileNotFoundError as error:
-        raise DatasetNotFound(f"{file} does not exist; a folder of recordings or a manifest was expected.") from error
-    except OSError as error:
-        raise InvalidManifest(f"{file} cannot be read: {error.strerror or error}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidManifest(f"{file} cannot be read as a table in UTF-8: {error}") from error
-
-
-def _root(file: Path, rows: list[ManifestRow]) -> Path:
-    """Return the manifest's folder, or the folder ``recordings`` in it if only that has any of the files."""
-    recordings = file.parent / RECORDINGS
-    found_here, found_below = (
-        any(os.path.isfile(folder / row["path"]) for row in rows)  # noqa: PTH113 - as in _path
-        for folder in (file.parent, recordings)
+def _recording(table: Table, row: ManifestRow, finder: "_FileFinder") -> ListedRecording:
+    label = table.label(row["label"])
+    if label is None:
+        raise _RowRefused(InvalidManifest.code, f"Its label is {row['label']!r}; normal or abnormal was expected.")
+    path = finder.find(row["path"])
+    annotation = Annotation(
+        label=label,
+        machine=row.get("machine") or None,
+        machine_id=row.get("machine_id") or None,
+        snr_db=_snr(row.get("snr_db", "")),
+        fault=(row.get("fault") or None) if label == "abnormal" else None,
+        session=row.get("group") or None,
+        section=row.get("section") or None,
+        domain=row.get("domain") or None,
+        split=split_named(row.get("split", "")),
     )
-    if not found_here and found_below:
-        return recordings
-    return file.parent
+    if table.original:
+        annotation = _from_path(annotation, path)
+    scope = machine_name(annotation.machine, annotation.machine_id)
+    return ListedRecording(path=path, annotation=annotation, session_scope=scope)
 
 
-def _recording(row: ManifestRow, root: Path) -> ListedRecording:
-    label, machine, machine_id = _label(row["label"]), row.get("machine") or None, row.get("machine_id") or None
-    path = _path(row["path"], root)
-    return ListedRecording(
-        path=path,
-        annotation=Annotation(
-            label=label,
-            machine=machine,
-            machine_id=machine_id,
-            snr_db=_snr(row.get("snr_db", "")),
-            fault=(row.get("fault") or None) if label == "abnormal" else None,
-            session=row.get("group") or None,
-        ),
-        session_scope=machine_name(machine, machine_id),
-    )
+def _from_path(annotation: Annotation, path: str) -> Annotation:
+    """Add machine, id and SNR from a path of MIMII, which the original project's table does not have."""
+    found = read_mimii_path(PurePosixPath(path))
+    if found is None:
+        return annotation
+    return replace(annotation, machine=found.machine, machine_id=found.machine_id, snr_db=found.snr_db)
 
 
-def _label(text: str) -> Label:
-    if text.lower() == NORMAL:
-        return NORMAL
-    if text.lower() == ABNORMAL:
-        return ABNORMAL
-    raise _RowRefused(InvalidManifest.code, f"Its label is {text!r}; normal or abnormal was expected.")
+def _refuse_double(recording: ListedRecording, seen: dict[str, ListedRecording], listing: Listing) -> None:
+    """Refuse a row of a file that an earlier row has; another label is a contradiction of the earlier row."""
+    first = seen.setdefault(os.path.realpath(listing.root / recording.path), recording)
+    if first is recording:
+        return
+    if first.annotation.label != recording.annotation.label:
+        label = first.annotation.label or NORMAL
+        reason = f"The manifest lists it as {label}, and again as {recording.annotation.label}."
+        listing.contradictions.append(Contradiction(first.path, label, reason))
+    raise _RowRefused(InvalidManifest.code, "The manifest lists it more than once; the first row is used.")
+
+
+def _note_fault(listing: Listing, recording: ListedRecording, fault: str) -> None:
+    if recording.annotation.label == NORMAL and fault.lower() not in NO_FAULT:
+        reason = f"Its label is normal, and the column fault has {fault!r}."
+        listing.contradictions.append(Contradiction(recording.path, NORMAL, reason))
 
 
 def _snr(text: str) -> float | None:
     if not text:
         return None
     try:
-        value = float(text)
+        value = float(text.replace(",", "."))
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
@@ -150,14 +159,50 @@ def _snr(text: str) -> float | None:
     return value
 
 
-def _path(text: str, root: Path) -> str:
-    """Return the path relative to ``root``; refuse one that is outside ``root`` or is no file."""
-    if not text or "\0" in text:
-        raise _RowRefused(InvalidManifest.code, "The row has no valid path.")
-    file = Path(os.path.normpath(root / text.replace("\\", "/")))
-    if not file.is_relative_to(root) or not stays_within(root, file):
-        raise _RowRefused("path_outside", f"It is outside {root}; a path inside it was expected.")
-    if not os.path.isfile(file):  # noqa: PTH113 - False, not an error, for a name that is too long
-        kind = "is not a file" if os.path.exists(file) else "does not exist"  # noqa: PTH110 - as above
-        raise _RowRefused("file_missing", f"The manifest lists it, but it {kind}.")
-    return PurePosixPath(file.relative_to(root)).as_posix()
+class _FileFinder:
+    """Finder of the files of a manifest; a folder is listed only for names in another Unicode normal form."""
+
+    def __init__(self, root: Path, within: Path | None) -> None:
+        self.root, self._within = root, within
+        self._names: dict[Path, dict[str, str]] = {}
+
+    def find(self, text: str) -> str:
+        """Return the path relative to the root, or the path as it is outside of the root.
+
+        Raises:
+            _RowRefused: there is no such file, or it is not in the folder that it must be in.
+        """
+        if not text or "\0" in text:
+            raise _RowRefused(InvalidManifest.code, "The row has no valid path.")
+        file = Path(os.path.normpath(self.root / _slashes(text)))
+        if not text.isascii() and not os.path.exists(file):  # noqa: PTH110 - as below
+            file = self._find_normalised(file)
+        if self._within is not None and not (file.is_relative_to(self.root) and stays_within(self._within, file)):
+            raise _RowRefused("path_outside", f"It is outside {self._within}; a path inside it was expected.")
+        if not os.path.isfile(file):  # noqa: PTH113 - False, not an error, for a name that is too long
+            kind = "is not a file" if os.path.exists(file) else "does not exist"  # noqa: PTH110 - as above
+            raise _RowRefused("file_missing", f"The manifest lists it, but it {kind}.")
+        if file.is_relative_to(self.root):
+            return PurePosixPath(file.relative_to(self.root)).as_posix()
+        outside = PurePosixPath(os.path.normpath(_slashes(text)))
+        return str(file) if outside.is_absolute() else str(outside)
+
+    def _find_normalised(self, file: Path) -> Path:
+        """Return the existing path whose names are equal after normalisation; the path itself without one."""
+        found = Path(file.parts[0])
+        for part in file.parts[1:]:
+            exact = os.path.exists(found / part)  # noqa: PTH110 - as in find
+            found /= part if exact else self._names_in(found).get(_normal_form(part), part)
+        return found
+
+    def _names_in(self, folder: Path) -> dict[str, str]:
+        if folder not in self._names:
+            try:
+                self._names[folder] = {_normal_form(name): name for name in sorted(os.listdir(folder))}  # noqa: PTH208 - names, not paths
+            except OSError:
+                self._names[folder] = {}
+        return self._names[folder]
+
+
+def _normal_form(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from ml.dataset.annotations import Side
 from ml.dataset.entries import Entry
-from ml.dataset.splitting.sides import Shares, Side
+from ml.dataset.splitting.sides import Shares
 
 CutEntry = tuple[Entry, Side | None]
 # In the order in which blocks are dropped if there are too few recordings for all.

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from ml.dataset.annotations import Side
 from ml.dataset.entries import Entry
-from ml.dataset.splitting.sides import Shares, Side
+from ml.dataset.splitting.sides import Shares
 
 Stratum = tuple[str, ...]
 Components = Mapping[str, Sequence[Entry]]

@@ -2,4 +2,4 @@
 
 from typing import Literal
 
-SplitMethod = Literal["auto", "group", "blocks", "machine"]
+SplitMethod = Literal["auto", "group", "blocks", "machine", "given"]

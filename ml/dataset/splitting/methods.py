@@ -8,6 +8,7 @@ from typing import get_args
 
 import numpy as np
 
+from ml.dataset.annotations import Side
 from ml.dataset.entries import Dataset, Entry, machine_name
 from ml.dataset.indexing.listing import natural_key
 from ml.dataset.splitting.blocks import cut_all_blocks
@@ -18,7 +19,6 @@ from ml.dataset.splitting.method_names import SplitMethod
 from ml.dataset.splitting.sides import (
     SIDES,
     Shares,
-    Side,
     Split,
     recording_sequences,
     session_components,
@@ -65,8 +65,10 @@ def split(
         dataset: dataset to split. Copies of a recording are left out.
         method: ``group``: whole sessions are on the test side, and on the validation side if a class has three or more;
             otherwise blocks of the training sessions are on the validation side. ``blocks``: every session is cut into
-            contiguous blocks. ``machine``: one machine id is the test side. ``auto``: by group if sessions are known
-            and each class has two or more, else by blocks.
+            contiguous blocks. ``machine``: one machine id is the test side. ``given``: the sides that the dataset
+            states; without a validation side, blocks of the training side are cut for it. ``auto``: as given if every
+            recording has a side and each class is trained on and tested; else by group if sessions are known and each
+            class has two or more, else by blocks.
         test_share: share of the test side, above 0. Whole sessions meet it approximately.
         validation_share: share of the validation side, above 0. At least a tenth is left for training.
         gap: recordings left out between two blocks of one session, at least 1.
@@ -121,6 +123,8 @@ def _check_parameters(
 
 
 def _choose_method(request: _SplitRequest, explicit_sessions: bool) -> SplitMethod:
+    if _has_given_split(request.entries):
+        return "given"
     fewest = _fewest_components(request)
     if _at_several_snrs(request):
         if fewest < MACHINES_TO_SPLIT:
@@ -132,6 +136,14 @@ def _choose_method(request: _SplitRequest, explicit_sessions: bool) -> SplitMeth
         return "group"
     known = explicit_sessions or not _sessions_are_machines(request)
     return "group" if known and fewest >= SESSIONS_TO_SPLIT else "blocks"
+
+
+def _has_given_split(entries: Sequence[Entry]) -> bool:
+    """Return whether every recording has a side, and the training and the test side have every label."""
+    labels = {entry.label for entry in entries}
+    return all(entry.annotation.split for entry in entries) and all(
+        labels == {entry.label for entry in entries if entry.annotation.split == side} for side in ("train", "test")
+    )
 
 
 def _fewest_components(request: _SplitRequest) -> int:
@@ -166,6 +178,20 @@ def _split_by_blocks(request: _SplitRequest) -> Assignment:
             "under other names, so blocks would leak: choose one SNR (--snr), or split by group or machine."
         )
     return cut_all_blocks(recording_sequences(request.entries), request.shares, request.gap, request.rng)
+
+
+def _split_as_given(request: _SplitRequest) -> Assignment:
+    if missing := [entry.path for entry in request.entries if entry.annotation.split is None]:
+        raise SplitImpossible(
+            f"{len(missing)} recordings have no given side ({missing[0]}, ...): put them into folders called train and "
+            "test, name their sides in the manifest's column split, or use another method."
+        )
+    sides = {entry.path: entry.annotation.split for entry in request.entries if entry.annotation.split}
+    if "validation" in sides.values():
+        return sides, {}
+    training = [entry for entry in request.entries if sides[entry.path] == "train"]
+    cut_sides, gaps = _cut_validation(request, training, request.shares)
+    return {path: side for path, side in (sides | cut_sides).items() if path not in gaps}, gaps
 
 
 def _split_by_session(request: _SplitRequest) -> Assignment:
@@ -241,7 +267,7 @@ def _choose_held_out(request: _SplitRequest, name: str | None) -> set[Machine]:
     return chosen
 
 
-METHODS = {"group": _split_by_session, "blocks": _split_by_blocks}
+METHODS = {"group": _split_by_session, "blocks": _split_by_blocks, "given": _split_as_given}
 
 
 def _check_complete(result: Split, entries: Sequence[Entry]) -> None:

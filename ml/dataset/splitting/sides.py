@@ -3,12 +3,11 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
+from ml.dataset.annotations import Side
 from ml.dataset.entries import Entry
 from ml.dataset.indexing.listing import natural_key
 
-Side = Literal["train", "validation", "test"]
 SIDES: tuple[Side, ...] = ("train", "validation", "test")
 Shares = dict[Side, float]
 SequenceKey = tuple[str, ...]
