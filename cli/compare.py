@@ -29,6 +29,7 @@ from ml.experiments.detector_comparison import compare_detectors
 from ml.experiments.recommendation import recommend
 from ml.system.atomic import to_json, write_atomic
 from ml.system.native import quiet_native_stderr
+from ml.training.label_check import require_plain_labels
 from ml.training.pipeline import require_packages
 
 
@@ -53,6 +54,9 @@ def compare(
     ] = 6.0,
     report_file: Annotated[Path | None, typer.Option("--report", help="Also write a report to this HTML file.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write all figures to this JSON file.")] = None,
+    confirm_labels: Annotated[
+        bool, typer.Option("--confirm-labels", help="Use labels that names of files and folders contradict.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random gains and of the intervals.")] = 0,
     processes: Annotated[int | None, typer.Option(min=1, help="Number of processes; default: one per core.")] = None,
 ) -> None:
@@ -69,6 +73,7 @@ def compare(
     with quiet_native_stderr() as stderr, show_progress(Console(file=stderr)) as report:
         cache = index_cache_file(Settings().home)
         dataset = index(source, snr_db=snr, cache=cache, processes=processes, report=report)
+        require_plain_labels(dataset, confirmed=confirm_labels)
         comparison = compare_detectors(
             dataset,
             tuple(engine or ENGINES),
@@ -79,7 +84,8 @@ def compare(
             report=report,
         )
     recommendation = recommend(comparison)
-    command = shlex.join(["signalml", "train", str(source), *_snr_option(snr), *recommendation.options])
+    confirmed = ("--confirm-labels",) if confirm_labels else ()
+    command = shlex.join(["signalml", "train", str(source), *_snr_option(snr), *confirmed, *recommendation.options])
     if json_file is not None:
         recommended = recommendation.to_dict() | {"command": command}
         write_atomic(json_file, to_json(comparison.to_dict() | {"recommendation": recommended}))

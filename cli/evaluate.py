@@ -32,6 +32,7 @@ from ml.models.predictor import Predictor
 from ml.models.registry import Registry
 from ml.system.native import quiet_native_stderr, reuse_memory
 from ml.system.progress import ProgressCallback
+from ml.training.label_check import contradictions_note
 from ml.training.recorded_split import RecordedSplit
 from ml.training.records import read_evaluation
 
@@ -92,7 +93,7 @@ def evaluate(
         else:
             evaluation = kept
         outcomes = _protocols(predictor, dataset, home, seed, processes, report) if protocol == "original" else ()
-    evaluation = replace(evaluation, notes=(*notes, *evaluation.notes))
+    evaluation = replace(evaluation, notes=(*contradictions_note(dataset), *notes, *evaluation.notes))
     if form == "json":
         facts = {
             "version": predictor.model.version,

@@ -17,7 +17,7 @@ from cli.progress import show_progress
 from ml.dataset.entries import SessionOrigin
 from ml.dataset.indexing.build import index
 from ml.dataset.paths import index_cache_file
-from ml.dataset.summary import manifest_row, summarise
+from ml.dataset.summary import manifest_row, passed_over_lines, summarise
 
 # Lines shown of a long list.
 SHOWN = 10
@@ -52,16 +52,17 @@ def inspect(
     elif as_json:
         typer.echo(json.dumps(summarise(dataset), indent=2, ensure_ascii=False))
     else:
-        _print_summary(summarise(dataset))
+        _print_summary(summarise(dataset), passed_over_lines(dataset))
 
 
 def _print_csv(rows: list[dict[str, Any]]) -> None:
-    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+    columns = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(sys.stdout, list(columns), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
 
 
-def _print_summary(facts: dict[str, Any]) -> None:
+def _print_summary(facts: dict[str, Any], passed_over: list[str]) -> None:
     hours = facts["duration_s"] / 3600
     total = f"{hours:.1f} h" if hours >= 1 else f"{facts['duration_s'] / 60:.1f} min"
     _print_line(
@@ -74,13 +75,14 @@ def _print_summary(facts: dict[str, Any]) -> None:
         _shares(facts),
         _ranges(facts),
         _machine_levels(facts),
+        _given_split(facts),
         _split(facts),
     ):
         if table.row_count:
             _print_line(f"\n{table.title}")
             table.title = None
             print_table(table, "")
-    _print_notes(facts)
+    _print_notes(facts, passed_over)
 
 
 def _kinds(facts: dict[str, Any]) -> Table:
@@ -147,6 +149,13 @@ def _machine_levels(facts: dict[str, Any]) -> Table:
     return table
 
 
+def _given_split(facts: dict[str, Any]) -> Table:
+    table = _table("given split, as folders, names or the manifest state it", "side", numbers=("normal", "abnormal"))
+    for side, counts in facts["given_split"].items():
+        table.add_row(side, str(counts.get("normal", 0)), str(counts.get("abnormal", 0)))
+    return table
+
+
 def _split(facts: dict[str, Any]) -> Table:
     split = facts["split"]
     title = f"automatic split: by {split.get('method')}, {split.get('left_out')} left out (gap recordings and copies)"
@@ -156,12 +165,16 @@ def _split(facts: dict[str, Any]) -> Table:
     return table
 
 
-def _print_notes(facts: dict[str, Any]) -> None:
+def _print_notes(facts: dict[str, Any], passed_over: list[str]) -> None:
+    contradictions = facts["contradictions"]
+    title = f"{len(contradictions)} labels that names contradict: a training is refused without --confirm-labels"
+    _list(title, [f"{each['path']}: {each['reason']}" for each in contradictions])
     warnings = list(facts["levels"]["given_away"])
     if facts["split"].get("refused"):
         warnings.append(f"No automatic split: {facts['split']['refused']}")
     _list("warnings", warnings)
     _list(f"{len(facts['refusals'])} refused", [f"{r['path']}: {r['reason']}" for r in facts["refusals"]])
+    _list(f"{len(facts['passed_over'])} passed over", passed_over)
     _list(f"{len(facts['duplicates'])} recordings with copies", [_copies(same) for same in facts["duplicates"]])
     _list(f"{len(facts['silent'])} silent", facts["silent"])
     _list(f"{len(facts['clipped'])} with samples at full scale", facts["clipped"])

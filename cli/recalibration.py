@@ -20,7 +20,9 @@ from ml.training.recalibration import left_out_note
 from ml.training.recalibration import recalibrate as recalibrate_model
 
 
-def recalibrate(home: Path, version: str, source: str, request: ThresholdRequest | None) -> ThresholdRevision:
+def recalibrate(
+    home: Path, version: str, source: str, request: ThresholdRequest | None, *, confirm_labels: bool = False
+) -> ThresholdRevision:
     """Recalibrate a model with a progress display, and print what counts.
 
     Args:
@@ -28,10 +30,11 @@ def recalibrate(home: Path, version: str, source: str, request: ThresholdRequest
         version: the version.
         source: folder, manifest, or name of a dataset of the home.
         request: requested threshold; None keeps the requested rate.
+        confirm_labels: whether labels count that names of files and folders contradict.
     """
     with quiet_native_stderr() as stderr, show_progress(Console(file=stderr)) as report:
         dataset = _find_dataset(home, source, report)
-        revision = recalibrate_model(home, version, dataset, request, report=report)
+        revision = recalibrate_model(home, version, dataset, request, confirm_labels=confirm_labels, report=report)
     found = recalibration_in_force(Registry(home).threshold_revisions(version))
     if found is not None:
         alone = "together with those of the training" if found.with_training else "without those of the training"

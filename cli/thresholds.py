@@ -63,6 +63,9 @@ def thresholds(
             "not learned from. The rate stays as it is, or is given with another option.",
         ),
     ] = None,
+    confirm_labels: Annotated[
+        bool, typer.Option("--confirm-labels", help="With --recalibrate: use labels that names of files contradict.")
+    ] = False,
 ) -> None:
     """Show the threshold of a model, or change it without training again.
 
@@ -81,7 +84,7 @@ def thresholds(
     if recalibrate is not None:
         if reset:
             raise InvalidParameter("--recalibrate and --reset were given; one of them was expected.")
-        after = recalibrate_and_print(settings.home, version, recalibrate, wanted)
+        after = recalibrate_and_print(settings.home, version, recalibrate, wanted, confirm_labels=confirm_labels)
     elif wanted is not None:
         after = registry.set_threshold(version, wanted)
     else:

@@ -29,6 +29,7 @@ from ml.dataset.indexing.build import index
 from ml.dataset.paths import index_cache_file
 from ml.dataset.simulate.plan import SimulationPlan
 from ml.dataset.simulate.simulator import simulate
+from ml.dataset.summary import passed_over_lines
 from ml.errors import ChampionChanged, InvalidParameter
 from ml.models.names import LONGEST_NAME
 from ml.models.registry import Registry
@@ -131,7 +132,7 @@ def _train(
         with show_progress(console) as report:
             cache = index_cache_file(home)
             dataset = index(options.source, snr_db=options.snr_db, cache=cache, processes=processes, report=report)
-        for line in _refusal_lines(dataset.refusals):
+        for line in (*_refusal_lines(dataset.refusals), *_passed_over(dataset)):
             console.print(line)
         with show_progress(console) as report:
             trained = train_model(
@@ -151,6 +152,10 @@ def _refusal_lines(refusals: Sequence[FileRefusal]) -> list[str]:
     if (more := len(refusals) - REFUSALS_SHOWN) > 0:
         lines.append(f"left out: {more} more; signalml inspect lists them")
     return lines
+
+
+def _passed_over(dataset: Dataset) -> list[str]:
+    return [printable(f"passed over: {line}") for line in passed_over_lines(dataset)]
 
 
 def _machines(entries: Sequence[Entry]) -> str:

@@ -121,6 +121,8 @@ class RecalibrationParameters(JobParameters):
     """Share of normal recordings that may be above the threshold; more than 0 and less than 1."""
     sensitivity: Sensitivity | None = Field(default=None, examples=["medium"])
     """Named false-alarm rate."""
+    confirm_labels: bool = Field(default=False, examples=[False])
+    """Use recordings although their names contradict their labels, such as `anomaly_1.wav` with the label `normal`."""
 
     @model_validator(mode="after")
     def _require_one_rate(self) -> Self:

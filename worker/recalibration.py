@@ -28,7 +28,7 @@ def begin(lease: Lease, home: Path, parameters: RecalibrationParameters) -> None
     model = unit.model_version or registry.resolve(parameters.model)
     lease.retry(lambda: lease.store.pin(unit, dataset_version=pinned, model_version=model))
     dataset = load_dataset(home, parameters.dataset, pinned, processes=1, report=lease.report)
-    rows = plan_rows(home, registry.read(model), dataset)
+    rows = plan_rows(home, registry.read(model), dataset, confirm_labels=parameters.confirm_labels)
     # Links are not followed, because the dataset folder can be a link.
     files = {entry.path: os.path.abspath(dataset.file(entry)) for entry in dataset.entries}  # noqa: PTH100 - see above
     planned = [row.to_dict() | {FILE: os.path.relpath(files[row.name], home)} for row in rows]

@@ -6,6 +6,7 @@ from typing import Any
 
 from ml.dataset.catalog import dataset_version, load_dataset
 from ml.dataset.paths import dataset_folder
+from ml.dataset.summary import passed_over_lines
 from ml.evaluation.results import Estimate
 from ml.models.names import LONGEST_NAME
 from ml.system.native import quiet_native_stderr, set_idle_priority
@@ -33,6 +34,8 @@ def begin(lease: Lease, home: Path, parameters: RetrainingParameters) -> None:
     lease.retry(lambda: lease.store.pin(unit, dataset_version=pinned))
     dataset = load_dataset(home, parameters.dataset, pinned, snr_db=parameters.snr_db, report=lease.report)
     lease.log(f"{len(dataset.entries)} labelled recordings of {parameters.dataset} (version {pinned}).")
+    for line in passed_over_lines(dataset):
+        lease.log(f"Passed over: {line}")
     options = options_of(parameters, home)
     with quiet_native_stderr():
         trained = train(options, home, dataset=dataset, report=lease.report)
@@ -55,6 +58,8 @@ def begin(lease: Lease, home: Path, parameters: RetrainingParameters) -> None:
         "held_out_recordings": pooled.n,
         "held_out_groups": pooled.groups,
         **_comparison_figures(comparison),
+        "left_out": len(dataset.refusals),
+        "passed_over": len(dataset.passed_over),
         "not_learned": sorted({str(entry.annotation.fault) for entry in trained.unlearned}),
         "report": f"/v1/models/{trained.version}/report",
     }

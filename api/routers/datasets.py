@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path as FilePath
@@ -27,6 +28,7 @@ from api.schemas.datasets import (
     DatasetNew,
     DatasetSummary,
     LabelsChange,
+    PassedOverFiles,
     RecordingDetails,
     RecordingPage,
     RecordingSummary,
@@ -44,7 +46,9 @@ from ml.dataset.annotations import MAX_TEXT, AnnotationChanges, check_annotation
 from ml.dataset.catalog import dataset_names
 from ml.dataset.collection.state import CollectionRecording, is_collection
 from ml.dataset.collection.store import AddResult, Collection
-from ml.dataset.summary import session_summaries
+from ml.dataset.indexing.build import list_dataset
+from ml.dataset.indexing.contradictions import contradiction_in_name, find_contradictions
+from ml.dataset.summary import group_passed_over, session_summaries
 from ml.errors import SignalMLError
 from ml.system.logs import current_request_id
 
@@ -110,8 +114,8 @@ async def create_dataset(new: DatasetNew, services: ServicesDep, response: Respo
 
 @router.get("/{name}", summary="Show a dataset", responses=error_responses(*DATASET_ERRORS))
 async def show_dataset(collection: CollectionDep) -> DatasetSummary:
-    """Show the number of recordings with each label, and the version that a new job would use."""
-    return await asyncio.to_thread(_summary, collection)
+    """Show the number of recordings with each label, the version that a new job would use, and what is passed over."""
+    return await asyncio.to_thread(_details, collection)
 
 
 @router.get("/{name}/sessions", summary="List the sessions of a dataset", responses=error_responses(*COLLECTION_ERRORS))
@@ -275,6 +279,19 @@ def _summary(collection: Collection) -> DatasetSummary:
     return DatasetSummary.of(collection.name, collection.current_state())
 
 
+def _details(collection: Collection) -> DatasetSummary:
+    """Return the summary with what is passed over; the recordings are not read for it."""
+    summary = _summary(collection)
+    try:
+        listing = list_dataset(collection.folder, within=collection.folder)
+    except (errors.DatasetEmpty, errors.InvalidManifest):
+        return summary
+    groups = group_passed_over((*listing.passed_over, *listing.refusals))
+    found = [PassedOverFiles(**asdict(group) | {"examples": list(group.examples)}) for group in groups]
+    contradictions = len({each.path for each in find_contradictions(listing)})
+    return summary.model_copy(update={"passed_over": found, "contradictions": contradictions})
+
+
 def _sessions(collection: Collection) -> SessionList:
     try:
         found = session_summaries(collection.dataset())
@@ -331,6 +348,7 @@ class _RecordingUploader:
                 added=False,
                 relabelled=False,
                 recording=None,
+                warning=None,
                 error=problem_of_error(error),
             )
 
@@ -342,5 +360,11 @@ def _result(upload: Upload, done: AddResult) -> UploadResult:
         added=done.added,
         relabelled=done.relabelled,
         recording=RecordingSummary.model_validate(done.recording),
+        warning=_warning(done.recording),
         error=None,
     )
+
+
+def _warning(recording: CollectionRecording) -> str | None:
+    label = recording.annotation.label
+    return None if label is None else contradiction_in_name(recording.file_name, label)

@@ -35,8 +35,20 @@ class LabelCounts(Schema):
     """Recordings without a label: jobs score them, but do not train on them."""
 
 
+class PassedOverFiles(Schema):
+    """Files and folders of a dataset that are not read for one reason."""
+
+    code: str = Field(examples=["link_broken"])
+    """Stable code of the reason."""
+    reason: str = Field(examples=["The link leads to nothing."])
+    count: int = Field(ge=1, examples=[2])
+    """Number of files and folders."""
+    examples: list[str] = Field(examples=[["normal/0001.wav", "normal/0002.wav"]])
+    """Paths of the first ones."""
+
+
 class DatasetSummary(Schema):
-    """Dataset. For a folder, all fields except name and kind are null."""
+    """Dataset. For a folder, the fields that need its recordings to be read are null."""
 
     name: DatasetName
     kind: Literal["collection", "folder"] = Field(examples=["collection"])
@@ -49,6 +61,11 @@ class DatasetSummary(Schema):
     """Total size of the files, in bytes."""
     damaged_lines: int | None = Field(examples=[0])
     """Lines of the journal that cannot be read and are skipped."""
+    passed_over: list[PassedOverFiles] | None = None
+    """Files and folders that are not read, or cannot be used, by reason. In lists, and if unknown, it is null."""
+    contradictions: int | None = Field(default=None, ge=0, examples=[0])
+    """Recordings whose names contradict their labels; a training refuses them without `confirm_labels`. In lists, and
+    if unknown, it is null."""
 
     @classmethod
     def of(cls, name: str, found: CollectionState) -> "DatasetSummary":
@@ -203,6 +220,9 @@ class UploadResult(Schema):
     """Whether the recording was there already and its labels have changed."""
     recording: RecordingSummary | None
     """Recording as it is in the dataset; null after an error."""
+    warning: str | None = Field(default=None, examples=["Its label is normal, and its name has the word 'anomaly'."])
+    """What contradicts the label of the recording: a training refuses it until the label is corrected, or confirmed
+    with `confirm_labels`; otherwise null."""
     error: Problem | None
     """Reason why the file was refused; otherwise null."""
 

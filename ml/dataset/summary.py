@@ -2,11 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ml.dataset.annotations import PUBLISHED_FIELDS
-from ml.dataset.entries import Dataset, Entry, SessionFacts
+from ml.dataset.entries import Dataset, Entry, FileRefusal, SessionFacts
+from ml.dataset.indexing.scan import REASONS
 from ml.dataset.levels import level_statistics, low_median_high
 from ml.dataset.splitting.duplicates import labels_contradict
 from ml.dataset.splitting.methods import split
@@ -15,6 +16,7 @@ from ml.errors import DatasetError
 KIND = ("machine", "machine_id", "snr_db", "label", "fault")
 # The original project's notebook printed the shares of these.
 PROPERTIES = ("channels", "sample_rate_hz", "bits")
+NAMES_SHOWN = 3
 COLUMNS = (
     *("path", "label", "machine", "machine_id", "snr_db", "fault", "group"),
     *("channels", "sample_rate_hz", "bits", "codec", "duration_s", "level_dbfs", "peak_dbfs", "clipped_share", "bytes"),
@@ -57,6 +59,43 @@ def summarise(dataset: Dataset) -> dict[str, Any]:
         "given_split": _given_split(entries),
         "split": automatic_split_summary(dataset),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """Files and folders that are not read for one reason.
+
+    Attributes:
+        code: stable code of the reason.
+        reason: sentence.
+        count: number of files and folders.
+        examples: the first paths.
+    """
+
+    code: str
+    reason: str
+    count: int
+    examples: tuple[str, ...]
+
+
+def group_passed_over(refusals: Iterable[FileRefusal]) -> list[PassedOver]:
+    """Return what is not read or cannot be used, for each reason."""
+    of_code: defaultdict[str, list[FileRefusal]] = defaultdict(list)
+    for refusal in refusals:
+        of_code[refusal.code].append(refusal)
+    return [
+        PassedOver(code, REASONS.get(code, same[0].reason), len(same), tuple(each.path for each in same[:NAMES_SHOWN]))
+        for code, same in of_code.items()
+    ]
+
+
+def passed_over_lines(dataset: Dataset) -> list[str]:
+    """Return a line for each reason why files and folders are not read, with their number and the first names."""
+    return [
+        f"{group.count} {group.code}: {', '.join(group.examples)}{' ...' if group.count > NAMES_SHOWN else ''}. "
+        f"{group.reason}"
+        for group in group_passed_over(dataset.passed_over)
+    ]
 
 
 def automatic_split_summary(dataset: Dataset) -> dict[str, Any]:

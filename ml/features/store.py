@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.audio.batch import AudioFile, map_recordings
-from ml.audio.info import AudioInfo
-from ml.audio.recording import AudioQuality, Recording
+from ml.audio.info import read_info
+from ml.audio.recording import Recording
 from ml.dataset.entries import Dataset, Entry
 from ml.errors import AudioError, FeaturesMissing, RecordingChanged, StorageFull
 from ml.features.augmentation import Augmentation
@@ -38,8 +38,6 @@ from ml.system.progress import ProgressCallback, ignore_progress
 RECORDED = "recorded"
 INCOMPLETE_FOLDER = ".incomplete"
 BLOCK_BYTES = 4096  # on common file systems, a file takes a multiple of this
-# The index adds up a recording's energy in other blocks than the decoder.
-LEVEL_TOLERANCE_DB = 0.01
 
 Augmentations = Augmentation | tuple[Augmentation, ...] | None
 
@@ -286,7 +284,7 @@ def _write_json_once(path: Path, values: dict[str, Any]) -> None:
 
 def _extract(features: StoredFeatures, recording: Recording, extraction: _Extraction) -> None:
     """Write the requested copies of one recording, which is decoded and resampled once."""
-    _verify(recording, extraction, features.spec)
+    _verify(recording, extraction)
     for copy, clips in _copies(features, extraction, recording):
         _write(features.file(extraction.entry, copy), clips, features.folder / INCOMPLETE_FOLDER)
 
@@ -296,35 +294,16 @@ def _unreadable(error: AudioError | OSError, extraction: _Extraction) -> None:
     raise RecordingChanged(f"{extraction.path} cannot be read any more: {reason}. Index the dataset again.") from error
 
 
-def _verify(recording: Recording, extraction: _Extraction, spec: FeatureSpec) -> None:
-    """Check that a recording agrees with the index: features under a wrong hash would never be noticed.
+def _verify(recording: Recording, extraction: _Extraction) -> None:
+    """Check that a recording is the indexed one: features under a wrong hash would never be noticed.
 
     Raises:
-        RecordingChanged: size, format, length, clipped share or level differ.
+        RecordingChanged: the length or a sample differs.
     """
-    entry, quality = extraction.entry, recording.quality
-    same = (
-        extraction.path.stat().st_size == entry.info.bytes
-        and (quality.sample_rate_hz, quality.channels) == (entry.info.sample_rate_hz, entry.info.channels)
-        and len(recording.samples) == _samples(entry)
-        and (bool(quality.channel_faults) or _same_mean(quality, entry.info, spec))
-    )
-    if not same:
+    entry = extraction.entry
+    same_length = len(recording.samples) == _samples(entry)
+    if not same_length or read_info(extraction.path).audio_hash != entry.audio_hash:
         raise RecordingChanged(f"{extraction.path} has changed since it was indexed: index the dataset again.")
-
-
-def _same_mean(quality: AudioQuality, info: AudioInfo, spec: FeatureSpec) -> bool:
-    """Return whether the measurements on the mean of all channels agree. Earlier indexes have the level with offset."""
-    levels = (quality.level_dbfs, quality.level_with_offset_dbfs)
-    return math.isclose(quality.clipped_share, info.clipped_share, abs_tol=1e-9) and (
-        isinstance(spec.channel, int) or any(_same_level(level, info.level_dbfs) for level in levels)
-    )
-
-
-def _same_level(measured: float | None, indexed: float | None) -> bool:
-    if measured is None or indexed is None:
-        return measured is indexed
-    return abs(measured - indexed) <= LEVEL_TOLERANCE_DB
 
 
 def _copies(

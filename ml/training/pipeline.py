@@ -41,10 +41,11 @@ from ml.training.classifier_stage import extract_features, fit_network, refit_ne
 from ml.training.context import TrainingContext
 from ml.training.detector_stage import learn_detector, measure_abnormal
 from ml.training.held_out_result import HeldOutResult
+from ml.training.label_check import contradictions_note
 from ml.training.options import TrainingOptions
 from ml.training.publication import publish_candidate
 from ml.training.served_result import ServedResult
-from ml.training.split_stage import contradictions_note, split_recordings
+from ml.training.split_stage import split_recordings
 from ml.training.training_result import KEPT, LAST_STEP, RECORDS, TrainingResult, cache_key, find_existing, work_folder
 from ml.training.whole_verdict import measure_whole_verdict
 

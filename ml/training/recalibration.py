@@ -40,6 +40,7 @@ from ml.models.revisions import ThresholdRevision
 from ml.models.scoring import error_text
 from ml.models.thresholds import ThresholdRequest
 from ml.system.progress import ProgressCallback, ignore_progress
+from ml.training.label_check import require_plain_labels
 from ml.training.recorded_split import RecordedSplit
 
 FEWEST_RECORDINGS = 10  # chosen here: fewer support no rate below 1/11
@@ -101,6 +102,7 @@ def recalibrate(
     dataset: Dataset,
     request: ThresholdRequest | None = None,
     *,
+    confirm_labels: bool = False,
     processes: int | None = None,
     report: ProgressCallback = ignore_progress,
 ) -> ThresholdRevision:
@@ -113,11 +115,13 @@ def recalibrate(
         reference: version, alias or model name.
         dataset: the recordings.
         request: requested threshold; None keeps the requested rate or, if the threshold was set by hand, the threshold.
+        confirm_labels: whether labels count that names of files and folders contradict.
         processes: number of processes; 1 uses the present process; None chooses by cores and recordings.
         report: called after each recording.
 
     Raises:
         ModelNotCalibrated: the model has no detector.
+        LabelsContradictNames: names contradict labels that are not confirmed.
         TooFewRecordings: fewer than ten recordings can be used; the message counts the others.
         InvalidParameter: the requested rate is not known; see :func:`ml.models.thresholds.request_in_force`.
         AliasNotSet, ModelNotFound, BundleUnrecognised, BundleDamaged, GoldenClipFailed
@@ -125,7 +129,7 @@ def recalibrate(
     registry = Registry(home)
     version = registry.resolve(reference)
     bundle = registry.read(version)
-    rows = plan_rows(home, bundle, dataset)
+    rows = plan_rows(home, bundle, dataset, confirm_labels=confirm_labels)
     predictor = registry.load_predictor(version)
     files = {entry.path: dataset.file(entry) for entry in dataset.entries}
     measured = _measure_all(predictor, [(row, files[row.name]) for row in rows], processes, report)
@@ -133,12 +137,14 @@ def recalibrate(
     return registry.recalibrate(version, recalibration, request)
 
 
-def plan_rows(home: Path, bundle: Bundle, dataset: Dataset) -> list[RecalibrationRow]:
+def plan_rows(home: Path, bundle: Bundle, dataset: Dataset, *, confirm_labels: bool = False) -> list[RecalibrationRow]:
     """Return the normal recordings of a dataset, those to score without a reason to leave them out.
 
     Raises:
         ModelNotCalibrated: the model has no detector.
+        LabelsContradictNames: names contradict labels that are not confirmed.
     """
+    require_plain_labels(dataset, confirmed=confirm_labels)
     detector, split = require_detector(bundle), RecordedSplit.read(home, bundle.version)
     normal = [entry for entry in dataset.entries if entry.label == NORMAL]
     kept, _ = drop_duplicates(dataset.entries)

@@ -1,48 +1,19 @@
 """Split of a training: of both labels for a classifier, of normal recordings for a detector alone."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-from ml.dataset.entries import ABNORMAL, NORMAL, Contradiction, Dataset
+from ml.dataset.entries import ABNORMAL, NORMAL, Dataset
 from ml.dataset.indexing.listing import natural_key
 from ml.dataset.splitting.duplicates import drop_duplicates
 from ml.dataset.splitting.methods import split
 from ml.dataset.splitting.sides import Split
-from ml.errors import LabelsContradictNames, OneClassOnly, TooFewRecordings
+from ml.errors import OneClassOnly, TooFewRecordings
 from ml.training.classes import require_both_labels, require_fault_names
+from ml.training.label_check import require_plain_labels
 from ml.training.options import TrainingOptions
 
 # With 6 of one machine, three or four are trained on. The others are held out or are gap recordings.
 MIN_NORMAL_RECORDINGS = 6
-CONTRADICTIONS_SHOWN = 3
-
-
-def require_plain_labels(dataset: Dataset, *, confirmed: bool = False) -> None:
-    """Check that no name contradicts a label, unless the labels are confirmed.
-
-    Raises:
-        LabelsContradictNames: with the first contradictions, and what can be done.
-    """
-    if dataset.contradictions and not confirmed:
-        raise LabelsContradictNames(
-            f"{_contradictions(dataset.contradictions)}. Correct the labels: put the recordings into folders called "
-            "normal and abnormal, write a manifest.csv with the columns path,label, or correct the labels of uploads. "
-            "If the labels are right, confirm them: --confirm-labels, or over HTTP confirm_labels: true."
-        )
-
-
-def contradictions_note(dataset: Dataset) -> Sequence[str]:
-    """Return a sentence for the card about labels that names contradict; empty without any."""
-    if not dataset.contradictions:
-        return ()
-    return (f"{_contradictions(dataset.contradictions)}. The labels were confirmed.",)
-
-
-def _contradictions(found: Sequence[Contradiction]) -> str:
-    recordings = len({each.path for each in found})
-    shown = "; ".join(f"{each.path}: {each.reason.rstrip('.')}" for each in found[:CONTRADICTIONS_SHOWN])
-    more = f"; and {len(found) - CONTRADICTIONS_SHOWN} more" if len(found) > CONTRADICTIONS_SHOWN else ""
-    return f"Names contradict the labels of {recordings} recordings: {shown}{more}"
 
 
 def split_recordings(dataset: Dataset, options: TrainingOptions) -> Split:

@@ -25,12 +25,12 @@ REASONS = {
     "link_broken": "The link leads to nothing.",
     "link_circle": "The link leads to a folder that contains it.",
     "link_outside": "The link leads out of the dataset, which is not allowed for datasets of the service.",
-    "folder_unreadable": "The folder cannot be read",
+    "folder_unreadable": "The folder cannot be read.",
     "format_unsupported": f"This audio format is not read: convert it to {READABLE}.",
     "not_a_recording": "It is no recording, by its suffix.",
     "not_a_file": "It is no regular file.",
-    "same_folder": "The link leads to the same folder as",
-    "same_file": "It is the same file as",
+    "same_folder": "The link leads to a folder that is read under another path.",
+    "same_file": "It is the same file as another recording.",
     "not_listed": "The manifest does not list it.",
 }
 """Codes of what is passed over, with the sentences."""
@@ -39,7 +39,7 @@ REASONS = {
 def passed_over(path: str, code: str, detail: str = "") -> FileRefusal:
     """Return the record of a file or folder that is not read."""
     reason = REASONS[code]
-    return FileRefusal(path, code, f"{reason.rstrip('.')} {detail}." if detail else reason)
+    return FileRefusal(path, code, f"{reason.rstrip('.')}: {detail}." if detail else reason)
 
 
 @dataclass(slots=True)
@@ -127,7 +127,7 @@ class _Scanner:
         try:
             state = folder.stat()
         except OSError as error:
-            self._pass_over(folder, "folder_unreadable", f"({error.strerror})")
+            self._pass_over(folder, "folder_unreadable", error.strerror or "")
             return False
         key = (state.st_dev, state.st_ino)
         if key in self._seen:
@@ -143,7 +143,7 @@ class _Scanner:
             with os.scandir(folder) as entries:
                 yield from sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            self._pass_over(folder, "folder_unreadable", f"({error.strerror})")
+            self._pass_over(folder, "folder_unreadable", error.strerror or "")
 
     def _take(self, entry: "os.DirEntry[str]", behind_link: bool) -> None:
         file, is_link = Path(entry.path), entry.is_symlink()
