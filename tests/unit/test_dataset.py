@@ -164,7 +164,7 @@ def test_rows_that_cannot_be_used_are_refused_one_by_one(tmp_path: Path) -> None
         f"{LONG},normal,\n"
         "./good.wav,abnormal,\ntext.wav,normal,\n,normal,\n",
     )
-    dataset = index(file)
+    dataset = index(file, within=file.parent)
     assert [entry.path for entry in dataset.entries] == ["good.wav"]
     assert reasons(dataset) == {
         "absent.wav": "file_missing",
@@ -185,8 +185,8 @@ def test_rows_that_cannot_be_used_are_refused_one_by_one(tmp_path: Path) -> None
     ("content", "error", "message"),
     [
         (b"", InvalidManifest, "path and label are needed"),
-        (b"path;label\na.wav;normal\n", InvalidManifest, "commas"),
-        (b"path,class\na.wav,normal\n", InvalidManifest, "label is needed"),
+        (b"path:label\na.wav:normal\n", InvalidManifest, "commas"),
+        (b"path,comment\na.wav,normal\n", InvalidManifest, "columns path, comment; label is needed.*for example"),
         (b"path,label\n", DatasetEmpty, "no rows"),
         (b"path,label\n\xff\xfe.wav,normal\n", InvalidManifest, "UTF-8"),
         (b"path,label\na.wav,normal\n", DatasetEmpty, r"a\.wav: The manifest lists it, but it does not exist"),
@@ -207,7 +207,7 @@ def test_paths_of_a_manifest_may_start_in_recordings(tmp_path: Path) -> None:
 
 
 def test_unreadable_files_are_listed_and_the_rest_is_used(tmp_path: Path) -> None:
-    """Refusals have the decoder's messages; hidden files, other files, pipes and links to outside are ignored."""
+    """Refusals have the decoder's messages; what is no recording is passed over, links to outside included."""
     write(tmp_path, "outside.wav", "set/1.wav", "set/.hidden.wav", "set/.git/2.wav")
     data = tmp_path / "set"
     whole = (data / "1.wav").read_bytes()
@@ -218,8 +218,17 @@ def test_unreadable_files_are_listed_and_the_rest_is_used(tmp_path: Path) -> Non
     (data / "dangling.wav").symlink_to(data / "nothing")
     (data / "inside.wav").symlink_to(data / "1.wav")
     os.mkfifo(data / "pipe.wav")
-    dataset = index(data)
-    assert [entry.path for entry in dataset.entries] == ["1.wav", "inside.wav"]
+    dataset = index(data, within=data)
+    assert [entry.path for entry in dataset.entries] == ["1.wav"]
+    assert {each.path: each.code for each in dataset.passed_over} == {
+        ".git": "hidden",
+        ".hidden.wav": "hidden",
+        "away.wav": "link_outside",
+        "dangling.wav": "link_broken",
+        "inside.wav": "same_file",
+        "notes.txt": "not_a_recording",
+        "pipe.wav": "not_a_file",
+    }
     assert reasons(dataset) == {"cut.wav": "audio_truncated", "empty.wav": "audio_empty"}
     for refusal in dataset.refusals:
         with pytest.raises(AudioError) as refused:
@@ -299,7 +308,7 @@ def index_counting_reads(source: Path, cache: Path) -> tuple[Dataset, int]:
 
 
 def test_a_second_index_reads_only_changed_files(tmp_path: Path) -> None:
-    """The cache is keyed by path, size and time; it keeps refusals, and drops files that no longer exist."""
+    """The cache is keyed by path and content; it keeps refusals, and drops files that no longer exist."""
     data, cache = write(tmp_path / "data", "1.wav", "2.wav", "3.wav"), tmp_path / "deep" / "cache.jsonl"
     (data / "4.wav").write_text("no sound")
     first, read = index_counting_reads(data, cache)

@@ -89,7 +89,7 @@ def test_errors_in_a_manifest_are_reported(tmp_path):
     refusals = []
     assert [item.annotation.machine_id for item in find_items([folder], on_refusal=refusals.append)] == [None] * 3
     assert refusals == []
-    (folder / "manifest.csv").write_text("path,label,machine_id\n1.wav,normal,id_00\n2.wav,healthy,id_00\n")
+    (folder / "manifest.csv").write_text("path,label,machine_id\n1.wav,normal,id_00\n2.wav,perhaps,id_00\n")
     assert [item.annotation.machine_id for item in find_items([folder], on_refusal=refusals.append)] == [
         "id_00",
         None,

@@ -118,13 +118,20 @@ def _text(file: Path) -> str:
         raise DatasetNotFound(f"{file} does not exist; a folder of recordings or a manifest was expected.") from error
     except OSError as error:
         raise InvalidManifest(f"{file} cannot be read: {error.strerror or error}.") from error
-    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return content.decode("utf-16" if utf16 else "utf-8-sig")
+        return content.decode(_encoding(content))
     except UnicodeDecodeError as error:
         raise InvalidManifest(
             f"{file} cannot be read as a table in UTF-8: {error}. Save it as CSV UTF-8 or as Unicode text."
         ) from error
+
+
+def _encoding(content: bytes) -> str:
+    """Return the encoding: UTF-16 with its mark or with a zero in the first letter, otherwise UTF-8."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    zeros = [place for place, byte in enumerate(content[:2]) if byte == 0]
+    return {(1,): "utf-16-le", (0,): "utf-16-be"}.get(tuple(zeros), "utf-8-sig")
 
 
 def _delimiter(text: str) -> str:
