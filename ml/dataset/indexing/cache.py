@@ -17,7 +17,7 @@ from ml.dataset.entries import FileRefusal
 from ml.system.atomic import write_atomic
 
 # Increase this number if the measured facts or the refusals change.
-FORMAT = 2
+FORMAT = 3
 Key = tuple[str, int, int]
 InfoOrRefusal = AudioInfo | FileRefusal
 

@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from ml.audio.formats import OTHER_SUFFIXES, SUFFIXES
 from ml.audio.info import AudioInfo
 from ml.dataset.annotations import Annotation
 from ml.dataset.entries import FileRefusal, SessionOrigin
 from ml.errors import DatasetEmpty
-
-SUFFIXES = (".wav", ".flac")
-OTHER_SOUND = (".aac", ".aif", ".aiff", ".m4a", ".mp3", ".mp4", ".ogg", ".opus", ".wma")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +67,16 @@ def stays_within(root: Path, file: Path) -> bool:
 def no_recordings_error(root: Path) -> DatasetEmpty:
     """Return the error for a folder without recordings; it counts audio files of other formats."""
     names = (name for _, _, files in os.walk(root) for name in files if not name.startswith("."))
-    others = Counter(suffix for name in names if (suffix := Path(name).suffix.lower()) in OTHER_SOUND)
+    others = Counter(suffix for name in names if (suffix := Path(name).suffix.lower()) in OTHER_SUFFIXES)
     counted = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common())
     found = f" It contains {counted}: convert them to WAV or FLAC." if others else ""
-    return DatasetEmpty(f"{root} contains no .wav or .flac file, at any depth.{found}")
+    return DatasetEmpty(
+        f"{root} contains no .wav or .flac file and no recording of another known format, at any depth.{found}"
+    )
 
 
 def audio_files_below(root: Path) -> Iterator[PurePosixPath]:
-    """Yield the paths of WAV and FLAC files (by suffix) below ``root``, relative to it.
+    """Yield the paths of recordings below ``root``, by their suffix, relative to it.
 
     Hidden files and folders are skipped. Linked folders are not entered. A linked file is used only if it leads to a
     file inside ``root``, so that nothing outside is read.
