@@ -32,6 +32,8 @@ from ml.errors import (
 )
 
 EXTRA = "formats"
+# Codecs in WAV and AIFF that libsndfile does not know.
+PYAV_CODERS = ("aac", "wma", "flac", "mace3", "mace6")
 # A recording of ten minutes takes about two seconds.
 MAX_CPU_S, MAX_WALL_S = 10, 20.0
 # Address space: the libraries take 150 MiB of it, most of which is never used.
@@ -78,17 +80,18 @@ def decode(data: memoryview, file: FileFormat, limits: AudioLimits, coder: str |
             f"The file has {len(data) / 2**20:.0f} MiB; at most {MAX_FILE_BYTES / 2**20:.0f} MiB are accepted of "
             f"{file.title}. {_convert(file)}"
         )
-    refusal = None
-    if file.decoder != "pyav":
+    has_pyav = find_spec("av") is not None
+    if file.decoder != "pyav" and coder not in PYAV_CODERS:
         try:
             return _run(data, file, limits, "libsndfile")
-        except UnsupportedCodec as error:
-            refusal = error
-    if find_spec("av") is None:
+        except UnsupportedCodec:
+            if not has_pyav:
+                raise
+    if not has_pyav:
         raise DecoderMissing(
             f"This is {file.title}{f' with {coder}' if coder else ''}, and this installation has no decoder for it. "
-            f"{_convert(file)} Or install the decoder: pip install 'signalml[{EXTRA}]'."
-        ) from refusal
+            f"{_convert(file)} Or install the decoder (pip install 'signalml[{EXTRA}]')."
+        )
     return _run(data, file, limits, "pyav")
 
 
@@ -141,10 +144,11 @@ def _report(task: dict[str, Any], coded: int, output: int, file: FileFormat) -> 
         report = json.loads(text or b"null")
     except ValueError:
         report = None
-    if not isinstance(report, dict) or report.get("refused") == "memory":
+    is_full = isinstance(report, dict) and report.get("refused") == "memory"
+    if is_full or not isinstance(report, dict):
+        ending = _ending(text, child.returncode, is_full=is_full)
         raise DecoderFailed(
-            f"The decoder of {file.title} {_ending(text, child.returncode, report)}: the file is damaged, or not what "
-            f"it seems to be. {_convert(file)}"
+            f"The decoder of {file.title} {ending}: the file is damaged, or not what it seems to be. {_convert(file)}"
         )
     return report
 
@@ -164,10 +168,10 @@ def _read_report(pipe: IO[bytes]) -> bytes | None:
     return text
 
 
-def _ending(text: bytes | None, status: int, report: object) -> str:
+def _ending(text: bytes | None, status: int, *, is_full: bool) -> str:
     if text is None:
         return f"was stopped after {MAX_WALL_S:g} s"
-    return f"needed more than {MAX_MEMORY_BYTES >> 20} MiB" if report else f"ended with status {status}"
+    return f"needed more than {MAX_MEMORY_BYTES >> 20} MiB" if is_full else f"ended with status {status}"
 
 
 def _header(report: dict[str, Any], file: FileFormat) -> Header:
