@@ -141,30 +141,28 @@ def _states_length(data: memoryview) -> bool:
 def _decode(data: memoryview, header: Header, frames_per_block: int) -> Iterator[NDArray[np.generic]]:
     """Yield decoded blocks until the end of the file, also if it is within a frame."""
     dtype = "int16" if header.sample_bytes == 2 else "int32"
-    coded = io.BytesIO(data)
+    coded, is_decoded = io.BytesIO(data), False
     try:
         with _Stream(coded) as file:
             while True:
                 block: NDArray[np.generic] = file.read(frames_per_block, dtype=dtype, always_2d=True)
                 if len(block) == 0:
                     break
+                is_decoded = True
                 yield block
     except sf.LibsndfileError as error:
         # libsndfile has no error code for a file that ends early. If it has read all bytes, the file ended early.
-        if coded.tell() < len(data) - _cut_bytes(data, header):
+        states_length = _states_length(data)
+        is_cut = coded.tell() >= len(data) - (0 if states_length else _frame_bytes(data, header))
+        if not is_cut or not (is_decoded or states_length):
             raise MalformedAudio(
                 f"The FLAC file cannot be decoded: {error.error_string.rstrip('. ')}. Send the file as the recorder "
                 "wrote it, or record again."
             ) from error
 
 
-def _cut_bytes(data: memoryview, header: Header) -> int:
-    """Return how many bytes before the end libsndfile stops in a file that was cut in its last frame.
-
-    It is 0 for a file that states its length. In others, libFLAC goes back to the start of an incomplete frame.
-    """
-    if _states_length(data):
-        return 0
+def _frame_bytes(data: memoryview, header: Header) -> int:
+    """Return twice the size of the largest FLAC frame: libFLAC goes back to the start of an incomplete one."""
     frames = int.from_bytes(data[10:12], "big")  # of the largest block, 16 bits of STREAMINFO
     return 2 * frames * header.channels * (header.bits // 8 + 1)
 
