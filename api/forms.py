@@ -9,11 +9,16 @@ from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID
 
 MULTIPART = "multipart/form-data"
 FILE_PART, MACHINE_ID_PART = "file", "machine_id"
-WAV_TYPES = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave")
-FLAC_TYPES = ("audio/flac", "audio/x-flac")
+SHOWN_RAW_TYPES = ("audio/wav", "audio/flac")
+# Types of a recording that is sent as the body, besides audio/*. What the file is, its bytes decide.
+OTHER_RAW_TYPES = ("application/octet-stream", "application/ogg")
 PartSchema = Mapping[str, Any]
 
-FILE: PartSchema = {"type": "string", "format": "binary", "description": "A WAV or FLAC recording."}
+FILE: PartSchema = {
+    "type": "string",
+    "format": "binary",
+    "description": "A recording: WAV, FLAC, or another format of docs/formats.md.",
+}
 FILES: PartSchema = {"type": "array", "items": FILE, "minItems": 1}
 TEXT: PartSchema = {"type": "string", "maxLength": MAX_TEXT, "pattern": TEXT_PATTERN}
 MACHINE_ID: PartSchema = {
@@ -31,8 +36,8 @@ class Form:
     Attributes:
         parts: JSON schema of each part, by name.
         closed: whether a part with another name is refused; otherwise it is ignored.
-        raw_types: media types that the schema shows for a recording sent as the body, without a form; the accepted ones
-            are ``api.uploads.RAW_TYPES``. Empty if only a form is accepted.
+        raw_types: media types that the schema shows for a recording sent as the body, without a form; ``audio/*`` and
+            :data:`OTHER_RAW_TYPES` are accepted. Empty if only a form is accepted.
     """
 
     parts: Mapping[str, PartSchema]
@@ -55,7 +60,7 @@ class Form:
 
 # The original service ignores other parts, and its clients may send some.
 ORIGINAL_FORM = Form({FILE_PART: FILE, MACHINE_ID_PART: MACHINE_ID}, closed=False)
-ONE_FILE_FORM = Form({FILE_PART: FILE, MACHINE_ID_PART: MACHINE_ID}, raw_types=(WAV_TYPES[0], FLAC_TYPES[0]))
+ONE_FILE_FORM = Form({FILE_PART: FILE, MACHINE_ID_PART: MACHINE_ID}, raw_types=SHOWN_RAW_TYPES)
 BATCH_FORM = Form({FILE_PART: FILES, MACHINE_ID_PART: MACHINE_ID})
 RECORDINGS_FORM = Form(
     {

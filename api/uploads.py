@@ -12,13 +12,12 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from api.errors import InvalidRequest, MalformedMultipart, MissingPart, TooManyParts, UnsupportedMediaType
-from api.forms import FILE_PART, FLAC_TYPES, MULTIPART, WAV_TYPES, Form
+from api.forms import FILE_PART, MULTIPART, OTHER_RAW_TYPES, Form
 from api.route_inputs import RouteInputs
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-RAW_TYPES = (*WAV_TYPES, *FLAC_TYPES, "application/octet-stream")
 MAX_PART_HEADER_BYTES = 8192
 # Parts are parsed on the event loop: 32 MiB of empty ones would block it for ten seconds.
 MAX_OTHER_PARTS = 100
@@ -53,14 +52,13 @@ async def read_upload(request: Request, form: Form, max_files: int = 1) -> Uploa
         InvalidRequest: a text part is given twice, is too long or is not UTF-8.
     """
     kind = _media_type(request)
-    raw_types = RAW_TYPES if form.raw_types else ()
-    if kind in raw_types:
+    if form.raw_types and (kind.startswith("audio/") or kind in OTHER_RAW_TYPES):
         content = bytearray()
         async for chunk in request.stream():
             content += chunk
         return UploadForm([Upload("body", content)], {})
     if kind != MULTIPART:
-        expected = " or ".join((MULTIPART, *raw_types))
+        expected = " or ".join((MULTIPART, *(("audio/*", *OTHER_RAW_TYPES) if form.raw_types else ())))
         raise UnsupportedMediaType(f"The body is of type {kind!r}; {expected} was expected.")
     boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary")
     if not boundary:

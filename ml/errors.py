@@ -7,6 +7,8 @@
     │   ├── EmptyAudio
     │   ├── NotAudio
     │   ├── UnsupportedCodec
+    │   ├── DecoderMissing
+    │   ├── DecoderFailed
     │   ├── MalformedAudio
     │   ├── TruncatedAudio
     │   ├── UnsupportedSampleRate
@@ -85,15 +87,27 @@ class EmptyAudio(AudioError):
 
 
 class NotAudio(AudioError):
-    """The file is neither WAV nor FLAC."""
+    """The file is no recording of a known format."""
 
     code = "audio_not_recognised"
 
 
 class UnsupportedCodec(AudioError):
-    """The samples of the WAV or FLAC file are coded in a way that is not accepted."""
+    """The samples are coded in a way that cannot be read."""
 
     code = "audio_codec_unsupported"
+
+
+class DecoderMissing(AudioError):
+    """The format of the file needs the optional package `av`, which is not installed."""
+
+    code = "audio_decoder_missing"
+
+
+class DecoderFailed(AudioError):
+    """The decoder of the file crashed, or exceeded its limits of time and memory."""
+
+    code = "audio_decoder_failed"
 
 
 class MalformedAudio(AudioError):

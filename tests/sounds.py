@@ -89,7 +89,7 @@ def wav(
     Args:
         body: what the data chunk holds.
         tag, bits, channels, rate_hz, block: fields of the ``fmt `` chunk.
-        container: RIFF, RIFX or RF64.
+        container: RIFF, RIFX, RF64 or BW64.
         extensible: whether the format is written as WAVE_FORMAT_EXTENSIBLE.
         data_size: the size that is claimed for the data, in the ds64 chunk if there is one.
         fmt: the body of the ``fmt `` chunk, in the place of the truth.
@@ -100,11 +100,11 @@ def wav(
         fmt = fmt_body(tag, bits, channels, rate_hz, order=order, extensible=extensible, block=block)
     size = len(body) if data_size is None else data_size
     start = b"WAVE"
-    if container == "RF64":
+    if container in ("RF64", "BW64"):
         start += chunk(b"ds64", struct.pack("<QQQI", 2**33, size, 0, 0))
         size = 0xFFFFFFFF
     content = start + chunk(b"fmt ", fmt, order) + before + chunk(b"data", body, order, size) + after
-    whole = 0xFFFFFFFF if container == "RF64" else len(content)
+    whole = 0xFFFFFFFF if container in ("RF64", "BW64") else len(content)
     return container.encode() + struct.pack(f"{order}I", whole) + content
 
 

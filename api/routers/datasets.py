@@ -41,6 +41,7 @@ from api.security import AuthFirstRoute
 from api.services import Services
 from api.uploads import Upload
 from ml import errors
+from ml.audio.formats import HEAD_BYTES, recognise
 from ml.audio.info import read_info
 from ml.dataset.annotations import MAX_TEXT, AnnotationChanges, check_annotation
 from ml.dataset.catalog import dataset_names
@@ -222,10 +223,10 @@ async def show_recording(collection: CollectionDep, recording: RecordingIdPath) 
 )
 async def listen(collection: CollectionDep, recording: RecordingIdPath) -> FileResponse:
     """Get the file of a recording, as it was uploaded."""
-    known, file = await asyncio.to_thread(_file, collection, recording)
+    known, file, media_type = await asyncio.to_thread(_file, collection, recording)
     return FileResponse(
         file,
-        media_type="audio/flac" if file.suffix == ".flac" else "audio/wav",
+        media_type=media_type,
         filename=known.file_name,
         content_disposition_type="inline",
         headers={"X-Content-Type-Options": "nosniff"},
@@ -315,8 +316,12 @@ def _page(collection: Collection, label: str | None, machine_id: str | None, lim
     )
 
 
-def _file(collection: Collection, recording_id: str) -> tuple[CollectionRecording, FilePath]:
-    return collection.recording(recording_id), collection.file(recording_id)
+def _file(collection: Collection, recording_id: str) -> tuple[CollectionRecording, FilePath, str]:
+    """Return a recording, its file, and the media type of the file by its first bytes."""
+    known, path = collection.recording(recording_id), collection.file(recording_id)
+    with path.open("rb") as file:
+        found = recognise(memoryview(file.read(HEAD_BYTES)))
+    return known, path, "application/octet-stream" if found is None else found.media_type
 
 
 class _RecordingUploader:

@@ -140,7 +140,7 @@ class RecordingSummary(RecordingLabels):
     """Recording of a dataset: its labels, and the facts of its file."""
 
     id: RecordingId
-    """Hash of the samples, the same in WAV and FLAC. A dataset has each recording once."""
+    """Hash of the samples, the same in every format without losses. A dataset has each recording once."""
     file_name: FileName
     """Name that the client gave."""
     uploaded: Timestamp
@@ -151,7 +151,7 @@ class RecordingSummary(RecordingLabels):
     bits: int = Field(examples=[16])
     """Bits of a sample."""
     codec: str = Field(examples=["pcm"])
-    """`pcm`, `float` or `flac`."""
+    """How the file is coded: `pcm`, `float`, `flac`, `mulaw`, `alaw`, `mp3`, `vorbis`, `opus`, `aac` and others."""
     level_dbfs: float | None = Field(examples=[-40.44])
     """RMS level of the mean of all channels without its offset, in dB relative to a full-scale square wave; null if
     this mean never changes."""

@@ -1,4 +1,4 @@
-"""Decoding of a WAV or FLAC file: check its format and header, mix its channels block by block."""
+"""Decoding of a recording: check its format and header, mix its channels block by block."""
 
 import mmap
 import os
@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.audio import flac, wav
+from ml.audio import aiff, decoder, flac, formats, samples, wav
 from ml.audio.channels import ChannelFault, ChannelMeter, intact_weights
 from ml.audio.dropouts import QUIETEST_DBFS, find_dropouts
+from ml.audio.formats import FileFormat
 from ml.audio.limits import DEFAULT_LIMITS, AudioLimits, Header
 from ml.audio.meter import Meter
 from ml.audio.recording import AudioQuality, Channel, Recording
@@ -21,20 +22,6 @@ SAMPLES_PER_BLOCK = 65_536
 # Share of the power of one constant value that rounding can leave without its offset.
 ROUNDING = 1e-12
 AudioSource = bytes | bytearray | memoryview | str | os.PathLike[str]
-# Offset, bytes at this offset, name in the message that refuses the file.
-KNOWN_FILES = (
-    (0, b"\x89PNG", "a PNG image"),
-    (0, b"\xff\xd8\xff", "a JPEG image"),
-    (0, b"OggS", "an Ogg file"),
-    (0, b"ID3", "an MP3 file"),
-    (0, b"\xff\xfb", "an MP3 file"),
-    (0, b"FORM", "an AIFF file"),
-    (4, b"ftyp", "an MP4 or M4A file"),
-    (0, b"\x1aE\xdf\xa3", "a Matroska or WebM file"),
-    (0, b"PK\x03\x04", "a zip archive"),
-    (0, b"{", "a JSON text"),
-    (0, b"<", "an HTML or XML text"),
-)
 
 
 def decode(
@@ -43,7 +30,7 @@ def decode(
     channel: Channel = "mean",
     limits: AudioLimits = DEFAULT_LIMITS,
 ) -> Recording:
-    """Decode one WAV or FLAC recording to one channel.
+    """Decode one recording to one channel.
 
     With ``channel="mean"``: ``samples[t] = sum over c of coded[t, c] / (full_scale * channels)``, in float32.
     With ``intact``, the sum is of the channels that :func:`ml.audio.channels.intact_weights` keeps. The level is
@@ -91,13 +78,31 @@ def view_bytes(source: AudioSource) -> memoryview:
 def _map_file(path: str | os.PathLike[str]) -> memoryview:
     with Path(path).open("rb") as file:
         if os.fstat(file.fileno()).st_size == 0:
-            raise EmptyAudio("The file is empty; a WAV or FLAC recording was expected.")
+            raise EmptyAudio("The file is empty; a recording was expected. Check the recorder and its disk.")
         # The map is closed with its last view, not here: an error's traceback still has views of it.
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def open_audio(data: memoryview, limits: AudioLimits) -> tuple[Header, Iterator[NDArray[np.generic]]]:
-    """Read and check a recording's header, and return an iterator over its coded samples.
+class Samples:
+    """Coded samples of one file. Each iteration reads them from the start.
+
+    Args:
+        data: the whole file, or the decoded samples of a coded file.
+        header: its header.
+    """
+
+    def __init__(self, data: memoryview, header: Header) -> None:
+        self._data, self._header = data, header
+
+    def __iter__(self) -> Iterator[NDArray[np.generic]]:
+        """Yield blocks of shape ``(frames, channels)``, of at most 65 536 samples over all channels."""
+        frames_per_block = max(1, SAMPLES_PER_BLOCK // self._header.channels)
+        read = flac.blocks if self._header.container == "flac" else samples.blocks
+        return read(self._data, self._header, frames_per_block)
+
+
+def open_audio(data: memoryview, limits: AudioLimits) -> tuple[Header, Samples]:
+    """Read and check a recording's header, and return its coded samples, which are read later.
 
     Args:
         data: the whole file.
@@ -120,14 +125,34 @@ def open_audio(data: memoryview, limits: AudioLimits) -> tuple[Header, Iterator[
         (8, [(8192, 8), (7808, 8)])
     """
     if len(data) == 0:
-        raise EmptyAudio("There are no bytes; a WAV or FLAC recording was expected.")
-    magic = bytes(data[:4])
-    if magic not in (*wav.MAGIC, flac.MAGIC):
-        raise NotAudio(f"This is {_looks_like(data)}; a WAV or FLAC recording was expected.")
-    container = flac if magic == flac.MAGIC else wav
-    header = container.read_header(data)
+        raise EmptyAudio("There are no bytes; a recording was expected. Check the upload and the recorder.")
+    data = formats.without_id3(data)
+    found = formats.recognise(data)
+    if found is None:
+        raise NotAudio(
+            f"This is {formats.looks_like(data)}; a recording was expected, WAV or FLAC, or another format of "
+            "docs/formats.md. Export it as WAV."
+        )
+    data, header = _read_header(data, found, limits)
     limits.check(header)
-    return header, container.blocks(data, header, max(1, SAMPLES_PER_BLOCK // header.channels))
+    return header, Samples(data, header)
+
+
+def _read_header(data: memoryview, found: FileFormat, limits: AudioLimits) -> tuple[memoryview, Header]:
+    """Return the header of a file, with the data that it describes: those of the file, or its decoded samples."""
+    if found.decoder != "here":
+        return decoder.decode(data, found, limits, None)
+    if found is formats.FLAC:
+        return data, _flac_header(data, limits)
+    header = (aiff if found is formats.AIFF else wav).read_header(data)
+    return decoder.decode(data, found, limits, header.coder) if header.encoding == "coded" else (data, header)
+
+
+def _flac_header(data: memoryview, limits: AudioLimits) -> Header:
+    header = flac.read_header(data)
+    if header.frames or header.sample_rate_hz == 0:
+        return header
+    return flac.count_frames(data, header, limits.max_frames(header))
 
 
 def _mix(data: memoryview, limits: AudioLimits, channel: Channel) -> Recording:
@@ -135,7 +160,8 @@ def _mix(data: memoryview, limits: AudioLimits, channel: Channel) -> Recording:
     header, blocks = open_audio(data, limits)
     if isinstance(channel, int) and not 0 <= channel < header.channels:
         raise ChannelNotFound(
-            f"The model uses channel {channel} (counted from 0); the recording has {header.channels}."
+            f"The model uses channel {channel} (counted from 0); the recording has {header.channels}. "
+            "Record with the same array of microphones, or use a model of the mean of all channels."
         )
     meter = Meter(header)
     channel_meter = ChannelMeter(header.channels, meter.full_scale)
@@ -150,13 +176,13 @@ def _mix(data: memoryview, limits: AudioLimits, channel: Channel) -> Recording:
         weights = intact_weights(header.channels, faults)
         clipped = clipped[weights != 0]
         # Which channels are intact is known at the end only, so the file is read again.
-        mono = _read(open_audio(data, limits)[1], header, weights / np.float32(meter.full_scale))
+        mono = _read(blocks, header, weights / np.float32(meter.full_scale))
     clipped_share = int(clipped.sum()) / (header.frames * len(clipped))
     return _measure(mono, header, faults, clipped_share, digital_silence=meter.low == meter.high)
 
 
 def _read(
-    blocks: Iterator[NDArray[np.generic]],
+    blocks: Samples,
     header: Header,
     weights: NDArray[np.float32],
     meter: Meter | None = None,
@@ -171,10 +197,10 @@ def _read(
         for block in blocks:
             if meter is not None:
                 meter.read(block)
-            samples, stop = block.astype(np.float32), position + len(block)
-            np.matmul(samples, weights, out=mono[position:stop])
+            values, stop = block.astype(np.float32), position + len(block)
+            np.matmul(values, weights, out=mono[position:stop])
             if channel_meter is not None and header.channels > 1:
-                channel_meter.read(samples)
+                channel_meter.read(values)
             position = stop
     return mono
 
@@ -205,13 +231,7 @@ def _measure(
             offset=offset,
             dropout_share=sum(stop - start for start, stop in dropouts) / len(mono),
             channel_faults=faults,
+            codec=header.codec,
         ),
         dropouts=dropouts,
     )
-
-
-def _looks_like(data: memoryview) -> str:
-    for offset, magic, name in KNOWN_FILES:
-        if bytes(data[offset : offset + len(magic)]) == magic:
-            return name
-    return f"a file that starts with the bytes {bytes(data[:4]).hex(' ')}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml.audio.decode import ROUNDING, AudioSource, open_audio, view_bytes
-from ml.audio.limits import DEFAULT_LIMITS, AudioLimits, Header
+from ml.audio.limits import DEFAULT_LIMITS, AudioLimits
 from ml.audio.meter import Meter
 
 HASH_DIGITS = 32
@@ -20,7 +20,7 @@ class AudioInfo:
         audio_hash: 32 hexadecimal digits of a SHA-256 over sample rate, channel count and all samples of all channels
             as float32 with full scale 1. The same samples have the same hash in WAV and FLAC, of 16 and of 24 bits.
         duration_s, sample_rate_hz, channels, bits: from the header; the samples were read to the end.
-        codec: ``pcm``, ``float`` or ``flac``.
+        codec: how the file is coded: ``pcm``, ``float``, ``flac``, ``mulaw``, ``mp3``, ``aac`` and others.
         level_dbfs: RMS of the mean of all channels without its offset, as in :class:`~ml.audio.recording.AudioQuality`;
             None if it is 0.
         peak_dbfs: ``20 * log10`` of the largest absolute sample of any channel; None if all samples are zero.
@@ -86,18 +86,12 @@ def read_info(source: AudioSource, limits: AudioLimits = DEFAULT_LIMITS) -> Audi
         sample_rate_hz=header.sample_rate_hz,
         channels=header.channels,
         bits=header.bits,
-        codec=_codec(header),
+        codec=header.codec,
         level_dbfs=_decibels(np.sqrt(sound)) if sound > ROUNDING * power else None,
         peak_dbfs=_decibels(max(abs(meter.low), abs(meter.high)) / meter.full_scale),
         clipped_share=meter.clipped_samples / (header.frames * header.channels),
         bytes=len(data),
     )
-
-
-def _codec(header: Header) -> str:
-    if header.container == "flac":
-        return "flac"
-    return "float" if header.floating else "pcm"
 
 
 def _decibels(amplitude: float) -> float | None:

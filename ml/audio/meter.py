@@ -14,11 +14,10 @@ class Meter:
     """Range and clipped samples of one recording, measured on its coded blocks.
 
     Attributes:
-        full_scale: divisor of coded samples: ``-full_scale`` is -1. It is 1 for floats and ``2 ** (bits - 1)`` for
-            integers, with 32 bits for 24-bit samples, which are in the upper three bytes of int32.
-        highest: largest value that the coding can hold: full scale.
+        full_scale: divisor of coded samples: ``-full_scale`` is -1.
+        lowest, highest: smallest and largest value that the coding can hold: full scale.
         low, high: smallest and largest coded value of all channels until now.
-        clipped: number of samples of each channel until now that are at ``-full_scale`` or below, or ``highest`` or
+        clipped: number of samples of each channel until now that are at ``lowest`` or below, or ``highest`` or
             above, ``(channels,)``.
 
     Example:
@@ -29,11 +28,9 @@ class Meter:
     """
 
     def __init__(self, header: Header) -> None:
-        container_bits = 32 if header.bits == 24 else header.bits
-        self.full_scale = 1.0 if header.floating else 2.0 ** (container_bits - 1)
-        self.highest = 1.0 if header.floating else self.full_scale - 2.0 ** (container_bits - header.bits)
+        self.full_scale, self.lowest, self.highest = header.full_scale, header.lowest, header.highest
         self.low, self.high, self.clipped = np.inf, -np.inf, np.zeros(header.channels, np.int64)
-        self._floating = header.floating
+        self._floating = header.encoding == "float"
 
     @property
     def clipped_samples(self) -> int:
@@ -49,9 +46,9 @@ class Meter:
         low, high = float(block.min()), float(block.max())
         if self._floating:
             _check_finite(low, high)
-        if high >= self.highest or low <= -self.full_scale:
+        if high >= self.highest or low <= self.lowest:
             # numpy's types define no order of np.generic
-            at_full_scale = (block >= self.highest) | (block <= -self.full_scale)  # type: ignore[operator]  # np.generic has no order
+            at_full_scale = (block >= self.highest) | (block <= self.lowest)  # type: ignore[operator]  # np.generic has no order
             self.clipped += np.count_nonzero(at_full_scale, axis=0)
         self.low, self.high = min(self.low, low), max(self.high, high)
 
@@ -59,8 +56,12 @@ class Meter:
 def _check_finite(low: float, high: float) -> None:
     """Check a block by its minimum and maximum: both are NaN if any sample is."""
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise NotFinite("The recording has samples that are NaN or infinite; finite numbers were expected.")
+        raise NotFinite(
+            "The recording has samples that are NaN or infinite; finite numbers were expected. "
+            "Export it as integers (ffmpeg -i in.wav -c:a pcm_s24le out.wav)."
+        )
     if max(-low, high) > LARGEST_FLOAT:
         raise NotFinite(
-            f"A sample has the absolute value {max(-low, high):.3g}; full scale is 1 for floating-point recordings."
+            f"A sample has the absolute value {max(-low, high):.3g}; full scale is 1 for floating-point recordings. "
+            "Divide the samples by full scale, or export them as integers."
         )

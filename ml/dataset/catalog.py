@@ -96,7 +96,7 @@ def dataset_version(
 
     Raises:
         InvalidName, DatasetNotFound
-        DatasetEmpty: the folder has no WAV or FLAC file.
+        DatasetEmpty: the folder has no recording.
     """
     folder = require_dataset(home, name)
     if is_collection(folder):

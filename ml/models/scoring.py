@@ -74,12 +74,12 @@ RESULT_COLUMNS = tuple(field.name for field in fields(ScoreRow) if field.name no
 
 
 def find_recordings(paths: Sequence[Path]) -> list[Path]:
-    """Return files as they are, and for folders all their WAV and FLAC files in natural order.
+    """Return files as they are, and for folders all their recordings in natural order.
 
     A path that does not exist stays in the list and becomes an error in :func:`score_items`.
 
     Raises:
-        DatasetEmpty: a folder has no WAV or FLAC file.
+        DatasetEmpty: a folder has no recording.
     """
     return [file for path in paths for file in (_recordings_below(path) if path.is_dir() else [path])]
 
@@ -104,7 +104,7 @@ def find_items(
             annotation.
 
     Raises:
-        DatasetEmpty: a folder has no WAV or FLAC file.
+        DatasetEmpty: a folder has no recording.
         InvalidManifest: a manifest cannot be read.
     """
     items = [item for path in paths for item in (_items_below(path, on_refusal) if path.is_dir() else [_item(path)])]

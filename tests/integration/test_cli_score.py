@@ -129,10 +129,10 @@ def test_a_missing_file_is_a_row_with_an_error(original_home: Path, fans: Path) 
 
 def test_an_empty_folder_is_one_sentence(original_home: Path, tmp_path: Path) -> None:
     """The message has the folder, and the advice to convert its MP3 file."""
-    (tmp_path / "a.mp3").touch()
+    (tmp_path / "a.ra").touch()
     done = run(original_home, tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.endswith("It contains 1 .mp3: convert them to WAV or FLAC.\n")
+    assert done.stderr.endswith("It contains 1 .ra: convert them to WAV or FLAC.\n")
     assert done.stderr.startswith(f"error: {tmp_path} contains no .wav or .flac file")
 
 

@@ -16,7 +16,7 @@ REFUSED = [
     (sounds.recording(sounds.noise(16_000))[:-1000], 422, "audio_truncated"),
     (sounds.recording(sounds.noise(1000)), 422, "audio_too_short"),
     (sounds.recording(sounds.noise(16_000), rate_hz=1000), 422, "audio_sample_rate_unsupported"),
-    (sounds.wav(b"\0" * 16_000, tag=0x55), 415, "audio_codec_unsupported"),
+    (sounds.wav(b"\0" * 16_000, tag=0x45), 415, "audio_codec_unsupported"),
     (sounds.recording(sounds.noise(8000, channels=65)), 422, "audio_too_many_channels"),
     (sounds.silent_flac(601, 1), 413, "audio_too_long"),
     (sounds.wav(b"\xff" * 64_000, tag=sounds.FLOAT, bits=32), 422, "audio_not_finite"),

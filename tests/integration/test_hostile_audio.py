@@ -38,19 +38,14 @@ REFUSED = {
     "a header without samples": Refused(lambda: sounds.wav(b""), 422, "audio_empty"),
     "text": Refused(lambda: b"This is not sound.", 415, "audio_not_recognised"),
     "a PNG": Refused(lambda: PNG, 415, "audio_not_recognised"),
-    "an MP3": Refused(lambda: b"ID3\x04" + bytes(500), 415, "audio_not_recognised"),
-    "an Ogg": Refused(lambda: b"OggS" + bytes(500), 415, "audio_not_recognised"),
-    "Microsoft ADPCM": Refused(lambda: sounds.wav(bytes(8000), tag=0x02, bits=4), 415, "audio_codec_unsupported"),
-    "IMA ADPCM": Refused(lambda: sounds.wav(bytes(8000), tag=0x11, bits=4), 415, "audio_codec_unsupported"),
-    "A-law": Refused(lambda: sounds.wav(bytes(8000), tag=0x06, bits=8), 415, "audio_codec_unsupported"),
-    "mu-law": Refused(lambda: sounds.wav(bytes(8000), tag=0x07, bits=8), 415, "audio_codec_unsupported"),
-    "MP3 in WAV": Refused(lambda: sounds.wav(bytes(8000), tag=0x55, bits=16), 415, "audio_codec_unsupported"),
-    "8-bit PCM": Refused(lambda: sounds.wav(bytes(16_000), bits=8), 415, "audio_codec_unsupported"),
+    "a playlist": Refused(lambda: b"#EXTM3U\nfile:///etc/passwd\n", 415, "audio_not_recognised"),
+    "G.726 ADPCM": Refused(lambda: sounds.wav(bytes(8000), tag=0x45, bits=4), 415, "audio_codec_unsupported"),
+    "4-bit PCM": Refused(lambda: sounds.wav(bytes(16_000), bits=4), 415, "audio_codec_unsupported"),
     "16-bit floats": Refused(lambda: sounds.wav(bytes(32_000), tag=sounds.FLOAT), 415, "audio_codec_unsupported"),
-    "8-bit FLAC": Refused(lambda: sounds.flac(SECOND, bits=8), 415, "audio_codec_unsupported"),
+    "12-bit FLAC": Refused(lambda: sounds.flac_claiming(flac(), bits=12), 415, "audio_codec_unsupported"),
     "a WAV cut short": Refused(lambda: GOOD[:-1000], 422, "audio_truncated"),
     "3200 bytes promised over 1000": Refused(lambda: sounds.wav(bytes(1000), data_size=3200), 422, "audio_truncated"),
-    "4 GB promised": Refused(lambda: sounds.wav(bytes(32_000), data_size=2**32 - 2), 422, "audio_truncated"),
+    "4 GB promised": Refused(lambda: sounds.wav(bytes(32_000), data_size=4 * 10**9), 422, "audio_truncated"),
     "an exabyte promised": Refused(
         lambda: sounds.wav(bytes(32_000), container="RF64", data_size=2**60), 422, "audio_truncated"
     ),
@@ -60,7 +55,7 @@ REFUSED = {
     "a FLAC cut in its header": Refused(lambda: flac()[:20], 422, "audio_truncated"),
     "1 Hz": Refused(lambda: sounds.wav(bytes(32_000), rate_hz=1), 422, "audio_sample_rate_unsupported"),
     "3999 Hz": Refused(lambda: sounds.wav(bytes(32_000), rate_hz=3999), 422, "audio_sample_rate_unsupported"),
-    "192001 Hz": Refused(lambda: sounds.wav(bytes(640_000), rate_hz=192_001), 422, "audio_sample_rate_unsupported"),
+    "384001 Hz": Refused(lambda: sounds.wav(bytes(640_000), rate_hz=384_001), 422, "audio_sample_rate_unsupported"),
     "4 GHz": Refused(lambda: sounds.wav(bytes(32_000), rate_hz=2**32 - 1), 422, "audio_sample_rate_unsupported"),
     "65 channels": Refused(lambda: sounds.wav(bytes(65 * 32_000), channels=65), 422, "audio_too_many_channels"),
     "1024 channels": Refused(lambda: sounds.wav(bytes(2048 * 1000), channels=1024), 422, "audio_too_many_channels"),
@@ -78,7 +73,6 @@ REFUSED = {
         lambda: sounds.flac_claiming(flac(), frames=2**36 - 1), 413, "audio_too_long"
     ),
     "a FLAC of silence that unpacks": Refused(lambda: sounds.silent_flac(300, 8), 413, "audio_unpacked_too_large"),
-    "a FLAC of unknown length": Refused(lambda: sounds.flac_claiming(flac(), frames=0), 422, "audio_malformed"),
     "a FLAC of another first block": Refused(lambda: flac()[:4] + b"\4" + flac()[5:], 422, "audio_malformed"),
     "NaN": Refused(lambda: numbers(0.1, np.nan), 422, "audio_not_finite"),
     "infinity": Refused(lambda: numbers(-np.inf), 422, "audio_not_finite"),
@@ -112,11 +106,11 @@ def test_a_file_is_refused_alike_in_a_form_and_in_a_batch(target: ServerProcess)
     "content",
     [
         sounds.recording(SECOND[:2_000], rate_hz=4_000),
-        sounds.recording(sounds.noise(96_000), rate_hz=192_000),
+        sounds.recording(sounds.noise(192_000), rate_hz=384_000),
         sounds.recording(sounds.noise(8_000, channels=64)),
         sounds.recording(SECOND[:8_000]),
     ],
-    ids=["4 kHz", "192 kHz", "64 channels", "0.5 s"],
+    ids=["4 kHz", "384 kHz", "64 channels", "0.5 s"],
 )
 def test_a_recording_just_within_the_limits_is_judged(target: ServerProcess, content: bytes) -> None:
     """The limits are where the documentation puts them."""

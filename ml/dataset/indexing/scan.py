@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from ml.audio.formats import OTHER_SUFFIXES, SUFFIXES
 from ml.dataset.entries import FileRefusal
 from ml.dataset.indexing.listing import (
-    OTHER_SOUND,
-    SUFFIXES,
     ListedRecording,
     Listing,
     natural_key,
@@ -19,14 +18,13 @@ from ml.dataset.indexing.listing import (
 from ml.errors import DatasetEmpty
 
 FolderKey = tuple[int, int]
-READABLE = " or ".join(suffix.removeprefix(".").upper() for suffix in SUFFIXES)
 REASONS = {
     "hidden": "Hidden files and folders are not read.",
     "link_broken": "The link leads to nothing.",
     "link_circle": "The link leads to a folder that contains it.",
     "link_outside": "The link leads out of the dataset, which is not allowed for datasets of the service.",
     "folder_unreadable": "The folder cannot be read.",
-    "format_unsupported": f"This audio format is not read: convert it to {READABLE}.",
+    "format_unsupported": "This audio format is not read: convert it to WAV or FLAC.",
     "not_a_recording": "It is no recording, by its suffix.",
     "not_a_file": "It is no regular file.",
     "same_folder": "The link leads to a folder that is read under another path.",
@@ -80,10 +78,12 @@ def no_recordings_error(root: Path, scan: Scan) -> DatasetEmpty:
         PurePosixPath(each.path).suffix.lower() for each in scan.passed_over if each.code == "format_unsupported"
     )
     counted = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common())
-    found = f" It contains {counted}: convert them to {READABLE}." if others else ""
+    found = f" It contains {counted}: convert them to WAV or FLAC." if others else ""
     links = [each for each in scan.passed_over if each.code.startswith(("link_", "folder_"))]
     first = f" {len(links)} passed over, such as {links[0].path}: {links[0].reason}" if links else ""
-    return DatasetEmpty(f"{root} contains no {' or '.join(SUFFIXES)} file, at any depth.{found}{first}")
+    return DatasetEmpty(
+        f"{root} contains no .wav or .flac file and no recording of another known format, at any depth.{found}{first}"
+    )
 
 
 def pass_over_doubles(listing: Listing, scan: Scan) -> None:
@@ -182,7 +182,7 @@ def _unusable(name: str, mode: int) -> str | None:
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in SUFFIXES:
         return None
-    return "format_unsupported" if suffix in OTHER_SOUND else "not_a_recording"
+    return "format_unsupported" if suffix in OTHER_SUFFIXES else "not_a_recording"
 
 
 def _key(folder: Path) -> FolderKey | None:

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ml.audio.formats import SUFFIXES
 from ml.dataset.annotations import ABNORMAL, NORMAL, Label
 from ml.dataset.indexing.class_words import ABNORMAL_WORDS, NORMAL_WORDS, word_set
-from ml.dataset.indexing.listing import SUFFIXES
 from ml.errors import DatasetNotFound, InvalidManifest
 
 TABLE_SUFFIXES = (".csv", ".tsv")

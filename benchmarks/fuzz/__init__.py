@@ -1,0 +1,1 @@
+"""Fuzzing of parsers that a client can reach; see README.md."""
