@@ -96,7 +96,7 @@ def test_a_file_with_two_labels_is_not_passed_over(tmp_path: Path) -> None:
 def test_everything_that_is_passed_over_is_named(tmp_path: Path) -> None:
     """Hidden files of macOS, hidden folders, other formats, other files and broken links, each with its reason."""
     data = write(tmp_path / "data", "1.WAV", "._1.wav", ".git/2.wav", "sub/.DS_Store/3.wav")
-    for name in ("song.mp3", "voice.OPUS", "notes.txt", "noextension"):
+    for name in ("song.dts", "voice.RM", "notes.txt", "noextension"):
         (data / name).write_bytes(b"x")
     (data / "gone.wav").symlink_to("nothing.wav")
     (data / "loop.wav").symlink_to("loop.wav")
@@ -111,8 +111,8 @@ def test_everything_that_is_passed_over_is_named(tmp_path: Path) -> None:
         "._1.wav": "hidden",
         ".git": "hidden",
         "sub/.DS_Store": "hidden",
-        "song.mp3": "format_unsupported",
-        "voice.OPUS": "format_unsupported",
+        "song.dts": "format_unsupported",
+        "voice.RM": "format_unsupported",
         "notes.txt": "not_a_recording",
         "noextension": "not_a_recording",
         "gone.wav": "link_broken",

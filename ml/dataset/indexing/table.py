@@ -131,7 +131,9 @@ def _encoding(content: bytes) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     zeros = [place for place, byte in enumerate(content[:2]) if byte == 0]
-    return {(1,): "utf-16-le", (0,): "utf-16-be"}.get(tuple(zeros), "utf-8-sig")
+    if len(zeros) != 1:
+        return "utf-8-sig"
+    return "utf-16-be" if zeros == [0] else "utf-16-le"
 
 
 def _delimiter(text: str) -> str:
