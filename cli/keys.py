@@ -9,8 +9,10 @@ from api.api_keys import ApiKeyStore
 from api.settings import Settings
 from cli.lazy import MARKUP
 from cli.output import print_table
+from cli.signing_keys import app as signing_app
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=MARKUP, help="Create, list and revoke API keys.")
+app.add_typer(signing_app, name="signing")
 
 
 @app.command(epilog="Example:  `signalml keys create line-3 --scope predict`")

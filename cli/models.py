@@ -12,10 +12,11 @@ from rich.table import Table
 from api.settings import Settings
 from cli.lazy import MARKUP
 from cli.output import print_table
-from ml.errors import ImportRefused, InvalidClassLabels, ModelError
+from ml.errors import ImportRefused, InvalidClassLabels, ModelError, SignatureMissing
 from ml.models.import_original import SUFFIXES, import_original
 from ml.models.names import NAME_PATTERN
-from ml.models.registry import ALIASES, Registry
+from ml.models.registry import ALIASES, ImportedModel, Registry
+from ml.models.signing import KeyRing, SigningKey, signatures_required
 from ml.system.atomic import write_atomic
 from ml.system.native import quiet_native_stderr
 from ml.training.paths import report_path
@@ -50,7 +51,14 @@ def import_(
     registry = _registry()
     if file.suffix.lower() == ".zip":
         with quiet_native_stderr():
-            version = registry.add_archive(file)
+            imported = registry.import_archive(file)
+        version = imported.version
+        _print_import(imported)
+    elif signatures_required():
+        raise SignatureMissing(
+            f"{file.name} has no signature, and only signed models are accepted (SIGNALML_REQUIRE_SIGNED_BUNDLES). "
+            "Import it in another home, export it with --sign, and import the archive here."
+        )
     elif file.suffix.lower() in SUFFIXES:
         status = f"Importing {file.name}: check, conversion, test ..."
         with quiet_native_stderr() as stderr, Console(file=stderr).status(status):
@@ -61,6 +69,18 @@ def import_(
         with quiet_native_stderr():
             registry.promote(version)
     typer.echo(version)
+
+
+def _print_import(imported: ImportedModel) -> None:
+    """Print on stderr what a user must know beside the version."""
+    if imported.signer is not None:
+        typer.echo(f"signed with the trusted key {imported.signer}", err=True)
+    if imported.unused_revisions:
+        typer.echo(
+            f"{imported.version} was here already: its labels and its threshold stay as they are, and "
+            f"{imported.unused_revisions} revisions in the archive are not used",
+            err=True,
+        )
 
 
 @app.command("list")
@@ -167,10 +187,26 @@ def rollback() -> None:
 def export(
     reference: ModelArgument,
     target: Annotated[Path, typer.Argument(dir_okay=False, help="Archive to write (.zip).")],
+    sign: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Sign it with this key of  signalml keys signing new NAME.")
+    ] = None,
 ) -> None:
     """Pack a version into one file, for a computer without TensorFlow or without internet."""
-    _registry().export(reference, target)
+    _registry().export(reference, target, _signing_key(sign) if sign else None)
     typer.echo(f"{target}")
+
+
+@app.command("sign", epilog="Example:  `signalml models sign fan-hall-3 --key hall`")
+def sign_(
+    reference: ModelArgument,
+    key: Annotated[str, typer.Option(metavar="NAME", help="Key of  signalml keys signing new NAME.")],
+) -> None:
+    """Sign a version in this home, for a service that accepts only signed models."""
+    typer.echo(f"{_registry().sign(reference, _signing_key(key))} is signed with {key}")
+
+
+def _signing_key(name: str) -> SigningKey:
+    return KeyRing(Settings().home).signing_key(name)
 
 
 @app.command(
