@@ -46,6 +46,9 @@ class Settings(BaseSettings):
 
     home: Path = Path("var")
     """Folder of models, datasets, features, jobs, records of machines and API keys. It is created when needed."""
+    shared_home: bool = False
+    """Whether other users may use the home, such as containers with another user id and the same group. The service
+    then leaves all permissions, and its umask, as they are. By default, only its own user can read the home."""
     host: str = "127.0.0.1"
     """Address to listen on. With 0.0.0.0, other computers can connect; then consider SIGNALML_REQUIRE_API_KEY."""
     port: int = Field(default=5000, ge=0, le=65535)

@@ -76,6 +76,8 @@ def list_(
         table.add_row(job.id, job.kind, name, job.state, str(job.attempt), _progress(job), job.created[:19])
     no_jobs = "No jobs yet:  signalml jobs submit KIND DATASET"
     print_lines(table, no_jobs, dispensable=("attempt", "created", "dataset"), shortened="progress")
+    for damaged in page.unreadable:
+        typer.echo(f"error: the record of the job {damaged} is damaged", err=True)
 
 
 @app.command(epilog="Example:  `signalml jobs watch 019ac7d2f1e84c7b9a3e51d0`")
@@ -116,7 +118,10 @@ def result(
     found, file = _call_queue(lambda: (queue.store.get(job), queue.store.result_file(job)))
     if found.state != "succeeded":
         raise ResultNotReady(f"The job {job} is {found.state}; a job that succeeded was expected.")
-    rows = JobFolder(Settings().home, job).rows(file) if file else iter([found.summary or {}])
+    folder = JobFolder(Settings().home, job)
+    if file and not folder.has(file):
+        raise ResultNotReady(f"The result of {job} is not on this disk; it was expected in {folder.path}.")
+    rows = folder.rows(file) if file else iter([found.summary or {}])
     if output is not None:
         write_atomic(output, b"".join(FORMATS[form](rows)))
         typer.echo(f"{output}")

@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 from api.api_keys import ApiKeyStore
-from api.settings import Settings
+from cli.home import created_home
 from cli.lazy import MARKUP
 from cli.output import print_table
 from cli.signing_keys import app as signing_app
@@ -47,4 +47,4 @@ def revoke(name: Annotated[str, typer.Argument(help="Name of the key.")]) -> Non
 
 
 def _keys() -> ApiKeyStore:
-    return ApiKeyStore(Settings().home)
+    return ApiKeyStore(created_home().home)

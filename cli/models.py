@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from api.settings import Settings
+from cli.home import created_home
 from cli.lazy import MARKUP
 from cli.output import print_table
 from ml.errors import ImportRefused, InvalidClassLabels, ModelError, SignatureMissing
@@ -48,7 +49,7 @@ def import_(
     """Check a model, add it to the registry, and print its version."""
     if not NAME_PATTERN.fullmatch(name):
         raise typer.BadParameter(f"{name!r}: lower-case letters, digits, . _ and - were expected", param_hint="--name")
-    registry = _registry()
+    registry = Registry(created_home().home)
     if file.suffix.lower() == ".zip":
         with quiet_native_stderr():
             imported = registry.import_archive(file)

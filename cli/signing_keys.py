@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from api.settings import Settings
+from cli.home import created_home
 from cli.lazy import MARKUP
 from cli.output import print_table
 from ml.models.signing import KeyRing, fingerprint
@@ -54,4 +54,4 @@ def list_() -> None:
 
 
 def _keys() -> KeyRing:
-    return KeyRing(Settings().home)
+    return KeyRing(created_home().home)

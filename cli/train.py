@@ -14,6 +14,7 @@ from rich.console import Console
 
 from api.settings import Settings
 from cli.evaluate import print_tables
+from cli.home import created_home
 from cli.lazy import INTERRUPTED
 from cli.operating_points import (
     print_calibration,
@@ -75,7 +76,7 @@ def train(
         raise InvalidParameter("--promote and --if-better were given; one of them was expected.")
     chosen = choices_from(choices, detector=detector, both=both)
     options = TrainingOptions(source=source, **chosen | {"name": chosen["name"] or _name_of(source)})
-    home = Settings().home
+    home = created_home().home
     try:
         trained, dataset = _train(options, home, processes)
     except KeyboardInterrupt as interrupt:
@@ -96,7 +97,7 @@ def train(
 
 def demo() -> None:
     """Train a demonstration model on simulated fans, if no model answers yet; takes about a minute."""
-    home = Settings().home
+    home = created_home().home
     registry = Registry(home)
     if registry.aliases().get("champion"):
         return

@@ -148,7 +148,7 @@ class Registry:
 
     def path(self, reference: str) -> Path:
         """Return the folder of a version, an alias or a model name."""
-        return self.folder / self.resolve(reference)
+        return child(self.folder, self.resolve(reference))
 
     def read(self, reference: str) -> Bundle:
         """Verify and read a version.
