@@ -22,6 +22,7 @@ from cli.progress import show_progress
 from ml.errors import InvalidParameter
 from ml.system.atomic import write_atomic
 from ml.system.progress import Progress
+from ml.system.text import printable
 from worker.broker import find_queue_url
 from worker.jobs import JOB_KINDS, JOB_STATES, PARAMETERS, Job, JobKind, JobParameters, QueueUnavailable, ResultNotReady
 from worker.queue import JobQueue
@@ -92,7 +93,7 @@ def watch(job: JobIdArgument) -> None:
             if event == "progress":
                 report(Progress(data["step"], data["done"], data["total"], data["message"]))
             elif event == "log":
-                console.print(data["message"], markup=False, highlight=False)
+                console.print(printable(data["message"]), markup=False, highlight=False)
             elif event == "state" and data["state"] != "queued":
                 console.print(f"{data['state']}", markup=False, highlight=False)
     found = _call_queue(lambda: queue.store.get(job))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from api.settings import Settings
@@ -20,6 +21,7 @@ from ml.models.registry import ALIASES, ImportedModel, Registry
 from ml.models.signing import KeyRing, SigningKey, signatures_required
 from ml.system.atomic import write_atomic
 from ml.system.native import quiet_native_stderr
+from ml.system.text import printable
 from ml.training.paths import report_path
 
 app = typer.Typer(
@@ -61,7 +63,7 @@ def import_(
             "Import it in another home, export it with --sign, and import the archive here."
         )
     elif file.suffix.lower() in SUFFIXES:
-        status = f"Importing {file.name}: check, conversion, test ..."
+        status = f"Importing {escape(printable(file.name))}: check, conversion, test ..."
         with quiet_native_stderr() as stderr, Console(file=stderr).status(status):
             version = import_original(file, registry, name)
     else:
@@ -155,7 +157,7 @@ def verify(
                 registry.load_predictor(version)
         except ModelError as error:
             failed = True
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(printable(f"error: {error}"), err=True)
         else:
             typer.echo(f"{version}  complete, loads, answers its golden clip")
     raise typer.Exit(int(failed))
@@ -222,4 +224,4 @@ def label(
     if not all(len(pair) == 2 for pair in pairs):
         raise InvalidClassLabels(f"Labels: {classes} were given; NAME=MESSAGE was expected for each.")
     revision = _registry().rename_classes(reference, [(pair[0], pair[1]) for pair in pairs])
-    typer.echo(f"revision {revision.revision}: {', '.join(c.name for c in revision.labels.classes)}")
+    typer.echo(printable(f"revision {revision.revision}: {', '.join(c.name for c in revision.labels.classes)}"))

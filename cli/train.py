@@ -22,7 +22,7 @@ from cli.operating_points import (
     print_false_alarms,
     print_operating_points,
 )
-from cli.output import print_text, printable
+from cli.output import print_text
 from cli.progress import show_progress
 from cli.training_options import choices_from, with_training_options
 from ml.dataset.entries import Dataset, Entry, FileRefusal
@@ -34,6 +34,7 @@ from ml.errors import ChampionChanged, InvalidParameter
 from ml.models.names import LONGEST_NAME
 from ml.models.registry import Registry
 from ml.system.native import quiet_native_stderr
+from ml.system.text import printable
 from ml.training.champion_comparison import compare_with_champion
 from ml.training.options import TrainingOptions
 from ml.training.paths import REPORT

@@ -21,6 +21,7 @@ from typing import Any
 
 from ml.system.atomic import atomic_folder, sync_folder, to_json, translate_disk_full, write_atomic
 from ml.system.names import PATH_NAME, child
+from ml.system.text import csv_row
 from worker.jobs import JOB_ID
 
 FOLDER = "jobs"
@@ -118,7 +119,10 @@ class JobFolder:
 
 
 def as_csv(rows: Iterable[ResultRow]) -> Iterator[bytes]:
-    """Yield a header and one CSV line per row. Numbers keep all digits; lists are joined by ``;``."""
+    """Yield a header and one CSV line per row.
+
+    Numbers keep all digits; lists are joined by ``;``. No text is a formula (:mod:`ml.system.text`).
+    """
     for number, row in enumerate(rows):
         if number == 0:
             yield _cells(row.keys())
@@ -154,5 +158,5 @@ def _cell(value: object) -> object:
 def _cells(values: Iterable[object]) -> bytes:
     """Return one CSV line. Bytes of file names that are not text are written as escapes."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
+    csv.writer(line, lineterminator="\n").writerow(csv_row(values))
     return line.getvalue().encode(errors="backslashreplace")

@@ -68,7 +68,12 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S) -> redis.Redis:
     """
     try:
         return redis.Redis.from_url(
-            url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None, decode_responses=True
+            url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=None,
+            decode_responses=True,
+            encoding_errors="backslashreplace",  # one damaged text must not break the answer
         )
     except ValueError:  # its message contains parts of the password
         raise QueueUnavailable(

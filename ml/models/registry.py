@@ -14,6 +14,7 @@ Writers hold a lock between processes. Readers need none, because every file is 
 
 import hashlib
 import json
+import logging
 import shutil
 import time
 import uuid
@@ -53,6 +54,7 @@ from ml.system.atomic import file_lock, sync_folder, to_json, write_atomic
 from ml.system.clock import timestamp
 from ml.system.names import child
 
+logger = logging.getLogger("signalml.registry")
 Alias = Literal["champion", "challenger", "previous"]
 ALIASES: tuple[Alias, ...] = get_args(Alias)
 HINTS = {
@@ -74,6 +76,13 @@ class AliasChange:
     alias: str
     version: str
     before: str | None
+
+
+def _alias_change(entry: Any) -> AliasChange:
+    change = AliasChange(**entry)
+    if not all(isinstance(text, str) for text in (change.at, change.alias, change.version, change.before or "")):
+        raise TypeError(f"{entry} has a value that is no text")
+    return change
 
 
 class ImportedModel(NamedTuple):
@@ -123,8 +132,14 @@ class Registry:
         return {alias: pointed[alias] for alias in ALIASES if alias in pointed}
 
     def history(self) -> list[AliasChange]:
-        """Return the changes of aliases, the oldest first."""
-        return [AliasChange(**entry) for entry in self._read_alias_file()["history"]]
+        """Return the changes of aliases, the oldest first; damaged entries are logged and left out."""
+        found = []
+        for entry in self._read_alias_file()["history"]:
+            try:
+                found.append(_alias_change(entry))
+            except TypeError as error:
+                logger.warning("an entry in the history of %s is damaged: %s", self._aliases_file.name, error)
+        return found
 
     def resolve(self, reference: str) -> str:
         """Return the version of a reference: a version, an alias, or a model name for its newest version.

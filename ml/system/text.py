@@ -11,6 +11,7 @@ are.
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 FORMULA_STARTS = frozenset("=+-@\N{MINUS SIGN}")
 QUOTE = "'"
@@ -37,8 +38,23 @@ def csv_cell(text: str) -> str:
         >>> [csv_cell(text) for text in ("fan 3", "=HYPERLINK(1)", "-1.5", "- loose")]
         ['fan 3', "'=HYPERLINK(1)", '-1.5', "'- loose"]
     """
-    shown = printable(text)
-    return f"{QUOTE}{shown}" if _begins_formula(shown) and not NUMBERS.fullmatch(shown) else shown
+    # A tab or a line break at the beginning is looked at before it becomes an escape.
+    return printable(without_formula(text))
+
+
+def csv_row(values: Iterable[object]) -> list[object]:
+    """Return the values of a CSV line: texts by :func:`csv_cell`, numbers and other values unchanged."""
+    return [csv_cell(value) if isinstance(value, str) else value for value in values]
+
+
+def without_formula(text: str) -> str:
+    """Return a text for a CSV file of this project: no formula, and every other character unchanged."""
+    return f"{QUOTE}{text}" if _begins_formula(text) and not NUMBERS.fullmatch(text) else text
+
+
+def printable_lines(text: str) -> str:
+    """Return a text of several lines, with escapes for all other characters that cannot be printed."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def from_csv_cell(cell: str) -> str:
@@ -48,7 +64,8 @@ def from_csv_cell(cell: str) -> str:
         >>> from_csv_cell("'=1+1"), from_csv_cell("'quoted'")
         ('=1+1', "'quoted'")
     """
-    return cell[1:] if cell.startswith(QUOTE) and _begins_formula(cell) else cell
+    text = cell[1:]
+    return text if cell.startswith(QUOTE) and _begins_formula(text) and not NUMBERS.fullmatch(text) else cell
 
 
 def _begins_formula(text: str) -> bool:

@@ -1,7 +1,7 @@
 """Leases and workers while the clock of the job queue is set back or forward, and records that somebody has damaged.
 
 The clock of the server is that of the computer, so the store here adds a difference, and a second passes when a test
-says so.
+lets it.
 """
 
 from collections.abc import Iterator
@@ -190,7 +190,7 @@ def plant(store: ClockedStore, job: str, state: str = "queued") -> None:
         {"id": "../../outside"},
         {"id": "0" * 24},
         {"parameters": "{"},
-        {"kind": "unheard-of"},
+        {"kind": "unknown"},
         {"state": "lost"},
         {"created_ms": "yesterday"},
         {"created_ms": "9" * 30},
@@ -198,7 +198,7 @@ def plant(store: ClockedStore, job: str, state: str = "queued") -> None:
         {"summary": "[" * 5000},
         {"step": "s", "done": "many", "total": "1", "message": ""},
     ],
-    ids=str,
+    ids=lambda fields: "-".join(fields),
 )
 def test_a_damaged_record_does_not_break_the_list(store: ClockedStore, fields: dict[str, str]) -> None:
     """It is named, the others are listed; asked for alone it is refused by name."""
@@ -226,6 +226,19 @@ def test_a_key_of_another_type_does_not_break_the_list(store: ClockedStore) -> N
     store.client.set(f"{PREFIX}job:{bad}", "a text")
     page = store.list_jobs()
     assert ([job.id for job in page.jobs], page.unreadable) == ([good], [bad])
+
+
+def test_bytes_that_are_no_text_do_not_break_the_list(store: ClockedStore) -> None:
+    """In a record, in a name, and in a heartbeat."""
+    good, bad = store.submitted(), store.submitted()
+    store.client.hset(f"{PREFIX}job:{bad}", "kind", b"\xff\xfe")
+    store.client.zadd(f"{PREFIX}index:feature-extraction:queued", {b"\xff": 0})
+    store.client.hset(f"{PREFIX}job:".encode() + b"\xff", "id", "x")
+    store.client.hset(f"{PREFIX}workers", b"\xff", b"\xff")
+    page = store.list_jobs()
+    assert [job.id for job in page.jobs] == [good]
+    assert bad in page.unreadable
+    assert store.workers() == ()
 
 
 def test_damaged_leases_do_not_stop_a_sweep(store: ClockedStore) -> None:

@@ -13,6 +13,7 @@ from ml.dataset.annotations import Annotation
 from ml.dataset.entries import ABNORMAL, NORMAL, FileRefusal, Label, machine_name
 from ml.dataset.indexing.listing import ListedRecording, Listing, stays_within
 from ml.errors import DatasetEmpty, DatasetNotFound, InvalidManifest
+from ml.system.text import from_csv_cell
 
 NAME = "manifest.csv"
 REQUIRED = ("path", "label")
@@ -87,7 +88,11 @@ def _lines(file: Path, *, header: bool = False) -> Iterator[list[str]]:
     """Yield the header only, or all lines after it; blank lines are skipped."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
-            lines = ([cell.strip() for cell in cells] for cells in csv.reader(text) if any(map(str.strip, cells)))
+            lines = (
+                [from_csv_cell(cell.strip()) for cell in cells]
+                for cells in csv.reader(text)
+                if any(map(str.strip, cells))
+            )
             if header:
                 yield from [next(lines, [])]
             else:
