@@ -99,7 +99,11 @@ class JobQueueClient:
     async def _events(self, job: str, after: str) -> AsyncGenerator[JobEvent | None]:
         self._streams += 1
         client = redis.asyncio.Redis.from_url(
-            self._url or "", decode_responses=True, socket_timeout=EVENTS_WAIT_MS / 1000 + TIMEOUT_S, retry=None
+            self._url or "",
+            decode_responses=True,
+            encoding_errors="backslashreplace",
+            socket_timeout=EVENTS_WAIT_MS / 1000 + TIMEOUT_S,
+            retry=None,
         )
         try:
             while not self.closing():

@@ -5,6 +5,7 @@ take 106 MB each; forked ones are ready after 0.8 s and share half of their 83 M
 one, because threads of one process wait for Python's lock, some two hundred times per recording.
 """
 
+import fcntl
 import gc
 import logging
 import os
@@ -13,9 +14,11 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 
 from api.settings import METRICS_VARIABLE, Settings
@@ -23,6 +26,7 @@ from ml.system.native import signal_on_parent_death
 
 # A process that ends within this time after its start is restarted with a delay.
 SHORT_LIFE_S = 1.0
+COUNTERS = ".metrics-"
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 logger = logging.getLogger("signalml.processes")
 
@@ -41,23 +45,62 @@ def serve(settings: Settings, announce: Callable[[], None]) -> None:
         value = getattr(settings, name)
         if value is not None:
             os.environ[f"SIGNALML_{name.upper()}"] = str(value)
-    counters = tempfile.mkdtemp(prefix="signalml-metrics-") if settings.processes > 1 else None
-    if counters:
-        os.environ[METRICS_VARIABLE] = counters
-    # Imported only now, because prometheus_client reads METRICS_VARIABLE when it is imported.
-    server = import_module("api.server")
-
-    try:
+    with _counters(settings) as counters:
+        # Imported only now, because prometheus_client reads METRICS_VARIABLE when it is imported.
+        server = import_module("api.server")
         with server.open_listener(settings) as listener:
             announce()
-            if settings.processes == 1:
+            if counters is None:
                 signal.signal(signal.SIGTERM, _exit_on_sigterm)
                 server.run(listener)
             else:
-                PreforkPool(settings.processes, lambda: server.run(listener)).run()
+                # A process cannot start without the folder, so it is made again if something has deleted it.
+                make_again = partial(counters.mkdir, parents=True, exist_ok=True)
+                PreforkPool(settings.processes, lambda: server.run(listener), before_start=make_again).run()
+
+
+@contextmanager
+def _counters(settings: Settings) -> Iterator[Path | None]:
+    """Make the folder in which all processes count; None for one process, which counts in memory.
+
+    It is in the home, because a folder in /tmp is deleted when it is old, while the service runs.
+    """
+    if settings.processes == 1:
+        yield None
+        return
+    _delete_left_counters(settings.home)
+    folder = _make_counters(settings.home)
+    os.environ[METRICS_VARIABLE] = str(folder)
+    # The lock shows other services of this home that the folder is in use. It ends with the last process.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield folder
     finally:
-        if counters:
-            shutil.rmtree(counters, ignore_errors=True)
+        os.close(descriptor)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_counters(home: Path) -> Path:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=COUNTERS, dir=home.absolute()))
+    except OSError as error:  # a home that can only be read
+        logger.warning("the counters are not in the home: %s", error)
+        return Path(tempfile.mkdtemp(prefix=COUNTERS))
+
+
+def _delete_left_counters(home: Path) -> None:
+    """Delete folders of services that were killed."""
+    for left in home.glob(f"{COUNTERS}*"):
+        with suppress(OSError):  # in use, or without locks
+            descriptor = os.open(left, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 class PreforkPool:
@@ -66,10 +109,14 @@ class PreforkPool:
     Args:
         number: number of processes.
         work: work of each process; it returns or raises SystemExit after SIGTERM.
+        before_start: called in this process before each start of a process; an OSError is logged.
     """
 
-    def __init__(self, number: int, work: Callable[[], None]) -> None:
+    def __init__(
+        self, number: int, work: Callable[[], None], *, before_start: Callable[[], None] = lambda: None
+    ) -> None:
         self._number = number
+        self._before_start = before_start
         self._work = work
         self._started: dict[int, float] = {}
         self._stopping = False
@@ -94,6 +141,10 @@ class PreforkPool:
             self._start(parent)
 
     def _start(self, parent: int) -> None:
+        try:
+            self._before_start()
+        except OSError as error:
+            logger.error("a process may not start: %s", error)
         # Signals are blocked until the parent has recorded the child and the child has its own handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         if self._stopping:

@@ -6,14 +6,15 @@ meaning in docs/settings.md.
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml.detectors.alarm_rule import DEFAULT_RULE, KOfNRule
 from ml.errors import InvalidParameter
 from ml.machines.limits import MACHINES_KEPT
+from ml.models.signing import require_signatures
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # prometheus_client reads this variable when it is imported. With it, each process counts into files of that folder, and
@@ -45,6 +46,9 @@ class Settings(BaseSettings):
 
     home: Path = Path("var")
     """Folder of models, datasets, features, jobs, records of machines and API keys. It is created when needed."""
+    shared_home: bool = False
+    """Whether other users may use the home, such as containers with another user id and the same group. The service
+    then leaves all permissions, and its umask, as they are. By default, only its own user can read the home."""
     host: str = "127.0.0.1"
     """Address to listen on. With 0.0.0.0, other computers can connect; then consider SIGNALML_REQUIRE_API_KEY."""
     port: int = Field(default=5000, ge=0, le=65535)
@@ -105,6 +109,8 @@ class Settings(BaseSettings):
     machines_kept: int = Field(default=MACHINES_KEPT, ge=1, le=100_000)
     """Largest number of machines with a record, 1 to 100000; each takes up to 0.4 MB of disk. For a further machine,
     the one without a recording for the longest time is removed; machines in alarm are removed last."""
+    require_signed_bundles: bool = False
+    """Whether only models are imported, promoted and served that a trusted key has signed (`signalml keys signing`)."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest severity that is logged: debug, info, warning or error."""
 
@@ -118,6 +124,12 @@ class Settings(BaseSettings):
             except InvalidParameter as error:
                 raise ValueError(str(error)) from error
         return clear_at
+
+    @model_validator(mode="after")
+    def _apply_signature_policy(self) -> Self:
+        """Apply the policy to this process: models are read in many places, and none may be left out."""
+        require_signatures(self.require_signed_bundles)
+        return self
 
     @property
     def alarm_rule(self) -> KOfNRule:

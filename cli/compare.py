@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from api.settings import Settings
-from cli.output import print_note, print_table, print_text, printable
+from cli.output import print_note, print_table, print_text
 from cli.progress import show_progress
 from ml.dataset.indexing.build import index
 from ml.dataset.paths import index_cache_file
@@ -29,6 +29,7 @@ from ml.experiments.detector_comparison import compare_detectors
 from ml.experiments.recommendation import recommend
 from ml.system.atomic import to_json, write_atomic
 from ml.system.native import quiet_native_stderr
+from ml.system.text import printable
 from ml.training.label_check import require_plain_labels
 from ml.training.pipeline import require_packages
 

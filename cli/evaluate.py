@@ -32,6 +32,7 @@ from ml.models.predictor import Predictor
 from ml.models.registry import Registry
 from ml.system.native import quiet_native_stderr, reuse_memory
 from ml.system.progress import ProgressCallback
+from ml.system.text import csv_row
 from ml.training.label_check import contradictions_note
 from ml.training.recorded_split import RecordedSplit
 from ml.training.records import read_evaluation
@@ -107,10 +108,10 @@ def evaluate(
         typer.echo(json.dumps(facts | evaluation.to_dict(), indent=2, allow_nan=False))
     elif form == "csv" and outcomes:
         csv.writer(sys.stdout, lineterminator="\n").writerows(
-            [list(outcomes[0].to_dict()), *(outcome.to_dict().values() for outcome in outcomes)]
+            [list(outcomes[0].to_dict()), *(csv_row(outcome.to_dict().values()) for outcome in outcomes)]
         )
     elif form == "csv":
-        csv.writer(sys.stdout, lineterminator="\n").writerows(_csv_rows(evaluation))
+        csv.writer(sys.stdout, lineterminator="\n").writerows(map(csv_row, _csv_rows(evaluation)))
     else:
         print_text(f"{predictor.model.version} on {dataset.name}: {_judged_on(len(entries), evaluation)}")
         typer.echo()

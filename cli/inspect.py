@@ -18,6 +18,7 @@ from ml.dataset.entries import SessionOrigin
 from ml.dataset.indexing.build import index
 from ml.dataset.paths import index_cache_file
 from ml.dataset.summary import manifest_row, passed_over_lines, summarise
+from ml.system.text import csv_row
 
 # Lines shown of a long list.
 SHOWN = 10
@@ -59,7 +60,7 @@ def _print_csv(rows: list[dict[str, Any]]) -> None:
     columns = dict.fromkeys(name for row in rows for name in row)
     writer = csv.DictWriter(sys.stdout, list(columns), restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(dict(zip(row, csv_row(row.values()), strict=True)) for row in rows)
 
 
 def _print_summary(facts: dict[str, Any], passed_over: list[str]) -> None:

@@ -22,6 +22,7 @@ from cli.progress import show_progress
 from ml.errors import InvalidParameter
 from ml.system.atomic import write_atomic
 from ml.system.progress import Progress
+from ml.system.text import printable
 from worker.broker import find_queue_url
 from worker.jobs import JOB_KINDS, JOB_STATES, PARAMETERS, Job, JobKind, JobParameters, QueueUnavailable, ResultNotReady
 from worker.queue import JobQueue
@@ -76,6 +77,8 @@ def list_(
         table.add_row(job.id, job.kind, name, job.state, str(job.attempt), _progress(job), job.created[:19])
     no_jobs = "No jobs yet:  signalml jobs submit KIND DATASET"
     print_lines(table, no_jobs, dispensable=("attempt", "created", "dataset"), shortened="progress")
+    for damaged in page.unreadable:
+        typer.echo(f"error: the record of the job {damaged} is damaged", err=True)
 
 
 @app.command(epilog="Example:  `signalml jobs watch 019ac7d2f1e84c7b9a3e51d0`")
@@ -90,7 +93,7 @@ def watch(job: JobIdArgument) -> None:
             if event == "progress":
                 report(Progress(data["step"], data["done"], data["total"], data["message"]))
             elif event == "log":
-                console.print(data["message"], markup=False, highlight=False)
+                console.print(printable(data["message"]), markup=False, highlight=False)
             elif event == "state" and data["state"] != "queued":
                 console.print(f"{data['state']}", markup=False, highlight=False)
     found = _call_queue(lambda: queue.store.get(job))
@@ -116,7 +119,10 @@ def result(
     found, file = _call_queue(lambda: (queue.store.get(job), queue.store.result_file(job)))
     if found.state != "succeeded":
         raise ResultNotReady(f"The job {job} is {found.state}; a job that succeeded was expected.")
-    rows = JobFolder(Settings().home, job).rows(file) if file else iter([found.summary or {}])
+    folder = JobFolder(Settings().home, job)
+    if file and not folder.has(file):
+        raise ResultNotReady(f"The result of {job} is not on this disk; it was expected in {folder.path}.")
+    rows = folder.rows(file) if file else iter([found.summary or {}])
     if output is not None:
         write_atomic(output, b"".join(FORMATS[form](rows)))
         typer.echo(f"{output}")

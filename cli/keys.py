@@ -6,11 +6,14 @@ import typer
 from rich.table import Table
 
 from api.api_keys import ApiKeyStore
-from api.settings import Settings
+from cli.home import created_home
 from cli.lazy import MARKUP
 from cli.output import print_table
+from cli.signing_keys import app as signing_app
+from ml.system.text import printable
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=MARKUP, help="Create, list and revoke API keys.")
+app.add_typer(signing_app, name="signing")
 
 
 @app.command(epilog="Example:  `signalml keys create line-3 --scope predict`")
@@ -41,8 +44,8 @@ def list_() -> None:
 def revoke(name: Annotated[str, typer.Argument(help="Name of the key.")]) -> None:
     """Remove a key; it stops working at once."""
     _keys().revoke(name)
-    typer.echo(f"{name} is revoked")
+    typer.echo(f"{printable(name)} is revoked")
 
 
 def _keys() -> ApiKeyStore:
-    return ApiKeyStore(Settings().home)
+    return ApiKeyStore(created_home().home)

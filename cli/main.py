@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from cli.lazy import MARKUP, CommandSpec, LazyGroup
 from ml.errors import SignalMLError
+from ml.system.text import printable_lines
 
 RECORDINGS, MODELS, SERVICE, REFERENCE = "Recordings", "Models", "Service", "Reference pages"
 
@@ -182,7 +183,7 @@ def main() -> None:
 
 
 def _print_error(sentence: str) -> None:
-    typer.echo(f"{typer.style('error:', fg='red')} {sentence}", err=True)
+    typer.echo(f"{typer.style('error:', fg='red')} {printable_lines(sentence)}", err=True)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,21 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from api.settings import Settings
+from cli.home import created_home
 from cli.lazy import MARKUP
 from cli.output import print_table
-from ml.errors import ImportRefused, InvalidClassLabels, ModelError
+from ml.errors import ImportRefused, InvalidClassLabels, ModelError, SignatureMissing
 from ml.models.import_original import SUFFIXES, import_original
 from ml.models.names import NAME_PATTERN
-from ml.models.registry import ALIASES, Registry
+from ml.models.registry import ALIASES, ImportedModel, Registry
+from ml.models.signing import KeyRing, SigningKey, signatures_required
 from ml.system.atomic import write_atomic
 from ml.system.native import quiet_native_stderr
+from ml.system.text import printable
 from ml.training.paths import report_path
 
 app = typer.Typer(
@@ -47,12 +51,19 @@ def import_(
     """Check a model, add it to the registry, and print its version."""
     if not NAME_PATTERN.fullmatch(name):
         raise typer.BadParameter(f"{name!r}: lower-case letters, digits, . _ and - were expected", param_hint="--name")
-    registry = _registry()
+    registry = Registry(created_home().home)
     if file.suffix.lower() == ".zip":
         with quiet_native_stderr():
-            version = registry.add_archive(file)
+            imported = registry.import_archive(file)
+        version = imported.version
+        _print_import(imported)
+    elif signatures_required():
+        raise SignatureMissing(
+            f"{file.name} has no signature, and only signed models are accepted (SIGNALML_REQUIRE_SIGNED_BUNDLES). "
+            "Import it in another home, export it with --sign, and import the archive here."
+        )
     elif file.suffix.lower() in SUFFIXES:
-        status = f"Importing {file.name}: check, conversion, test ..."
+        status = f"Importing {escape(printable(file.name))}: check, conversion, test ..."
         with quiet_native_stderr() as stderr, Console(file=stderr).status(status):
             version = import_original(file, registry, name)
     else:
@@ -61,6 +72,18 @@ def import_(
         with quiet_native_stderr():
             registry.promote(version)
     typer.echo(version)
+
+
+def _print_import(imported: ImportedModel) -> None:
+    """Print on stderr what a user must know beside the version."""
+    if imported.signer is not None:
+        typer.echo(f"signed with the trusted key {imported.signer}", err=True)
+    if imported.unused_revisions:
+        typer.echo(
+            f"{imported.version} was here already: its labels and its threshold stay as they are, and "
+            f"{imported.unused_revisions} revisions in the archive are not used",
+            err=True,
+        )
 
 
 @app.command("list")
@@ -134,7 +157,7 @@ def verify(
                 registry.load_predictor(version)
         except ModelError as error:
             failed = True
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(printable(f"error: {error}"), err=True)
         else:
             typer.echo(f"{version}  complete, loads, answers its golden clip")
     raise typer.Exit(int(failed))
@@ -167,10 +190,26 @@ def rollback() -> None:
 def export(
     reference: ModelArgument,
     target: Annotated[Path, typer.Argument(dir_okay=False, help="Archive to write (.zip).")],
+    sign: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Sign it with this key of  signalml keys signing new NAME.")
+    ] = None,
 ) -> None:
     """Pack a version into one file, for a computer without TensorFlow or without internet."""
-    _registry().export(reference, target)
+    _registry().export(reference, target, _signing_key(sign) if sign else None)
     typer.echo(f"{target}")
+
+
+@app.command("sign", epilog="Example:  `signalml models sign fan-hall-3 --key hall`")
+def sign_(
+    reference: ModelArgument,
+    key: Annotated[str, typer.Option(metavar="NAME", help="Key of  signalml keys signing new NAME.")],
+) -> None:
+    """Sign a version in this home, for a service that accepts only signed models."""
+    typer.echo(f"{_registry().sign(reference, _signing_key(key))} is signed with {key}")
+
+
+def _signing_key(name: str) -> SigningKey:
+    return KeyRing(Settings().home).signing_key(name)
 
 
 @app.command(
@@ -185,4 +224,4 @@ def label(
     if not all(len(pair) == 2 for pair in pairs):
         raise InvalidClassLabels(f"Labels: {classes} were given; NAME=MESSAGE was expected for each.")
     revision = _registry().rename_classes(reference, [(pair[0], pair[1]) for pair in pairs])
-    typer.echo(f"revision {revision.revision}: {', '.join(c.name for c in revision.labels.classes)}")
+    typer.echo(printable(f"revision {revision.revision}: {', '.join(c.name for c in revision.labels.classes)}"))

@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from rich.table import Table
 
-from cli.output import print_table, print_text, printable
+from cli.output import print_table, print_text
 from ml.detectors.alarm_limit import USUAL_EVERY_S
 from ml.detectors.alarm_rule import KOfNRule
 from ml.detectors.calibration import Calibration, OddRecording
@@ -15,6 +15,7 @@ from ml.detectors.false_alarms import count_false_alarms
 from ml.detectors.thresholds import SESSIONS_FOR_A_RATE, expected_rate, percent, smallest_rate
 from ml.reports.advice import answers, warnings
 from ml.reports.expectations import Expectations
+from ml.system.text import printable
 
 ODD_SHOWN = 10
 

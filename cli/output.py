@@ -8,6 +8,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Column, Table
 
+from ml.system.text import printable_lines
+
 PIPE_WIDTH = 200
 PADDING = 2  # characters around every column
 SHORTEST = 8  # smallest width of a shortened column
@@ -24,6 +26,7 @@ def print_table(table: Table, otherwise: str, *, keys: int = 1) -> None:
         keys: number of first columns that name a row; every part has them.
     """
     out = Console(markup=False, highlight=False)
+    table = _printable_table(table)
     parts = split_columns(table, out.width, keys) if out.is_terminal else iter([table])
     _print(out, parts if table.row_count else iter([otherwise]))
 
@@ -38,6 +41,7 @@ def print_lines(table: Table, otherwise: str, *, dispensable: Sequence[str], sho
         shortened: header of the column that is shortened, with an ellipsis, if the table still does not fit.
     """
     out = Console(markup=False, highlight=False)
+    table = _printable_table(table)
     lines = _in_lines(table, out.width, dispensable, shortened) if out.is_terminal else table
     _print(out, iter([lines if table.row_count else otherwise]))
 
@@ -72,6 +76,14 @@ def _width(columns: Sequence[Column]) -> int:
     return sum(PADDING + max(cell_len(str(cell)) for cell in (each.header, *each.cells)) for each in columns)
 
 
+def _printable_table(table: Table) -> Table:
+    """Return a table without control characters, which a terminal would obey."""
+    shown = Table(*(column.copy() for column in table.columns), box=None, show_header=table.show_header)
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        shown.add_row(*(printable_lines(cell) if isinstance(cell, str) else cell for cell in cells))
+    return shown
+
+
 def _select(table: Table, columns: Sequence[Column]) -> Table:
     part = Table(*(column.copy() for column in columns), box=None, show_header=table.show_header)
     for cells in zip(*(column.cells for column in columns), strict=True):
@@ -93,14 +105,12 @@ def describe_validation_error(entry: ErrorDetails) -> str:
 
 
 def print_text(sentences: str, *, hanging: str = "") -> None:
-    """Print sentences. On a terminal they are broken at words, and further lines begin with ``hanging``."""
-    out = Console(markup=False, highlight=False, soft_wrap=True)
+    """Print sentences, without control characters.
+
+    On a terminal they are broken at words, and further lines begin with ``hanging``.
+    """
+    out, sentences = Console(markup=False, highlight=False, soft_wrap=True), printable_lines(sentences)
     out.print(_wrapped(sentences, out.width, hanging) if out.is_terminal else sentences)
-
-
-def printable(text: str) -> str:
-    """Return a text on one line, with escapes for characters that cannot be printed."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def print_note(note: str) -> None:

@@ -17,6 +17,7 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 
 from ml.system.progress import Progress, ProgressCallback
+from ml.system.text import printable
 
 # Widths of a terminal, in characters: from WIDE on, everything is shown; below NARROW, there is no bar.
 WIDE, NARROW = 110, 60
@@ -61,8 +62,10 @@ class _BarReport:
 
     def __call__(self, progress: Progress) -> None:
         if progress.step not in self._tasks:
-            self._tasks[progress.step] = self._bars.add_task(progress.step, note="")
-        self._bars.update(self._tasks[progress.step], completed=progress.done, total=progress.total, note=progress.note)
+            self._tasks[progress.step] = self._bars.add_task(printable(progress.step), note="")
+        self._bars.update(
+            self._tasks[progress.step], completed=progress.done, total=progress.total, note=printable(progress.note)
+        )
 
 
 class _LineReport:
@@ -74,4 +77,4 @@ class _LineReport:
     def __call__(self, progress: Progress) -> None:
         if progress.done == progress.total:
             line = f"{progress.step}: {progress.done} of {progress.total} {progress.note}"
-            self._console.print(line.rstrip(), markup=False, highlight=False)
+            self._console.print(printable(line.rstrip()), markup=False, highlight=False)

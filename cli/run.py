@@ -6,6 +6,7 @@ import sys
 from functools import partial
 
 from api.settings import Settings
+from cli.home import protect_home
 from cli.supervisor import Process, Supervisor
 from ml.system.logs import configure_logging
 from ml.system.native import start_in_new_session
@@ -21,6 +22,7 @@ def run() -> None:
     """
     settings = Settings()
     configure_logging(settings.log_level)
+    protect_home(settings)
     broker = LocalBroker(settings.home) if settings.redis_url is None else None
 
     def launch(*arguments: str) -> subprocess.Popen[bytes]:

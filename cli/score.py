@@ -14,7 +14,7 @@ import typer
 from rich.cells import cell_len, set_cell_size
 
 from api.settings import Settings
-from cli.output import print_note, print_text, printable
+from cli.output import print_note, print_text
 from cli.progress import show_progress
 from cli.thresholds import fault_rule_note
 from ml.dataset.entries import FileRefusal, machine_name
@@ -28,6 +28,7 @@ from ml.models.scoring import score_items as judge
 from ml.models.verdict import NOT_JUDGED
 from ml.system.native import quiet_native_stderr, reuse_memory
 from ml.system.progress import ignore_progress
+from ml.system.text import printable
 from worker.results import as_csv, as_json
 
 ERROR, UNUSABLE = "error", "unusable"
@@ -177,9 +178,9 @@ def as_table(rows: Iterable[ScoreRow], predictor: Predictor, machine_width: int,
     machine_width = machine_width and max(machine_width, len("machine"))
 
     def line(verdict: str, score: str, duration: str, message: str, machine: str, name: str) -> bytes:
-        cells = [f"{verdict:9} {score:>6} {duration:>8}", _fitted(message, width)]
+        cells = [f"{verdict:9} {score:>6} {duration:>8}", _fitted(printable(message), width)]
         if machine_width:
-            cells.append(set_cell_size(machine, machine_width))
+            cells.append(set_cell_size(printable(machine), machine_width))
         return f"{'  '.join([*cells, name])}\n".encode(errors="backslashreplace")
 
     yield line(

@@ -6,6 +6,7 @@ import typer
 
 from api import processes as api_processes
 from api.settings import Settings
+from cli.home import protect_home
 
 EVERY_ADDRESS, LOCAL_ADDRESS = "0.0.0.0", "127.0.0.1"  # noqa: S104 - compared only
 
@@ -23,6 +24,7 @@ def serve(
     """Run the API."""
     given: dict[str, Any] = {"host": host, "port": port, "processes": processes}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    protect_home(settings)
     shown = "localhost" if settings.host in (EVERY_ADDRESS, LOCAL_ADDRESS) else settings.host
     banner = f"Signal Machine Learning on http://{shown}:{settings.port}  (docs: /docs, home: {settings.home})"
     api_processes.serve(settings, lambda: typer.echo(banner, err=True))

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from api.settings import Settings
 from cli.evaluate import print_tables
+from cli.home import created_home
 from cli.lazy import INTERRUPTED
 from cli.operating_points import (
     print_calibration,
@@ -21,7 +22,7 @@ from cli.operating_points import (
     print_false_alarms,
     print_operating_points,
 )
-from cli.output import print_text, printable
+from cli.output import print_text
 from cli.progress import show_progress
 from cli.training_options import choices_from, with_training_options
 from ml.dataset.entries import Dataset, Entry, FileRefusal
@@ -34,6 +35,7 @@ from ml.errors import ChampionChanged, InvalidParameter
 from ml.models.names import LONGEST_NAME
 from ml.models.registry import Registry
 from ml.system.native import quiet_native_stderr
+from ml.system.text import printable
 from ml.training.champion_comparison import compare_with_champion
 from ml.training.options import TrainingOptions
 from ml.training.paths import REPORT
@@ -76,7 +78,7 @@ def train(
         raise InvalidParameter("--promote and --if-better were given; one of them was expected.")
     chosen = choices_from(choices, detector=detector, both=both)
     options = TrainingOptions(source=source, **chosen | {"name": chosen["name"] or _name_of(source)})
-    home = Settings().home
+    home = created_home().home
     try:
         trained, dataset = _train(options, home, processes)
     except KeyboardInterrupt as interrupt:
@@ -97,7 +99,7 @@ def train(
 
 def demo() -> None:
     """Train a demonstration model on simulated fans, if no model answers yet; takes about a minute."""
-    home = Settings().home
+    home = created_home().home
     registry = Registry(home)
     if registry.aliases().get("champion"):
         return

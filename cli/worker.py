@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from api.settings import Settings
+from cli.home import protect_home
 from worker import main as worker_main
 from worker.broker import find_queue_url
 from worker.jobs import QUEUES
@@ -28,6 +29,7 @@ def worker(
     At SIGTERM or SIGINT, it hands back unfinished work, and another worker continues it.
     """
     settings = Settings()
+    protect_home(settings)
     chosen = tuple(queue for queue in QUEUES if queue in queues.split(","))
     unknown = set(queues.split(",")) - set(QUEUES)
     if unknown or not chosen:

@@ -30,7 +30,12 @@
     │   ├── AliasReserved
     │   ├── ChampionChanged
     │   ├── InvalidClassLabels
-    │   └── ModelNotCalibrated
+    │   ├── ModelNotCalibrated
+    │   ├── SignatureMissing
+    │   ├── SignatureInvalid
+    │   ├── SignerUnknown
+    │   ├── SigningKeyNotFound
+    │   └── SigningKeyInvalid
     ├── DatasetError               recordings cannot be used for training
     │   ├── DatasetNotFound
     │   ├── DatasetEmpty
@@ -240,6 +245,36 @@ class ModelNotCalibrated(ModelError):
     """The threshold cannot be set by a false-alarm rate: the model has no scores of normal recordings."""
 
     code = "model_not_calibrated"
+
+
+class SignatureMissing(ModelError):
+    """The model is not signed, and this service accepts signed models only."""
+
+    code = "model_not_signed"
+
+
+class SignatureInvalid(ModelError):
+    """The signature of the model does not match its content."""
+
+    code = "model_signature_invalid"
+
+
+class SignerUnknown(ModelError):
+    """The model is signed with a key that is not trusted here."""
+
+    code = "model_signer_unknown"
+
+
+class SigningKeyNotFound(ModelError):
+    """There is no signing key or trusted key with this name."""
+
+    code = "signing_key_not_found"
+
+
+class SigningKeyInvalid(ModelError):
+    """The name or the file of a signing key or a trusted key cannot be used."""
+
+    code = "signing_key_invalid"
 
 
 class DatasetError(SignalMLError):

@@ -4,6 +4,7 @@ API, OpenAPI schema, workers and command line use these definitions. Parameters 
 audio: a worker finds both in its own ``SIGNALML_HOME``.
 """
 
+import re
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -22,6 +23,8 @@ JOB_STATES: tuple[JobState, ...] = get_args(JobState)
 FINAL_STATES: tuple[JobState, ...] = ("succeeded", "failed", "cancelled")
 QUEUES: tuple[QueueName, ...] = get_args(QueueName)
 MAX_ATTEMPTS = 3
+JOB_ID = re.compile(r"[0-9a-f]{24}")
+"""Id of a job: milliseconds and random digits."""
 
 Timestamp = Annotated[str, Field(description="ISO 8601, UTC.", examples=["2026-11-24T21:46:09.123+00:00"])]
 DatasetName = Annotated[
@@ -223,6 +226,8 @@ class JobPage(JobSchema):
     jobs: list[Job]
     next: str | None = Field(examples=["019ac7d2f1e84c7b9a3e51d0"])
     """Cursor of the next page; null on the last page."""
+    unreadable: list[str] = Field(default=[], examples=[[]])
+    """Ids of jobs whose records are damaged; usually none."""
 
 
 class ExtractionRow(JobSchema):
@@ -248,6 +253,12 @@ class JobNotFound(JobRefused):
     """The job does not exist, or its record was deleted because of its age."""
 
     code = "job_not_found"
+
+
+class JobRecordDamaged(JobRefused):
+    """The record of the job is damaged: something else has written to the job queue."""
+
+    code = "job_record_damaged"
 
 
 class JobKindUnknown(JobRefused):

@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
-from worker.jobs import FINAL_STATES, Job, JobKind, JobParameters, JobProgress, JobState, QueueName
+from ml.system.text import printable
+from worker.jobs import (
+    FINAL_STATES,
+    JOB_ID,
+    Job,
+    JobKind,
+    JobParameters,
+    JobProgress,
+    JobRecordDamaged,
+    JobState,
+    QueueName,
+)
 
 WORKER_SEEN_S = 10.0
 
@@ -93,8 +104,27 @@ class QueueStats:
     seconds: Mapping[tuple[str, JobKind], Mapping[str, float]]
 
 
-def job_of(record: Mapping[str, str]) -> Job:
-    """Return the job of a record."""
+def job_of(job: str, record: Mapping[str, str]) -> Job:
+    """Return the job of a record.
+
+    Args:
+        job: id of the job, from the key of the record.
+        record: the record.
+
+    Raises:
+        JobRecordDamaged: the record has no valid id, belongs to another job, or lacks something.
+    """
+    try:
+        if not JOB_ID.fullmatch(job) or record["id"] != job:
+            raise ValueError("its id is another one")
+        return _read_job(record)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, OSError) as error:
+        raise JobRecordDamaged(
+            f"The record of the job {printable(job)!r} is damaged ({type(error).__name__})."
+        ) from error
+
+
+def _read_job(record: Mapping[str, str]) -> Job:
     return Job.model_validate(
         {
             "id": record["id"],
@@ -123,7 +153,7 @@ def _progress(record: Mapping[str, str]) -> JobProgress | None:
     eta_s = None
     if 0 < done <= total and record["state"] not in FINAL_STATES:
         spent_s = (int(record["updated_ms"]) - int(record["step_ms"])) / 1000
-        eta_s = round(spent_s / done * (total - done), 1)
+        eta_s = round(max(0.0, spent_s) / done * (total - done), 1)
     return JobProgress(step=record["step"], done=done, total=total, eta_s=eta_s, message=record["message"])
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import redis
 from celery import bootsteps
 
+from ml.errors import InvalidName
 from worker.jobs import QueueName
 from worker.queue import JobQueue
 from worker.results import JobFolder
@@ -82,7 +83,14 @@ class Recovery:
         if now_s - self._last_prune_s >= PRUNE_INTERVAL_S:
             self._last_prune_s = now_s
             for job in self._jobs.store.prune(self._retention_s):
-                JobFolder(self._home, job).delete()
+                self._delete_folder(job)
+
+    def _delete_folder(self, job: str) -> None:
+        """Delete the folder of a job; an id that is no id of a job deletes nothing, and does not stop the others."""
+        try:
+            JobFolder(self._home, job).delete()
+        except InvalidName as error:
+            logger.warning("a record with an invalid id was deleted: %s", error)
 
 
 def step_for(recovery: Recovery) -> type[bootsteps.StartStopStep]:

@@ -20,6 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from ml.system.atomic import atomic_folder, sync_folder, to_json, translate_disk_full, write_atomic
+from ml.system.names import PATH_NAME, child
+from ml.system.text import csv_row
+from worker.jobs import JOB_ID
 
 FOLDER = "jobs"
 ResultRow = Mapping[str, Any]
@@ -32,10 +35,13 @@ class JobFolder:
     Args:
         home: SIGNALML_HOME.
         job: id of the job.
+
+    Raises:
+        InvalidName: the id is no id of a job. Every method raises it for a name that is no name of a file here.
     """
 
     def __init__(self, home: Path, job: str) -> None:
-        self.path = home / FOLDER / job
+        self.path = child(home / FOLDER, job, JOB_ID)
 
     def write_plan(self, parts: Sequence[Any], token: int) -> str:
         """Write the items of each part as plain values; return the name of the plan.
@@ -44,14 +50,14 @@ class JobFolder:
             StorageFull: the disk is full.
         """
         name = f"plan-{token}"
-        with atomic_folder(self.path / name) as folder:
+        with atomic_folder(child(self.path, name)) as folder:
             for number, items in enumerate(parts):
                 write_atomic(folder / f"part-{number:05d}.json", to_json(items))
         return name
 
     def planned(self, plan: str, part: str) -> Any:
         """Return the items of a part."""
-        return json.loads((self.path / plan / f"{part}.json").read_bytes())
+        return json.loads(child(child(self.path, plan), f"{part}.json").read_bytes())
 
     def write_part(self, part: str, at: int, token: int, rows: Iterable[ResultRow]) -> str:
         """Write rows of a part, from its item ``at`` on; return the name of the file.
@@ -61,7 +67,7 @@ class JobFolder:
         """
         name = f"{part}-{at:06d}-{token}.ndjson"
         with translate_disk_full(self.path / name, NOTHING_LOST):
-            write_atomic(self.path / name, b"".join(_line(row) for row in rows))
+            write_atomic(child(self.path, name), b"".join(_line(row) for row in rows))
         return name
 
     def merge_parts(self, files: Sequence[str], token: int) -> str:
@@ -77,7 +83,7 @@ class JobFolder:
             try:
                 with incomplete.open("wb") as out:
                     for file in files:
-                        with (self.path / file).open("rb") as part:
+                        with child(self.path, file).open("rb") as part:
                             shutil.copyfileobj(part, out)
                     out.flush()
                     os.fsync(out.fileno())
@@ -87,9 +93,13 @@ class JobFolder:
         sync_folder(self.path)
         return name
 
+    def has(self, name: str) -> bool:
+        """Return whether there is a file of this name; no other text is a name."""
+        return bool(PATH_NAME.fullmatch(name)) and (self.path / name).is_file()
+
     def rows(self, name: str) -> Iterator[dict[str, Any]]:
         """Yield the rows of a result."""
-        with (self.path / name).open("rb") as lines:
+        with child(self.path, name).open("rb") as lines:
             for line in lines:
                 yield json.loads(line)
 
@@ -109,7 +119,10 @@ class JobFolder:
 
 
 def as_csv(rows: Iterable[ResultRow]) -> Iterator[bytes]:
-    """Yield a header and one CSV line per row. Numbers keep all digits; lists are joined by ``;``."""
+    """Yield a header and one CSV line per row.
+
+    Numbers keep all digits; lists are joined by ``;``. No text is a formula (:mod:`ml.system.text`).
+    """
     for number, row in enumerate(rows):
         if number == 0:
             yield _cells(row.keys())
@@ -145,5 +158,5 @@ def _cell(value: object) -> object:
 def _cells(values: Iterable[object]) -> bytes:
     """Return one CSV line. Bytes of file names that are not text are written as escapes."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
+    csv.writer(line, lineterminator="\n").writerow(csv_row(values))
     return line.getvalue().encode(errors="backslashreplace")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, cast
 
 import redis
 
+from ml.system.text import printable
 from worker.jobs import (
     JOB_KINDS,
     JOB_STATES,
@@ -24,6 +26,7 @@ from worker.jobs import (
     JobNotFound,
     JobPage,
     JobParameters,
+    JobRecordDamaged,
     JobState,
     QueueFull,
     QueueName,
@@ -31,6 +34,7 @@ from worker.jobs import (
 )
 from worker.records import LeasedUnit, LeaseLost, LeaseStatus, Nudges, QueueStats, Submission, WorkerInfo, job_of
 
+logger = logging.getLogger("signalml.store")
 SCRIPT = (Path(__file__).parent / "transitions.lua").read_text()
 PREFIX = "signalml:"
 # Prefix of Celery's keys; the key of a queue's messages is this prefix and the queue's name.
@@ -64,7 +68,12 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S) -> redis.Redis:
     """
     try:
         return redis.Redis.from_url(
-            url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None, decode_responses=True
+            url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=None,
+            decode_responses=True,
+            encoding_errors="backslashreplace",  # one damaged text must not break the answer
         )
     except ValueError:  # its message contains parts of the password
         raise QueueUnavailable(
@@ -134,11 +143,12 @@ class JobStore:
 
         Raises:
             JobNotFound: there is no record of this job.
+            JobRecordDamaged: the record cannot be read.
         """
         record = cast("dict[str, str]", self._client.hgetall(f"{PREFIX}job:{job}"))
         if not record:
             raise JobNotFound(f"There is no job {job!r}. Records of ended jobs are deleted after some time.")
-        return job_of(record)
+        return job_of(job, record)
 
     def list_jobs(
         self,
@@ -149,16 +159,22 @@ class JobStore:
         cursor: str | None = None,
         limit: int = 50,
     ) -> JobPage:
-        """Return jobs of these kinds and states, newest first, from the first job after ``cursor`` on."""
+        """Return jobs of these kinds and states, newest first, from the first job after ``cursor`` on.
+
+        Jobs whose records are damaged are named, whatever they are.
+        """
         found: list[Job] = []
+        unreadable: list[str] = []
         for _ in range(READS_PER_PAGE):
             ids = self._ids(kinds, states, dataset, cursor, max(limit + 1, READ_AT_ONCE))
-            found += [job for job in self._records(ids) if job.kind in kinds and job.state in states]
+            jobs, damaged = self._records(ids)
+            found += [job for job in jobs if job.kind in kinds and job.state in states]
+            unreadable += damaged
             cursor = ids[-1] if len(ids) >= READ_AT_ONCE else None
             if cursor is None or len(found) > limit:
                 break
         more = len(found) > limit
-        return JobPage(jobs=found[:limit], next=found[limit - 1].id if more else cursor)
+        return JobPage(jobs=found[:limit], next=found[limit - 1].id if more else cursor, unreadable=unreadable)
 
     def _ids(
         self, kinds: Sequence[JobKind], states: Sequence[JobState], dataset: str | None, cursor: str | None, count: int
@@ -173,11 +189,21 @@ class JobStore:
             answers = pipeline.execute()
         return sorted((job for ids in answers for job in ids), reverse=True)[:count]
 
-    def _records(self, ids: Sequence[str]) -> list[Job]:
+    def _records(self, ids: Sequence[str]) -> tuple[list[Job], list[str]]:
+        """Return the jobs, and the ids of those whose records are damaged."""
         with self._client.pipeline(transaction=False) as pipeline:
             for job in ids:
                 pipeline.hgetall(f"{PREFIX}job:{job}")
-            return [job_of(record) for record in pipeline.execute() if record]
+            records = pipeline.execute(raise_on_error=False)
+        jobs, damaged = [], []
+        for job, record in zip(ids, records, strict=True):
+            try:
+                if record:
+                    jobs.append(job_of(job, _require_hash(record)))
+            except JobRecordDamaged as error:
+                logger.warning("%s", error)
+                damaged.append(printable(job))
+        return jobs, damaged
 
     def cancel(self, job: str) -> Job:
         """Cancel a job: at once if no worker has it, else within seconds. An ended job is not changed.
@@ -319,6 +345,8 @@ class JobStore:
             most_attempts=MAX_ATTEMPTS,
             lists={queue: CELERY_PREFIX + queue for queue in QUEUES},
         )
+        for each in answer["damaged"]:
+            logger.warning("the record of %r is damaged: its lease was removed", each)
         return [Nudges(queue, answer["nudges"][queue]) for queue in QUEUES if answer["nudges"].get(queue)]
 
     def prune(self, kept_s: float) -> list[str]:
@@ -336,15 +364,17 @@ class JobStore:
 
     def workers(self, within_s: float = 3600) -> tuple[WorkerInfo, ...]:
         """Return workers with a heartbeat in the last ``within_s``, latest first; remove all others."""
-        now = self._now_s()
-        found = []
+        now, found = self._now_s(), []
         for name, text in cast("dict[str, str]", self._client.hgetall(f"{PREFIX}workers")).items():
-            facts = json.loads(text)
-            ago_s = max(0.0, now - facts["at"])
-            if ago_s > within_s:
+            try:
+                worker = _worker_of(name, json.loads(text), now)
+            except (ValueError, KeyError, TypeError) as error:
+                logger.warning("the heartbeat of the worker %r is damaged: %s", name, error)
+                continue
+            if worker.seconds_ago > within_s:
                 self.remove_worker(name)
             else:
-                found.append(WorkerInfo(name, tuple(facts["queues"]), facts["children"], facts["version"], ago_s))
+                found.append(worker)
         return tuple(sorted(found, key=lambda worker: worker.seconds_ago))
 
     def stats(self) -> QueueStats:
@@ -389,6 +419,23 @@ def _refusal(conflict: str, answer: Mapping[str, Any], parameters: JobParameters
         f"The job {answer['job']} on the same dataset has other parameters and has not ended. Only one "
         f"{parameters.kind} of a dataset can run at a time: wait for its end, or cancel it."
     )
+
+
+def _require_hash(record: object) -> Mapping[str, str]:
+    if not isinstance(record, dict):  # the error of a key of another type
+        raise JobRecordDamaged(f"The record of a job is damaged ({record}).")
+    return record
+
+
+def _worker_of(name: str, facts: Mapping[str, Any], now_s: float) -> WorkerInfo:
+    """Return a worker from its heartbeat.
+
+    A heartbeat from the future is from before the clock was set back. A worker that is alive sends the next one within
+    seconds, so the difference counts in both directions.
+    """
+    ago_s = abs(now_s - float(facts["at"]))
+    queues = tuple(queue for queue in QUEUES if queue in facts["queues"])
+    return WorkerInfo(name, queues, int(facts["children"]), str(facts["version"]), ago_s)
 
 
 def _nudges(answer: Mapping[str, Any]) -> Nudges | None:

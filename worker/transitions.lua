@@ -14,8 +14,15 @@
 --   signalml:seconds:<what>:<kind>  histograms of waiting and running times
 --   signalml:fence                  the last token
 --   signalml:swept                  time of the last sweep
+--   signalml:lease_time             time for leases, in ms; see below
+--   signalml:turn                   the latest turn that was given
 --
--- The clock is the server's, so clocks of the workers do not matter. A unit is `ready`, `leased` or `done`. Each lease
+-- The clock is the server's, so clocks of the workers do not matter. It can be set back or forward. So leases do not end
+-- at a time of this clock but at a *lease time*, which only sweeps advance: by the time since the sweep before, never by
+-- less than nothing, and never by more than `gap_ms`. A lease that a worker renews every second lives on, and the lease of
+-- a dead worker ends after some sweeps, whatever the clock shows. Times in records are for people only.
+--
+-- A unit is `ready`, `leased` or `done`. Each lease
 -- has a token, larger than all tokens before. Only a call with the present token of a unit can change it. A lease ends
 -- in one of five ways:
 --
@@ -47,12 +54,23 @@ local function job_key(id) return P .. 'job:' .. id end
 local function units_key(id) return P .. 'job:' .. id .. ':units' end
 local function events_key(id) return P .. 'job:' .. id .. ':events' end
 local function ready_key(queue) return P .. 'ready:' .. queue end
+local function lease_time()
+  redis.call('SET', P .. 'lease_time', now, 'NX')
+  return tonumber(redis.call('GET', P .. 'lease_time'))
+end
 local function member(id, unit) return id .. '/' .. unit end
 local function field(id, name) return redis.call('HGET', job_key(id), name) end
 
 local function set(id, fields)
   for name, value in pairs(fields) do redis.call('HSET', job_key(id), name, value) end
   redis.call('HINCRBY', job_key(id), 'revision', 1)
+end
+
+-- Return the next turn. Turns follow each other, also if the clock is set back.
+local function next_turn()
+  local turn = math.max(now, tonumber(redis.call('GET', P .. 'turn') or 0) + 1)
+  redis.call('SET', P .. 'turn', turn)
+  return turn
 end
 
 local function add_event(id, what, data)
@@ -62,7 +80,7 @@ end
 local function add_log(id, sentence) add_event(id, 'log', {message = sentence, at_ms = now}) end
 
 local function observe(what, kind, milliseconds)
-  local key, seconds = P .. 'seconds:' .. what .. ':' .. kind, milliseconds / 1000
+  local key, seconds = P .. 'seconds:' .. what .. ':' .. kind, math.max(0, milliseconds) / 1000
   redis.call('HINCRBYFLOAT', key, 'sum', seconds)
   redis.call('HINCRBY', key, 'count', 1)
   for _, bound in ipairs(BUCKETS) do
@@ -89,7 +107,7 @@ local function make_ready(id, name, unit, turn)
   unit.state, unit.worker = 'ready', ''
   keep(id, name, unit)
   redis.call('ZREM', P .. 'leases', member(id, name))
-  redis.call('ZADD', ready_key(unit.queue), now + (turn or 0) * TURN_MS, member(id, name))
+  redis.call('ZADD', ready_key(unit.queue), next_turn() + (turn or 0) * TURN_MS, member(id, name))
 end
 
 local function fresh(queue, at, stop)
@@ -179,45 +197,49 @@ function call.submit(a)
   return {job = a.job, created = true}
 end
 
--- A call that is repeated, because its answer was lost, gets the same unit.
+-- Lease a unit that was the next one in its queue. Returns nil if it must not be done any more.
+local function lease(a, waiting)
+  local id, name = waiting:match('^(.-)/(.+)$')
+  local state, unit = field(id, 'state'), unit_of(id, name)
+  if not unit or unit.state ~= 'ready' or (state ~= 'queued' and state ~= 'running') then return nil end
+  unit.attempt, unit.token = unit.attempt + 1, redis.call('INCR', P .. 'fence')
+  unit.state, unit.worker, unit.call = 'leased', a.worker, a.call
+  redis.call('SET', P .. 'take:' .. a.call, member(id, name), 'EX', ANSWERED_S)
+  keep(id, name, unit)
+  redis.call('ZADD', P .. 'leases', lease_time() + a.lease_ms, member(id, name))
+  if unit.attempt > tonumber(field(id, 'attempt')) then set(id, {attempt = unit.attempt}) end
+  if state == 'queued' then
+    if field(id, 'started_ms') == '' then
+      set(id, {started_ms = now})
+      observe('wait', field(id, 'kind'), now - field(id, 'created_ms'))
+    end
+    move(id, 'running')
+  end
+  return {job = id, unit = name, unit_record = unit, record = redis.call('HGETALL', job_key(id))}
+end
+
+-- A call that is repeated, because its answer was lost, gets the same unit. A damaged record is passed over.
 function call.take(a)
   local answered = redis.call('GET', P .. 'take:' .. a.call)
   if answered then
     local id, name = answered:match('^(.-)/(.+)$')
     local unit = unit_of(id, name)
     if unit and unit.state == 'leased' and unit.call == a.call then
-      redis.call('ZADD', P .. 'leases', now + a.lease_ms, answered)
+      redis.call('ZADD', P .. 'leases', lease_time() + a.lease_ms, answered)
       return {job = id, unit = name, unit_record = unit, record = redis.call('HGETALL', job_key(id))}
     end
   end
   while true do
     local popped = redis.call('ZPOPMIN', ready_key(a.queue))
     if #popped == 0 then return {} end
-    local id, name = popped[1]:match('^(.-)/(.+)$')
-    local state, unit = field(id, 'state'), unit_of(id, name)
-    if unit and unit.state == 'ready' and (state == 'queued' or state == 'running') then
-      unit.attempt, unit.token = unit.attempt + 1, redis.call('INCR', P .. 'fence')
-      unit.state, unit.worker, unit.call = 'leased', a.worker, a.call
-      redis.call('SET', P .. 'take:' .. a.call, member(id, name), 'EX', ANSWERED_S)
-      keep(id, name, unit)
-      redis.call('ZADD', P .. 'leases', now + a.lease_ms, member(id, name))
-      if unit.attempt > tonumber(field(id, 'attempt')) then set(id, {attempt = unit.attempt}) end
-      if state == 'queued' then
-        if field(id, 'started_ms') == '' then
-          set(id, {started_ms = now})
-          observe('wait', field(id, 'kind'), now - field(id, 'created_ms'))
-        end
-        move(id, 'running')
-      end
-      local record = redis.call('HGETALL', job_key(id))
-      return {job = id, unit = name, unit_record = unit, record = record}
-    end
+    local readable, answer = pcall(lease, a, popped[1])
+    if readable and answer then return answer end
   end
 end
 
 function call.renew(a)
   local unit, status = held(a)
-  if unit then redis.call('ZADD', P .. 'leases', now + a.lease_ms, member(a.job, a.unit)) end
+  if unit then redis.call('ZADD', P .. 'leases', lease_time() + a.lease_ms, member(a.job, a.unit)) end
   return {status = status}
 end
 
@@ -273,7 +295,7 @@ function call.advance(a)
   table.insert(unit.parts, a.part)
   local done, total = field(a.job, 'done') + items, tonumber(field(a.job, 'total'))
   set(a.job, {done = done, updated_ms = now})
-  if done == total or now - (field(a.job, 'told_ms') or 0) >= PROGRESS_INTERVAL_MS then
+  if done == total or math.abs(now - (field(a.job, 'told_ms') or 0)) >= PROGRESS_INTERVAL_MS then
     set(a.job, {told_ms = now})
     add_event(a.job, 'progress', {step = field(a.job, 'step'), done = done, total = total, message = ''})
   end
@@ -351,7 +373,7 @@ function call.cancel(a)
       end
     end)
     move(a.job, 'cancelling')
-    redis.call('ZADD', P .. 'cancelling', now + a.patience_ms, a.job)
+    redis.call('ZADD', P .. 'cancelling', lease_time() + a.patience_ms, a.job)
   end
   return {state = 'cancelling'}
 end
@@ -373,43 +395,60 @@ local function end_lease(id, name, most)
   end
 end
 
--- End leases that were not renewed, end cancelled jobs whose workers do not stop, and count the missing nudges.
+-- End leases that were not renewed, end cancelled jobs whose workers do not stop, and count the missing nudges. A damaged
+-- record is passed over and named in the answer, so that it does not stop the others.
 function call.sweep(a)
   local before = tonumber(redis.call('GET', P .. 'swept') or now)
-  if now - before < a.interval_ms and now > before then return {nudges = {}} end
+  local elapsed, damaged, nudges = now - before, {}, {}
+  if elapsed > 0 and elapsed < a.interval_ms then return {nudges = nudges, damaged = damaged} end
+  local at = lease_time() + math.max(0, math.min(elapsed, a.gap_ms))
   redis.call('SET', P .. 'swept', now)
-  if now - before > a.gap_ms then
-    -- There was no sweep for a while: the server was unreachable, or no worker ran. Leases could not be renewed, and
-    -- their workers may be alive.
+  redis.call('SET', P .. 'lease_time', at)
+  if elapsed > a.gap_ms then
+    -- There was no sweep for a while: the server was unreachable, no worker ran, or the clock was set forward. Leases
+    -- could not be renewed, and their workers may be alive.
     for _, each in ipairs(redis.call('ZRANGE', P .. 'leases', 0, -1)) do
-      redis.call('ZADD', P .. 'leases', 'GT', now + a.lease_ms, each)
+      redis.call('ZADD', P .. 'leases', 'GT', at + a.lease_ms, each)
     end
   end
-  for _, each in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, 1000)) do
+  for _, each in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', at, 'LIMIT', 0, 1000)) do
     local id, name = each:match('^(.-)/(.+)$')
-    end_lease(id, name, a.most_attempts)
+    if not id or not pcall(end_lease, id, name, a.most_attempts) then
+      redis.call('ZREM', P .. 'leases', each)
+      table.insert(damaged, each)
+    end
   end
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'cancelling', '-inf', now)) do finish(id, 'cancelled', {}) end
-  local nudges = {}
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'cancelling', '-inf', at)) do
+    if not pcall(finish, id, 'cancelled', {}) then
+      redis.call('ZREM', P .. 'cancelling', id)
+      table.insert(damaged, id)
+    end
+  end
   for queue, list in pairs(a.lists) do
     local missing = redis.call('ZCARD', ready_key(queue)) - redis.call('LLEN', list)
     nudges[queue] = math.max(0, math.min(missing, NUDGES_AT_ONCE))
   end
-  return {nudges = nudges}
+  return {nudges = nudges, damaged = damaged}
 end
 
--- Delete records of jobs that ended long ago. Returns their ids, so that their folders can be deleted too.
+local function remove_record(id, kind, state)
+  local dataset = field(id, 'dataset')
+  if dataset and dataset ~= '' then redis.call('ZREM', P .. 'dataset:' .. dataset, id) end
+  redis.call('ZREM', P .. 'index:' .. kind .. ':' .. state, id)
+  redis.call('DEL', job_key(id), units_key(id), events_key(id))
+end
+
+-- Delete records of jobs that ended long ago. Returns their ids, so that their folders can be deleted too. A damaged
+-- record is passed over.
 function call.prune(a)
   local deleted = {}
+  local function ended_ms(id) return tonumber(field(id, 'ended_ms') or 0) or error('no time') end
   for _, kind in ipairs(a.kinds) do
     for state, _ in pairs(ENDED) do
       for _, id in ipairs(redis.call('ZRANGE', P .. 'index:' .. kind .. ':' .. state, 0, a.most - 1)) do
-        if tonumber(field(id, 'ended_ms') or 0) > now - a.kept_ms then break end
-        local dataset = field(id, 'dataset')
-        if dataset and dataset ~= '' then redis.call('ZREM', P .. 'dataset:' .. dataset, id) end
-        redis.call('ZREM', P .. 'index:' .. kind .. ':' .. state, id)
-        redis.call('DEL', job_key(id), units_key(id), events_key(id))
-        table.insert(deleted, id)
+        local readable, ended = pcall(ended_ms, id)
+        if readable and ended > now - a.kept_ms then break end
+        if readable and pcall(remove_record, id, kind, state) then table.insert(deleted, id) end
       end
     end
   end

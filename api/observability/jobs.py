@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ml.system.text import printable
 from worker.jobs import QUEUES
 from worker.records import QueueStats
 
@@ -62,7 +63,7 @@ def _workers(figures: QueueStats) -> Iterator[Metric]:
         "signalml_worker_last_seen_seconds", "Seconds since a worker last reported.", labels=("worker",)
     )
     for worker in figures.workers:
-        seen.add_metric((worker.name,), worker.seconds_ago)
+        seen.add_metric((printable(worker.name),), worker.seconds_ago)
     yield seen
 
 

@@ -8,6 +8,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ml.machines.alarms import AlarmState
+from ml.system.text import printable
 
 
 class MachineMetrics(Collector):
@@ -37,5 +38,5 @@ class MachineMetrics(Collector):
         )
         for machine_id, state in self._states.items():
             if state != "normal":
-                notable.add_metric((machine_id, state), 1)
+                notable.add_metric((printable(machine_id), state), 1)
         yield notable

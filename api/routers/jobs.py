@@ -21,6 +21,7 @@ from ml.errors import AliasNotSet, DatasetNotFound, ModelNotCalibrated, ModelNot
 from ml.models.recalibration import require_detector
 from ml.system.logs import current_request_id
 from worker.jobs import (
+    JOB_ID,
     JOB_KINDS,
     JOB_STATES,
     DiagnosticParameters,
@@ -33,6 +34,7 @@ from worker.jobs import (
     JobNotFound,
     JobPage,
     JobParameters,
+    JobRecordDamaged,
     JobState,
     QueueFull,
     QueueUnavailable,
@@ -48,7 +50,7 @@ router = APIRouter(
 )
 SUBMIT_ERRORS = (*V1_ERRORS, *BODY_ERRORS, IdempotencyConflict, JobConflict, QueueFull, QueueUnavailable)
 DATASET_JOB_ERRORS = (*SUBMIT_ERRORS, DatasetNotFound)
-JOB_ERRORS = (*V1_ERRORS, InvalidRequest, JobNotFound, QueueUnavailable)
+JOB_ERRORS = (*V1_ERRORS, InvalidRequest, JobNotFound, JobRecordDamaged, QueueUnavailable)
 RETRY_AFTER_S = 1
 EVENT_STREAM = "text/event-stream"
 # A client that lost its stream waits this long before it connects again.
@@ -60,7 +62,7 @@ MAX_SHOWN_LENGTH = 64
 class JobIds(Convertor[str]):
     """Path converter of job ids, which never match a kind of job."""
 
-    regex = "[0-9a-f]{24}"
+    regex = JOB_ID.pattern
 
     def convert(self, value: str) -> str:
         """Return the value unchanged."""
@@ -385,7 +387,7 @@ def _rows(services: Services, job: Job, file: str) -> Iterator[dict[str, Any]]:
     if not file:
         return iter([job.summary or {}])
     folder = JobFolder(services.settings.home, job.id)
-    if not (folder.path / file).is_file():
+    if not folder.has(file):
         raise ResultNotReady(f"The result of {job.id} is not on this disk; {file} was expected in the job's folder.")
     return folder.rows(file)
 

@@ -287,6 +287,9 @@ class Detector:
         except (
             *ZIP_ERRORS,
             AttributeError,
+            MemoryError,
+            OverflowError,
+            RecursionError,
             ValueError,
             KeyError,
             TypeError,

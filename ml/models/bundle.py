@@ -23,7 +23,6 @@ Reading a bundle executes nothing: it reads JSON, a flatbuffer, and the list of 
 import hashlib
 import json
 import shutil
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -39,7 +38,6 @@ from ml.models.labels import ClassLabels
 from ml.models.names import LONGEST_NAME, NAME_PATTERN, VERSION_PATTERN
 from ml.models.normal_scores import NormalScores
 from ml.system.atomic import sync_folder, to_json, write_atomic
-from ml.system.zip_members import ZIP_ERRORS, read_member
 
 FORMAT = "signalml-bundle"
 # 1 is a classifier, 2 a bundle with a detector, 3 a classifier with scores of normal recordings.
@@ -47,7 +45,6 @@ CLASSIFIER_FORMAT, DETECTOR_FORMAT, CALIBRATED_FORMAT = FORMATS = 1, 2, 3
 MANIFEST, SPEC, LABELS, DECISION, CARD = "manifest.json", "spec.json", "labels.json", "decision.json", "card.json"
 LITERT, KERAS, GOLDEN_CLIP, GOLDEN_ANSWER = "network.tflite", "network.keras", "golden.wav", "golden.json"
 DETECTOR_FACTS, DETECTOR_ARRAYS, CALIBRATION = "detector.json", "detector.npz", "calibration.json"
-REVISIONS_FILE = "renamed.json"  # only in archives: labels and thresholds change, but a version does not
 REQUIRED = frozenset({SPEC, LABELS, DECISION, CARD, GOLDEN_CLIP, GOLDEN_ANSWER})
 CLASSIFIER, DETECTOR = frozenset({LITERT, KERAS}), frozenset({DETECTOR_FACTS, DETECTOR_ARRAYS})
 KNOWN = REQUIRED | CLASSIFIER | DETECTOR | {CALIBRATION}
@@ -59,7 +56,6 @@ DIGESTED_FILES = (
 )
 FAULT_RULE_KEY, NOVELTY = "naming", "novelty"  # keys of decision.json and golden.json
 NO_LIMIT = 1.0
-MAX_FILE_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +273,7 @@ def verify(folder: Path) -> dict[str, Any]:
         BundleUnrecognised: there is no manifest, or it has another format.
         BundleDamaged: a file is missing, changed, truncated or unexpected; or the Keras archive could run code.
     """
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     listed: Mapping[str, Mapping[str, Any]] = manifest["files"]
     present = {path.name for path in folder.iterdir()} - {MANIFEST}
     expected = _expected_files(manifest)
@@ -300,48 +296,12 @@ def verify(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def pack(folder: Path, target: Path, revisions: bytes | None = None) -> None:
-    """Pack a bundle, and the revisions of its labels and threshold, into one zip archive."""
-    files = sorted(verify(folder)["files"])
-    incomplete = target.with_name(f".{target.name}.part")
-    try:
-        with zipfile.ZipFile(incomplete, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in (MANIFEST, *files):
-                archive.write(folder / file, file)
-            if revisions is not None:
-                archive.writestr(REVISIONS_FILE, revisions)
-        incomplete.replace(target)
-    finally:
-        incomplete.unlink(missing_ok=True)
-
-
-def unpack(archive_file: Path, folder: Path) -> None:
-    """Unpack the files of a bundle, and nothing else, into ``folder``; the caller verifies them.
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a folder; its files are not compared with it.
 
     Raises:
-        BundleUnrecognised: the file is no readable zip archive of a bundle.
-        BundleDamaged: a file is too large.
+        BundleUnrecognised, BundleDamaged
     """
-    try:
-        with zipfile.ZipFile(archive_file) as archive:
-            names = {info.filename: info for info in archive.infolist()}
-            if MANIFEST not in names or not set(names) <= KNOWN | {MANIFEST, REVISIONS_FILE}:
-                raise BundleUnrecognised(
-                    f"{archive_file.name} is no exported model: it contains {sorted(names)[:5]}; "
-                    f"a {MANIFEST} and its files were expected."
-                )
-            for name, info in names.items():
-                if info.file_size > MAX_FILE_BYTES:
-                    raise BundleDamaged(
-                        f"{archive_file.name}: {name} unpacks to {info.file_size} bytes; "
-                        f"at most {MAX_FILE_BYTES} were expected."
-                    )
-                write_atomic(folder / name, read_member(archive, info))
-    except ZIP_ERRORS as error:
-        raise BundleUnrecognised(f"{archive_file.name} is no readable zip archive: {error}") from error
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
         raise BundleUnrecognised(f"{folder.name} is no bundle: it has no {MANIFEST}.")

@@ -5,13 +5,16 @@
     <home>/models/<version>/                 bundle, never changed after it was added
     <home>/models/labels/<version>.json      later revisions of its labels
     <home>/models/thresholds/<version>.json  later revisions of its threshold
+    <home>/models/signatures/<version>.json  its signature, if it was imported with one or signed here
     <home>/models/aliases.json               champion, challenger, previous, and the history of their changes
     <home>/models/.incoming-*/               bundle that is being added; leftovers are deleted after a day
 
 Writers hold a lock between processes. Readers need none, because every file is replaced in one step.
 """
 
+import hashlib
 import json
+import logging
 import shutil
 import time
 import uuid
@@ -19,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from ml.errors import (
     AliasNotSet,
@@ -29,8 +32,9 @@ from ml.errors import (
     ChampionChanged,
     ModelError,
     ModelNotFound,
+    SignatureInvalid,
 )
-from ml.models import bundle
+from ml.models import archives, bundle
 from ml.models.bundle import Bundle
 from ml.models.golden import load_verified
 from ml.models.names import VERSION_PATTERN
@@ -44,10 +48,13 @@ from ml.models.revisions import (
     unpack,
 )
 from ml.models.served import ServedModel
+from ml.models.signing import KeyRing, Seal, SigningKey, signatures_required
 from ml.models.thresholds import ThresholdRequest, request_in_force, resolve_threshold
 from ml.system.atomic import file_lock, sync_folder, to_json, write_atomic
 from ml.system.clock import timestamp
+from ml.system.names import child
 
+logger = logging.getLogger("signalml.registry")
 Alias = Literal["champion", "challenger", "previous"]
 ALIASES: tuple[Alias, ...] = get_args(Alias)
 HINTS = {
@@ -57,7 +64,7 @@ HINTS = {
 # Value of expected_version: the alias may point to any version. No version has this name.
 ANY_VERSION = "*"
 HISTORY_KEPT = 200
-INCOMING = ".incoming-"
+INCOMING, SIGNATURES = ".incoming-", "signatures"
 INCOMING_KEPT_S = 24 * 3600
 
 
@@ -71,6 +78,30 @@ class AliasChange:
     before: str | None
 
 
+def _alias_change(entry: Any) -> AliasChange:
+    change = AliasChange(**entry)
+    if not all(isinstance(text, str) for text in (change.at, change.alias, change.version, change.before or "")):
+        raise TypeError(f"{entry} has a value that is no text")
+    return change
+
+
+class ImportedModel(NamedTuple):
+    """Result of an import.
+
+    Attributes:
+        version: the version.
+        is_new: whether this home did not know it before.
+        unused_revisions: number of revisions in the archive that were not used, because the version was known and has
+            other ones.
+        signer: name of the trusted key that signed the archive; None without one.
+    """
+
+    version: str
+    is_new: bool
+    unused_revisions: int
+    signer: str | None
+
+
 class Registry:
     """Registry of the models of one home.
 
@@ -82,6 +113,7 @@ class Registry:
         self.folder = home / "models"
         self._aliases_file = self.folder / "aliases.json"
         self._revisions = RevisionStore(self.folder)
+        self._keys = KeyRing(home)
 
     # Reading
 
@@ -100,8 +132,14 @@ class Registry:
         return {alias: pointed[alias] for alias in ALIASES if alias in pointed}
 
     def history(self) -> list[AliasChange]:
-        """Return the changes of aliases, the oldest first."""
-        return [AliasChange(**entry) for entry in self._read_alias_file()["history"]]
+        """Return the changes of aliases, the oldest first; damaged entries are logged and left out."""
+        found = []
+        for entry in self._read_alias_file()["history"]:
+            try:
+                found.append(_alias_change(entry))
+            except TypeError as error:
+                logger.warning("an entry in the history of %s is damaged: %s", self._aliases_file.name, error)
+        return found
 
     def resolve(self, reference: str) -> str:
         """Return the version of a reference: a version, an alias, or a model name for its newest version.
@@ -125,7 +163,7 @@ class Registry:
 
     def path(self, reference: str) -> Path:
         """Return the folder of a version, an alias or a model name."""
-        return self.folder / self.resolve(reference)
+        return child(self.folder, self.resolve(reference))
 
     def read(self, reference: str) -> Bundle:
         """Verify and read a version.
@@ -159,17 +197,12 @@ class Registry:
 
         Raises:
             AliasNotSet, ModelNotFound, BundleUnrecognised, BundleDamaged
+            SignatureMissing, SignatureInvalid, SignerUnknown: this process serves only models that a trusted key has
+                signed.
         """
         found = self.read(reference)
-        labels, thresholds = self._revisions.label_revisions(found)[-1], self._revisions.threshold_revisions(found)
-        threshold = thresholds[-1]
-        return ServedModel(
-            bundle=_with_calibration_in_force(found, thresholds),
-            labels=labels.labels,
-            labels_revision=labels.revision,
-            decision=threshold.decision,
-            threshold_revision=threshold.revision,
-        )
+        self._require_signed(found.version)
+        return _served(found, self._revisions.label_revisions(found), self._revisions.threshold_revisions(found))
 
     def label_revisions(self, reference: str, found: Bundle | None = None) -> list[ClassLabelsRevision]:
         """Return all revisions of a version's labels, the current one last."""
@@ -214,33 +247,66 @@ class Registry:
         found = Bundle.read(folder)
         load_verified(ServedModel.as_written(found))
         with self._write_lock():
-            target = self.folder / found.version
-            if not _is_intact(target):
-                shutil.rmtree(target, ignore_errors=True)
-                folder.rename(target)
-                sync_folder(self.folder)
+            self._place(folder, found.version)
         return found.version
 
     def add_archive(self, archive: Path) -> str:
-        """Add a bundle from an archive of :meth:`export`.
+        """Add a bundle from an archive of :meth:`export`; return its version. See :meth:`import_archive`."""
+        return self.import_archive(archive).version
+
+    def import_archive(self, archive: Path) -> ImportedModel:
+        """Add a bundle from an archive of :meth:`export`, and what the import found.
+
+        Nothing that is here changes: for a known version, the revisions in the archive are not used. A version is known
+        if it is here, an alias points to it, or it has revisions here. Only a damaged bundle is replaced.
 
         Raises:
             BundleUnrecognised, BundleDamaged, GoldenClipFailed
+            SignatureInvalid: the signature does not match.
+            SignatureMissing, SignerUnknown: this process accepts only models that a trusted key has signed.
         """
         with self.incoming() as folder:
-            bundle.unpack(archive, folder)
-            packed = folder / bundle.REVISIONS_FILE
-            revisions = unpack(packed)
-            packed.unlink(missing_ok=True)
-            version = self.add(folder)
-        with self._write_lock():
-            self._revisions.import_missing(version, revisions)
-        return version
+            unpacked = archives.unpack(archive, folder)
+            found = Bundle.read(folder)
+            signer = self._check_seal(unpacked.seal, archive.name)
+            revisions = unpack(unpacked.revisions, found, archive.name)
+            load_verified(_served(found, revisions.labels, revisions.thresholds))
+            with self._write_lock():
+                is_known = self._is_known(found.version)
+                unused = revisions.n_later if is_known and not self._revisions.has(found, revisions) else 0
+                if not is_known:
+                    self._revisions.add_imported(found.version, revisions)
+                try:
+                    self._place(folder, found.version)
+                except BaseException:  # also Ctrl-C: no revisions without their version stay
+                    if not is_known:
+                        self._revisions.remove(found.version)
+                    raise
+                self._keep_seal(found.version, unpacked.seal)
+        return ImportedModel(found.version, not is_known, unused, signer)
 
-    def export(self, reference: str, target: Path) -> None:
-        """Pack a version into one archive, with all revisions of its labels and its threshold."""
+    def export(self, reference: str, target: Path, key: SigningKey | None = None) -> None:
+        """Pack a version into one archive, with all revisions of its labels and its threshold.
+
+        Args:
+            reference: version, alias or model name.
+            target: archive to write.
+            key: key that signs the archive; None for no signature.
+        """
         version = self.resolve(reference)
-        bundle.pack(self.folder / version, target, self._revisions.pack(version))
+        archives.pack(self.folder / version, target, self._revisions.pack(version), key)
+
+    def sign(self, reference: str, key: SigningKey) -> str:
+        """Sign a version in this home, so that it is served where only signed models are; return the version.
+
+        Raises:
+            AliasNotSet, ModelNotFound, BundleUnrecognised, BundleDamaged
+        """
+        version = self.read(reference).version
+        with self._write_lock():
+            members = {bundle.MANIFEST: self._manifest_digest(version)}
+            self._write_seal(version, Seal.of(version, members, key))
+        return version
 
     def promote(
         self,
@@ -371,7 +437,71 @@ class Registry:
             recalibration=scores,
         )
 
+    # Signatures
+
+    def _check_seal(self, seal: Seal | None, source: str) -> str | None:
+        """Return the trusted key that a seal is signed with; None without one, if signatures are not required."""
+        if signatures_required():
+            return self._keys.require_trusted(seal, source)
+        return None if seal is None else self._keys.trusted_name(seal)
+
+    def _require_signed(self, version: str) -> None:
+        """Require, if this process serves signed models only, that a trusted key has signed the present manifest."""
+        if not signatures_required():
+            return
+        file = self._seal_file(version)
+        seal = Seal.from_bytes(file.read_bytes()) if file.is_file() else None
+        self._keys.require_trusted(seal, version)
+        if (
+            seal is None
+            or seal.version != version
+            or seal.members.get(bundle.MANIFEST) != self._manifest_digest(version)
+        ):
+            raise SignatureInvalid(f"The signature of {version} is that of another content: import the model again.")
+
+    def _keep_seal(self, version: str, seal: Seal | None) -> None:
+        """Keep a signed seal beside its version, if it is the seal of the present bundle and there is none."""
+        if seal is None or seal.signature is None or self._seal_file(version).exists():
+            return
+        if seal.members.get(bundle.MANIFEST) == self._manifest_digest(version):
+            self._write_seal(version, seal)
+
+    def _write_seal(self, version: str, seal: Seal) -> None:
+        file = self._seal_file(version)
+        file.parent.mkdir(exist_ok=True)
+        write_atomic(file, seal.to_bytes())
+
+    def _seal_file(self, version: str) -> Path:
+        return child(self.folder / SIGNATURES, f"{version}.json")
+
+    def _manifest_digest(self, version: str) -> str:
+        return hashlib.sha256((child(self.folder, version) / bundle.MANIFEST).read_bytes()).hexdigest()
+
     # Files
+
+    def _is_known(self, version: str) -> bool:
+        """Return whether this home has a version, an alias to it, or revisions of it."""
+        with suppress(BundleUnrecognised):  # damaged aliases, which may point to it
+            if version not in self.aliases().values():
+                return (self.folder / version).exists() or self._revisions.exist(version)
+        return True
+
+    def _place(self, folder: Path, version: str) -> None:
+        """Make a verified folder the folder of a version; an intact one stays, a damaged one is replaced."""
+        target = child(self.folder, version)
+        if _is_intact(target):
+            return
+        replaced = self.folder / f"{INCOMING}{uuid.uuid4().hex}"
+        if target.exists():
+            target.rename(replaced)
+        try:
+            folder.rename(target)
+        except BaseException:  # also Ctrl-C: the folder that was here stays
+            if replaced.exists():
+                replaced.rename(target)
+            raise
+        sync_folder(self.folder)
+        shutil.rmtree(replaced, ignore_errors=True)
 
     def _read_alias_file(self) -> dict[str, Any]:
         try:
@@ -408,6 +538,19 @@ class Registry:
         except FileNotFoundError:
             return None
         return (found.st_ino, found.st_mtime_ns)
+
+
+def _served(
+    found: Bundle, labels: Sequence[ClassLabelsRevision], thresholds: Sequence[ThresholdRevision]
+) -> ServedModel:
+    """Return a bundle with the last revisions of its labels and its threshold."""
+    return ServedModel(
+        bundle=_with_calibration_in_force(found, thresholds),
+        labels=labels[-1].labels,
+        labels_revision=labels[-1].revision,
+        decision=thresholds[-1].decision,
+        threshold_revision=thresholds[-1].revision,
+    )
 
 
 def _with_calibration_in_force(found: Bundle, revisions: Sequence[ThresholdRevision]) -> Bundle:

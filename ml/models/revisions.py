@@ -9,20 +9,24 @@ Revision 1 is only in the bundle. A file is replaced in one step, and the writer
 """
 
 import json
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from ml.detectors.alarm_limit import FalseAlarmLimit
 from ml.detectors.thresholds import SENSITIVITIES, Sensitivity
-from ml.errors import BundleDamaged, InvalidParameter, ModelError
+from ml.errors import BundleDamaged, InvalidClassLabels, InvalidParameter, ModelError
 from ml.models.bundle import Bundle, DecisionThreshold
-from ml.models.labels import ClassLabels
+from ml.models.labels import ClassLabel, ClassLabels
 from ml.models.recalibration import Recalibration
 from ml.system.atomic import to_json, write_atomic
 from ml.system.clock import timestamp
+from ml.system.names import child
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class ClassLabelsRevision:
         Raises:
             ModelError, ValueError, KeyError, TypeError: the values are invalid.
         """
-        return cls(int(values["revision"]), str(values["created"]), ClassLabels.from_list(values["labels"]))
+        return cls(_whole(values["revision"]), str(values["created"]), ClassLabels.from_list(values["labels"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +98,27 @@ class ThresholdRevision:
             raise ValueError(f"unknown sensitivity {sensitivity!r}")
         scores = values.get("recalibration")
         return cls(
-            revision=int(values["revision"]),
+            revision=_whole(values["revision"]),
             created=str(values["created"]),
             decision=DecisionThreshold(values["threshold"], values["false_alarm_rate"], str(values["basis"])),
             sensitivity=sensitivity,
             limit=FalseAlarmLimit.from_dict(values["limit"]) if "limit" in values else None,
             requested_rate=values.get("requested_rate", SENSITIVITIES.get(sensitivity)),
-            calibration_revision=int(values.get("calibration_revision", 1)),
+            calibration_revision=_whole(values.get("calibration_revision", 1)),
             recalibration=None if scores is None else Recalibration.from_dict(scores),
         )
+
+
+class ImportedRevisions(NamedTuple):
+    """All revisions of a version from an archive, each list with revision 1 of the bundle."""
+
+    labels: list[ClassLabelsRevision]
+    thresholds: list[ThresholdRevision]
+
+    @property
+    def n_later(self) -> int:
+        """Number of revisions beside those of the bundle."""
+        return len(self.labels) + len(self.thresholds) - 2
 
 
 def recalibration_in_force(revisions: Sequence[ThresholdRevision]) -> Recalibration | None:
@@ -117,7 +133,9 @@ def recalibration_in_force(revisions: Sequence[ThresholdRevision]) -> Recalibrat
 R = TypeVar("R", ClassLabelsRevision, ThresholdRevision)
 Revision = ClassLabelsRevision | ThresholdRevision
 LABELS, THRESHOLDS = "labels", "thresholds"
-KINDS: Mapping[str, type[Revision]] = {LABELS: ClassLabelsRevision, THRESHOLDS: ThresholdRevision}
+# Errors of revisions that are damaged or do not fit their bundle.
+INVALID = (ModelError, InvalidParameter, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
+KINDS = (LABELS, THRESHOLDS)
 
 
 class RevisionStore:
@@ -132,17 +150,15 @@ class RevisionStore:
 
     def label_revisions(self, found: Bundle) -> list[ClassLabelsRevision]:
         """Return all revisions of a version's labels, the current one last."""
-        first = ClassLabelsRevision(1, found.created, found.content.labels)
-        return [first, *_read(self._file(LABELS, found.version), ClassLabelsRevision)]
+        file = self._file(LABELS, found.version)
+        with _translate_damage(f"{LABELS}/{file.name}"):
+            return _all_labels(found, _read(file, ClassLabelsRevision))
 
     def threshold_revisions(self, found: Bundle) -> list[ThresholdRevision]:
         """Return all revisions of a version's threshold, the current one last."""
-        first = ThresholdRevision(1, found.created, found.content.decision)
         file = self._file(THRESHOLDS, found.version)
-        revisions = [first, *_read(file, ThresholdRevision)]
         with _translate_damage(f"{THRESHOLDS}/{file.name}"):
-            _check_calibrations(revisions)
-        return revisions
+            return _all_thresholds(found, _read(file, ThresholdRevision))
 
     def rename(self, found: Bundle, names: Sequence[tuple[str, str]]) -> ClassLabelsRevision:
         """Add a revision with other names and messages; without a change, the current revision stays.
@@ -155,6 +171,7 @@ class RevisionStore:
         renamed = current.labels.rename(names)
         if renamed == current.labels:
             return current
+        _check_meaning(found, renamed)
         added = ClassLabelsRevision(current.revision + 1, timestamp(), renamed)
         _write(self._file(LABELS, found.version), [*revisions[1:], added])
         return added
@@ -218,29 +235,119 @@ class RevisionStore:
         # Labels alone keep the old form, so that older services can read them.
         return to_json(by_kind[LABELS] if by_kind.keys() == {LABELS} else by_kind) if by_kind else None
 
-    def import_missing(self, version: str, by_kind: Mapping[str, Sequence[Revision]]) -> None:
-        """Store the revisions from :func:`unpack`, except for kinds that already have revisions here."""
-        for kind, revisions in by_kind.items():
-            file = self._file(kind, version)
-            if revisions and not file.exists():
-                _write(file, revisions)
+    def exist(self, version: str) -> bool:
+        """Return whether a version has later revisions here."""
+        return any(file.exists() for file in self.files(version))
+
+    def has(self, found: Bundle, imported: ImportedRevisions) -> bool:
+        """Return whether the later revisions here are those of an archive; not if those here are damaged."""
+        try:
+            here = ImportedRevisions(self.label_revisions(found), self.threshold_revisions(found))
+        except BundleDamaged:
+            return False
+        return here.labels[1:] == imported.labels[1:] and here.thresholds[1:] == imported.thresholds[1:]
+
+    def add_imported(self, version: str, imported: ImportedRevisions) -> None:
+        """Store the revisions from :func:`unpack`; the version must have none here."""
+        for kind, revisions in ((LABELS, imported.labels), (THRESHOLDS, imported.thresholds)):
+            if len(revisions) > 1:
+                _write(self._file(kind, version), revisions[1:])
+
+    def remove(self, version: str) -> None:
+        """Delete all later revisions of a version."""
+        for file in self.files(version):
+            file.unlink(missing_ok=True)
 
     def _file(self, kind: str, version: str) -> Path:
-        return self._models / kind / f"{version}.json"
+        return child(self._models / kind, f"{version}.json")
 
 
-def unpack(packed: Path) -> dict[str, list[Revision]]:
-    """Return the revisions in a file of :meth:`RevisionStore.pack`, by kind; empty without a file.
+def unpack(packed: bytes | None, found: Bundle, source: str) -> ImportedRevisions:
+    """Return the revisions in an archive, checked against the bundle in it.
+
+    Args:
+        packed: content of :meth:`RevisionStore.pack`; None without any.
+        found: the bundle.
+        source: name of the archive, for messages.
 
     Raises:
-        BundleDamaged
+        BundleDamaged: the revisions are damaged, do not fit the bundle, or give a class another meaning.
     """
-    if not packed.exists():
-        return {}
-    with _translate_damage(packed.name):
-        found = json.loads(packed.read_bytes())
-        kinds = {LABELS: found} if isinstance(found, list) else dict(found)
-        return {kind: list(map(KINDS[kind].from_dict, entries)) for kind, entries in kinds.items()}
+    try:
+        content = {} if packed is None else json.loads(packed)
+        by_kind = {LABELS: content} if isinstance(content, list) else dict(content)
+        if not by_kind.keys() <= {LABELS, THRESHOLDS}:
+            raise ValueError(f"it has {sorted(by_kind)}; {LABELS} and {THRESHOLDS} were expected")
+        labels = _all_labels(found, [ClassLabelsRevision.from_dict(each) for each in by_kind.get(LABELS, ())])
+        thresholds = _all_thresholds(found, [ThresholdRevision.from_dict(each) for each in by_kind.get(THRESHOLDS, ())])
+        _check_imported(found, labels, thresholds)
+    except INVALID as error:
+        raise BundleDamaged(
+            f"{source}: the revisions of labels and threshold do not fit {found.version} ({error})."
+        ) from error
+    return ImportedRevisions(labels, thresholds)
+
+
+def _all_labels(found: Bundle, later: Sequence[ClassLabelsRevision]) -> list[ClassLabelsRevision]:
+    """Return all revisions of the labels; each has the classes of the bundle, with the same meaning."""
+    revisions = [ClassLabelsRevision(1, found.created, found.content.labels), *later]
+    _check_numbers(revisions)
+    meaning = [label.anomalous for label in found.content.labels.classes]
+    for each in later:
+        if [label.anomalous for label in each.labels.classes] != meaning:
+            raise ValueError(f"revision {each.revision} of the labels has other classes, or other ones are anomalous")
+    return revisions
+
+
+def _all_thresholds(found: Bundle, later: Sequence[ThresholdRevision]) -> list[ThresholdRevision]:
+    """Return all revisions of the threshold; each calibration that is used exists."""
+    revisions = [ThresholdRevision(1, found.created, found.content.decision), *later]
+    _check_numbers(revisions)
+    _check_calibrations(revisions)
+    if found.content.detector is None and any(each.recalibration is not None for each in later):
+        raise ValueError("a revision of the threshold has scores of a detector, and the model has none")
+    return revisions
+
+
+def _check_imported(
+    found: Bundle, labels: Sequence[ClassLabelsRevision], thresholds: Sequence[ThresholdRevision]
+) -> None:
+    """Check that each change is one that could have been made here."""
+    for before, after in pairwise(labels):
+        if before.labels.rename([(label.name, label.message) for label in after.labels.classes]) != after.labels:
+            raise ValueError(f"revision {after.revision} of the labels gives the name of a class to another class")
+        _check_meaning(found, after.labels)
+        datetime.fromisoformat(after.created)
+    for each in thresholds:
+        rate = each.requested_rate
+        if type(each.decision.threshold) not in (int, float) or (rate is not None and not 0 < rate < 1):
+            raise ValueError(f"revision {each.revision} of the threshold is no number, or its rate is {rate!r}")
+        datetime.fromisoformat(each.created)
+
+
+def _check_meaning(found: Bundle, labels: ClassLabels) -> None:
+    """Refuse a name of the bundle on a class with another meaning: a fault must not be called normal.
+
+    Raises:
+        InvalidClassLabels
+    """
+    anomalous = {_name_key(label): label.anomalous for label in found.content.labels.classes}
+    for label in labels.classes:
+        if anomalous.get(_name_key(label), label.anomalous) != label.anomalous:
+            raise InvalidClassLabels(
+                f"Labels: in {found.version}, {label.name!r} is the name of a class with another meaning; another name "
+                "was expected."
+            )
+
+
+def _name_key(label: ClassLabel) -> str:
+    return unicodedata.normalize("NFKC", label.name).casefold().strip()
+
+
+def _check_numbers(revisions: Sequence[Revision]) -> None:
+    numbers = [each.revision for each in revisions]
+    if numbers != list(range(1, len(numbers) + 1)):
+        raise ValueError(f"its revisions have the numbers {numbers[:10]}; 1, 2, 3 and so on were expected")
 
 
 def _check_calibrations(revisions: Sequence[ThresholdRevision]) -> None:
@@ -249,6 +356,12 @@ def _check_calibrations(revisions: Sequence[ThresholdRevision]) -> None:
             raise ValueError(f"revision {each.revision} has the scores of revision {each.calibration_revision}")
         if each.calibration_revision > 1 and revisions[each.calibration_revision - 1].recalibration is None:
             raise ValueError(f"revision {each.calibration_revision} has no scores")
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is no whole number")
+    return value
 
 
 def _read(path: Path, kind: type[R]) -> list[R]:
@@ -268,5 +381,5 @@ def _translate_damage(file: str) -> Iterator[None]:
     """Raise BundleDamaged with the name of the file if it cannot be read."""
     try:
         yield
-    except (ModelError, InvalidParameter, ValueError, KeyError, TypeError) as error:
+    except INVALID as error:
         raise BundleDamaged(f"The file {file} with a model's revisions is damaged ({error}): remove it.") from error

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from ml.errors import ReportNotFound
+from ml.system.names import child
 
 FOLDER, SPLIT, REPORT = "training", "split.csv", "report.html"
 
 
 def records_folder(home: Path, version: str) -> Path:
     """Return the folder of a version's records; it may not exist."""
-    return home / FOLDER / version
+    return child(home / FOLDER, version)
 
 
 def report_path(home: Path, version: str) -> Path:

@@ -24,6 +24,7 @@ from ml.dataset.splitting.sides import Split
 from ml.evaluation.results import Evaluation
 from ml.reports.expectations import Expectations
 from ml.system.atomic import sync_folder, to_json, write_atomic
+from ml.system.text import without_formula
 from ml.training.paths import SPLIT, records_folder
 from ml.training.recorded_split import TEST, TEST_THEN_FITTED
 
@@ -56,11 +57,11 @@ def write_split(folder: Path, split: Split, *, learned: Collection[Entry] = ()) 
 
 
 def write_table(file: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table as CSV. Bytes of a path that are not UTF-8 are written unchanged."""
+    """Write a table as CSV. Bytes of a path that are not UTF-8 are written unchanged, and no text is a formula."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(columns)
-    table.writerows(rows)
+    table.writerows([without_formula(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
     write_atomic(file, text.getvalue().encode("utf-8", "surrogateescape"))
 
 

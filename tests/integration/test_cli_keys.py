@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.commands import signalml, succeeds
+from tests.commands import Done, assert_one_sentence, signalml, succeeds
 
 
 def test_keys_are_created_listed_and_revoked(tmp_path: Path) -> None:
@@ -32,3 +32,32 @@ def test_only_the_owner_can_read_the_key_file(tmp_path: Path) -> None:
     """The file of hashes has mode 600."""
     succeeds(tmp_path / "home", "keys", "create", "line-3")
     assert (tmp_path / "home" / "api-keys.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_signed_model_is_accepted_where_signatures_are_required(home: Path, tmp_path: Path) -> None:
+    """The whole way: key, export, trust, import; without trust, without a signature and from HDF5 it is refused."""
+    other, archive, unsigned = tmp_path / "other", tmp_path / "model.zip", tmp_path / "unsigned.zip"
+    public = succeeds(home, "keys", "signing", "new", "hall")
+    succeeds(home, "models", "export", "champion", archive, "--sign", "hall")
+    succeeds(home, "models", "export", "champion", unsigned)
+
+    def imported(file: Path) -> Done:
+        return signalml(other, "models", "import", file, "--promote", require_signed_bundles=True)
+
+    assert_one_sentence(imported(archive), "is not trusted here")
+    assert succeeds(other, "keys", "signing", "trust", public) == "hall is trusted"
+    assert "trusted" in succeeds(other, "keys", "signing", "list")
+    assert_one_sentence(imported(unsigned), "is not signed")
+    (tmp_path / "weights.h5").write_bytes(b"any")
+    assert_one_sentence(imported(tmp_path / "weights.h5"), "has no signature")
+    done = imported(archive)
+    assert (done.returncode, "signed with the trusted key hall" in done.stderr) == (0, True)
+    succeeds(other, "keys", "signing", "distrust", "hall")
+    assert signalml(other, "models", "verify", require_signed_bundles=True).returncode == 1
+
+
+def test_a_model_of_this_home_is_signed(home: Path) -> None:
+    """models sign names the version and the key; an unknown key is refused."""
+    assert_one_sentence(signalml(home, "models", "sign", "champion", "--key", "hall"), "no signing key called 'hall'")
+    succeeds(home, "keys", "signing", "new", "hall")
+    assert succeeds(home, "models", "sign", "champion", "--key", "hall").endswith("is signed with hall")

@@ -1,5 +1,6 @@
 """The processes behind the service: how they end, and what happens when one of them is killed."""
 
+import shutil
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -50,7 +51,7 @@ def test_on_sigterm_it_answers_first_what_it_has_begun(
         server.stop()
     assert asked.result() == 200
     wait_until(lambda: all(map(ended, running)))
-    assert list(server.folder.glob("signalml-metrics-*")) == []
+    assert list(original_home.glob(".metrics-*")) == []
 
 
 def test_counters_are_shown_while_a_process_is_about_to_count_for_the_first_time(
@@ -59,12 +60,31 @@ def test_counters_are_shown_while_a_process_is_about_to_count_for_the_first_time
     """Its file of counters is there but has no size yet: the others' are shown, and its own follow."""
     server = serve(original_home, processes=2)
     server.client.get("/health/live")
-    (counters,) = server.folder.glob("signalml-metrics-*")
+    (counters,) = original_home.glob(".metrics-*")
     (counters / "counter_999999.db").touch()
     for _ in range(4):
         shown = server.client.get("/metrics")
         assert shown.status_code == 200
         assert "signalml_requests_total{" in shown.text
+
+
+def test_a_folder_of_counters_that_was_deleted_does_not_end_the_service(
+    serve: Serve, original_home: Path, wav: bytes
+) -> None:
+    """A process that is started again finds the folder made again; what a killed service has left is removed."""
+    left = original_home / ".metrics-left"
+    left.mkdir()
+    server = serve(original_home, processes=2)
+    assert not left.exists()
+    wait_until(lambda: both_serve(server))
+    (counters,) = original_home.glob(".metrics-*")
+    shutil.rmtree(counters)
+    before = workers(server)
+    for victim in before:
+        victim.kill()
+    wait_until(lambda: len(set(workers(server)) - set(before)) == 2)
+    assert judged(server, wav) == 200
+    assert "signalml_requests_total{" in server.client.get("/metrics").text
 
 
 class Enduring(ServerProcess):

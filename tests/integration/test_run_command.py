@@ -132,6 +132,8 @@ def test_one_command_is_the_whole_service(run: Run, home: Path) -> None:
         assert again.http.get(f"/v1/jobs/{first['id']}/result").json()[0]["name"] == "a.wav"
     finally:
         assert again.stop() == 0
+    written = [path for name in ("broker", "datasets", "jobs") for path in (home / name, *(home / name).rglob("*"))]
+    assert [str(path) for path in (home, *written) if path.stat().st_mode & 0o077] == []
 
 
 def test_nothing_outlives_a_run_that_is_killed(run: Run, home: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.errors import BundleDamaged, BundleUnrecognised, ModelError
-from ml.models import bundle
+from ml.models import archives, bundle
 from ml.models.bundle import Bundle
 from tests.unit import bundles
 from tests.unit.bundles import FILES, flip_a_bit
@@ -18,8 +18,8 @@ from tests.unit.bundles import FILES, flip_a_bit
 def test_an_archive_has_the_bundle_and_nothing_else(champion: Path, tmp_path: Path) -> None:
     """Packed and unpacked files are equal to the byte, and no partial file is left."""
     (tmp_path / "out").mkdir()
-    bundle.pack(champion, tmp_path / "model.zip")
-    bundle.unpack(tmp_path / "model.zip", tmp_path / "out")
+    archives.pack(champion, tmp_path / "model.zip")
+    archives.unpack(tmp_path / "model.zip", tmp_path / "out")
     for file in (*FILES, bundle.MANIFEST):
         assert (tmp_path / "out" / file).read_bytes() == (champion / file).read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.zip", "out"]
@@ -29,7 +29,7 @@ def test_a_damaged_bundle_is_not_packed(folder: Path, tmp_path: Path) -> None:
     """A damaged bundle is refused, and no archive is written."""
     flip_a_bit(folder / "network.tflite")
     with pytest.raises(BundleDamaged):
-        bundle.pack(folder, tmp_path / "model.zip")
+        archives.pack(folder, tmp_path / "model.zip")
     assert not (tmp_path / "model.zip").exists()
 
 
@@ -37,7 +37,7 @@ def test_a_damaged_bundle_is_not_packed(folder: Path, tmp_path: Path) -> None:
 def archive(champion: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An undamaged archive. For reading."""
     path = tmp_path_factory.mktemp("archive") / "model.zip"
-    bundle.pack(champion, path)
+    archives.pack(champion, path)
     return path
 
 
@@ -52,7 +52,7 @@ def test_an_archive_with_another_member_is_not_unpacked(archive: Path, tmp_path:
     with zipfile.ZipFile(file, "a") as opened:
         opened.writestr(member, b"evil")
     with pytest.raises(BundleUnrecognised, match="no exported model"):
-        bundle.unpack(file, out)
+        archives.unpack(file, out)
     assert not any(out.iterdir())
     assert {path.name for path in tmp_path.iterdir()} == {"model.zip", "a"}
 
@@ -63,7 +63,7 @@ def test_another_zip_is_refused(tmp_path: Path) -> None:
         opened.writestr("holiday.jpg", b"")
     (tmp_path / "out").mkdir()
     with pytest.raises(BundleUnrecognised, match=r"holiday\.jpg"):
-        bundle.unpack(tmp_path / "photos.zip", tmp_path / "out")
+        archives.unpack(tmp_path / "photos.zip", tmp_path / "out")
     assert not any((tmp_path / "out").iterdir())
 
 
@@ -73,7 +73,7 @@ def test_an_archive_that_cannot_be_unpacked_is_refused(archive: Path, tmp_path: 
     (tmp_path / "out").mkdir()
     (tmp_path / "model.zip").write_bytes(bundles.set_in_zip_directory(archive.read_bytes(), offset, value))
     with pytest.raises(ModelError):
-        bundle.unpack(tmp_path / "model.zip", tmp_path / "out")
+        archives.unpack(tmp_path / "model.zip", tmp_path / "out")
 
 
 def test_an_archive_with_a_damaged_member_is_refused(archive: Path, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_an_archive_with_a_damaged_member_is_refused(archive: Path, tmp_path: Pa
     (tmp_path / "out").mkdir()
     (tmp_path / "model.zip").write_bytes(damaged)
     with pytest.raises(ModelError):
-        bundle.unpack(tmp_path / "model.zip", tmp_path / "out")
+        archives.unpack(tmp_path / "model.zip", tmp_path / "out")
 
 
 @settings(max_examples=150)
@@ -102,7 +102,7 @@ def test_a_damaged_archive_is_unpacked_unchanged_or_refused(
     (folder / "model.zip").write_bytes(damaged[:position] if cut else damaged)
     (folder / "out").mkdir()
     try:
-        bundle.unpack(folder / "model.zip", folder / "out")
+        archives.unpack(folder / "model.zip", folder / "out")
         bundle.verify(folder / "out")
     except ModelError:
         return

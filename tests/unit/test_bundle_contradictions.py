@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from ml.classifier.litert import LiteRTNetwork
 from ml.errors import BundleDamaged, BundleUnrecognised, GoldenClipFailed, ModelError
 from ml.models import bundle
 from ml.models.bundle import Bundle
 from ml.models.labels import ClassLabel, ClassLabels
 from tests.unit import bundles
 from tests.unit.bundles import load
+
+BEFORE = Path(__file__).parents[1] / "data" / "before"
 
 
 @pytest.mark.parametrize(
@@ -186,3 +189,21 @@ def test_labels_with_two_faults_are_accepted(champion: Path, tmp_path: Path) -> 
     labels = ClassLabels(tuple(ClassLabel(f"c{i}", f"Class {i}", anomalous=i > 1) for i in range(4)))
     bundles.write(tmp_path, dataclasses.replace(found, labels=labels), champion / bundle.KERAS)
     assert load(tmp_path).model.labels == labels
+
+
+def test_a_damaged_network_is_refused_by_name_or_answers() -> None:
+    """Whatever bytes of the network are changed, reading and calling it gives an answer or BundleDamaged."""
+    content = next((BEFORE / "home" / "models").glob("hall-*/network.tflite")).read_bytes()
+    shape = LiteRTNetwork(content).input_shape
+    random, refused = np.random.default_rng(0), 0
+    for _ in range(400):
+        damaged = bytearray(content)
+        at = int(random.integers(len(damaged) - 4))
+        damaged[at : at + 4] = random.bytes(4)
+        try:
+            network = LiteRTNetwork(bytes(damaged))
+            if network.input_shape == shape:
+                network(np.zeros(shape, np.float32))
+        except BundleDamaged:
+            refused += 1
+    assert refused > 10

@@ -217,3 +217,13 @@ def test_the_champion_stamp_of_an_empty_home_changes_with_the_first_champion(hom
 def test_the_aliases_file_is_plain_json(registry: Registry, first: str) -> None:
     """The file can be read with an editor."""
     assert json.loads((registry.folder / "aliases.json").read_text())["aliases"] == {"champion": first}
+
+
+def test_a_damaged_entry_of_the_history_does_not_break_it(registry: Registry, first: str, second: str) -> None:
+    """The others are listed."""
+    registry.promote(second)
+    file = registry.folder / "aliases.json"
+    state = json.loads(file.read_bytes())
+    state["history"][0:0] = ["x", {}, None, {"at": 1, "alias": 2, "version": 3, "before": None}, {"more": 1}]
+    file.write_text(json.dumps(state))
+    assert [change.version for change in registry.history()] == [first, second]

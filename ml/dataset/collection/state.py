@@ -18,7 +18,7 @@ from typing import Any
 from ml.audio.info import AudioInfo
 from ml.dataset.annotations import Annotation, AnnotationRevision, check_annotation
 from ml.dataset.collection.journal import JournalReader
-from ml.errors import DatasetVersionNotFound, InvalidRecordingLabels
+from ml.errors import DatasetError, DatasetVersionNotFound
 
 JOURNAL, RECORDINGS = "journal.jsonl", "recordings"
 FORMAT = 1
@@ -114,7 +114,7 @@ class CollectionState:
             try:
                 self._apply(json.loads(line))
             # A damaged line may lack a field, or name a recording that does not exist.
-            except (ValueError, TypeError, LookupError, InvalidRecordingLabels):
+            except (ValueError, TypeError, LookupError, RecursionError, OverflowError, AttributeError, DatasetError):
                 self.damaged += 1
 
     def _apply(self, entry: dict[str, Any]) -> None:
@@ -130,6 +130,8 @@ class CollectionState:
 
     def _record(self, entry: dict[str, Any]) -> None:
         facts, number = AudioInfo(**entry["survey"]), int(entry["number"])
+        if not (facts.bytes >= 0 and facts.duration_s >= 0):  # a TypeError, if one is no number
+            raise ValueError("a size or a duration is negative")
         bytes.fromhex(facts.audio_hash)  # raises unless it is hexadecimal: it becomes a part of a path
         before = self.recordings.get(facts.audio_hash)
         history = before.history if before else ()

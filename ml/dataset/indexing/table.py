@@ -15,6 +15,7 @@ from ml.audio.formats import SUFFIXES
 from ml.dataset.annotations import ABNORMAL, NORMAL, Label
 from ml.dataset.indexing.class_words import ABNORMAL_WORDS, NORMAL_WORDS, word_set
 from ml.errors import DatasetNotFound, InvalidManifest
+from ml.system.text import from_csv_cell
 
 TABLE_SUFFIXES = (".csv", ".tsv")
 DELIMITERS = (",", ";", "\t", "|")
@@ -106,7 +107,7 @@ def _cells(file: Path) -> list[list[str]]:
         text = text.partition("\n")[2]
     try:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=False)
-        return [[cell.strip() for cell in row] for row in rows if any(map(str.strip, row))]
+        return [[from_csv_cell(cell.strip()) for cell in row] for row in rows if any(map(str.strip, row))]
     except csv.Error as error:
         raise InvalidManifest(f"{file} cannot be read as a table in UTF-8: {error}") from error
 
