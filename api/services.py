@@ -8,11 +8,12 @@ from typing import Self
 from starlette.requests import HTTPConnection
 
 from api.api_keys import ApiKeyStore
+from api.executor import InferenceExecutor
 from api.job_queue import JobQueueClient
 from api.machine_recorder import MachineRecorder
 from api.observability.requests import Metrics
 from api.queue_monitor import QueueMonitor
-from api.serving import InferenceExecutor, LiveModel
+from api.serving import LiveModel
 from api.settings import Settings
 from ml.audio.limits import AudioLimits
 from ml.dataset.collection.store import Collection
@@ -49,7 +50,9 @@ class Services:
             limits=AudioLimits(max_duration_s=settings.max_duration_s),
             registry=registry,
             live_model=live,
-            executor=InferenceExecutor(settings.inference_threads, settings.inference_queue),
+            executor=InferenceExecutor(
+                settings.inference_threads, settings.inference_queue, settings.inference_queue_s, settings.max_wait_s
+            ),
             metrics=metrics,
             machine_recorder=MachineRecorder(settings, metrics),
             keys=ApiKeyStore(settings.home),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.system.atomic import atomic_folder, sync_folder, to_json, translate_disk_full, write_atomic
+from ml.system.server_paths import hide_folders
 
 FOLDER = "jobs"
 ResultRow = Mapping[str, Any]
@@ -35,6 +36,7 @@ class JobFolder:
     """
 
     def __init__(self, home: Path, job: str) -> None:
+        self._home = home
         self.path = home / FOLDER / job
 
     def write_plan(self, parts: Sequence[Any], token: int) -> str:
@@ -61,8 +63,12 @@ class JobFolder:
         """
         name = f"{part}-{at:06d}-{token}.ndjson"
         with translate_disk_full(self.path / name, NOTHING_LOST):
-            write_atomic(self.path / name, b"".join(_line(row) for row in rows))
+            write_atomic(self.path / name, b"".join(_line(self._without_folders(row)) for row in rows))
         return name
+
+    def _without_folders(self, row: ResultRow) -> ResultRow:
+        """Return a row whose error does not describe the folders of this computer."""
+        return {**row, "error": hide_folders(row["error"], self._home)} if row.get("error") else row
 
     def merge_parts(self, files: Sequence[str], token: int) -> str:
         """Merge the rows of all parts into one file; return its name.

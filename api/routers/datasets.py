@@ -1,15 +1,18 @@
 """Routes of datasets: create and remove them, and upload, label, list and play their recordings. They use no Redis."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path as FilePath
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
+from starlette.requests import ClientDisconnect
 
+from api.audio_files import AudioFileResponse
 from api.dependencies import (
     CollectionDep,
     RecordingsUpload,
@@ -18,7 +21,15 @@ from api.dependencies import (
     RequirePredict,
     ServicesDep,
 )
-from api.errors import AUDIO_ERRORS, BODY_ERRORS, FORM_ERRORS, V1_ERRORS, InvalidRequest
+from api.errors import (
+    AUDIO_ERRORS,
+    BODY_ERRORS,
+    FORM_ERRORS,
+    V1_ERRORS,
+    InvalidRequest,
+    MalformedRange,
+    RangeNotSatisfiable,
+)
 from api.forms import RECORDINGS_FORM
 from api.problems import error_responses, problem_of_error
 from api.schemas.datasets import (
@@ -37,6 +48,7 @@ from api.schemas.datasets import (
 )
 from api.security import AuthFirstRoute
 from api.services import Services
+from api.sound_length import estimate_duration_s
 from api.uploads import Upload
 from ml import errors
 from ml.audio.info import read_info
@@ -156,7 +168,7 @@ async def remove_dataset(
     | {200: {"model": UploadResponse, "description": "No recording is new: each was there already or was refused."}},
 )
 async def put_recordings(
-    collection: CollectionDep, form: RecordingsUpload, services: ServicesDep, response: Response
+    request: Request, collection: CollectionDep, form: RecordingsUpload, services: ServicesDep, response: Response
 ) -> UploadResponse:
     """Upload one or more recordings as parts `file`, with labels that apply to all of them.
 
@@ -173,7 +185,11 @@ async def put_recordings(
         results = [_result(form.files[0], await uploader(form.files[0], given))]
         response.headers["Location"] = f"{router.prefix}/{collection.name}/recordings/{results[0].id}"
     else:
-        results = [await uploader.or_error(upload, given) for upload in form.files]
+        results = []
+        for upload in form.files:
+            results.append(await uploader.or_error(upload, given))
+            if await request.is_disconnected():
+                raise ClientDisconnect
     if not any(result.added for result in results):
         response.status_code = 200
     return UploadResponse(results=results)
@@ -214,18 +230,13 @@ async def show_recording(collection: CollectionDep, recording: RecordingIdPath) 
     "/{name}/recordings/{recording}/audio",
     summary="Get the file of a recording",
     response_class=FileResponse,
-    responses=error_responses(*RECORDING_ERRORS) | {200: {"content": AUDIO}},
+    responses=error_responses(*RECORDING_ERRORS, MalformedRange, RangeNotSatisfiable)
+    | {200: {"content": AUDIO}, 206: {"description": "The range of the header `Range`.", "content": AUDIO}},
 )
 async def listen(collection: CollectionDep, recording: RecordingIdPath) -> FileResponse:
-    """Get the file of a recording, as it was uploaded."""
-    known, file = await asyncio.to_thread(_file, collection, recording)
-    return FileResponse(
-        file,
-        media_type="audio/flac" if file.suffix == ".flac" else "audio/wav",
-        filename=known.file_name,
-        content_disposition_type="inline",
-        headers={"X-Content-Type-Options": "nosniff"},
-    )
+    """Get the file of a recording, as it was uploaded, or a range of it."""
+    known, file, facts = await asyncio.to_thread(_file, collection, recording)
+    return AudioFileResponse(file, facts, "audio/flac" if file.suffix == ".flac" else "audio/wav", known.file_name)
 
 
 @router.patch(
@@ -298,8 +309,9 @@ def _page(collection: Collection, label: str | None, machine_id: str | None, lim
     )
 
 
-def _file(collection: Collection, recording_id: str) -> tuple[CollectionRecording, FilePath]:
-    return collection.recording(recording_id), collection.file(recording_id)
+def _file(collection: Collection, recording_id: str) -> tuple[CollectionRecording, FilePath, os.stat_result]:
+    file = collection.file(recording_id)
+    return collection.recording(recording_id), file, file.stat()
 
 
 class _RecordingUploader:
@@ -315,7 +327,7 @@ class _RecordingUploader:
         So a slow disk does not take a place of the executor.
         """
         read = partial(read_info, upload.content, self._services.limits)
-        facts = await self._services.executor.run(read, admitted=True)
+        facts = await self._services.executor.run(read, estimate_duration_s(upload.content), admitted=True)
         add = partial(self._collection.add, upload.content, facts, upload.name, given, current_request_id())
         return await asyncio.to_thread(add)
 
@@ -331,7 +343,7 @@ class _RecordingUploader:
                 added=False,
                 relabelled=False,
                 recording=None,
-                error=problem_of_error(error),
+                error=problem_of_error(error, self._services.settings.home),
             )
 
 
