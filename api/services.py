@@ -16,6 +16,7 @@ from api.queue_monitor import QueueMonitor
 from api.serving import LiveModel
 from api.settings import Settings
 from ml.audio.limits import AudioLimits
+from ml.dataset.collection.counts import KeptCounts
 from ml.dataset.collection.store import Collection
 from ml.models.registry import Registry
 
@@ -38,6 +39,7 @@ class Services:
     queue_monitor: QueueMonitor
     job_queue: JobQueueClient
     collection: Callable[[str], Collection]
+    collection_counts: KeptCounts
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -59,6 +61,7 @@ class Services:
             queue_monitor=QueueMonitor(settings.redis_url),
             job_queue=JobQueueClient(settings.redis_url, settings.event_streams),
             collection=lru_cache(COLLECTIONS_KEPT)(partial(Collection, settings.home)),
+            collection_counts=KeptCounts(),
         )
 
 

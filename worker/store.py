@@ -150,6 +150,7 @@ class JobStore:
         limit: int = 50,
     ) -> JobPage:
         """Return jobs of these kinds and states, newest first, from the first job after ``cursor`` on."""
+        kinds, states = tuple(dict.fromkeys(kinds)), tuple(dict.fromkeys(states))  # a client can repeat them
         found: list[Job] = []
         for _ in range(READS_PER_PAGE):
             ids = self._ids(kinds, states, dataset, cursor, max(limit + 1, READ_AT_ONCE))

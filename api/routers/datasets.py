@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path as FilePath
@@ -33,6 +33,7 @@ from api.errors import (
 from api.forms import RECORDINGS_FORM
 from api.problems import error_responses, problem_of_error
 from api.schemas.datasets import (
+    REVISIONS_SHOWN,
     UNLABELLED,
     DatasetList,
     DatasetNew,
@@ -83,6 +84,7 @@ UPLOAD_ERRORS = (
     errors.StorageFull,
 )
 MAX_PAGE = 1000
+MAX_REVISIONS = 10_000
 AUDIO = {
     kind: {"schema": {"type": "string", "format": "binary"}, "example": magic}
     for kind, magic in (("audio/wav", "RIFF..."), ("audio/flac", "fLaC..."))
@@ -96,10 +98,16 @@ RecordingIdPath = Annotated[
 ]
 
 
-@router.get("", summary="List datasets", responses=error_responses(*V1_ERRORS))
-async def list_datasets(services: ServicesDep) -> DatasetList:
-    """List all datasets: collections, with their counts, and folders that were placed there by hand."""
-    return await asyncio.to_thread(_list, services)
+@router.get("", summary="List datasets", responses=error_responses(*V1_ERRORS, InvalidRequest))
+async def list_datasets(
+    services: ServicesDep,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Largest number of datasets on a page.")] = MAX_PAGE,
+    cursor: Annotated[
+        str, Query(max_length=MAX_TEXT, description="`next_cursor` of the previous page; empty for the first page.")
+    ] = "",
+) -> DatasetList:
+    """List a page of datasets: collections, with their counts, and folders that were placed there by hand."""
+    return await asyncio.to_thread(_list, services, limit, cursor)
 
 
 @router.post(
@@ -117,13 +125,13 @@ async def create_dataset(new: DatasetNew, services: ServicesDep, response: Respo
     collection = services.collection(new.name)
     await asyncio.to_thread(collection.create, current_request_id())
     response.headers["Location"] = f"{router.prefix}/{new.name}"
-    return await asyncio.to_thread(_summary, collection)
+    return await asyncio.to_thread(_summary, services, collection)
 
 
 @router.get("/{name}", summary="Show a dataset", responses=error_responses(*DATASET_ERRORS))
-async def show_dataset(collection: CollectionDep) -> DatasetSummary:
+async def show_dataset(collection: CollectionDep, services: ServicesDep) -> DatasetSummary:
     """Show the number of recordings with each label, and the version that a new job would use."""
-    return await asyncio.to_thread(_summary, collection)
+    return await asyncio.to_thread(_summary, services, collection)
 
 
 @router.get("/{name}/sessions", summary="List the sessions of a dataset", responses=error_responses(*COLLECTION_ERRORS))
@@ -219,11 +227,17 @@ async def list_recordings(
 @router.get(
     "/{name}/recordings/{recording}",
     summary="Show a recording",
-    responses=error_responses(*RECORDING_ERRORS),
+    responses=error_responses(*RECORDING_ERRORS, InvalidRequest),
 )
-async def show_recording(collection: CollectionDep, recording: RecordingIdPath) -> RecordingDetails:
-    """Show a recording with every revision of its labels, each with its time and the id of its request."""
-    return RecordingDetails.model_validate(await asyncio.to_thread(collection.recording, recording))
+async def show_recording(
+    collection: CollectionDep,
+    recording: RecordingIdPath,
+    revisions: Annotated[
+        int, Query(ge=1, le=MAX_REVISIONS, description="Largest number of latest revisions in the answer.")
+    ] = REVISIONS_SHOWN,
+) -> RecordingDetails:
+    """Show a recording with the latest revisions of its labels, each with its time and the id of its request."""
+    return RecordingDetails.of(await asyncio.to_thread(collection.recording, recording), revisions)
 
 
 @router.get(
@@ -248,9 +262,9 @@ async def listen(collection: CollectionDep, recording: RecordingIdPath) -> FileR
 async def label_recording(
     collection: CollectionDep, recording: RecordingIdPath, change: LabelsChange
 ) -> RecordingDetails:
-    """Correct the labels of a recording, as a new revision. Earlier revisions are kept."""
+    """Correct the labels of a recording, as a new revision. Earlier revisions are kept; the answer has the latest."""
     relabel = partial(collection.relabel, recording, change.to_label_changes(), current_request_id())
-    return RecordingDetails.model_validate(await asyncio.to_thread(relabel))
+    return RecordingDetails.of(await asyncio.to_thread(relabel))
 
 
 @router.delete(
@@ -268,22 +282,30 @@ async def remove_recording(collection: CollectionDep, recording: RecordingIdPath
     await asyncio.to_thread(collection.remove, recording, current_request_id())
 
 
-def _list(services: Services) -> DatasetList:
-    return DatasetList(datasets=list(_summaries(services)))
+def _list(services: Services, limit: int, cursor: str) -> DatasetList:
+    names = [name for name in dataset_names(services.settings.home) if name > cursor]
+    shown = names[:limit]
+    return DatasetList(
+        datasets=list(_summaries(services, shown)), next_cursor=shown[-1] if len(names) > len(shown) else None
+    )
 
 
-def _summaries(services: Services) -> Iterator[DatasetSummary]:
-    for name in dataset_names(services.settings.home):
+def _summaries(services: Services, names: Sequence[str]) -> Iterator[DatasetSummary]:
+    for name in names:
         try:
-            yield _summary(services.collection(name))
+            yield _summary(services, Collection(services.settings.home, name))
         except errors.DatasetNotFound:
             continue  # removed after it was listed
 
 
-def _summary(collection: Collection) -> DatasetSummary:
+def _summary(services: Services, collection: Collection) -> DatasetSummary:
     if collection.folder.is_dir() and not is_collection(collection.folder):
         return DatasetSummary.of_folder(collection.name)
-    return DatasetSummary.of(collection.name, collection.current_state())
+    # A journal that has changed is probably in memory: the collection of the services reads only its new lines.
+    counts = services.collection_counts.counts(
+        collection.folder, lambda: services.collection(collection.name).current_state()
+    )
+    return DatasetSummary.of(collection.name, counts)
 
 
 def _sessions(collection: Collection) -> SessionList:
