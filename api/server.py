@@ -13,7 +13,8 @@ from typing import Any
 import httptools
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from api.clients import ConnectionCounter
 from api.main import create_app
@@ -54,6 +55,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._parsing = False  # whether the parser is inside a request
         self._without_body = 0  # bytes given to the parser since the last head, body part or end of a request
         self._ignoring = False  # whether no further byte of this connection is read
+        self._running: RequestResponseCycle | None = None  # request that is being answered
         self._counted: str | None = None  # client, in the count of connections
         self._surplus = False  # whether the client has too many connections, this one included
 
@@ -126,7 +128,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._clear_deadline()
         self._write_deadline.end()
         _connections().leave(self._counted)
+        if self._running is not None and not self._running.response_complete:
+            # uvicorn marks the last request of a connection alone, which is another one if requests are pipelined.
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that cannot be parsed."""
