@@ -15,15 +15,16 @@ Every error answer is `application/problem+json` (RFC 9457):
 - `detail` is a sentence for people: what was found and what was expected.
 - `request_id` is in every log line of the request.
 
-An answer with status 503 has the header `Retry-After`, in seconds.
+An answer with status 429 or 503 has the header `Retry-After`, in seconds.
 
 **Unknown names.** A route under `/v1` refuses a query parameter or form part that it does not take
 (`parameter_unknown`). `detail` lists the names that the route takes. `/inference` ignores unknown names, as the
 original service does. A name that is given twice and is not a list is refused everywhere (`request_invalid`).
 
 **Other codes.** These come from the web server and the framework: `http_malformed` (400, not an HTTP request),
-`header_timeout` (408, headers too slow), `head_too_large` (431, headers too long), `route_not_found` (404),
-`method_not_allowed` (405), `request_refused` (other 4xx) and `internal_error` (500, a bug in the service).
+`header_timeout` (408, headers too slow), `head_too_large` (431, headers too long), `connections_too_many` (429, one
+client has too many connections), `route_not_found` (404), `method_not_allowed` (405), `request_refused` (other 4xx) and
+`internal_error` (500, a bug in the service).
 
 `signalml errors` prints this page.
 
@@ -86,6 +87,42 @@ class TooManyParts(RequestError):
     code = "part_too_many"
 
 
+class UnsupportedContentEncoding(RequestError):
+    """The body of the request is compressed; the service takes bodies as they are."""
+
+    code = "content_encoding_unsupported"
+
+
+class MalformedRange(RequestError):
+    """The header `Range` is not a range of bytes."""
+
+    code = "range_malformed"
+
+
+class RangeNotSatisfiable(RequestError):
+    """The header `Range` asks for bytes behind the end of the file."""
+
+    code = "range_not_satisfiable"
+
+
+class HostNotAllowed(RequestError):
+    """The header `Host` has a name that this service does not have."""
+
+    code = "host_not_allowed"
+
+
+class ForeignOrigin(RequestError):
+    """A web page of another site asks for a change."""
+
+    code = "origin_foreign"
+
+
+class TooManyRequests(RequestError):
+    """The API key or the client has sent too many requests within a minute."""
+
+    code = "requests_too_many"
+
+
 class MissingApiKey(RequestError):
     """The request has no API key, or an unknown one."""
 
@@ -111,9 +148,10 @@ class Busy(RequestError):
 
 
 # Errors that many routes share, for their entries in the OpenAPI schema.
-KEY_ERRORS = (MissingApiKey, MissingApiKeyScope)
+CLIENT_ERRORS = (HostNotAllowed, ForeignOrigin, TooManyRequests)
+KEY_ERRORS = (MissingApiKey, MissingApiKeyScope, *CLIENT_ERRORS)
 V1_ERRORS = (*KEY_ERRORS, UnknownParameter)
-BODY_ERRORS = (BodyTooLarge, BodyTimeout, InvalidRequest)
+BODY_ERRORS = (BodyTooLarge, BodyTimeout, UnsupportedContentEncoding, InvalidRequest)
 FORM_ERRORS = (UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts, Busy)
 AUDIO_ERRORS = (
     errors.EmptyAudio,
@@ -171,6 +209,11 @@ STATUS: Mapping[type[SignalMLError], int] = {
     BodyTooLarge: 413,
     BodyTimeout: 408,
     UnsupportedMediaType: 415,
+    UnsupportedContentEncoding: 415,
+    RangeNotSatisfiable: 416,
+    HostNotAllowed: 421,
+    ForeignOrigin: 403,
+    TooManyRequests: 429,
     MissingPart: 422,
     TooManyParts: 422,
     MissingApiKey: 401,

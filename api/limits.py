@@ -3,14 +3,18 @@
 import asyncio
 import re
 
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import BodyTimeout, BodyTooLarge, Busy
+from api.errors import BodyTimeout, BodyTooLarge, Busy, RequestError, UnsupportedContentEncoding
 from api.observability.requests import Metrics
 from api.problems import problem_of_error, problem_response
 
 # Limit for routes that take no recordings: their bodies are short JSON objects.
 SMALL_BODY_BYTES = 64 * 2**10
+UNCHANGED = b"identity"
+MAX_SHOWN_LENGTH = 64
+MAX_SHOWN_DIGITS = 20
 
 
 class BodyLimitMiddleware:
@@ -20,6 +24,7 @@ class BodyLimitMiddleware:
     counted while it arrives. Its bytes count in the total until the answer is sent.
 
     If ``uploads`` matches the whole path, the limit is ``max_body_bytes``; otherwise it is :data:`SMALL_BODY_BYTES`.
+    A request that no route answers is not refused for its body: the client should learn that the route does not exist.
     """
 
     def __init__(
@@ -45,15 +50,10 @@ class BodyLimitMiddleware:
             await self._app(scope, receive, send)
             return
         limit = self._max_body_bytes if self._uploads.fullmatch(scope["path"]) else SMALL_BODY_BYTES
-        announced = _content_length(scope)
-        if announced is not None and announced > limit:
-            self._metrics.count_refusal(BodyTooLarge.code)
-            refusal = problem_response(
-                problem_of_error(
-                    BodyTooLarge(f"The Content-Length is {announced} bytes; at most {limit} are accepted here.")
-                )
-            )
-            await refusal(scope, receive, send)
+        refusal = _refusal(scope, limit)
+        if refusal is not None and _has_route(scope):
+            self._metrics.count_refusal(refusal.code)
+            await problem_response(problem_of_error(refusal))(scope, receive, send)
             return
 
         deadline = asyncio.get_running_loop().time() + self._timeout_s
@@ -85,8 +85,27 @@ class BodyLimitMiddleware:
             self._buffered -= received
 
 
-def _content_length(scope: Scope) -> int | None:
+def _refusal(scope: Scope, limit: int) -> RequestError | None:
+    """Return why a body is refused because of its headers; None if it is not."""
     for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit():
-            return int(value)
+        if name == b"content-length" and value.isdigit() and _exceeds(value, limit):
+            shown = value.lstrip(b"0").decode()
+            size = f"{shown} bytes" if len(shown) <= MAX_SHOWN_DIGITS else f"a number of {len(shown)} digits"
+            return BodyTooLarge(f"The Content-Length is {size}; at most {limit} bytes are accepted here.")
+        if name == b"content-encoding" and value.strip().lower() not in (b"", UNCHANGED):
+            coding = value.decode("latin-1")[:MAX_SHOWN_LENGTH]
+            return UnsupportedContentEncoding(
+                f"The body has the Content-Encoding {coding!r}; a body that is not compressed was expected. FLAC makes "
+                "a recording smaller without loss."
+            )
     return None
+
+
+def _exceeds(digits: bytes, limit: int) -> bool:
+    """Return whether a number is above a limit. Python refuses to convert a text of thousands of digits."""
+    significant = digits.lstrip(b"0")
+    return len(significant) > MAX_SHOWN_DIGITS or int(significant or b"0") > limit
+
+
+def _has_route(scope: Scope) -> bool:
+    return any(route.matches(scope)[0] is Match.FULL for route in scope["app"].routes)

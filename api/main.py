@@ -10,8 +10,11 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from api import problems
+from api.clients import RequestRateMiddleware
+from api.hosts import AllowedHosts, HostMiddleware
 from api.limits import BodyLimitMiddleware
 from api.observability.requests import RequestLogMiddleware
+from api.paths import PathMiddleware
 from api.routers import datasets, health, inference, jobs, machines, models, thresholds
 from api.services import Services
 from api.settings import Settings
@@ -49,6 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=_lifespan,
         static_url="/docs/static",
+        redirect_slashes=False,  # PathMiddleware answers without a redirect
         separate_input_output_schemas=False,
     )
     app.state.services = services
@@ -68,6 +72,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         max_buffered_bytes=settings.max_buffered_bytes,
         timeout_s=settings.body_timeout_s,
     )
+    app.add_middleware(RequestRateMiddleware, metrics=services.metrics, per_minute=settings.max_requests_per_minute)
+    app.add_middleware(PathMiddleware)
+    hosts = AllowedHosts(settings.allowed_hosts, settings.host)
+    app.add_middleware(HostMiddleware, metrics=services.metrics, hosts=hosts)
     app.add_middleware(problems.UnhandledErrorMiddleware)
     app.add_middleware(RequestLogMiddleware, metrics=services.metrics)
     return app

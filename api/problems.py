@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -20,13 +21,15 @@ from api.services import services_of
 from api.validation import explain_errors
 from ml.errors import SignalMLError
 from ml.system.logs import current_request_id
+from ml.system.server_paths import hide_home
 
 logger = logging.getLogger("signalml.problems")
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 1
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # Names of RFC 9110. Python before 3.13 has older ones, and an answer must not depend on the version of Python.
-RENAMED_STATUSES = {413: "Content Too Large", 422: "Unprocessable Content"}
+RENAMED_STATUSES = {413: "Content Too Large", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
+RETRY_STATUSES = (429, 503)
 FRAMEWORK_CODES = {
     400: "request_refused",
     404: "route_not_found",
@@ -51,15 +54,21 @@ def _phrase(status: int) -> str:
     return RENAMED_STATUSES.get(status) or HTTPStatus(status).phrase
 
 
-def problem_of_error(error: SignalMLError) -> Problem:
-    """Return the body of the answer to one of the project's own errors."""
-    return build_problem(status_of(type(error)), error.code, str(error))
+def problem_of_error(error: SignalMLError, home: Path | None = None) -> Problem:
+    """Return the body of the answer to one of the project's own errors.
+
+    Args:
+        error: the error.
+        home: SIGNALML_HOME, which the answer must not show; None for an error of a request, which has no path.
+    """
+    detail = str(error) if home is None else hide_home(str(error), home)
+    return build_problem(status_of(type(error)), error.code, detail)
 
 
 def problem_response(body: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Return the error answer, with the headers of its status."""
     extra = dict(headers or {})
-    if body.status == 503:
+    if body.status in RETRY_STATUSES:
         extra.setdefault("Retry-After", str(RETRY_AFTER_S))
     if body.status == 401:
         extra.setdefault("WWW-Authenticate", 'ApiKey realm="signalml"')
@@ -94,8 +103,9 @@ def install_error_handlers(app: FastAPI) -> None:
 
 async def _on_signalml_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, SignalMLError)  # noqa: S101 - for the type checker; Starlette guarantees it
-    services_of(request).metrics.count_refusal(error.code)
-    return problem_response(problem_of_error(error))
+    services = services_of(request)
+    services.metrics.count_refusal(error.code)
+    return problem_response(problem_of_error(error, services.settings.home))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
@@ -121,11 +131,12 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
 
 def _allowed(request: Request) -> list[str]:
     """Return the methods of all routes at the path of a request. The framework names those of the first."""
-    return [
+    found = [
         method
         for method in METHODS
         if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
     ]
+    return ["GET", "HEAD", *found[1:]] if "GET" in found else found  # api.paths answers HEAD like GET
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:

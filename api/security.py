@@ -10,6 +10,7 @@ from fastapi.security import APIKeyHeader
 
 from api.api_keys import ApiKeyScope
 from api.errors import MissingApiKey, MissingApiKeyScope
+from api.json_bodies import StrictJsonRequest
 from api.services import services_of
 
 HEADER = "X-API-Key"
@@ -55,7 +56,7 @@ class AuthFirstRoute(APIRoute):
         async def check_and_answer(request: Request) -> Response:
             for check in checks:
                 await check(request, request.headers.get(HEADER))
-            return await answer(request)
+            return await answer(StrictJsonRequest(request.scope, request.receive))
 
         return check_and_answer
 

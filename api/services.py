@@ -8,13 +8,15 @@ from typing import Self
 from starlette.requests import HTTPConnection
 
 from api.api_keys import ApiKeyStore
+from api.executor import InferenceExecutor
 from api.job_queue import JobQueueClient
 from api.machine_recorder import MachineRecorder
 from api.observability.requests import Metrics
 from api.queue_monitor import QueueMonitor
-from api.serving import InferenceExecutor, LiveModel
+from api.serving import LiveModel
 from api.settings import Settings
 from ml.audio.limits import AudioLimits
+from ml.dataset.collection.counts import KeptCounts
 from ml.dataset.collection.store import Collection
 from ml.models.registry import Registry
 
@@ -37,6 +39,7 @@ class Services:
     queue_monitor: QueueMonitor
     job_queue: JobQueueClient
     collection: Callable[[str], Collection]
+    collection_counts: KeptCounts
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -49,13 +52,16 @@ class Services:
             limits=AudioLimits(max_duration_s=settings.max_duration_s),
             registry=registry,
             live_model=live,
-            executor=InferenceExecutor(settings.inference_threads, settings.inference_queue),
+            executor=InferenceExecutor(
+                settings.inference_threads, settings.inference_queue, settings.inference_queue_s, settings.max_wait_s
+            ),
             metrics=metrics,
             machine_recorder=MachineRecorder(settings, metrics),
             keys=ApiKeyStore(settings.home),
             queue_monitor=QueueMonitor(settings.redis_url),
             job_queue=JobQueueClient(settings.redis_url, settings.event_streams),
             collection=lru_cache(COLLECTIONS_KEPT)(partial(Collection, settings.home)),
+            collection_counts=KeptCounts(),
         )
 
 

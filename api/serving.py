@@ -1,16 +1,12 @@
-"""Live model (load, verify, then replace one reference), and the threads that judge recordings."""
+"""Live model: load, verify, then replace one reference."""
 
 import asyncio
-import contextvars
 import logging
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import TypeVar
 
-from api.errors import Busy, NoModel
+from api.errors import NoModel
 from ml.errors import AliasNotSet, ModelError
 from ml.models.predictor import Predictor
 from ml.models.registry import Registry
@@ -19,7 +15,6 @@ from ml.system.native import quiet_native_stderr
 logger = logging.getLogger("signalml.serving")
 # A champion that failed to load is tried again after this time, even without a change: its disk may be back.
 RETRY_FAILED_S = 15.0
-T = TypeVar("T")
 
 
 class LiveModel:
@@ -93,55 +88,3 @@ class LiveModel:
         while True:
             await asyncio.sleep(interval_s)
             await asyncio.to_thread(self.refresh)
-
-
-class InferenceExecutor:
-    """Fixed number of threads with a bounded queue."""
-
-    def __init__(self, threads: int, queue: int) -> None:
-        self._threads = threads
-        self._places = threads + queue
-        self._taken = 0
-
-    def start(self) -> None:
-        """Start the threads; also possible after :meth:`close`."""
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="inference")
-
-    def refuse_if_full(self) -> None:
-        """Refuse a request if no place is free.
-
-        Raises:
-            Busy: every thread and every place in the queue is taken.
-        """
-        if self._taken >= self._places:
-            raise Busy("All places for inference are taken; try again in a moment.")
-
-    async def run(self, work: Callable[[], T], admitted: bool = False) -> T:
-        """Run ``work`` in a thread, under the id of the request.
-
-        Args:
-            work: function to run.
-            admitted: whether its request was accepted before; it is then not refused half-way.
-
-        Raises:
-            Busy: every thread and every place in the queue is taken.
-        """
-        if not admitted:
-            self.refuse_if_full()
-        loop = asyncio.get_running_loop()
-        self._taken += 1
-        future = self._pool.submit(contextvars.copy_context().run, work)
-        # The place is free when the thread has finished, not when the client disconnects.
-        future.add_done_callback(lambda _: self._release_from_thread(loop))
-        return await asyncio.wrap_future(future)
-
-    def close(self) -> None:
-        """Wait for the running calls, and drop those in the queue."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _release_from_thread(self, loop: asyncio.AbstractEventLoop) -> None:
-        def release() -> None:
-            self._taken -= 1
-
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(release)

@@ -5,6 +5,7 @@ meaning in docs/settings.md.
 """
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, Self
 
@@ -53,6 +54,13 @@ class Settings(BaseSettings):
     """Address to listen on. With 0.0.0.0, other computers can connect; then consider SIGNALML_REQUIRE_API_KEY."""
     port: int = Field(default=5000, ge=0, le=65535)
     """Port to listen on."""
+    allowed_hosts: str = ""
+    """Further names under which clients reach the service, separated by commas: `hall.example.org`,
+    `*.example.org`, or `*` for every name. IP addresses, `localhost`, the name of this computer and SIGNALML_HOST are
+    always accepted. A web page of a listed name may change things."""
+    trusted_proxies: str = ""
+    """IP addresses and networks of proxies, separated by commas. Only their header `X-Forwarded-For` names the client,
+    for the log and the limits for each client."""
     processes: int = Field(default_factory=lambda: min(CORES, 4), ge=1, le=64)
     """Number of API processes, 1 to 64, forked from one process. Default: one per core, at most 4. Each needs about
     45 MB of memory of its own."""
@@ -64,6 +72,13 @@ class Settings(BaseSettings):
     inference_queue: int = Field(default=64, ge=0, le=4096)
     """Number of recordings that may wait for a thread, in each process, 0 to 4096. If no place is free, the answer is
     503 with `Retry-After`, at once."""
+    inference_queue_s: float = Field(default=6000, gt=0)
+    """Largest total of the seconds of sound that wait or are judged, in each process. A recording is always accepted if
+    there is no other. Above it, the answer is 503 with `Retry-After`, at once. The default is ten recordings of the
+    greatest length, and some ten seconds of work."""
+    max_wait_s: float = Field(default=20, gt=0)
+    """Longest time in seconds that an upload waits for a thread. After that, the answer is 503 with `Retry-After`. An
+    upload whose client disconnects while it waits is not judged."""
     max_body_bytes: int = Field(default=32 * 2**20, ge=1024)
     """Largest request body, in bytes, counted while it arrives. 32 MiB is 131 s of 8 channels at 16 kHz and 16 bits,
     or 104 recordings of 10 s and one channel."""
@@ -79,6 +94,17 @@ class Settings(BaseSettings):
     closed."""
     body_timeout_s: float = Field(default=30, gt=0)
     """Seconds that a client has to send the body of a request. After that, the answer is 408."""
+    write_timeout_s: float = Field(default=30, gt=0)
+    """Seconds within which a client must take 16 KiB of its answer, or the rest of it. After that, the connection is
+    closed."""
+    max_connections_per_client: int = Field(default=256, ge=0)
+    """Largest number of open connections of one client address, in each process; 0 for no limit. Above it, the answer
+    is 429. IPv6 addresses of one /64 network count as one. Clients on this computer and SIGNALML_TRUSTED_PROXIES have
+    no limit."""
+    max_requests_per_minute: int = Field(default=12_000, ge=0)
+    """Largest number of requests of one client address within a minute, and also of one API key, in each process; 0
+    for no limit. Above it, the answer is 429 with `Retry-After`. Clients on this computer have no limit, and `/livez`,
+    `/readyz` and `/metrics` do not count."""
     require_api_key: bool = False
     """Answer only requests with an API key (`signalml keys create`). Health, metrics, documentation and the page at `/`
     need none."""
@@ -130,6 +156,13 @@ class Settings(BaseSettings):
         """Apply the policy to this process: models are read in many places, and none may be left out."""
         require_signatures(self.require_signed_bundles)
         return self
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, listed: str) -> str:
+        for each in filter(None, map(str.strip, listed.split(","))):
+            ip_network(each, strict=False)
+        return listed
 
     @property
     def alarm_rule(self) -> KOfNRule:

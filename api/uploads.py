@@ -4,7 +4,9 @@ python-multipart parses the form. Starlette's wrapper around it writes every fil
 full, and copies each byte twice more.
 """
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from python_multipart import MultipartParser
@@ -23,6 +25,13 @@ MAX_PART_HEADER_BYTES = 8192
 MAX_OTHER_PARTS = 100
 MAX_NAMES_SHOWN = 10  # names of other parts in an error message
 MAX_FIELD_BYTES = 4096  # length of one text part
+# The parser ignores this form of a file name, of RFC 8187: a character set, perhaps a language, percent-encoded text.
+EXTENDED_FILE_NAME = re.compile(rb";\s*filename\*\s*=\s*([A-Za-z0-9-]+)'[A-Za-z0-9-]*'([^;\s]+)", re.IGNORECASE)
+QUOTED = re.compile(rb'"(?:\\.|[^"\\])*"')
+MAX_SHOWN_LENGTH = 64
+TYPE_HINT = "Let the HTTP client write the header Content-Type: it chooses the boundary."
+FORM_EXAMPLE = "curl -F file=@recording.wav"
+RAW_EXAMPLE = "curl -H Content-Type:audio/wav --data-binary @recording.wav"
 
 
 class Upload(NamedTuple):
@@ -58,11 +67,17 @@ async def read_upload(request: Request, form: Form, max_files: int = 1) -> Uploa
             content += chunk
         return UploadForm([Upload("body", content)], {})
     if kind != MULTIPART:
-        expected = " or ".join((MULTIPART, *(("audio/*", *OTHER_RAW_TYPES) if form.raw_types else ())))
-        raise UnsupportedMediaType(f"The body is of type {kind!r}; {expected} was expected.")
+        found = f"The body is of type {kind!r}" if kind else "The request has no Content-Type"
+        expected = ", ".join(("audio/*", *OTHER_RAW_TYPES))
+        raise UnsupportedMediaType(
+            f"{found}; a form of type {MULTIPART} was expected ({FORM_EXAMPLE})"
+            f"{f', or a recording of type {expected} ({RAW_EXAMPLE})' if form.raw_types else ''}."
+        )
     boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary")
     if not boundary:
-        raise MalformedMultipart("The Content-Type has no boundary, which separates the parts of the form.")
+        raise MalformedMultipart(
+            f"The Content-Type has no boundary, which separates the parts of the form. {TYPE_HINT}"
+        )
     builder = _UploadFormBuilder(max_files, RouteInputs.of(request), form.closed)
     try:
         parser = MultipartParser(boundary, builder.callbacks())
@@ -70,6 +85,11 @@ async def read_upload(request: Request, form: Form, max_files: int = 1) -> Uploa
             parser.write(chunk)
         parser.finalize()
     except FormParserError as error:
+        if not builder.has_begun:
+            raise MalformedMultipart(
+                f"The body does not begin with the boundary that its Content-Type names, "
+                f"'--{boundary.decode('latin-1')[:MAX_SHOWN_LENGTH]}'. {TYPE_HINT}"
+            ) from error
         raise MalformedMultipart(f"The multipart form cannot be read: {error}") from error
     return builder.build()
 
@@ -86,6 +106,7 @@ class _UploadFormBuilder:
         self._others: set[str] = set()
         self._ignored = 0
         self._open = False
+        self.has_begun = False
         self._disposition = bytearray()
         self._header_name = bytearray()
         self._header_value = bytearray()
@@ -108,14 +129,13 @@ class _UploadFormBuilder:
             raise MalformedMultipart("The multipart form ends inside a part: its closing boundary is missing.")
         if not self._uploads:
             hint = " That part has no file name: send it as a file." if FILE_PART in self._others else ""
-            names = sorted(self._others)[:MAX_NAMES_SHOWN]
-            raise MissingPart(
-                f"The form has the parts {names}; a file in a part called {FILE_PART!r} was expected.{hint}"
-            )
+            names = sorted({*self._others, *self._fields})[:MAX_NAMES_SHOWN]
+            found = f"the parts {names}" if names else "no part"
+            raise MissingPart(f"The form has {found}; a file in a part called {FILE_PART!r} was expected.{hint}")
         return UploadForm(self._uploads, {name: _text(name, content) for name, content in self._fields.items()})
 
     def _on_part_begin(self) -> None:
-        self._open = True
+        self._open = self.has_begun = True
         self._disposition.clear()
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -141,7 +161,7 @@ class _UploadFormBuilder:
         if b"name" not in options:
             raise MalformedMultipart("A part of the form has no name in its Content-Disposition.")
         name = options[b"name"].decode("utf-8", "replace")
-        file_name = options.get(b"filename", b"").decode("utf-8", "replace")
+        file_name = options.get(b"filename", b"").decode("utf-8", "replace") or _extended_name(bytes(self._disposition))
         if name != FILE_PART and name in self._declared.form_parts:
             self._begin_field(name)
             return
@@ -176,6 +196,14 @@ class _UploadFormBuilder:
 
     def _on_part_end(self) -> None:
         self._open = False
+
+
+def _extended_name(disposition: bytes) -> str:
+    """Return the file name of ``filename*=UTF-8''fan%203.wav``; empty without one."""
+    found = EXTENDED_FILE_NAME.search(QUOTED.sub(b'""', disposition))
+    if found is None:
+        return ""
+    return unquote_to_bytes(found[2]).decode("utf-8" if found[1].lower() == b"utf-8" else "latin-1", "replace")
 
 
 def _text(name: str, content: bytearray) -> str:

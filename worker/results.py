@@ -21,6 +21,7 @@ from typing import Any
 
 from ml.system.atomic import atomic_folder, sync_folder, to_json, translate_disk_full, write_atomic
 from ml.system.names import PATH_NAME, child
+from ml.system.server_paths import hide_folders
 from ml.system.text import csv_row
 from worker.jobs import JOB_ID
 
@@ -42,6 +43,7 @@ class JobFolder:
 
     def __init__(self, home: Path, job: str) -> None:
         self.path = child(home / FOLDER, job, JOB_ID)
+        self._home = home
 
     def write_plan(self, parts: Sequence[Any], token: int) -> str:
         """Write the items of each part as plain values; return the name of the plan.
@@ -67,8 +69,12 @@ class JobFolder:
         """
         name = f"{part}-{at:06d}-{token}.ndjson"
         with translate_disk_full(self.path / name, NOTHING_LOST):
-            write_atomic(child(self.path, name), b"".join(_line(row) for row in rows))
+            write_atomic(child(self.path, name), b"".join(_line(self._without_folders(row)) for row in rows))
         return name
+
+    def _without_folders(self, row: ResultRow) -> ResultRow:
+        """Return a row whose error does not describe the folders of this computer."""
+        return {**row, "error": hide_folders(row["error"], self._home)} if row.get("error") else row
 
     def merge_parts(self, files: Sequence[str], token: int) -> str:
         """Merge the rows of all parts into one file; return its name.

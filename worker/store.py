@@ -163,6 +163,7 @@ class JobStore:
 
         Jobs whose records are damaged are named, whatever they are.
         """
+        kinds, states = tuple(dict.fromkeys(kinds)), tuple(dict.fromkeys(states))  # a client can repeat them
         found: list[Job] = []
         unreadable: list[str] = []
         for _ in range(READS_PER_PAGE):

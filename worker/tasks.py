@@ -15,6 +15,7 @@ import redis
 from ml.errors import Cancelled, SignalMLError
 from ml.system.atomic import translate_disk_full
 from ml.system.logs import job_context
+from ml.system.server_paths import hide_folders
 from worker import diagnostic, extraction, recalibration, retraining, scoring
 from worker.jobs import QUEUES, JobError, JobKind, QueueName
 from worker.lease import RETRY_INTERVAL_S, Lease, StopFlag, time_limit_error
@@ -94,7 +95,7 @@ def _do(lease: Lease, unit: LeasedUnit, home: Path) -> None:
     except SoftTimeLimitExceeded:
         _fail(lease, time_limit_error(unit))
     except SignalMLError as error:
-        _fail(lease, JobError(code=error.code, detail=str(error)))
+        _fail(lease, JobError(code=error.code, detail=hide_folders(str(error), home)))
     except Exception:  # any error must end the job; the log has the traceback
         logger.exception("unexpected error")
         detail = f"Unexpected error in {unit.name}; see request_id {unit.request_id} in the log of the workers."

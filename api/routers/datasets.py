@@ -1,16 +1,19 @@
 """Routes of datasets: create and remove them, and upload, label, list and play their recordings. They use no Redis."""
 
 import asyncio
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path as FilePath
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
+from starlette.requests import ClientDisconnect
 
+from api.audio_files import AudioFileResponse
 from api.dependencies import (
     CollectionDep,
     RecordingsUpload,
@@ -19,10 +22,19 @@ from api.dependencies import (
     RequirePredict,
     ServicesDep,
 )
-from api.errors import AUDIO_ERRORS, BODY_ERRORS, FORM_ERRORS, V1_ERRORS, InvalidRequest
+from api.errors import (
+    AUDIO_ERRORS,
+    BODY_ERRORS,
+    FORM_ERRORS,
+    V1_ERRORS,
+    InvalidRequest,
+    MalformedRange,
+    RangeNotSatisfiable,
+)
 from api.forms import RECORDINGS_FORM
 from api.problems import error_responses, problem_of_error
 from api.schemas.datasets import (
+    REVISIONS_SHOWN,
     UNLABELLED,
     DatasetList,
     DatasetNew,
@@ -39,6 +51,7 @@ from api.schemas.datasets import (
 )
 from api.security import AuthFirstRoute
 from api.services import Services
+from api.sound_length import estimate_duration_s
 from api.uploads import Upload
 from ml import errors
 from ml.audio.formats import HEAD_BYTES, recognise
@@ -76,6 +89,7 @@ UPLOAD_ERRORS = (
     errors.StorageFull,
 )
 MAX_PAGE = 1000
+MAX_REVISIONS = 10_000
 AUDIO = {
     kind: {"schema": {"type": "string", "format": "binary"}, "example": magic}
     for kind, magic in (("audio/wav", "RIFF..."), ("audio/flac", "fLaC..."))
@@ -89,10 +103,16 @@ RecordingIdPath = Annotated[
 ]
 
 
-@router.get("", summary="List datasets", responses=error_responses(*V1_ERRORS))
-async def list_datasets(services: ServicesDep) -> DatasetList:
-    """List all datasets: collections, with their counts, and folders that were placed there by hand."""
-    return await asyncio.to_thread(_list, services)
+@router.get("", summary="List datasets", responses=error_responses(*V1_ERRORS, InvalidRequest))
+async def list_datasets(
+    services: ServicesDep,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Largest number of datasets on a page.")] = MAX_PAGE,
+    cursor: Annotated[
+        str, Query(max_length=MAX_TEXT, description="`next_cursor` of the previous page; empty for the first page.")
+    ] = "",
+) -> DatasetList:
+    """List a page of datasets: collections, with their counts, and folders that were placed there by hand."""
+    return await asyncio.to_thread(_list, services, limit, cursor)
 
 
 @router.post(
@@ -110,13 +130,13 @@ async def create_dataset(new: DatasetNew, services: ServicesDep, response: Respo
     collection = services.collection(new.name)
     await asyncio.to_thread(collection.create, current_request_id())
     response.headers["Location"] = f"{router.prefix}/{new.name}"
-    return await asyncio.to_thread(_summary, collection)
+    return await asyncio.to_thread(_summary, services, collection)
 
 
 @router.get("/{name}", summary="Show a dataset", responses=error_responses(*DATASET_ERRORS))
-async def show_dataset(collection: CollectionDep) -> DatasetSummary:
+async def show_dataset(collection: CollectionDep, services: ServicesDep) -> DatasetSummary:
     """Show the number of recordings with each label, the version that a new job would use, and what is passed over."""
-    return await asyncio.to_thread(_details, collection)
+    return await asyncio.to_thread(_details, services, collection)
 
 
 @router.get("/{name}/sessions", summary="List the sessions of a dataset", responses=error_responses(*COLLECTION_ERRORS))
@@ -161,7 +181,7 @@ async def remove_dataset(
     | {200: {"model": UploadResponse, "description": "No recording is new: each was there already or was refused."}},
 )
 async def put_recordings(
-    collection: CollectionDep, form: RecordingsUpload, services: ServicesDep, response: Response
+    request: Request, collection: CollectionDep, form: RecordingsUpload, services: ServicesDep, response: Response
 ) -> UploadResponse:
     """Upload one or more recordings as parts `file`, with labels that apply to all of them.
 
@@ -178,7 +198,11 @@ async def put_recordings(
         results = [_result(form.files[0], await uploader(form.files[0], given))]
         response.headers["Location"] = f"{router.prefix}/{collection.name}/recordings/{results[0].id}"
     else:
-        results = [await uploader.or_error(upload, given) for upload in form.files]
+        results = []
+        for upload in form.files:
+            results.append(await uploader.or_error(upload, given))
+            if await request.is_disconnected():
+                raise ClientDisconnect
     if not any(result.added for result in results):
         response.status_code = 200
     return UploadResponse(results=results)
@@ -208,29 +232,30 @@ async def list_recordings(
 @router.get(
     "/{name}/recordings/{recording}",
     summary="Show a recording",
-    responses=error_responses(*RECORDING_ERRORS),
+    responses=error_responses(*RECORDING_ERRORS, InvalidRequest),
 )
-async def show_recording(collection: CollectionDep, recording: RecordingIdPath) -> RecordingDetails:
-    """Show a recording with every revision of its labels, each with its time and the id of its request."""
-    return RecordingDetails.model_validate(await asyncio.to_thread(collection.recording, recording))
+async def show_recording(
+    collection: CollectionDep,
+    recording: RecordingIdPath,
+    revisions: Annotated[
+        int, Query(ge=1, le=MAX_REVISIONS, description="Largest number of latest revisions in the answer.")
+    ] = REVISIONS_SHOWN,
+) -> RecordingDetails:
+    """Show a recording with the latest revisions of its labels, each with its time and the id of its request."""
+    return RecordingDetails.of(await asyncio.to_thread(collection.recording, recording), revisions)
 
 
 @router.get(
     "/{name}/recordings/{recording}/audio",
     summary="Get the file of a recording",
     response_class=FileResponse,
-    responses=error_responses(*RECORDING_ERRORS) | {200: {"content": AUDIO}},
+    responses=error_responses(*RECORDING_ERRORS, MalformedRange, RangeNotSatisfiable)
+    | {200: {"content": AUDIO}, 206: {"description": "The range of the header `Range`.", "content": AUDIO}},
 )
 async def listen(collection: CollectionDep, recording: RecordingIdPath) -> FileResponse:
-    """Get the file of a recording, as it was uploaded."""
-    known, file, media_type = await asyncio.to_thread(_file, collection, recording)
-    return FileResponse(
-        file,
-        media_type=media_type,
-        filename=known.file_name,
-        content_disposition_type="inline",
-        headers={"X-Content-Type-Options": "nosniff"},
-    )
+    """Get the file of a recording, as it was uploaded, or a range of it."""
+    known, file, facts, media_type = await asyncio.to_thread(_file, collection, recording)
+    return AudioFileResponse(file, facts, media_type, known.file_name)
 
 
 @router.patch(
@@ -242,9 +267,9 @@ async def listen(collection: CollectionDep, recording: RecordingIdPath) -> FileR
 async def label_recording(
     collection: CollectionDep, recording: RecordingIdPath, change: LabelsChange
 ) -> RecordingDetails:
-    """Correct the labels of a recording, as a new revision. Earlier revisions are kept."""
+    """Correct the labels of a recording, as a new revision. Earlier revisions are kept; the answer has the latest."""
     relabel = partial(collection.relabel, recording, change.to_label_changes(), current_request_id())
-    return RecordingDetails.model_validate(await asyncio.to_thread(relabel))
+    return RecordingDetails.of(await asyncio.to_thread(relabel))
 
 
 @router.delete(
@@ -262,27 +287,35 @@ async def remove_recording(collection: CollectionDep, recording: RecordingIdPath
     await asyncio.to_thread(collection.remove, recording, current_request_id())
 
 
-def _list(services: Services) -> DatasetList:
-    return DatasetList(datasets=list(_summaries(services)))
+def _list(services: Services, limit: int, cursor: str) -> DatasetList:
+    names = [name for name in dataset_names(services.settings.home) if name > cursor]
+    shown = names[:limit]
+    return DatasetList(
+        datasets=list(_summaries(services, shown)), next_cursor=shown[-1] if len(names) > len(shown) else None
+    )
 
 
-def _summaries(services: Services) -> Iterator[DatasetSummary]:
-    for name in dataset_names(services.settings.home):
+def _summaries(services: Services, names: Sequence[str]) -> Iterator[DatasetSummary]:
+    for name in names:
         try:
-            yield _summary(services.collection(name))
+            yield _summary(services, Collection(services.settings.home, name))
         except errors.DatasetNotFound:
             continue  # removed after it was listed
 
 
-def _summary(collection: Collection) -> DatasetSummary:
+def _summary(services: Services, collection: Collection) -> DatasetSummary:
     if collection.folder.is_dir() and not is_collection(collection.folder):
         return DatasetSummary.of_folder(collection.name)
-    return DatasetSummary.of(collection.name, collection.current_state())
+    # A journal that has changed is probably in memory: the collection of the services reads only its new lines.
+    counts = services.collection_counts.counts(
+        collection.folder, lambda: services.collection(collection.name).current_state()
+    )
+    return DatasetSummary.of(collection.name, counts)
 
 
-def _details(collection: Collection) -> DatasetSummary:
+def _details(services: Services, collection: Collection) -> DatasetSummary:
     """Return the summary with what is passed over; the recordings are not read for it."""
-    summary = _summary(collection)
+    summary = _summary(services, collection)
     try:
         listing = list_dataset(collection.folder, within=collection.folder)
     except (errors.DatasetEmpty, errors.InvalidManifest):
@@ -316,12 +349,13 @@ def _page(collection: Collection, label: str | None, machine_id: str | None, lim
     )
 
 
-def _file(collection: Collection, recording_id: str) -> tuple[CollectionRecording, FilePath, str]:
-    """Return a recording, its file, and the media type of the file by its first bytes."""
+def _file(collection: Collection, recording_id: str) -> tuple[CollectionRecording, FilePath, os.stat_result, str]:
+    """Return a recording, its file, the system's facts about it, and its media type by its first bytes."""
     known, path = collection.recording(recording_id), collection.file(recording_id)
     with path.open("rb") as file:
         found = recognise(memoryview(file.read(HEAD_BYTES)))
-    return known, path, "application/octet-stream" if found is None else found.media_type
+        facts = os.fstat(file.fileno())
+    return known, path, facts, "application/octet-stream" if found is None else found.media_type
 
 
 class _RecordingUploader:
@@ -337,7 +371,7 @@ class _RecordingUploader:
         So a slow disk does not take a place of the executor.
         """
         read = partial(read_info, upload.content, self._services.limits)
-        facts = await self._services.executor.run(read, admitted=True)
+        facts = await self._services.executor.run(read, estimate_duration_s(upload.content), admitted=True)
         add = partial(self._collection.add, upload.content, facts, upload.name, given, current_request_id())
         return await asyncio.to_thread(add)
 
@@ -353,8 +387,7 @@ class _RecordingUploader:
                 added=False,
                 relabelled=False,
                 recording=None,
-                warning=None,
-                error=problem_of_error(error),
+                error=problem_of_error(error, self._services.settings.home),
             )
 
 

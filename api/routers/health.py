@@ -18,6 +18,7 @@ from api.settings import Settings
 from ml.errors import MachinesUnavailable
 from ml.machines.alarms import AlarmState
 from ml.machines.ledger import Ledger
+from ml.system.server_paths import hide_home
 from worker.jobs import QueueUnavailable
 from worker.records import QueueStats
 
@@ -71,7 +72,8 @@ async def readyz(services: ServicesDep) -> Response:
             note=predictor.model.note,
         )
     status: Literal["ready", "not ready"] = "ready" if model else "not ready"
-    ready = Ready(status=status, model=model, model_failure=live.failure, queue=services.queue_monitor.state)
+    failure = None if live.failure is None else hide_home(live.failure, services.settings.home)
+    ready = Ready(status=status, model=model, model_failure=failure, queue=services.queue_monitor.state)
     return JSONResponse(ready.model_dump(), 200 if model else 503)
 
 

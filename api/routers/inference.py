@@ -4,7 +4,8 @@ import time
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
+from starlette.requests import ClientDisconnect
 
 from api.dependencies import (
     AnyUpload,
@@ -20,6 +21,7 @@ from api.forms import BATCH_FORM, MACHINE_ID_PART, ONE_FILE_FORM, ORIGINAL_FORM
 from api.problems import error_responses, problem_of_error
 from api.schemas.predictions import AnomalyResponse, BatchItem, BatchResponse, PredictResponse
 from api.services import Services
+from api.sound_length import estimate_duration_s
 from api.uploads import Upload, UploadForm
 from ml.errors import SignalMLError
 from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID, MachineNames, is_machine_id
@@ -53,15 +55,16 @@ MachineIdQuery = Annotated[
     dependencies=[RejectRepeatedParameters],
     responses=error_responses(*UPLOAD_ERRORS, *AUDIO_ERRORS),
 )
-async def inference(form: OriginalUpload, services: ServicesDep, machine_id: MachineIdQuery = None) -> AnomalyResponse:
+async def inference(
+    request: Request, form: OriginalUpload, services: ServicesDep, machine_id: MachineIdQuery = None
+) -> AnomalyResponse:
     """Judge the part `file` of a multipart form.
 
     The answer has the keys and types of the original service.
     """
     (upload,), machine_id = form.files, _machine_of(form, machine_id)
-    verdict, _ = await services.executor.run(
-        _PredictionTask(services, services.live_model.predictor(), upload, machine_id)
-    )
+    task = _PredictionTask(services, services.live_model.predictor(), upload, machine_id)
+    verdict, _ = await services.executor.run(task, task.sound_s, request.receive)
     return AnomalyResponse.of(verdict)
 
 
@@ -73,6 +76,7 @@ async def inference(form: OriginalUpload, services: ServicesDep, machine_id: Mac
     responses=error_responses(*UPLOAD_ERRORS, UnknownParameter, *AUDIO_ERRORS),
 )
 async def predict(
+    request: Request,
     form: AnyUpload,
     services: ServicesDep,
     machine_id: MachineIdQuery = None,
@@ -83,7 +87,7 @@ async def predict(
     """Judge a recording: the part `file` of a multipart form or, faster, the body itself."""
     (upload,), machine_id = form.files, _machine_of(form, machine_id)
     task = _PredictionTask(services, services.live_model.predictor(), upload, machine_id, explain)
-    return PredictResponse.of(*await services.executor.run(task))
+    return PredictResponse.of(*await services.executor.run(task, task.sound_s, request.receive))
 
 
 @router.post(
@@ -93,7 +97,9 @@ async def predict(
     dependencies=[RejectUnknownParameters],
     responses=error_responses(*UPLOAD_ERRORS, UnknownParameter),
 )
-async def predict_batch(form: BatchUpload, services: ServicesDep, machine_id: MachineIdQuery = None) -> BatchResponse:
+async def predict_batch(
+    request: Request, form: BatchUpload, services: ServicesDep, machine_id: MachineIdQuery = None
+) -> BatchResponse:
     """Judge several parts `file`. Each has a verdict or an error; an error does not affect other files.
 
     The files are judged one after another, so that single uploads are answered in between. `machine_id` applies to all
@@ -103,7 +109,10 @@ async def predict_batch(form: BatchUpload, services: ServicesDep, machine_id: Ma
     results: list[BatchItem] = []
     for upload in form.files:
         task = _PredictionTask(services, predictor, upload, machine_id)
-        results.append(await services.executor.run(partial(_batch_item, task), admitted=bool(results)))
+        judge = partial(_batch_item, task)
+        results.append(await services.executor.run(judge, task.sound_s, request.receive, admitted=bool(results)))
+        if await request.is_disconnected():
+            raise ClientDisconnect
     return BatchResponse(results=results)
 
 
@@ -135,11 +144,13 @@ class _PredictionTask:
     ) -> None:
         self.upload = upload
         self.metrics = services.metrics
+        self.home = services.settings.home
         self._machines = services.machine_recorder
         self._machine_id = machine_id
         self._limits = services.limits
         self._predictor = predictor
         self._explain = explain
+        self.sound_s = estimate_duration_s(upload.content)
         self._created = time.perf_counter()
 
     def __call__(self) -> tuple[Verdict, tuple[OcclusionBand, ...] | None]:
@@ -162,5 +173,5 @@ def _batch_item(task: _PredictionTask) -> BatchItem:
         verdict, _ = task()
     except SignalMLError as error:
         task.metrics.count_refusal(error.code)
-        return BatchItem(file_name=name, prediction=None, error=problem_of_error(error))
+        return BatchItem(file_name=name, prediction=None, error=problem_of_error(error, task.home))
     return BatchItem(file_name=name, prediction=PredictResponse.of(verdict), error=None)

@@ -1,6 +1,5 @@
 """Schemas of datasets and recordings."""
 
-from collections import Counter
 from dataclasses import asdict
 from typing import Annotated, Literal
 
@@ -8,7 +7,8 @@ from pydantic import Field, model_validator
 
 from api.schemas.common import Problem, Schema, Share, Timestamp
 from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN, AnnotationRevision
-from ml.dataset.collection.state import CollectionRecording, CollectionState
+from ml.dataset.collection.counts import CollectionCounts
+from ml.dataset.collection.state import CollectionRecording
 from ml.dataset.entries import Label, SessionOrigin
 from ml.dataset.paths import NAME_PATTERN
 
@@ -17,6 +17,7 @@ RecordingId = Annotated[str, Field(examples=["2c26b46b68ffc68ff99b453c1d304134"]
 FileName = Annotated[str, Field(examples=["pb1.wav"])]
 RequestId = Annotated[str, Field(examples=["0b3c5d4e1f2a4b6c"])]
 UNLABELLED = "unlabelled"
+REVISIONS_SHOWN = 100
 
 
 class DatasetNew(Schema):
@@ -68,17 +69,16 @@ class DatasetSummary(Schema):
     if unknown, it is null."""
 
     @classmethod
-    def of(cls, name: str, found: CollectionState) -> "DatasetSummary":
+    def of(cls, name: str, found: CollectionCounts) -> "DatasetSummary":
         """Return the summary of a collection."""
-        recordings = found.recordings.values()
-        counts = Counter(recording.annotation.label or UNLABELLED for recording in recordings)
+        labels = {label or UNLABELLED: count for label, count in found.labels.items()}
         return cls(
             name=name,
             kind="collection",
-            recordings=len(recordings),
-            labels=LabelCounts(normal=counts["normal"], abnormal=counts["abnormal"], unlabelled=counts[UNLABELLED]),
+            recordings=found.recordings,
+            labels=LabelCounts(**{name: labels.get(name, 0) for name in LabelCounts.model_fields}),
             version=found.version,
-            bytes=sum(recording.info.bytes for recording in recordings),
+            bytes=found.bytes,
             damaged_lines=found.damaged,
         )
 
@@ -89,9 +89,11 @@ class DatasetSummary(Schema):
 
 
 class DatasetList(Schema):
-    """Datasets, in alphabetical order."""
+    """Page of datasets, in alphabetical order."""
 
     datasets: list[DatasetSummary]
+    next_cursor: str | None = Field(examples=["hall-3"])
+    """Cursor of the next page; null on the last page."""
 
 
 class SessionSummary(Schema):
@@ -168,7 +170,7 @@ class RecordingSummary(RecordingLabels):
         """Put annotation and file facts into one level."""
         if not isinstance(value, CollectionRecording):
             return value
-        facts = {"id": value.id, "file_name": value.file_name, "uploaded": value.uploaded, "history": value.history}
+        facts = {"id": value.id, "file_name": value.file_name, "uploaded": value.uploaded}
         facts |= value.annotation.to_dict() | asdict(value.info)
         return {name: facts[name] for name in cls.model_fields}
 
@@ -193,10 +195,22 @@ class RecordingRevision(RecordingLabels):
 
 
 class RecordingDetails(RecordingSummary):
-    """Recording with every revision of its labels."""
+    """Recording with the revisions of its labels."""
 
     history: list[RecordingRevision]
-    """All revisions, the oldest first. The first is from the upload, the last one is valid."""
+    """The latest revisions, the oldest first. The first of all is from the upload, the last one is valid."""
+    revisions: int = Field(ge=1, examples=[1])
+    """Number of all revisions."""
+
+    @classmethod
+    def of(cls, recording: CollectionRecording, latest: int = REVISIONS_SHOWN) -> "RecordingDetails":
+        """Return a recording with its latest revisions."""
+        facts = RecordingSummary.model_validate(recording).model_dump()
+        return cls(
+            **facts,
+            history=[RecordingRevision.model_validate(revision) for revision in recording.history[-latest:]],
+            revisions=len(recording.history),
+        )
 
 
 class RecordingPage(Schema):

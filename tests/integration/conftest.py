@@ -123,8 +123,9 @@ def target(guarded: ServerProcess) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="session")
 def hasty(original_home: Path, serve_for_all: Serve) -> ServerProcess:
-    """A server with short time limits for headers and bodies."""
-    return serve_for_all(original_home, header_timeout_s=HASTY_S, body_timeout_s=HASTY_S)
+    """A server with short time limits for headers, bodies and answers."""
+    limits = dict.fromkeys(("header_timeout_s", "body_timeout_s", "write_timeout_s"), HASTY_S)
+    return serve_for_all(original_home, **limits)
 
 
 @pytest.fixture(scope="session")

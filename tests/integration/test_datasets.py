@@ -44,7 +44,7 @@ def test_a_recording_that_was_put_in_is_there(growing: ServerProcess) -> None:
 
 def test_a_dataset_is_made_listed_shown_and_removed(growing: ServerProcess) -> None:
     """201 with its place, 409 the second time, counts by label, 204, and then it is not there."""
-    assert growing.client.get("/v1/datasets").json() == {"datasets": []}
+    assert growing.client.get("/v1/datasets").json() == {"datasets": [], "next_cursor": None}
     made = growing.client.post("/v1/datasets", json={"name": "hall-3"})
     assert (made.status_code, made.headers["location"]) == (201, HALL)
     assert growing.client.get(HALL).json() == made.json()
@@ -62,7 +62,7 @@ def test_a_dataset_is_made_listed_shown_and_removed(growing: ServerProcess) -> N
         "bytes": 4 * len(sound(1)),
         "damaged_lines": 0,
     }
-    assert growing.client.get("/v1/datasets").json() == {"datasets": [shown]}
+    assert growing.client.get("/v1/datasets").json() == {"datasets": [shown], "next_cursor": None}
     for unconfirmed in ({}, {"confirm": "hall-4"}):
         refused = assert_problem(growing.client.delete(HALL, params=unconfirmed), 422, "request_invalid")
         assert refused["detail"].startswith("query.confirm is ")
@@ -135,6 +135,91 @@ def test_a_correction_is_kept_with_its_history(growing: ServerProcess) -> None:
         ("change-4", ["label", "fault"], "normal", None, None),
     ]
     assert (shown["label"], shown["fault"], shown["machine"], shown["snr_db"]) == ("normal", None, "fan", -6)
+
+
+def test_an_answer_has_the_latest_revisions(growing: ServerProcess) -> None:
+    """However often a label was changed; more are shown if they are asked for, and their number is known."""
+    recording = f"{RECORDINGS}/{put_one(growing, 1)['id']}"
+    for number in range(120):
+        answer = growing.client.patch(recording, json={"group": f"group {number}"})
+    shown = answer.json()
+    assert (len(shown["history"]), shown["revisions"]) == (100, 121)
+    assert [revision["group"] for revision in shown["history"]] == [f"group {number}" for number in range(20, 120)]
+    assert growing.client.get(recording).json() == shown
+    everything = growing.client.get(recording, params={"revisions": 1000}).json()
+    assert (len(everything["history"]), everything["history"][0]["changed"]) == (121, [])
+    assert len(growing.client.get(recording, params={"revisions": 1}).json()["history"]) == 1
+    assert_problem(growing.client.get(recording, params={"revisions": 10**9}), 422, "request_invalid")
+
+
+def test_pages_hold_every_dataset_once(growing: ServerProcess) -> None:
+    """In alphabetical order, whatever is created and removed meanwhile."""
+    for name in "abcde":
+        growing.client.post("/v1/datasets", json={"name": name})
+    pages, cursor = [], ""
+    while cursor is not None:
+        page = growing.client.get("/v1/datasets", params={"limit": 2, "cursor": cursor}).json()
+        pages.append([dataset["name"] for dataset in page["datasets"]])
+        cursor = page["next_cursor"]
+        growing.client.delete("/v1/datasets/b", params={"confirm": "b"})
+    assert pages == [["a", "b"], ["c", "d"], ["e"]]
+    assert_problem(growing.client.get("/v1/datasets", params={"limit": 10**9}), 422, "request_invalid")
+
+
+def test_a_list_of_datasets_reads_only_journals_that_have_changed(growing: ServerProcess) -> None:
+    """Forty datasets, more than are kept in memory: a further list is the work of milliseconds, and is right."""
+    put(growing, 1, label="normal")
+    journal = (growing.home / "datasets" / "hall-3" / "journal.jsonl").read_bytes()
+    first, line = journal.splitlines(keepends=True)
+    for number in range(40):
+        folder = growing.home / "datasets" / f"copy-{number:02d}"
+        (folder / "recordings").mkdir(parents=True)
+        (folder / "journal.jsonl").write_bytes(first + line * 200)
+    counted = growing.client.get("/v1/datasets").json()["datasets"]
+    assert {(each["recordings"], each["version"]) for each in counted[:40]} == {(1, "201")}
+    before_s = growing.worked_s()
+    for _ in range(5):
+        assert growing.client.get("/v1/datasets").json()["datasets"] == counted
+    assert growing.worked_s() - before_s < 0.5
+    put(growing, 2, label="abnormal")
+    growing.client.delete(f"{RECORDINGS}/{listed(growing)[0]['id']}")
+    after = growing.client.get("/v1/datasets").json()["datasets"]
+    assert after[:40] == counted[:40]
+    assert after[40] == growing.client.get(HALL).json()
+    assert (after[40]["recordings"], after[40]["labels"]["abnormal"], after[40]["version"]) == (1, 1, "4")
+
+
+RANGES = {
+    "bytes=0-3": (206, b"RIFF"),
+    "bytes=-4": (206, None),
+    "BYTES = 0 - 3": (206, b"RIFF"),
+    "bytes=0-": (206, None),
+    f"bytes={','.join(['0-0'] * 500)}": (200, None),
+    "bytes=99999999-": (416, "range_not_satisfiable"),
+    "bytes=-0": (416, "range_not_satisfiable"),
+    "bytes=3-1": (400, "range_malformed"),
+    "bytes=,": (400, "range_malformed"),
+    "bytes=--5": (400, "range_malformed"),
+    "lines=1-2": (400, "range_malformed"),
+    f"bytes={'9' * 5000}-": (400, "range_malformed"),
+    f"bytes=0-{'9' * 5000}": (400, "range_malformed"),
+    f"bytes={'1' * 30_000}": (400, "range_malformed"),
+    "\xb2": (400, "range_malformed"),
+}
+
+
+def test_a_range_is_answered_or_refused_like_everything_else(growing: ServerProcess) -> None:
+    """A player asks for parts of a file; what it cannot have is a problem with a code, and 416 has the size."""
+    content = sound(1)
+    audio = f"{RECORDINGS}/{put_one(growing, content)['id']}/audio"
+    for header, (status, expected) in RANGES.items():
+        answer = growing.client.get(audio, headers=[(b"range", header.encode("latin-1"))])
+        assert answer.status_code == status, header[:40]
+        if status >= 400:
+            assert_problem(answer, status, str(expected))
+            assert answer.headers.get("content-range") == (f"bytes */{len(content)}" if status == 416 else None)
+        elif expected is not None:
+            assert answer.content == expected
 
 
 def test_a_removed_recording_is_gone(growing: ServerProcess) -> None:

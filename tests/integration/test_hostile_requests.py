@@ -2,12 +2,14 @@
 
 import socket
 import time
+from contextlib import suppress
 
 import pytest
 
 from testing.servers import MULTIPART_TYPE, ServerProcess, assert_problem, multipart, read_answer, request
 from tests.integration.uploads import CHUNKED, GOOD, JSON_TYPE, RAW_WAV, WAV_TYPE
 
+ALIAS = "/v1/models/aliases/champion"
 GARBAGE = {
     "words": b"HELLO THERE\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
@@ -80,6 +82,96 @@ def test_json_that_makes_no_sense_is_the_clients_mistake(target: ServerProcess, 
     )
 
 
+LARGE = bytes(200_000)
+GZIP = ("content-encoding", "gzip")
+REFUSED_FOR_THEIR_ADDRESS = {
+    "no such path": (request("POST", "/nope", [RAW_WAV], LARGE), 404, "route_not_found"),
+    "no such path below": (request("PUT", "/v1/models/a/b/c", [RAW_WAV], LARGE), 404, "route_not_found"),
+    "no such path, compressed": (
+        request("POST", "/nope", [GZIP], b"x"),
+        404,
+        "route_not_found",
+    ),
+    "another method": (request("POST", "/livez", [RAW_WAV], LARGE), 405, "method_not_allowed"),
+    "another method, more than any": (
+        request("GET", "/v1/predict", [RAW_WAV, ("content-length", "40000000")]),
+        405,
+        "method_not_allowed",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED_FOR_THEIR_ADDRESS)
+def test_a_large_body_does_not_hide_a_wrong_address(guarded: ServerProcess, kind: str) -> None:
+    """A client that has mistyped a path learns this, and not that 65536 bytes are accepted there."""
+    sent, status, code = REFUSED_FOR_THEIR_ADDRESS[kind]
+    assert_problem(guarded.exchange(sent), status, code)
+
+
+@pytest.mark.parametrize("path", ["/inference/", "/v1/predict/", "/v1/predict/batch//"])
+def test_an_upload_to_a_path_with_a_slash_is_answered(guarded: ServerProcess, path: str) -> None:
+    """Most clients would not send the body again after a redirect."""
+    answer = guarded.exchange(request("POST", path, [MULTIPART_TYPE], multipart(("file", "a.wav", GOOD))))
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate, gzip", "GZIP", "x" * 500])
+@pytest.mark.parametrize(("method", "path"), [("POST", "/inference"), ("POST", "/v1/predict"), ("PUT", ALIAS)])
+def test_a_compressed_body_is_refused_by_name(guarded: ServerProcess, method: str, path: str, coding: str) -> None:
+    """415 names the coding; ``identity`` is none."""
+    refused = guarded.exchange(request(method, path, [RAW_WAV, ("content-encoding", coding)], GOOD))
+    assert coding[:64] in assert_problem(refused, 415, "content_encoding_unsupported")["detail"]
+    as_it_is = guarded.exchange(request("POST", "/v1/predict", [RAW_WAV, ("content-encoding", "identity")], GOOD))
+    assert as_it_is.status == 200
+
+
+def test_a_length_of_thousands_of_digits_is_a_number(guarded: ServerProcess) -> None:
+    """Zeros before a length do not change it, and a length that is too large is refused."""
+    zeros = [RAW_WAV, ("content-length", f"{len(GOOD):05000d}")]
+    assert guarded.exchange(request("POST", "/v1/predict", zeros, GOOD)).status == 200
+    large = [RAW_WAV, ("content-length", f"{10**12:05000d}")]
+    detail = assert_problem(guarded.exchange(request("POST", "/v1/predict", large)), 413, "body_too_large")["detail"]
+    assert "The Content-Length is 1000000000000 bytes" in detail
+
+
+def test_head_is_answered_like_get(guarded: ServerProcess) -> None:
+    """Programs that watch a service ask so; there is no body, and the connection can be used again."""
+    for path in ("/livez", "/v1/models", "/nope"):
+        get, head = guarded.client.get(path), guarded.client.head(path)
+        assert (head.status_code, head.content) == (get.status_code, b"")
+        assert head.headers["content-type"] == get.headers["content-type"]
+    assert guarded.client.put("/livez").headers["allow"] == "GET, HEAD"
+
+
+def test_a_proxy_that_nobody_has_named_is_not_believed(guarded: ServerProcess) -> None:
+    """Every client on this computer could write another address into the log."""
+    headers = {"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https", "x-request-id": "not-believed"}
+    guarded.client.get("/livez", headers=headers)
+    (line,) = [line for line in guarded.lines() if line["request_id"] == "not-believed"]
+    assert line["client"] == "127.0.0.1"
+
+
+def test_a_client_without_a_host_is_answered(guarded: ServerProcess) -> None:
+    """HTTP/1.0 has none, and small devices leave it out; a browser always sends one."""
+    for version in (b"1.0", b"1.1"):
+        assert guarded.exchange(b"GET /livez HTTP/" + version + b"\r\n\r\n").status == 200
+
+
+def test_a_message_names_what_is_wrong_with_a_request(guarded: ServerProcess) -> None:
+    """The words of the parser, instead of one sentence for everything."""
+    both = request("POST", "/inference", [CHUNKED, ("content-length", "5")], b"0\r\n\r\n")
+    assert "Transfer-Encoding" in guarded.exchange(both).json()["detail"]
+    unknown = request("POST", "/inference", [("transfer-encoding", "gzip")], b"x")
+    assert "Transfer-Encoding" in guarded.exchange(unknown).json()["detail"]
+
+
+def test_no_message_describes_the_folders_of_the_server(guarded: ServerProcess) -> None:
+    """What is not there is named without the path of the home."""
+    answer = guarded.client.get("/v1/models/challenger")
+    detail = assert_problem(answer, 404, "model_alias_not_set")["detail"]
+    assert str(guarded.home) not in detail
+
+
 SCORING, RETRAINING = "/v1/jobs/scoring", "/v1/jobs/retraining"
 MISTAKES = {
     "a flag": ("/v1/predict?explain=maybe", None, "query.explain is 'maybe'; true or false was expected."),
@@ -93,6 +185,14 @@ MISTAKES = {
         b'{"dataset":"a","path":"/"}',
         "body.path is not a field of this body; the fields are: dataset, model.",
     ),
+    "a field twice": (SCORING, b'{"dataset":"a","dataset":"b"}', "The JSON body has the field 'dataset' twice;"),
+    "a field twice, deep": (SCORING, b'{"dataset":{"a":1,"a":1}}', "The JSON body has the field 'a' twice;"),
+    "a field twice, escaped": (
+        SCORING,
+        b'{"dataset":"a","d\\u0061taset":"b"}',
+        "The JSON body has the field 'dataset'",
+    ),
+    "no number": (RETRAINING, b'{"dataset":"a","copies":NaN}', "The JSON body has the number NaN,"),
     "half a character": (
         SCORING,
         b'{"dataset": "\\ud800"}',
@@ -158,6 +258,33 @@ def test_an_offer_that_comes_in_pieces_is_passed_over(target: ServerProcess, cut
         time.sleep(0.1)
         connection.sendall(whole[at:])
         assert read_answer(connection).status == 200
+
+
+INNER = request("GET", "/v1/datasets")
+
+
+@pytest.mark.parametrize("split", [0, len(INNER) // 2, len(INNER)], ids=["in one packet", "in two", "after it"])
+def test_a_body_behind_an_offer_is_never_a_request(guarded: ServerProcess, split: int) -> None:
+    """A pipelined request that offers another protocol ends the connection: its body would be read as requests."""
+    offer = request("POST", "/inference", [*h2c(), ("content-length", str(len(INNER)))])
+    with guarded.connect() as connection:
+        connection.sendall(request("GET", "/livez") + offer + INNER[:split])
+        time.sleep(0.1)
+        with suppress(ConnectionError):
+            connection.sendall(INNER[split:])
+        answers = received(connection)
+    assert answers.count(b"HTTP/1.1") == 1
+    assert b"alive" in answers
+    assert b"datasets" not in answers
+
+
+def received(connection: socket.socket) -> bytes:
+    """Everything that comes until the connection ends."""
+    answers = bytearray()
+    with suppress(ConnectionError):
+        while piece := connection.recv(65_536):
+            answers += piece
+    return bytes(answers)
 
 
 def test_a_body_that_looks_like_an_offer_stays_as_it_is(target: ServerProcess) -> None:

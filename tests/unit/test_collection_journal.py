@@ -1,10 +1,13 @@
 """The journal of a collection: every version can be read again, and a damaged line affects nothing else."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
+from ml.dataset.collection.counts import KeptCounts
+from ml.dataset.collection.state import CollectionState
 from ml.dataset.collection.store import Collection
 from ml.errors import DatasetNotFound, DatasetVersionNotFound
 from tests.unit.recordings import NAME, files, put, seen
@@ -54,6 +57,7 @@ def test_a_partial_last_line_is_ignored_and_removed_by_the_next_writer(hall: Col
     [
         *(b"", b"\0" * 40, b"\xff\xfe", b"[]", b"1", b"null", b"{}", b'{"kind":"odd"}', b'{"kind":"removed","id":"x"}'),
         b'{"kind":"labels","at":"","request_id":"","id":"x","labels":{"label":"normal"}}',
+        b'{"kind":"recording","at":"","request_id":"","number":1,"file_name":"","labels":[],"survey":{}}',
     ],
 )
 def test_a_damaged_line_is_counted_and_affects_nothing_else(hall: Collection, tmp_path: Path, line: bytes) -> None:
@@ -102,3 +106,64 @@ def test_a_reader_follows_an_append_that_was_undone(hall: Collection) -> None:
     assert len(hall.recordings()) == 2
     os.truncate(hall.folder / "journal.jsonl", before)
     assert [r.file_name for r in hall.recordings()] == ["a.wav"]
+
+
+def test_many_revisions_are_read_in_one_pass(hall: Collection) -> None:
+    """40 000 changes of one recording are read in less than two seconds, and give the history that was written."""
+    first = put(hall, 1, label="normal").recording
+    hall.relabel(first.id, {"group": "g"})
+    journal = (hall.folder / "journal.jsonl").read_bytes()
+    change = journal.splitlines()[-1]
+    other = change.replace(b'"g"', b'"h"')
+    start = time.process_time()
+    state = CollectionState().with_lines([*journal.splitlines(), *[other, change] * 20_000])
+    assert time.process_time() - start < 2
+    history = state.recordings[first.id].history
+    assert (len(history), state.damaged) == (40_002, 0)
+    assert [revision.annotation.session for revision in history[:4]] == [None, "g", "h", "g"]
+    assert {revision.changed for revision in history[1:]} == {("group",)}
+
+
+def test_lines_read_one_by_one_or_at_once_are_the_same_state(hall: Collection) -> None:
+    """Also where a recording is labelled, removed and added again."""
+    known = [put(hall, number, label="normal").recording for number in (1, 2, 3)]
+    for recording in (*known, known[0]):
+        hall.relabel(recording.id, {"group": f"after {hall.version}"})
+    hall.remove(known[1].id)
+    (hall.folder / known[0].path).unlink()
+    put(hall, 1, label="abnormal")
+    put(hall, 2)
+    lines = (hall.folder / "journal.jsonl").read_bytes().splitlines()
+    state = CollectionState()
+    for line in lines:
+        state = state.with_lines([line])
+    assert CollectionState().with_lines(lines) == state
+    assert list(state.recordings) == list(CollectionState().with_lines(lines).recordings)
+    assert [len(recording.history) for recording in state.recordings.values()] == [2, 4, 1]
+
+
+def test_counts_are_kept_until_the_journal_changes(hall: Collection) -> None:
+    """Read again after any change of the file, also one of the same size and time; never without a change."""
+    reads: list[int] = []
+
+    def read() -> CollectionState:
+        reads.append(1)
+        return Collection(hall.folder.parent.parent, NAME).current_state()
+
+    kept = KeptCounts()
+    put(hall, 1, label="normal")
+    first = kept.counts(hall.folder, read)
+    assert (first.recordings, first.labels, first.version, first.damaged) == (1, {"normal": 1}, "2", 0)
+    assert kept.counts(hall.folder, read) is first
+    assert len(reads) == 1
+    journal = hall.folder / "journal.jsonl"
+    before = journal.stat()
+    journal.write_bytes(journal.read_bytes().replace(b'"normal"', b'"absent"'))
+    os.utime(journal, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert journal.stat().st_size == before.st_size
+    assert kept.counts(hall.folder, read).damaged == 1
+    hall.delete()
+    with pytest.raises(DatasetNotFound):
+        kept.counts(hall.folder, read)
+    put(hall, 2)
+    assert kept.counts(hall.folder, read).labels == {None: 1}
