@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 from api import problems
 from api.limits import BodyLimitMiddleware
 from api.observability.requests import RequestLogMiddleware
+from api.openapi import describe_scopes
 from api.routers import datasets, health, inference, jobs, machines, models, thresholds
 from api.services import Services
 from api.settings import Settings
@@ -59,6 +60,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(jobs.router)
     app.include_router(machines.router)
     app.include_router(health.router)
+    describe_scopes(app)
     problems.install_error_handlers(app)
     app.add_middleware(
         BodyLimitMiddleware,

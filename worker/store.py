@@ -4,7 +4,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -148,12 +148,13 @@ class JobStore:
         dataset: str | None = None,
         cursor: str | None = None,
         limit: int = 50,
+        visible: Callable[[Job], bool] = lambda _: True,
     ) -> JobPage:
-        """Return jobs of these kinds and states, newest first, from the first job after ``cursor`` on."""
+        """Return visible jobs of these kinds and states, newest first, from the first job after ``cursor`` on."""
         found: list[Job] = []
         for _ in range(READS_PER_PAGE):
             ids = self._ids(kinds, states, dataset, cursor, max(limit + 1, READ_AT_ONCE))
-            found += [job for job in self._records(ids) if job.kind in kinds and job.state in states]
+            found += [job for job in self._records(ids) if job.kind in kinds and job.state in states and visible(job)]
             cursor = ids[-1] if len(ids) >= READ_AT_ONCE else None
             if cursor is None or len(found) > limit:
                 break

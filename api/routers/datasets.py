@@ -7,15 +7,14 @@ from itertools import islice
 from pathlib import Path as FilePath
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
+from api.api_keys import ApiKey
 from api.dependencies import (
     CollectionDep,
     RecordingsUpload,
     RejectUnknownParameters,
-    RequireAdmin,
-    RequirePredict,
     ServicesDep,
 )
 from api.errors import AUDIO_ERRORS, BODY_ERRORS, FORM_ERRORS, V1_ERRORS, InvalidRequest
@@ -35,7 +34,7 @@ from api.schemas.datasets import (
     UploadResponse,
     UploadResult,
 )
-from api.security import AuthFirstRoute
+from api.security import AuthFirstRoute, KeyDep, check_dataset_binding
 from api.services import Services
 from api.uploads import Upload
 from ml import errors
@@ -46,12 +45,13 @@ from ml.dataset.collection.state import CollectionRecording, is_collection
 from ml.dataset.collection.store import AddResult, Collection
 from ml.dataset.summary import session_summaries
 from ml.errors import SignalMLError
+from ml.system.audit import record_change
 from ml.system.logs import current_request_id
 
 router = APIRouter(
     prefix="/v1/datasets",
     tags=["datasets"],
-    dependencies=[RequirePredict, RejectUnknownParameters],
+    dependencies=[RejectUnknownParameters],
     route_class=AuthFirstRoute,
 )
 # A regular expression, because the path names the dataset.
@@ -85,23 +85,28 @@ RecordingIdPath = Annotated[
 
 
 @router.get("", summary="List datasets", responses=error_responses(*V1_ERRORS))
-async def list_datasets(services: ServicesDep) -> DatasetList:
-    """List all datasets: collections, with their counts, and folders that were placed there by hand."""
-    return await asyncio.to_thread(_list, services)
+async def list_datasets(services: ServicesDep, key: KeyDep) -> DatasetList:
+    """List all datasets: collections, with their counts, and folders that were placed there by hand.
+
+    A key that is bound to datasets gets these only.
+    """
+    return await asyncio.to_thread(_list, services, key)
 
 
 @router.post(
     "",
     summary="Create a dataset",
     status_code=201,
-    dependencies=[RequireAdmin],
     responses=error_responses(*V1_ERRORS, *BODY_ERRORS, errors.InvalidName, errors.DatasetExists, errors.StorageFull),
 )
-async def create_dataset(new: DatasetNew, services: ServicesDep, response: Response) -> DatasetSummary:
+async def create_dataset(
+    new: DatasetNew, request: Request, services: ServicesDep, response: Response
+) -> DatasetSummary:
     """Create an empty dataset. `Location` is its address.
 
     An upload to a dataset that does not exist creates it, too.
     """
+    check_dataset_binding(request, new.name)
     collection = services.collection(new.name)
     await asyncio.to_thread(collection.create, current_request_id())
     response.headers["Location"] = f"{router.prefix}/{new.name}"
@@ -127,7 +132,6 @@ async def list_sessions(collection: CollectionDep) -> SessionList:
     "/{name}",
     summary="Remove a dataset",
     status_code=204,
-    dependencies=[RequireAdmin],
     responses=error_responses(*COLLECTION_ERRORS, InvalidRequest, errors.StorageFull),
 )
 async def remove_dataset(
@@ -150,7 +154,6 @@ async def remove_dataset(
     "/{name}/recordings",
     summary="Upload recordings",
     status_code=201,
-    dependencies=[RequireAdmin],
     openapi_extra=RECORDINGS_FORM.openapi(),
     responses=error_responses(*UPLOAD_ERRORS)
     | {200: {"model": UploadResponse, "description": "No recording is new: each was there already or was refused."}},
@@ -176,6 +179,7 @@ async def put_recordings(
         results = [await uploader.or_error(upload, given) for upload in form.files]
     if not any(result.added for result in results):
         response.status_code = 200
+    await asyncio.to_thread(_record_upload, services, collection.name, form.fields, results)
     return UploadResponse(results=results)
 
 
@@ -231,7 +235,6 @@ async def listen(collection: CollectionDep, recording: RecordingIdPath) -> FileR
 @router.patch(
     "/{name}/recordings/{recording}",
     summary="Label a recording",
-    dependencies=[RequireAdmin],
     responses=error_responses(*RECORDING_ERRORS, *BODY_ERRORS, errors.InvalidRecordingLabels, errors.StorageFull),
 )
 async def label_recording(
@@ -246,7 +249,6 @@ async def label_recording(
     "/{name}/recordings/{recording}",
     summary="Remove a recording",
     status_code=204,
-    dependencies=[RequireAdmin],
     responses=error_responses(*RECORDING_ERRORS, errors.StorageFull),
 )
 async def remove_recording(collection: CollectionDep, recording: RecordingIdPath) -> None:
@@ -257,12 +259,12 @@ async def remove_recording(collection: CollectionDep, recording: RecordingIdPath
     await asyncio.to_thread(collection.remove, recording, current_request_id())
 
 
-def _list(services: Services) -> DatasetList:
-    return DatasetList(datasets=list(_summaries(services)))
+def _list(services: Services, key: ApiKey) -> DatasetList:
+    return DatasetList(datasets=list(_summaries(services, key)))
 
 
-def _summaries(services: Services) -> Iterator[DatasetSummary]:
-    for name in dataset_names(services.settings.home):
+def _summaries(services: Services, key: ApiKey) -> Iterator[DatasetSummary]:
+    for name in filter(key.reaches_dataset, dataset_names(services.settings.home)):
         try:
             yield _summary(services.collection(name))
         except errors.DatasetNotFound:
@@ -333,6 +335,19 @@ class _RecordingUploader:
                 recording=None,
                 error=problem_of_error(error),
             )
+
+
+def _record_upload(services: Services, name: str, given: dict[str, str], results: list[UploadResult]) -> None:
+    """Add one line to the audit log for all recordings of a request; the journal of the dataset has each of them."""
+    added = sum(result.added for result in results)
+    relabelled = sum(result.relabelled for result in results)
+    if added or relabelled:
+        after = {
+            "added": added,
+            "relabelled": relabelled,
+            "labels": {name: text for name, text in given.items() if text},
+        }
+        record_change(services.settings.home, "recording.upload", name, after=after)
 
 
 def _result(upload: Upload, done: AddResult) -> UploadResult:
