@@ -1,23 +1,37 @@
 """API keys: random secrets that are shown once, stored as hashes, and compared in constant time.
 
-A key has 32 random bytes, so one SHA-256 protects it; slow hashes are for passwords that people choose. The scope
-``predict`` allows verdicts and reading; ``admin`` also allows changes.
+A key has 32 random bytes: nobody can find it by trying, so one SHA-256 protects it, and wrong keys need no delay. Slow
+hashes are for passwords that people choose. A key has scopes (:mod:`api.scopes`), may end at a time, and may be bound
+to machines and datasets.
+
+**Bindings.** A key with a binding reaches only the machines and datasets that its patterns name. If it is bound to
+datasets only, it reaches no machine, and the other way round. In a pattern, ``*`` stands for any characters of one
+part of a name: ``hall-3/*`` is every machine of the kind ``hall-3``.
 """
 
 import hmac
 import json
+import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Any, Self
 
-from ml.errors import SignalMLError
+from api.scopes import Scope
+from ml.errors import InvalidParameter, SignalMLError
 from ml.system.atomic import file_lock, to_json, write_atomic
+from ml.system.audit import record_change
 
-ApiKeyScope = Literal["predict", "admin"]
 PREFIX = "sml_"
+# Characters of a digest that name an unknown key in the log: enough to recognise it, useless to find it.
+SHOWN_DIGEST = 8
+LIFETIME = re.compile(r"(\d{1,6})([dh])")
+UNITS = {"d": "days", "h": "hours"}
+PATTERN = re.compile(r"[A-Za-z0-9._*-]+(/[A-Za-z0-9._*-]+)?")
 
 
 class KeyNotFound(SignalMLError):
@@ -28,16 +42,111 @@ class KeyNotFound(SignalMLError):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """Stored key: its name, its scope, and the SHA-256 of its secret."""
+    """Stored key.
+
+    Attributes:
+        name: name of the key.
+        scopes: what it allows.
+        sha256: hash of its secret.
+        created: time, ISO 8601, UTC.
+        expires: time from which the key is refused, ISO 8601, UTC; None without an end.
+        machines: patterns of the machines that the key is bound to.
+        datasets: patterns of the datasets that the key is bound to.
+    """
 
     name: str
-    scope: ApiKeyScope
+    scopes: tuple[Scope, ...]
     sha256: str
     created: str
+    expires: str | None = None
+    machines: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
 
-    def allows(self, scope: ApiKeyScope) -> bool:
+    @classmethod
+    def of(cls, entry: dict[str, Any]) -> Self:
+        """Read an entry of the file; one of an earlier version has a single ``scope``.
+
+        An unknown field is an error: it could limit the key.
+        """
+        values = dict(entry)
+        if "scope" in values:
+            values["scopes"] = (values.pop("scope"),)
+        for name in ("scopes", "machines", "datasets"):
+            values[name] = tuple(values.get(name, ()))
+        return cls(**values)
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the key is bound to machines or datasets."""
+        return bool(self.machines or self.datasets)
+
+    def allows(self, scope: Scope) -> bool:
         """Return whether the key has ``scope``; admin includes every scope."""
-        return self.scope in ("admin", scope)
+        return scope in self.scopes or "admin" in self.scopes
+
+    def has_expired(self) -> bool:
+        """Return whether the end of the key is over."""
+        return self.expires is not None and datetime.fromisoformat(self.expires) <= datetime.now(UTC)
+
+    def reaches_machine(self, machine_id: str) -> bool:
+        """Return whether the bindings allow a machine, by the name of its record."""
+        return not self.is_bound or any(matches(pattern, machine_id) for pattern in self.machines)
+
+    def reaches_dataset(self, name: str | None) -> bool:
+        """Return whether the bindings allow a dataset; None is a job without a dataset."""
+        return not self.is_bound or (name is not None and any(matches(pattern, name) for pattern in self.datasets))
+
+
+# Stands for every client of a service that requires no keys.
+LOCAL = ApiKey(name="", scopes=("admin",), sha256="", created="")
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Return whether a pattern names a machine or a dataset; ``*`` matches no slash.
+
+    >>> matches("hall-3/*", "hall-3/fan"), matches("*", "hall-3/fan")
+    (True, False)
+    """
+    patterns, parts = pattern.split("/"), name.split("/")
+    return len(patterns) == len(parts) and all(map(fnmatchcase, parts, patterns))
+
+
+def check_patterns(patterns: Sequence[str]) -> tuple[str, ...]:
+    """Return patterns of bindings, each once.
+
+    Raises:
+        InvalidParameter: a pattern can match no name.
+    """
+    for pattern in patterns:
+        if not PATTERN.fullmatch(pattern):
+            raise InvalidParameter(
+                f"{pattern!r} is not a pattern of names; letters, digits, dots, hyphens, underscores and *, with at "
+                "most one slash, were expected."
+            )
+    return tuple(dict.fromkeys(patterns))
+
+
+def parse_expiry(text: str, now: datetime) -> datetime:
+    """Return the end of a key: after ``90d`` or ``12h``, or at a date (0:00 UTC) or a time with its zone.
+
+    Raises:
+        InvalidParameter: the text has another form, or the time is over.
+    """
+    problem = InvalidParameter(
+        f"{text!r} is not an end of a key; a time from now (90d or 12h) or a later date (2027-03-01) was expected."
+    )
+    try:
+        if found := LIFETIME.fullmatch(text):
+            end = now + timedelta(**{UNITS[found[2]]: int(found[1])})
+        else:
+            end = datetime.fromisoformat(text)
+            end = end if end.tzinfo else end.replace(tzinfo=UTC)
+        end = end.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise problem from None
+    if end <= now:
+        raise problem
+    return end
 
 
 class ApiKeyStore:
@@ -50,24 +159,50 @@ class ApiKeyStore:
     def list_keys(self) -> list[ApiKey]:
         """Return all keys, the oldest first."""
         try:
-            return [ApiKey(**entry) for entry in json.loads(self._file.read_bytes())]
+            return [ApiKey.of(entry) for entry in json.loads(self._file.read_bytes())]
         except FileNotFoundError:
             return []
 
-    def create(self, name: str, scope: ApiKeyScope) -> str:
+    def create(
+        self,
+        name: str,
+        *scopes: Scope,
+        expires: datetime | None = None,
+        machines: Sequence[str] = (),
+        datasets: Sequence[str] = (),
+    ) -> str:
         """Create a key and return its secret, which is not stored and cannot be shown again.
+
+        Args:
+            name: name of the key.
+            scopes: what it allows.
+            expires: time from which it is refused.
+            machines: patterns of machines that the key is bound to.
+            datasets: patterns of datasets that the key is bound to.
 
         Raises:
             ValueError: a key with this name exists.
+            InvalidParameter: there is no scope, or a pattern is invalid.
         """
+        if not scopes:
+            raise InvalidParameter("The key has no scope; at least one was expected.")
         secret = PREFIX + secrets.token_urlsafe(32)
+        key = ApiKey(
+            name=name,
+            scopes=tuple(dict.fromkeys(scopes)),
+            sha256=digest_of(secret),
+            created=_seconds(datetime.now(UTC)),
+            expires=None if expires is None else _seconds(expires),
+            machines=check_patterns(machines),
+            datasets=check_patterns(datasets),
+        )
         self._home.mkdir(parents=True, exist_ok=True)
         with file_lock(self._home / ".api-keys.lock"):
             keys = self.list_keys()
-            if any(key.name == name for key in keys):
+            if any(each.name == name for each in keys):
                 raise ValueError(f"There is already a key called {name!r}; revoke it first.")
-            created = datetime.now(UTC).isoformat(timespec="seconds")
-            self._write([*keys, ApiKey(name, scope, _digest(secret), created)])
+            self._write([*keys, key])
+        record_change(self._home, "key.create", name, after=_facts(key))
         return secret
 
     def revoke(self, name: str) -> None:
@@ -78,20 +213,31 @@ class ApiKeyStore:
         """
         with file_lock(self._home / ".api-keys.lock"):
             keys = self.list_keys()
-            kept = [key for key in keys if key.name != name]
-            if len(kept) == len(keys):
+            revoked = [key for key in keys if key.name == name]
+            if not revoked:
                 raise KeyNotFound(f"There is no key called {name!r}.")
-            self._write(kept)
+            self._write([key for key in keys if key.name != name])
+        record_change(self._home, "key.revoke", name, before=_facts(revoked[0]))
 
     def find(self, secret: str) -> ApiKey | None:
         """Return the key with this secret, or None. Every stored key is compared, also after a match."""
-        digest = _digest(secret)
-        matches = [key for key in self.list_keys() if hmac.compare_digest(key.sha256, digest)]
-        return matches[0] if matches else None
+        digest = digest_of(secret)
+        matching = [key for key in self.list_keys() if hmac.compare_digest(key.sha256, digest)]
+        return matching[0] if matching else None
 
     def _write(self, keys: list[ApiKey]) -> None:
         write_atomic(self._file, to_json([asdict(key) for key in keys]), mode=0o600)
 
 
-def _digest(secret: str) -> str:
+def digest_of(secret: str) -> str:
+    """Return the hash of a secret, which is stored instead of it."""
     return sha256(secret.encode()).hexdigest()
+
+
+def _facts(key: ApiKey) -> dict[str, Any]:
+    """Return what the audit log states about a key: neither secret nor hash."""
+    return {name: value for name, value in asdict(key).items() if name not in ("name", "sha256", "created") and value}
+
+
+def _seconds(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")

@@ -10,18 +10,15 @@ from fastapi import Depends, Path, Request
 
 from api.forms import BATCH_FORM, ONE_FILE_FORM, ORIGINAL_FORM, RECORDINGS_FORM, Form
 from api.route_inputs import reject_repeated_parameters, reject_unknown_parameters
-from api.security import RequireScope
 from api.services import Services, services_of
 from api.uploads import UploadForm, read_upload
 from ml.dataset.collection.store import Collection
 from ml.dataset.paths import NAME_PATTERN
 
-# For every router under /v1, in this order: a client without a key learns nothing about a route (AuthFirstRoute).
-RequirePredict, RejectUnknownParameters = Depends(RequireScope("predict")), Depends(reject_unknown_parameters)
+# For every router under /v1; AuthFirstRoute checks the key before.
+RejectUnknownParameters = Depends(reject_unknown_parameters)
 # For /inference, which ignores unknown parameters.
 RejectRepeatedParameters = Depends(reject_repeated_parameters)
-# For single routes, in addition.
-RequireAdmin = Depends(RequireScope("admin"))
 
 
 async def services(request: Request) -> Services:

@@ -129,10 +129,22 @@ class MissingApiKey(RequestError):
     code = "api_key_missing"
 
 
+class ApiKeyExpired(RequestError):
+    """The API key has expired."""
+
+    code = "api_key_expired"
+
+
 class MissingApiKeyScope(RequestError):
     """The API key does not have the scope that the route needs."""
 
     code = "api_key_scope_missing"
+
+
+class OutOfBinding(RequestError):
+    """The API key is bound to other machines or datasets."""
+
+    code = "api_key_bound"
 
 
 class NoModel(RequestError):
@@ -149,7 +161,7 @@ class Busy(RequestError):
 
 # Errors that many routes share, for their entries in the OpenAPI schema.
 CLIENT_ERRORS = (HostNotAllowed, ForeignOrigin, TooManyRequests)
-KEY_ERRORS = (MissingApiKey, MissingApiKeyScope, *CLIENT_ERRORS)
+KEY_ERRORS = (MissingApiKey, ApiKeyExpired, MissingApiKeyScope, OutOfBinding, *CLIENT_ERRORS)
 V1_ERRORS = (*KEY_ERRORS, UnknownParameter)
 BODY_ERRORS = (BodyTooLarge, BodyTimeout, UnsupportedContentEncoding, InvalidRequest)
 FORM_ERRORS = (UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts, Busy)
@@ -217,7 +229,9 @@ STATUS: Mapping[type[SignalMLError], int] = {
     MissingPart: 422,
     TooManyParts: 422,
     MissingApiKey: 401,
+    ApiKeyExpired: 401,
     MissingApiKeyScope: 403,
+    OutOfBinding: 403,
     NoModel: 503,
     Busy: 503,
 }

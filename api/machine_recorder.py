@@ -22,6 +22,7 @@ logger = logging.getLogger("signalml.machines")
 LINE = 10_000  # verdicts that may wait
 AT_ONCE = 500  # verdicts in one transaction, about
 STOP_WITHIN_S = 4.0
+MACHINES_SHOWN = 10  # in one log line
 
 
 class MachineRecorder:
@@ -45,10 +46,16 @@ class MachineRecorder:
         self._thread = threading.Thread(target=self._run, name="machines", daemon=True)
         self._thread.start()
 
-    def record(self, names: MachineNames, verdict: Verdict) -> None:
-        """Queue a verdict on a machine and return at once. Safe from any thread; never raises."""
+    def record(self, names: MachineNames, verdict: Verdict, made_by: str | None = None) -> None:
+        """Queue a verdict on a machine and return at once. Safe from any thread; never raises.
+
+        Args:
+            names: names of the machine.
+            verdict: the verdict.
+            made_by: API key that may not displace machines of others; None without this limit.
+        """
         try:
-            self._pending.put_nowait(Observation.of(names, verdict))
+            self._pending.put_nowait(Observation.of(names, verdict, made_by))
         except Full:
             self._count_lost(1, "the queue is full: the disk is slower than the uploads")
 
@@ -81,7 +88,7 @@ class MachineRecorder:
 
     def _write(self, observations: list[Observation]) -> None:
         try:
-            self._open_ledger().record(observations)
+            refused = self._open_ledger().record(observations)
         except SignalMLError as error:
             self._close_ledger()  # a disk that was away returns with the same file, which must be opened again
             self._count_lost(len(observations), str(error))
@@ -93,13 +100,26 @@ class MachineRecorder:
             if self._failure is not None:
                 logger.info("verdicts on machines are recorded again")
             self._failure = None
+            if refused:
+                self._metrics.count_unrecorded(len(refused))
+                logger.warning(
+                    "no place for new machines: their verdicts are not recorded",
+                    extra={
+                        "facts": {
+                            "machines": sorted({each.machine_id for each in refused})[:MACHINES_SHOWN],
+                            "keys": sorted({str(each.made_by) for each in refused}),
+                        }
+                    },
+                )
 
     def _open_ledger(self) -> Ledger:
         if self._ledger is not None and not self._ledger.is_current():
             self._close_ledger()
         if self._ledger is None:
             settings = self._settings
-            self._ledger = Ledger(settings.home, True, settings.alarm_rule, settings.machines_kept)
+            self._ledger = Ledger(
+                settings.home, True, settings.alarm_rule, settings.machines_kept, settings.machines_per_key
+            )
         return self._ledger
 
     def _close_ledger(self) -> None:

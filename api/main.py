@@ -14,6 +14,7 @@ from api.clients import RequestRateMiddleware
 from api.hosts import AllowedHosts, HostMiddleware
 from api.limits import BodyLimitMiddleware
 from api.observability.requests import RequestLogMiddleware
+from api.openapi import describe_scopes
 from api.paths import PathMiddleware
 from api.routers import datasets, health, inference, jobs, machines, models, thresholds
 from api.services import Services
@@ -63,6 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(jobs.router)
     app.include_router(machines.router)
     app.include_router(health.router)
+    describe_scopes(app)
     problems.install_error_handlers(app)
     app.add_middleware(
         BodyLimitMiddleware,

@@ -1,73 +1,193 @@
-"""Access control by API keys."""
+"""Access control by API keys: who asks, and whether the key allows it.
 
+Every route of the API is an :class:`AuthFirstRoute`. It finds the scope of the route in :mod:`api.scopes` and checks
+the key before anything of the body is read. The binding to the dataset of the path is checked with it. A route checks
+the name of a machine, or of a dataset in a body, with :func:`check_machine_binding` and
+:func:`check_dataset_binding`.
+"""
+
+import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
-from fastapi import Depends, Request, Response, Security
+from fastapi import Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from fastapi.security import APIKeyHeader
 
-from api.api_keys import ApiKeyScope
-from api.errors import MissingApiKey, MissingApiKeyScope
+from api.api_keys import LOCAL, SHOWN_DIGEST, ApiKey, digest_of
+from api.errors import ApiKeyExpired, InvalidRequest, MissingApiKey, MissingApiKeyScope, OutOfBinding, RequestError
 from api.json_bodies import StrictJsonRequest
-from api.services import services_of
+from api.scopes import Scope, scope_of
+from api.services import Services, services_of
+from ml.errors import SignalMLError
+from ml.system.audit import Actor, acting_as, record_change
 
+logger = logging.getLogger("signalml.keys")
 HEADER = "X-API-Key"
-header = APIKeyHeader(name=HEADER, auto_error=False, description="Needed only if the service requires keys.")
-
-
-@dataclass(frozen=True, slots=True)
-class RequireScope:
-    """Dependency that accepts a request if keys are not required, or if its key has ``scope``."""
-
-    scope: ApiKeyScope
-
-    async def __call__(self, request: Request, secret: Annotated[str | None, Security(header)]) -> None:
-        """Check the key.
-
-        Raises:
-            MissingApiKey, MissingApiKeyScope
-        """
-        services = services_of(request)
-        if not services.settings.require_api_key:
-            return
-        if not secret:
-            raise MissingApiKey(f"The request has no API key; one is expected in the header {HEADER}.")
-        key = services.keys.find(secret)
-        if key is None:
-            raise MissingApiKey("The API key is unknown or was revoked.")
-        if not key.allows(self.scope):
-            raise MissingApiKeyScope(
-                f"The API key {key.name!r} has the scope {key.scope}; this route needs {self.scope}."
-            )
+# Methods that change something. Verdicts are not in the audit log, although they are sent with POST.
+CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class AuthFirstRoute(APIRoute):
-    """Route that checks the key first; FastAPI would read a JSON body before any dependency."""
+    """Route that checks the key first; FastAPI would read a JSON body before any dependency.
+
+    A request that may change something is in the audit log: by the functions that make the change or, if none of them
+    has recorded one, by its route, with the outcome.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler of the route, behind the check of the key."""
         answer = super().get_route_handler()
-        checks = [each.dependency for each in self.dependencies if isinstance(each.dependency, RequireScope)]
-        if self.body_field is None:
-            return answer
 
         async def check_and_answer(request: Request) -> Response:
-            for check in checks:
-                await check(request, request.headers.get(HEADER))
-            return await answer(StrictJsonRequest(request.scope, request.receive))
+            scope = scope_of(request.method, self.path_format)
+            key = authorize(request, scope)
+            request = StrictJsonRequest(request.scope, request.receive)
+            if scope == "predict" or request.method not in CHANGING:
+                return await answer(request)
+            with acting_as(_actor(request, key)) as actor:
+                return await _audited(request, self.path_format, actor, answer)
 
         return check_and_answer
 
 
-async def key_name(request: Request, secret: Annotated[str | None, Security(header)]) -> str | None:
-    """Return the name of the API key of a request; None if keys are not required."""
+def authorize(request: Request, scope: Scope) -> ApiKey:
+    """Check the key of a request, and keep it for :func:`current_key`.
+
+    Raises:
+        MissingApiKey, ApiKeyExpired, MissingApiKeyScope, OutOfBinding
+    """
     services = services_of(request)
-    if not services.settings.require_api_key or secret is None:
-        return None
+    request.state.key = key = _find_key(request, services) if services.settings.require_api_key else LOCAL
+    if not key.allows(scope):
+        scopes = ", ".join(key.scopes)
+        detail = f"The API key {key.name!r} has the scope {scopes}; this route needs {scope}."
+        _refuse(request, MissingApiKeyScope(detail), key.name)
+    if "name" in request.path_params:  # of a dataset, in every route that has it
+        check_dataset_binding(request, request.path_params["name"])
+    return key
+
+
+async def current_key(request: Request) -> ApiKey:
+    """Return the key of a request that was authorized; without required keys, one that allows everything."""
+    key: ApiKey = request.state.key
+    return key
+
+
+KeyDep = Annotated[ApiKey, Depends(current_key)]
+
+
+def check_machine_binding(request: Request, machine_id: str) -> None:
+    """Check the binding of the request's key.
+
+    Args:
+        request: the request.
+        machine_id: name of the machine's record.
+
+    Raises:
+        OutOfBinding
+    """
+    key: ApiKey = request.state.key
+    if not key.reaches_machine(machine_id):
+        bound = ", ".join(key.machines) or "no machine"
+        detail = f"The API key {key.name!r} is bound to {bound}; {machine_id!r} is another machine."
+        _refuse(request, OutOfBinding(detail), key.name)
+
+
+def check_dataset_binding(request: Request, name: str | None) -> None:
+    """Check the binding of the request's key.
+
+    Args:
+        request: the request.
+        name: name of the dataset; None for a job without a dataset.
+
+    Raises:
+        OutOfBinding
+    """
+    key: ApiKey = request.state.key
+    if not key.reaches_dataset(name):
+        bound = ", ".join(key.datasets) or "no dataset"
+        found = "this work has no dataset" if name is None else f"{name!r} is another dataset"
+        _refuse(request, OutOfBinding(f"The API key {key.name!r} is bound to {bound}; {found}."), key.name)
+
+
+def require_unbound(request: Request, what: str) -> None:
+    """Refuse a key with bindings, for content that belongs to no single machine or dataset.
+
+    Raises:
+        OutOfBinding
+    """
+    key: ApiKey = request.state.key
+    if key.is_bound:
+        _refuse(request, OutOfBinding(f"The API key {key.name!r} has bindings; {what}."), key.name)
+
+
+def require_admin(request: Request, what: str) -> None:
+    """Check that the request's key has the scope admin, for a request that only some values make dangerous.
+
+    Raises:
+        MissingApiKeyScope
+    """
+    key: ApiKey = request.state.key
+    if not key.allows("admin"):
+        _refuse(request, MissingApiKeyScope(f"The API key {key.name!r} has no scope admin; {what} needs it."), key.name)
+
+
+def is_still_valid(services: Services, key: ApiKey) -> bool:
+    """Return whether a key that was accepted earlier still exists and has not expired, for answers that last long."""
+    return key is LOCAL or (key in services.keys.list_keys() and not key.has_expired())
+
+
+def _find_key(request: Request, services: Services) -> ApiKey:
+    secret = request.headers.get(HEADER)
+    if not secret:
+        _refuse(request, MissingApiKey(f"The request has no API key; one is expected in the header {HEADER}."), None)
     key = services.keys.find(secret)
-    return None if key is None else key.name
+    if key is None:
+        digest = f"sha256:{digest_of(secret)[:SHOWN_DIGEST]}"
+        _refuse(request, MissingApiKey("The API key is unknown or was revoked."), digest)
+    if key.has_expired():
+        detail = f"The API key {key.name!r} has expired at {key.expires}; create a new one."
+        _refuse(request, ApiKeyExpired(detail), key.name)
+    return key
 
 
-KeyName = Annotated[str | None, Depends(key_name)]
+def _refuse(request: Request, error: RequestError, key: str | None) -> NoReturn:
+    """Count and log a refusal, with the name of the key or the beginning of its hash, never its secret."""
+    services_of(request).metrics.count_failed_authentication(error.code)
+    facts = {"code": error.code, "key": key, "client": _address(request), "method": request.method}
+    logger.warning("refused", extra={"facts": facts | {"path": request.url.path}})
+    raise error
+
+
+def _actor(request: Request, key: ApiKey) -> Actor:
+    return Actor("local" if key is LOCAL else "key", key.name, _address(request))
+
+
+def _address(request: Request) -> str | None:
+    return None if request.client is None else request.client.host
+
+
+async def _audited(
+    request: Request, path: str, actor: Actor, answer: Callable[[Request], Coroutine[Any, Any, Response]]
+) -> Response:
+    """Answer a request, and record it if no function below has recorded its change."""
+    try:
+        response = await answer(request)
+    except Exception as error:
+        _record_request(request, path, _code(error))
+        raise
+    if actor.n_changes == 0:
+        _record_request(request, path, "done")
+    return response
+
+
+def _record_request(request: Request, path: str, outcome: str) -> None:
+    home = services_of(request).settings.home
+    record_change(home, f"{request.method} {path}", request.url.path, outcome=outcome)
+
+
+def _code(error: Exception) -> str:
+    if isinstance(error, SignalMLError):
+        return error.code
+    return InvalidRequest.code if isinstance(error, RequestValidationError) else "internal_error"

@@ -7,15 +7,16 @@ meaning in docs/settings.md.
 import os
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml.detectors.alarm_rule import DEFAULT_RULE, KOfNRule
 from ml.errors import InvalidParameter
 from ml.machines.limits import MACHINES_KEPT
 from ml.models.signing import require_signatures
+from ml.system.audit import configure_audit
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # prometheus_client reads this variable when it is imported. With it, each process counts into files of that folder, and
@@ -134,9 +135,19 @@ class Settings(BaseSettings):
     SIGNALML_ALARM_RAISE."""
     machines_kept: int = Field(default=MACHINES_KEPT, ge=1, le=100_000)
     """Largest number of machines with a record, 1 to 100000; each takes up to 0.4 MB of disk. For a further machine,
-    the one without a recording for the longest time is removed; machines in alarm are removed last."""
+    the one without a recording for the longest time is removed; machines in alarm are removed last. An API key without
+    the scope admin removes only machines that it made: if there are none, its verdicts on new machines are answered,
+    but not recorded."""
+    machines_per_key: int | None = Field(default=None, ge=1, le=100_000)
+    """Largest number of machines that one API key without the scope admin makes, 1 to 100000. For a further machine,
+    one that the same key made is removed. Default: SIGNALML_MACHINES_KEPT."""
     require_signed_bundles: bool = False
     """Whether only models are imported, promoted and served that a trusted key has signed (`signalml keys signing`)."""
+    audit_max_bytes: int = Field(default=10 * 2**20, ge=4096)
+    """Largest size of one file of the audit log (`audit.jsonl` in the home), in bytes. A full file gets a number, and
+    a new one begins."""
+    audit_files: int = Field(default=10, ge=1, le=1000)
+    """Number of full files of the audit log that are kept, 1 to 1000; the oldest is deleted."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest severity that is logged: debug, info, warning or error."""
 
@@ -151,18 +162,21 @@ class Settings(BaseSettings):
                 raise ValueError(str(error)) from error
         return clear_at
 
-    @model_validator(mode="after")
-    def _apply_signature_policy(self) -> Self:
-        """Apply the policy to this process: models are read in many places, and none may be left out."""
-        require_signatures(self.require_signed_bundles)
-        return self
-
     @field_validator("trusted_proxies")
     @classmethod
     def _check_proxies(cls, listed: str) -> str:
         for each in filter(None, map(str.strip, listed.split(","))):
             ip_network(each, strict=False)
         return listed
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Apply the policy of signatures and the limits of the audit log to this process.
+
+        Models are read in many places, and each process that changes something reads its settings first.
+        """
+        super().model_post_init(context)
+        require_signatures(self.require_signed_bundles)
+        configure_audit(self.audit_max_bytes, self.audit_files)
 
     @property
     def alarm_rule(self) -> KOfNRule:

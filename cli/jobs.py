@@ -21,6 +21,7 @@ from cli.output import describe_validation_error, print_lines
 from cli.progress import show_progress
 from ml.errors import InvalidParameter
 from ml.system.atomic import write_atomic
+from ml.system.audit import record_change
 from ml.system.progress import Progress
 from ml.system.text import printable
 from worker.broker import find_queue_url
@@ -55,7 +56,10 @@ def submit(
     """Submit a job and print its id."""
     parameters = _parameters(kind, dataset, set_ or [])
     queue = _queue()
-    job = _call_queue(lambda: queue.submit(parameters, request_id=REQUEST_ID, idempotency_key=key)).job
+    submitted = _call_queue(lambda: queue.submit(parameters, request_id=REQUEST_ID, idempotency_key=key))
+    job = submitted.job
+    if submitted.created:
+        record_change(Settings().home, "job.submit", job.id, after={"kind": job.kind} | job.parameters)
     typer.echo(job.id)
     if watch_:
         watch(job.id)
@@ -105,7 +109,10 @@ def watch(job: JobIdArgument) -> None:
 def cancel(job: JobIdArgument) -> None:
     """Cancel a job. A job that has ended does not change."""
     queue = _queue()
-    typer.echo(_call_queue(lambda: queue.cancel(job)).state)
+    before = _call_queue(lambda: queue.store.get(job)).state
+    after = _call_queue(lambda: queue.cancel(job)).state
+    record_change(Settings().home, "job.cancel", job, before=before, after=after)
+    typer.echo(after)
 
 
 @app.command(epilog="Example:  `signalml jobs result 019ac7d2f1e84c7b9a3e51d0 --format csv --output scores.csv`")

@@ -1,7 +1,5 @@
 """``signalml machines``: state of machines, and acknowledgement of alarms."""
 
-import getpass
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +18,7 @@ from ml.machines.ledger import Ledger
 from ml.models.bundle import Bundle
 from ml.models.registry import Registry
 from ml.models.served import ServedModel
+from ml.system.audit import user_name
 from ml.system.clock import timestamp
 
 NAMES_SHOWN = 8
@@ -47,7 +46,7 @@ def machines(
             return
         machine_id = _full_name(machine_id, list(ledger.states()))
         if acknowledge is not None:
-            acknowledgement = Acknowledgement(timestamp(), by or _user_name(), None, acknowledge)
+            acknowledgement = Acknowledgement(timestamp(), by or user_name(), None, acknowledge)
             typer.echo(f"alarm {ledger.acknowledge(machine_id, acknowledgement).id} of {machine_id} is acknowledged")
         else:
             _print_one(ledger.health(machine_id, latest=0), settings)
@@ -142,13 +141,6 @@ def _print_one(health: Health, settings: Settings) -> None:
         alarms.add_row(str(alarm.id), alarm.raised_at[:19], verdicts, cleared, _acknowledgement(alarm))
     typer.echo("")
     print_table(alarms, "No alarms.")
-
-
-def _user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # the user of a container may have no name
-        return f"user {os.getuid()}"
 
 
 def _drift(drift: Drift) -> str:

@@ -112,6 +112,13 @@ class Commands(LazyGroup):
         ),
         CommandSpec("keys", "cli.keys:app", "Create, list and revoke API keys.", SERVICE),
         CommandSpec(
+            "audit",
+            "cli.audit:audit",
+            "Show who changed what: models, datasets, thresholds, labels, keys, machines and jobs.",
+            SERVICE,
+            "Examples:  `signalml audit --action 'model.*'`,  `signalml audit --actor line-3 --last 100 --json`",
+        ),
+        CommandSpec(
             "doctor",
             "cli.doctor:doctor",
             "Check the home folder, models, datasets, queue and workers; exit with status 1 if anything is wrong.",

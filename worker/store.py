@@ -5,7 +5,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -158,8 +158,9 @@ class JobStore:
         dataset: str | None = None,
         cursor: str | None = None,
         limit: int = 50,
+        visible: Callable[[Job], bool] = lambda _: True,
     ) -> JobPage:
-        """Return jobs of these kinds and states, newest first, from the first job after ``cursor`` on.
+        """Return visible jobs of these kinds and states, newest first, from the first job after ``cursor`` on.
 
         Jobs whose records are damaged are named, whatever they are.
         """
@@ -169,7 +170,7 @@ class JobStore:
         for _ in range(READS_PER_PAGE):
             ids = self._ids(kinds, states, dataset, cursor, max(limit + 1, READ_AT_ONCE))
             jobs, damaged = self._records(ids)
-            found += [job for job in jobs if job.kind in kinds and job.state in states]
+            found += [job for job in jobs if job.kind in kinds and job.state in states and visible(job)]
             unreadable += damaged
             cursor = ids[-1] if len(ids) >= READ_AT_ONCE else None
             if cursor is None or len(found) > limit:

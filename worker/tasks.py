@@ -14,6 +14,7 @@ import redis
 
 from ml.errors import Cancelled, SignalMLError
 from ml.system.atomic import translate_disk_full
+from ml.system.audit import Actor, acting_as
 from ml.system.logs import job_context
 from ml.system.server_paths import hide_folders
 from worker import diagnostic, extraction, recalibration, retraining, scoring
@@ -62,8 +63,12 @@ def run_unit(jobs: JobQueue, queue: QueueName, home: Path, stopping: StopFlag) -
         return
     with job_context(unit.request_id, job=unit.job_id, unit=unit.name, attempt=unit.attempt):
         logger.info("begun", extra={"facts": {"kind": unit.kind}})
-        with Lease(jobs, unit, stopping) as lease:
+        with acting_as(Actor("worker", _worker_name())), Lease(jobs, unit, stopping) as lease:
             _do(lease, unit, home)
+
+
+def _worker_name() -> str:
+    return f"{socket.gethostname()}/{os.getpid()}"
 
 
 def _take_unit(jobs: JobQueue, queue: QueueName, stopping: StopFlag) -> LeasedUnit | None:
@@ -74,7 +79,7 @@ def _take_unit(jobs: JobQueue, queue: QueueName, stopping: StopFlag) -> LeasedUn
     call = secrets.token_hex(8)
     while not stopping:
         try:
-            return jobs.store.take(queue, f"{socket.gethostname()}/{os.getpid()}", call)
+            return jobs.store.take(queue, _worker_name(), call)
         except redis.RedisError as error:
             logger.warning("no unit could be taken, trying again: %s", error)
             time.sleep(RETRY_INTERVAL_S)

@@ -56,6 +56,12 @@ class Metrics:
         self._refusals = Counter(
             "signalml_refusals", "Requests and files refused, by error code.", ("code",), registry=registry
         )
+        self._failed_authentications = Counter(
+            "signalml_failed_authentications",
+            "Requests that were refused because of their API key, by error code.",
+            ("code",),
+            registry=registry,
+        )
         self._not_recorded = Counter(
             "signalml_observations_not_recorded",
             "Verdicts on machines that were answered but not recorded.",
@@ -70,6 +76,10 @@ class Metrics:
     def count_refusal(self, code: str) -> None:
         """Count one refusal."""
         self._refusals.labels(code).inc()
+
+    def count_failed_authentication(self, code: str) -> None:
+        """Count one request that was refused because of its API key."""
+        self._failed_authentications.labels(code).inc()
 
     def count_unrecorded(self, count: int) -> None:
         """Count verdicts on machines that were answered but not recorded."""

@@ -13,13 +13,12 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.requests import ClientDisconnect
 
+from api.api_keys import ApiKey
 from api.audio_files import AudioFileResponse
 from api.dependencies import (
     CollectionDep,
     RecordingsUpload,
     RejectUnknownParameters,
-    RequireAdmin,
-    RequirePredict,
     ServicesDep,
 )
 from api.errors import (
@@ -49,7 +48,7 @@ from api.schemas.datasets import (
     UploadResponse,
     UploadResult,
 )
-from api.security import AuthFirstRoute
+from api.security import AuthFirstRoute, KeyDep, check_dataset_binding
 from api.services import Services
 from api.sound_length import estimate_duration_s
 from api.uploads import Upload
@@ -64,12 +63,13 @@ from ml.dataset.indexing.build import list_dataset
 from ml.dataset.indexing.contradictions import contradiction_in_name, find_contradictions
 from ml.dataset.summary import group_passed_over, session_summaries
 from ml.errors import SignalMLError
+from ml.system.audit import record_change
 from ml.system.logs import current_request_id
 
 router = APIRouter(
     prefix="/v1/datasets",
     tags=["datasets"],
-    dependencies=[RequirePredict, RejectUnknownParameters],
+    dependencies=[RejectUnknownParameters],
     route_class=AuthFirstRoute,
 )
 # A regular expression, because the path names the dataset.
@@ -106,27 +106,33 @@ RecordingIdPath = Annotated[
 @router.get("", summary="List datasets", responses=error_responses(*V1_ERRORS, InvalidRequest))
 async def list_datasets(
     services: ServicesDep,
+    key: KeyDep,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Largest number of datasets on a page.")] = MAX_PAGE,
     cursor: Annotated[
         str, Query(max_length=MAX_TEXT, description="`next_cursor` of the previous page; empty for the first page.")
     ] = "",
 ) -> DatasetList:
-    """List a page of datasets: collections, with their counts, and folders that were placed there by hand."""
-    return await asyncio.to_thread(_list, services, limit, cursor)
+    """List a page of datasets: collections, with their counts, and folders that were placed there by hand.
+
+    A key that is bound to datasets gets these only.
+    """
+    return await asyncio.to_thread(_list, services, key, limit, cursor)
 
 
 @router.post(
     "",
     summary="Create a dataset",
     status_code=201,
-    dependencies=[RequireAdmin],
     responses=error_responses(*V1_ERRORS, *BODY_ERRORS, errors.InvalidName, errors.DatasetExists, errors.StorageFull),
 )
-async def create_dataset(new: DatasetNew, services: ServicesDep, response: Response) -> DatasetSummary:
+async def create_dataset(
+    new: DatasetNew, request: Request, services: ServicesDep, response: Response
+) -> DatasetSummary:
     """Create an empty dataset. `Location` is its address.
 
     An upload to a dataset that does not exist creates it, too.
     """
+    check_dataset_binding(request, new.name)
     collection = services.collection(new.name)
     await asyncio.to_thread(collection.create, current_request_id())
     response.headers["Location"] = f"{router.prefix}/{new.name}"
@@ -152,7 +158,6 @@ async def list_sessions(collection: CollectionDep) -> SessionList:
     "/{name}",
     summary="Remove a dataset",
     status_code=204,
-    dependencies=[RequireAdmin],
     responses=error_responses(*COLLECTION_ERRORS, InvalidRequest, errors.StorageFull),
 )
 async def remove_dataset(
@@ -175,7 +180,6 @@ async def remove_dataset(
     "/{name}/recordings",
     summary="Upload recordings",
     status_code=201,
-    dependencies=[RequireAdmin],
     openapi_extra=RECORDINGS_FORM.openapi(),
     responses=error_responses(*UPLOAD_ERRORS)
     | {200: {"model": UploadResponse, "description": "No recording is new: each was there already or was refused."}},
@@ -205,6 +209,7 @@ async def put_recordings(
                 raise ClientDisconnect
     if not any(result.added for result in results):
         response.status_code = 200
+    await asyncio.to_thread(_record_upload, services, collection.name, form.fields, results)
     return UploadResponse(results=results)
 
 
@@ -261,7 +266,6 @@ async def listen(collection: CollectionDep, recording: RecordingIdPath) -> FileR
 @router.patch(
     "/{name}/recordings/{recording}",
     summary="Label a recording",
-    dependencies=[RequireAdmin],
     responses=error_responses(*RECORDING_ERRORS, *BODY_ERRORS, errors.InvalidRecordingLabels, errors.StorageFull),
 )
 async def label_recording(
@@ -276,7 +280,6 @@ async def label_recording(
     "/{name}/recordings/{recording}",
     summary="Remove a recording",
     status_code=204,
-    dependencies=[RequireAdmin],
     responses=error_responses(*RECORDING_ERRORS, errors.StorageFull),
 )
 async def remove_recording(collection: CollectionDep, recording: RecordingIdPath) -> None:
@@ -287,8 +290,8 @@ async def remove_recording(collection: CollectionDep, recording: RecordingIdPath
     await asyncio.to_thread(collection.remove, recording, current_request_id())
 
 
-def _list(services: Services, limit: int, cursor: str) -> DatasetList:
-    names = [name for name in dataset_names(services.settings.home) if name > cursor]
+def _list(services: Services, key: ApiKey, limit: int, cursor: str) -> DatasetList:
+    names = [name for name in filter(key.reaches_dataset, dataset_names(services.settings.home)) if name > cursor]
     shown = names[:limit]
     return DatasetList(
         datasets=list(_summaries(services, shown)), next_cursor=shown[-1] if len(names) > len(shown) else None
@@ -389,6 +392,19 @@ class _RecordingUploader:
                 recording=None,
                 error=problem_of_error(error, self._services.settings.home),
             )
+
+
+def _record_upload(services: Services, name: str, given: dict[str, str], results: list[UploadResult]) -> None:
+    """Add one line to the audit log for all recordings of a request; the journal of the dataset has each of them."""
+    added = sum(result.added for result in results)
+    relabelled = sum(result.relabelled for result in results)
+    if added or relabelled:
+        after = {
+            "added": added,
+            "relabelled": relabelled,
+            "labels": {name: text for name, text in given.items() if text},
+        }
+        record_change(services.settings.home, "recording.upload", name, after=after)
 
 
 def _result(upload: Upload, done: AddResult) -> UploadResult:

@@ -2,7 +2,7 @@
 
 import time
 from functools import partial
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Query, Request
 from starlette.requests import ClientDisconnect
@@ -13,13 +13,13 @@ from api.dependencies import (
     OriginalUpload,
     RejectRepeatedParameters,
     RejectUnknownParameters,
-    RequirePredict,
     ServicesDep,
 )
 from api.errors import AUDIO_ERRORS, BODY_ERRORS, FORM_ERRORS, KEY_ERRORS, InvalidRequest, NoModel, UnknownParameter
 from api.forms import BATCH_FORM, MACHINE_ID_PART, ONE_FILE_FORM, ORIGINAL_FORM
 from api.problems import error_responses, problem_of_error
 from api.schemas.predictions import AnomalyResponse, BatchItem, BatchResponse, PredictResponse
+from api.security import AuthFirstRoute, check_machine_binding
 from api.services import Services
 from api.sound_length import estimate_duration_s
 from api.uploads import Upload, UploadForm
@@ -29,7 +29,7 @@ from ml.models.explanations import OcclusionBand, occlusion_bands
 from ml.models.predictor import Predictor
 from ml.models.verdict import Verdict
 
-router = APIRouter(tags=["inference"], dependencies=[RequirePredict])
+router = APIRouter(tags=["inference"], route_class=AuthFirstRoute)
 INFERENCE, PREDICT, BATCH = "/inference", "/v1/predict", "/v1/predict/batch"
 UPLOAD_PATHS = frozenset({INFERENCE, PREDICT, BATCH})
 
@@ -62,8 +62,9 @@ async def inference(
 
     The answer has the keys and types of the original service.
     """
-    (upload,), machine_id = form.files, _machine_of(form, machine_id)
-    task = _PredictionTask(services, services.live_model.predictor(), upload, machine_id)
+    (upload,), predictor = form.files, services.live_model.predictor()
+    machine = _machine_of(request, predictor, form, machine_id)
+    task = _PredictionTask(services, predictor, upload, machine)
     verdict, _ = await services.executor.run(task, task.sound_s, request.receive)
     return AnomalyResponse.of(verdict)
 
@@ -85,8 +86,9 @@ async def predict(
     ] = False,
 ) -> PredictResponse:
     """Judge a recording: the part `file` of a multipart form or, faster, the body itself."""
-    (upload,), machine_id = form.files, _machine_of(form, machine_id)
-    task = _PredictionTask(services, services.live_model.predictor(), upload, machine_id, explain)
+    (upload,), predictor = form.files, services.live_model.predictor()
+    machine = _machine_of(request, predictor, form, machine_id)
+    task = _PredictionTask(services, predictor, upload, machine, explain)
     return PredictResponse.of(*await services.executor.run(task, task.sound_s, request.receive))
 
 
@@ -105,10 +107,11 @@ async def predict_batch(
     The files are judged one after another, so that single uploads are answered in between. `machine_id` applies to all
     files, in their order.
     """
-    predictor, machine_id = services.live_model.predictor(), _machine_of(form, machine_id)
+    predictor = services.live_model.predictor()
+    machine = _machine_of(request, predictor, form, machine_id)
     results: list[BatchItem] = []
     for upload in form.files:
-        task = _PredictionTask(services, predictor, upload, machine_id)
+        task = _PredictionTask(services, predictor, upload, machine)
         judge = partial(_batch_item, task)
         results.append(await services.executor.run(judge, task.sound_s, request.receive, admitted=bool(results)))
         if await request.is_disconnected():
@@ -116,12 +119,37 @@ async def predict_batch(
     return BatchResponse(results=results)
 
 
-def _machine_of(form: UploadForm, query_value: str | None) -> str | None:
-    """Return the machine id of the form or of the query; an empty part counts as not sent.
+class _Machine(NamedTuple):
+    """Machine of an upload.
+
+    Attributes:
+        given: name that the client gave.
+        names: names of its record.
+        made_by: name of the key, which cannot displace machines of others; None without this limit.
+    """
+
+    given: str
+    names: MachineNames
+    made_by: str | None
+
+
+def _machine_of(request: Request, predictor: Predictor, form: UploadForm, query_value: str | None) -> _Machine | None:
+    """Return the machine that was recorded; None without one.
 
     Raises:
         InvalidRequest: the part is not a machine id, or it differs from the query parameter.
+        OutOfBinding: the API key is bound to other machines.
     """
+    given = _machine_id_of(form, query_value)
+    if given is None:
+        return None
+    names, key = MachineNames.resolve(given, predictor.resolve_machine), request.state.key
+    check_machine_binding(request, names.machine_id)
+    return _Machine(given, names, None if key.allows("admin") else key.name)
+
+
+def _machine_id_of(form: UploadForm, query_value: str | None) -> str | None:
+    """Return the machine id of the form or of the query; an empty part counts as not sent."""
     form_value = form.fields.get(MACHINE_ID_PART) or None
     if form_value is not None and not is_machine_id(form_value):
         raise InvalidRequest(
@@ -140,13 +168,13 @@ class _PredictionTask:
     """Judgement of one upload by one model; called in a thread."""
 
     def __init__(
-        self, services: Services, predictor: Predictor, upload: Upload, machine_id: str | None, explain: bool = False
+        self, services: Services, predictor: Predictor, upload: Upload, machine: _Machine | None, explain: bool = False
     ) -> None:
         self.upload = upload
         self.metrics = services.metrics
         self.home = services.settings.home
         self._machines = services.machine_recorder
-        self._machine_id = machine_id
+        self._machine = machine
         self._limits = services.limits
         self._predictor = predictor
         self._explain = explain
@@ -158,9 +186,10 @@ class _PredictionTask:
         with self.metrics.time_stage("decode"):
             recording = self._predictor.decode(self.upload.content, self._limits)
         with self.metrics.time_stage("predict"):
-            verdict = self._predictor.predict(recording, self._machine_id, explain=self._explain)
-        if self._machine_id is not None:
-            self._machines.record(MachineNames.resolve(self._machine_id, self._predictor.resolve_machine), verdict)
+            given = None if self._machine is None else self._machine.given
+            verdict = self._predictor.predict(recording, given, explain=self._explain)
+        if self._machine is not None:
+            self._machines.record(self._machine.names, verdict, self._machine.made_by)
         if not self._explain:
             return verdict, None
         with self.metrics.time_stage("explain"):

@@ -1,7 +1,8 @@
 """Routes of jobs: submit, list, watch and cancel long work, and get its result."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -9,16 +10,18 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.convertors import Convertor, register_url_convertor
 
-from api.dependencies import RejectUnknownParameters, RequireAdmin, RequirePredict, ServicesDep
+from api.api_keys import ApiKey
+from api.dependencies import RejectUnknownParameters, ServicesDep
 from api.errors import BODY_ERRORS, V1_ERRORS, Busy, InvalidRequest
 from api.job_queue import JobEvent
 from api.problems import error_responses
 from api.schemas.common import JobRows
-from api.security import AuthFirstRoute
+from api.security import AuthFirstRoute, KeyDep, check_dataset_binding, is_still_valid, require_admin
 from api.services import Services
 from ml.dataset.catalog import require_dataset
 from ml.errors import AliasNotSet, DatasetNotFound, ModelNotCalibrated, ModelNotFound
 from ml.models.recalibration import require_detector
+from ml.system.audit import record_change
 from ml.system.logs import current_request_id
 from worker.jobs import (
     JOB_ID,
@@ -45,9 +48,7 @@ from worker.jobs import (
 )
 from worker.results import JobFolder, as_csv, as_json, as_ndjson
 
-router = APIRouter(
-    prefix="/v1/jobs", tags=["jobs"], dependencies=[RequirePredict, RejectUnknownParameters], route_class=AuthFirstRoute
-)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[RejectUnknownParameters], route_class=AuthFirstRoute)
 SUBMIT_ERRORS = (*V1_ERRORS, *BODY_ERRORS, IdempotencyConflict, JobConflict, QueueFull, QueueUnavailable)
 DATASET_JOB_ERRORS = (*SUBMIT_ERRORS, DatasetNotFound)
 JOB_ERRORS = (*V1_ERRORS, InvalidRequest, JobNotFound, JobRecordDamaged, QueueUnavailable)
@@ -129,86 +130,91 @@ EVENTS: dict[str, Any] = {
     "/feature-extraction",
     summary="Submit a feature extraction",
     status_code=202,
-    dependencies=[RequireAdmin],
     responses=SUBMITTED | error_responses(*DATASET_JOB_ERRORS),
 )
 async def extract_features(
-    parameters: ExtractionParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None
+    parameters: ExtractionParameters, request: Request, services: ServicesDep, idempotency_key: IdempotencyKey = None
 ) -> Job:
     """Submit a job that computes the features of the labelled recordings of a dataset.
 
     Later trainings use these features.
     """
-    return await _submit(services, parameters, idempotency_key, _has_dataset(services, parameters.dataset))
+    return await _submit(
+        request, services, parameters, idempotency_key, _has_dataset(request, services, parameters.dataset)
+    )
 
 
 @router.post(
     "/scoring",
     summary="Submit a scoring",
     status_code=202,
-    dependencies=[RequireAdmin],
     responses=SUBMITTED | error_responses(*DATASET_JOB_ERRORS, ModelNotFound, AliasNotSet),
 )
-async def score(parameters: ScoringParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> Job:
+async def score(
+    parameters: ScoringParameters, request: Request, services: ServicesDep, idempotency_key: IdempotencyKey = None
+) -> Job:
     """Submit a job that judges every recording of a dataset, labelled or not.
 
     The result has a row for each recording. A recording that cannot be judged has a row with its error.
     """
-    checks = (_has_dataset(services, parameters.dataset), partial(services.registry.resolve, parameters.model))
-    return await _submit(services, parameters, idempotency_key, *checks)
+    checks = (_has_dataset(request, services, parameters.dataset), partial(services.registry.resolve, parameters.model))
+    return await _submit(request, services, parameters, idempotency_key, *checks)
 
 
 @router.post(
     "/retraining",
     summary="Submit a retraining",
     status_code=202,
-    dependencies=[RequireAdmin],
     responses=SUBMITTED | error_responses(*DATASET_JOB_ERRORS),
 )
 async def retrain(
-    parameters: RetrainingParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None
+    parameters: RetrainingParameters, request: Request, services: ServicesDep, idempotency_key: IdempotencyKey = None
 ) -> Job:
     """Submit a job that trains a candidate on a dataset.
 
-    `promote` decides whether the candidate answers uploads. A dataset has at most one retraining at a time.
+    `promote` decides whether the candidate answers uploads; `always` needs the scope `admin`. A dataset has at most one
+    retraining at a time.
     """
-    return await _submit(services, parameters, idempotency_key, _has_dataset(services, parameters.dataset))
+    if parameters.promote == "always":
+        require_admin(request, "a retraining with promote always")
+    return await _submit(
+        request, services, parameters, idempotency_key, _has_dataset(request, services, parameters.dataset)
+    )
 
 
 @router.post(
     "/recalibration",
     summary="Submit a recalibration",
     status_code=202,
-    dependencies=[RequireAdmin],
     responses=SUBMITTED | error_responses(*DATASET_JOB_ERRORS, ModelNotFound, AliasNotSet, ModelNotCalibrated),
 )
 async def recalibrate(
-    parameters: RecalibrationParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None
+    parameters: RecalibrationParameters, request: Request, services: ServicesDep, idempotency_key: IdempotencyKey = None
 ) -> Job:
     """Submit a job that sets a model's threshold with the normal recordings of a dataset, without a training.
 
     Recordings that the model has learned from do not count. The result has a row for each normal recording.
     """
-    return await submit_recalibration(services, parameters, idempotency_key)
+    return await submit_recalibration(request, services, parameters, idempotency_key)
 
 
 @router.post(
     "/diagnostic",
     summary="Submit a diagnostic job",
     status_code=202,
-    dependencies=[RequireAdmin],
     responses=SUBMITTED | error_responses(*SUBMIT_ERRORS),
 )
 async def diagnose(
-    parameters: DiagnosticParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None
+    parameters: DiagnosticParameters, request: Request, services: ServicesDep, idempotency_key: IdempotencyKey = None
 ) -> Job:
     """Submit a job that does nothing, to test a queue and its workers."""
-    return await _submit(services, parameters, idempotency_key)
+    return await _submit(request, services, parameters, idempotency_key)
 
 
 @router.get("", summary="List jobs", responses=error_responses(*V1_ERRORS, InvalidRequest, QueueUnavailable))
 async def list_jobs(
     services: ServicesDep,
+    api_key: KeyDep,
     kind: Annotated[list[JobKind] | None, Query(description="Only jobs of these kinds.")] = None,
     state: Annotated[list[JobState] | None, Query(description="Only jobs in these states.")] = None,
     dataset: Annotated[str | None, Query(max_length=64, description="Only jobs of this dataset.")] = None,
@@ -217,10 +223,15 @@ async def list_jobs(
         str | None, Query(pattern=f"^{JobIds.regex}$", description="`next` of the previous page.")
     ] = None,
 ) -> JobPage:
-    """List jobs, the newest first."""
+    """List jobs, the newest first. A key that is bound to datasets gets the jobs of these only."""
     return await services.job_queue.run(
         lambda queue: queue.store.list_jobs(
-            kinds=kind or JOB_KINDS, states=state or JOB_STATES, dataset=dataset, cursor=cursor, limit=limit
+            kinds=kind or JOB_KINDS,
+            states=state or JOB_STATES,
+            dataset=dataset,
+            cursor=cursor,
+            limit=limit,
+            visible=lambda job: api_key.reaches_dataset(job.parameters.get("dataset")),
         )
     )
 
@@ -233,11 +244,12 @@ async def list_jobs(
 async def show_job(
     job: JobIdPath,
     services: ServicesDep,
+    api_key: KeyDep,
     response: Response,
     if_none_match: Annotated[str | None, Header(description="ETag of an earlier answer.")] = None,
 ) -> Job:
     """Show a job. Its ETag changes with every change of the job."""
-    found = await services.job_queue.run(lambda queue: queue.store.get(job))
+    found = await _visible_job(services, api_key, job)
     response.headers["ETag"] = tag = f'"{found.id}-{found.revision}"'
     if if_none_match is not None and tag in (each.strip().removeprefix("W/") for each in if_none_match.split(",")):
         return Response(status_code=304, headers={"ETag": tag})  # type: ignore[return-value]  # FastAPI sends it as it is
@@ -250,15 +262,18 @@ async def show_job(
     "/{job:job}",
     summary="Cancel a job",
     status_code=202,
-    dependencies=[RequireAdmin],
     responses=error_responses(*JOB_ERRORS),
 )
-async def cancel_job(job: JobIdPath, services: ServicesDep) -> Job:
+async def cancel_job(job: JobIdPath, services: ServicesDep, api_key: KeyDep) -> Job:
     """Cancel a job.
 
     A waiting job ends at once, a running job within seconds. A job that has ended does not change.
     """
-    return await services.job_queue.run(lambda queue: queue.cancel(job))
+    before = await _visible_job(services, api_key, job)
+    after = await services.job_queue.run(lambda queue: queue.cancel(job))
+    home = services.settings.home
+    await asyncio.to_thread(record_change, home, "job.cancel", job, before=before.state, after=after.state)
+    return after
 
 
 @router.get(
@@ -271,19 +286,24 @@ async def cancel_job(job: JobIdPath, services: ServicesDep) -> Job:
 async def watch_job(
     job: JobIdPath,
     services: ServicesDep,
+    api_key: KeyDep,
     last_event_id: Annotated[
         str, Header(pattern=r"^(\d{1,19}-\d{1,19})?$", description="Id of the last event that was received.")
     ] = "",
 ) -> Response:
-    """Watch a job as server-sent events, from its start or after `Last-Event-ID`."""
-    found = await services.job_queue.run(lambda queue: queue.store.get(job))
+    """Watch a job as server-sent events, from its start or after `Last-Event-ID`.
+
+    The stream ends when the key expires or is revoked.
+    """
+    found = await _visible_job(services, api_key, job)
     if found.has_ended and last_event_id:
         # A browser does not connect again after 204, so it is sent only if the queue has no further event.
         left = await services.job_queue.run(lambda queue: queue.store.events(job, last_event_id, wait_ms=None))
         if not left:
             return Response(status_code=204)
     events = services.job_queue.events(job, last_event_id or "0")
-    return StreamingResponse(_encode_events(events), media_type=EVENT_STREAM, headers={"Cache-Control": "no-cache"})
+    allowed = _until_revoked(events, services, api_key)
+    return StreamingResponse(_encode_events(allowed), media_type=EVENT_STREAM, headers={"Cache-Control": "no-cache"})
 
 
 @router.get(
@@ -305,12 +325,14 @@ async def show_result(
     job: JobIdPath,
     request: Request,
     services: ServicesDep,
+    api_key: KeyDep,
     format_: Annotated[
         ResultFormat | None, Query(alias="format", description="Format of the rows; by default from `Accept`, or json.")
     ] = None,
 ) -> Response:
     """Get the result of a job that succeeded: a row for each recording or, for a retraining, one row."""
-    found, file = await services.job_queue.run(lambda queue: (queue.store.get(job), queue.store.result_file(job)))
+    found = await _visible_job(services, api_key, job)
+    file = await services.job_queue.run(lambda queue: queue.store.result_file(job))
     if found.state != "succeeded":
         raise ResultNotReady(f"The job {job} is {found.state}; a job that succeeded was expected.")
     media_type, written = FORMATS[format_ or _accepted(request.headers.get("accept", ""))]
@@ -321,7 +343,7 @@ async def show_result(
 @router.get("/{job:mistaken}", include_in_schema=False)
 @router.get("/{job:mistaken}/events", include_in_schema=False)
 @router.get("/{job:mistaken}/result", include_in_schema=False)
-@router.delete("/{job:mistaken}", include_in_schema=False, dependencies=[RequireAdmin])
+@router.delete("/{job:mistaken}", include_in_schema=False)
 async def no_such_job(job: str) -> None:
     """Refuse an id that no job can have, like the id of an unknown job."""
     raise JobNotFound(
@@ -329,32 +351,47 @@ async def no_such_job(job: str) -> None:
     )
 
 
-@router.post("/{kind:mistaken}", include_in_schema=False, dependencies=[RequireAdmin])
+@router.post("/{kind:mistaken}", include_in_schema=False)
 async def no_such_kind(kind: str) -> None:
     """Refuse an unknown kind of job."""
     raise JobKindUnknown(f"There is no kind of job {kind[:MAX_SHOWN_LENGTH]!r}; the kinds are {', '.join(JOB_KINDS)}.")
 
 
 async def submit_recalibration(
-    services: Services, parameters: RecalibrationParameters, idempotency_key: str | None
+    request: Request, services: Services, parameters: RecalibrationParameters, idempotency_key: str | None
 ) -> Job:
     """Submit a recalibration, after a check that the dataset exists, and the model and its detector."""
 
     def has_detector() -> None:
         require_detector(services.registry.read(parameters.model))
 
-    checks = (_has_dataset(services, parameters.dataset), has_detector)
-    return await _submit(services, parameters, idempotency_key, *checks)
+    checks = (_has_dataset(request, services, parameters.dataset), has_detector)
+    return await _submit(request, services, parameters, idempotency_key, *checks)
 
 
-def _has_dataset(services: Services, name: str) -> Callable[[], object]:
-    return partial(require_dataset, services.settings.home, name)
+def _has_dataset(request: Request, services: Services, name: str) -> Callable[[], object]:
+    key: ApiKey = request.state.key
+
+    def check() -> None:
+        try:
+            require_dataset(services.settings.home, name)
+        except DatasetNotFound:
+            if key.is_bound:  # the original message lists other datasets
+                raise DatasetNotFound(f"There is no dataset {name!r}.") from None
+            raise
+
+    return check
 
 
 async def _submit(
-    services: Services, parameters: JobParameters, idempotency_key: str | None, *checks: Callable[[], object]
+    request: Request,
+    services: Services,
+    parameters: JobParameters,
+    idempotency_key: str | None,
+    *checks: Callable[[], object],
 ) -> Job:
     """Submit a job after ``checks``. A repeated request skips them: it gets its job in any case."""
+    check_dataset_binding(request, getattr(parameters, "dataset", None))
     key, request_id = idempotency_key or "", current_request_id()
     repeated = False
     if checks and key:
@@ -365,8 +402,30 @@ async def _submit(
         lambda queue: queue.submit(parameters, request_id=request_id, idempotency_key=key)
     )
     job = submitted.job
+    if submitted.created:
+        after = {"kind": job.kind} | job.parameters
+        await asyncio.to_thread(record_change, services.settings.home, "job.submit", job.id, after=after)
     headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": str(RETRY_AFTER_S)}
     return JSONResponse(job.model_dump(), 202, headers)  # type: ignore[return-value]  # FastAPI sends it as it is
+
+
+async def _visible_job(services: Services, key: ApiKey, job: str) -> Job:
+    """Return a job if the key reaches its dataset; otherwise the answer is that of an unknown job."""
+    found = await services.job_queue.run(lambda queue: queue.store.get(job))
+    if not key.reaches_dataset(found.parameters.get("dataset")):
+        raise JobNotFound(f"There is no job {job!r} that this API key can reach.")
+    return found
+
+
+async def _until_revoked(
+    events: AsyncGenerator[JobEvent | None], services: Services, key: ApiKey
+) -> AsyncIterator[JobEvent | None]:
+    """Pass events on while the key is valid. The queue yields at least once a second."""
+    async with aclosing(events):
+        async for event in events:
+            if not await asyncio.to_thread(is_still_valid, services, key):
+                return
+            yield event
 
 
 async def _encode_events(events: AsyncIterator[JobEvent | None]) -> AsyncIterator[bytes]:

@@ -3,13 +3,14 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 
-from api.dependencies import RejectUnknownParameters, RequireAdmin, RequirePredict, ServicesDep
+from api.api_keys import ApiKey
+from api.dependencies import RejectUnknownParameters, ServicesDep
 from api.errors import BODY_ERRORS, V1_ERRORS, InvalidRequest
 from api.problems import error_responses
 from api.schemas.machines import AlarmRule, AlarmSeen, MachineAlarm, MachineHealth, MachineList, MachineSummary
-from api.security import AuthFirstRoute, KeyName
+from api.security import AuthFirstRoute, KeyDep, check_machine_binding
 from api.services import Services
 from api.settings import Settings
 from ml import errors
@@ -22,7 +23,7 @@ from ml.system.clock import timestamp
 router = APIRouter(
     prefix="/v1/machines",
     tags=["machines"],
-    dependencies=[RequirePredict, RejectUnknownParameters],
+    dependencies=[RejectUnknownParameters],
     route_class=AuthFirstRoute,
 )
 MachineIdPath = Annotated[
@@ -44,9 +45,12 @@ MachineIdPath = Annotated[
     summary="List machines",
     responses=error_responses(*V1_ERRORS, errors.MachinesUnavailable),
 )
-async def list_machines(services: ServicesDep) -> MachineList:
-    """List every machine with recordings that were uploaded with a `machine_id`, and its state."""
-    return await asyncio.to_thread(_list, services.settings)
+async def list_machines(services: ServicesDep, key: KeyDep) -> MachineList:
+    """List every machine with recordings that were uploaded with a `machine_id`, and its state.
+
+    A key that is bound to machines gets these only.
+    """
+    return await asyncio.to_thread(_list, services.settings, key)
 
 
 @router.get(
@@ -56,6 +60,7 @@ async def list_machines(services: ServicesDep) -> MachineList:
 )
 async def show_machine(
     machine_id: MachineIdPath,
+    request: Request,
     services: ServicesDep,
     latest: Annotated[
         int, Query(ge=0, le=OBSERVATIONS_KEPT, description="Largest number of latest verdicts in the answer.")
@@ -67,13 +72,12 @@ async def show_machine(
 
     A verdict appears here within a second after its answer. Verdicts count in the order of their answers.
     """
-    return await asyncio.to_thread(_health, services, machine_id, latest)
+    return await asyncio.to_thread(_health, request, services, machine_id, latest)
 
 
 @router.post(
     "/{machine_id:path}/acknowledge",
     summary="Acknowledge an alarm",
-    dependencies=[RequireAdmin],
     responses=error_responses(
         *V1_ERRORS,
         *BODY_ERRORS,
@@ -84,38 +88,44 @@ async def show_machine(
     ),
 )
 async def acknowledge(
-    machine_id: MachineIdPath, seen: AlarmSeen, services: ServicesDep, key_name: KeyName
+    machine_id: MachineIdPath, seen: AlarmSeen, request: Request, services: ServicesDep, key: KeyDep
 ) -> MachineAlarm:
     """Acknowledge the active alarm of a machine. It is silent until it clears; a later alarm is a new one."""
-    acknowledgement = Acknowledgement(at=timestamp(), by=seen.by, key=key_name, note=seen.note)
+    acknowledgement = Acknowledgement(at=timestamp(), by=seen.by, key=key.name or None, note=seen.note)
 
     def write() -> MachineAlarm:
         with Ledger(services.settings.home) as ledger:
-            recorded = _recorded_name(ledger, services, machine_id)
+            recorded = _recorded_name(ledger, request, services, machine_id)
             return MachineAlarm.model_validate(ledger.acknowledge(recorded, acknowledgement, seen.alarm_id))
 
     return await asyncio.to_thread(write)
 
 
-def _list(settings: Settings) -> MachineList:
+def _list(settings: Settings, key: ApiKey) -> MachineList:
     with Ledger(settings.home, rule=settings.alarm_rule) as ledger:
-        machines = [MachineSummary.model_validate(summary) for summary in ledger.summaries()]
+        summaries = [summary for summary in ledger.summaries() if key.reaches_machine(summary.machine_id)]
+    machines = [MachineSummary.model_validate(summary) for summary in summaries]
     return MachineList(rule=AlarmRule.model_validate(settings.alarm_rule), machines=machines)
 
 
-def _health(services: Services, machine_id: str, latest: int) -> MachineHealth:
+def _health(request: Request, services: Services, machine_id: str, latest: int) -> MachineHealth:
     settings = services.settings
     with Ledger(settings.home, rule=settings.alarm_rule) as ledger:
-        health = ledger.health(_recorded_name(ledger, services, machine_id), latest)
+        health = ledger.health(_recorded_name(ledger, request, services, machine_id), latest)
     live = services.live_model.current
     return MachineHealth.from_health(health, settings.alarm_rule, None if live is None else live.model)
 
 
-def _recorded_name(ledger: Ledger, services: Services, requested: str) -> str:
+def _recorded_name(ledger: Ledger, request: Request, services: Services, requested: str) -> str:
     """Return the name of a machine's record: the requested name or, without a record, the detector's name.
 
     One machine can have a record under each name, until its next recording merges them; both can be requested.
+
+    Raises:
+        OutOfBinding: the API key is bound to other machines.
     """
     model = services.live_model.current
     known = None if model is None else model.resolve_machine(requested)
-    return requested if known is None or ledger.has_machine(requested) else known
+    name = requested if known is None or ledger.has_machine(requested) else known
+    check_machine_binding(request, name)
+    return name

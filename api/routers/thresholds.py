@@ -3,9 +3,9 @@
 import asyncio
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
-from api.dependencies import RejectUnknownParameters, RequireAdmin, RequirePredict, ServicesDep
+from api.dependencies import RejectUnknownParameters, ServicesDep
 from api.errors import InvalidRequest
 from api.problems import error_responses
 from api.routers.jobs import DATASET_JOB_ERRORS, SUBMITTED, IdempotencyKey, submit_recalibration
@@ -31,7 +31,7 @@ from worker.jobs import Job, RecalibrationParameters
 router = APIRouter(
     prefix="/v1/models",
     tags=["models"],
-    dependencies=[RequirePredict, RejectUnknownParameters],
+    dependencies=[RejectUnknownParameters],
     route_class=AuthFirstRoute,
 )
 
@@ -52,13 +52,13 @@ async def show_threshold(version: ModelReferencePath, services: ServicesDep) -> 
 @router.patch(
     "/{version}/threshold",
     summary="Move the threshold of a model",
-    dependencies=[RequireAdmin],
     responses=SUBMITTED_HERE
     | error_responses(*MODEL_ERRORS, *DATASET_JOB_ERRORS, errors.InvalidParameter, errors.ModelNotCalibrated),
 )
 async def move_threshold(
     version: ModelReferencePath,
     patch: ThresholdPatch,
+    request: Request,
     services: ServicesDep,
     idempotency_key: IdempotencyKey = None,
 ) -> ThresholdState:
@@ -81,7 +81,7 @@ async def move_threshold(
             false_alarm_rate=patch.false_alarm_rate,
             sensitivity=patch.sensitivity,
         )
-        return await submit_recalibration(services, parameters, idempotency_key)  # type: ignore[return-value]  # a response with status 202
+        return await submit_recalibration(request, services, parameters, idempotency_key)  # type: ignore[return-value]  # a response with status 202
 
     def move() -> ThresholdState:
         rule = services.settings.alarm_rule

@@ -4,7 +4,7 @@ import sqlite3
 
 from ml.detectors.alarm_rule import KOfNRule
 from ml.machines import retention, rows
-from ml.machines.limits import VERSIONS_KEPT
+from ml.machines.limits import VERSIONS_KEPT, MachineLimits
 from ml.machines.merge import merge_machines
 from ml.machines.observation import Observation
 
@@ -14,12 +14,18 @@ INSERT = (
 )
 
 
-def insert_observation(db: sqlite3.Connection, observation: Observation, rule: KOfNRule, machines_kept: int) -> None:
-    """Add one verdict, within a transaction of the caller."""
+def insert_observation(db: sqlite3.Connection, observation: Observation, rule: KOfNRule, limits: MachineLimits) -> bool:
+    """Add one verdict, within a transaction of the caller.
+
+    Returns:
+        Whether it was added. If there are ``limits.kept`` machines, an API key makes a new one only in place of one
+        that it made itself.
+    """
     machine_id, version = observation.machine_id, observation.version
     if observation.other_name is not None:
         merge_machines(db, observation.other_name, machine_id, observation.at)
-    _touch_machine(db, machine_id, observation.at, machines_kept)
+    if not _touch_machine(db, observation, limits):
+        return False
     if not rows.version_exists(db, machine_id, version):
         retention.delete_oldest_versions(db, machine_id, VERSIONS_KEPT - 1)
     number = rows.count_verdicts(db, machine_id, version) + 1 if observation.judged else None
@@ -30,13 +36,20 @@ def insert_observation(db: sqlite3.Connection, observation: Observation, rule: K
     else:
         retention.delete_middle_verdicts(db, machine_id, version, number)
         _raise_or_clear(db, observation, rule)
+    return True
 
 
-def _touch_machine(db: sqlite3.Connection, machine_id: str, at: str, machines_kept: int) -> None:
-    known = db.execute("UPDATE machines SET heard_at = ? WHERE machine_id = ?", (at, machine_id)).rowcount
-    if not known:
-        db.execute("INSERT INTO machines VALUES (?, ?)", (machine_id, at))
-        retention.delete_oldest_machines(db, machine_id, machines_kept)
+def _touch_machine(db: sqlite3.Connection, observation: Observation, limits: MachineLimits) -> bool:
+    """Set the time of a machine's last recording; make the machine if it is new. False if it has no place."""
+    machine_id, at, made_by = observation.machine_id, observation.at, observation.made_by
+    if db.execute("UPDATE machines SET heard_at = ? WHERE machine_id = ?", (at, machine_id)).rowcount:
+        return True
+    if not retention.make_place(db, limits, made_by):
+        return False
+    db.execute("INSERT INTO machines VALUES (?, ?)", (machine_id, at))
+    if made_by is not None:
+        db.execute("INSERT INTO makers VALUES (?, ?)", (machine_id, made_by))
+    return True
 
 
 def _raise_or_clear(db: sqlite3.Connection, observation: Observation, rule: KOfNRule) -> None:

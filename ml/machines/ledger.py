@@ -3,7 +3,8 @@
 **Bounded.** For each version and machine, the first 100 verdicts (the reference of drift) and the last 900 are kept.
 For each machine, the 3 versions used last, the last 100 alarms and the last 100 recordings that could not be judged are
 kept. If there are more machines than ``machines_kept``, the one without a recording for the longest time is removed;
-machines in alarm are removed last.
+machines in alarm are removed last. A machine that an API key makes removes only a machine that the same key made: a
+client cannot remove the record of others by invented names.
 
 **Ordered.** Verdicts count in the order in which they are recorded, by any process. One transaction numbers a verdict
 and raises or clears an alarm.
@@ -21,9 +22,10 @@ from ml.errors import MachinesUnavailable, NothingToAcknowledge, StorageFull
 from ml.machines import insertion, queries, rows
 from ml.machines.alarms import Acknowledgement, Alarm, AlarmState
 from ml.machines.health import Health, HealthSummary
-from ml.machines.limits import MACHINES_KEPT
+from ml.machines.limits import MACHINES_KEPT, MachineLimits
 from ml.machines.observation import Observation
 from ml.machines.schema import open_for_reading, open_for_writing
+from ml.system.audit import record_change
 
 
 @contextmanager
@@ -49,6 +51,7 @@ class Ledger:
         create: create the file if it is absent; without this, an absent file reads as an empty record.
         rule: alarm rule.
         machines_kept: largest number of machines.
+        machines_per_key: largest number of machines that one API key makes; None for ``machines_kept``.
 
     Raises:
         MachinesUnavailable: the file cannot be read or created.
@@ -61,10 +64,12 @@ class Ledger:
         create: bool = False,
         rule: KOfNRule = DEFAULT_RULE,
         machines_kept: int = MACHINES_KEPT,
+        machines_per_key: int | None = None,
     ) -> None:
         self.rule = rule
+        self._home = home
         self._file = home / "machines" / "health.sqlite3"
-        self._machines_kept = machines_kept
+        self._limits = MachineLimits(machines_kept, machines_per_key or machines_kept)
         self._db = open_for_writing(self._file) if create else open_for_reading(self._file)
         self._opened = self._file_identity()
 
@@ -95,15 +100,22 @@ class Ledger:
         return (found.st_dev, found.st_ino)
 
     @_translate_errors(writes=True)
-    def record(self, observations: Iterable[Observation]) -> None:
+    def record(self, observations: Iterable[Observation]) -> list[Observation]:
         """Add verdicts, all or none. They survive the end of the process; a power cut can lose the last ones.
+
+        Returns:
+            Verdicts that were left out: there is no place for their machines, and their API key has made no machine
+            that could be removed for them.
 
         Raises:
             StorageFull, MachinesUnavailable: no verdict was added.
         """
         with self._writing(synchronous="NORMAL"):  # no fsync for each call: there can be a hundred a second
-            for observation in observations:
-                insertion.insert_observation(self._db, observation, self.rule, self._machines_kept)
+            return [
+                each
+                for each in observations
+                if not insertion.insert_observation(self._db, each, self.rule, self._limits)
+            ]
 
     @_translate_errors(writes=True)
     def acknowledge(self, machine_id: str, acknowledgement: Acknowledgement, alarm_id: int | None = None) -> Alarm:
@@ -129,6 +141,8 @@ class Ledger:
                 "WHERE id = ?",
                 (acknowledgement.at, acknowledgement.by, acknowledgement.key, acknowledgement.note, alarm.id),
             )
+        after = {"alarm": alarm.id, "by": acknowledgement.by, "note": acknowledgement.note}
+        record_change(self._home, "machine.acknowledge", machine_id, after=after)
         return replace(alarm, acknowledged=acknowledgement)
 
     @_translate_errors()

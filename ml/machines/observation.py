@@ -60,6 +60,8 @@ class Observation:
         verdict: ``normal``, ``anomalous`` or ``unusable``.
         label: name of the class; without meaning for an unusable recording.
         other_name: another name of the machine; not stored.
+        made_by: API key of the upload, which cannot displace machines of others; None without this limit. It is stored
+            with a new machine.
     """
 
     machine_id: str
@@ -71,6 +73,7 @@ class Observation:
     verdict: VerdictValue
     label: str
     other_name: str | None = None
+    made_by: str | None = None
 
     @property
     def anomalous(self) -> bool:
@@ -83,7 +86,7 @@ class Observation:
         return self.verdict != "unusable"
 
     @classmethod
-    def of(cls, names: MachineNames, verdict: Verdict) -> Self:
+    def of(cls, names: MachineNames, verdict: Verdict, made_by: str | None = None) -> Self:
         """Make the observation of a verdict that was given now."""
         worst = verdict.worst
         return cls(
@@ -96,4 +99,5 @@ class Observation:
             verdict=verdict.value,
             label=worst.label.name,
             other_name=names.other_name,
+            made_by=made_by,
         )

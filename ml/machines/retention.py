@@ -3,21 +3,36 @@
 import sqlite3
 
 from ml.machines import drift
-from ml.machines.limits import ALARMS_KEPT, OBSERVATIONS_KEPT, UNUSABLE_KEPT
+from ml.machines.limits import ALARMS_KEPT, OBSERVATIONS_KEPT, UNUSABLE_KEPT, MachineLimits
 
 
-def delete_oldest_machines(db: sqlite3.Connection, newcomer: str, kept: int) -> None:
-    """Delete machines until ``kept`` are left: the longest without a recording first, those in alarm last.
+def make_place(db: sqlite3.Connection, limits: MachineLimits, made_by: str | None) -> bool:
+    """Delete machines until there is a place for a new one: the longest without a recording first, in alarm last.
 
-    The machine ``newcomer`` is never deleted.
+    Args:
+        db: the database.
+        limits: largest numbers of machines.
+        made_by: API key of the new machine, which displaces only machines that it made; None displaces any machine.
+
+    Returns:
+        Whether there is a place.
     """
-    db.execute(
-        "DELETE FROM machines WHERE machine_id IN (SELECT machines.machine_id FROM machines "
+    (count,) = db.execute("SELECT count(*) FROM machines").fetchone()
+    (made,) = db.execute("SELECT count(*) FROM makers WHERE made_by = ?", (made_by,)).fetchone()
+    surplus = max(count + 1 - limits.kept, made + 1 - limits.per_key)
+    if surplus <= 0:
+        return True
+    removable = db.execute(
+        "SELECT machines.machine_id FROM machines "
         "LEFT JOIN alarms ON alarms.machine_id = machines.machine_id AND cleared_at IS NULL "
-        "WHERE machines.machine_id != ? ORDER BY alarms.id IS NOT NULL, heard_at "
-        "LIMIT max(0, (SELECT count(*) FROM machines) - ?))",
-        (newcomer, kept),
-    )
+        "LEFT JOIN makers ON makers.machine_id = machines.machine_id "
+        "WHERE ?1 IS NULL OR makers.made_by = ?1 ORDER BY alarms.id IS NOT NULL, heard_at LIMIT ?2",
+        (made_by, surplus),
+    ).fetchall()
+    if len(removable) < surplus:
+        return False
+    db.executemany("DELETE FROM machines WHERE machine_id = ?", map(tuple, removable))
+    return True
 
 
 def delete_middle_verdicts(db: sqlite3.Connection, machine_id: str, version: str, number: int) -> None:

@@ -7,7 +7,7 @@ from ml.errors import MachineNotFound
 from ml.machines.alarms import Acknowledgement, Alarm
 from ml.machines.observation import Observation
 
-OBSERVED = tuple(field.name for field in fields(Observation) if field.name != "other_name")
+OBSERVED = tuple(field.name for field in fields(Observation) if field.name not in ("other_name", "made_by"))
 
 
 def require_machine(db: sqlite3.Connection, machine_id: str) -> sqlite3.Row:

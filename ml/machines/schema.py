@@ -54,6 +54,14 @@ CREATE INDEX alarms_of_machine ON alarms (machine_id, id);
 CREATE UNIQUE INDEX one_lasting_alarm ON alarms (machine_id) WHERE cleared_at IS NULL;
 PRAGMA user_version = {FORMAT};
 """
+# The API key that made a machine; a machine without a row was made without one. The table was added later: it is made
+# in files of earlier versions when they are opened for writing.
+MAKERS = """
+CREATE TABLE IF NOT EXISTS makers (
+    machine_id TEXT PRIMARY KEY REFERENCES machines ON DELETE CASCADE,
+    made_by TEXT NOT NULL
+) WITHOUT ROWID;
+"""
 
 
 def open_for_writing(file: Path) -> sqlite3.Connection:
@@ -71,6 +79,7 @@ def open_for_writing(file: Path) -> sqlite3.Connection:
             with file_lock(file.with_name(f".{file.name}.lock")):
                 _make(connection)
         _require_format(connection)
+        connection.execute(MAKERS)
     return connection
 
 

@@ -51,6 +51,7 @@ from ml.models.served import ServedModel
 from ml.models.signing import KeyRing, Seal, SigningKey, signatures_required
 from ml.models.thresholds import ThresholdRequest, request_in_force, resolve_threshold
 from ml.system.atomic import file_lock, sync_folder, to_json, write_atomic
+from ml.system.audit import record_change
 from ml.system.clock import timestamp
 from ml.system.names import child
 
@@ -356,6 +357,7 @@ class Registry:
             change = AliasChange(timestamp(), alias, version, before)
             state["history"] = [*state["history"], asdict(change)][-HISTORY_KEPT:]
             write_atomic(self._aliases_file, to_json(state))
+            self._record("model.promote", alias, before=before, after=version)
         return version
 
     def rollback(self) -> str:
@@ -377,7 +379,11 @@ class Registry:
             InvalidClassLabels, AliasNotSet, ModelNotFound, BundleUnrecognised, BundleDamaged
         """
         with self._write_lock():
-            return self._revisions.rename(self.read(reference), names)
+            found = self.read(reference)
+            before = self._revisions.label_revisions(found)[-1]
+            revision = self._revisions.rename(found, names)
+            self._record("model.labels", found.version, before=before.labels.to_list(), after=revision.labels.to_list())
+            return revision
 
     def set_threshold(self, reference: str, request: ThresholdRequest) -> ThresholdRevision:
         """Move a version's threshold, without training, as a new revision; earlier revisions are kept.
@@ -428,7 +434,8 @@ class Registry:
         decision = resolve_threshold(recalibrated(found.content, scores), request)
         if scores is not None:
             decision = replace(decision, basis=f"recalibrated with {scores.dataset}, {decision.basis}")
-        return self._revisions.move(
+        before = self._revisions.threshold_revisions(found)[-1]
+        revision = self._revisions.move(
             found,
             decision,
             sensitivity=request.sensitivity,
@@ -436,6 +443,14 @@ class Registry:
             requested_rate=request.rate,
             recalibration=scores,
         )
+        if revision.revision != before.revision:
+            self._record(
+                "model.threshold", found.version, before=asdict(before.decision), after=asdict(revision.decision)
+            )
+        return revision
+
+    def _record(self, action: str, target: str, *, before: Any = None, after: Any = None) -> None:
+        record_change(self.folder.parent, action, target, before=before, after=after)
 
     # Signatures
 
@@ -502,6 +517,7 @@ class Registry:
             raise
         sync_folder(self.folder)
         shutil.rmtree(replaced, ignore_errors=True)
+        self._record("model.add", version)
 
     def _read_alias_file(self) -> dict[str, Any]:
         try:

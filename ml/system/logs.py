@@ -38,6 +38,11 @@ def current_request_id() -> str:
     return _request_id.get()
 
 
+def current_job_id() -> str | None:
+    """Return the id of the job whose work is done in this context; None outside of a job."""
+    return _job.get().get("job")
+
+
 @contextmanager
 def job_context(request_id: str, **facts: Any) -> Iterator[None]:
     """Add the id of the request that caused a job, and ``facts``, to every log line within this context."""

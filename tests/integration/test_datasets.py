@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from api.api_keys import ApiKeyStore
+from api.scopes import SCOPES
 from ml.audio.info import read_info
 from testing.servers import Serve, ServerProcess, assert_problem
 from tests import sounds
@@ -269,8 +270,8 @@ def test_pages_hold_every_recording_once(growing: ServerProcess) -> None:
 
 
 def test_keys_say_who_may_look_and_who_may_change(tmp_path: Path, serve: Serve) -> None:
-    """Reading takes predict, changing takes admin, and without a key there is nothing."""
-    keys = {scope: ApiKeyStore(tmp_path).create(scope, scope) for scope in ("predict", "admin")}
+    """Reading takes read, uploads and labels take label, removal takes admin; without a key there is nothing."""
+    keys = {scope: ApiKeyStore(tmp_path).create(scope, scope) for scope in SCOPES}
     server = serve(tmp_path, wait_for="/livez", require_api_key=True)
     recording = f"{RECORDINGS}/{read_info(sound(1)).audio_hash}"
 
@@ -288,13 +289,18 @@ def test_keys_say_who_may_look_and_who_may_change(tmp_path: Path, serve: Serve) 
     reading = ["/v1/datasets", HALL, RECORDINGS, recording, f"{recording}/audio"]
     for method, path, body in changing:
         assert_problem(ask(method, path, None, **body), 401, "api_key_missing")
-        assert_problem(ask(method, path, "predict", **body), 403, "api_key_scope_missing")
+        for scope in ("predict", "read", "train"):
+            assert_problem(ask(method, path, scope, **body), 403, "api_key_scope_missing")
     for path in reading:
         assert_problem(ask("GET", path, None), 401, "api_key_missing")
     for method, path, body in changing[:3]:
-        assert ask(method, path, "admin", **body).is_success
+        assert ask(method, path, "label", **body).is_success
     for path in reading:
-        assert ask("GET", path, "predict").status_code == 200
+        assert ask("GET", path, "read").status_code == 200
+        for scope in ("predict", "label", "train"):
+            assert_problem(ask("GET", path, scope), 403, "api_key_scope_missing")
+    for method, path, body in changing[3:]:
+        assert_problem(ask(method, path, "label", **body), 403, "api_key_scope_missing")
     for method, path, body in changing[3:]:
         assert ask(method, path, "admin", **body).status_code == 204
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ml.models.registry import Registry
+from ml.system.audit import read_entries
 from ml.training.pipeline import train
 from testing.jobs import JobHarness, run_jobs
 from testing.servers import wait_until
@@ -81,6 +82,9 @@ def test_killed_while_it_fits_it_is_begun_again_and_ends_as_one(jobs: JobHarness
     assert (ended.state, ended.attempt) == ("succeeded", 2), ended
     assert ended.summary is not None
     assert ended.summary["promoted"] is True
+    (promotion,) = [line for line in read_entries(jobs.home) if line["action"] == "model.promote"]
+    assert (promotion["actor_kind"], promotion["job"]) == ("worker", job)
+    assert (promotion["before"], promotion["after"]) == (None, ended.summary["version"])
     assert versions(jobs.home) == [ended.model_version]
     assert Registry(jobs.home).resolve("champion") == ended.model_version
     assert jobs.endings(job) == [("succeeded", 2)]

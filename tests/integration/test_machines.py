@@ -256,10 +256,11 @@ def test_a_rule_that_contradicts_itself_stops_the_start(home: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_predict_key_reads_and_an_admin_key_acknowledges(serve: Serve, home: Path, faulty: bytes) -> None:
+def test_each_scope_does_its_part_of_an_alarm(serve: Serve, home: Path, faulty: bytes) -> None:
     """And the acknowledgement has the name of the key, whatever its holder sends."""
     keys = ApiKeyStore(home)
-    line, room = ({"x-api-key": keys.create(*key)} for key in (("line", "predict"), ("control-room", "admin")))
+    made = (("line", "predict"), ("screen", "read"), ("control-room", "label", "read"))
+    line, screen, room = ({"x-api-key": keys.create(*key)} for key in made)
     server = serve(home, require_api_key=True)
     url = "/v1/machines/fan-3"
     assert_problem(server.client.get("/v1/machines"), 401, "api_key_missing")
@@ -269,10 +270,12 @@ def test_a_predict_key_reads_and_an_admin_key_acknowledges(serve: Serve, home: P
         server.client.post("/v1/predict", content=faulty, headers=WAV_TYPE | line, params=params).raise_for_status()
 
     def state() -> str:
-        return str(server.client.get(f"{url}/health", headers=line).json().get("state"))
+        return str(server.client.get(f"{url}/health", headers=screen).json().get("state"))
 
     wait_until(lambda: state() == "alarm")
-    assert_problem(server.client.post(f"{url}/acknowledge", json=SEEN, headers=line), 403, "api_key_scope_missing")
+    assert_problem(server.client.get("/v1/machines", headers=line), 403, "api_key_scope_missing")
+    for other in (line, screen):
+        assert_problem(server.client.post(f"{url}/acknowledge", json=SEEN, headers=other), 403, "api_key_scope_missing")
     seen = server.client.post(f"{url}/acknowledge", json=SEEN, headers=room)
     assert (seen.json()["acknowledged"]["by"], seen.json()["acknowledged"]["key"]) == ("Ana", "control-room")
     assert state() == "acknowledged"

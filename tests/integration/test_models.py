@@ -255,16 +255,16 @@ def locked(two_models: TwoModels, serve_for_all: Serve, tmp_path_factory: pytest
 @pytest.fixture(scope="module")
 def secrets(locked: ServerProcess) -> dict[str, str]:
     """A key of each scope."""
-    return {scope: create_key(locked.home, scope, scope) for scope in ("predict", "admin")}
+    return {scope: create_key(locked.home, scope, scope) for scope in ("predict", "read", "admin")}
 
 
 REQUESTS = {
     "inference": ("POST", "/inference", "predict"),
     "predict": ("POST", "/v1/predict", "predict"),
     "batch": ("POST", "/v1/predict/batch", "predict"),
-    "list": ("GET", "/v1/models", "predict"),
-    "show": ("GET", "/v1/models/champion", "predict"),
-    "report": ("GET", "/v1/models/champion/report", "predict"),
+    "list": ("GET", "/v1/models", "read"),
+    "show": ("GET", "/v1/models/champion", "read"),
+    "report": ("GET", "/v1/models/champion/report", "read"),
     "promote": ("PUT", "/v1/models/aliases/champion", "admin"),
     "label": ("PATCH", "/v1/models/champion/labels", "admin"),
 }
@@ -290,11 +290,11 @@ def test_each_route_asks_for_its_scope(locked: ServerProcess, secrets: dict[str,
         answer = ask(locked, kind, wav, wrong)
         assert_problem(answer, 401, "api_key_missing")
         assert "www-authenticate" in answer.headers
-    if REQUESTS[kind][2] == "admin":
-        assert_problem(ask(locked, kind, wav, secrets["predict"]), 403, "api_key_scope_missing")
-    else:
-        assert ask(locked, kind, wav, secrets["predict"]).status_code == 200
-    assert ask(locked, kind, wav, secrets["admin"]).status_code == 200
+    for scope, secret in secrets.items():
+        if scope in (REQUESTS[kind][2], "admin"):
+            assert ask(locked, kind, wav, secret).status_code == 200
+        else:
+            assert_problem(ask(locked, kind, wav, secret), 403, "api_key_scope_missing")
 
 
 @pytest.mark.parametrize("path", OPEN)

@@ -195,10 +195,11 @@ def test_a_model_that_is_not_there_has_no_threshold(server: ServerProcess) -> No
 def test_it_is_seen_by_whoever_may_ask_and_moved_by_an_admin(serve: Serve, home: Path) -> None:
     """As the names of classes are."""
     locked = serve(home, require_api_key=True)
-    keys = {scope: {"x-api-key": create_key(home, scope, scope)} for scope in ("predict", "admin")}
+    keys = {scope: {"x-api-key": create_key(home, scope, scope)} for scope in ("predict", "read", "admin")}
     url = "/v1/models/champion/threshold"
     assert_problem(locked.client.get(url), 401, "api_key_missing")
-    assert locked.client.get(url, headers=keys["predict"]).status_code == 200
+    assert locked.client.get(url, headers=keys["read"]).status_code == 200
+    assert_problem(locked.client.get(url, headers=keys["predict"]), 403, "api_key_scope_missing")
     assert_problem(locked.client.patch(url, json={"threshold": 0.4}), 401, "api_key_missing")
     assert_problem(
         locked.client.patch(url, json={"threshold": 0.4}, headers=keys["predict"]), 403, "api_key_scope_missing"

@@ -50,6 +50,7 @@ from ml.dataset.indexing.collection_listing import list_collection
 from ml.dataset.paths import dataset_folder
 from ml.errors import DatasetExists, RecordingNotFound
 from ml.system.atomic import write_atomic
+from ml.system.audit import record_change
 from ml.system.clock import timestamp
 
 MAX_FILE_NAME = 255
@@ -79,6 +80,7 @@ class Collection:
 
     def __init__(self, home: Path, name: str) -> None:
         self.name = name
+        self._home = home
         self.folder = dataset_folder(home, name)
         self._journal = self.folder / JOURNAL
         self._reader = JournalReader(self._journal)
@@ -161,6 +163,7 @@ class Collection:
             if not is_vacant(self.folder):
                 raise DatasetExists(f"There is already a dataset {self.name!r}.")
             self._make(request_id)
+        record_change(self._home, "dataset.create", self.name)
 
     def delete(self) -> None:
         """Remove the collection with all recordings; it disappears in one step.
@@ -172,6 +175,7 @@ class Collection:
         with self._write_lock():
             require_collection(self.folder)
             hide(self.folder)
+        record_change(self._home, "dataset.remove", self.name)
         delete_hidden(self.folder.parent)
 
     def add(
@@ -224,7 +228,13 @@ class Collection:
         changes = check_annotation(changes)
         require_collection(self.folder)
         with self._write_lock():
-            return self._relabel(self.recording(recording_id), changes, request_id)
+            known = self.recording(recording_id)
+            found = self._relabel(known, changes, request_id)
+        if found is not known:
+            before, after = known.annotation.to_dict(), known.annotation.differences(found.annotation)
+            before = {name: before[name] for name in after}
+            record_change(self._home, "recording.label", f"{self.name}/{recording_id}", before=before, after=after)
+        return found
 
     def remove(self, recording_id: str, request_id: str = NO_REQUEST) -> None:
         """Remove a recording and its file.
@@ -237,6 +247,7 @@ class Collection:
             known = self.recording(recording_id)
             self._append(REMOVED, request_id, id=recording_id)
             (self.folder / known.path).unlink(missing_ok=True)
+        record_change(self._home, "recording.remove", f"{self.name}/{recording_id}")
 
     # The journal
 

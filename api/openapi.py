@@ -1,0 +1,40 @@
+"""Scopes of API keys in the OpenAPI schema: each operation states the one that it needs."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from api.scopes import MEANINGS, OPEN_ROUTES, scope_of
+from api.security import HEADER
+
+SCHEME = "ApiKey"
+
+
+def describe_scopes(app: FastAPI) -> None:
+    """Add the scopes of :mod:`api.scopes` to the schema of an application."""
+    make_schema = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            _add_scopes(make_schema())
+        return make_schema()
+
+    app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents
+
+
+def _add_scopes(schema: dict[str, Any]) -> None:
+    meanings = "".join(f"\n- `{scope}`: {meaning}" for scope, meaning in MEANINGS.items())
+    schema.setdefault("components", {})["securitySchemes"] = {
+        SCHEME: {
+            "type": "apiKey",
+            "in": "header",
+            "name": HEADER,
+            "description": f"Needed only if the service requires keys. A key has one or more scopes:\n{meanings}",
+        }
+    }
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            if f"{method.upper()} {path}" not in OPEN_ROUTES:
+                scope = scope_of(method.upper(), path)
+                operation["security"] = [{SCHEME: [scope]}]
+                operation["description"] = f"{operation['description']}\n\nScope of the API key: `{scope}`."

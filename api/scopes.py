@@ -1,0 +1,76 @@
+"""Scopes of API keys, and the scope that each route needs: the only table of both.
+
+A key has a set of scopes. ``admin`` includes every other scope; no other scope includes another one. The same table is
+in the OpenAPI schema, and ``docs/security.md`` has a copy that a test compares.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+Scope = Literal["predict", "read", "label", "train", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+MEANINGS: Mapping[Scope, str] = {
+    "predict": "Get verdicts, which are added to the record of a machine.",
+    "read": "Read models, thresholds, reports, datasets with their audio, jobs with their results, and machines.",
+    "label": "Create datasets, upload recordings, label them, and acknowledge alarms.",
+    "train": "Submit and cancel jobs. A retraining can promote its candidate by the rule of `if-better`, and a "
+    "recalibration moves a threshold.",
+    "admin": "Everything: also promote and change models, and remove recordings, datasets, machines and models.",
+}
+# Scope of each route. A route that is not here needs admin, so a forgotten route is closed and not open.
+ROUTE_SCOPES: Mapping[str, Scope] = {
+    "POST /inference": "predict",
+    "POST /v1/predict": "predict",
+    "POST /v1/predict/batch": "predict",
+    "GET /v1/models": "read",
+    "GET /v1/models/{version}": "read",
+    "GET /v1/models/{version}/report": "read",
+    "PUT /v1/models/aliases/{alias}": "admin",
+    "PATCH /v1/models/{version}/labels": "admin",
+    "GET /v1/models/{version}/threshold": "read",
+    "PATCH /v1/models/{version}/threshold": "admin",
+    "GET /v1/datasets": "read",
+    "POST /v1/datasets": "label",
+    "GET /v1/datasets/{name}": "read",
+    "DELETE /v1/datasets/{name}": "admin",
+    "GET /v1/datasets/{name}/sessions": "read",
+    "GET /v1/datasets/{name}/recordings": "read",
+    "POST /v1/datasets/{name}/recordings": "label",
+    "GET /v1/datasets/{name}/recordings/{recording}": "read",
+    "DELETE /v1/datasets/{name}/recordings/{recording}": "admin",
+    "PATCH /v1/datasets/{name}/recordings/{recording}": "label",
+    "GET /v1/datasets/{name}/recordings/{recording}/audio": "read",
+    "POST /v1/jobs/feature-extraction": "train",
+    "POST /v1/jobs/scoring": "train",
+    "POST /v1/jobs/retraining": "train",
+    "POST /v1/jobs/recalibration": "train",
+    "POST /v1/jobs/diagnostic": "train",
+    # A name that is no kind of job; the route is not in the schema.
+    "POST /v1/jobs/{kind}": "train",
+    "GET /v1/jobs": "read",
+    "GET /v1/jobs/{job}": "read",
+    "DELETE /v1/jobs/{job}": "train",
+    "GET /v1/jobs/{job}/events": "read",
+    "GET /v1/jobs/{job}/result": "read",
+    "GET /v1/machines": "read",
+    "GET /v1/machines/{machine_id}/health": "read",
+    "POST /v1/machines/{machine_id}/acknowledge": "label",
+}
+# Routes that need no key: programs that watch the service, and the page at / with its documentation.
+OPEN_ROUTES = frozenset({"GET /", "GET /livez", "GET /readyz", "GET /metrics"})
+
+
+def scope_of(method: str, path: str) -> Scope:
+    """Return the scope that a route needs.
+
+    Args:
+        method: method of the request.
+        path: path of the route, with the names of its parameters in braces.
+    """
+    return ROUTE_SCOPES.get(f"{method} {path}", "admin")
+
+
+def render_table() -> str:
+    """Return the table of all routes and their scopes, in Markdown."""
+    rows = [f"| `{route}` | `{scope}` |\n" for route, scope in ROUTE_SCOPES.items() if route != "POST /v1/jobs/{kind}"]
+    return "| route | scope |\n| --- | --- |\n" + "".join(rows)
