@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml.errors import BundleDamaged, BundleUnrecognised
-from ml.models.bundle import KERAS, KNOWN, LITERT, MANIFEST, read_manifest, verify
+from ml.models.bundle import DETECTOR_ARRAYS, KERAS, KNOWN, LITERT, MANIFEST, read_manifest, verify
 from ml.models.signing import Seal, SigningKey
 from ml.system.atomic import require_free_space, write_atomic
 from ml.system.text import printable
@@ -25,7 +25,7 @@ REVISIONS_FILE = "renamed.json"  # only in archives: labels and thresholds chang
 ALLOWED = KNOWN | {MANIFEST, REVISIONS_FILE}
 MEGABYTE = 2**20
 # Chosen here: each is at least ten times the largest that trainings of this project write.
-MAX_BYTES: Mapping[str, int] = {MANIFEST: MEGABYTE, LITERT: 512 * MEGABYTE, KERAS: 512 * MEGABYTE}
+MAX_BYTES: Mapping[str, int] = {MANIFEST: MEGABYTE} | dict.fromkeys((LITERT, KERAS, DETECTOR_ARRAYS), 512 * MEGABYTE)
 MAX_OTHER_BYTES, MAX_ALL_BYTES = 128 * MEGABYTE, 1024 * MEGABYTE
 MAX_SHOWN = 5
 STORED = (0, stat.S_IFREG)  # kinds of files that an archive may state; some programs state none

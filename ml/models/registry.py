@@ -12,7 +12,6 @@
 Writers hold a lock between processes. Readers need none, because every file is replaced in one step.
 """
 
-import hashlib
 import json
 import logging
 import shutil
@@ -32,7 +31,6 @@ from ml.errors import (
     ChampionChanged,
     ModelError,
     ModelNotFound,
-    SignatureInvalid,
 )
 from ml.models import archives, bundle
 from ml.models.bundle import Bundle
@@ -47,10 +45,11 @@ from ml.models.revisions import (
     recalibration_in_force,
     unpack,
 )
+from ml.models.seals import SealStore
 from ml.models.served import ServedModel
-from ml.models.signing import KeyRing, Seal, SigningKey, signatures_required
+from ml.models.signing import SigningKey
 from ml.models.thresholds import ThresholdRequest, request_in_force, resolve_threshold
-from ml.system.atomic import file_lock, sync_folder, to_json, write_atomic
+from ml.system.atomic import file_lock, lock_folder, sync_folder, to_json, write_atomic
 from ml.system.audit import record_change
 from ml.system.clock import timestamp
 from ml.system.names import child
@@ -65,7 +64,7 @@ HINTS = {
 # Value of expected_version: the alias may point to any version. No version has this name.
 ANY_VERSION = "*"
 HISTORY_KEPT = 200
-INCOMING, SIGNATURES = ".incoming-", "signatures"
+INCOMING = ".incoming-"
 INCOMING_KEPT_S = 24 * 3600
 
 
@@ -114,7 +113,7 @@ class Registry:
         self.folder = home / "models"
         self._aliases_file = self.folder / "aliases.json"
         self._revisions = RevisionStore(self.folder)
-        self._keys = KeyRing(home)
+        self._seals = SealStore(home, self.folder)
 
     # Reading
 
@@ -202,7 +201,7 @@ class Registry:
                 signed.
         """
         found = self.read(reference)
-        self._require_signed(found.version)
+        self._seals.require(found.version)
         return _served(found, self._revisions.label_revisions(found), self._revisions.threshold_revisions(found))
 
     def label_revisions(self, reference: str, found: Bundle | None = None) -> list[ClassLabelsRevision]:
@@ -231,10 +230,11 @@ class Registry:
         self._delete_leftovers()
         folder = self.folder / f"{INCOMING}{uuid.uuid4().hex}"
         folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with lock_folder(folder):
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def add(self, folder: Path) -> str:
         """Verify a bundle in an :meth:`incoming` folder and add it; an intact bundle of that version stays.
@@ -269,7 +269,7 @@ class Registry:
         with self.incoming() as folder:
             unpacked = archives.unpack(archive, folder)
             found = Bundle.read(folder)
-            signer = self._check_seal(unpacked.seal, archive.name)
+            signer = self._seals.check(unpacked.seal, archive.name)
             revisions = unpack(unpacked.revisions, found, archive.name)
             load_verified(_served(found, revisions.labels, revisions.thresholds))
             with self._write_lock():
@@ -283,7 +283,7 @@ class Registry:
                     if not is_known:
                         self._revisions.remove(found.version)
                     raise
-                self._keep_seal(found.version, unpacked.seal)
+                self._seals.keep(found.version, unpacked.seal)
         return ImportedModel(found.version, not is_known, unused, signer)
 
     def export(self, reference: str, target: Path, key: SigningKey | None = None) -> None:
@@ -305,8 +305,7 @@ class Registry:
         """
         version = self.read(reference).version
         with self._write_lock():
-            members = {bundle.MANIFEST: self._manifest_digest(version)}
-            self._write_seal(version, Seal.of(version, members, key))
+            self._seals.sign(version, key)
         return version
 
     def promote(
@@ -452,46 +451,6 @@ class Registry:
     def _record(self, action: str, target: str, *, before: Any = None, after: Any = None) -> None:
         record_change(self.folder.parent, action, target, before=before, after=after)
 
-    # Signatures
-
-    def _check_seal(self, seal: Seal | None, source: str) -> str | None:
-        """Return the trusted key that a seal is signed with; None without one, if signatures are not required."""
-        if signatures_required():
-            return self._keys.require_trusted(seal, source)
-        return None if seal is None else self._keys.trusted_name(seal)
-
-    def _require_signed(self, version: str) -> None:
-        """Require, if this process serves signed models only, that a trusted key has signed the present manifest."""
-        if not signatures_required():
-            return
-        file = self._seal_file(version)
-        seal = Seal.from_bytes(file.read_bytes()) if file.is_file() else None
-        self._keys.require_trusted(seal, version)
-        if (
-            seal is None
-            or seal.version != version
-            or seal.members.get(bundle.MANIFEST) != self._manifest_digest(version)
-        ):
-            raise SignatureInvalid(f"The signature of {version} is that of another content: import the model again.")
-
-    def _keep_seal(self, version: str, seal: Seal | None) -> None:
-        """Keep a signed seal beside its version, if it is the seal of the present bundle and there is none."""
-        if seal is None or seal.signature is None or self._seal_file(version).exists():
-            return
-        if seal.members.get(bundle.MANIFEST) == self._manifest_digest(version):
-            self._write_seal(version, seal)
-
-    def _write_seal(self, version: str, seal: Seal) -> None:
-        file = self._seal_file(version)
-        file.parent.mkdir(exist_ok=True)
-        write_atomic(file, seal.to_bytes())
-
-    def _seal_file(self, version: str) -> Path:
-        return child(self.folder / SIGNATURES, f"{version}.json")
-
-    def _manifest_digest(self, version: str) -> str:
-        return hashlib.sha256((child(self.folder, version) / bundle.MANIFEST).read_bytes()).hexdigest()
-
     # Files
 
     def _is_known(self, version: str) -> bool:
@@ -542,10 +501,13 @@ class Registry:
             yield
 
     def _delete_leftovers(self) -> None:
+        """Delete old folders that no process holds. Age alone is no reason: the clock can be set forward."""
         for left in self.folder.glob(f"{INCOMING}*"):
-            with suppress(FileNotFoundError):  # another process may delete it at the same time
+            # Another process may delete it at the same time, or still write into it.
+            with suppress(FileNotFoundError, BlockingIOError):
                 if time.time() - left.stat().st_mtime > INCOMING_KEPT_S:
-                    shutil.rmtree(left, ignore_errors=True)
+                    with lock_folder(left):
+                        shutil.rmtree(left, ignore_errors=True)
 
     @staticmethod
     def _stamp(path: Path) -> tuple[int, int] | None:

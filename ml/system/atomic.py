@@ -86,7 +86,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     incomplete = target.with_name(f".{target.name}.incomplete")
     incomplete.mkdir(exist_ok=True)
-    with _lock_folder(incomplete, target), translate_disk_full(target, "nothing of it was kept"):
+    with _lock_incomplete(incomplete, target), translate_disk_full(target, "nothing of it was kept"):
         try:
             _clear(incomplete)
             yield incomplete
@@ -143,18 +143,29 @@ def require_free_space(folder: Path, needed_bytes: int) -> None:
 
 
 @contextmanager
-def _lock_folder(incomplete: Path, target: Path) -> Iterator[None]:
-    """Lock the hidden folder itself: the end of the process releases the lock, and there is no lock file."""
-    descriptor = os.open(incomplete, os.O_RDONLY | os.O_DIRECTORY)
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder itself: the end of the process releases the lock, and there is no lock file.
+
+    Raises:
+        BlockingIOError: another process holds the lock.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _lock_incomplete(incomplete: Path, target: Path) -> Iterator[None]:
+    try:
+        with lock_folder(incomplete):
+            yield
     except BlockingIOError as error:
         raise InvalidParameter(
             f"{target} is being made by another process: wait for it, or choose another folder."
         ) from error
-    finally:
-        os.close(descriptor)
 
 
 def _clear(folder: Path) -> None:

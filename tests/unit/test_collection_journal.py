@@ -58,6 +58,10 @@ def test_a_partial_last_line_is_ignored_and_removed_by_the_next_writer(hall: Col
         *(b"", b"\0" * 40, b"\xff\xfe", b"[]", b"1", b"null", b"{}", b'{"kind":"odd"}', b'{"kind":"removed","id":"x"}'),
         b'{"kind":"labels","at":"","request_id":"","id":"x","labels":{"label":"normal"}}',
         b'{"kind":"recording","at":"","request_id":"","number":1,"file_name":"","labels":[],"survey":{}}',
+        b"[" * 100_000,
+        b'{"kind":"recording","number":2,"file_name":"x","at":"","request_id":"","labels":{},"survey":{"audio_hash":"00",'
+        b'"duration_s":1,"sample_rate_hz":1,"channels":1,"bits":16,"codec":"pcm","level_dbfs":null,"peak_dbfs":null,'
+        b'"clipped_share":0,"bytes":"many"}}',
     ],
 )
 def test_a_damaged_line_is_counted_and_affects_nothing_else(hall: Collection, tmp_path: Path, line: bytes) -> None:

@@ -168,3 +168,12 @@ def test_a_failed_import_leaves_no_folder(registry: Registry, first: str) -> Non
         fail_half_way()
     assert registry.versions() == [first]
     assert not list(registry.folder.glob(".incoming-*"))
+
+
+def test_a_clock_that_is_set_forward_deletes_no_import(registry: Registry, first: str) -> None:
+    """A folder that a process still writes into stays, however old it looks."""
+    with registry.incoming() as folder:
+        long_ago = time.time() - INCOMING_KEPT_S - 60
+        os.utime(folder, (long_ago, long_ago))
+        assert bundles.further(Registry(registry.folder.parent)) != first
+        assert folder.is_dir()

@@ -220,3 +220,22 @@ def test_seals_are_compared_in_full(signed: Path) -> None:
     for changed in (dict(list(seal.members.items())[1:]), dict(seal.members) | {"more.json": "0"}):
         with pytest.raises(ModelError, match="was changed, added or removed"):
             seal.check_members(changed, "it")
+
+
+def test_a_trusted_signature_replaces_one_of_an_unknown_key(
+    registry: Registry, home: Path, other: Registry, signed: Path
+) -> None:
+    """A model that was imported before its key was trusted is served after it is imported again."""
+    stranger = KeyRing(other.folder.parent)
+    stranger.create("stranger")
+    version = other.import_archive(signed).version
+    other.sign(version, stranger.signing_key("stranger"))
+    trust(home, other)
+    require_signatures(True)
+    try:
+        with pytest.raises(SignerUnknown):
+            other.load_predictor(version)
+        assert not other.import_archive(signed).is_new
+        assert other.load_predictor(version).model.version == version
+    finally:
+        require_signatures(False)
