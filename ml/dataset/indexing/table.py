@@ -130,8 +130,7 @@ def _encoding(content: bytes) -> str:
     """Return the encoding: UTF-16 with its mark or with a zero in the first letter, otherwise UTF-8."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    zeros = [place for place, byte in enumerate(content[:2]) if byte == 0]
-    return {(1,): "utf-16-le", (0,): "utf-16-be"}.get(tuple(zeros), "utf-8-sig")
+    return {b"\x01\x00": "utf-16-le", b"\x00\x01": "utf-16-be"}.get(bytes(map(bool, content[:2])), "utf-8-sig")
 
 
 def _delimiter(text: str) -> str:
