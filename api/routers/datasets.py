@@ -109,7 +109,7 @@ async def create_dataset(new: DatasetNew, services: ServicesDep, response: Respo
     collection = services.collection(new.name)
     await asyncio.to_thread(collection.create, current_request_id())
     response.headers["Location"] = f"{router.prefix}/{new.name}"
-    return await asyncio.to_thread(_summary, collection)
+    return await asyncio.to_thread(_details, collection)
 
 
 @router.get("/{name}", summary="Show a dataset", responses=error_responses(*DATASET_ERRORS))
