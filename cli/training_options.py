@@ -46,7 +46,7 @@ def render_reference() -> str:
     for name, field in TrainingChoices.model_fields.items():
         flag = f"`{flag_of(name)}`"
         if field.annotation is bool:
-            flag = f"`{flag_of(name)}`, `--no-{name}`"
+            flag = f"`{flag_of(name)}`, `{_off_flag_of(name)}`"
         elif name in NOT_DERIVED:
             flag = "`--detector`, `--both`"
         rows.append(f"| {flag} | `{name}` | {' '.join((field.description or '').split())} |\n")
@@ -56,6 +56,11 @@ def render_reference() -> str:
 def flag_of(name: str) -> str:
     """Return the command-line form of an option, such as ``--held-out``."""
     return FLAGS.get(name, f"--{name.replace('_', '-')}")
+
+
+def _off_flag_of(name: str) -> str:
+    """Return the form that turns an option off, such as ``--no-refit``."""
+    return flag_of(name).replace("--", "--no-", 1)
 
 
 def choices_from(given: Mapping[str, Any], *, detector: bool, both: bool) -> dict[str, Any]:
@@ -86,7 +91,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         for bound, argument in (("ge", "min"), ("le", "max"))
         if hasattr(each, bound)
     }
-    flag = f"{flag_of(name)}/--no-{name}" if field.annotation is bool else flag_of(name)
+    flag = f"{flag_of(name)}/{_off_flag_of(name)}" if field.annotation is bool else flag_of(name)
     option = typer.Option(flag, help=field.description, **limits)
     annotation: Any = Annotated[_type_of(field), option]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_default(field), annotation=annotation)

@@ -136,7 +136,7 @@ async def create_dataset(
     collection = services.collection(new.name)
     await asyncio.to_thread(collection.create, current_request_id())
     response.headers["Location"] = f"{router.prefix}/{new.name}"
-    return await asyncio.to_thread(_summary, services, collection)
+    return await asyncio.to_thread(_details, services, collection)
 
 
 @router.get("/{name}", summary="Show a dataset", responses=error_responses(*DATASET_ERRORS))

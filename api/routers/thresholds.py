@@ -80,6 +80,7 @@ async def move_threshold(
             model=resolved,
             false_alarm_rate=patch.false_alarm_rate,
             sensitivity=patch.sensitivity,
+            confirm_labels=patch.confirm_labels,
         )
         return await submit_recalibration(request, services, parameters, idempotency_key)  # type: ignore[return-value]  # a response with status 202
 

@@ -191,9 +191,13 @@ class ThresholdPatch(Schema):
     """Whether to return to the threshold that the model was written with."""
     recalibrate: DatasetName | None = None
     """Dataset whose normal recordings set the threshold. Without a rate or a sensitivity, the rate stays as it is."""
+    confirm_labels: bool = False
+    """With `recalibrate`: use recordings although their names contradict their labels."""
 
     @model_validator(mode="after")
     def _recalibrate_with_a_rate(self) -> Self:
+        if self.confirm_labels and self.recalibrate is None:
+            raise ValueError("confirm_labels was given without recalibrate")
         if self.recalibrate is not None:
             if self.reset or any(each is not None for each in (self.threshold, self.false_alarms, self.every)):
                 raise ValueError("recalibrate was given with another field than a rate or a sensitivity")
@@ -210,7 +214,7 @@ class ThresholdPatch(Schema):
         Raises:
             InvalidParameter: none or several of the five, or one of false_alarms and every without the other.
         """
-        values = self.model_dump(exclude={"false_alarms", "every", "recalibrate"})
+        values = self.model_dump(exclude={"false_alarms", "every", "recalibrate", "confirm_labels"})
         return ThresholdRequest(**values, limit=self._limit(rule))
 
     def _limit(self, rule: KOfNRule) -> FalseAlarmLimit | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ml.dataset.splitting.method_names import METHODS_WITHIN_SESSIONS
 from ml.detectors.thresholds import threshold_at
 from ml.evaluation.judged import JudgedRecording
 from ml.models.bundle import DecisionThreshold
@@ -54,7 +55,7 @@ def held_out_scores(normal: Sequence[JudgedRecording], split_method: str) -> Nor
 
     Args:
         normal: normal recordings of the validation and the test side, judged by the measured network.
-        split_method: method of the split. Blocks of one session can be on several sides.
+        split_method: method of the split. Blocks of one session, and given sides, can share a session.
     """
     if not normal:
         return None
@@ -62,5 +63,5 @@ def held_out_scores(normal: Sequence[JudgedRecording], split_method: str) -> Nor
     return NormalScores(
         scores=tuple(each.score for each in normal),
         sessions=tuple(map(int, sessions)),
-        rate_holds_for="same_session" if split_method == "blocks" else "new_session",
+        rate_holds_for="same_session" if split_method in METHODS_WITHIN_SESSIONS else "new_session",
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ml.dataset.annotations import Label
 from ml.dataset.entries import ABNORMAL, NORMAL, Entry
+from ml.dataset.splitting.method_names import METHODS_WITHIN_SESSIONS
 from ml.detectors.calibration import Calibration
 from ml.detectors.detector import Detector
 from ml.detectors.thresholds import SENSITIVITIES, calibrated_threshold, operating_point_at_rate
@@ -83,7 +84,7 @@ class ServedResult:
         """
         normal = [each for each in result.judged if each.entry.label == NORMAL]
         detector, rate, seed = served.detector, context.options.false_alarm_rate, context.options.seed
-        new_session = context.split.method != "blocks"
+        new_session = context.split.method not in METHODS_WITHIN_SESSIONS
         rows: Iterable[SensitivityRow] = ()
         if detector is not None:
             alarms = held_out_alarms(detector.calibration, thresholds.score.threshold, rate)

@@ -88,10 +88,10 @@ def test_the_table_shows_the_machine(original_home: Path, fans: Path) -> None:
 def test_an_invalid_manifest_row_is_reported(original_home: Path, fans: Path, tmp_path: Path) -> None:
     """The message goes to stderr; the recording is judged without a machine."""
     (tmp_path / "0.wav").write_bytes((fans / "0.wav").read_bytes())
-    (tmp_path / "manifest.csv").write_text("path,label,machine_id\n0.wav,healthy,id_00\n")
+    (tmp_path / "manifest.csv").write_text("path,label,machine_id\n0.wav,perhaps,id_00\n")
     done = run(original_home, tmp_path, "--format", "csv")
     assert [(row["machine_id"], row["error"]) for row in rows_of(done)] == [("", "")]
-    message = "refused row: 0.wav: Its label is 'healthy'; normal or abnormal was expected.\n"
+    message = "refused row: 0.wav: Its label is 'perhaps'; normal or abnormal was expected.\n"
     assert (done.returncode, done.stderr) == (0, message)
 
 

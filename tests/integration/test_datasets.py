@@ -14,7 +14,11 @@ from testing.servers import Serve, ServerProcess, assert_problem
 from tests import sounds
 from tests.commands import signalml
 from tests.integration.recordings import CONFIRMED, HALL, RECORDINGS, Json, listed, put, put_one
+from tests.unit.datasets import write
 from tests.unit.recordings import sound
+
+# Facts of one dataset that take time to find.
+NOT_IN_LISTS = {"passed_over": None, "contradictions": None}
 
 
 def test_a_recording_that_was_put_in_is_there(growing: ServerProcess) -> None:
@@ -62,8 +66,10 @@ def test_a_dataset_is_made_listed_shown_and_removed(growing: ServerProcess) -> N
         "version": "5",
         "bytes": 4 * len(sound(1)),
         "damaged_lines": 0,
+        "passed_over": [],
+        "contradictions": 0,
     }
-    assert growing.client.get("/v1/datasets").json() == {"datasets": [shown], "next_cursor": None}
+    assert growing.client.get("/v1/datasets").json() == {"datasets": [shown | NOT_IN_LISTS], "next_cursor": None}
     for unconfirmed in ({}, {"confirm": "hall-4"}):
         refused = assert_problem(growing.client.delete(HALL, params=unconfirmed), 422, "request_invalid")
         assert refused["detail"].startswith("query.confirm is ")
@@ -315,6 +321,32 @@ def test_what_was_put_in_can_be_inspected_by_its_folder(growing: ServerProcess) 
     facts = json.loads(done.stdout)
     assert (facts["layout"], facts["labels"]) == ("collection", {"normal": 3, "abnormal": 2})
     assert [r["code"] for r in facts["refusals"]] == ["label_missing"]
+
+
+def test_a_name_that_contradicts_its_label_is_warned_about(growing: ServerProcess) -> None:
+    """The recording is kept, with a warning; the dataset counts it until the label is corrected."""
+    answer = put(growing, 1, 2, names=lambda n: f"anomaly_{n}.wav" if n == 0 else f"fan_{n}.wav", label="normal")
+    first, second = answer.json()["results"]
+    assert answer.status_code == 201
+    assert (first["warning"], second["warning"]) == ("Its label is normal, and its name has the word 'anomaly'.", None)
+    assert growing.client.get(HALL).json()["contradictions"] == 1
+    growing.client.patch(f"{RECORDINGS}/{first['id']}", json={"label": "abnormal"})
+    assert growing.client.get(HALL).json()["contradictions"] == 0
+
+
+def test_what_is_passed_over_in_a_folder_is_shown(growing: ServerProcess, tmp_path: Path) -> None:
+    """With reason, number and first names, and without reading the recordings; the outside is not followed."""
+    folder = write(growing.home / "datasets" / "hall-3", "normal/1.wav", "normal/fault_2.wav", "abnormal/3.wav")
+    (folder / "normal" / "4.wav").symlink_to(write(tmp_path, "outside.wav") / "outside.wav")
+    for name in ("5.mp3", "6.mp3"):
+        (folder / name).touch()
+    shown = growing.client.get(HALL).json()
+    assert (shown["kind"], shown["recordings"], shown["contradictions"]) == ("folder", None, 1)
+    assert {each["code"]: (each["count"], each["examples"]) for each in shown["passed_over"]} == {
+        "format_unsupported": (2, ["5.mp3", "6.mp3"]),
+        "link_outside": (1, ["normal/4.wav"]),
+    }
+    assert all(each["reason"].endswith(".") and str(tmp_path) not in each["reason"] for each in shown["passed_over"])
 
 
 def test_sessions_are_listed_with_their_origin(growing: ServerProcess) -> None:

@@ -127,7 +127,9 @@ def test_a_folder_laid_by_hand_is_listed_and_not_touched(growing: ServerProcess)
     """Its kind is known without reading it; uploads, labels and removals are refused by name."""
     datasets.write(growing.home / "datasets" / "hall-3", "normal/1.wav", "abnormal/2.wav")
     (found,) = growing.client.get("/v1/datasets").json()["datasets"]
-    assert found == growing.client.get(HALL).json()
+    shown = growing.client.get(HALL).json()
+    assert found == shown | {"passed_over": None, "contradictions": None}
+    assert (shown["passed_over"], shown["contradictions"]) == ([], 0)
     assert (found["name"], found["kind"], found["recordings"], found["version"]) == ("hall-3", "folder", None, None)
     for answer in (
         put(growing, 1),

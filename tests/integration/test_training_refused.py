@@ -49,6 +49,10 @@ def _bad(folder: Path, tiny: Path) -> Iterator[Bad]:
     tones(unnamed / "normal", 12)
     tones(unnamed / "abnormal", 12, blade_hz=90)
     yield Bad(unnamed, ("--labels", "manifest"), ("12 abnormal recordings have no fault name", "abnormal/"))
+    misnamed = folder / "misnamed"
+    tones(misnamed, 1)
+    next(misnamed.iterdir()).rename(misnamed / "Anomaly_1.wav")
+    yield Bad(misnamed, ("--detector",), ("Anomaly_1.wav", "the word 'anomaly'", "--confirm-labels"))
     yield Bad(tiny, ("--groups", "1"), ("groups is 1", "2 or more"))
     yield Bad(tiny, ("--groups", "three"), ("'three'", "2 to 9"))
 

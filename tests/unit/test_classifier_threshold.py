@@ -79,4 +79,5 @@ def test_held_out_scores_have_sessions():
     assert (found.scores, found.sessions, found.rate_holds_for) == ((0.1, 0.2, 0.3, 0.4), (0, 0, 1, 1), "new_session")
     assert held_out_scores(judged, "machine").rate_holds_for == "new_session"
     assert held_out_scores(judged, "blocks").rate_holds_for == "same_session"
+    assert held_out_scores(judged, "given").rate_holds_for == "same_session"
     assert held_out_scores([], "group") is None

@@ -10,7 +10,7 @@ from ml.dataset.collection.store import Collection
 from ml.dataset.entries import Dataset
 from ml.dataset.indexing.build import index
 from ml.dataset.splitting.methods import split
-from ml.errors import DatasetEmpty, LabelsContradictNames, SplitImpossible
+from ml.errors import DatasetEmpty, LabelsContradictNames, SplitImpossible, TooFewRecordings
 from ml.training.label_check import contradictions_note
 from ml.training.options import TrainingOptions
 from ml.training.split_stage import split_recordings
@@ -248,6 +248,18 @@ def test_a_manifest_is_checked_too(tmp_path: Path) -> None:
     }
 
 
+def test_a_table_beside_a_flat_folder_is_checked(tmp_path: Path) -> None:
+    """A folder with labels.csv, as data hubs publish it: without the table, its faults would count as normal."""
+    data = write(tmp_path / "data", "1.wav", "2.wav", "3.wav")
+    (data / "labels.csv").write_text("file_name;is_anomaly\n1.wav;0\n2.wav;1\nabsent.wav;1\n")
+    (data / "results.csv").write_text("file_name,score\n3.wav,0.9\n")
+    dataset = index(data)
+    assert {each.path: each.reason for each in dataset.contradictions} == {
+        "2.wav": "Its label normal is a guess, and labels.csv states abnormal."
+    }
+    assert facts(index(data / "labels.csv"), "label") == {("normal",): 1, ("abnormal",): 1}
+
+
 def test_the_names_of_uploads_are_checked(tmp_path: Path) -> None:
     """The client's file name counts, not the name under which it is stored."""
     collection = Collection(tmp_path, "hall")
@@ -294,6 +306,18 @@ def test_a_given_validation_side_is_used(tmp_path: Path) -> None:
     assert (sides.method, [len(side) for side in (sides.train, sides.validation, sides.test)]) == ("given", [4, 4, 4])
     names = [*(f"train/normal/{n}.wav" for n in range(8)), *(f"test/abnormal/{n}.wav" for n in range(8))]
     assert split(index(write(tmp_path / "one", *names))).method == "blocks"
+
+
+def test_a_given_split_that_leaves_no_validation_side_is_not_chosen(tmp_path: Path) -> None:
+    """Another method is chosen then, as before; if it is requested, it is refused."""
+    sizes = {"train": 2, "test": 8}
+    names = [
+        f"{side}/{label}/{n}.wav" for side in sizes for label in ("normal", "abnormal") for n in range(sizes[side])
+    ]
+    dataset = index(write(tmp_path, *names))
+    with pytest.raises(TooFewRecordings, match="the validation side has none"):
+        split(dataset, method="given")
+    assert split(dataset).method == "blocks"
 
 
 def test_an_incomplete_given_split_is_refused_if_it_is_requested(tmp_path: Path) -> None:

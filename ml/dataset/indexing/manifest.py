@@ -7,6 +7,7 @@ The columns are ``path``, ``label`` and optionally ``machine``, ``machine_id``, 
 import math
 import os
 import unicodedata
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -15,8 +16,8 @@ from ml.dataset.entries import NORMAL, Contradiction, FileRefusal, machine_name
 from ml.dataset.indexing.layouts import read_mimii_path, split_named
 from ml.dataset.indexing.listing import ListedRecording, Listing, stays_within
 from ml.dataset.indexing.scan import passed_over, scan_folder
-from ml.dataset.indexing.table import Table, has_manifest_columns, read_table
-from ml.errors import DatasetEmpty, InvalidManifest
+from ml.dataset.indexing.table import TABLE_SUFFIXES, Table, has_manifest_columns, read_table
+from ml.errors import DatasetEmpty, DatasetError, InvalidManifest
 
 NAME = "manifest.csv"
 # The paths of a manifest are relative to its folder, to this folder next to it, or to the folder above.
@@ -76,6 +77,24 @@ def pass_over_unlisted(listing: Listing, folder: Path, within: Path | None) -> L
     unlisted = [file for file in scan.files if scan.real[file] not in listed]
     listing.passed_over += [passed_over(str(file), "not_listed") for file in unlisted]
     listing.passed_over += [each for each in scan.passed_over if each.path != NAME]
+    return listing
+
+
+def note_tables(listing: Listing, folder: Path, within: Path | None) -> Listing:
+    """Add contradictions between guessed labels and tables in the same folder that state other labels.
+
+    A flat dataset is read without its tables, because they can be anything. But if one of them is a manifest of another
+    name, its faults must not be learned as normal sound.
+    """
+    known = {os.path.realpath(listing.root / each.path): each for each in listing.recordings}
+    for name in [each.path for each in listing.passed_over if each.path.lower().endswith(TABLE_SUFFIXES)]:
+        with suppress(DatasetError):
+            for stated in list_manifest(folder / name, within).recordings:
+                recording = known.get(os.path.realpath(folder / stated.path))
+                label = NORMAL if recording is None else recording.annotation.label
+                if recording is not None and label is not None and label != stated.annotation.label:
+                    reason = f"Its label {label} is a guess, and {name} states {stated.annotation.label}."
+                    listing.contradictions.append(Contradiction(recording.path, label, reason))
     return listing
 
 

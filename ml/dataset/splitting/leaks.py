@@ -17,13 +17,13 @@ def check_leakage(split: Split) -> None:
         LeakingSplit: one of these is on two sides: a recording, the same samples, two neighbouring recordings, one
             machine's recordings at different SNRs or, unless the method is ``blocks``, a session of the test side. The
             training and validation sides may share a session, as blocks with a gap. The message names the recordings
-            or the session. For the test side of a given split, only copies are refused: it is what others test on.
+            or the session. The test side of a given split can share sessions: others test on it, too.
     """
     sides = {entry.path: side for side, entry in split.sides()}
     _check_copies(split)
+    _check_versions(split)
     if split.method == "given":
         return _check_neighbours(replace(split, test=()), sides)
-    _check_versions(split)
     if split.method != "blocks":
         _check_sessions(split)
     return _check_neighbours(split, sides)

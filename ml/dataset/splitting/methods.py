@@ -3,7 +3,8 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
@@ -24,7 +25,7 @@ from ml.dataset.splitting.sides import (
     session_components,
     snrs_by_machine,
 )
-from ml.errors import InvalidParameter, SplitImpossible, TooFewRecordings
+from ml.errors import InvalidParameter, LeakingSplit, SplitImpossible, TooFewRecordings
 
 TRAIN_AT_LEAST = 0.1
 # With fewer sessions of a class, none can be held out.
@@ -67,8 +68,8 @@ def split(
             otherwise blocks of the training sessions are on the validation side. ``blocks``: every session is cut into
             contiguous blocks. ``machine``: one machine id is the test side. ``given``: the sides that the dataset
             states; without a validation side, blocks of the training side are cut for it. ``auto``: as given if every
-            recording has a side and each class is trained on and tested; else by group if sessions are known and each
-            class has two or more, else by blocks.
+            recording has a side, each class is trained on and tested, and nothing leaks; else by group if sessions are
+            known and each class has two or more, else by blocks.
         test_share: share of the test side, above 0. Whole sessions meet it approximately.
         validation_share: share of the validation side, above 0. At least a tenth is left for training.
         gap: recordings left out between two blocks of one session, at least 1.
@@ -82,23 +83,38 @@ def split(
     """
     _check_parameters(method, test_share, validation_share, gap, seed, held_out)
     entries, left_out = drop_duplicates(sorted(dataset.entries, key=lambda entry: natural_key(entry.path)))
-    request = _SplitRequest(
-        entries,
-        session_components(entries),
-        {"train": 1 - test_share - validation_share, "test": test_share, "validation": validation_share},
-        gap,
-        np.random.Generator(np.random.PCG64(seed)),
-    )
+    shares: Shares = {"train": 1 - test_share - validation_share, "test": test_share, "validation": validation_share}
+    request = _SplitRequest(entries, session_components(entries), shares, gap, _generator(seed))
+    if method == "auto" and _has_given_split(entries):
+        with suppress(TooFewRecordings, LeakingSplit):
+            return _split_by("given", request, left_out, seed)
+        request = replace(request, rng=_generator(seed))
     chosen = _choose_method(request, dataset.explicit_sessions) if method == "auto" else method
-    sides, reasons = _split_by_machine(request, held_out) if chosen == "machine" else METHODS[chosen](request)
+    return _split_by(chosen, request, left_out, seed, held_out)
+
+
+def _split_by(
+    method: SplitMethod,
+    request: _SplitRequest,
+    copies: Sequence[tuple[Entry, str]],
+    seed: int,
+    held_out: str | None = None,
+) -> Split:
+    """Return the checked split of one method; ``copies`` are left out already."""
+    entries = request.entries
+    sides, reasons = _split_by_machine(request, held_out) if method == "machine" else METHODS[method](request)
     by_path = {entry.path: entry for entry in entries}
-    left_out += [(by_path[path], reason) for path, reason in reasons.items()]
+    left_out = [*copies, *((by_path[path], reason) for path, reason in reasons.items())]
     train, validation, test = (tuple(e for e in entries if sides.get(e.path) == side) for side in SIDES)
     left_out.sort(key=lambda pair: natural_key(pair[0].path))
-    result = Split(chosen, seed, train, validation, test, tuple(left_out))
+    result = Split(method, seed, train, validation, test, tuple(left_out))
     _check_complete(result, entries)
     check_leakage(result)
     return result
+
+
+def _generator(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(seed))
 
 
 def _check_parameters(
@@ -123,8 +139,6 @@ def _check_parameters(
 
 
 def _choose_method(request: _SplitRequest, explicit_sessions: bool) -> SplitMethod:
-    if _has_given_split(request.entries):
-        return "given"
     fewest = _fewest_components(request)
     if _at_several_snrs(request):
         if fewest < MACHINES_TO_SPLIT:
