@@ -117,10 +117,9 @@ class RecordingQuality(Schema):
     channel_faults: list[FaultyChannel] = Field(examples=[[]])
     """Faults of channels that other channels do not have. Dead and clipped channels are left out, and inverted ones are
     corrected, by models that were trained with this version."""
-    codec: str = Field(examples=["pcm"])
-    """How the file is coded: `pcm`, `float`, `flac`, `mulaw`, `alaw`, `mp3`, `vorbis`, `opus`, `aac` and others."""
-    lossy: bool = Field(examples=[False])
-    """Whether the codec leaves out parts of the sound. Then a fault of the machine can be hidden: send WAV or FLAC."""
+    codec: str | None = Field(examples=[None])
+    """Name of a codec with losses, such as `mulaw`, `alaw`, `mp3`, `vorbis`, `opus` or `aac`: parts of the sound are
+    left out, and a fault of the machine can be hidden. Null without losses, as for WAV and FLAC."""
 
 
 class Unjudged(Schema):

@@ -231,7 +231,7 @@ def _measure(
             offset=offset,
             dropout_share=sum(stop - start for start, stop in dropouts) / len(mono),
             channel_faults=faults,
-            codec=header.codec,
+            codec=header.lossy_codec,
         ),
         dropouts=dropouts,
     )

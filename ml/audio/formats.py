@@ -62,25 +62,27 @@ SUFFIXES = tuple(suffix for each in FORMATS for suffix in each.suffixes if each 
 # Sound that cannot be decoded.
 OTHER_SUFFIXES = (".ac3", ".aax", ".dff", ".dsf", ".dts", ".mid", ".mpc", ".ra", ".rm")
 
+BY_FIRST_FOUR = {
+    **dict.fromkeys((b"RIFF", b"RIFX", b"RF64", b"BW64"), WAV),
+    b"riff": WAVE64,
+    b"FORM": AIFF,
+    b"fLaC": FLAC,
+    b"OggS": OGG,
+    b"caff": CAF,
+    b".snd": AU,
+    b"wvpk": WAVPACK,
+    b"MAC ": APE,
+    b"TTA1": TTA,
+    b"\x1aE\xdf\xa3": MATROSKA,
+}
 # Offset, bytes at this offset, format.
 KNOWN_BYTES = (
-    *((0, magic, WAV) for magic in (b"RIFF", b"RIFX", b"RF64", b"BW64")),
-    (0, b"riff\x2e\x91\xcf\x11", WAVE64),
-    (0, b"FORM", AIFF),
-    (0, b"fLaC", FLAC),
     (0, b"ID3", MP3),
-    (0, b"OggS", OGG),
-    (0, b"caff", CAF),
-    (0, b".snd", AU),
     (0, b"Creative Voice File", VOC),
     (0, b"NIST_1A", NIST),
     (4, b"ftyp", MP4),
     (0, bytes.fromhex("3026b2758e66cf11"), WMA),
-    (0, b"\x1aE\xdf\xa3", MATROSKA),
     (0, b"#!AMR", AMR),
-    (0, b"wvpk", WAVPACK),
-    (0, b"MAC ", APE),
-    (0, b"TTA1", TTA),
 )
 # Offset, bytes at this offset, name in the message that refuses the file.
 OTHER_FILES = (
@@ -108,8 +110,8 @@ def recognise(data: memoryview) -> FileFormat | None:
         >>> recognise(memoryview(b"RIFF....WAVEfmt ")).name, recognise(memoryview(b"....ftypM4A ")).title
         ('wav', 'an MP4 or M4A file')
     """
-    if bytes(data[:4]) == b"RIFF" and bytes(data[8:12]) == b"AVI ":
-        return AVI
+    if (found := BY_FIRST_FOUR.get(bytes(data[:4]))) is not None:
+        return AVI if found is WAV and bytes(data[8:12]) == b"AVI " else found
     for offset, magic, found in KNOWN_BYTES:
         if bytes(data[offset : offset + len(magic)]) == magic:
             return found

@@ -19,6 +19,8 @@ Encoding = Literal["signed", "unsigned", "float", "mulaw", "alaw", "coded"]
 """How one sample is stored: as an integer, as an IEEE float, by G.711, or by a coder that another decoder unpacks."""
 
 CODECS: dict[Encoding, str] = {"signed": "pcm", "unsigned": "pcm"}  # the others have the name of their encoding
+# Codecs that give back every sample as it was coded; all others leave out parts of the sound.
+LOSSLESS = frozenset({"pcm", "float", "flac", "alac", "wavpack", "ape", "tta", "wmalossless"})
 # Largest value of a sample of G.711 as 16-bit integer.
 G711_HIGHEST = {"mulaw": 32_124.0, "alaw": 32_256.0}
 
@@ -71,6 +73,11 @@ class Header:
     def codec(self) -> str:
         """Name of the codec: ``pcm``, ``float``, ``mulaw``, ``alaw``, or that of the coder."""
         return self.coder or CODECS.get(self.encoding, self.encoding)
+
+    @property
+    def lossy_codec(self) -> str | None:
+        """Name of the codec if it leaves out parts of the sound; else None."""
+        return None if self.codec in LOSSLESS else self.codec
 
     @property
     def full_scale(self) -> float:

@@ -19,10 +19,6 @@ the right sign of inverted ones; or one index from 0.
 """
 
 
-LOSSLESS = frozenset({"pcm", "float", "flac", "alac", "wavpack", "ape", "tta", "wmalossless"})
-"""Codecs that give back every sample as it was coded; all others are lossy."""
-
-
 @dataclass(frozen=True, slots=True)
 class AudioQuality:
     """Measured facts that show whether a verdict on the recording can be trusted.
@@ -40,7 +36,7 @@ class AudioQuality:
         digital_silence: every sample of every channel has the same value, as from an input without a signal. A quiet
             hall is not silent: its recording has noise.
         channel_faults: faults of channels that others do not have.
-        codec: how the file is coded: ``pcm``, ``float``, ``flac``, ``mulaw``, ``mp3``, ``aac`` and others.
+        codec: name of a codec with losses, such as ``mulaw``, ``mp3``, ``opus`` or ``aac``; None without losses.
     """
 
     duration_s: float
@@ -52,12 +48,7 @@ class AudioQuality:
     offset: float = 0.0
     dropout_share: float = 0.0
     channel_faults: tuple[ChannelFault, ...] = ()
-    codec: str = "pcm"
-
-    @property
-    def lossy(self) -> bool:
-        """Whether the codec leaves out parts of the sound."""
-        return self.codec not in LOSSLESS
+    codec: str | None = None
 
     @property
     def level_with_offset_dbfs(self) -> float | None:

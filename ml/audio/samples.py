@@ -4,7 +4,8 @@ Integers of other sizes than whole bytes are in the upper bits of their bytes, a
 (ITU-T, 1988) codes telephone sound with 8 bits on a logarithmic scale; its tables are computed from the definition.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,22 +75,33 @@ def blocks(data: memoryview, header: Header, frames_per_block: int) -> Iterator[
     """
     samples = data[header.data_offset : header.data_offset + header.data_bytes]
     block_bytes = frames_per_block * header.channels * header.sample_bytes
+    unpack, channels = _unpacker(header), header.channels
     for start in range(0, len(samples), block_bytes):
-        yield _values(samples[start : start + block_bytes], header).reshape(-1, header.channels)
+        yield unpack(samples[start : start + block_bytes]).reshape(-1, channels)
 
 
-def _values(raw: memoryview, header: Header) -> NDArray[np.generic]:
+def _unpacker(header: Header) -> Callable[[memoryview], NDArray[np.generic]]:
+    """Return the function that turns the bytes of a block into samples."""
     order, size = ">" if header.big_endian else "<", header.sample_bytes
     if header.encoding in G711:
-        return np.take(G711[header.encoding], np.frombuffer(raw, np.uint8))
+        return partial(_g711, G711[header.encoding])
     if header.encoding == "unsigned":
-        return (np.frombuffer(raw, np.uint8) ^ np.uint8(0x80)).view(np.int8)
+        return _unsigned
     if size == 3:
-        return _int24(raw, order)
-    return np.frombuffer(raw, f"{order}{'f' if header.encoding == 'float' else 'i'}{size}")
+        return partial(_int24, order)
+    dtype = np.dtype(f"{order}{'f' if header.encoding == 'float' else 'i'}{size}")
+    return lambda raw: np.frombuffer(raw, dtype)
 
 
-def _int24(raw: memoryview, order: str) -> NDArray[np.generic]:
+def _g711(table: NDArray[np.int16], raw: memoryview) -> NDArray[np.generic]:
+    return np.take(table, np.frombuffer(raw, np.uint8))
+
+
+def _unsigned(raw: memoryview) -> NDArray[np.generic]:
+    return (np.frombuffer(raw, np.uint8) ^ np.uint8(0x80)).view(np.int8)
+
+
+def _int24(order: str, raw: memoryview) -> NDArray[np.generic]:
     three = np.frombuffer(raw, np.uint8).reshape(-1, 3)
     four = np.zeros((len(three), 4), np.uint8)
     if order == "<":

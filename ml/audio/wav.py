@@ -105,18 +105,18 @@ def read_header(data: memoryview) -> Header:
 def _find_samples(data: memoryview, layout: ChunkLayout, *, has_ds64: bool) -> Header:
     data_size_64: int | None = None
     fmt: memoryview | None = None
-    position = layout.first
+    position, head_bytes = layout.first, layout.head_bytes
     for _ in range(MAX_CHUNKS):
-        if position + layout.head_bytes > len(data):
+        start = position + head_bytes
+        if start > len(data):
             break
         chunk, size = layout.read_head(data, position)
-        body = data[position + layout.head_bytes : position + layout.head_bytes + size]
+        body = data[start : start + size]
         if chunk == b"data":
             if fmt is None:
                 raise MalformedAudio(f"The samples come before the 'fmt ' chunk that describes them. {REWRITE}")
             if size == SIZE_IN_DS64 and data_size_64 is not None:
                 size = data_size_64
-            start = position + layout.head_bytes
             stated = None if _is_open(data, layout, start, size) else size
             return header_of(layout.container, layout.order, fmt, start, stated, len(data))
         if len(body) < size:

@@ -1,11 +1,13 @@
 """Recordings put in over HTTP: kept by whoever they were sent, corrected, removed, listed by pages."""
 
+import io
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import httpx
+import soundfile
 
 from api.api_keys import ApiKeyStore
 from api.scopes import SCOPES
@@ -45,6 +47,20 @@ def test_a_recording_that_was_put_in_is_there(growing: ServerProcess) -> None:
     audio = growing.client.get(f"{RECORDINGS}/{result['id']}/audio")
     assert (audio.content, audio.headers["content-type"]) == (content, "audio/wav")
     assert audio.headers["x-content-type-options"] == "nosniff"
+
+
+def test_recordings_of_other_formats_are_kept_as_they_are(growing: ServerProcess) -> None:
+    """An MP3 and an AIFF come back byte by byte, with the media type of their bytes."""
+    for kind, subtype, codec, media_type in (
+        ("MP3", "MPEG_LAYER_III", "mp3", "audio/mpeg"),
+        ("AIFF", "PCM_16", "pcm", "audio/aiff"),
+    ):
+        file = io.BytesIO()
+        soundfile.write(file, sounds.noise(16_000), 16_000, format=kind, subtype=subtype)
+        (result,) = put(growing, file.getvalue(), label="normal").json()["results"]
+        assert result["recording"]["codec"] == codec
+        audio = growing.client.get(f"{RECORDINGS}/{result['id']}/audio")
+        assert (audio.content, audio.headers["content-type"]) == (file.getvalue(), media_type)
 
 
 def test_a_dataset_is_made_listed_shown_and_removed(growing: ServerProcess) -> None:

@@ -1,5 +1,6 @@
 """Uploads in, verdicts out, over HTTP."""
 
+import io
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
+import soundfile
 
 from testing.servers import Serve, ServerProcess, assert_problem, wait_until
 from tests import sounds
@@ -88,6 +91,53 @@ def test_every_way_to_send_a_recording_gets_the_same_answer(server: ServerProces
     bodies += [server.client.post("/v1/predict", content=wav, headers={"content-type": t}).json() for t in types]
     bodies.append(server.client.post("/v1/predict", content=flac, headers=FLAC_TYPE).json())
     assert bodies == [judged(server, wav)] * len(bodies)
+
+
+def recoded(wav: bytes, kind: str, subtype: str, endian: str = "FILE") -> bytes:
+    """The samples of a WAV in another format."""
+    samples, rate_hz = soundfile.read(io.BytesIO(wav), dtype="int16", always_2d=True)
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate_hz, format=kind, subtype=subtype, endian=endian)
+    return file.getvalue()
+
+
+def test_other_formats_without_losses_get_the_same_answer(server: ServerProcess, wav: bytes) -> None:
+    """AIFF, Wave64, RF64, CAF, and a WAV that was written to a pipe: by their bytes, under any name and type."""
+    at = wav.index(b"data") + 4
+    streamed = wav[:at] + b"\xff\xff\xff\xff" + wav[at + 4 :]
+    files = [
+        *(recoded(wav, "AIFF", "PCM_16"), recoded(wav, "AIFF", "PCM_16", "LITTLE"), recoded(wav, "AIFF", "PCM_32")),
+        *(recoded(wav, "W64", "PCM_16"), recoded(wav, "RF64", "PCM_24"), recoded(wav, "CAF", "ALAC_16"), streamed),
+    ]
+    expected = judged(server, wav)
+    for content in files:
+        assert judged(server, content) == expected
+    named = server.client.post("/v1/predict", files={"file": ("fan.mp3", files[0], "video/mp4")})
+    raw = server.client.post("/v1/predict", content=files[0], headers={"content-type": "audio/aiff"})
+    assert named.json() == raw.json() == expected
+
+
+def test_a_codec_with_losses_is_marked(server: ServerProcess, wav: bytes) -> None:
+    """MP3, Opus, mu-law and M4A are judged; `quality.codec` names the codec, also in a batch."""
+    m4a = io.BytesIO()
+    with av.open(io.BytesIO(wav)) as source, av.open(m4a, "w", format="ipod") as output:
+        rate_hz = source.streams.audio[0].rate
+        stream = output.add_stream("aac", rate=rate_hz, layout="mono")
+        for frame in source.decode(audio=0):
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    files = {
+        "mp3": recoded(wav, "MP3", "MPEG_LAYER_III"),
+        "vorbis": recoded(wav, "OGG", "VORBIS"),
+        "mulaw": recoded(wav, "WAV", "ULAW"),
+        "aac": m4a.getvalue(),
+    }
+    for codec, content in files.items():
+        body = judged(server, content)
+        assert (body["quality"]["codec"], body["quality"]["channels"]) == (codec, 1)
+    batch = server.client.post("/v1/predict/batch", files=[("file", (name, data)) for name, data in files.items()])
+    assert [each["prediction"]["quality"]["codec"] for each in batch.json()["results"]] == list(files)
+    assert judged(server, wav)["quality"]["codec"] is None
 
 
 def test_a_body_without_a_length_gets_the_same_answer(server: ServerProcess, wav: bytes) -> None:

@@ -209,7 +209,8 @@ part_missing part_too_many busy no_model
 """
 AUDIO = """
 audio_empty audio_not_recognised audio_codec_unsupported audio_malformed audio_truncated audio_sample_rate_unsupported
-audio_too_many_channels audio_too_long audio_too_short audio_unpacked_too_large audio_not_finite
+audio_too_many_channels audio_too_long audio_too_short audio_unpacked_too_large audio_not_finite audio_decoder_missing
+audio_decoder_failed
 """
 KEYS = "api_key_missing api_key_scope_missing parameter_unknown "
 COLLECTION = KEYS + "name_invalid dataset_not_found dataset_read_only "

@@ -96,7 +96,7 @@ def test_eight_bits_are_unsigned(container: str) -> None:
     found = decode(data, channel=1)
     np.testing.assert_array_equal(found.samples, (codes[:, 1].astype(int) - 128) / np.float32(128))
     assert found.quality.clipped_share == pytest.approx(np.isin(codes, [0, 255]).mean())
-    assert (read_info(data).codec, read_info(data).bits, found.quality.lossy) == ("pcm", 8, False)
+    assert (read_info(data).codec, read_info(data).bits, found.quality.codec) == ("pcm", 8, None)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_telephone_codes_have_the_values_of_g711(codec: str, kind: str) -> None:
     found = decode(data)
     np.testing.assert_array_equal(found.samples, np.tile(expected, 16) / np.float32(32_768))
     assert found.quality.clipped_share == pytest.approx(2 / 256)
-    assert (found.quality.codec, found.quality.lossy, read_info(data).bits) == (codec, True, 8)
+    assert (found.quality.codec, read_info(data).codec, read_info(data).bits) == (codec, codec, 8)
 
 
 @pytest.mark.parametrize("encoding", sorted(sounds.ENCODINGS))

@@ -389,3 +389,15 @@ def test_a_detector_keeps_the_share_of_holes(predictor: Predictor, share: float 
     assert detector is not None
     assert ("hole_share" in detector.reference.to_arrays()) == (share is not None)
     assert Detector.from_bytes(*detector.to_bytes()).reference.hole_share == share
+
+
+def test_a_telephone_recording_is_named(predictor: Predictor) -> None:
+    """Mu-law and MP3 of 8 kHz: the codec is in the quality, and the band is too narrow for the model."""
+    narrow = signal.resample_poly(fan(1000), 1, 2)[:, None]
+    for kind, subtype, codec in (("WAV", "ULAW", "mulaw"), ("MP3", "MPEG_LAYER_III", "mp3")):
+        file = io.BytesIO()
+        soundfile.write(file, narrow, 8_000, format=kind, subtype=subtype)
+        verdict = predictor.predict(predictor.decode(file.getvalue()))
+        assert (verdict.quality.codec, verdict.value) == (codec, "unusable")
+        assert verdict.unusable is not None
+        assert verdict.unusable.code == "band_limited"
