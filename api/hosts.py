@@ -56,8 +56,8 @@ class AllowedHosts:
         return is_address(name) or name.endswith(f".{LOOPBACK_NAME}") or self._includes(name, self._names)
 
     def lists(self, host: str) -> bool:
-        """Return whether the setting lists a name or address."""
-        return self._includes(_clean(host), self._listed)
+        """Return whether the setting lists a name or address; ``*`` lists none."""
+        return self._includes(_clean(host), self._listed - {ANY})
 
     @staticmethod
     def _includes(name: str, names: frozenset[str]) -> bool:
