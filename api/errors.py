@@ -111,10 +111,10 @@ class HostNotAllowed(RequestError):
     code = "host_not_allowed"
 
 
-class ForeignOrigin(RequestError):
+class OriginNotAllowed(RequestError):
     """A web page of another site asks for a change."""
 
-    code = "origin_foreign"
+    code = "origin_not_allowed"
 
 
 class TooManyRequests(RequestError):
@@ -160,7 +160,7 @@ class Busy(RequestError):
 
 
 # Errors that many routes share, for their entries in the OpenAPI schema.
-CLIENT_ERRORS = (HostNotAllowed, ForeignOrigin, TooManyRequests)
+CLIENT_ERRORS = (HostNotAllowed, OriginNotAllowed, TooManyRequests)
 KEY_ERRORS = (MissingApiKey, ApiKeyExpired, MissingApiKeyScope, OutOfBinding, *CLIENT_ERRORS)
 V1_ERRORS = (*KEY_ERRORS, UnknownParameter)
 BODY_ERRORS = (BodyTooLarge, BodyTimeout, UnsupportedContentEncoding, InvalidRequest)
@@ -224,7 +224,7 @@ STATUS: Mapping[type[SignalMLError], int] = {
     UnsupportedContentEncoding: 415,
     RangeNotSatisfiable: 416,
     HostNotAllowed: 421,
-    ForeignOrigin: 403,
+    OriginNotAllowed: 403,
     TooManyRequests: 429,
     MissingPart: 422,
     TooManyParts: 422,

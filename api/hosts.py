@@ -18,7 +18,7 @@ from functools import lru_cache
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import ForeignOrigin, HostNotAllowed, RequestError
+from api.errors import HostNotAllowed, OriginNotAllowed, RequestError
 from api.observability.requests import Metrics
 from api.problems import problem_of_error, problem_response
 
@@ -56,8 +56,8 @@ class AllowedHosts:
         return is_address(name) or name.endswith(f".{LOOPBACK_NAME}") or self._includes(name, self._names)
 
     def lists(self, host: str) -> bool:
-        """Return whether the setting lists a name or address."""
-        return self._includes(_clean(host), self._listed)
+        """Return whether the setting lists a name or address; ``*`` lists none."""
+        return self._includes(_clean(host), self._listed - {ANY})
 
     @staticmethod
     def _includes(name: str, names: frozenset[str]) -> bool:
@@ -138,17 +138,17 @@ class HostMiddleware:
         """Refuse a request that another page than one of this service makes a browser send.
 
         Raises:
-            ForeignOrigin
+            OriginNotAllowed
         """
         origins = _values(scope, b"origin")
         for origin in origins:
             if not self._is_own(origin, host):
-                raise ForeignOrigin(
+                raise OriginNotAllowed(
                     f"The page {origin[:MAX_SHOWN_LENGTH]!r} may not change anything here; a page of this service, or "
                     f"of a host in {SETTING}, was expected as Origin."
                 )
         if not origins and "cross-site" in _values(scope, b"sec-fetch-site"):
-            raise ForeignOrigin("A page of another site may not change anything here: Sec-Fetch-Site is cross-site.")
+            raise OriginNotAllowed("A page of another site may not change anything here: Sec-Fetch-Site is cross-site.")
 
     def _is_own(self, origin: str, host: str) -> bool:
         split = ORIGIN.fullmatch(origin)

@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     allowed_hosts: str = ""
     """Further names under which clients reach the service, separated by commas: `hall.example.org`,
     `*.example.org`, or `*` for every name. IP addresses, `localhost`, the name of this computer and SIGNALML_HOST are
-    always accepted. A web page of a listed name may change things."""
+    always accepted. A web page of a listed name may change things; `*` lists no page."""
     trusted_proxies: str = ""
     """IP addresses and networks of proxies, separated by commas. Only their header `X-Forwarded-For` names the client,
     for the log and the limits for each client."""
