@@ -27,6 +27,7 @@ from ml.system.atomic import file_lock, to_json, write_atomic
 from ml.system.audit import record_change
 
 PREFIX = "sml_"
+MAX_NAME = 100
 # Characters of a digest that name an unknown key in the log: enough to recognise it, useless to find it.
 SHOWN_DIGEST = 8
 LIFETIME = re.compile(r"(\d{1,6})([dh])")
@@ -182,8 +183,12 @@ class ApiKeyStore:
 
         Raises:
             ValueError: a key with this name exists.
-            InvalidParameter: there is no scope, or a pattern is invalid.
+            InvalidParameter: the name cannot be printed on one line, there is no scope, or a pattern is invalid.
         """
+        if not name.isprintable() or not 0 < len(name) <= MAX_NAME:
+            raise InvalidParameter(
+                f"{name!r} is not the name of a key; 1 to {MAX_NAME} printable characters were expected."
+            )
         if not scopes:
             raise InvalidParameter("The key has no scope; at least one was expected.")
         secret = PREFIX + secrets.token_urlsafe(32)

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from api.scopes import MEANINGS, OPEN_ROUTES, scope_of
 from api.security import HEADER
 
-SCHEME = "ApiKey"
+SCHEME = "APIKeyHeader"
 
 
 def describe_scopes(app: FastAPI) -> None:

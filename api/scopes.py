@@ -65,9 +65,12 @@ def scope_of(method: str, path: str) -> Scope:
 
     Args:
         method: method of the request.
-        path: path of the route, with the names of its parameters in braces.
+        path: path of the route, with the names of its parameters in braces; a slash at its end does not count.
+
+    >>> scope_of("POST", "/inference/"), scope_of("GET", "/v1/new")
+    ('predict', 'admin')
     """
-    return ROUTE_SCOPES.get(f"{method} {path}", "admin")
+    return ROUTE_SCOPES.get(f"{method} {path.rstrip('/')}", "admin")
 
 
 def render_table() -> str:

@@ -65,6 +65,8 @@ def authorize(request: Request, scope: Scope) -> ApiKey:
         _refuse(request, MissingApiKeyScope(detail), key.name)
     if "name" in request.path_params:  # of a dataset, in every route that has it
         check_dataset_binding(request, request.path_params["name"])
+    if "machine_id" in request.path_params:
+        _check_path_machine(request, services, request.path_params["machine_id"])
     return key
 
 
@@ -136,6 +138,18 @@ def require_admin(request: Request, what: str) -> None:
 def is_still_valid(services: Services, key: ApiKey) -> bool:
     """Return whether a key that was accepted earlier still exists and has not expired, for answers that last long."""
     return key is LOCAL or (key in services.keys.list_keys() and not key.has_expired())
+
+
+def _check_path_machine(request: Request, services: Services, requested: str) -> None:
+    """Refuse a machine if neither the requested name nor the detector's name for it is reached.
+
+    The record has one of these names; the route checks that one.
+    """
+    key: ApiKey = request.state.key
+    model = services.live_model.current
+    known = None if model is None else model.resolve_machine(requested)
+    if not any(key.reaches_machine(name) for name in (requested, known) if name is not None):
+        check_machine_binding(request, requested)
 
 
 def _find_key(request: Request, services: Services) -> ApiKey:

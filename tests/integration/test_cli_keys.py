@@ -1,7 +1,11 @@
 """``signalml keys``: create, list and revoke; the secret is printed once, and only the owner can read the file."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
+from api.api_keys import ApiKeyStore
 from tests.commands import Done, assert_one_sentence, signalml, succeeds
 
 
@@ -61,3 +65,41 @@ def test_a_model_of_this_home_is_signed(home: Path) -> None:
     assert_one_sentence(signalml(home, "models", "sign", "champion", "--key", "hall"), "no signing key called 'hall'")
     succeeds(home, "keys", "signing", "new", "hall")
     assert succeeds(home, "models", "sign", "champion", "--key", "hall").endswith("is signed with hall")
+
+
+def test_a_key_has_scopes_bindings_and_an_end(tmp_path: Path) -> None:
+    """list shows them, and whether a key has expired."""
+    home = tmp_path / "home"
+    bound = ("--machine", "hall-3/*", "--dataset", "hall-3", "--expires", "2999-01-01")
+    succeeds(home, "keys", "create", "screen", "--scope", "read", "--scope", "predict", *bound)
+    succeeds(home, "keys", "create", "line-3")
+    ApiKeyStore(home).create("old", "label", expires=datetime(2020, 1, 1, tzinfo=UTC), datasets=["hall-3"])
+    rows = [line.split() for line in succeeds(home, "keys", "list").splitlines()]
+    screen, line, old = ([*row[:5], *row[6:]] for row in rows[1:])
+    assert screen == ["screen", "predict,", "read", "hall-3/*", "hall-3", "2999-01-01T00:00:00+00:00"]
+    assert line[:4] == ["line-3", "predict", "all", "all"]
+    assert old[:4] == ["old", "label", "none", "hall-3"]
+    assert old[-2:] == ["2020-01-01T00:00:00+00:00", "(expired)"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("a", "--scope", "everything"),
+        ("a", "--machine", "hall[3]"),
+        ("a", "--machine", "a/b/c"),
+        ("a", "--dataset", ""),
+        ("a", "--expires", "yesterday"),
+        ("a\nb",),
+        ("\x1b[31m",),
+        ("",),
+        ("x" * 101,),
+    ],
+)
+def test_a_key_that_nobody_can_mean_is_refused(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """In one sentence, and no key is made."""
+    done = signalml(tmp_path / "home", "keys", "create", *arguments)
+    assert done.returncode != 0
+    assert "expected" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "home" / "api-keys.json").exists()

@@ -88,7 +88,7 @@ def test_each_operation_states_its_scope(schema: dict[str, Any]) -> None:
             if route in OPEN_ROUTES:
                 assert "security" not in operation
                 continue
-            assert operation["security"] == [{"ApiKey": [ROUTE_SCOPES[route]]}]
+            assert operation["security"] == [{"APIKeyHeader": [ROUTE_SCOPES[route]]}]
             assert operation["description"].endswith(f"Scope of the API key: `{ROUTE_SCOPES[route]}`.")
 
 
