@@ -260,12 +260,6 @@ class JobConflict(JobRefused):
     code = "job_conflict"
 
 
-class IdempotencyConflict(JobRefused):
-    """The Idempotency-Key was used before for another request."""
-
-    code = "idempotency_conflict"
-
-
 class ResultNotReady(JobRefused):
     """The job has no result, because it has not succeeded."""
 

@@ -10,13 +10,14 @@ from typing import Any, cast
 
 import redis
 
+from ml.errors import IdempotencyConflict
+from ml.system import idempotency
 from worker.jobs import (
     JOB_KINDS,
     JOB_STATES,
     MAX_ATTEMPTS,
     PARAMETERS,
     QUEUES,
-    IdempotencyConflict,
     Job,
     JobConflict,
     JobError,
@@ -45,7 +46,6 @@ TRAINING_PATIENCE = 2
 GAP_S = 6.0
 # After this time, a job that is being cancelled ends even if its workers have not stopped.
 CANCEL_PATIENCE_S = 3.0
-IDEMPOTENCY_S = 24 * 3600
 MOST_WAITING = 20_000
 PRUNED_AT_ONCE = 100
 # A page reads this number of records at a time, at most this number of times. If few of them match, the page is short
@@ -98,7 +98,7 @@ class JobStore:
     # Called for clients
 
     def has_idempotency_key(self, idempotency_key: str) -> bool:
-        """Whether a request with this key created a job within the last :data:`IDEMPOTENCY_S`."""
+        """Whether a request with this key created a job within the last day."""
         return bool(self._client.exists(f"{PREFIX}idempotency:{idempotency_key}"))
 
     def submit(self, parameters: JobParameters, *, request_id: str, idempotency_key: str = "") -> Submission:
@@ -122,7 +122,7 @@ class JobStore:
             exclusive=parameters.exclusive_key or "",
             dataset=getattr(parameters, "dataset", ""),
             idempotency=idempotency_key,
-            idempotency_s=IDEMPOTENCY_S,
+            idempotency_s=idempotency.KEPT_S,
             digest=hashlib.sha256(f"{parameters.kind} {parameters_json}".encode()).hexdigest(),
         )
         if conflict := answer.get("conflict"):

@@ -17,7 +17,7 @@ from api.schemas.common import JobRows
 from api.security import AuthFirstRoute
 from api.services import Services
 from ml.dataset.catalog import require_dataset
-from ml.errors import AliasNotSet, DatasetNotFound, ModelNotCalibrated, ModelNotFound
+from ml.errors import AliasNotSet, DatasetNotFound, IdempotencyConflict, ModelNotCalibrated, ModelNotFound
 from ml.models.recalibration import require_detector
 from ml.system.logs import current_request_id
 from worker.jobs import (
@@ -25,7 +25,6 @@ from worker.jobs import (
     JOB_STATES,
     DiagnosticParameters,
     ExtractionParameters,
-    IdempotencyConflict,
     Job,
     JobConflict,
     JobKind,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
+from ml.machines.recording_time import RecordingTime, TimeSource
 from ml.models.verdict import Verdict, VerdictValue
 from ml.system.clock import timestamp
 
@@ -46,6 +47,18 @@ class MachineNames(NamedTuple):
         return cls(known, short if short != known and detector_name(short) == known else None)
 
 
+class KeyedRequest(NamedTuple):
+    """Request with an Idempotency-Key.
+
+    Attributes:
+        key: the key.
+        digest: digest of the whole request.
+    """
+
+    key: str
+    digest: str
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """Verdict on one recording of a machine.
@@ -59,7 +72,12 @@ class Observation:
         threshold: score above which a recording was anomalous at this time.
         verdict: ``normal``, ``anomalous`` or ``unusable``.
         label: name of the class; without meaning for an unusable recording.
+        recorded_at: time of the recording, ISO 8601, UTC; by default, the time of the answer.
+        time_from: where this time comes from.
+        digest: digest of the uploaded bytes; None if it is not known.
+        repeats: number of later uploads of the same bytes, which did not count.
         other_name: another name of the machine; not stored.
+        request: request with an Idempotency-Key; stored for a day, and not here.
     """
 
     machine_id: str
@@ -70,7 +88,16 @@ class Observation:
     threshold: float
     verdict: VerdictValue
     label: str
+    recorded_at: str = ""
+    time_from: TimeSource = "arrival"
+    digest: str | None = None
+    repeats: int = 0
     other_name: str | None = None
+    request: KeyedRequest | None = None
+
+    def __post_init__(self) -> None:
+        if not self.recorded_at:
+            object.__setattr__(self, "recorded_at", self.at)
 
     @property
     def anomalous(self) -> bool:
@@ -78,12 +105,24 @@ class Observation:
         return self.verdict == "anomalous"
 
     @property
+    def stated_at(self) -> str | None:
+        """Time of the recording if it is known from the request or the file; otherwise None."""
+        return None if self.time_from == "arrival" else self.recorded_at
+
+    @property
     def judged(self) -> bool:
         """Whether the recording could be judged."""
         return self.verdict != "unusable"
 
     @classmethod
-    def of(cls, names: MachineNames, verdict: Verdict) -> Self:
+    def of(
+        cls,
+        names: MachineNames,
+        verdict: Verdict,
+        time: RecordingTime | None = None,
+        digest: str | None = None,
+        request: KeyedRequest | None = None,
+    ) -> Self:
         """Make the observation of a verdict that was given now."""
         worst = verdict.worst
         return cls(
@@ -95,5 +134,9 @@ class Observation:
             threshold=verdict.threshold,
             verdict=verdict.value,
             label=worst.label.name,
+            recorded_at="" if time is None else time.at,
+            time_from="arrival" if time is None else time.source,
+            digest=digest,
             other_name=names.other_name,
+            request=request,
         )
