@@ -12,6 +12,7 @@ from ml.dataset.paths import NAME_PATTERN
 from ml.detectors.sensitivity import Sensitivity
 from ml.errors import SignalMLError
 from ml.features.kinds import FeatureKind
+from ml.system.validation import show_required_example
 from ml.training.choices import PromotionPolicy, TrainingChoices
 
 JobKind = Literal["feature-extraction", "scoring", "retraining", "recalibration", "diagnostic"]
@@ -51,7 +52,7 @@ class JobSchema(BaseModel):
 class JobParameters(JobSchema):
     """Base of the parameters of each kind. Over HTTP, neither `true` nor a text is accepted as a number."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, json_schema_extra=show_required_example)
 
     kind: ClassVar[JobKind]
     usual_queue: ClassVar[QueueName]

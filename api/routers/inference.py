@@ -1,10 +1,11 @@
 """Routes that judge uploaded recordings. They do not use Redis."""
 
 import time
+from collections.abc import Sequence
 from functools import partial
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query, Response
 
 from api.dependencies import (
     AnyUpload,
@@ -15,23 +16,25 @@ from api.dependencies import (
     RequirePredict,
     ServicesDep,
 )
-from api.errors import AUDIO_ERRORS, BODY_ERRORS, FORM_ERRORS, KEY_ERRORS, InvalidRequest, NoModel, UnknownParameter
-from api.forms import BATCH_FORM, MACHINE_ID_PART, ONE_FILE_FORM, ORIGINAL_FORM
+from api.errors import AUDIO_ERRORS, BODY_ERRORS, FORM_ERRORS, KEY_ERRORS, NoModel, UnknownParameter
+from api.forms import BATCH_FORM, ONE_FILE_FORM, ORIGINAL_FORM
 from api.problems import error_responses, problem_of_error
 from api.schemas.predictions import AnomalyResponse, BatchItem, BatchResponse, PredictResponse
 from api.services import Services
-from api.uploads import Upload, UploadForm
-from ml.errors import SignalMLError
-from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID, MachineNames, is_machine_id
+from api.upload_request import UploadRequest
+from api.uploads import Upload
+from ml.errors import IdempotencyConflict, InvalidRecordingTime, SignalMLError
+from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID, MachineNames, Observation, RecordEntry
 from ml.models.explanations import OcclusionBand, occlusion_bands
 from ml.models.predictor import Predictor
 from ml.models.verdict import Verdict
+from ml.system.idempotency import PATTERN as KEY_PATTERN
 
 router = APIRouter(tags=["inference"], dependencies=[RequirePredict])
 INFERENCE, PREDICT, BATCH = "/inference", "/v1/predict", "/v1/predict/batch"
 UPLOAD_PATHS = frozenset({INFERENCE, PREDICT, BATCH})
 
-UPLOAD_ERRORS = (*KEY_ERRORS, *BODY_ERRORS, *FORM_ERRORS, NoModel)
+UPLOAD_ERRORS = (*KEY_ERRORS, *BODY_ERRORS, *FORM_ERRORS, NoModel, InvalidRecordingTime, IdempotencyConflict)
 MachineIdQuery = Annotated[
     str | None,
     Query(
@@ -41,7 +44,28 @@ MachineIdQuery = Annotated[
         description="Machine that was recorded. A detector that knows this machine compares the recording with it. "
         "The verdict is added to the record of the machine: see `/v1/machines`. A part `machine_id` of a multipart "
         "form does the same.",
-        examples=["fan-3"],
+    ),
+]
+RECORDED_AT_TEXT = (
+    "Time of the recording, ISO 8601 with a time of day; without a time zone it is UTC. The record of the machine is "
+    "in the order of these times, so that a late recording lands where it belongs. Without it, the time is taken from "
+    "the file (bext or ICRD of a WAV file, a comment of a FLAC file) or from its name; otherwise it is the time of the "
+    "answer."
+)
+RecordedAtQuery = Annotated[str | None, Query(description=RECORDED_AT_TEXT, json_schema_extra={"format": "date-time"})]
+RecordedAtsQuery = Annotated[
+    list[str] | None,
+    Query(description=f"{RECORDED_AT_TEXT} Given once for each file, in their order; an empty one is not known."),
+]
+REPLAYED = "Idempotent-Replayed"
+UploadKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=KEY_PATTERN,
+        description="A key that the client chooses, 1 to 128 printable ASCII characters without spaces. For a day, "
+        "the same upload with the same key counts once for its machine; another upload with this key is refused. "
+        f"Uploads that counted before are answered as usual, with the header `{REPLAYED}: true`.",
     ),
 ]
 
@@ -53,16 +77,23 @@ MachineIdQuery = Annotated[
     dependencies=[RejectRepeatedParameters],
     responses=error_responses(*UPLOAD_ERRORS, *AUDIO_ERRORS),
 )
-async def inference(form: OriginalUpload, services: ServicesDep, machine_id: MachineIdQuery = None) -> AnomalyResponse:
+async def inference(
+    form: OriginalUpload,
+    services: ServicesDep,
+    response: Response,
+    machine_id: MachineIdQuery = None,
+    recorded_at: RecordedAtQuery = None,
+    idempotency_key: UploadKey = None,
+) -> AnomalyResponse:
     """Judge the part `file` of a multipart form.
 
     The answer has the keys and types of the original service.
     """
-    (upload,), machine_id = form.files, _machine_of(form, machine_id)
-    verdict, _ = await services.executor.run(
-        _PredictionTask(services, services.live_model.predictor(), upload, machine_id)
-    )
-    return AnomalyResponse.of(verdict)
+    request = UploadRequest.of(form, machine_id, recorded_at, idempotency_key)
+    task = _PredictionTask(services, services.live_model.predictor(), request, form.files[0])
+    judged = await services.executor.run(task)
+    _mark_repeat(response, [judged])
+    return AnomalyResponse.of(judged.verdict)
 
 
 @router.post(
@@ -75,15 +106,20 @@ async def inference(form: OriginalUpload, services: ServicesDep, machine_id: Mac
 async def predict(
     form: AnyUpload,
     services: ServicesDep,
+    response: Response,
     machine_id: MachineIdQuery = None,
+    recorded_at: RecordedAtQuery = None,
     explain: Annotated[
         bool, Query(description="Add explanations: frequency bands and, from a detector, similar normal recordings.")
     ] = False,
+    idempotency_key: UploadKey = None,
 ) -> PredictResponse:
     """Judge a recording: the part `file` of a multipart form or, faster, the body itself."""
-    (upload,), machine_id = form.files, _machine_of(form, machine_id)
-    task = _PredictionTask(services, services.live_model.predictor(), upload, machine_id, explain)
-    return PredictResponse.of(*await services.executor.run(task))
+    request = UploadRequest.of(form, machine_id, recorded_at, idempotency_key)
+    task = _PredictionTask(services, services.live_model.predictor(), request, form.files[0], explain=explain)
+    judged = await services.executor.run(task)
+    _mark_repeat(response, [judged])
+    return PredictResponse.of(*judged)
 
 
 @router.post(
@@ -93,74 +129,106 @@ async def predict(
     dependencies=[RejectUnknownParameters],
     responses=error_responses(*UPLOAD_ERRORS, UnknownParameter),
 )
-async def predict_batch(form: BatchUpload, services: ServicesDep, machine_id: MachineIdQuery = None) -> BatchResponse:
+async def predict_batch(
+    form: BatchUpload,
+    services: ServicesDep,
+    response: Response,
+    machine_id: MachineIdQuery = None,
+    recorded_at: RecordedAtsQuery = None,
+    idempotency_key: UploadKey = None,
+) -> BatchResponse:
     """Judge several parts `file`. Each has a verdict or an error; an error does not affect other files.
 
     The files are judged one after another, so that single uploads are answered in between. `machine_id` applies to all
-    files, in their order.
+    files. Files that are equal to the byte count once for the machine.
     """
-    predictor, machine_id = services.live_model.predictor(), _machine_of(form, machine_id)
-    results: list[BatchItem] = []
-    for upload in form.files:
-        task = _PredictionTask(services, predictor, upload, machine_id)
-        results.append(await services.executor.run(partial(_batch_item, task), admitted=bool(results)))
-    return BatchResponse(results=results)
+    predictor = services.live_model.predictor()
+    request = UploadRequest.of(form, machine_id, recorded_at, idempotency_key)
+    if idempotency_key is not None:
+        await services.executor.run(partial(_require_same_request, services, request))
+    found: list[Judged | SignalMLError] = []
+    for number, upload in enumerate(form.files):
+        task = _PredictionTask(services, predictor, request, upload, number)
+        admitted = bool(found) or idempotency_key is not None
+        found.append(await services.executor.run(partial(_judged_or_error, task), admitted=admitted))
+    judged = [each for each in found if not isinstance(each, SignalMLError)]
+    _mark_repeat(response, judged)
+    return BatchResponse(results=[_batch_item(*each) for each in zip(form.files, found, strict=True)])
 
 
-def _machine_of(form: UploadForm, query_value: str | None) -> str | None:
-    """Return the machine id of the form or of the query; an empty part counts as not sent.
+class Judged(NamedTuple):
+    """Verdict on one upload, explanations if they were requested, and its place in the record of the machine."""
 
-    Raises:
-        InvalidRequest: the part is not a machine id, or it differs from the query parameter.
-    """
-    form_value = form.fields.get(MACHINE_ID_PART) or None
-    if form_value is not None and not is_machine_id(form_value):
-        raise InvalidRequest(
-            f"The part {MACHINE_ID_PART!r} is {form_value[:MAX_MACHINE_ID]!r}; 1 to {MAX_MACHINE_ID} letters, digits, "
-            "dots, hyphens and underscores, or two such names with a slash between them, were expected."
-        )
-    if form_value is not None and query_value not in (None, form_value):
-        raise InvalidRequest(
-            f"{MACHINE_ID_PART} is {query_value!r} in the query and {form_value!r} in the form; one of them was "
-            "expected."
-        )
-    return form_value or query_value
+    verdict: Verdict
+    bands: tuple[OcclusionBand, ...] | None
+    entry: RecordEntry | None
+
+
+def _mark_repeat(response: Response, judged: Sequence[Judged]) -> None:
+    """Mark an answer whose recordings all counted before."""
+    if judged and all(each.entry is not None and each.entry.counted is False for each in judged):
+        response.headers[REPLAYED] = "true"
+
+
+def _require_same_request(services: Services, request: UploadRequest) -> None:
+    if (keyed := request.keyed) is not None:
+        services.machine_recorder.require_same_request(keyed)
 
 
 class _PredictionTask:
     """Judgement of one upload by one model; called in a thread."""
 
     def __init__(
-        self, services: Services, predictor: Predictor, upload: Upload, machine_id: str | None, explain: bool = False
+        self,
+        services: Services,
+        predictor: Predictor,
+        request: UploadRequest,
+        upload: Upload,
+        number: int = 0,
+        explain: bool = False,
     ) -> None:
-        self.upload = upload
         self.metrics = services.metrics
-        self._machines = services.machine_recorder
-        self._machine_id = machine_id
-        self._limits = services.limits
+        self._services = services
         self._predictor = predictor
+        self._request = request
+        self._upload = upload
+        self._number = number
         self._explain = explain
         self._created = time.perf_counter()
 
-    def __call__(self) -> tuple[Verdict, tuple[OcclusionBand, ...] | None]:
+    def __call__(self) -> Judged:
         self.metrics.observe_stage("wait", time.perf_counter() - self._created)
+        _require_same_request(self._services, self._request)
         with self.metrics.time_stage("decode"):
-            recording = self._predictor.decode(self.upload.content, self._limits)
+            recording = self._predictor.decode(self._upload.content, self._services.limits)
         with self.metrics.time_stage("predict"):
-            verdict = self._predictor.predict(recording, self._machine_id, explain=self._explain)
-        if self._machine_id is not None:
-            self._machines.record(MachineNames.resolve(self._machine_id, self._predictor.resolve_machine), verdict)
+            verdict = self._predictor.predict(recording, self._request.machine_id, explain=self._explain)
+        entry = self._record(verdict)
         if not self._explain:
-            return verdict, None
+            return Judged(verdict, None, entry)
         with self.metrics.time_stage("explain"):
-            return verdict, occlusion_bands(self._predictor, recording, verdict.worst)
+            return Judged(verdict, occlusion_bands(self._predictor, recording, verdict.worst), entry)
+
+    def _record(self, verdict: Verdict) -> RecordEntry | None:
+        recorder, request = self._services.machine_recorder, self._request
+        if request.machine_id is None:
+            if request.keyed is not None:
+                recorder.remember_request(request.keyed)
+            return None
+        names = MachineNames.resolve(request.machine_id, self._predictor.resolve_machine)
+        time, digest = request.time_of(self._number), request.digests[self._number]
+        return recorder.record(Observation.of(names, verdict, time, digest, request.keyed))
 
 
-def _batch_item(task: _PredictionTask) -> BatchItem:
-    name = task.upload.name
+def _judged_or_error(task: _PredictionTask) -> Judged | SignalMLError:
     try:
-        verdict, _ = task()
+        return task()
     except SignalMLError as error:
         task.metrics.count_refusal(error.code)
-        return BatchItem(file_name=name, prediction=None, error=problem_of_error(error))
-    return BatchItem(file_name=name, prediction=PredictResponse.of(verdict), error=None)
+        return error
+
+
+def _batch_item(upload: Upload, found: Judged | SignalMLError) -> BatchItem:
+    if isinstance(found, SignalMLError):
+        return BatchItem(file_name=upload.name, prediction=None, error=problem_of_error(found))
+    return BatchItem(file_name=upload.name, prediction=PredictResponse.of(*found), error=None)

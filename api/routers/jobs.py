@@ -19,6 +19,7 @@ from api.services import Services
 from ml.dataset.catalog import require_dataset
 from ml.errors import AliasNotSet, DatasetNotFound, IdempotencyConflict, ModelNotCalibrated, ModelNotFound
 from ml.models.recalibration import require_detector
+from ml.system.idempotency import PATTERN as KEY_PATTERN
 from ml.system.logs import current_request_id
 from worker.jobs import (
     JOB_KINDS,
@@ -90,7 +91,7 @@ IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        pattern=r"^[\x21-\x7e]{1,128}$",
+        pattern=KEY_PATTERN,
         description="A key that the client chooses, 1 to 128 printable ASCII characters without spaces. For a day, the "
         "same request with the same key returns the same job.",
     ),

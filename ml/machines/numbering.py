@@ -25,9 +25,7 @@ def number_in_order(db: sqlite3.Connection, machine_id: str, version: str, n_new
     )
     found = db.execute(query, (machine_id, version)).fetchall()
     numbers = sorted(row["number"] for row in found)
-    changed = [
-        (number, row["id"]) for number, row in zip(numbers, found, strict=True) if number != row["number"]
-    ]
+    changed = [(number, row["id"]) for number, row in zip(numbers, found, strict=True) if number != row["number"]]
     # They are negative meanwhile, because numbers must be unique at any time.
     db.executemany("UPDATE observations SET number = -? WHERE id = ?", changed)
     db.executemany("UPDATE observations SET number = ? WHERE id = ?", changed)

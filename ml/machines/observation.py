@@ -59,6 +59,24 @@ class KeyedRequest(NamedTuple):
     digest: str
 
 
+class RecordEntry(NamedTuple):
+    """Place of a recording in the record of its machine, as known when it is answered.
+
+    Attributes:
+        machine_id: name of the record.
+        recorded_at: time of the recording, ISO 8601, UTC.
+        time_from: where this time comes from.
+        counted: whether the recording counts; None if the record cannot be read.
+        first_at: time of the answer that counts; None unless ``counted`` is false.
+    """
+
+    machine_id: str
+    recorded_at: str
+    time_from: TimeSource
+    counted: bool | None
+    first_at: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """Verdict on one recording of a machine.

@@ -72,7 +72,8 @@ def _unusable(db: sqlite3.Connection, machine_id: str, rule: KOfNRule) -> int:
 
 def _versions(db: sqlite3.Connection, machine_id: str) -> tuple[VersionRecord, ...]:
     found = db.execute(
-        "SELECT version, max(number) AS verdicts, count(number) AS kept, min(recorded_at) AS first_at, max(recorded_at) AS last_at "
+        "SELECT version, max(number) AS verdicts, count(number) AS kept, min(recorded_at) AS first_at, "
+        "max(recorded_at) AS last_at "
         "FROM observations WHERE machine_id = ? GROUP BY version ORDER BY max(id) DESC",
         (machine_id,),
     ).fetchall()

@@ -107,7 +107,7 @@ def count_identical(db: sqlite3.Connection, machine_id: str, most: int) -> int:
 
 def find_request(db: sqlite3.Connection, key: str, at: str) -> str | None:
     """Return the digest of the request that an Idempotency-Key was used for within the last day; None without one."""
-    query = "SELECT request FROM requests WHERE key = ? AND at >= ? LIMIT 1"
+    query = "SELECT request FROM requests WHERE key = ? AND at >= ? ORDER BY id LIMIT 1"
     row = db.execute(query, (key, _earlier(at, KEPT_S))).fetchone()
     return None if row is None else str(row["request"])
 
@@ -115,6 +115,8 @@ def find_request(db: sqlite3.Connection, key: str, at: str) -> str | None:
 def remember_request(db: sqlite3.Connection, request: KeyedRequest, digest: str, at: str) -> None:
     """Keep an Idempotency-Key with its request and the digest of one file, within a transaction of the caller."""
     db.execute("DELETE FROM requests WHERE at < ?", (_earlier(at, KEPT_S),))
+    if find_request(db, request.key, at) not in (None, request.digest):
+        return  # two requests at once: the key belongs to the first one
     query = "INSERT OR IGNORE INTO requests (key, request, digest, at) VALUES (?, ?, ?, ?)"
     db.execute(query, (request.key, request.digest, digest, at))
     db.execute("DELETE FROM requests WHERE id <= (SELECT max(id) FROM requests) - ?", (REQUESTS_KEPT,))

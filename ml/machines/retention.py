@@ -58,6 +58,7 @@ def delete_oldest_alarms(db: sqlite3.Connection, machine_id: str) -> None:
     """Delete all but the last 100 alarms; an active one is always kept."""
     db.execute(
         "DELETE FROM alarms WHERE machine_id = ? AND id NOT IN "
-        "(SELECT id FROM alarms WHERE machine_id = ? ORDER BY cleared_at IS NULL DESC, raised_at DESC, id DESC LIMIT ?)",
+        "(SELECT id FROM alarms WHERE machine_id = ? "
+        "ORDER BY cleared_at IS NULL DESC, raised_at DESC, id DESC LIMIT ?)",
         (machine_id, machine_id, ALARMS_KEPT),
     )

@@ -37,7 +37,7 @@ CREATE UNIQUE INDEX requests_by_key ON requests (key, digest);
 CREATE INDEX requests_by_time ON requests (at);
 """
 # Verdicts of format 1 counted in the order of their ids, whatever the clock was: their times must not decrease.
-FROM_FORMAT_1 = f"""
+FROM_FORMAT_1 = """
 DROP INDEX observations_of_machine;
 DROP INDEX judged_of_machine;
 DROP INDEX observations_of_version;
@@ -52,9 +52,6 @@ ALTER TABLE alarms ADD COLUMN cleared_by INTEGER;
 UPDATE observations SET recorded_at = ordered.latest FROM (
     SELECT id, max(at) OVER (PARTITION BY machine_id ORDER BY id) AS latest FROM observations
 ) AS ordered WHERE observations.id = ordered.id;
-{INDEXES}
-{REQUESTS}
-PRAGMA user_version = {FORMAT};
 """
 TABLES = f"""
 CREATE TABLE machines (
@@ -182,4 +179,6 @@ def _make(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(f"BEGIN IMMEDIATE; {TABLES} COMMIT;")
     elif found == WITHOUT_TIMES:
-        connection.executescript(f"BEGIN IMMEDIATE; {FROM_FORMAT_1} COMMIT;")
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {FROM_FORMAT_1} {INDEXES} {REQUESTS} PRAGMA user_version = {FORMAT}; COMMIT;"
+        )

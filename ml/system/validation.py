@@ -34,6 +34,17 @@ EXPECTED = {
 Error = Mapping[str, Any]
 
 
+def show_required_example(schema: dict[str, Any]) -> None:
+    """Add an example with the required fields alone to a JSON schema, as ``json_schema_extra`` of a pydantic model.
+
+    Swagger UI fills the body of a request with it. Without it, optional fields are filled with made-up values, too.
+    """
+    properties = schema.get("properties", {})
+    examples = {name: properties[name].get("examples") for name in schema.get("required", ())}
+    if all(examples.values()):
+        schema["example"] = {name: found[0] for name, found in examples.items()}
+
+
 def describe_errors(errors: list[Error]) -> str:
     """Return one message for all errors of a value; pydantic lists one error for each allowed type.
 

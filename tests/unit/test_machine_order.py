@@ -58,7 +58,7 @@ def facts(health: Health) -> list[object]:
 @pytest.mark.parametrize("seed", range(12))
 def test_any_order_of_arrival_gives_the_same_record(tmp_path: Path, seed: int) -> None:
     """Alarms, histories, drift and rhythm go by the times of the recordings, one by one or several at once."""
-    chance = random.Random(seed)  # noqa: S311 - not for secrets
+    chance = random.Random(seed)
     # Runs of verdicts, so that alarms are raised and cleared.
     verdicts = "".join(chance.choice("...!!!?") * chance.randint(1, 6) for _ in range(40))
     times = [60 * number // (1 + seed % 2) for number in range(len(verdicts))]
