@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from api.settings import Settings
+from cli.output import warn_of_unknown_variables
 from worker import main as worker_main
 from worker.broker import find_queue_url
 from worker.jobs import QUEUES
@@ -27,6 +28,7 @@ def worker(
 
     At SIGTERM or SIGINT, it hands back unfinished work, and another worker continues it.
     """
+    warn_of_unknown_variables()
     settings = Settings()
     chosen = tuple(queue for queue in QUEUES if queue in queues.split(","))
     unknown = set(queues.split(",")) - set(QUEUES)

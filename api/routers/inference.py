@@ -18,6 +18,7 @@ from api.dependencies import (
 )
 from api.errors import AUDIO_ERRORS, BODY_ERRORS, FORM_ERRORS, KEY_ERRORS, NoModel, UnknownParameter
 from api.forms import BATCH_FORM, ONE_FILE_FORM, ORIGINAL_FORM
+from api.one_request import REPLAYED
 from api.problems import error_responses, problem_of_error
 from api.schemas.predictions import AnomalyResponse, BatchItem, BatchResponse, PredictResponse
 from api.services import Services
@@ -57,7 +58,6 @@ RecordedAtsQuery = Annotated[
     list[str] | None,
     Query(description=f"{RECORDED_AT_TEXT} Given once for each file, in their order; an empty one is not known."),
 ]
-REPLAYED = "Idempotent-Replayed"
 UploadKey = Annotated[
     str | None,
     Header(

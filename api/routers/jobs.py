@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -16,11 +15,10 @@ from api.problems import error_responses
 from api.schemas.common import JobRows
 from api.security import AuthFirstRoute
 from api.services import Services
-from ml.dataset.catalog import require_dataset
 from ml.errors import AliasNotSet, DatasetNotFound, IdempotencyConflict, ModelNotCalibrated, ModelNotFound
-from ml.models.recalibration import require_detector
 from ml.system.idempotency import PATTERN as KEY_PATTERN
 from ml.system.logs import current_request_id
+from worker.job_checks import check_parameters
 from worker.jobs import (
     JOB_KINDS,
     JOB_STATES,
@@ -137,7 +135,7 @@ async def extract_features(
 
     Later trainings use these features.
     """
-    return await _submit(services, parameters, idempotency_key, _has_dataset(services, parameters.dataset))
+    return await submit_job(services, parameters, idempotency_key)
 
 
 @router.post(
@@ -152,8 +150,7 @@ async def score(parameters: ScoringParameters, services: ServicesDep, idempotenc
 
     The result has a row for each recording. A recording that cannot be judged has a row with its error.
     """
-    checks = (_has_dataset(services, parameters.dataset), partial(services.registry.resolve, parameters.model))
-    return await _submit(services, parameters, idempotency_key, *checks)
+    return await submit_job(services, parameters, idempotency_key)
 
 
 @router.post(
@@ -170,7 +167,7 @@ async def retrain(
 
     `promote` decides whether the candidate answers uploads. A dataset has at most one retraining at a time.
     """
-    return await _submit(services, parameters, idempotency_key, _has_dataset(services, parameters.dataset))
+    return await submit_job(services, parameters, idempotency_key)
 
 
 @router.post(
@@ -187,7 +184,7 @@ async def recalibrate(
 
     Recordings that the model has learned from do not count. The result has a row for each normal recording.
     """
-    return await submit_recalibration(services, parameters, idempotency_key)
+    return await submit_job(services, parameters, idempotency_key)
 
 
 @router.post(
@@ -201,7 +198,7 @@ async def diagnose(
     parameters: DiagnosticParameters, services: ServicesDep, idempotency_key: IdempotencyKey = None
 ) -> Job:
     """Submit a job that does nothing, to test a queue and its workers."""
-    return await _submit(services, parameters, idempotency_key)
+    return await submit_job(services, parameters, idempotency_key)
 
 
 @router.get("", summary="List jobs", responses=error_responses(*V1_ERRORS, InvalidRequest, QueueUnavailable))
@@ -333,32 +330,14 @@ async def no_such_kind(kind: str) -> None:
     raise JobKindUnknown(f"There is no kind of job {kind[:MAX_SHOWN_LENGTH]!r}; the kinds are {', '.join(JOB_KINDS)}.")
 
 
-async def submit_recalibration(
-    services: Services, parameters: RecalibrationParameters, idempotency_key: str | None
-) -> Job:
-    """Submit a recalibration, after a check that the dataset exists, and the model and its detector."""
-
-    def has_detector() -> None:
-        require_detector(services.registry.read(parameters.model))
-
-    checks = (_has_dataset(services, parameters.dataset), has_detector)
-    return await _submit(services, parameters, idempotency_key, *checks)
-
-
-def _has_dataset(services: Services, name: str) -> Callable[[], object]:
-    return partial(require_dataset, services.settings.home, name)
-
-
-async def _submit(
-    services: Services, parameters: JobParameters, idempotency_key: str | None, *checks: Callable[[], object]
-) -> Job:
-    """Submit a job after ``checks``. A repeated request skips them: it gets its job in any case."""
+async def submit_job(services: Services, parameters: JobParameters, idempotency_key: str | None) -> Job:
+    """Submit a job after its checks. A repeated request skips them: it gets its job in any case."""
     key, request_id = idempotency_key or "", current_request_id()
     repeated = False
-    if checks and key:
+    if key:
         repeated = await services.job_queue.run(lambda queue: queue.store.has_idempotency_key(key))
-    for check in () if repeated else checks:
-        await asyncio.to_thread(check)
+    if not repeated:
+        await asyncio.to_thread(check_parameters, services.settings.home, parameters)
     submitted = await services.job_queue.run(
         lambda queue: queue.submit(parameters, request_id=request_id, idempotency_key=key)
     )

@@ -7,6 +7,7 @@
     <home>/models/thresholds/<version>.json  later revisions of its threshold
     <home>/models/aliases.json               champion, challenger, previous, and the history of their changes
     <home>/models/.incoming-*/               bundle that is being added; leftovers are deleted after a day
+    <home>/models/.removed-*/                removed version; deleted at once, or before the next bundle is added
 
 Writers hold a lock between processes. Readers need none, because every file is replaced in one step.
 """
@@ -27,7 +28,9 @@ from ml.errors import (
     BundleDamaged,
     BundleUnrecognised,
     ChampionChanged,
+    InvalidParameter,
     ModelError,
+    ModelInUse,
     ModelNotFound,
 )
 from ml.models import bundle
@@ -50,14 +53,20 @@ from ml.system.clock import timestamp
 
 Alias = Literal["champion", "challenger", "previous"]
 ALIASES: tuple[Alias, ...] = get_args(Alias)
+# The three ways to a first model, for every message about a missing one.
+FIRST_MODEL = (
+    "`signalml demo` trains a demonstration model in about a minute, `signalml train FOLDER --promote` trains on "
+    "recordings, `signalml models import FILE --promote` imports a model."
+)
 HINTS = {
-    "champion": " Import one with  signalml models import FILE --promote",
+    "champion": f" {FIRST_MODEL}",
     "previous": " There is nothing to roll back to: no champion has been replaced yet.",
 }
 # Value of expected_version: the alias may point to any version. No version has this name.
 ANY_VERSION = "*"
 HISTORY_KEPT = 200
-INCOMING = ".incoming-"
+INCOMING, REMOVED = ".incoming-", ".removed-"
+MAX_CONFIRM = 64
 INCOMING_KEPT_S = 24 * 3600
 
 
@@ -371,6 +380,46 @@ class Registry:
             recalibration=scores,
         )
 
+    def remove(self, version: str, confirm: str, require_unused: Callable[[], None] = lambda: None) -> None:
+        """Remove a version with all its revisions; it disappears in one step.
+
+        Args:
+            version: name of the version; no alias, and with its hash.
+            confirm: the same name again.
+            require_unused: called under the lock right before the removal; if it raises, nothing is removed.
+
+        Raises:
+            ModelNotFound: there is no version of exactly this name.
+            InvalidParameter: ``confirm`` is another name.
+            ModelInUse: an alias points to the version.
+        """
+        self.require_removable(version)
+        if confirm != version:
+            raise InvalidParameter(f"confirm is {confirm[:MAX_CONFIRM]!r}; {version} was expected, to remove it.")
+        with self._write_lock():
+            self.require_removable(version)
+            require_unused()
+            hidden = self.folder / f"{REMOVED}{uuid.uuid4().hex}"
+            (self.folder / version).rename(hidden)
+            for file in self._revisions.files(version):
+                file.unlink(missing_ok=True)
+            sync_folder(self.folder)
+        self._delete_leftovers()
+
+    def require_removable(self, version: str) -> None:
+        """Check that there is a version of exactly this name, and that no alias points to it.
+
+        Raises:
+            ModelNotFound, ModelInUse
+        """
+        if not VERSION_PATTERN.fullmatch(version) or not (self.folder / version).is_dir():
+            resolved = self.resolve(version)
+            raise ModelNotFound(f"{version!r} is not the full name of a version: {resolved} was expected.")
+        if using := [alias for alias, pointed in self.aliases().items() if pointed == version]:
+            raise ModelInUse(
+                f"{version} is {' and '.join(using)}, and cannot be removed: promote another version first."
+            )
+
     # Files
 
     def _read_alias_file(self) -> dict[str, Any]:
@@ -396,6 +445,8 @@ class Registry:
             yield
 
     def _delete_leftovers(self) -> None:
+        for left in self.folder.glob(f"{REMOVED}*"):
+            shutil.rmtree(left, ignore_errors=True)
         for left in self.folder.glob(f"{INCOMING}*"):
             with suppress(FileNotFoundError):  # another process may delete it at the same time
                 if time.time() - left.stat().st_mtime > INCOMING_KEPT_S:
