@@ -19,7 +19,7 @@ from ml.dataset.catalog import dataset_names
 from ml.dataset.collection.state import is_collection
 from ml.dataset.collection.store import Collection
 from ml.dataset.paths import dataset_folder
-from ml.errors import MachinesUnavailable, ModelError, SignalMLError
+from ml.errors import MachinesUnavailable, ModelError, ModelNotFound, SignalMLError
 from ml.machines.ledger import Ledger
 from ml.models.registry import FIRST_MODEL, Alias, Registry
 from ml.system.native import quiet_native_stderr
@@ -125,6 +125,9 @@ def _models(settings: Settings) -> Iterator[Finding]:
     # An alias can point to a version whose folder is gone.
     for version in dict.fromkeys([*aliases.values(), *versions]):
         serving = [alias for alias, pointed in aliases.items() if pointed == version]
+        if version not in versions:
+            yield _damaged_model(version, serving, ModelNotFound(f"the folder of {version} is gone."), versions)
+            continue
         try:
             registry.load_predictor(version)
         except (ModelError, OSError) as error:

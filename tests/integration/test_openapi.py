@@ -324,7 +324,10 @@ def test_the_form_of_docs_sends_no_value_that_a_person_did_not_type(schema: Json
     for name, operation in operations(schema):
         for parameter in operation.get("parameters", ()):
             if not parameter["required"]:
-                assert not {"example", "examples"} & parameter.keys() | {"example", "examples"} & parameter["schema"].keys()
+                assert (
+                    not {"example", "examples"} & parameter.keys()
+                    | {"example", "examples"} & parameter["schema"].keys()
+                )
         for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
             body = content["schema"]
             if media_type == MULTIPART:
