@@ -4,6 +4,7 @@ import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from api.dependencies import RejectUnknownParameters, RequireAdmin, RequirePredict, ServicesDep
 from api.errors import BODY_ERRORS, V1_ERRORS, InvalidRequest
@@ -25,6 +26,15 @@ router = APIRouter(
     dependencies=[RequirePredict, RejectUnknownParameters],
     route_class=AuthFirstRoute,
 )
+
+
+class MachineConvertor(PathConvertor):
+    """Path converter of the name of a machine, which may have a slash, except for the addresses below a machine."""
+
+    regex = "(?!.*/(?:health|acknowledge)$).+"
+
+
+register_url_convertor("machine", MachineConvertor())
 MachineIdPath = Annotated[
     str,
     Path(
@@ -98,7 +108,7 @@ async def acknowledge(
 
 
 @router.delete(
-    "/{machine_id:path}",
+    "/{machine_id:machine}",
     summary="Remove a machine",
     status_code=204,
     dependencies=[RequireAdmin],
