@@ -24,7 +24,6 @@ from ml.system.atomic import write_atomic
 from ml.system.progress import Progress
 from ml.system.validation import suggest
 from worker.broker import find_queue_url
-from worker.job_checks import check_parameters
 from worker.jobs import JOB_KINDS, JOB_STATES, PARAMETERS, Job, JobKind, JobParameters, QueueUnavailable, ResultNotReady
 from worker.queue import JobQueue
 from worker.results import JobFolder, as_csv, as_json, as_ndjson
@@ -54,6 +53,9 @@ def submit(
     watch_: Annotated[bool, typer.Option("--watch", help="Show the progress until the job ends.")] = False,
 ) -> None:
     """Submit a job and print its id."""
+    # It loads the packages of models, which the other commands of jobs do not need.
+    from worker.job_checks import check_parameters
+
     parameters = _parameters(kind, dataset, set_ or [])
     queue = _queue()
     if not (key and _call_queue(lambda: queue.store.has_idempotency_key(key))):

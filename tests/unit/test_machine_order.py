@@ -169,7 +169,7 @@ def test_the_same_bytes_of_a_known_time_count_once_for_ever(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("source", ["arrival", "file"])
 def test_a_recorder_that_sends_one_file_for_ever_is_noticed(tmp_path: Path, source: str) -> None:
-    """Its state is unheard, with or without a time in the file; the next real recording ends it."""
+    """Its state is ``unheard``, with or without a time in the file; the next real recording ends it."""
     stuck = [uploaded(1800 * number) for number in range(4)]
     if source == "file":
         stuck = [replace(each, recorded_at=at(0), time_from="file") for each in stuck]
