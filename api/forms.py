@@ -8,7 +8,7 @@ from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN
 from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID
 
 MULTIPART = "multipart/form-data"
-FILE_PART, MACHINE_ID_PART = "file", "machine_id"
+FILE_PART, MACHINE_ID_PART, RECORDED_AT_PART = "file", "machine_id", "recorded_at"
 SHOWN_RAW_TYPES = ("audio/wav", "audio/flac")
 # Types of a recording that is sent as the body, besides audio/*. What the file is, its bytes decide.
 OTHER_RAW_TYPES = ("application/octet-stream", "application/ogg")
@@ -24,8 +24,17 @@ TEXT: PartSchema = {"type": "string", "maxLength": MAX_TEXT, "pattern": TEXT_PAT
 MACHINE_ID: PartSchema = {
     "type": "string",
     "maxLength": MAX_MACHINE_ID,
-    "pattern": MACHINE_ID_PATTERN,
+    "pattern": f"^({MACHINE_ID_PATTERN[1:-1]})?$",  # an empty part counts as not sent
     "description": "Same as the query parameter `machine_id`; send one of the two.",
+}
+RECORDED_AT: PartSchema = {
+    "type": "string",
+    "description": "Same as the query parameter `recorded_at`; send one of the two.",
+}
+SEVERAL_RECORDED_AT: PartSchema = {
+    "type": "array",
+    "items": {"type": "string"},
+    "description": "Same as the query parameter `recorded_at`; send one of the two.",
 }
 
 
@@ -47,21 +56,33 @@ class Form:
     @property
     def takes_several(self) -> bool:
         """Whether the form may have several files."""
-        return bool(self.parts[FILE_PART]["type"] == "array")
+        return FILE_PART in self.lists
+
+    @property
+    def lists(self) -> frozenset[str]:
+        """Names of the parts that may be sent several times."""
+        return frozenset(name for name, part in self.parts.items() if part["type"] == "array")
 
     def openapi(self) -> dict[str, Any]:
         """Return the request body of a route with this form, for the OpenAPI schema."""
-        schema: dict[str, Any] = {"type": "object", "properties": dict(self.parts), "required": [FILE_PART]}
+        parts = {name: part if name == FILE_PART else _left_empty(part) for name, part in self.parts.items()}
+        schema: dict[str, Any] = {"type": "object", "properties": parts, "required": [FILE_PART]}
         if self.closed:
             schema["additionalProperties"] = False
         content = {MULTIPART: {"schema": schema}} | {each: {"schema": FILE} for each in self.raw_types}
         return {"requestBody": {"required": True, "content": content}}
 
 
+def _left_empty(part: PartSchema) -> PartSchema:
+    """Return an optional part that the form of /docs leaves empty: Swagger UI fills it with a made-up value."""
+    return {**part, "example": [] if part["type"] == "array" else ""}
+
+
 # The original service ignores other parts, and its clients may send some.
-ORIGINAL_FORM = Form({FILE_PART: FILE, MACHINE_ID_PART: MACHINE_ID}, closed=False)
-ONE_FILE_FORM = Form({FILE_PART: FILE, MACHINE_ID_PART: MACHINE_ID}, raw_types=SHOWN_RAW_TYPES)
-BATCH_FORM = Form({FILE_PART: FILES, MACHINE_ID_PART: MACHINE_ID})
+ONE_RECORDING = {FILE_PART: FILE, MACHINE_ID_PART: MACHINE_ID, RECORDED_AT_PART: RECORDED_AT}
+ORIGINAL_FORM = Form(ONE_RECORDING, closed=False)
+ONE_FILE_FORM = Form(ONE_RECORDING, raw_types=SHOWN_RAW_TYPES)
+BATCH_FORM = Form({FILE_PART: FILES, MACHINE_ID_PART: MACHINE_ID, RECORDED_AT_PART: SEVERAL_RECORDED_AT})
 RECORDINGS_FORM = Form(
     {
         FILE_PART: FILES,

@@ -12,11 +12,11 @@ from contextlib import suppress
 from queue import Empty, Full, Queue
 
 from api.observability.requests import Metrics
+from api.recorded_uploads import RecordedUploads
 from api.settings import Settings
 from ml.errors import SignalMLError
 from ml.machines.ledger import Ledger
-from ml.machines.observation import MachineNames, Observation
-from ml.models.verdict import Verdict
+from ml.machines.observation import KeyedRequest, Observation, RecordEntry
 
 logger = logging.getLogger("signalml.machines")
 LINE = 10_000  # verdicts that may wait
@@ -36,7 +36,8 @@ class MachineRecorder:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._pending: Queue[Observation | None] = Queue(LINE)
+        self._pending: Queue[Observation | KeyedRequest | None] = Queue(LINE)
+        self._known = RecordedUploads(settings.home)
         self._ledger: Ledger | None = None
         self._failure: str | None = None
 
@@ -46,18 +47,38 @@ class MachineRecorder:
         self._thread = threading.Thread(target=self._run, name="machines", daemon=True)
         self._thread.start()
 
-    def record(self, names: MachineNames, verdict: Verdict, made_by: str | None = None) -> None:
+    def require_same_request(self, request: KeyedRequest) -> None:
+        """Refuse a request whose Idempotency-Key was used for another request.
+
+        Raises:
+            IdempotencyConflict
+        """
+        self._known.require_same_request(request)
+
+    def record(self, observation: Observation) -> RecordEntry:
         """Queue a verdict on a machine and return at once. Safe from any thread; never raises.
 
-        Args:
-            names: names of the machine.
-            verdict: the verdict.
-            made_by: API key that may not displace machines of others; None without this limit.
+        Returns:
+            Its place in the record. The record itself decides whether it counts, when it is written: of two equal
+            uploads that two processes answer within milliseconds, one counts, though both answers state it.
         """
-        try:
-            self._pending.put_nowait(Observation.of(names, verdict, made_by))
-        except Full:
+        entry = self._known.enter(observation)
+        if not self._put(observation):
             self._count_lost(1, "the queue is full: the disk is slower than the uploads")
+        return entry
+
+    def remember_request(self, request: KeyedRequest) -> None:
+        """Queue the Idempotency-Key of a request without a machine, and return at once."""
+        self._known.enter_request(request)
+        self._put(request)
+
+    def _put(self, written: Observation | KeyedRequest) -> bool:
+        try:
+            self._pending.put_nowait(written)
+        except Full:
+            self._known.remove([written])
+            return False
+        return True
 
     def close(self) -> None:
         """Record the verdicts that wait and end the thread; a disk that takes too long is not waited for."""
@@ -66,19 +87,21 @@ class MachineRecorder:
             self._thread.join(STOP_WITHIN_S)
         if self._thread.is_alive():
             logger.error("stopped while verdicts on machines waited for the disk: they are not recorded")
+        self._known.close()
 
     def _run(self) -> None:
         running = True
         while running:
             taken = [self._pending.get(), *self._waiting()]
             running = None not in taken
-            if observations := [each for each in taken if each is not None]:
-                self._write(observations)
+            if written := [each for each in taken if each is not None]:
+                self._write(written)
+                self._known.remove(written)
         self._close_ledger()
 
-    def _waiting(self) -> list[Observation | None]:
+    def _waiting(self) -> list[Observation | KeyedRequest | None]:
         """Take the verdicts that wait now, at most :data:`AT_ONCE`."""
-        taken: list[Observation | None] = []
+        taken: list[Observation | KeyedRequest | None] = []
         try:
             while len(taken) < AT_ONCE:
                 taken.append(self._pending.get_nowait())
@@ -86,9 +109,14 @@ class MachineRecorder:
             pass
         return taken
 
-    def _write(self, observations: list[Observation]) -> None:
+    def _write(self, written: list[Observation | KeyedRequest]) -> None:
+        observations = [each for each in written if isinstance(each, Observation)]
         try:
-            refused = self._open_ledger().record(observations)
+            ledger = self._open_ledger()
+            refused = ledger.record(observations) if observations else []
+            for request in written:
+                if isinstance(request, KeyedRequest):
+                    ledger.remember_request(request)
         except SignalMLError as error:
             self._close_ledger()  # a disk that was away returns with the same file, which must be opened again
             self._count_lost(len(observations), str(error))

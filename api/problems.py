@@ -145,7 +145,7 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
         return await _on_signalml_error(
             request, InvalidRequest("The body was not sent as JSON; Content-Type: application/json was expected.")
         )
-    detail = explain_errors(error.errors(), error.body, RouteInputs.of(request).json_fields)
+    detail = explain_errors(error.errors(), error.body, RouteInputs.of(request).json_fields_at)
     return await _on_signalml_error(request, InvalidRequest(detail))
 
 

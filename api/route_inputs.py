@@ -1,5 +1,6 @@
 """Names that a route takes. Other names are refused, because they are probably mistyped."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, Self, get_args, get_origin, runtime_checkable
 
 from fastapi import Request
@@ -10,6 +11,7 @@ from starlette.datastructures import QueryParams
 
 from api.errors import InvalidRequest, UnknownParameter
 from api.forms import Form
+from ml.system.validation import suggest
 
 MAX_SHOWN_LENGTH = 64
 
@@ -29,14 +31,31 @@ class RouteInputs(NamedTuple):
         query_parameters: names of its query parameters.
         lists: query parameters that may be given several times.
         form_parts: parts of its multipart form.
-        json_fields: fields of its JSON body.
+        json_body: model of its JSON body; None without one.
     """
 
     route: str
     query_parameters: list[str]
     lists: list[str]
     form_parts: list[str]
-    json_fields: list[str]
+    json_body: Any
+
+    @property
+    def json_fields(self) -> list[str]:
+        """Fields of the JSON body."""
+        return self.json_fields_at(())
+
+    def json_fields_at(self, place: Sequence[str | int]) -> list[str]:
+        """Return the fields of a part of the JSON body; empty if it is no object with known fields.
+
+        Args:
+            place: names of fields and indexes of lists that lead to the part.
+        """
+        model = self.json_body
+        for part in place:
+            field = getattr(model, "model_fields", {}).get(part)
+            model = model if field is None else _model_in(field.annotation)
+        return list(getattr(model, "model_fields", ()))
 
     @classmethod
     def of(cls, request: Request) -> Self:
@@ -46,12 +65,13 @@ class RouteInputs(NamedTuple):
         forms = [reader.form for reader in readers if isinstance(reader, ReadsForm)]
         queries = [each for each in get_flat_params(route.dependant) if isinstance(each.field_info, Query)]
         bodies = [field.field_info.annotation for field in route.dependant.body_params]
+        assert len(bodies) <= 1  # noqa: S101 - a route of this service has one JSON body at most
         return cls(
             route=f"{request.method} {route.path_format}",
             query_parameters=[each.alias for each in queries],
             lists=[each.alias for each in queries if _is_list(each.field_info.annotation)],
             form_parts=[part for form in forms for part in form.parts],
-            json_fields=[name for body in bodies for name in getattr(body, "model_fields", ())],
+            json_body=bodies[0] if bodies else None,
         )
 
     def check_parameter(self, name: str) -> None:
@@ -88,7 +108,15 @@ class RouteInputs(NamedTuple):
         hints = [f"; {name!r} is {place} here" for place, names in belongs.items() if name in names]
         return UnknownParameter(
             f"{self.route} takes no {kind} {name[:MAX_SHOWN_LENGTH]!r}: it takes {takes}{''.join(hints)}."
+            f"{'' if hints else suggest(name, known)}"
         )
+
+
+def _model_in(annotation: Any) -> Any:
+    """Return the model in a type such as ``list[Model] | None``; None without one."""
+    if hasattr(annotation, "model_fields"):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
 def _is_list(annotation: Any) -> bool:

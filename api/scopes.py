@@ -25,6 +25,7 @@ ROUTE_SCOPES: Mapping[str, Scope] = {
     "GET /v1/models": "read",
     "GET /v1/models/{version}": "read",
     "GET /v1/models/{version}/report": "read",
+    "DELETE /v1/models/{version}": "admin",
     "PUT /v1/models/aliases/{alias}": "admin",
     "PATCH /v1/models/{version}/labels": "admin",
     "GET /v1/models/{version}/threshold": "read",
@@ -55,6 +56,7 @@ ROUTE_SCOPES: Mapping[str, Scope] = {
     "GET /v1/machines": "read",
     "GET /v1/machines/{machine_id}/health": "read",
     "POST /v1/machines/{machine_id}/acknowledge": "label",
+    "DELETE /v1/machines/{machine_id}": "admin",
 }
 # Routes that need no key: programs that watch the service, and the page at / with its documentation.
 OPEN_ROUTES = frozenset({"GET /", "GET /livez", "GET /readyz", "GET /metrics"})

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from api.errors import NoModel
 from ml.errors import AliasNotSet, ModelError
 from ml.models.predictor import Predictor
-from ml.models.registry import Registry
+from ml.models.registry import FIRST_MODEL, Registry
 from ml.system.native import quiet_native_stderr
 
 logger = logging.getLogger("signalml.serving")
@@ -39,9 +39,7 @@ class LiveModel:
             NoModel: no model is loaded yet.
         """
         if self.current is None:
-            raise NoModel(
-                self.failure or "There is no champion yet: import a model with  signalml models import FILE --promote"
-            )
+            raise NoModel(self.failure or f"There is no champion yet. {FIRST_MODEL}")
         return self.current
 
     def refresh(self) -> None:

@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
 from ml.detectors.alarm_rule import DEFAULT_RULE, KOfNRule
 from ml.errors import InvalidParameter
 from ml.machines.limits import MACHINES_KEPT
 from ml.models.signing import require_signatures
 from ml.system.audit import configure_audit
+from ml.system.validation import suggest
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+PREFIX, ENV_FILE = "SIGNALML_", ".env"
+# Variables of this project that are no settings of the service: of docker-compose.yml, and of the tests.
+OTHER_VARIABLES = ("SIGNALML_PUBLISH", "SIGNALML_REDIS_PASSWORD", "SIGNALML_TEST_DATA")
 # prometheus_client reads this variable when it is imported. With it, each process counts into files of that folder, and
 # every process reports the sum.
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -38,8 +42,8 @@ class Settings(BaseSettings):
     """Settings of one service. An empty variable counts as not set."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SIGNALML_",
-        env_file=".env",
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -182,6 +186,23 @@ class Settings(BaseSettings):
     def alarm_rule(self) -> KOfNRule:
         """Rule that raises and clears the alarm of a machine."""
         return KOfNRule(self.alarm_raise, self.alarm_of, self.alarm_clear)
+
+
+def unknown_variables() -> dict[str, str]:
+    """Return the variables ``SIGNALML_...`` of the environment and of ``.env`` that are no setting.
+
+    Returns:
+        A sentence for each, with the nearest setting.
+    """
+    known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    in_file = DotEnvSettingsSource(Settings).env_vars  # their names are in lower case
+    found = {name.upper(): " in .env" for name in in_file} | dict.fromkeys(os.environ, "")
+    return {
+        name: f"{name}{place} is not a setting and has no effect.{suggest(name, known)} "
+        "signalml settings  lists all settings."
+        for name, place in sorted(found.items())
+        if name.upper().startswith(PREFIX) and name.upper() not in (*known, *OTHER_VARIABLES)
+    }
 
 
 def render_reference() -> str:

@@ -42,10 +42,11 @@ class Upload(NamedTuple):
 
 
 class UploadForm(NamedTuple):
-    """Files of a multipart form, and its text parts by name."""
+    """Files of a multipart form, and its text parts by name: those that are sent once, and lists."""
 
     files: list[Upload]
     fields: dict[str, str]
+    lists: dict[str, list[str]]
 
 
 async def read_upload(request: Request, form: Form, max_files: int = 1) -> UploadForm:
@@ -65,7 +66,7 @@ async def read_upload(request: Request, form: Form, max_files: int = 1) -> Uploa
         content = bytearray()
         async for chunk in request.stream():
             content += chunk
-        return UploadForm([Upload("body", content)], {})
+        return UploadForm([Upload("body", content)], {}, {})
     if kind != MULTIPART:
         found = f"The body is of type {kind!r}" if kind else "The request has no Content-Type"
         expected = ", ".join(("audio/*", *OTHER_RAW_TYPES))
@@ -78,7 +79,7 @@ async def read_upload(request: Request, form: Form, max_files: int = 1) -> Uploa
         raise MalformedMultipart(
             f"The Content-Type has no boundary, which separates the parts of the form. {TYPE_HINT}"
         )
-    builder = _UploadFormBuilder(max_files, RouteInputs.of(request), form.closed)
+    builder = _UploadFormBuilder(max_files, RouteInputs.of(request), form)
     try:
         parser = MultipartParser(boundary, builder.callbacks())
         async for chunk in request.stream():
@@ -97,12 +98,12 @@ async def read_upload(request: Request, form: Form, max_files: int = 1) -> Uploa
 class _UploadFormBuilder:
     """Builder of an upload form from the events of the parser."""
 
-    def __init__(self, max_files: int, declared: RouteInputs, closed: bool) -> None:
+    def __init__(self, max_files: int, declared: RouteInputs, form: Form) -> None:
         self._max_files = max_files
-        self._closed = closed
+        self._form = form
         self._declared = declared
         self._uploads: list[Upload] = []
-        self._fields: dict[str, bytearray] = {}
+        self._fields: dict[str, list[bytearray]] = {}
         self._others: set[str] = set()
         self._ignored = 0
         self._open = False
@@ -132,7 +133,9 @@ class _UploadFormBuilder:
             names = sorted({*self._others, *self._fields})[:MAX_NAMES_SHOWN]
             found = f"the parts {names}" if names else "no part"
             raise MissingPart(f"The form has {found}; a file in a part called {FILE_PART!r} was expected.{hint}")
-        return UploadForm(self._uploads, {name: _text(name, content) for name, content in self._fields.items()})
+        texts = {name: [_text(name, each) for each in contents] for name, contents in self._fields.items()}
+        lists = {name: found for name, found in texts.items() if name in self._form.lists}
+        return UploadForm(self._uploads, {name: found[0] for name, found in texts.items() if name not in lists}, lists)
 
     def _on_part_begin(self) -> None:
         self._open = self.has_begun = True
@@ -166,7 +169,7 @@ class _UploadFormBuilder:
             self._begin_field(name)
             return
         if name != FILE_PART or not file_name:
-            if self._closed:
+            if self._form.closed:
                 self._declared.check_part(name)
             self._content = None
             self._ignored += 1
@@ -181,9 +184,15 @@ class _UploadFormBuilder:
         self._uploads.append(Upload(file_name, self._content))
 
     def _begin_field(self, name: str) -> None:
-        if name in self._fields:
+        known = self._fields.setdefault(name, [])
+        if known and name not in self._form.lists:
             raise InvalidRequest(f"The form has the part {name!r} twice; one was expected, for all files together.")
-        self._content = self._fields[name] = bytearray()
+        if len(known) == self._max_files:
+            raise TooManyParts(
+                f"The form has more than {self._max_files} parts {name!r}; one for each file was expected."
+            )
+        self._content = bytearray()
+        known.append(self._content)
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._content is not None:
@@ -191,7 +200,8 @@ class _UploadFormBuilder:
             self._check_field(self._content)
 
     def _check_field(self, content: bytearray) -> None:
-        if len(content) > MAX_FIELD_BYTES and any(content is field for field in self._fields.values()):
+        is_text = any(content is field for fields in self._fields.values() for field in fields[-1:])
+        if len(content) > MAX_FIELD_BYTES and is_text:
             raise InvalidRequest(f"A text part of the form is longer than {MAX_FIELD_BYTES} bytes.")
 
     def _on_part_end(self) -> None:

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from api.settings import Settings
-from cli.output import print_lines
+from cli.output import print_table
 from ml.system.audit import read_entries
 from ml.system.text import printable
 
@@ -37,7 +37,7 @@ def audit(
     table = Table("time", "actor", "action", "object", "outcome", "change", box=None)
     for entry in found:
         table.add_row(*map(printable, _cells(entry)))
-    print_lines(table, "No changes are recorded.", dispensable=("outcome",), shortened="change")
+    print_table(table, "No changes are recorded.")
 
 
 def _is_wanted(entry: Mapping[str, Any], wanted: Mapping[str, str], start: str) -> bool:

@@ -1,8 +1,10 @@
 """``signalml doctor``: checks of an installation, each with its remedy."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import redis
@@ -10,14 +12,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from api.settings import Settings
+from api.api_keys import ApiKeyStore
+from api.settings import Settings, unknown_variables
 from cli.output import PIPE_WIDTH
 from ml.dataset.catalog import dataset_names
 from ml.dataset.collection.state import is_collection
 from ml.dataset.collection.store import Collection
 from ml.dataset.paths import dataset_folder
-from ml.errors import ModelError
-from ml.models.registry import Registry
+from ml.errors import MachinesUnavailable, ModelError, ModelNotFound, SignalMLError
+from ml.machines.ledger import Ledger
+from ml.models.registry import FIRST_MODEL, Alias, Registry
 from ml.system.native import quiet_native_stderr
 from worker.broker import find_queue_url
 from worker.jobs import QUEUES, QueueUnavailable
@@ -52,8 +56,8 @@ class Finding(NamedTuple):
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print all results as JSON.")] = False,
 ) -> None:
-    """Check the home folder, models, datasets, queue and workers; exit with status 1 if anything is wrong."""
-    settings = Settings()
+    """Check the home, models, datasets, queue and workers, and more; exit with status 1 if anything is wrong."""
+    settings = Settings()  # unknown variables are a finding here
     with quiet_native_stderr():
         found = [finding for check in CHECKS for finding in check(settings)]
     if as_json:
@@ -74,8 +78,16 @@ def _print(found: list[Finding]) -> None:
     out.print(table)
 
 
+def _settings(_: Settings) -> Iterator[Finding]:
+    for sentence in unknown_variables().values():
+        yield Finding("settings", "warning", sentence, "correct or remove the variable")
+
+
 def _home(settings: Settings) -> Iterator[Finding]:
     home = settings.home
+    if home.exists() and not home.is_dir():
+        yield Finding("home", "wrong", f"{home.absolute()} is not a folder.", "correct SIGNALML_HOME")
+        return
     if not home.is_dir():
         yield Finding("home", "warning", f"{home.absolute()} does not exist yet.", "none: it is created when needed")
         return
@@ -85,38 +97,100 @@ def _home(settings: Settings) -> Iterator[Finding]:
         yield Finding("disk", "wrong", f"{home.absolute()}: only {free}.", "free some space; features/ can be deleted")
     else:
         yield Finding("disk", "ok", f"{home.absolute()}: {free}.")
+    yield from _permissions(home)
+
+
+def _permissions(home: Path) -> Iterator[Finding]:
+    try:
+        paths = [home, *sorted(home.iterdir())]
+        locked = [path for path in paths if not os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0))]
+    except OSError as error:
+        yield Finding("permissions", "wrong", f"{home.absolute()}: {error.strerror}.", "give this user the folder")
+        return
+    for path in locked:
+        detail = f"{path.absolute()} cannot be read and written by this user."
+        yield Finding("permissions", "wrong", detail, "give this user the file or folder, or run as its owner")
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
     registry = Registry(settings.home)
     try:
         versions, aliases = registry.versions(), registry.aliases()
-    except ModelError as error:
-        yield Finding("models", "wrong", str(error))
+    except (ModelError, OSError) as error:
+        yield Finding("models", "wrong", str(error), "remove aliases.json, then  signalml models promote VERSION")
         return
     if "champion" not in aliases:
-        remedy = "signalml models promote VERSION, or signalml train ... --promote"
+        remedy = "signalml models promote VERSION" if versions else FIRST_MODEL
         yield Finding("models", "wrong", "There is no champion, so no upload is answered.", remedy)
-    for version in versions:
+    # An alias can point to a version whose folder is gone.
+    for version in dict.fromkeys([*aliases.values(), *versions]):
         serving = [alias for alias, pointed in aliases.items() if pointed == version]
+        if version not in versions:
+            yield _damaged_model(version, serving, ModelNotFound(f"the folder of {version} is gone."), versions)
+            continue
         try:
             registry.load_predictor(version)
-        except ModelError as error:
-            remedy = "signalml models rollback, then import it again" if "champion" in serving else "import it again"
-            yield Finding(f"model {version}", "wrong" if serving else "warning", str(error), remedy)
+        except (ModelError, OSError) as error:
+            yield _damaged_model(version, serving, error, versions)
         else:
             if "champion" in serving:
                 yield Finding(f"model {version}", "ok", "The champion is complete and answers its golden clip.")
 
 
+def _damaged_model(version: str, serving: list[Alias], error: Exception, versions: list[str]) -> Finding:
+    others = [each for each in versions if each != version]
+    remedy = "restore its folder from a backup, or import it again"
+    if "champion" in serving:
+        promote = f"signalml models promote {others[0]}" if others else FIRST_MODEL
+        remedy = f"{remedy}; until then  {promote}"
+    named = f"The {' and '.join(serving)}: {error}" if serving else str(error)
+    return Finding(f"model {version}", "wrong" if serving else "warning", named, remedy)
+
+
 def _datasets(settings: Settings) -> Iterator[Finding]:
-    for name in dataset_names(settings.home):
-        if is_collection(dataset_folder(settings.home, name)):
-            damaged = Collection(settings.home, name).damaged
-            if damaged:
-                detail = f"{damaged} lines of its journal cannot be read; their uploads or corrections are missing."
-                remedy = "restore journal.jsonl from a backup, or upload again"
-                yield Finding(f"dataset {name}", "wrong", detail, remedy)
+    try:
+        names = dataset_names(settings.home)
+    except OSError as error:
+        yield Finding("datasets", "wrong", f"The datasets cannot be listed: {error.strerror}.", "check its permissions")
+        return
+    for name in names:
+        try:
+            if is_collection(dataset_folder(settings.home, name)):
+                yield from _collection(Collection(settings.home, name))
+        except (SignalMLError, OSError) as error:
+            yield Finding(f"dataset {name}", "wrong", f"It cannot be read: {error}", "restore it from a backup")
+
+
+def _collection(collection: Collection) -> Iterator[Finding]:
+    subject = f"dataset {collection.name}"
+    if damaged := collection.damaged:
+        detail = f"{damaged} lines of its journal cannot be read; their uploads or corrections are missing."
+        yield Finding(subject, "wrong", detail, "restore journal.jsonl from a backup, or upload again")
+    missing = [each.path for each in collection.recordings() if not (collection.folder / each.path).is_file()]
+    if missing:
+        detail = f"{len(missing)} of its recordings have no file, such as {missing[0]}."
+        yield Finding(subject, "wrong", detail, "restore the files from a backup, or remove the recordings")
+
+
+def _keys(settings: Settings) -> Iterator[Finding]:
+    try:
+        keys = ApiKeyStore(settings.home).list_keys()
+    except (SignalMLError, OSError, ValueError, TypeError, KeyError) as error:
+        detail = f"The file of API keys cannot be read: {error}."
+        yield Finding("keys", "wrong", detail, "restore api-keys.json from a backup, or remove it and create new keys")
+        return
+    if settings.require_api_key and not keys:
+        detail = "API keys are required, and there are none: no request is answered."
+        yield Finding("keys", "wrong", detail, "signalml keys create NAME --scope predict")
+
+
+def _machines(settings: Settings) -> Iterator[Finding]:
+    try:
+        with Ledger(settings.home, rule=settings.alarm_rule) as ledger:
+            ledger.summaries()
+    except MachinesUnavailable as error:
+        remedy = "restore the file from a backup, or remove it to start a new record"
+        yield Finding("machines", "wrong", str(error), remedy)
 
 
 def _queue(settings: Settings) -> Iterator[Finding]:
@@ -179,4 +253,12 @@ def _workers(store: JobStore) -> Iterator[Finding]:
             yield Finding(f"workers of {queue}", "ok", ", ".join(worker.name for worker in alive))
 
 
-CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_home, _models, _datasets, _queue)
+CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+    _settings,
+    _home,
+    _models,
+    _datasets,
+    _keys,
+    _machines,
+    _queue,
+)

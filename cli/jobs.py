@@ -17,13 +17,14 @@ from rich.table import Table
 
 from api.settings import Settings
 from cli.lazy import MARKUP
-from cli.output import describe_validation_error, print_lines
+from cli.output import describe_validation_error, print_table
 from cli.progress import show_progress
 from ml.errors import InvalidParameter
 from ml.system.atomic import write_atomic
 from ml.system.audit import record_change
 from ml.system.progress import Progress
 from ml.system.text import printable
+from ml.system.validation import suggest
 from worker.broker import find_queue_url
 from worker.jobs import JOB_KINDS, JOB_STATES, PARAMETERS, Job, JobKind, JobParameters, QueueUnavailable, ResultNotReady
 from worker.queue import JobQueue
@@ -54,8 +55,13 @@ def submit(
     watch_: Annotated[bool, typer.Option("--watch", help="Show the progress until the job ends.")] = False,
 ) -> None:
     """Submit a job and print its id."""
+    # It loads the packages of models, which the other commands of jobs do not need.
+    from worker.job_checks import check_parameters
+
     parameters = _parameters(kind, dataset, set_ or [])
     queue = _queue()
+    if not (key and _call_queue(lambda: queue.store.has_idempotency_key(key))):
+        check_parameters(Settings().home, parameters)
     submitted = _call_queue(lambda: queue.submit(parameters, request_id=REQUEST_ID, idempotency_key=key))
     job = submitted.job
     if submitted.created:
@@ -75,12 +81,11 @@ def list_(
     """List the latest jobs with their progress."""
     queue, kinds, states = _queue(), _selected(kind, JOB_KINDS, "--kind"), _selected(state, JOB_STATES, "--state")
     page = _call_queue(lambda: queue.store.list_jobs(kinds=kinds, states=states, dataset=dataset, limit=limit))
-    table = Table("job", "kind", "dataset", "state", "attempt", "progress", "created", box=None)
+    table = Table("job", "kind", "state", "dataset", "created", "attempt", "progress", box=None)
     for job in page.jobs:
         name = str(job.parameters.get("dataset", "-"))
-        table.add_row(job.id, job.kind, name, job.state, str(job.attempt), _progress(job), job.created[:19])
-    no_jobs = "No jobs yet:  signalml jobs submit KIND DATASET"
-    print_lines(table, no_jobs, dispensable=("attempt", "created", "dataset"), shortened="progress")
+        table.add_row(job.id, job.kind, job.state, name, job.created[:19], str(job.attempt), _progress(job))
+    print_table(table, "No jobs yet:  signalml jobs submit KIND DATASET")
     for damaged in page.unreadable:
         typer.echo(f"error: the record of the job {damaged} is damaged", err=True)
 
@@ -167,8 +172,21 @@ def _parameters(kind: JobKind, dataset: str | None, pairs: list[str]) -> JobPara
     try:
         return PARAMETERS[kind].model_validate(values, strict=False)
     except ValidationError as error:
-        sentences = [f"{'.'.join(map(str, entry['loc']))}: {_wrong(entry)}" for entry in error.errors()]
-        raise InvalidParameter(f"{kind}: {'; '.join(sentences)}.") from error
+        sentences = [_sentence(kind, entry) for entry in error.errors()]
+        raise InvalidParameter(f"{kind}: {' '.join(sentences)}") from error
+
+
+def _sentence(kind: JobKind, entry: ErrorDetails) -> str:
+    name, fields = ".".join(map(str, entry["loc"])), PARAMETERS[kind].model_fields
+    if entry["type"] == "extra_forbidden":
+        options = ", ".join(field for field in fields if field != "dataset") or "none"
+        if name == "dataset":
+            return "a dataset was given; this kind of job has none."
+        return f"--set {name}: there is no such parameter; the parameters are: {options}.{suggest(name, fields)}"
+    if entry["type"] == "missing":
+        hint = f": signalml jobs submit {kind} DATASET" if name == "dataset" else f": --set {name}=VALUE"
+        return f"{name} is missing{hint}"
+    return f"{name}: {_wrong(entry)}." if name else f"{_wrong(entry)}."
 
 
 def _wrong(entry: ErrorDetails) -> str:

@@ -59,6 +59,19 @@ class LazyCommand(TyperCommand):
         return self.load().make_context(info_name, args, parent=parent, **extra)
 
 
+class DefaultGroup(TyperGroup):
+    """Group of commands whose first one is run if the first argument is no command: ``machines fan-3``.
+
+    The first command is hidden in the list of commands, because its arguments are those of the group.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the name of the first command before its arguments."""
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
+
+
 class LazyGroup(TyperGroup):
     """Group of lazy commands. It reports an invalid value in one sentence.
 

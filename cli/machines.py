@@ -8,13 +8,15 @@ import typer
 from rich.table import Table
 
 from api.settings import Settings
-from cli.output import print_table, print_text
+from cli.lazy import MARKUP, DefaultGroup
+from cli.output import CONFIRM_HELP, print_note, print_table, print_text, require_confirmation
 from ml.errors import MachineNotFound, ModelError
 from ml.machines.alarms import Acknowledgement, Alarm
 from ml.machines.drift import Drift
 from ml.machines.false_alarms import expect_false_alarms
 from ml.machines.health import Health, HealthSummary
 from ml.machines.ledger import Ledger
+from ml.machines.limits import OBSERVATIONS_KEPT
 from ml.models.bundle import Bundle
 from ml.models.registry import Registry
 from ml.models.served import ServedModel
@@ -25,7 +27,18 @@ NAMES_SHOWN = 8
 NO_MACHINES = "No machines yet: upload recordings with  ?machine_id=NAME"
 
 
-def machines(
+app = typer.Typer(
+    cls=DefaultGroup,
+    rich_markup_mode=MARKUP,
+    help="Show the machines: their alarms, their last verdicts, and whether their scores drift.\n\n"
+    "`signalml machines` lists all machines, `signalml machines ID` shows one; see `signalml machines show --help`.",
+)
+
+
+@app.command(
+    epilog='Example:  `signalml machines`,  then  `signalml machines fan-3 --acknowledge "Bearing ordered"`',
+)
+def show(
     machine_id: Annotated[
         str | None, typer.Argument(metavar="ID", help="Name or id of one machine; default: all machines.")
     ] = None,
@@ -50,6 +63,46 @@ def machines(
             typer.echo(f"alarm {ledger.acknowledge(machine_id, acknowledgement).id} of {machine_id} is acknowledged")
         else:
             _print_one(ledger.health(machine_id, latest=0), settings)
+
+
+@app.command(epilog="Example:  `signalml machines history fan-3 --latest 100`")
+def history(
+    machine_id: Annotated[str, typer.Argument(metavar="ID", help="Name or id of the machine.")],
+    latest: Annotated[
+        int, typer.Option(min=1, max=OBSERVATIONS_KEPT, help="Largest number of recordings, the newest first.")
+    ] = 20,
+) -> None:
+    """Show the last verdicts on a machine, in the order of the times of its recordings."""
+    settings = Settings()
+    with Ledger(settings.home, rule=settings.alarm_rule) as ledger:
+        found = ledger.health(_full_name(machine_id, list(ledger.states())), latest).latest
+    table = Table("recorded", "verdict", "score", "label", "time from", "repeats", "version", box=None)
+    for each in found:
+        judged = each.judged
+        table.add_row(
+            each.recorded_at[:19],
+            each.verdict,
+            _number(each.score if judged else None),
+            each.label if judged else "-",
+            each.time_from,
+            str(each.repeats),
+            each.version,
+        )
+    print_table(table, "No recordings.", keys=3)
+
+
+@app.command(epilog="Example:  `signalml machines remove fan-3 --confirm fan-3`")
+def remove(
+    machine_id: Annotated[str, typer.Argument(metavar="ID", help="Full name of the machine.")],
+    confirm: Annotated[str | None, typer.Option(metavar="ID", help=CONFIRM_HELP)] = None,
+) -> None:
+    """Remove the record of a machine: its verdicts and alarms. A later recording starts a new record."""
+    with Ledger(Settings().home) as ledger:
+        if not ledger.has_machine(machine_id):
+            raise MachineNotFound(f"There is no record of {machine_id!r}; signalml machines  lists all records.")
+        require_confirmation(machine_id, confirm)
+        ledger.remove(machine_id)
+    typer.echo(f"{machine_id} is removed")
 
 
 def _full_name(requested: str, recorded: Sequence[str]) -> str:
@@ -83,6 +136,12 @@ def _print_all(summaries: list[HealthSummary], home: Path) -> None:
             _drift(summary.drift),
         )
     print_table(table, NO_MACHINES)
+    for summary in summaries:
+        if summary.identical > 1:
+            print_note(
+                f"{summary.machine_id}: the bytes of the last recording arrived {summary.identical} times, at least "
+                "10 minutes apart: the recorder sends an old file again."
+            )
     if unknown and champion is not None:
         print_text(f"* {_unknown_machine_note(champion)}", hanging="  ")
 

@@ -80,7 +80,7 @@ class Commands(LazyGroup):
             "`signalml thresholds champion --false-alarm-rate 0.02`,  `signalml thresholds champion --reset`,  "
             "`signalml thresholds champion --recalibrate hall-4`",
         ),
-        CommandSpec("models", "cli.models:app", "Import, list, promote, export and rename models.", MODELS),
+        CommandSpec("models", "cli.models:app", "Import, list, promote, export, rename and remove models.", MODELS),
         CommandSpec(
             "run",
             "cli.run:run",
@@ -105,10 +105,9 @@ class Commands(LazyGroup):
         CommandSpec("jobs", "cli.jobs:app", "Submit, list, watch and cancel jobs, and read their results.", SERVICE),
         CommandSpec(
             "machines",
-            "cli.machines:machines",
+            "cli.machines:app",
             "Show the machines: their alarms, their last verdicts, and whether their scores drift.",
             SERVICE,
-            'Example:  `signalml machines`,  then  `signalml machines fan-3 --acknowledge "Bearing ordered"`',
         ),
         CommandSpec("keys", "cli.keys:app", "Create, list and revoke API keys.", SERVICE),
         CommandSpec(
@@ -121,7 +120,7 @@ class Commands(LazyGroup):
         CommandSpec(
             "doctor",
             "cli.doctor:doctor",
-            "Check the home folder, models, datasets, queue and workers; exit with status 1 if anything is wrong.",
+            "Check the home, models, datasets, queue and workers, and more; exit with status 1 if anything is wrong.",
             SERVICE,
             "Example:  `signalml doctor`,  or  `signalml doctor --json` for a script",
         ),

@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import redis
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -13,19 +15,24 @@ from rich.table import Table
 from api.settings import Settings
 from cli.home import created_home
 from cli.lazy import MARKUP
-from cli.output import print_table
+from cli.output import CONFIRM_HELP, print_table, require_confirmation
 from ml.errors import ImportRefused, InvalidClassLabels, ModelError, SignatureMissing
 from ml.models.import_original import SUFFIXES, import_original
 from ml.models.names import NAME_PATTERN
-from ml.models.registry import ALIASES, ImportedModel, Registry
+from ml.models.registry import ALIASES, FIRST_MODEL, ImportedModel, Registry
 from ml.models.signing import KeyRing, SigningKey, signatures_required
 from ml.system.atomic import write_atomic
 from ml.system.native import quiet_native_stderr
 from ml.system.text import printable
 from ml.training.paths import report_path
+from ml.training.removal import remove_model
+from worker.broker import find_queue_url
+from worker.job_checks import require_unused_by_jobs
+from worker.jobs import QueueUnavailable
+from worker.store import JobStore, connect
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=MARKUP, help="Import, list, promote, export and rename models."
+    no_args_is_help=True, rich_markup_mode=MARKUP, help="Import, list, promote, export, rename and remove models."
 )
 ModelArgument = Annotated[
     str, typer.Argument(help="A version, the name of a version without its hash, or champion, challenger, previous.")
@@ -107,7 +114,7 @@ def list_() -> None:
             f"{spec.rows}x{spec.clip_frames} at {spec.sample_rate_hz} Hz",
             bundle.created[:16],
         )
-    print_table(table, f"No models in {registry.folder} yet:  signalml models import FILE --promote")
+    print_table(table, f"No models in {registry.folder} yet. {FIRST_MODEL}")
 
 
 @app.command()
@@ -182,6 +189,35 @@ def rollback() -> None:
     with quiet_native_stderr():
         version = _registry().rollback()
     typer.echo(f"{version} is champion")
+
+
+@app.command(epilog="Example:  `signalml models remove fan-3-47a1c71740 --confirm fan-3-47a1c71740`")
+def remove(
+    version: Annotated[str, typer.Argument(help="Full name of the version.")],
+    confirm: Annotated[str | None, typer.Option(metavar="VERSION", help=CONFIRM_HELP)] = None,
+) -> None:
+    """Remove a version with its revisions, and the records and the report of its training.
+
+    A version that an alias points to, or that an unfinished job uses, is not removed.
+    """
+    settings = Settings()
+    _registry().require_removable(version)
+    require_confirmation(version, confirm)
+    remove_model(settings.home, version, version, partial(_require_unused_by_jobs, settings, version))
+    typer.echo(f"{version} is removed")
+
+
+def _require_unused_by_jobs(settings: Settings, version: str) -> None:
+    try:
+        store = JobStore(connect(find_queue_url(settings.redis_url, settings.home)))
+    except QueueUnavailable:  # no queue: there are no jobs
+        return
+    try:
+        require_unused_by_jobs(store, settings.home, version)
+    except redis.RedisError as error:
+        raise QueueUnavailable(
+            f"The job queue does not answer ({error}), so that it is not known whether a job uses {version}."
+        ) from error
 
 
 @app.command(

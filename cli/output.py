@@ -1,18 +1,22 @@
 """Output of tables and sentences: fitted to the width of a terminal, uncut in a pipe."""
 
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
+import typer
 from pydantic_core import ErrorDetails
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Column, Table
 
+from api.settings import unknown_variables
+from ml.errors import InvalidParameter
 from ml.system.text import printable_lines
 
 PIPE_WIDTH = 200
 PADDING = 2  # characters around every column
-SHORTEST = 8  # smallest width of a shortened column
+CONFIRM_HELP = "The same name again; without it, a person is asked on the terminal."
 
 
 def print_table(table: Table, otherwise: str, *, keys: int = 1) -> None:
@@ -31,21 +35,6 @@ def print_table(table: Table, otherwise: str, *, keys: int = 1) -> None:
     _print(out, parts if table.row_count else iter([otherwise]))
 
 
-def print_lines(table: Table, otherwise: str, *, dispensable: Sequence[str], shortened: str) -> None:
-    """Print a table with one line for each row, whatever the terminal's width.
-
-    Args:
-        table: table to print.
-        otherwise: sentence to print if the table has no rows.
-        dispensable: headers of columns that are removed, in this order, until the table fits.
-        shortened: header of the column that is shortened, with an ellipsis, if the table still does not fit.
-    """
-    out = Console(markup=False, highlight=False)
-    table = _printable_table(table)
-    lines = _in_lines(table, out.width, dispensable, shortened) if out.is_terminal else table
-    _print(out, iter([lines if table.row_count else otherwise]))
-
-
 def split_columns(table: Table, width: int, keys: int = 1) -> Iterator[Table]:
     """Yield a table in parts of at most ``width`` characters. A single wider column is broken at words."""
     key_columns, others = table.columns[:keys], table.columns[keys:]
@@ -58,18 +47,6 @@ def split_columns(table: Table, width: int, keys: int = 1) -> Iterator[Table]:
             part = []
         part.append(column)
     yield _select(table, [*key_columns, *part])
-
-
-def _in_lines(table: Table, width: int, dispensable: Sequence[str], shortened: str) -> Table:
-    columns = list(table.columns)
-    for header in dispensable:
-        if _width(columns) > width:
-            columns = [column for column in columns if column.header != header]
-    for column in columns:
-        column.no_wrap = True
-        if column.header == shortened:
-            column.max_width = max(SHORTEST, width - PADDING - _width([each for each in columns if each is not column]))
-    return _select(table, columns)
 
 
 def _width(columns: Sequence[Column]) -> int:
@@ -102,6 +79,25 @@ def describe_validation_error(entry: ErrorDetails) -> str:
     """Return the message of a validation error, with the invalid value."""
     value, message = repr(entry["input"]), entry["msg"].removeprefix("Value error, ")
     return message if value in message else f"{value}: {message}"
+
+
+def require_confirmation(name: str, confirm: str | None) -> None:
+    """Check that a person means what is to be removed: by the same name in ``--confirm``, or typed at a prompt.
+
+    Raises:
+        InvalidParameter: another name was given, or none and nobody can be asked.
+    """
+    if confirm is None and sys.stdin.isatty():
+        confirm = typer.prompt(f"Type {name} to remove it", err=True)
+    if confirm != name:
+        found = "was not given" if confirm is None else f"is {confirm}"
+        raise InvalidParameter(f"--confirm {found}; --confirm {name} was expected: nothing is removed.")
+
+
+def warn_of_unknown_variables() -> None:
+    """Print a warning for each variable ``SIGNALML_...`` that is no setting: it is probably mistyped."""
+    for sentence in unknown_variables().values():
+        typer.echo(f"{typer.style('warning:', fg='yellow')} {sentence}", err=True)
 
 
 def print_text(sentences: str, *, hanging: str = "") -> None:

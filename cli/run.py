@@ -5,8 +5,9 @@ import subprocess
 import sys
 from functools import partial
 
-from api.settings import Settings
+from api.settings import Settings, unknown_variables
 from cli.home import protect_home
+from cli.output import warn_of_unknown_variables
 from cli.supervisor import Process, Supervisor
 from ml.system.logs import configure_logging
 from ml.system.native import start_in_new_session
@@ -20,13 +21,17 @@ def run() -> None:
 
     If SIGNALML_REDIS_URL is set, its queue is used.
     """
+    warn_of_unknown_variables()
     settings = Settings()
     configure_logging(settings.log_level)
     protect_home(settings)
     broker = LocalBroker(settings.home) if settings.redis_url is None else None
 
+    unknown = unknown_variables()
+
     def launch(*arguments: str) -> subprocess.Popen[bytes]:
-        environment = os.environ | {"SIGNALML_REDIS_URL": find_queue_url(settings.redis_url, settings.home)}
+        known = {name: value for name, value in os.environ.items() if name not in unknown}  # one warning is enough
+        environment = known | {"SIGNALML_REDIS_URL": find_queue_url(settings.redis_url, settings.home)}
         return start_in_new_session([sys.executable, "-m", "cli.main", *arguments], env=environment)
 
     processes = [

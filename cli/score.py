@@ -32,6 +32,7 @@ from ml.system.text import printable
 from worker.results import as_csv, as_json
 
 ERROR, UNUSABLE = "error", "unusable"
+MOST_REASONS = 50
 MACHINE_ID_EXPECTED = (
     f"1 to {MAX_MACHINE_ID} letters, digits, dots, hyphens and underscores were expected, or two such names with a "
     "slash between them."
@@ -58,7 +59,9 @@ def score(
 ) -> None:
     """Score recordings with a model: one row for each.
 
-    A recording that cannot be judged has a row with the reason; the exit status is then 1.
+    Where the label of a recording is known, its row has it as the truth, and the counts below compare both. A recording
+    that cannot be judged has a row and a sentence with the reason; the exit status is then 1. It is 0 if every
+    recording was judged, normal or anomalous, right or wrong.
     """
     if machine is not None and not is_machine_id(machine):
         raise InvalidParameter(f"--machine {machine}: {MACHINE_ID_EXPECTED}")
@@ -74,7 +77,8 @@ def score(
         if form == "table":
             machines = {machine_name(item.annotation.machine, item.annotation.machine_id) for item in items}
             names = [item.name for item in items]
-            output = as_table(rows, predictor, max(map(cell_len, machines)), _common_folder(names))
+            has_truth = any(item.annotation.label is not None for item in items)
+            output = as_table(rows, predictor, max(map(cell_len, machines)), _common_folder(names), has_truth=has_truth)
         else:
             output = FORMATS[form](row.to_dict() for row in rows)
         for block in output:
@@ -104,23 +108,31 @@ class _Tally:
         verdicts: number of rows for each verdict, and for errors.
         by_classifier: anomalous recordings with a score at or below the threshold; the classifier raised the alarm.
         unknown_machines: recordings of a named machine that the detector has not learned.
+        judged: number of rows for each truth and verdict, where the truth is known.
         causes: the first sentence and the number of recordings, by cause without its numbers.
+        reasons: name and reason of the first recordings without a score.
     """
 
     verdicts: Counter[str] = field(default_factory=Counter)
     by_classifier: int = 0
     unknown_machines: int = 0
+    judged: Counter[tuple[str, str]] = field(default_factory=Counter)
     causes: dict[str, tuple[str, int]] = field(default_factory=dict)
+    reasons: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, row: ScoreRow) -> None:
         """Count a row."""
         self.verdicts[row.verdict or ERROR] += 1
+        if row.annotation.label is not None:
+            self.judged[row.annotation.label, row.verdict or ERROR] += 1
         self.by_classifier += row.verdict == "anomalous" and (row.score or 0.0) <= (row.threshold or 0.0)
         self.unknown_machines += row.machine_known is False and bool(row.annotation.machine_name)
         if (cause := _cause(row)) is not None:
             key = re.sub(r"[\d.]+", "", cause.short)
             sentence, count = self.causes.get(key, (cause.sentence, 0))
             self.causes[key] = sentence, count + 1
+            if len(self.reasons) < MOST_REASONS:
+                self.reasons.append((row.name, cause.sentence))
 
 
 def _tallied(rows: Iterable[ScoreRow], tally: _Tally) -> Iterator[ScoreRow]:
@@ -144,6 +156,9 @@ def _print_summary(tally: _Tally, predictor: Predictor) -> None:
     counted = ", ".join(f"{tally.verdicts[kind]} {kind}" for kind in kinds if tally.verdicts[kind] or kind in always)
     typer.echo()
     print_text(f"{counted}. Model {predictor.model.version}, threshold {predictor.model.decision.threshold:.4g}.")
+    for truth, right, name in (("normal", "normal", "false alarms"), ("abnormal", "anomalous", "missed")):
+        if (sentence := _truth_sentence(tally, truth, right, name)) is not None:
+            print_text(sentence)
     if tally.by_classifier and (note := fault_rule_note(predictor.model.bundle.content)) is not None:
         print_text(f"Anomalous with a score at or below the threshold: {tally.by_classifier}. {note}")
     if tally.unknown_machines:
@@ -153,6 +168,27 @@ def _print_summary(tally: _Tally, predictor: Predictor) -> None:
         )
     for sentence, count in tally.causes.values():
         print_note(printable(f"{count} x {sentence}"))
+    n_failed = tally.verdicts[ERROR] + tally.verdicts[UNUSABLE]
+    if n_failed > 1:  # the reason of a single one stands above
+        print_text(f"Recordings without a score: {n_failed}.")
+        for name, sentence in tally.reasons:
+            print_note(printable(f"{name}: {sentence}"))
+    if n_failed > len(tally.reasons):
+        print_text(f"... and {n_failed - len(tally.reasons)} more: --format csv  prints the reason of each.")
+
+
+def _truth_sentence(tally: _Tally, truth: str, right: str, wrong_name: str) -> str | None:
+    """Return how many recordings of a label were judged right; None without such recordings."""
+    counts = {verdict: count for (label, verdict), count in tally.judged.items() if label == truth}
+    n_judged = counts.get("normal", 0) + counts.get("anomalous", 0)
+    if not counts:
+        return None
+    others = sum(counts.values()) - n_judged
+    left = f"; {others} without a score" if others else ""
+    return (
+        f"Truth {truth}: {counts.get(right, 0)} of {n_judged} are judged {right}, {n_judged - counts.get(right, 0)} "
+        f"{wrong_name}{left}."
+    )
 
 
 def _common_folder(names: Sequence[str]) -> str:
@@ -164,7 +200,9 @@ def _common_folder(names: Sequence[str]) -> str:
     return f"{folder}/" if folder.strip("/") else ""
 
 
-def as_table(rows: Iterable[ScoreRow], predictor: Predictor, machine_width: int, folder: str = "") -> Iterator[bytes]:
+def as_table(
+    rows: Iterable[ScoreRow], predictor: Predictor, machine_width: int, folder: str = "", *, has_truth: bool = False
+) -> Iterator[bytes]:
     """Yield aligned lines. The name is the last column, so that no row has to wait for the longest name.
 
     Args:
@@ -172,24 +210,33 @@ def as_table(rows: Iterable[ScoreRow], predictor: Predictor, machine_width: int,
         predictor: model; its longest message sets the width of that column.
         machine_width: width of the longest machine name; 0 leaves the column out.
         folder: common beginning of all names, with a slash at its end; it is printed once, in the head.
+        has_truth: whether there is a column with the label of each recording.
     """
     messages = [label.message for label in (*predictor.model.labels.classes, UNKNOWN_FAULT)]
     width = max(REASON_WIDTH, *map(cell_len, messages))
     machine_width = machine_width and max(machine_width, len("machine"))
 
-    def line(verdict: str, score: str, duration: str, message: str, machine: str, name: str) -> bytes:
-        cells = [f"{verdict:9} {score:>6} {duration:>8}", _fitted(printable(message), width)]
+    def line(verdict: str, truth: str, score: str, duration: str, message: str, machine: str, name: str) -> bytes:
+        known = f"{truth:8} " if has_truth else ""
+        cells = [f"{verdict:9} {known}{score:>6} {duration:>8}", _fitted(printable(message), width)]
         if machine_width:
             cells.append(set_cell_size(printable(machine), machine_width))
         return f"{'  '.join([*cells, name])}\n".encode(errors="backslashreplace")
 
     yield line(
-        "verdict", "score", "duration", "message", "machine", printable(f"name in {folder}" if folder else "name")
+        "verdict",
+        "truth",
+        "score",
+        "duration",
+        "message",
+        "machine",
+        printable(f"name in {folder}" if folder else "name"),
     )
     for row in rows:
         cause = _cause(row)
         shown = line(
             row.verdict or ERROR,
+            row.annotation.label or "-",
             "-" if row.score is None else f"{row.score:.3f}",
             "-" if row.duration_s is None else f"{row.duration_s:.1f} s",
             row.message or "-" if cause is None else printable(cause.short),

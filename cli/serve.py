@@ -7,6 +7,7 @@ import typer
 from api import processes as api_processes
 from api.settings import Settings
 from cli.home import protect_home
+from cli.output import warn_of_unknown_variables
 
 EVERY_ADDRESS, LOCAL_ADDRESS = "0.0.0.0", "127.0.0.1"  # noqa: S104 - compared only
 
@@ -23,6 +24,7 @@ def serve(
 ) -> None:
     """Run the API."""
     given: dict[str, Any] = {"host": host, "port": port, "processes": processes}
+    warn_of_unknown_variables()
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
     protect_home(settings)
     shown = "localhost" if settings.host in (EVERY_ADDRESS, LOCAL_ADDRESS) else settings.host

@@ -6,6 +6,7 @@ import typer
 
 from api.settings import Settings
 from cli.home import protect_home
+from cli.output import warn_of_unknown_variables
 from worker import main as worker_main
 from worker.broker import find_queue_url
 from worker.jobs import QUEUES
@@ -28,6 +29,7 @@ def worker(
 
     At SIGTERM or SIGINT, it hands back unfinished work, and another worker continues it.
     """
+    warn_of_unknown_variables()
     settings = Settings()
     protect_home(settings)
     chosen = tuple(queue for queue in QUEUES if queue in queues.split(","))

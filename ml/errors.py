@@ -25,6 +25,7 @@
     │   ├── BundleUnrecognised
     │   ├── GoldenClipFailed
     │   ├── ModelNotFound
+    │   ├── ModelInUse
     │   ├── ReportNotFound
     │   ├── AliasNotSet
     │   ├── AliasReserved
@@ -56,8 +57,10 @@
     ├── MachineError               the record of a machine cannot be used
     │   ├── MachineNotFound
     │   ├── NothingToAcknowledge
+    │   ├── InvalidRecordingTime
     │   └── MachinesUnavailable
     ├── InvalidParameter           a number or an option cannot be used
+    ├── IdempotencyConflict        an Idempotency-Key was used for another request
     ├── ProcessLost                a process of a parallel map was killed
     ├── StorageFull                the disk is full
     ├── DownloadError              an archive cannot be downloaded
@@ -209,6 +212,12 @@ class ModelNotFound(ModelError):
     """The registry has no such version."""
 
     code = "model_not_found"
+
+
+class ModelInUse(ModelError):
+    """The version cannot be removed: an alias points to it, or an unfinished job uses it."""
+
+    code = "model_in_use"
 
 
 class ReportNotFound(ModelError):
@@ -397,6 +406,12 @@ class NothingToAcknowledge(MachineError):
     code = "machine_nothing_to_acknowledge"
 
 
+class InvalidRecordingTime(MachineError):
+    """The stated time of a recording is not a time, is before the year 2000 or is in the future."""
+
+    code = "recorded_at_invalid"
+
+
 class MachinesUnavailable(MachineError):
     """The records of machines cannot be read or written."""
 
@@ -407,6 +422,12 @@ class InvalidParameter(SignalMLError):
     """A number or an option has a value that cannot be used."""
 
     code = "parameter_invalid"
+
+
+class IdempotencyConflict(SignalMLError):
+    """The Idempotency-Key was used before for another request."""
+
+    code = "idempotency_conflict"
 
 
 class ProcessLost(SignalMLError):

@@ -129,6 +129,12 @@ def recording(
     )
 
 
+def with_chunk(recording: bytes, name: bytes, body: bytes) -> bytes:
+    """A WAV file with one more chunk, after the samples."""
+    whole = recording + chunk(name, body)
+    return whole[:4] + struct.pack("<I", len(whole) - 8) + whole[8:]
+
+
 def flac(samples: NDArray[np.float64], rate_hz: int = 16_000, bits: int = 16) -> bytes:
     """A truthful FLAC file of ``samples``, ``(frames, channels)``."""
     file = io.BytesIO()

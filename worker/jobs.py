@@ -13,6 +13,7 @@ from ml.dataset.paths import NAME_PATTERN
 from ml.detectors.sensitivity import Sensitivity
 from ml.errors import SignalMLError
 from ml.features.kinds import FeatureKind
+from ml.system.validation import show_required_example
 from ml.training.choices import PromotionPolicy, TrainingChoices
 
 JobKind = Literal["feature-extraction", "scoring", "retraining", "recalibration", "diagnostic"]
@@ -54,7 +55,7 @@ class JobSchema(BaseModel):
 class JobParameters(JobSchema):
     """Base of the parameters of each kind. Over HTTP, neither `true` nor a text is accepted as a number."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, json_schema_extra=show_required_example)
 
     kind: ClassVar[JobKind]
     usual_queue: ClassVar[QueueName]
@@ -271,12 +272,6 @@ class JobConflict(JobRefused):
     """Another job on the same dataset has not ended, and only one of them can run at a time."""
 
     code = "job_conflict"
-
-
-class IdempotencyConflict(JobRefused):
-    """The Idempotency-Key was used before for another request."""
-
-    code = "idempotency_conflict"
 
 
 class ResultNotReady(JobRefused):

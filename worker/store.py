@@ -11,6 +11,8 @@ from typing import Any, cast
 
 import redis
 
+from ml.errors import IdempotencyConflict
+from ml.system import idempotency
 from ml.system.text import printable
 from worker.jobs import (
     JOB_KINDS,
@@ -18,7 +20,6 @@ from worker.jobs import (
     MAX_ATTEMPTS,
     PARAMETERS,
     QUEUES,
-    IdempotencyConflict,
     Job,
     JobConflict,
     JobError,
@@ -49,7 +50,6 @@ TRAINING_PATIENCE = 2
 GAP_S = 6.0
 # After this time, a job that is being cancelled ends even if its workers have not stopped.
 CANCEL_PATIENCE_S = 3.0
-IDEMPOTENCY_S = 24 * 3600
 MOST_WAITING = 20_000
 PRUNED_AT_ONCE = 100
 # A page reads this number of records at a time, at most this number of times. If few of them match, the page is short
@@ -107,7 +107,7 @@ class JobStore:
     # Called for clients
 
     def has_idempotency_key(self, idempotency_key: str) -> bool:
-        """Whether a request with this key created a job within the last :data:`IDEMPOTENCY_S`."""
+        """Whether a request with this key created a job within the last day."""
         return bool(self._client.exists(f"{PREFIX}idempotency:{idempotency_key}"))
 
     def submit(self, parameters: JobParameters, *, request_id: str, idempotency_key: str = "") -> Submission:
@@ -131,7 +131,7 @@ class JobStore:
             exclusive=parameters.exclusive_key or "",
             dataset=getattr(parameters, "dataset", ""),
             idempotency=idempotency_key,
-            idempotency_s=IDEMPOTENCY_S,
+            idempotency_s=idempotency.KEPT_S,
             digest=hashlib.sha256(f"{parameters.kind} {parameters_json}".encode()).hexdigest(),
         )
         if conflict := answer.get("conflict"):

@@ -1,10 +1,12 @@
 """Routes that judge uploaded recordings. They do not use Redis."""
 
 import time
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
 from api.dependencies import (
@@ -15,25 +17,28 @@ from api.dependencies import (
     RejectUnknownParameters,
     ServicesDep,
 )
-from api.errors import AUDIO_ERRORS, BODY_ERRORS, FORM_ERRORS, KEY_ERRORS, InvalidRequest, NoModel, UnknownParameter
-from api.forms import BATCH_FORM, MACHINE_ID_PART, ONE_FILE_FORM, ORIGINAL_FORM
+from api.errors import AUDIO_ERRORS, BODY_ERRORS, FORM_ERRORS, KEY_ERRORS, NoModel, UnknownParameter
+from api.forms import BATCH_FORM, ONE_FILE_FORM, ORIGINAL_FORM
+from api.one_request import REPLAYED
 from api.problems import error_responses, problem_of_error
 from api.schemas.predictions import AnomalyResponse, BatchItem, BatchResponse, PredictResponse
 from api.security import AuthFirstRoute, check_machine_binding
 from api.services import Services
 from api.sound_length import estimate_duration_s
-from api.uploads import Upload, UploadForm
-from ml.errors import SignalMLError
-from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID, MachineNames, is_machine_id
+from api.upload_request import UploadRequest
+from api.uploads import Upload
+from ml.errors import IdempotencyConflict, InvalidRecordingTime, SignalMLError
+from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID, MachineNames, Observation, RecordEntry
 from ml.models.explanations import OcclusionBand, occlusion_bands
 from ml.models.predictor import Predictor
 from ml.models.verdict import Verdict
+from ml.system.idempotency import PATTERN as KEY_PATTERN
 
 router = APIRouter(tags=["inference"], route_class=AuthFirstRoute)
 INFERENCE, PREDICT, BATCH = "/inference", "/v1/predict", "/v1/predict/batch"
 UPLOAD_PATHS = frozenset({INFERENCE, PREDICT, BATCH})
 
-UPLOAD_ERRORS = (*KEY_ERRORS, *BODY_ERRORS, *FORM_ERRORS, NoModel)
+UPLOAD_ERRORS = (*KEY_ERRORS, *BODY_ERRORS, *FORM_ERRORS, NoModel, InvalidRecordingTime, IdempotencyConflict)
 MachineIdQuery = Annotated[
     str | None,
     Query(
@@ -43,7 +48,27 @@ MachineIdQuery = Annotated[
         description="Machine that was recorded. A detector that knows this machine compares the recording with it. "
         "The verdict is added to the record of the machine: see `/v1/machines`. A part `machine_id` of a multipart "
         "form does the same.",
-        examples=["fan-3"],
+    ),
+]
+RECORDED_AT_TEXT = (
+    "Time of the recording, ISO 8601 with a time of day; without a time zone it is UTC. The record of the machine is "
+    "in the order of these times, so that a late recording lands where it belongs. Without it, the time is taken from "
+    "the file (bext or ICRD of a WAV file, a comment of a FLAC file) or from its name; otherwise it is the time of the "
+    "answer."
+)
+RecordedAtQuery = Annotated[str | None, Query(description=RECORDED_AT_TEXT, json_schema_extra={"format": "date-time"})]
+RecordedAtsQuery = Annotated[
+    list[str] | None,
+    Query(description=f"{RECORDED_AT_TEXT} Given once for each file, in their order; an empty one is not known."),
+]
+UploadKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=KEY_PATTERN,
+        description="A key that the client chooses, 1 to 128 printable ASCII characters without spaces. For a day, "
+        "the same upload with the same key counts once for its machine; another upload with this key is refused. "
+        f"Uploads that counted before are answered as usual, with the header `{REPLAYED}: true`.",
     ),
 ]
 
@@ -56,17 +81,24 @@ MachineIdQuery = Annotated[
     responses=error_responses(*UPLOAD_ERRORS, *AUDIO_ERRORS),
 )
 async def inference(
-    request: Request, form: OriginalUpload, services: ServicesDep, machine_id: MachineIdQuery = None
+    request: Request,
+    form: OriginalUpload,
+    services: ServicesDep,
+    response: Response,
+    machine_id: MachineIdQuery = None,
+    recorded_at: RecordedAtQuery = None,
+    idempotency_key: UploadKey = None,
 ) -> AnomalyResponse:
     """Judge the part `file` of a multipart form.
 
     The answer has the keys and types of the original service.
     """
-    (upload,), predictor = form.files, services.live_model.predictor()
-    machine = _machine_of(request, predictor, form, machine_id)
-    task = _PredictionTask(services, predictor, upload, machine)
-    verdict, _ = await services.executor.run(task, task.sound_s, request.receive)
-    return AnomalyResponse.of(verdict)
+    uploaded = UploadRequest.of(form, machine_id, recorded_at, idempotency_key)
+    predictor = services.live_model.predictor()
+    task = _PredictionTask(services, predictor, uploaded, _recorded_machine(request, predictor, uploaded))
+    judged = await services.executor.run(task, task.sound_s, request.receive)
+    _mark_repeat(response, [judged])
+    return AnomalyResponse.of(judged.verdict)
 
 
 @router.post(
@@ -80,16 +112,22 @@ async def predict(
     request: Request,
     form: AnyUpload,
     services: ServicesDep,
+    response: Response,
     machine_id: MachineIdQuery = None,
+    recorded_at: RecordedAtQuery = None,
     explain: Annotated[
         bool, Query(description="Add explanations: frequency bands and, from a detector, similar normal recordings.")
     ] = False,
+    idempotency_key: UploadKey = None,
 ) -> PredictResponse:
     """Judge a recording: the part `file` of a multipart form or, faster, the body itself."""
-    (upload,), predictor = form.files, services.live_model.predictor()
-    machine = _machine_of(request, predictor, form, machine_id)
-    task = _PredictionTask(services, predictor, upload, machine, explain)
-    return PredictResponse.of(*await services.executor.run(task, task.sound_s, request.receive))
+    uploaded = UploadRequest.of(form, machine_id, recorded_at, idempotency_key)
+    predictor = services.live_model.predictor()
+    machine = _recorded_machine(request, predictor, uploaded)
+    task = _PredictionTask(services, predictor, uploaded, machine, explain=explain)
+    judged = await services.executor.run(task, task.sound_s, request.receive)
+    _mark_repeat(response, [judged])
+    return PredictResponse.of(*judged)
 
 
 @router.post(
@@ -100,107 +138,138 @@ async def predict(
     responses=error_responses(*UPLOAD_ERRORS, UnknownParameter),
 )
 async def predict_batch(
-    request: Request, form: BatchUpload, services: ServicesDep, machine_id: MachineIdQuery = None
+    request: Request,
+    form: BatchUpload,
+    services: ServicesDep,
+    response: Response,
+    machine_id: MachineIdQuery = None,
+    recorded_at: RecordedAtsQuery = None,
+    idempotency_key: UploadKey = None,
 ) -> BatchResponse:
     """Judge several parts `file`. Each has a verdict or an error; an error does not affect other files.
 
     The files are judged one after another, so that single uploads are answered in between. `machine_id` applies to all
-    files, in their order.
+    files. Files that are equal to the byte count once for the machine.
     """
     predictor = services.live_model.predictor()
-    machine = _machine_of(request, predictor, form, machine_id)
-    results: list[BatchItem] = []
-    for upload in form.files:
-        task = _PredictionTask(services, predictor, upload, machine)
-        judge = partial(_batch_item, task)
-        results.append(await services.executor.run(judge, task.sound_s, request.receive, admitted=bool(results)))
+    uploaded = UploadRequest.of(form, machine_id, recorded_at, idempotency_key)
+    machine = _recorded_machine(request, predictor, uploaded)
+    if idempotency_key is not None:
+        await services.executor.run(partial(_require_same_request, services, uploaded))
+    found: list[Judged | SignalMLError] = []
+    for number in range(len(form.files)):
+        task = _PredictionTask(services, predictor, uploaded, machine, number)
+        judge = partial(_judged_or_error, task)
+        admitted = bool(found) or idempotency_key is not None
+        found.append(await services.executor.run(judge, task.sound_s, request.receive, admitted=admitted))
         if await request.is_disconnected():
             raise ClientDisconnect
-    return BatchResponse(results=results)
+    judged = [each for each in found if not isinstance(each, SignalMLError)]
+    _mark_repeat(response, judged)
+    home = services.settings.home
+    return BatchResponse(results=[_batch_item(*each, home) for each in zip(form.files, found, strict=True)])
 
 
-class _Machine(NamedTuple):
-    """Machine of an upload.
+class Judged(NamedTuple):
+    """Verdict on one upload, explanations if they were requested, and its place in the record of the machine."""
+
+    verdict: Verdict
+    bands: tuple[OcclusionBand, ...] | None
+    entry: RecordEntry | None
+
+
+class _RecordedMachine(NamedTuple):
+    """Machine whose record gets the verdict.
 
     Attributes:
-        given: name that the client gave.
         names: names of its record.
-        made_by: name of the key, which cannot displace machines of others; None without this limit.
+        made_by: name of the API key, which cannot displace machines of others; None without this limit.
     """
 
-    given: str
     names: MachineNames
     made_by: str | None
 
 
-def _machine_of(request: Request, predictor: Predictor, form: UploadForm, query_value: str | None) -> _Machine | None:
+def _recorded_machine(request: Request, predictor: Predictor, uploaded: UploadRequest) -> _RecordedMachine | None:
     """Return the machine that was recorded; None without one.
 
     Raises:
-        InvalidRequest: the part is not a machine id, or it differs from the query parameter.
         OutOfBinding: the API key is bound to other machines.
     """
-    given = _machine_id_of(form, query_value)
-    if given is None:
+    if uploaded.machine_id is None:
         return None
-    names, key = MachineNames.resolve(given, predictor.resolve_machine), request.state.key
+    names, key = MachineNames.resolve(uploaded.machine_id, predictor.resolve_machine), request.state.key
     check_machine_binding(request, names.machine_id)
-    return _Machine(given, names, None if key.allows("admin") else key.name)
+    return _RecordedMachine(names, None if key.allows("admin") else key.name)
 
 
-def _machine_id_of(form: UploadForm, query_value: str | None) -> str | None:
-    """Return the machine id of the form or of the query; an empty part counts as not sent."""
-    form_value = form.fields.get(MACHINE_ID_PART) or None
-    if form_value is not None and not is_machine_id(form_value):
-        raise InvalidRequest(
-            f"The part {MACHINE_ID_PART!r} is {form_value[:MAX_MACHINE_ID]!r}; 1 to {MAX_MACHINE_ID} letters, digits, "
-            "dots, hyphens and underscores, or two such names with a slash between them, were expected."
-        )
-    if form_value is not None and query_value not in (None, form_value):
-        raise InvalidRequest(
-            f"{MACHINE_ID_PART} is {query_value!r} in the query and {form_value!r} in the form; one of them was "
-            "expected."
-        )
-    return form_value or query_value
+def _mark_repeat(response: Response, judged: Sequence[Judged]) -> None:
+    """Mark an answer whose recordings all counted before."""
+    if judged and all(each.entry is not None and each.entry.counted is False for each in judged):
+        response.headers[REPLAYED] = "true"
+
+
+def _require_same_request(services: Services, uploaded: UploadRequest) -> None:
+    if (keyed := uploaded.keyed) is not None:
+        services.machine_recorder.require_same_request(keyed)
 
 
 class _PredictionTask:
     """Judgement of one upload by one model; called in a thread."""
 
     def __init__(
-        self, services: Services, predictor: Predictor, upload: Upload, machine: _Machine | None, explain: bool = False
+        self,
+        services: Services,
+        predictor: Predictor,
+        uploaded: UploadRequest,
+        machine: _RecordedMachine | None,
+        number: int = 0,
+        explain: bool = False,
     ) -> None:
-        self.upload = upload
         self.metrics = services.metrics
-        self.home = services.settings.home
-        self._machines = services.machine_recorder
-        self._machine = machine
-        self._limits = services.limits
+        self._services = services
         self._predictor = predictor
+        self._uploaded = uploaded
+        self._upload = uploaded.files[number]
+        self._machine = machine
+        self._number = number
         self._explain = explain
-        self.sound_s = estimate_duration_s(upload.content)
+        self.sound_s = estimate_duration_s(self._upload.content)
         self._created = time.perf_counter()
 
-    def __call__(self) -> tuple[Verdict, tuple[OcclusionBand, ...] | None]:
+    def __call__(self) -> Judged:
         self.metrics.observe_stage("wait", time.perf_counter() - self._created)
+        _require_same_request(self._services, self._uploaded)
         with self.metrics.time_stage("decode"):
-            recording = self._predictor.decode(self.upload.content, self._limits)
+            recording = self._predictor.decode(self._upload.content, self._services.limits)
         with self.metrics.time_stage("predict"):
-            given = None if self._machine is None else self._machine.given
-            verdict = self._predictor.predict(recording, given, explain=self._explain)
-        if self._machine is not None:
-            self._machines.record(self._machine.names, verdict, self._machine.made_by)
+            verdict = self._predictor.predict(recording, self._uploaded.machine_id, explain=self._explain)
+        entry = self._record(verdict)
         if not self._explain:
-            return verdict, None
+            return Judged(verdict, None, entry)
         with self.metrics.time_stage("explain"):
-            return verdict, occlusion_bands(self._predictor, recording, verdict.worst)
+            return Judged(verdict, occlusion_bands(self._predictor, recording, verdict.worst), entry)
+
+    def _record(self, verdict: Verdict) -> RecordEntry | None:
+        recorder, uploaded = self._services.machine_recorder, self._uploaded
+        if self._machine is None:
+            if uploaded.keyed is not None:
+                recorder.remember_request(uploaded.keyed)
+            return None
+        names, made_by = self._machine
+        time, digest = uploaded.time_of(self._number), uploaded.digests[self._number]
+        return recorder.record(Observation.of(names, verdict, time, digest, uploaded.keyed, made_by))
 
 
-def _batch_item(task: _PredictionTask) -> BatchItem:
-    name = task.upload.name
+def _judged_or_error(task: _PredictionTask) -> Judged | SignalMLError:
     try:
-        verdict, _ = task()
+        return task()
     except SignalMLError as error:
         task.metrics.count_refusal(error.code)
-        return BatchItem(file_name=name, prediction=None, error=problem_of_error(error, task.home))
-    return BatchItem(file_name=name, prediction=PredictResponse.of(verdict), error=None)
+        return error
+
+
+def _batch_item(upload: Upload, found: Judged | SignalMLError, home: Path) -> BatchItem:
+    if isinstance(found, SignalMLError):
+        return BatchItem(file_name=upload.name, prediction=None, error=problem_of_error(found, home))
+    return BatchItem(file_name=upload.name, prediction=PredictResponse.of(*found), error=None)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
-from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -18,18 +17,17 @@ from api.problems import error_responses
 from api.schemas.common import JobRows
 from api.security import AuthFirstRoute, KeyDep, check_dataset_binding, is_still_valid, require_admin
 from api.services import Services
-from ml.dataset.catalog import require_dataset
-from ml.errors import AliasNotSet, DatasetNotFound, ModelNotCalibrated, ModelNotFound
-from ml.models.recalibration import require_detector
+from ml.errors import AliasNotSet, DatasetNotFound, IdempotencyConflict, ModelNotCalibrated, ModelNotFound
 from ml.system.audit import record_change
+from ml.system.idempotency import PATTERN as KEY_PATTERN
 from ml.system.logs import current_request_id
+from worker.job_checks import check_parameters
 from worker.jobs import (
     JOB_ID,
     JOB_KINDS,
     JOB_STATES,
     DiagnosticParameters,
     ExtractionParameters,
-    IdempotencyConflict,
     Job,
     JobConflict,
     JobKind,
@@ -94,7 +92,7 @@ IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        pattern=r"^[\x21-\x7e]{1,128}$",
+        pattern=KEY_PATTERN,
         description="A key that the client chooses, 1 to 128 printable ASCII characters without spaces. For a day, the "
         "same request with the same key returns the same job.",
     ),
@@ -139,9 +137,7 @@ async def extract_features(
 
     Later trainings use these features.
     """
-    return await _submit(
-        request, services, parameters, idempotency_key, _has_dataset(request, services, parameters.dataset)
-    )
+    return await submit_job(request, services, parameters, idempotency_key)
 
 
 @router.post(
@@ -157,8 +153,7 @@ async def score(
 
     The result has a row for each recording. A recording that cannot be judged has a row with its error.
     """
-    checks = (_has_dataset(request, services, parameters.dataset), partial(services.registry.resolve, parameters.model))
-    return await _submit(request, services, parameters, idempotency_key, *checks)
+    return await submit_job(request, services, parameters, idempotency_key)
 
 
 @router.post(
@@ -177,9 +172,7 @@ async def retrain(
     """
     if parameters.promote == "always":
         require_admin(request, "a retraining with promote always")
-    return await _submit(
-        request, services, parameters, idempotency_key, _has_dataset(request, services, parameters.dataset)
-    )
+    return await submit_job(request, services, parameters, idempotency_key)
 
 
 @router.post(
@@ -195,7 +188,7 @@ async def recalibrate(
 
     Recordings that the model has learned from do not count. The result has a row for each normal recording.
     """
-    return await submit_recalibration(request, services, parameters, idempotency_key)
+    return await submit_job(request, services, parameters, idempotency_key)
 
 
 @router.post(
@@ -208,7 +201,7 @@ async def diagnose(
     parameters: DiagnosticParameters, request: Request, services: ServicesDep, idempotency_key: IdempotencyKey = None
 ) -> Job:
     """Submit a job that does nothing, to test a queue and its workers."""
-    return await _submit(request, services, parameters, idempotency_key)
+    return await submit_job(request, services, parameters, idempotency_key)
 
 
 @router.get("", summary="List jobs", responses=error_responses(*V1_ERRORS, InvalidRequest, QueueUnavailable))
@@ -357,47 +350,17 @@ async def no_such_kind(kind: str) -> None:
     raise JobKindUnknown(f"There is no kind of job {kind[:MAX_SHOWN_LENGTH]!r}; the kinds are {', '.join(JOB_KINDS)}.")
 
 
-async def submit_recalibration(
-    request: Request, services: Services, parameters: RecalibrationParameters, idempotency_key: str | None
+async def submit_job(
+    request: Request, services: Services, parameters: JobParameters, idempotency_key: str | None
 ) -> Job:
-    """Submit a recalibration, after a check that the dataset exists, and the model and its detector."""
-
-    def has_detector() -> None:
-        require_detector(services.registry.read(parameters.model))
-
-    checks = (_has_dataset(request, services, parameters.dataset), has_detector)
-    return await _submit(request, services, parameters, idempotency_key, *checks)
-
-
-def _has_dataset(request: Request, services: Services, name: str) -> Callable[[], object]:
-    key: ApiKey = request.state.key
-
-    def check() -> None:
-        try:
-            require_dataset(services.settings.home, name)
-        except DatasetNotFound:
-            if key.is_bound:  # the original message lists other datasets
-                raise DatasetNotFound(f"There is no dataset {name!r}.") from None
-            raise
-
-    return check
-
-
-async def _submit(
-    request: Request,
-    services: Services,
-    parameters: JobParameters,
-    idempotency_key: str | None,
-    *checks: Callable[[], object],
-) -> Job:
-    """Submit a job after ``checks``. A repeated request skips them: it gets its job in any case."""
+    """Submit a job after its checks. A repeated request skips them: it gets its job in any case."""
     check_dataset_binding(request, getattr(parameters, "dataset", None))
     key, request_id = idempotency_key or "", current_request_id()
     repeated = False
-    if checks and key:
+    if key:
         repeated = await services.job_queue.run(lambda queue: queue.store.has_idempotency_key(key))
-    for check in () if repeated else checks:
-        await asyncio.to_thread(check)
+    if not repeated:
+        await asyncio.to_thread(_check_parameters, request.state.key, services, parameters)
     submitted = await services.job_queue.run(
         lambda queue: queue.submit(parameters, request_id=request_id, idempotency_key=key)
     )
@@ -407,6 +370,15 @@ async def _submit(
         await asyncio.to_thread(record_change, services.settings.home, "job.submit", job.id, after=after)
     headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": str(RETRY_AFTER_S)}
     return JSONResponse(job.model_dump(), 202, headers)  # type: ignore[return-value]  # FastAPI sends it as it is
+
+
+def _check_parameters(key: ApiKey, services: Services, parameters: JobParameters) -> None:
+    try:
+        check_parameters(services.settings.home, parameters)
+    except DatasetNotFound:
+        if key.is_bound:  # the original message lists other datasets
+            raise DatasetNotFound(f"There is no dataset {getattr(parameters, 'dataset', '')!r}.") from None
+        raise
 
 
 async def _visible_job(services: Services, key: ApiKey, job: str) -> Job:

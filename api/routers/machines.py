@@ -4,6 +4,7 @@ import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from api.api_keys import ApiKey
 from api.dependencies import RejectUnknownParameters, ServicesDep
@@ -26,6 +27,15 @@ router = APIRouter(
     dependencies=[RejectUnknownParameters],
     route_class=AuthFirstRoute,
 )
+
+
+class MachineConvertor(PathConvertor):
+    """Path converter of the name of a machine, which may have a slash, except for the addresses below a machine."""
+
+    regex = "(?!.*/(?:health|acknowledge)$).+"
+
+
+register_url_convertor("machine", MachineConvertor())
 MachineIdPath = Annotated[
     str,
     Path(
@@ -70,7 +80,7 @@ async def show_machine(
 
     The answer has the expected time between false alarms, at the time between the last recordings of the machine.
 
-    A verdict appears here within a second after its answer. Verdicts count in the order of their answers.
+    A verdict appears here within a second after its answer. Verdicts count in the order of the times of the recordings.
     """
     return await asyncio.to_thread(_health, request, services, machine_id, latest)
 
@@ -99,6 +109,34 @@ async def acknowledge(
             return MachineAlarm.model_validate(ledger.acknowledge(recorded, acknowledgement, seen.alarm_id))
 
     return await asyncio.to_thread(write)
+
+
+@router.delete(
+    "/{machine_id:machine}",
+    summary="Remove a machine",
+    status_code=204,
+    responses=error_responses(
+        *V1_ERRORS, InvalidRequest, errors.MachineNotFound, errors.StorageFull, errors.MachinesUnavailable
+    ),
+)
+async def remove_machine(
+    machine_id: MachineIdPath,
+    request: Request,
+    services: ServicesDep,
+    confirm: Annotated[str, Query(description="Name of the machine again, as a confirmation.")],
+) -> None:
+    """Remove the record of a machine: its verdicts and alarms. A later recording of the machine starts a new record."""
+    if confirm != machine_id:
+        raise InvalidRequest(
+            f"query.confirm is {confirm[:MAX_MACHINE_ID]!r}; the name of the machine to remove, {machine_id!r}, was "
+            "expected."
+        )
+
+    def remove() -> None:
+        with Ledger(services.settings.home) as ledger:
+            ledger.remove(_recorded_name(ledger, request, services, machine_id))
+
+    await asyncio.to_thread(remove)
 
 
 def _list(settings: Settings, key: ApiKey) -> MachineList:

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse
 
 from api.dependencies import RejectUnknownParameters, ServicesDep
@@ -23,8 +23,11 @@ from api.schemas.common import (
 from api.security import AuthFirstRoute, require_unbound
 from api.services import Services
 from ml import errors
-from ml.models.registry import Alias, Registry
+from ml.models.registry import MAX_CONFIRM, Alias, Registry
 from ml.training.paths import report_path
+from ml.training.removal import remove_model
+from worker.job_checks import require_unused_by_jobs
+from worker.jobs import QueueUnavailable
 
 router = APIRouter(
     prefix="/v1/models",
@@ -47,6 +50,9 @@ ModelReferencePath = Annotated[
         examples=["original-47a1c71740", "champion", "original"],
     ),
 ]
+
+
+ConfirmQuery = Annotated[str, Query(description="Full name of the version again, as a confirmation.")]
 
 
 @router.get("", summary="List models", responses=error_responses(*V1_ERRORS, *BUNDLE_ERRORS))
@@ -120,6 +126,29 @@ async def name_classes(version: ModelReferencePath, patch: LabelsPatch, services
         return LabelsRevision.model_validate(revision)
 
     return await asyncio.to_thread(rename)
+
+
+@router.delete(
+    "/{version}",
+    summary="Remove a model",
+    status_code=204,
+    responses=error_responses(*MODEL_ERRORS, InvalidRequest, errors.ModelInUse, QueueUnavailable),
+)
+async def remove_version(version: ModelReferencePath, confirm: ConfirmQuery, services: ServicesDep) -> None:
+    """Remove a version, its revisions, and the records and the report of its training.
+
+    The full name of the version is needed. A version that an alias points to, or that an unfinished job uses, is not
+    removed (409). The history of machines keeps its verdicts.
+    """
+    home = services.settings.home
+    if confirm != version:
+        raise InvalidRequest(
+            f"query.confirm is {confirm[:MAX_CONFIRM]!r}; the full name of the version to remove, {version!r}, was "
+            "expected."
+        )
+    if services.job_queue.configured:
+        await services.job_queue.run(lambda queue: require_unused_by_jobs(queue.store, home, version))
+    await asyncio.to_thread(remove_model, home, version, confirm)
 
 
 def _list(registry: Registry) -> ModelList:

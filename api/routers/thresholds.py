@@ -3,12 +3,13 @@
 import asyncio
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from api.dependencies import RejectUnknownParameters, ServicesDep
 from api.errors import InvalidRequest
+from api.one_request import REPLAYED, OneRequest
 from api.problems import error_responses
-from api.routers.jobs import DATASET_JOB_ERRORS, SUBMITTED, IdempotencyKey, submit_recalibration
+from api.routers.jobs import DATASET_JOB_ERRORS, SUBMITTED, IdempotencyKey, submit_job
 from api.routers.models import MODEL_ERRORS, ModelReferencePath
 from api.schemas.thresholds import (
     AlarmFrequency,
@@ -53,13 +54,21 @@ async def show_threshold(version: ModelReferencePath, services: ServicesDep) -> 
     "/{version}/threshold",
     summary="Move the threshold of a model",
     responses=SUBMITTED_HERE
-    | error_responses(*MODEL_ERRORS, *DATASET_JOB_ERRORS, errors.InvalidParameter, errors.ModelNotCalibrated),
+    | error_responses(
+        *MODEL_ERRORS,
+        *DATASET_JOB_ERRORS,
+        errors.InvalidParameter,
+        errors.ModelNotCalibrated,
+        errors.MachinesUnavailable,
+        errors.StorageFull,
+    ),
 )
 async def move_threshold(
     version: ModelReferencePath,
     patch: ThresholdPatch,
     request: Request,
     services: ServicesDep,
+    response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> ThresholdState:
     """Move the threshold as a new revision, without a training.
@@ -69,6 +78,9 @@ async def move_threshold(
     only: a classifier that was imported, or trained by an earlier version.
 
     The new threshold applies at once in the process that answers, and within 2 s in other processes.
+
+    A repetition with the same `Idempotency-Key` within a day changes nothing, also if the threshold was moved again
+    meanwhile; the answer has the present threshold, and the header `Idempotent-Replayed: true`.
 
     With `recalibrate`, a job scores the normal recordings of a dataset first. The answer is then 202 with this job, as
     from `POST /v1/jobs/recalibration`.
@@ -82,17 +94,24 @@ async def move_threshold(
             sensitivity=patch.sensitivity,
             confirm_labels=patch.confirm_labels,
         )
-        return await submit_recalibration(request, services, parameters, idempotency_key)  # type: ignore[return-value]  # a response with status 202
+        return await submit_job(request, services, parameters, idempotency_key)  # type: ignore[return-value]  # a response with status 202
 
-    def move() -> ThresholdState:
+    def move() -> tuple[ThresholdState, bool]:
         rule = services.settings.alarm_rule
         # Resolved once: the answer is about the version that was moved, even if the alias changes meanwhile.
         moved = services.registry.resolve(version)
-        services.registry.set_threshold(moved, patch.to_request(rule))
-        services.live_model.refresh()
-        return _state(services.registry, moved, rule)
+        with OneRequest(
+            services.settings, idempotency_key, f"PATCH threshold {version}", patch.model_dump_json()
+        ) as one:
+            if not one.done_before:
+                services.registry.set_threshold(moved, patch.to_request(rule))
+                services.live_model.refresh()
+        return _state(services.registry, moved, rule), one.done_before
 
-    return await asyncio.to_thread(move)
+    state, done_before = await asyncio.to_thread(move)
+    if done_before:
+        response.headers[REPLAYED] = "true"
+    return state
 
 
 def _state(registry: Registry, reference: str, rule: KOfNRule) -> ThresholdState:

@@ -6,6 +6,7 @@ from pydantic import AliasPath, BaseModel, ConfigDict, Field, RootModel
 
 from ml.models.labels import MAX_MESSAGE, MAX_NAME
 from ml.models.registry import ALIASES, Alias
+from ml.system.validation import show_required_example
 
 Share = Annotated[float, Field(ge=0, le=1)]
 ModelVersion = Annotated[str, Field(examples=["original-47a1c71740"])]
@@ -19,6 +20,12 @@ class Schema(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, from_attributes=True)
+
+
+class RequestSchema(Schema):
+    """Base of the JSON bodies of requests."""
+
+    model_config = ConfigDict(json_schema_extra=show_required_example)
 
 
 class Problem(Schema):
@@ -125,7 +132,7 @@ class ModelDetails(ModelSummary):
     """Model card: origin, figures and limits of the version."""
 
 
-class AliasTarget(Schema):
+class AliasTarget(RequestSchema):
     """New target of an alias."""
 
     version: str = Field(min_length=1, max_length=64, examples=["original-47a1c71740", "previous"])
@@ -145,7 +152,7 @@ class ClassName(Schema):
     message: str = Field(min_length=1, max_length=MAX_MESSAGE, examples=["Fan 3: the rotor is out of balance"])
 
 
-class LabelsPatch(Schema):
+class LabelsPatch(RequestSchema):
     """New names and messages, one for each class, in the order of the classes."""
 
     classes: list[ClassName] = Field(min_length=2, max_length=1000)

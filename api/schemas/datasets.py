@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from api.schemas.common import Problem, Schema, Share, Timestamp
+from api.schemas.common import Problem, RequestSchema, Schema, Share, Timestamp
 from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN, AnnotationRevision
 from ml.dataset.collection.counts import CollectionCounts
 from ml.dataset.collection.state import CollectionRecording
@@ -250,7 +250,7 @@ class UploadResponse(Schema):
 Text = Annotated[str, Field(max_length=MAX_TEXT, pattern=TEXT_PATTERN, strict=True)]
 
 
-class LabelsChange(Schema):
+class LabelsChange(RequestSchema):
     """Correction of labels. A field that is left out does not change; null clears it."""
 
     label: Label | None = Field(default=None, examples=["abnormal"])

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AliasChoices, AliasPath, Field
 
-from api.schemas.common import ModelVersion, Schema, Share, Timestamp
+from api.schemas.common import ModelVersion, RequestSchema, Schema, Share, Timestamp
 from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN
 from ml.detectors.alarm_rule import KOfNRule
 from ml.detectors.calibration import RateHoldsFor
@@ -13,6 +13,7 @@ from ml.machines.drift import DriftState
 from ml.machines.false_alarms import expect_false_alarms
 from ml.machines.health import Health
 from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID
+from ml.machines.recording_time import TimeSource
 from ml.models.served import ServedModel
 from ml.models.verdict import VerdictValue
 
@@ -94,17 +95,21 @@ class MachineSummary(Schema):
     """Name of the record."""
     state: MachineState
     """`alarm`: an alarm that nobody has acknowledged. `acknowledged`: an acknowledged alarm that has not cleared.
-    `unheard`: no alarm, but too many of the last recordings could not be judged (as many as raise an alarm)."""
+    `unheard`: no alarm, but too many of the last recordings (as many as raise an alarm) could not be judged, or have
+    the same bytes."""
     heard_at: Timestamp
-    """Time of the answer to the last recording. Without new recordings, the state does not change."""
+    """Time of the last answer to a recording that counts. Without new recordings, the state does not change."""
     version: ModelVersion
-    """Model version that gave this answer."""
+    """Model version that judged the last recording."""
     anomalous: int = Field(ge=0, examples=[3])
     """Number of anomalous verdicts among the last `of`. Recordings that could not be judged do not count."""
     of: int = Field(ge=0, examples=[5], validation_alias=N_VERDICTS)
     """Number of latest verdicts that count; smaller than the rule's number if there are fewer."""
     unusable: int = Field(ge=0, examples=[0])
     """Number of recordings that could not be judged, among as many of the last recordings as the rule counts."""
+    identical: int = Field(ge=0, examples=[1])
+    """How often the bytes of the last recording arrived in a row, at least 10 minutes apart. 1 is usual; a larger
+    number means that the recorder sends an old file again and again. 0 if it is not known."""
     drift: ScoreDrift
     """Drift of the scores of that version."""
     alarm: MachineAlarm | None
@@ -145,6 +150,12 @@ class MachineObservation(Schema):
 
     at: Timestamp
     """Time of the answer; the recording may be older."""
+    recorded_at: Timestamp
+    """Time of the recording. Verdicts count in this order."""
+    time_from: TimeSource = Field(examples=["request"])
+    """Where this time comes from; see `/v1/predict`."""
+    repeats: int = Field(ge=0, examples=[0])
+    """Number of later uploads of the same bytes, which did not count."""
     version: ModelVersion
     threshold_revision: int = Field(ge=1, examples=[1])
     """Revision of the model's threshold."""
@@ -231,7 +242,7 @@ class MachineHealth(MachineSummary):
         )
 
 
-class AlarmSeen(Schema):
+class AlarmSeen(RequestSchema):
     """Request to acknowledge an alarm."""
 
     by: str = Field(min_length=1, max_length=MAX_TEXT, pattern=TEXT_PATTERN, examples=["Ana"])

@@ -5,10 +5,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AliasPath, Field
 
-from api.schemas.common import AnsweringModel, Problem, Schema, Share
+from api.schemas.common import AnsweringModel, Problem, Schema, Share, Timestamp
+from api.schemas.machines import MachineId
 from ml.audio.channels import ChannelFaultName
 from ml.detectors.calibration import RateHoldsFor
 from ml.detectors.recorder_checks import UnusableCode
+from ml.machines.observation import RecordEntry
+from ml.machines.recording_time import TimeSource
 from ml.models.explanations import OcclusionBand
 from ml.models.verdict import Verdict, VerdictValue
 
@@ -198,6 +201,23 @@ class NamingFacts(Schema):
     label is `unknown_fault`."""
 
 
+class MachineEntry(Schema):
+    """Place of the recording in the record of its machine."""
+
+    machine_id: MachineId
+    """Name of the record."""
+    recorded_at: Timestamp
+    """Time of the recording. The record is in the order of these times."""
+    time_from: TimeSource = Field(examples=["arrival"])
+    """`request`: from `recorded_at`. `file`: from the file (bext or ICRD of a WAV file, a comment of a FLAC file).
+    `name`: from the name of the file. `arrival`: the time is not known, and this is the time of the answer."""
+    counted: bool | None = Field(examples=[True])
+    """Whether the recording counts. `false`: the same bytes were recorded for this machine before, so that this is a
+    repeated upload. Null if the record cannot be read now."""
+    first_at: Timestamp | None = Field(examples=[None])
+    """Time of the answer that counts; null unless `counted` is false."""
+
+
 class PredictResponse(Schema):
     """Verdict on one recording, with the measurements that it follows from."""
 
@@ -241,11 +261,21 @@ class PredictResponse(Schema):
     """Null if the recording can be judged. A model without a detector checks only what needs no normal recordings, and
     one of an earlier version nothing."""
     quality: RecordingQuality
+    machine: MachineEntry | None
+    """Null without `machine_id`."""
     model: AnsweringModel
 
     @classmethod
-    def of(cls, verdict: Verdict, bands: Sequence[OcclusionBand] | None = None) -> "PredictResponse":
-        """Return the answer for a verdict, with occlusion bands if they were requested."""
+    def of(
+        cls, verdict: Verdict, bands: Sequence[OcclusionBand] | None = None, entry: RecordEntry | None = None
+    ) -> "PredictResponse":
+        """Return the answer for a verdict, with occlusion bands if they were requested.
+
+        Args:
+            verdict: the verdict.
+            bands: occlusion bands; None if they were not requested.
+            entry: place in the record of the machine; None without a machine.
+        """
         worst = verdict.worst
         return cls.model_validate(
             {
@@ -264,6 +294,7 @@ class PredictResponse(Schema):
                 "reasons": verdict.explanation,
                 "unusable": verdict.unusable,
                 "quality": verdict.quality,
+                "machine": entry,
                 "model": verdict,
             }
         )

@@ -7,7 +7,8 @@
   machine near the limit does not raise one alarm after another. The history shows which alarms nobody acknowledged.
 - **Acknowledged**: a person has seen the alarm. It is silent until it clears. A later alarm is a new alarm.
 - **No valid audio** (``unheard``): no alarm, and at least ``raise_at`` of the last ``n_verdicts`` recordings could not
-  be judged: the microphone is dead, covered or clipped. Such recordings raise no alarm and clear none.
+  be judged: the microphone is dead, covered or clipped. Such recordings raise no alarm and clear none. The state is the
+  same if the last ``raise_at`` recordings have the same bytes: the recorder sends an old file again and again.
 
 In the terms of ANSI/ISA-18.2, this alarm does not latch.
 """
@@ -65,7 +66,7 @@ def state_of(rule: KOfNRule, alarm: Alarm | None, unusable: int) -> AlarmState:
     Args:
         rule: alarm rule.
         alarm: active alarm of the machine; None without one.
-        unusable: number of its last ``n_verdicts`` recordings that could not be judged.
+        unusable: number of its last ``n_verdicts`` recordings that could not be judged, or that have the same bytes.
 
     Example:
         >>> state_of(KOfNRule(), None, unusable=2)

@@ -15,7 +15,7 @@ class VersionRecord:
         version: the model version.
         observations: number of recordings that it judged.
         kept: number of these verdicts that are kept: the first and the last.
-        first_at, last_at: times of its first and last kept answer, judged or unusable, ISO 8601, UTC.
+        first_at, last_at: times of its first and last kept recording, judged or unusable, ISO 8601, UTC.
         threshold: threshold that applied to its last judged recording; None without one.
         recent_n, recent_anomalous: number of the last verdicts that are counted here, and of the anomalous ones.
         recent_median: median of their scores; None without verdicts.
@@ -41,10 +41,12 @@ class HealthSummary:
     Attributes:
         machine_id: name of the machine.
         state: state by the alarm rule.
-        heard_at: time of the answer to its last recording, ISO 8601, UTC.
-        version: model version of this answer.
+        heard_at: time of the last answer to a recording that counts, ISO 8601, UTC.
+        version: model version that judged its last recording.
         anomalous, n_verdicts: number of anomalous and of all verdicts that the alarm rule counts.
         unusable: number of recordings that could not be judged, of as many last ones as the rule counts.
+        identical: how often the bytes of the last recording arrived in a row, at least ten minutes apart; 1 is usual,
+            0 means unknown.
         drift: drift of the scores of ``version``.
         alarm: the active alarm; None without one.
     """
@@ -56,6 +58,7 @@ class HealthSummary:
     anomalous: int
     n_verdicts: int
     unusable: int
+    identical: int
     drift: Drift
     alarm: Alarm | None
 

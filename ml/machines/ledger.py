@@ -6,26 +6,31 @@ kept. If there are more machines than ``machines_kept``, the one without a recor
 machines in alarm are removed last. A machine that an API key makes removes only a machine that the same key made: a
 client cannot remove the record of others by invented names.
 
-**Ordered.** Verdicts count in the order in which they are recorded, by any process. One transaction numbers a verdict
-and raises or clears an alarm.
+**Ordered.** Verdicts count in the order of the times of their recordings; without such a time, in the order in which
+they arrive, at any process. One transaction numbers a verdict and raises or clears an alarm.
+
+**Counted once.** The same bytes for one machine are one verdict (:mod:`ml.machines.repeats`).
 """
 
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
 from ml.detectors.alarm_rule import DEFAULT_RULE, KOfNRule
 from ml.errors import MachinesUnavailable, NothingToAcknowledge, StorageFull
-from ml.machines import insertion, queries, rows
+from ml.machines import insertion, queries, repeats, rows
 from ml.machines.alarms import Acknowledgement, Alarm, AlarmState
 from ml.machines.health import Health, HealthSummary
-from ml.machines.limits import MACHINES_KEPT, MachineLimits
-from ml.machines.observation import Observation
+from ml.machines.limits import INSERTED_AT_ONCE, MACHINES_KEPT, MachineLimits
+from ml.machines.observation import KeyedRequest, Observation
+from ml.machines.repeats import Repeat
 from ml.machines.schema import open_for_reading, open_for_writing
 from ml.system.audit import record_change
+from ml.system.clock import timestamp
 
 
 @contextmanager
@@ -110,12 +115,53 @@ class Ledger:
         Raises:
             StorageFull, MachinesUnavailable: no verdict was added.
         """
+        waiting = iter(observations)
         with self._writing(synchronous="NORMAL"):  # no fsync for each call: there can be a hundred a second
-            return [
-                each
-                for each in observations
-                if not insertion.insert_observation(self._db, each, self.rule, self._limits)
-            ]
+            refused: list[Observation] = []
+            while part := list(islice(waiting, INSERTED_AT_ONCE)):
+                refused += insertion.insert_observations(self._db, part, self.rule, self._limits)
+            return refused
+
+    @_translate_errors()
+    def find_repeat(self, observation: Observation) -> Repeat | None:
+        """Return the verdict that was recorded before for the same bytes; None if the observation would count.
+
+        Raises:
+            MachinesUnavailable
+        """
+        return repeats.find_repeat(self._db, observation)
+
+    @_translate_errors()
+    def find_request(self, key: str) -> str | None:
+        """Return the digest of the request that an Idempotency-Key was used for within the last day.
+
+        Raises:
+            MachinesUnavailable
+        """
+        return repeats.find_request(self._db, key, timestamp())
+
+    @_translate_errors(writes=True)
+    def remember_request(self, request: KeyedRequest, digests: Iterable[str] = ("",)) -> None:
+        """Keep an Idempotency-Key for a day, with the digests of the files of its request.
+
+        Raises:
+            StorageFull, MachinesUnavailable
+        """
+        with self._writing(synchronous="NORMAL"):
+            for digest in digests:
+                repeats.remember_request(self._db, request, digest, timestamp())
+
+    @_translate_errors(writes=True)
+    def remove(self, machine_id: str) -> None:
+        """Remove the record of a machine: verdicts and alarms.
+
+        Raises:
+            MachineNotFound, StorageFull, MachinesUnavailable
+        """
+        with self._writing(synchronous="FULL"):
+            rows.require_machine(self._db, machine_id)
+            self._db.execute("DELETE FROM machines WHERE machine_id = ?", (machine_id,))
+        record_change(self._home, "machine.remove", machine_id)
 
     @_translate_errors(writes=True)
     def acknowledge(self, machine_id: str, acknowledgement: Acknowledgement, alarm_id: int | None = None) -> Alarm:

@@ -4,13 +4,14 @@ import sqlite3
 from collections.abc import Iterable
 
 from ml.machines import retention, rows
-from ml.machines.limits import VERSIONS_KEPT
+from ml.machines.limits import OBSERVATIONS_KEPT, VERSIONS_KEPT
+from ml.machines.numbering import number_in_order
 
 
 def merge_machines(db: sqlite3.Connection, other: str, machine_id: str, at: str) -> None:
     """Move the record of ``other`` to ``machine_id``, within a transaction of the caller.
 
-    If both have verdicts of one version, the numbers of the older record come first, and the others continue them. Of
+    If both have verdicts of one version, they are numbered in the order of the times of the recordings. Of
     two active alarms, the one of ``machine_id`` continues and the other is cleared. Rows above the limits of one
     machine are deleted.
 
@@ -28,6 +29,8 @@ def merge_machines(db: sqlite3.Connection, other: str, machine_id: str, at: str)
         _renumber(db, other, machine_id, version)
     db.execute("UPDATE observations SET machine_id = ? WHERE machine_id = ?", (machine_id, other))
     db.execute("UPDATE observations SET number = -number WHERE machine_id = ? AND number < 0", (machine_id,))
+    for (version,) in moved:
+        number_in_order(db, machine_id, version, OBSERVATIONS_KEPT)
     if rows.active_alarm(db, machine_id) is not None:
         db.execute("UPDATE alarms SET cleared_at = ? WHERE machine_id = ? AND cleared_at IS NULL", (at, other))
     db.execute("UPDATE alarms SET machine_id = ? WHERE machine_id = ?", (machine_id, other))
@@ -36,7 +39,7 @@ def merge_machines(db: sqlite3.Connection, other: str, machine_id: str, at: str)
 
 
 def _renumber(db: sqlite3.Connection, other: str, machine_id: str, version: str) -> None:
-    """Let the newer record's numbers continue the older record's.
+    """Let the newer record's numbers continue the older record's; the order follows.
 
     They are negative until the merge, because numbers must be unique at any time.
     """

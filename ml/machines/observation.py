@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
+from ml.machines.recording_time import RecordingTime, TimeSource
 from ml.models.verdict import Verdict, VerdictValue
 from ml.system.clock import timestamp
 
@@ -46,6 +47,36 @@ class MachineNames(NamedTuple):
         return cls(known, short if short != known and detector_name(short) == known else None)
 
 
+class KeyedRequest(NamedTuple):
+    """Request with an Idempotency-Key.
+
+    Attributes:
+        key: the key.
+        digest: digest of the whole request.
+    """
+
+    key: str
+    digest: str
+
+
+class RecordEntry(NamedTuple):
+    """Place of a recording in the record of its machine, as known when it is answered.
+
+    Attributes:
+        machine_id: name of the record.
+        recorded_at: time of the recording, ISO 8601, UTC.
+        time_from: where this time comes from.
+        counted: whether the recording counts; None if the record cannot be read.
+        first_at: time of the answer that counts; None unless ``counted`` is false.
+    """
+
+    machine_id: str
+    recorded_at: str
+    time_from: TimeSource
+    counted: bool | None
+    first_at: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """Verdict on one recording of a machine.
@@ -59,9 +90,14 @@ class Observation:
         threshold: score above which a recording was anomalous at this time.
         verdict: ``normal``, ``anomalous`` or ``unusable``.
         label: name of the class; without meaning for an unusable recording.
+        recorded_at: time of the recording, ISO 8601, UTC; by default, the time of the answer.
+        time_from: where this time comes from.
+        digest: digest of the uploaded bytes; None if it is not known.
+        repeats: number of later uploads of the same bytes, which did not count.
         other_name: another name of the machine; not stored.
         made_by: API key of the upload, which cannot displace machines of others; None without this limit. It is stored
             with a new machine.
+        request: request with an Idempotency-Key; stored for a day, and not here.
     """
 
     machine_id: str
@@ -72,8 +108,17 @@ class Observation:
     threshold: float
     verdict: VerdictValue
     label: str
+    recorded_at: str = ""
+    time_from: TimeSource = "arrival"
+    digest: str | None = None
+    repeats: int = 0
     other_name: str | None = None
     made_by: str | None = None
+    request: KeyedRequest | None = None
+
+    def __post_init__(self) -> None:
+        if not self.recorded_at:
+            object.__setattr__(self, "recorded_at", self.at)
 
     @property
     def anomalous(self) -> bool:
@@ -81,12 +126,25 @@ class Observation:
         return self.verdict == "anomalous"
 
     @property
+    def stated_at(self) -> str | None:
+        """Time of the recording if it is known from the request or the file; otherwise None."""
+        return None if self.time_from == "arrival" else self.recorded_at
+
+    @property
     def judged(self) -> bool:
         """Whether the recording could be judged."""
         return self.verdict != "unusable"
 
     @classmethod
-    def of(cls, names: MachineNames, verdict: Verdict, made_by: str | None = None) -> Self:
+    def of(
+        cls,
+        names: MachineNames,
+        verdict: Verdict,
+        time: RecordingTime | None = None,
+        digest: str | None = None,
+        request: KeyedRequest | None = None,
+        made_by: str | None = None,
+    ) -> Self:
         """Make the observation of a verdict that was given now."""
         worst = verdict.worst
         return cls(
@@ -98,6 +156,10 @@ class Observation:
             threshold=verdict.threshold,
             verdict=verdict.value,
             label=worst.label.name,
+            recorded_at="" if time is None else time.at,
+            time_from="arrival" if time is None else time.source,
+            digest=digest,
             other_name=names.other_name,
             made_by=made_by,
+            request=request,
         )

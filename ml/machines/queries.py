@@ -6,9 +6,10 @@ import numpy as np
 
 from ml.detectors.alarm_rule import KOfNRule
 from ml.machines import drift, rows
-from ml.machines.alarms import AlarmState, state_of
+from ml.machines.alarms import Alarm, AlarmState, state_of
 from ml.machines.drift import Drift
 from ml.machines.health import Health, HealthSummary, VersionRecord
+from ml.machines.repeats import count_identical
 from ml.machines.rhythm import median_interval_s
 
 RECENT = 100
@@ -17,7 +18,7 @@ RECENT = 100
 def states(db: sqlite3.Connection, rule: KOfNRule) -> dict[str, AlarmState]:
     """Return the state of each machine, in the order of names."""
     names = [row["machine_id"] for row in db.execute("SELECT machine_id FROM machines ORDER BY machine_id")]
-    return {name: state_of(rule, rows.active_alarm(db, name), _unusable(db, name, rule)) for name in names}
+    return {name: _state(db, name, rule, rows.active_alarm(db, name)) for name in names}
 
 
 def summaries(db: sqlite3.Connection, rule: KOfNRule) -> list[HealthSummary]:
@@ -37,7 +38,7 @@ def health(db: sqlite3.Connection, machine_id: str, rule: KOfNRule, latest: int)
         versions=_versions(db, machine_id),
         alarms=tuple(rows.parse_alarm(row) for row in _alarms(db, machine_id)),
         latest=tuple(rows.latest_observations(db, machine_id, latest)),
-        every_s=median_interval_s([each.at for each in rows.latest_observations(db, machine_id, RECENT)]),
+        every_s=median_interval_s([each.recorded_at for each in rows.latest_observations(db, machine_id, RECENT)]),
     )
 
 
@@ -45,18 +46,24 @@ def _summary(db: sqlite3.Connection, machine: sqlite3.Row, rule: KOfNRule) -> He
     machine_id = machine["machine_id"]
     (last,) = rows.latest_observations(db, machine_id, 1)
     verdicts = rows.latest_verdicts(db, machine_id, rule.n_verdicts)
-    unusable, alarm = _unusable(db, machine_id, rule), rows.active_alarm(db, machine_id)
+    alarm = rows.active_alarm(db, machine_id)
     return HealthSummary(
         machine_id=machine_id,
-        state=state_of(rule, alarm, unusable),
+        state=_state(db, machine_id, rule, alarm),
         heard_at=machine["heard_at"],
         version=last.version,
         anomalous=sum(each.anomalous for each in verdicts),
         n_verdicts=len(verdicts),
-        unusable=unusable,
+        unusable=_unusable(db, machine_id, rule),
+        identical=count_identical(db, machine_id, rule.n_verdicts),
         drift=_drift(db, machine_id, last.version),
         alarm=alarm,
     )
+
+
+def _state(db: sqlite3.Connection, machine_id: str, rule: KOfNRule, alarm: Alarm | None) -> AlarmState:
+    without_news = max(_unusable(db, machine_id, rule), count_identical(db, machine_id, rule.n_verdicts))
+    return state_of(rule, alarm, without_news)
 
 
 def _unusable(db: sqlite3.Connection, machine_id: str, rule: KOfNRule) -> int:
@@ -65,7 +72,8 @@ def _unusable(db: sqlite3.Connection, machine_id: str, rule: KOfNRule) -> int:
 
 def _versions(db: sqlite3.Connection, machine_id: str) -> tuple[VersionRecord, ...]:
     found = db.execute(
-        "SELECT version, max(number) AS verdicts, count(number) AS kept, min(at) AS first_at, max(at) AS last_at "
+        "SELECT version, max(number) AS verdicts, count(number) AS kept, min(recorded_at) AS first_at, "
+        "max(recorded_at) AS last_at "
         "FROM observations WHERE machine_id = ? GROUP BY version ORDER BY max(id) DESC",
         (machine_id,),
     ).fetchall()
@@ -106,4 +114,5 @@ def _drift(db: sqlite3.Connection, machine_id: str, version: str) -> Drift:
 
 
 def _alarms(db: sqlite3.Connection, machine_id: str) -> list[sqlite3.Row]:
-    return db.execute("SELECT * FROM alarms WHERE machine_id = ? ORDER BY id DESC", (machine_id,)).fetchall()
+    query = "SELECT * FROM alarms WHERE machine_id = ? ORDER BY raised_at DESC, id DESC"
+    return db.execute(query, (machine_id,)).fetchall()

@@ -54,7 +54,8 @@ def delete_oldest_unusable(db: sqlite3.Connection, machine_id: str) -> None:
     """Delete all but the last 100 recordings that could not be judged."""
     db.execute(
         "DELETE FROM observations WHERE machine_id = ? AND number IS NULL AND id NOT IN "
-        "(SELECT id FROM observations WHERE machine_id = ? AND number IS NULL ORDER BY id DESC LIMIT ?)",
+        "(SELECT id FROM observations WHERE machine_id = ? AND number IS NULL ORDER BY recorded_at DESC, id DESC "
+        "LIMIT ?)",
         (machine_id, machine_id, UNUSABLE_KEPT),
     )
 
@@ -69,9 +70,10 @@ def delete_oldest_versions(db: sqlite3.Connection, machine_id: str, kept: int) -
 
 
 def delete_oldest_alarms(db: sqlite3.Connection, machine_id: str) -> None:
-    """Delete all but the last 100 alarms."""
+    """Delete all but the last 100 alarms; an active one is always kept."""
     db.execute(
         "DELETE FROM alarms WHERE machine_id = ? AND id NOT IN "
-        "(SELECT id FROM alarms WHERE machine_id = ? ORDER BY id DESC LIMIT ?)",
+        "(SELECT id FROM alarms WHERE machine_id = ? "
+        "ORDER BY cleared_at IS NULL DESC, raised_at DESC, id DESC LIMIT ?)",
         (machine_id, machine_id, ALARMS_KEPT),
     )

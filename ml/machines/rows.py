@@ -7,7 +7,8 @@ from ml.errors import MachineNotFound
 from ml.machines.alarms import Acknowledgement, Alarm
 from ml.machines.observation import Observation
 
-OBSERVED = tuple(field.name for field in fields(Observation) if field.name not in ("other_name", "made_by"))
+OBSERVED = tuple(field.name for field in fields(Observation) if field.name not in ("other_name", "made_by", "request"))
+NEWEST_FIRST = "ORDER BY recorded_at DESC, id DESC"
 
 
 def require_machine(db: sqlite3.Connection, machine_id: str) -> sqlite3.Row:
@@ -41,13 +42,13 @@ def count_verdicts(db: sqlite3.Connection, machine_id: str, version: str) -> int
 
 def latest_observations(db: sqlite3.Connection, machine_id: str, most: int) -> list[Observation]:
     """Return the last recordings of a machine, judged or not, of all versions, the newest first."""
-    query = "SELECT * FROM observations WHERE machine_id = ? ORDER BY id DESC LIMIT ?"
+    query = f"SELECT * FROM observations WHERE machine_id = ? {NEWEST_FIRST} LIMIT ?"  # noqa: S608 - from this code
     return [parse_observation(row) for row in db.execute(query, (machine_id, most))]
 
 
 def latest_verdicts(db: sqlite3.Connection, machine_id: str, most: int) -> list[Observation]:
     """Return the last judged recordings of a machine, of all versions, the newest first."""
-    query = "SELECT * FROM observations WHERE machine_id = ? AND number IS NOT NULL ORDER BY id DESC LIMIT ?"
+    query = f"SELECT * FROM observations WHERE machine_id = ? AND number IS NOT NULL {NEWEST_FIRST} LIMIT ?"  # noqa: S608 - from this code
     return [parse_observation(row) for row in db.execute(query, (machine_id, most))]
 
 

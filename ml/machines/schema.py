@@ -7,23 +7,59 @@ file system has no shared memory for the log.
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from ml.errors import MachinesUnavailable
 from ml.system.atomic import file_lock
 
-UNMADE, FORMAT = 0, 1
+UNMADE, WITHOUT_TIMES, FORMAT = 0, 1, 2
 BUSY_S = 5.0
 IN_MEMORY = ":memory:"
+INDEXES = """
+CREATE INDEX observations_of_machine ON observations (machine_id, recorded_at, id);
+CREATE INDEX judged_of_machine ON observations (machine_id, recorded_at, id) WHERE number IS NOT NULL;
+CREATE INDEX observations_without_time ON observations (machine_id, recorded_at) WHERE time_from = 'arrival';
+CREATE INDEX observations_in_order ON observations (machine_id, version, recorded_at, id);
+CREATE INDEX observations_by_digest ON observations (machine_id, digest);
+CREATE UNIQUE INDEX observations_of_version ON observations (machine_id, version, number);
+"""
+REQUESTS = """
+CREATE TABLE requests (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,  -- Idempotency-Key
+    request TEXT NOT NULL,  -- digest of the whole request
+    digest TEXT NOT NULL,  -- of the bytes of one of its files; empty for a request without files
+    at TEXT NOT NULL
+);
+CREATE UNIQUE INDEX requests_by_key ON requests (key, digest);
+CREATE INDEX requests_by_time ON requests (at);
+"""
+# Verdicts of format 1 counted in the order of their ids, whatever the clock was: their times must not decrease.
+FROM_FORMAT_1 = """
+DROP INDEX observations_of_machine;
+DROP INDEX judged_of_machine;
+DROP INDEX observations_of_version;
+ALTER TABLE observations ADD COLUMN recorded_at TEXT NOT NULL DEFAULT '';
+ALTER TABLE observations ADD COLUMN time_from TEXT NOT NULL DEFAULT 'arrival';
+ALTER TABLE observations ADD COLUMN digest TEXT;
+ALTER TABLE observations ADD COLUMN repeats INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE observations ADD COLUMN late_repeats INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE observations ADD COLUMN repeated_at TEXT;
+ALTER TABLE alarms ADD COLUMN raised_by INTEGER;
+ALTER TABLE alarms ADD COLUMN cleared_by INTEGER;
+UPDATE observations SET recorded_at = ordered.latest FROM (
+    SELECT id, max(at) OVER (PARTITION BY machine_id ORDER BY id) AS latest FROM observations
+) AS ordered WHERE observations.id = ordered.id;
+"""
 TABLES = f"""
 CREATE TABLE machines (
     machine_id TEXT PRIMARY KEY,
     heard_at TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE observations (
-    id INTEGER PRIMARY KEY,  -- in the order of recording, over all versions
+    id INTEGER PRIMARY KEY,  -- in the order of arrival, over all versions
     machine_id TEXT NOT NULL REFERENCES machines ON DELETE CASCADE,
     version TEXT NOT NULL,
     number INTEGER,  -- number of the verdict of this version on this machine, from 1; NULL: not judged
@@ -32,11 +68,16 @@ CREATE TABLE observations (
     score REAL NOT NULL,
     threshold REAL NOT NULL,
     verdict TEXT NOT NULL,
-    label TEXT NOT NULL
+    label TEXT NOT NULL,
+    recorded_at TEXT NOT NULL,  -- time of the recording; verdicts count in this order, then in that of their ids
+    time_from TEXT NOT NULL,  -- where this time comes from; 'arrival': it is not known
+    digest TEXT,  -- of the uploaded bytes; NULL in records of format 1
+    repeats INTEGER NOT NULL DEFAULT 0,  -- later uploads of the same bytes, which did not count
+    late_repeats INTEGER NOT NULL DEFAULT 0,  -- those of them that cannot be retries
+    repeated_at TEXT  -- time of the answer to the last one
 );
-CREATE INDEX observations_of_machine ON observations (machine_id, id);
-CREATE INDEX judged_of_machine ON observations (machine_id, id) WHERE number IS NOT NULL;
-CREATE UNIQUE INDEX observations_of_version ON observations (machine_id, version, number);
+{INDEXES}
+{REQUESTS}
 CREATE TABLE alarms (
     id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice
     machine_id TEXT NOT NULL REFERENCES machines ON DELETE CASCADE,
@@ -48,7 +89,9 @@ CREATE TABLE alarms (
     acknowledged_by TEXT,
     acknowledged_key TEXT,
     note TEXT,
-    cleared_at TEXT
+    cleared_at TEXT,
+    raised_by INTEGER,  -- ids of the observations that raised and cleared it; NULL in records of format 1
+    cleared_by INTEGER
 );
 CREATE INDEX alarms_of_machine ON alarms (machine_id, id);
 CREATE UNIQUE INDEX one_lasting_alarm ON alarms (machine_id) WHERE cleared_at IS NULL;
@@ -74,9 +117,9 @@ def open_for_writing(file: Path) -> sqlite3.Connection:
     file.parent.mkdir(parents=True, exist_ok=True)
     connection = _connect(file)
     with _closed_on_failure(connection):
-        if _format(connection) == UNMADE:
+        if _format(connection) in (UNMADE, WITHOUT_TIMES):
             # Two processes can be here at the same time: the second finds the tables made.
-            with file_lock(file.with_name(f".{file.name}.lock")):
+            with _making(file):
                 _make(connection)
         _require_format(connection)
         connection.execute(MAKERS)
@@ -86,6 +129,8 @@ def open_for_writing(file: Path) -> sqlite3.Connection:
 def open_for_reading(file: Path) -> sqlite3.Connection:
     """Open the file; if it is absent or has no tables yet, open an empty database in memory.
 
+    Tables of format 1 are changed to those of this format.
+
     Raises:
         MachinesUnavailable: the file has another format.
         sqlite3.Error: the file cannot be read.
@@ -93,6 +138,9 @@ def open_for_reading(file: Path) -> sqlite3.Connection:
     if file.exists():
         connection = _connect(file)
         with _closed_on_failure(connection):
+            if _format(connection) == WITHOUT_TIMES:
+                with _making(file):
+                    _make(connection)
             if _format(connection) != UNMADE:
                 _require_format(connection)
                 return connection
@@ -102,8 +150,13 @@ def open_for_reading(file: Path) -> sqlite3.Connection:
     return connection
 
 
+def _making(file: Path) -> AbstractContextManager[None]:
+    return file_lock(file.with_name(f".{file.name}.lock"))
+
+
 def _connect(target: Path | str) -> sqlite3.Connection:
-    connection = sqlite3.connect(target, timeout=BUSY_S, isolation_level=None)
+    # A caller may use a connection in several threads, one at a time.
+    connection = sqlite3.connect(target, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
@@ -129,7 +182,12 @@ def _require_format(connection: sqlite3.Connection) -> None:
 
 
 def _make(connection: sqlite3.Connection) -> None:
-    """Make the tables, in one transaction, if they are absent."""
-    if _format(connection) == UNMADE:
+    """Make the tables, or those of this format from those of format 1, in one transaction."""
+    found = _format(connection)
+    if found == UNMADE:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(f"BEGIN IMMEDIATE; {TABLES} COMMIT;")
+    elif found == WITHOUT_TIMES:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {FROM_FORMAT_1} {INDEXES} {REQUESTS} PRAGMA user_version = {FORMAT}; COMMIT;"
+        )

@@ -8,6 +8,7 @@
     <home>/models/signatures/<version>.json  its signature, if it was imported with one or signed here
     <home>/models/aliases.json               champion, challenger, previous, and the history of their changes
     <home>/models/.incoming-*/               bundle that is being added; leftovers are deleted after a day
+    <home>/models/.removed-*/                removed version; deleted at once, or before the next bundle is added
 
 Writers hold a lock between processes. Readers need none, because every file is replaced in one step.
 """
@@ -29,7 +30,9 @@ from ml.errors import (
     BundleDamaged,
     BundleUnrecognised,
     ChampionChanged,
+    InvalidParameter,
     ModelError,
+    ModelInUse,
     ModelNotFound,
 )
 from ml.models import archives, bundle
@@ -57,14 +60,20 @@ from ml.system.names import child
 logger = logging.getLogger("signalml.registry")
 Alias = Literal["champion", "challenger", "previous"]
 ALIASES: tuple[Alias, ...] = get_args(Alias)
+# The three ways to a first model, for every message about a missing one.
+FIRST_MODEL = (
+    "`signalml demo` trains a demonstration model in about a minute, `signalml train FOLDER --promote` trains on "
+    "recordings, `signalml models import FILE --promote` imports a model."
+)
 HINTS = {
-    "champion": " Import one with  signalml models import FILE --promote",
+    "champion": f" {FIRST_MODEL}",
     "previous": " There is nothing to roll back to: no champion has been replaced yet.",
 }
 # Value of expected_version: the alias may point to any version. No version has this name.
 ANY_VERSION = "*"
 HISTORY_KEPT = 200
-INCOMING = ".incoming-"
+INCOMING, REMOVED = ".incoming-", ".removed-"
+MAX_CONFIRM = 64
 INCOMING_KEPT_S = 24 * 3600
 
 
@@ -451,6 +460,47 @@ class Registry:
     def _record(self, action: str, target: str, *, before: Any = None, after: Any = None) -> None:
         record_change(self.folder.parent, action, target, before=before, after=after)
 
+    def remove(self, version: str, confirm: str, require_unused: Callable[[], None] = lambda: None) -> None:
+        """Remove a version with all its revisions; it disappears in one step.
+
+        Args:
+            version: name of the version; no alias, and with its hash.
+            confirm: the same name again.
+            require_unused: called under the lock right before the removal; if it raises, nothing is removed.
+
+        Raises:
+            ModelNotFound: there is no version of exactly this name.
+            InvalidParameter: ``confirm`` is another name.
+            ModelInUse: an alias points to the version.
+        """
+        self.require_removable(version)
+        if confirm != version:
+            raise InvalidParameter(f"confirm is {confirm[:MAX_CONFIRM]!r}; {version} was expected, to remove it.")
+        with self._write_lock():
+            self.require_removable(version)
+            require_unused()
+            hidden = self.folder / f"{REMOVED}{uuid.uuid4().hex}"
+            (self.folder / version).rename(hidden)
+            for file in self._revisions.files(version):
+                file.unlink(missing_ok=True)
+            sync_folder(self.folder)
+            self._record("model.remove", version)
+        self._delete_leftovers()
+
+    def require_removable(self, version: str) -> None:
+        """Check that there is a version of exactly this name, and that no alias points to it.
+
+        Raises:
+            ModelNotFound, ModelInUse
+        """
+        if not VERSION_PATTERN.fullmatch(version) or not (self.folder / version).is_dir():
+            resolved = self.resolve(version)
+            raise ModelNotFound(f"{version!r} is not the full name of a version: {resolved} was expected.")
+        if using := [alias for alias, pointed in self.aliases().items() if pointed == version]:
+            raise ModelInUse(
+                f"{version} is {' and '.join(using)}, and cannot be removed: promote another version first."
+            )
+
     # Files
 
     def _is_known(self, version: str) -> bool:
@@ -502,6 +552,8 @@ class Registry:
 
     def _delete_leftovers(self) -> None:
         """Delete old folders that no process holds. Age alone is no reason: the clock can be set forward."""
+        for left in self.folder.glob(f"{REMOVED}*"):
+            shutil.rmtree(left, ignore_errors=True)
         for left in self.folder.glob(f"{INCOMING}*"):
             # Another process may delete it at the same time, or still write into it.
             with suppress(FileNotFoundError, BlockingIOError):

@@ -1,6 +1,7 @@
 """Messages for the errors of pydantic: the value that was found, and the values that are expected."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 MAX_SHOWN_LENGTH = 64
@@ -32,6 +33,29 @@ EXPECTED = {
     "dict_type": "a JSON object",
 }
 Error = Mapping[str, Any]
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return a question with the known name that is nearest to an unknown one; empty if none is near.
+
+    Example:
+        >>> suggest("promot", ["promote", "dataset"]), suggest("colour", ["promote"])
+        (" Did you mean 'promote'?", '')
+    """
+    by_folded = {each.casefold(): each for each in known}
+    nearest = get_close_matches(name.casefold()[:MAX_SHOWN_LENGTH], by_folded, n=1)
+    return f" Did you mean {by_folded[nearest[0]]!r}?" if nearest else ""
+
+
+def show_required_example(schema: dict[str, Any]) -> None:
+    """Add an example with the required fields alone to a JSON schema, as ``json_schema_extra`` of a pydantic model.
+
+    Swagger UI fills the body of a request with it. Without it, optional fields are filled with made-up values, too.
+    """
+    properties = schema.get("properties", {})
+    examples = {name: properties[name].get("examples") for name in schema.get("required", ())}
+    if all(examples.values()):
+        schema["example"] = {name: found[0] for name, found in examples.items()}
 
 
 def describe_errors(errors: list[Error]) -> str:

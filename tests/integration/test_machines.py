@@ -15,7 +15,16 @@ from ml.models.registry import Registry
 from ml.system.clock import timestamp
 from testing.servers import Serve, ServerProcess, assert_problem, wait_until
 from tests.commands import signalml
-from tests.integration.machines import SEEN, count_verdicts, health, judged_of, metric, upload, wait_for_verdicts
+from tests.integration.machines import (
+    SEEN,
+    count_verdicts,
+    health,
+    judged_of,
+    metric,
+    new_recording,
+    upload,
+    wait_for_verdicts,
+)
 from tests.integration.uploads import WAV_TYPE
 from tests.unit import detectors
 
@@ -95,7 +104,8 @@ def test_every_way_to_upload_counts(remembering: ServerProcess, healthy: bytes, 
     wait_for_verdicts(server, 1, "every-way")
     judged_of(server, healthy, "every-way")
     wait_for_verdicts(server, 2, "every-way")
-    parts = [("file", (name, wav)) for name, wav in (("a", faulty), ("b", b"no sound"), ("c", healthy), ("d", faulty))]
+    sounds_of = (("a", faulty), ("b", b"no sound"), ("c", healthy), ("d", faulty))
+    parts = [("file", (name, new_recording(wav) if name != "b" else wav)) for name, wav in sounds_of]
     answer = server.client.post("/v1/predict/batch", files=parts, params=way)
     assert [item["error"] is None for item in answer.json()["results"]] == [True, False, True, True]
     wait_for_verdicts(server, 5, "every-way")
@@ -104,9 +114,11 @@ def test_every_way_to_upload_counts(remembering: ServerProcess, healthy: bytes, 
 
 
 def test_the_answer_is_the_same_with_and_without_a_machine(remembering: ServerProcess, healthy: bytes) -> None:
-    """A classifier knows no machines."""
+    """A classifier knows no machines. The place in the record is added."""
     plain = remembering.client.post("/v1/predict", content=healthy, headers=WAV_TYPE).json()
-    assert judged_of(remembering, healthy, "unheard-of") == plain
+    found = judged_of(remembering, healthy, "unheard-of")
+    assert (plain["machine"], found["machine"]["machine_id"]) == (None, "unheard-of")
+    assert found | {"machine": None} == plain
 
 
 @pytest.mark.parametrize("path", ["/inference", "/v1/predict", "/v1/predict/batch"])
@@ -116,7 +128,8 @@ def test_a_form_may_name_the_machine(remembering: ServerProcess, healthy: bytes,
 
     def sent(form_id: str, **asked: str) -> httpx.Response:
         form = {"machine_id": form_id}
-        return remembering.client.post(path, files={"file": ("a.wav", healthy)}, data=form, params=asked)
+        files = {"file": ("a.wav", new_recording(healthy))}
+        return remembering.client.post(path, files=files, data=form, params=asked)
 
     for answer in (sent(machine_id), sent(machine_id, machine_id=machine_id), sent("", machine_id=machine_id)):
         answer.raise_for_status()
@@ -267,7 +280,8 @@ def test_each_scope_does_its_part_of_an_alarm(serve: Serve, home: Path, faulty: 
     assert_problem(server.client.get(f"{url}/health"), 401, "api_key_missing")
     for _ in range(3):
         params = {"machine_id": "fan-3"}
-        server.client.post("/v1/predict", content=faulty, headers=WAV_TYPE | line, params=params).raise_for_status()
+        content = new_recording(faulty)
+        server.client.post("/v1/predict", content=content, headers=WAV_TYPE | line, params=params).raise_for_status()
 
     def state() -> str:
         return str(server.client.get(f"{url}/health", headers=screen).json().get("state"))

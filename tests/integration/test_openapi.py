@@ -82,13 +82,22 @@ def test_the_service_does_what_its_schema_states(
     # A schema cannot say that bytes are sound, that there is one name for each class of the model, that a fault goes
     # with one label, nor that an Idempotency-Key was used for another job.
     recordings = (case.method, case.path) == ("POST", RECORDINGS)
-    # Nor that a dataset is removed by its name, given twice.
-    removal = (case.method, case.path) == ("DELETE", "/v1/datasets/{name}")
+    # Nor that a dataset, a model or a machine is removed by its name, given twice.
+    removal = case.method == "DELETE" and "confirm" in (case.query or {})
     # Nor that a machine named twice is one machine.
     twice = isinstance(case.body, dict) and "machine_id" in case.body and "machine_id" in (case.query or {})
     job = case.method == "POST" and case.path.startswith("/v1/jobs/")
+    # Nor that a recording is not of the future, and that each file of a batch has its time.
+    timed = "recorded_at" in (case.query or {}) or (isinstance(case.body, dict) and "recorded_at" in case.body)
     beyond_words = (
-        case.method == "PATCH" or (case.media_type or "").startswith("audio/") or recordings or removal or twice or job
+        case.method == "PATCH"
+        or (case.media_type or "").startswith("audio/")
+        or recordings
+        or removal
+        or twice
+        or job
+        or timed
+        or "Idempotency-Key" in (case.headers or {})
     )
     excluded = [schemathesis.checks.positive_data_acceptance] if beyond_words else []
     if case.media_type == MULTIPART:  # In a form a number is a text too.
@@ -149,6 +158,7 @@ def test_every_route_of_the_issue_is_there(schema: Json) -> None:
         "POST /v1/predict/batch",
         "GET /v1/models",
         "GET /v1/models/{version}",
+        "DELETE /v1/models/{version}",
         "GET /v1/models/{version}/report",
         "PUT /v1/models/aliases/{alias}",
         "PATCH /v1/models/{version}/labels",
@@ -178,6 +188,7 @@ def test_every_route_of_the_issue_is_there(schema: Json) -> None:
         "GET /v1/machines",
         "GET /v1/machines/{machine_id}/health",
         "POST /v1/machines/{machine_id}/acknowledge",
+        "DELETE /v1/machines/{machine_id}",
         "GET /",
         "GET /livez",
         "GET /readyz",
@@ -212,15 +223,18 @@ audio_empty audio_not_recognised audio_codec_unsupported audio_malformed audio_t
 audio_too_many_channels audio_too_long audio_too_short audio_unpacked_too_large audio_not_finite audio_decoder_missing
 audio_decoder_failed
 """
+RECORDED = " recorded_at_invalid idempotency_conflict"
 KEYS = "api_key_missing api_key_scope_missing parameter_unknown "
 COLLECTION = KEYS + "name_invalid dataset_not_found dataset_read_only "
 RECORDING = COLLECTION + "recording_not_found "
 LABELLED = "recording_labels_invalid request_invalid body_too_large body_timeout storage_full "
 STORED = KEYS + "model_not_found model_alias_not_set model_bundle_damaged"
 CODES = {
-    "POST /inference": UPLOAD + AUDIO,
-    "POST /v1/predict": UPLOAD + AUDIO + KEYS + "request_invalid",
-    "POST /v1/predict/batch": UPLOAD + KEYS,
+    "POST /inference": UPLOAD + AUDIO + RECORDED,
+    "POST /v1/predict": UPLOAD + AUDIO + KEYS + "request_invalid" + RECORDED,
+    "POST /v1/predict/batch": UPLOAD + KEYS + RECORDED,
+    "DELETE /v1/models/{version}": STORED + " model_in_use request_invalid queue_unavailable",
+    "DELETE /v1/machines/{machine_id}": KEYS + "machine_not_found machines_unavailable storage_full request_invalid",
     "GET /v1/models/{version}": STORED,
     "GET /v1/models/{version}/report": STORED + " model_report_not_found",
     "PUT /v1/models/aliases/{alias}": STORED
@@ -228,7 +242,7 @@ CODES = {
     "PATCH /v1/models/{version}/labels": STORED + " request_invalid model_labels_invalid body_too_large body_timeout",
     "GET /v1/models/{version}/threshold": STORED,
     "PATCH /v1/models/{version}/threshold": STORED
-    + " request_invalid parameter_invalid model_not_calibrated body_too_large body_timeout",
+    + " request_invalid parameter_invalid model_not_calibrated body_too_large body_timeout idempotency_conflict",
     "GET /v1/machines": KEYS + "machines_unavailable",
     "GET /v1/machines/{machine_id}/health": KEYS + "machine_not_found machines_unavailable request_invalid",
     "POST /v1/machines/{machine_id}/acknowledge": KEYS
@@ -292,6 +306,39 @@ def test_every_answer_has_an_example_that_fits_its_schema(schema: Json) -> None:
             answer = content["application/json"]["schema"]
             example = example_of(schema, answer)
             jsonschema_rs.validate({**answer, "components": schema["components"]}, example)
+
+
+def filled_by_swagger_ui(schema: Json, of: Json) -> Any:
+    """What the form of /docs puts into a field, as Swagger UI 5 does: an example, a default, or a made-up value."""
+    of = {**of, **of.get("anyOf", [{}])[0]}
+    if "$ref" in of:
+        of = schema["components"]["schemas"][of["$ref"].rpartition("/")[2]]
+    if "example" in of:
+        return of["example"]
+    if "properties" in of:
+        return {name: filled_by_swagger_ui(schema, part) for name, part in of["properties"].items()}
+    return of.get("default", of.get("examples", ["made up"])[0])
+
+
+def test_the_form_of_docs_sends_no_value_that_a_person_did_not_type(schema: Json) -> None:
+    """Optional parts, parameters and fields are empty: a made-up machine would stay listed."""
+    for name, operation in operations(schema):
+        for parameter in operation.get("parameters", ()):
+            if not parameter["required"]:
+                assert (
+                    not {"example", "examples"} & parameter.keys()
+                    | {"example", "examples"} & parameter["schema"].keys()
+                )
+        for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+            body = content["schema"]
+            if media_type == MULTIPART:
+                for part, of in body["properties"].items():
+                    if part not in body["required"]:
+                        assert filled_by_swagger_ui(schema, of) in ("", []), f"{name} {part}"
+            elif media_type == "application/json":
+                required = schema["components"]["schemas"][body["$ref"].rpartition("/")[2]].get("required", [])
+                filled = filled_by_swagger_ui(schema, body)
+                assert "threshold" in name or set(filled) == set(required), name
 
 
 def test_nothing_of_the_frameworks_own_errors_is_left(schema: Json) -> None:

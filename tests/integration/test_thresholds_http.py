@@ -278,3 +278,23 @@ def test_scoring_jobs_judge_by_a_moved_threshold(home: Path, tmp_path: Path) -> 
             jobs.wait_for_state(job, "succeeded")
             judged_so = [(row["threshold"], row["verdict"]) for row in jobs.rows(job)]
             assert judged_so == [(threshold, verdict)] * 2
+
+
+def test_a_threshold_is_moved_once_for_a_key(classifying: ServerProcess) -> None:
+    """A late repetition does not undo a later move; another request with the key is refused."""
+    server = classifying
+
+    def moved(key: str, **wanted: Any) -> httpx.Response:
+        headers = {"Idempotency-Key": key}
+        return server.afresh("PATCH", "/v1/models/champion/threshold", json=wanted, headers=headers)
+
+    first = moved("first", threshold=0.7).raise_for_status()
+    assert "Idempotent-Replayed" not in first.headers
+    moved("second", threshold=0.8).raise_for_status()
+    repeated = moved("first", threshold=0.7)
+    assert repeated.headers["Idempotent-Replayed"] == "true"
+    assert repeated.json()["current"]["threshold"] == state(server)["current"]["threshold"] == 0.8
+    assert_problem(moved("first", threshold=0.9), 422, "idempotency_conflict")
+    assert_problem(moved("third", threshold=2.0), 422, "request_invalid")
+    moved("third", threshold=0.75).raise_for_status()  # a refused request does not use up its key
+    assert state(server)["current"]["threshold"] == 0.75

@@ -169,9 +169,9 @@ def test_another_name_without_a_record_costs_one_query(tmp_path: Path) -> None:
     queries: list[str] = []
     with closing(open_for_writing(tmp_path / FILE)) as db:
         db.set_trace_callback(queries.append)
-        insertion.insert_observation(db, observation(), KOfNRule(), 10)
+        insertion.insert_observations(db, [observation()], KOfNRule(), 10)
         single = len(queries)
-        insertion.insert_observation(db, replace(observation(), other_name="id_00"), KOfNRule(), 10)
+        insertion.insert_observations(db, [replace(observation(), other_name="id_00")], KOfNRule(), 10)
     assert len(queries) == single + single + 1
 
 

@@ -140,11 +140,11 @@ def test_a_file_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     """A file of an unknown format is neither read nor written."""
     record(tmp_path, ".")
     with sqlite3.connect(tmp_path / FILE) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
     db.close()
-    with pytest.raises(MachinesUnavailable, match="has the format 2; 1 was expected"):
+    with pytest.raises(MachinesUnavailable, match="has the format 3; 2 was expected"):
         Ledger(tmp_path, create=True)
-    with pytest.raises(MachinesUnavailable, match="has the format 2; 1 was expected"):
+    with pytest.raises(MachinesUnavailable, match="has the format 3; 2 was expected"):
         Ledger(tmp_path)
 
 

@@ -38,8 +38,12 @@ class FileTime(NamedTuple):
     duration_s: float
 
 
-def time_in_name(path: str) -> float | None:
+def time_in_name(path: str, needs_time_of_day: bool = False) -> float | None:
     """Return the time in a file name, in seconds since 1970 without a time zone; None without a time.
+
+    Args:
+        path: name or path of the file.
+        needs_time_of_day: whether a date alone counts as no time.
 
     Example:
         >>> time_in_name("normal/fan_20240305T143000.wav") == time_in_name("2024-03-05_14-30-00_0007.wav")
@@ -50,6 +54,8 @@ def time_in_name(path: str) -> float | None:
     stem = PurePosixPath(path.replace("\\", "/")).stem
     if found := DATE_AND_TIME.search(stem):
         part = found.groupdict()
+        if needs_time_of_day and part["hour"] is None:
+            return None
         minute, second = part["minute"] or part["minute2"] or 0, part["second"] or part["second2"] or 0
         date = (int(part["year"]), int(part["month"]), int(part["day"]))
         try:
