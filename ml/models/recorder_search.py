@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ml.audio.mains_hum import MainsHum, find_hum, fit_hum
 from ml.detectors.detector import Detector
 from ml.detectors.lossy_coding import CODED_TIMES, fill_holes, hole_share, is_coded
-from ml.detectors.quality_checks import slight_band_limit_reason
+from ml.detectors.quality_checks import band_end_hz, slight_band_limit_reason
 from ml.detectors.recorder_checks import (
     FADE_DB,
     SLIGHT_FADE_DB,
@@ -23,7 +23,7 @@ from ml.detectors.recorder_checks import (
     fade_reason,
     hum_reason,
 )
-from ml.detectors.recorder_removal import remove_fade, remove_hum, restore_bands
+from ml.detectors.recorder_removal import remove_fade, remove_hum, restore_bands, restore_passband
 from ml.detectors.spectra import Spectra
 from ml.features.spec import FeatureSpec
 from ml.models.clips import ClipCutter, ModelClip
@@ -96,15 +96,25 @@ class RecorderSearch:
         return fade_reason(change_db) if change_db > FADE_DB or self._is_normal(recording, without) else None
 
     def _explain_by_filter(self, recording: UnusualRecording, detector: Detector) -> UnusableReason | None:
+        machine, spec = recording.machine, detector.spec
+        for passband in detector.passbands(spectra_of(recording.clips), machine):
+            restored = (restore_passband(clip.samples, passband, detector, machine) for clip in recording.clips)
+            if self._is_normal(recording, restored):
+                low_hz, high_hz = passband.limits_hz(spec)
+                return slight_band_limit_reason(low_hz, high_hz, spec)
+        return self._explain_by_missing_bands(recording, detector)
+
+    def _explain_by_missing_bands(self, recording: UnusualRecording, detector: Detector) -> UnusableReason | None:
+        """Return the reason by the 16 bands of a detector of an earlier version."""
         missing = detector.slightly_missing_bands(spectra_of(recording.clips), recording.machine)
-        if not missing:
-            return None
         restored = (restore_bands(clip.samples, missing, detector, recording.machine) for clip in recording.clips)
-        return slight_band_limit_reason(missing, detector.spec) if self._is_normal(recording, restored) else None
+        if not missing or not self._is_normal(recording, restored):
+            return None
+        return slight_band_limit_reason(0, band_end_hz(missing, detector.spec), detector.spec)
 
     def _explain_by_coding(self, recording: UnusualRecording, detector: Detector) -> UnusableReason | None:
         """Return the reason if a recording has holes as of a codec, and is nearly normal without them."""
-        usual, machine = detector.reference.hole_share, recording.machine
+        usual = detector.reference.hole_share
         if usual is None:
             return None
         share = hole_share(recording.worst_clip.samples, detector.spec)
@@ -113,7 +123,12 @@ class RecorderSearch:
         filled = [
             self._cutter.replace_samples(clip, fill_holes(clip.samples, detector.spec)) for clip in recording.clips
         ]
-        if missing := detector.slightly_missing_bands(spectra_of(filled), machine):
+        spectra, machine = spectra_of(filled), recording.machine
+        for passband in detector.passbands(spectra, machine):
+            restored = (restore_passband(clip.samples, passband, detector, machine) for clip in filled)
+            if self._is_normal(recording, restored):
+                return coded_reason(share)
+        if missing := detector.slightly_missing_bands(spectra, machine):
             filled = [
                 self._cutter.replace_samples(clip, restore_bands(clip.samples, missing, detector, machine))
                 for clip in filled
