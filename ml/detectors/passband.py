@@ -18,10 +18,13 @@ from ml.features.spec import FeatureSpec
 EDGE_ABOVE_DB, EDGE_BELOW_DB = 8.5, 14.0
 FEWEST, NARROW = 2, 8  # bands; an edge with fewer bands beyond it than NARROW is one from 12 dB on
 NARROW_EDGE_DB = 12.0
+SAME_EDGE_DB = 3.0  # an edge so much smaller than the largest, but with more bands beyond it, is the same one
 MOST_ABOVE, MOST_BELOW = 0.75, 0.125  # of all bands
-TRANSITION, BESIDE = 8, 32  # bands in which a filter begins, and bands beside them
+TRANSITION, BESIDE = 16, 32  # bands in which a filter begins, and bands beside them
 # Above the passband, two bands in five may be higher: a line, or noise of the converter.
 ABOVE_QUANTILE = 0.6
+LARGE_GAIN_DB = 15.0
+ROUNDING = 1e-5  # noise of 16 bits, so that no band has a power of 0
 
 
 class Passband(NamedTuple):
@@ -63,10 +66,12 @@ def find_passband(clips: Sequence[Spectra], centre_db: NDArray[np.floating]) -> 
     """Find the passband of a filter.
 
     With the difference ``d[b]`` of :func:`relative_levels` and the centre, the upper edge is that of the count ``k`` of
-    bands for which ``min(m1, m2) - q`` is largest: ``q`` is the 60 % quantile of the highest ``k`` bands, ``m1`` and
-    ``m2`` are the medians of the 32 bands and of all bands below, without 8 bands in which a filter begins. It is one
-    if this is above 8.5 dB; above 12 dB with fewer than eight bands. The lower edge is found in the same way, with the
-    maximum of the lowest ``k`` bands, without the next ``k`` bands, above 14 dB.
+    bands for which ``min(m1, m2) - q`` is largest. ``q`` is the 60 % quantile of the highest ``k`` bands, or of the
+    lowest 32 of them if that is more; ``m1`` and ``m2`` are the medians of the 32 bands and of all bands below, without
+    16 bands in which a filter begins. It is one if this is above 8.5 dB; above 12 dB with fewer than eight bands.
+
+    The lower edge is found in the same way, with the maximum of the lowest ``k`` bands, without the next ``k`` bands,
+    above 14 dB. Of all within 3 dB of the largest, it is the one with the most bands.
 
     Args:
         clips: spectra of a recording's clips, at least one. The loudest value of each band counts.
@@ -78,7 +83,7 @@ def find_passband(clips: Sequence[Spectra], centre_db: NDArray[np.floating]) -> 
     Example:
         >>> power = np.where(np.arange(513) < 481, 1.0, 0.01).astype(np.float32)
         >>> find_passband([Spectra(np.zeros((4, 8), np.float32), power)], np.zeros(256))
-        Passband(low=0, high=229)
+        Passband(low=0, high=214)
     """
     difference_db = np.max([relative_levels(clip) for clip in clips], axis=0) - centre_db
     return Passband(_end_of_missing_below(difference_db), len(difference_db) - _missing_above(difference_db))
@@ -93,7 +98,8 @@ def restore_band_levels(
     """Give the bands outside of a passband the level that they have in normal recordings.
 
     The gain of such a band is the median difference of the bands inside minus that of the band. It is interpolated
-    between the centres of the bands.
+    between the centres of the bands. With a gain above 15 dB, what is left in a band is hardly the machine's sound, and
+    noise of the same power takes its place; it is the same for the same clip.
 
     Args:
         clip: ``(samples,)`` at the sample rate of the spec.
@@ -114,12 +120,18 @@ def restore_band_levels(
     inside = np.zeros(len(difference_db), bool)
     inside[passband.low : passband.high] = True
     gain_db = np.where(inside, 0, np.median(difference_db[inside]) - difference_db)
+    rng = np.random.default_rng(0)
+    spectrum = scipy.fft.rfft(clip + ROUNDING * rng.normal(size=len(clip)))
     # The first band begins at bin 1, because bin 0 is no part of the fine spectrum.
-    bin_hz = spec.sample_rate_hz / spec.n_fft
-    centres_hz = (1 + BINS_PER_BAND * np.arange(len(gain_db)) + (BINS_PER_BAND - 1) / 2) * bin_hz
-    spectrum, frequencies_hz = scipy.fft.rfft(clip), scipy.fft.rfftfreq(len(clip), 1 / spec.sample_rate_hz)
-    gain = 10 ** (np.interp(frequencies_hz, centres_hz, gain_db) / 20)
-    return np.asarray(scipy.fft.irfft(spectrum * gain.astype(np.float32), len(clip)), np.float32)
+    band_hz = BINS_PER_BAND * spec.sample_rate_hz / spec.n_fft
+    position = scipy.fft.rfftfreq(len(clip), 1 / spec.sample_rate_hz) / band_hz - 0.5 - 0.5 / BINS_PER_BAND
+    band = np.clip(np.round(position), 0, len(gain_db) - 1).astype(int)
+    power = np.bincount(band, np.square(np.abs(spectrum))) / np.bincount(band)
+    parts = rng.normal(size=(2, len(spectrum)))
+    noise = np.sqrt(power[band] / 2) * (parts[0] + 1j * parts[1])
+    changed = np.where(gain_db[band] > LARGE_GAIN_DB, noise, spectrum)
+    gain = 10 ** (np.interp(position, np.arange(len(gain_db)), gain_db) / 20)
+    return np.asarray(scipy.fft.irfft(changed * gain, len(clip)), np.float32)
 
 
 def _missing_above(difference_db: NDArray[np.floating]) -> int:
@@ -133,17 +145,21 @@ def _missing_above(difference_db: NDArray[np.floating]) -> int:
 
 def _edge_above_db(difference_db: NDArray[np.floating], count: int) -> float:
     """Return how far the highest bands are below the others, in dB; a narrow edge counts less."""
-    end = len(difference_db) - count - TRANSITION
+    end, beyond = len(difference_db) - count - TRANSITION, difference_db[-count:]
     usual = min(np.median(difference_db[max(0, end - BESIDE) : end]), np.median(difference_db[:end]))
+    # Those nearest to the edge count on their own, so that a gradual loss is no edge.
+    highest = max(np.quantile(part, ABOVE_QUANTILE) for part in (beyond, beyond[:BESIDE]))
     less = NARROW_EDGE_DB - EDGE_ABOVE_DB if count < NARROW else 0
-    return float(usual - np.quantile(difference_db[-count:], ABOVE_QUANTILE)) - less
+    return float(usual - highest) - less
 
 
 def _end_of_missing_below(difference_db: NDArray[np.floating]) -> int:
     """Return the number of bands below the passband. A filter begins within an octave."""
     counts = range(FEWEST, round(MOST_BELOW * len(difference_db)))
-    edge_db, count = max(((_edge_below_db(difference_db, count), count) for count in counts), default=(0.0, 0))
-    return 2 * count if edge_db > EDGE_BELOW_DB else 0
+    edges_db = np.array([_edge_below_db(difference_db, count) for count in counts])
+    if not (edges_db > EDGE_BELOW_DB).any():
+        return 0
+    return 2 * counts[int(np.flatnonzero(edges_db > edges_db.max() - SAME_EDGE_DB)[-1])]
 
 
 def _edge_below_db(difference_db: NDArray[np.floating], count: int) -> float:

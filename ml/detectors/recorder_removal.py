@@ -10,6 +10,8 @@ from ml.detectors.passband import Passband, restore_band_levels
 from ml.detectors.quality_checks import band_end_hz
 from ml.features.mel import mel_edges
 
+RESTORATIONS = 3  # chosen here
+
 
 def remove_hum(
     clip: NDArray[np.float32], hum: MainsHum, detector: Detector, machine: str | None = None
@@ -175,8 +177,11 @@ def restore_passband(
         >>> detector.passbands([detector.compute_spectra(restored)])
         ()
     """
-    difference_db = detector.band_differences(detector.compute_spectra(clip), machine)
-    return restore_band_levels(clip, difference_db, passband, detector.spec)
+    # Repeated, because what is measured far below the other bands is partly leakage from them.
+    for _ in range(RESTORATIONS):
+        difference_db = detector.band_differences(detector.compute_spectra(clip), machine)
+        clip = restore_band_levels(clip, difference_db, passband, detector.spec)
+    return clip
 
 
 def _power(level_db: NDArray[np.floating]) -> NDArray[np.float64]:
