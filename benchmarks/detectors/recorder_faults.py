@@ -47,6 +47,8 @@ SETS: tuple[tuple[str, float | None], ...] = (
 )
 ABOUT = 20
 CODECS = (("MP3", 0.0), ("MP3", 0.5), ("MP3", 0.9), ("OGG", 0.0), ("OGG", 0.5), ("OGG", 1.0))
+FILTERS_HZ = (3000, 4000, 5000, 6000, 6500, 7000, 7500, 7800)
+RESAMPLED_FROM_HZ = (8000, 11_025, 12_000, 14_000, 15_000)
 HUM_LEVELS = (0.001, 0.003, 0.01, 0.03, 0.1)
 Samples = NDArray[np.float64]
 Fault = Callable[[Samples, int], tuple[Samples, int]]
@@ -140,8 +142,9 @@ def faults() -> dict[str, Fault]:
     gaps = ((0.02, 1), (0.02, 10), (0.1, 3), (0.5, 2), (2.0, 1))
     found |= {f"{times} gaps of {gap_s:g} s": partial(_gaps, gap_s=gap_s, times=times) for gap_s, times in gaps}
     found |= {f"recorded at {hz} Hz": partial(_resampled, hz=hz) for hz in (8000, 11_025, 12_000)}
-    found |= {f"resampled from {hz} Hz": partial(_resampled, hz=hz, back=True) for hz in (8000, 11_025, 12_000)}
-    found |= {f"filtered at {hz} Hz": partial(_filtered, hz=hz) for hz in (3000, 4000, 5000, 6000, 6500, 7000)}
+    found |= {f"resampled from {hz} Hz": partial(_resampled, hz=hz, back=True) for hz in RESAMPLED_FROM_HZ}
+    found |= {f"filtered at {hz} Hz": partial(_filtered, hz=hz) for hz in FILTERS_HZ}
+    found |= {f"high-pass at {hz} Hz": partial(_high_pass, hz=hz) for hz in (100, 200, 300, 500, 1000)}
     found |= {f"coded as {form}, level {level}": partial(_coded, form=form, level=level) for form, level in CODECS}
     found |= {f"clipped, gain {gain}": partial(_clipped, gain=gain) for gain in (1.2, 2, 5, 20, 100)}
     found |= {f"fades by {db} dB": partial(_fades, db=db) for db in (3, 6, 12, 20, 40)}
@@ -197,6 +200,10 @@ def _resampled(samples: Samples, rate_hz: int, *, hz: int, back: bool = False) -
 
 def _filtered(samples: Samples, rate_hz: int, *, hz: int) -> tuple[Samples, int]:
     return signal.sosfiltfilt(signal.butter(6, hz, fs=rate_hz, output="sos"), samples), rate_hz
+
+
+def _high_pass(samples: Samples, rate_hz: int, *, hz: int) -> tuple[Samples, int]:
+    return signal.sosfilt(signal.butter(4, hz, btype="high", fs=rate_hz, output="sos"), samples), rate_hz
 
 
 def _coded(samples: Samples, rate_hz: int, *, form: str, level: float) -> tuple[Samples, int]:

@@ -27,6 +27,7 @@ from ml.detectors.calibration import Calibration, OddRecording, RateHoldsFor
 from ml.detectors.engines.engine import Engine, EngineState
 from ml.detectors.engines.registry import engine_by_name
 from ml.detectors.out_of_domain import OutOfDomainCheck, SpectrumCheck
+from ml.detectors.passband import Passband, find_passband, relative_levels
 from ml.detectors.quality_checks import check_out_of_domain, check_quality, check_spectrum, slightly_missing_bands
 from ml.detectors.recorder_checks import UnusableReason
 from ml.detectors.reference import Deviations, Reference
@@ -187,6 +188,39 @@ class Detector:
         """
         return slightly_missing_bands(clips, self.reference.floor_of(self._machine_index(machine)))
 
+    def passbands(self, clips: Sequence[Spectra], machine: str | None = None) -> tuple[Passband, ...]:
+        """Return the passbands that a filter may have left, those that miss least first.
+
+        Args:
+            clips: spectra of the recording's clips, at least one.
+            machine: name or id of its machine; None if not known.
+
+        Returns:
+            Empty if nothing is missing. If something is missing above and below: the passbands of either filter alone,
+            and that of both. Always empty for a detector of an earlier version.
+        """
+        if (centres_db := self.reference.band_centres_db) is None:
+            return ()
+        bands = centres_db.shape[1]
+        low, high = find_passband(clips, centres_db[self._nearest_machine(clips[0], machine)])
+        found = dict.fromkeys((Passband(0, high), Passband(low, bands), Passband(low, high)))
+        return tuple(each for each in found if each != (0, bands))
+
+    def band_differences(self, spectra: Spectra, machine: str | None = None) -> NDArray[np.float64]:
+        """Return the levels of a clip's fine bands minus those of the machine's normal recordings, in dB.
+
+        Args:
+            spectra: spectra of the clip.
+            machine: name or id of its machine; None if not known.
+
+        Returns:
+            ``(bands,)``; zeros for a detector of an earlier version.
+        """
+        levels_db = relative_levels(spectra)
+        if (centres_db := self.reference.band_centres_db) is None:
+            return np.zeros(len(levels_db))
+        return np.asarray(levels_db - centres_db[self._nearest_machine(spectra, machine)], np.float64)
+
     def check_out_of_domain(self, clips: Sequence[Spectra], machine: str | None = None) -> UnusableReason | None:
         """Return the reason if a recording is out of domain, else None.
 
@@ -204,6 +238,10 @@ class Detector:
     def _machine_index(self, machine: str | None) -> int | None:
         known = self.resolve_machine(machine)
         return None if known is None else self.machines.index(known)
+
+    def _nearest_machine(self, spectra: Spectra, machine: str | None) -> int:
+        """Return the number of a machine; of the most similar one if it is not known."""
+        return self.machines.index(self.measure(spectra, machine).machine)
 
     # Files
 
@@ -284,6 +322,7 @@ class Detector:
             silent = detector.compute_spectra(np.zeros(detector.spec.clip_samples, np.float32))
             detector.deviations(silent, detector.measure(silent), None)
             detector.check_out_of_domain([silent], detector.machines[-1])
+            detector.passbands([silent])
         except (
             *ZIP_ERRORS,
             AttributeError,

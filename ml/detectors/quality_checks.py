@@ -195,22 +195,27 @@ def _band_limited(
     )
 
 
-def slight_band_limit_reason(missing: int, spec: FeatureSpec) -> UnusableReason:
-    """Return the reason for a recording that is normal apart from its highest bands.
+def slight_band_limit_reason(low_hz: float, high_hz: float, spec: FeatureSpec) -> UnusableReason:
+    """Return the reason for a recording that is normal apart from its lowest or highest bands.
 
     Args:
-        missing: result of :func:`missing_bands`.
+        low_hz: begin of the passband in Hz; 0 if nothing is missing below.
+        high_hz: its end in Hz; half of the sample rate if nothing is missing above.
         spec: feature spec of the detector.
 
     Example:
         >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32)
-        >>> print(slight_band_limit_reason(4, spec).detail.split(";")[0])
+        >>> print(slight_band_limit_reason(0, 6000, spec).detail.split(";")[0])
         Above 6000 Hz, the recording has less sound than normal recordings
     """
+    missing_below, missing_above = low_hz > 0, high_hz < spec.sample_rate_hz / 2
+    sides = [f"below {low_hz:.0f} Hz"] * missing_below + [f"above {high_hz:.0f} Hz"] * missing_above
+    missing = " and ".join(sides)
+    rest = "between" if len(sides) == 2 else "above" if missing_below else "below"
     return UnusableReason(
         "band_limited",
-        f"Above {band_end_hz(missing, spec):.0f} Hz, the recording has less sound than normal recordings; below, "
-        "nothing is known to be anomalous. Check for a filter, a codec or another sample rate.",
+        f"{missing[0].upper()}{missing[1:]}, the recording has less sound than normal recordings; {rest}, nothing is "
+        "known to be anomalous. Check for a filter, a codec or another sample rate.",
     )
 
 

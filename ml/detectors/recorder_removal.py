@@ -6,8 +6,11 @@ from numpy.typing import NDArray
 
 from ml.audio.mains_hum import MainsHum, fit_hum
 from ml.detectors.detector import Detector
+from ml.detectors.passband import Passband, restore_band_levels
 from ml.detectors.quality_checks import band_end_hz
 from ml.features.mel import mel_edges
+
+RESTORATIONS = 3  # chosen here
 
 
 def remove_hum(
@@ -134,6 +137,51 @@ def restore_bands(
     spectrum, frequencies_hz = scipy.fft.rfft(clip), scipy.fft.rfftfreq(len(clip), 1 / spec.sample_rate_hz)
     gain = 10 ** (np.interp(frequencies_hz, centres_hz, gain_db) / 20)
     return np.asarray(scipy.fft.irfft(spectrum * gain.astype(np.float32), len(clip)), np.float32)
+
+
+def restore_passband(
+    clip: NDArray[np.float32], passband: Passband, detector: Detector, machine: str | None = None
+) -> NDArray[np.float32]:
+    """Give the bands outside of a passband the level that they have in normal recordings of the machine.
+
+    Args:
+        clip: ``(samples,)`` at the detector's sample rate.
+        passband: one of :meth:`~ml.detectors.detector.Detector.passbands`.
+        detector: the detector.
+        machine: name or id of its machine; None if not known.
+
+    Returns:
+        ``(samples,)``.
+
+    Example:
+        >>> from ml.detectors.engines.registry import engine_by_name
+        >>> from ml.detectors.fitting import fit_detector
+        >>> from ml.detectors.reference import NormalRecording
+        >>> from ml.detectors.spectra import Spectra
+        >>> from ml.features.extractor import FeatureExtractor
+        >>> from ml.features.spec import FeatureSpec
+        >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=64, n_mels=64, offset="removed")
+        >>> noise = np.random.default_rng(1).normal(size=(7, spec.clip_samples)).astype(np.float32)
+        >>> extractor = FeatureExtractor(spec)
+        >>> normal = [
+        ...     NormalRecording((Spectra(*extractor.log_mel_and_power(clip)),), "fan/id_00", "monday") for clip in noise
+        ... ]
+        >>> detector = fit_detector(spec, [engine_by_name("distance")], normal)
+        >>> filtered = np.fft.rfft(noise[0])
+        >>> filtered[int(0.9 * len(filtered)) :] *= 0.01
+        >>> clip = np.fft.irfft(filtered, len(noise[0])).astype(np.float32)
+        >>> (passband,) = detector.passbands([detector.compute_spectra(clip)])
+        >>> passband.low, 6500 < passband.limits_hz(spec)[1] < 7500
+        (0, True)
+        >>> restored = restore_passband(clip, passband, detector)
+        >>> detector.passbands([detector.compute_spectra(restored)])
+        ()
+    """
+    # Repeated, because what is measured far below the other bands is partly leakage from them.
+    for _ in range(RESTORATIONS):
+        difference_db = detector.band_differences(detector.compute_spectra(clip), machine)
+        clip = restore_band_levels(clip, difference_db, passband, detector.spec)
+    return clip
 
 
 def _power(level_db: NDArray[np.floating]) -> NDArray[np.float64]:

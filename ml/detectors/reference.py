@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.detectors.engines.covariance import STEADY_DB
+from ml.detectors.passband import relative_levels
 from ml.detectors.spectra import Spectra
 from ml.errors import BundleDamaged
 from ml.features.mel import mel_edges
@@ -108,6 +109,8 @@ class Reference:
             detector of an earlier version.
         hole_share: :func:`ml.detectors.lossy_coding.hole_share` that nine of ten normal recordings do not exceed, 0 to
             1; None for a detector of an earlier version.
+        band_centres_db: float32 ``(machines, fine bands)``: mean of :func:`ml.detectors.passband.relative_levels` of
+            the clips of each machine; None for a detector of an earlier version.
 
     Example:
         >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32, n_mels=64)
@@ -131,6 +134,7 @@ class Reference:
     shortest: int
     machine_floors_db: NDArray[np.float64] | None = None
     hole_share: float | None = None
+    band_centres_db: NDArray[np.float32] | None = None
 
     @classmethod
     def of(cls, recordings: Sequence[NormalRecording], machines: Sequence[str]) -> Self:
@@ -141,8 +145,9 @@ class Reference:
             machines: machine names, in the order of their numbers.
         """
         step = math.ceil(len(recordings) / MOST_KEPT)
+        by_machine = [[each for each in recordings if each.machine == name] for name in machines]
         # Taken within each machine, so that each machine keeps at least one recording.
-        kept = [each for name in machines for each in [r for r in recordings if r.machine == name][::step]]
+        kept = [each for some in by_machine for each in some[::step]]
         return cls(
             names=tuple(recording.name for recording in kept),
             machine=np.array([machines.index(recording.machine) for recording in kept]),
@@ -151,7 +156,8 @@ class Reference:
             clipped_share=np.array([recording.clipped_share for recording in kept]),
             floor_db=_floor_db(recordings),
             shortest=int(robust_minimum(np.array([clip.frames for each in recordings for clip in each.clips]))),
-            machine_floors_db=np.stack([_floor_db([r for r in recordings if r.machine == name]) for name in machines]),
+            machine_floors_db=np.stack([_floor_db(each) for each in by_machine]),
+            band_centres_db=np.stack([_band_centre_db(each) for each in by_machine]),
         )
 
     def floor_of(self, machine: int | None) -> NDArray[np.float64]:
@@ -248,6 +254,8 @@ class Reference:
         }
         if self.machine_floors_db is not None:
             arrays["machine_floors_db"] = self.machine_floors_db
+        if self.band_centres_db is not None:
+            arrays["band_centres_db"] = self.band_centres_db
         return arrays if self.hole_share is None else arrays | {"hole_share": np.array([self.hole_share])}
 
     @classmethod
@@ -268,6 +276,7 @@ class Reference:
             shortest=int(arrays["shortest"][0]),
             machine_floors_db=arrays.get("machine_floors_db"),
             hole_share=float(arrays["hole_share"][0]) if "hole_share" in arrays else None,
+            band_centres_db=arrays.get("band_centres_db"),
         )
         parts = (found.machine, found.mel_spectra, found.level_dbfs, found.clipped_share)
         lengths = {len(found.names), *(len(each) for each in parts)}
@@ -280,6 +289,12 @@ class Reference:
         if floors is not None and floors.shape != expected:
             raise BundleDamaged(
                 f"The detector's reference has floors of machines of shape {floors.shape}; {expected} was expected."
+            )
+        bands = found.band_centres_db
+        if bands is not None and (bands.ndim != 2 or len(bands) != len(found.centres)):
+            raise BundleDamaged(
+                f"The detector's reference has centres of bands of shape {bands.shape}; ({len(found.centres)}, fine "
+                "bands) was expected."
             )
         return found
 
@@ -322,6 +337,11 @@ def linear_levels(spectra: Spectra) -> NDArray[np.float64]:
 
 def _floor_db(recordings: Sequence[NormalRecording]) -> NDArray[np.float64]:
     return robust_minimum(np.array([linear_levels(clip) for each in recordings for clip in each.clips]))
+
+
+def _band_centre_db(recordings: Sequence[NormalRecording]) -> NDArray[np.float32]:
+    levels_db = [relative_levels(clip) for each in recordings for clip in each.clips]
+    return np.asarray(np.mean(levels_db, axis=0, dtype=np.float64), np.float32)
 
 
 def _mean_mel_spectrum(recording: NormalRecording) -> NDArray[np.float32]:

@@ -27,31 +27,19 @@ a known fault is found even if it is not far from normal. A detector without a c
 clip with the highest score.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.audio.decode import decode
 from ml.audio.limits import DEFAULT_LIMITS, AudioLimits
-from ml.audio.mains_hum import MainsHum, find_hum, fit_hum
 from ml.audio.recording import AudioQuality, Recording
 from ml.classifier.litert import LiteRTNetwork
 from ml.detectors.detector import Novelty
-from ml.detectors.lossy_coding import CODED_TIMES, fill_holes, hole_share, is_coded
-from ml.detectors.quality_checks import comparable_level, slight_band_limit_reason
-from ml.detectors.recorder_checks import (
-    FADE_DB,
-    SLIGHT_FADE_DB,
-    UnusableReason,
-    check_recorder,
-    coded_reason,
-    common_change_db,
-    fade_reason,
-    hum_reason,
-)
-from ml.detectors.recorder_removal import remove_fade, remove_hum, restore_bands
+from ml.detectors.quality_checks import comparable_level
+from ml.detectors.recorder_checks import UnusableReason, check_recorder
 from ml.detectors.reference import Deviations
 from ml.detectors.spectra import Spectra
 from ml.detectors.thresholds import p_value
@@ -60,13 +48,12 @@ from ml.features.extractor import FeatureExtractor
 from ml.features.spec import FeatureSpec
 from ml.models.clips import ClipCutter, ModelClip
 from ml.models.labels import UNKNOWN_FAULT, ClassLabel
+from ml.models.recorder_search import RecorderSearch, UnusualRecording, spectra_of
 from ml.models.served import ServedModel
 from ml.models.verdict import ClipResult, Verdict
 
 # A recording for one of these reasons, or an anomalous one, may be explained by hum, a fade or a filter.
 EXPLAINED = ("band_limited", "foreign")
-# With a larger share of hum, too little of the machine is in a recording.
-HUM_ALONE = 0.99
 
 
 class Predictor:
@@ -165,7 +152,7 @@ class Predictor:
             machine: name of the machine; None if not known.
         """
         clips = self._cutter.cut(recording)
-        spectra = _spectra(clips)
+        spectra = spectra_of(clips)
         if self.detector is None:
             return ()
         reason = self.detector.check_quality(recording.quality, spectra, machine, lost=clips[0].is_lost)
@@ -255,7 +242,11 @@ class Predictor:
         is_unusual = worst.is_anomalous if reason is None else reason.code in EXPLAINED
         if not is_unusual or not self._explains_by_recorder:
             return reason
-        return self._explain_by_recorder(quality, clips, machine, worst_clip, reason) or reason
+        search = RecorderSearch(
+            self.extractor.spec, self.detector, self._cutter, self._judge, self.model.decision.threshold
+        )
+        check = partial(self._compare_with_normal, quality)
+        return search.explain(UnusualRecording(clips, worst_clip, machine, reason, check)) or reason
 
     def _compare_with_normal(
         self, quality: AudioQuality, clips: list[ModelClip], machine: str | None, worst: ClipResult
@@ -263,79 +254,11 @@ class Predictor:
         """Return the first failed check; an anomalous recording, perhaps of a fault, is never out of domain."""
         if self.detector is None:
             return check_recorder(quality, self.extractor.spec, lost=clips[0].is_lost)
-        spectra = _spectra(clips)
+        spectra = spectra_of(clips)
         reason = self.detector.check_quality(quality, spectra, machine, lost=clips[0].is_lost)
         if reason is not None or worst.is_anomalous:
             return reason
         return self.detector.check_out_of_domain(spectra, machine)
-
-    def _explain_by_recorder(
-        self,
-        quality: AudioQuality,
-        clips: list[ModelClip],
-        machine: str | None,
-        worst_clip: ModelClip,
-        reason: UnusableReason | None,
-    ) -> UnusableReason | None:
-        """Return the fault of the recorder that explains an unusual recording, if there is one."""
-
-        def is_normal(changed: Iterable[NDArray[np.float32]]) -> bool:
-            changed_clips = [self._cutter.replace_samples(*pair) for pair in zip(clips, changed, strict=True)]
-            results = [self._judge(clip, machine) for clip in changed_clips]
-            if any(result.is_anomalous for result in results):
-                return False
-            return reason is None or self._compare_with_normal(quality, changed_clips, machine, results[0]) is None
-
-        hum = find_hum(worst_clip.samples, self.extractor.spec.sample_rate_hz)
-        if hum is not None and (
-            hum.share > HUM_ALONE or is_normal(self._remove_hum(clip.samples, hum, machine) for clip in clips)
-        ):
-            return hum_reason(hum)
-        change_db = common_change_db(self._cutter.log_mel(worst_clip))
-        if change_db > FADE_DB or (
-            change_db > SLIGHT_FADE_DB
-            and is_normal(remove_fade(clip.samples, self._cutter.log_mel(clip)) for clip in clips)
-        ):
-            return fade_reason(change_db)
-        # Only for an anomalous recording; one that is unusual in another way has a reason already.
-        if (detector := self.detector) is not None and reason is None:
-            missing = detector.slightly_missing_bands(_spectra(clips), machine)
-            if missing and is_normal(restore_bands(clip.samples, missing, detector, machine) for clip in clips):
-                return slight_band_limit_reason(missing, detector.spec)
-            return self._explain_by_coding(clips, machine, worst_clip)
-        return None
-
-    def _explain_by_coding(
-        self, clips: list[ModelClip], machine: str | None, worst_clip: ModelClip
-    ) -> UnusableReason | None:
-        """Return the reason if a recording has holes as of a codec, and is nearly normal without them."""
-        detector = self.detector
-        if detector is None or (usual := detector.reference.hole_share) is None:
-            return None
-        share = hole_share(worst_clip.samples, detector.spec)
-        if not is_coded(share, usual):
-            return None
-        filled = [self._cutter.replace_samples(clip, fill_holes(clip.samples, detector.spec)) for clip in clips]
-        if missing := detector.slightly_missing_bands(_spectra(filled), machine):
-            filled = [
-                self._cutter.replace_samples(clip, restore_bands(clip.samples, missing, detector, machine))
-                for clip in filled
-            ]
-        results = [self._judge(clip, machine) for clip in filled]
-        return coded_reason(share) if all(map(self._is_nearly_normal, results)) else None
-
-    def _is_nearly_normal(self, result: ClipResult) -> bool:
-        """Return whether a clip is not farther from normal than 1.5 times the threshold, and has no known fault."""
-        limit = self.model.decision.threshold
-        known_fault = result.is_anomalous and self._network is not None and result.label != UNKNOWN_FAULT
-        distance = 0.0 if result.novelty is None else result.novelty.relative_distance
-        return not known_fault and distance * (1 - limit) <= CODED_TIMES * limit
-
-    def _remove_hum(self, samples: NDArray[np.float32], hum: MainsHum, machine: str | None) -> NDArray[np.float32]:
-        """Remove mains hum, except for lines of normal recordings as far as a detector knows them."""
-        if self.detector is None:
-            return np.asarray(samples - fit_hum(samples, self.extractor.spec.sample_rate_hz, hum).sum(axis=0))
-        return remove_hum(samples, hum, self.detector, machine)
 
     def _deviations(self, clip: ModelClip, result: ClipResult, quality: AudioQuality) -> Deviations | None:
         if self.detector is None or result.novelty is None or clip.spectra is None:
@@ -347,10 +270,6 @@ class Predictor:
             return None
         calibration = self.detector.calibration
         return p_value(calibration.named if known else calibration.unnamed, result.novelty.score)
-
-
-def _spectra(clips: Iterable[ModelClip]) -> tuple[Spectra, ...]:
-    return tuple(clip.spectra for clip in clips if clip.spectra is not None)
 
 
 def _load_network(litert: bytes, model: ServedModel) -> LiteRTNetwork:
