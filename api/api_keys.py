@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from ml.errors import SignalMLError
-from ml.system.atomic import file_lock, to_json, write_atomic
+from ml.system.atomic import file_lock, make_folder, to_json, write_atomic
 
 ApiKeyScope = Literal["predict", "admin"]
 PREFIX = "sml_"
@@ -61,7 +61,7 @@ class ApiKeyStore:
             ValueError: a key with this name exists.
         """
         secret = PREFIX + secrets.token_urlsafe(32)
-        self._home.mkdir(parents=True, exist_ok=True)
+        make_folder(self._home)
         with file_lock(self._home / ".api-keys.lock"):
             keys = self.list_keys()
             if any(key.name == name for key in keys):

@@ -7,6 +7,7 @@ from typing import Any
 
 EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 MOST_BYTES = 2**20
+LONGEST_LIST = 200_000  # characters
 ODD_TEXTS = (
     "",
     " ",
@@ -135,7 +136,8 @@ def change_value(random: Random, value: Any) -> Any:
     if isinstance(value, list) and value and random.random() < 0.8:
         items, at = list(value), random.randrange(len(value))
         if random.random() < 0.2:
-            return items * random.choice((0, 2, 1000))
+            size = max(1, len(repr(items)))
+            return items * min(random.choice((0, 2, 1000)), max(1, LONGEST_LIST // size))
         items[at] = change_value(random, items[at])
         return items
     return odd_value(random)

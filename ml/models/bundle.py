@@ -38,7 +38,7 @@ from ml.models import keras_archive
 from ml.models.labels import ClassLabels
 from ml.models.names import LONGEST_NAME, NAME_PATTERN, VERSION_PATTERN
 from ml.models.normal_scores import NormalScores
-from ml.system.atomic import sync_folder, to_json, write_atomic
+from ml.system.atomic import sync_file, sync_folder, to_json, write_atomic
 from ml.system.zip_members import ZIP_ERRORS, read_member
 
 FORMAT = "signalml-bundle"
@@ -239,6 +239,7 @@ def write(folder: Path, name: str, content: BundleContent, keras_file: Path | No
     if content.litert is not None and keras_file is not None:
         write_atomic(folder / LITERT, content.litert)
         shutil.move(keras_file, folder / KERAS)
+        sync_file(folder / KERAS)
         files |= CLASSIFIER
     if content.detector is not None:
         facts, arrays = content.detector.to_bytes()

@@ -45,7 +45,7 @@ from ml.models.revisions import (
 )
 from ml.models.served import ServedModel
 from ml.models.thresholds import ThresholdRequest, request_in_force, resolve_threshold
-from ml.system.atomic import file_lock, sync_folder, to_json, write_atomic
+from ml.system.atomic import file_lock, make_folder, sync_folder, to_json, write_atomic
 from ml.system.clock import timestamp
 
 Alias = Literal["champion", "challenger", "previous"]
@@ -193,7 +193,7 @@ class Registry:
     @contextmanager
     def incoming(self) -> Iterator[Path]:
         """Provide an empty folder for a bundle; it is deleted afterwards unless :meth:`add` has moved it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         self._delete_leftovers()
         folder = self.folder / f"{INCOMING}{uuid.uuid4().hex}"
         folder.mkdir()
@@ -391,7 +391,7 @@ class Registry:
 
     @contextmanager
     def _write_lock(self) -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         with file_lock(self.folder / ".lock"):
             yield
 

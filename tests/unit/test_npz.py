@@ -66,7 +66,7 @@ def test_arrays_are_those_of_numpy() -> None:
 )
 def test_what_is_no_array_of_numbers_is_refused(member: bytes) -> None:
     """A false shape, another type, or a header that cannot be read: an error by name, and no memory for the shape."""
-    with pytest.raises(ValueError, match="array|magic|header|Cannot parse"):
+    with pytest.raises(ValueError, match=r"array|magic|header|Cannot parse"):
         read_arrays(packed(member), LIMIT)
     facts, _ = detectors.detector().to_bytes()
     with pytest.raises(BundleDamaged):
