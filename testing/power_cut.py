@@ -5,23 +5,15 @@ in a folder as they were at the last sync of the folder. A real disk may keep mo
 """
 
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
-SOURCE = Path(__file__).with_suffix(".c")
+from testing.preload import build
+
 Kind = Literal["file", "folder"]
 Entries = Mapping[str, tuple[Kind, int]]
-
-
-def build(folder: Path) -> Path:
-    """Compile the recorder; returns the library, for ``LD_PRELOAD``."""
-    library = folder / "power_cut.so"
-    command = ["gcc", "-O1", "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-ldl"]
-    subprocess.run(command, check=True, capture_output=True)
-    return library
 
 
 @dataclass
@@ -77,7 +69,7 @@ class PowerCut:
     def __init__(self, home: Path, folder: Path) -> None:
         self._home, self._folder = home, folder
         self._before = Disk.of(home)
-        self._library = build(folder)
+        self._library = build("power_cut", folder)
         (folder / "syncs").mkdir()
 
     @property

@@ -1,1 +1,1 @@
-"""Fuzzing of every parser that a client can reach: ``python -m benchmarks.fuzz``."""
+"""Fuzzing of parsers that a client can reach; see README.md."""

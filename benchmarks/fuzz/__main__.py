@@ -2,13 +2,15 @@
 
 import argparse
 import json
+import pkgutil
 import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.fuzz import targets
 from benchmarks.fuzz.runner import open_target, run, try_one
 
-TARGETS = ("multipart", "json_bodies", "queries", "headers", "manifest", "archive", "detector")
+NAMES = sorted(module.name for module in pkgutil.iter_modules(targets.__path__))
 EXAMPLES = """examples:
   python -m benchmarks.fuzz multipart --minutes 10
   python -m benchmarks.fuzz all --minutes 10
@@ -23,7 +25,7 @@ def _options() -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("target", choices=(*TARGETS, "all"), help="parser")
+    parser.add_argument("target", choices=(*NAMES, "all"), help="parser")
     parser.add_argument("--minutes", type=float, default=10.0, help="for each target (default: 10)")
     parser.add_argument("--seed", type=int, default=0, help="first seed of the inputs (default: 0)")
     parser.add_argument("--replay", type=Path, help="try the input of this file only")
@@ -35,7 +37,7 @@ def _options() -> argparse.Namespace:
 
 def _replay(name: str, file: Path) -> str:
     with tempfile.TemporaryDirectory(prefix="signalml-fuzz-") as folder, open_target(name)(Path(folder)) as target:
-        return try_one(target, file.read_bytes())
+        return try_one(target, file.read_bytes())[1]
 
 
 def main() -> int:
@@ -46,12 +48,14 @@ def main() -> int:
         print(fault or "no fault")
         return int(bool(fault))
     faulty = False
-    for name in TARGETS if options.target == "all" else (options.target,):
+    for name in NAMES if options.target == "all" else (options.target,):
         outcome = run(name, options.minutes * 60, options.seed, options.output)
         faulty |= bool(outcome.faults)
         print(f"{name}: {outcome.inputs} inputs in {outcome.seconds:.0f} s, {len(outcome.faults)} faults", flush=True)
+        for found, count in outcome.counts.most_common(12):
+            print(f"  {count / outcome.inputs:6.1%}  {found}", flush=True)
         for fault, file in outcome.faults.items():
-            print(f"  {json.dumps(fault)}  {file}", flush=True)
+            print(f"  FAULT  {json.dumps(fault)}  {file}", flush=True)
     return int(faulty)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import soundfile
 
-from benchmarks.fuzz.target import Fault
+from benchmarks.fuzz.running import Fault
 from benchmarks.jobs.homes import add_model
 from testing.jobs import Broker
 from testing.servers import Answer, ServerProcess, read_answer, request
@@ -54,13 +54,16 @@ class Service:
         """Return the resident memory of the server."""
         return int(self._process.memory_info().rss)
 
-    def send(self, data: bytes, *, may_be_cut: bool = False) -> Answer | None:
+    def send(self, data: bytes, *, may_be_cut: bool = False) -> str:
         """Send the bytes of a request on a connection of its own, and check the answer.
 
         Args:
             data: the bytes.
             may_be_cut: whether the bytes need not be a complete request: the server may wait for more of it, or close
                 the connection without an answer.
+
+        Returns:
+            The status, and the code of a problem.
 
         Raises:
             Fault: the server ended, hung, answered 5xx or not at all, or refused without a problem.
@@ -73,13 +76,13 @@ class Service:
             # A server that closes while bytes still arrive resets the connection, and the answer can be lost.
             if may_be_cut or len(data) > SURELY_READ_BYTES:
                 self._require_life()
-                return None
+                return "closed"
             raise Fault(f"no answer: {type(error).__name__}") from error
         if answer.status >= 500 and answer.status not in REFUSED_LATER:
             raise Fault(f"{answer.status}: {_last_error(self.server)}")
         if answer.status >= 400 and answer.headers.get("content-type") != "application/problem+json":
             raise Fault(f"{answer.status} of type {answer.headers.get('content-type')}")
-        return answer
+        return f"{answer.status} {answer.json()['code']}" if answer.status >= 400 else str(answer.status)
 
     def _exchange(self, data: bytes, seconds: float) -> Answer:
         with socket.create_connection(("127.0.0.1", self.server.port), timeout=ANSWER_S) as connection:

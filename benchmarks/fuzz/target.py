@@ -1,41 +1,27 @@
-"""What a target of the fuzzer is: how its inputs are made, and which answers to them are faults."""
+"""What a target of the fuzzing is."""
 
-from contextlib import AbstractContextManager
-from pathlib import Path
-from random import Random
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 
-class Fault(Exception):
-    """An input had an effect that no input may have; the message describes the effect."""
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Parser to be fuzzed.
 
-
-class Target(Protocol):
-    """One parser.
-
-    A module ``benchmarks/fuzz/<name>.py`` has a function ``open_target``, see :class:`OpenTarget`. Its docstring says
-    what is tried.
+    Attributes:
+        seeds: valid small inputs by name, which are changed.
+        parse: reads an input. It raises one of ``refusals``, or returns.
+        refusals: errors that are a clean refusal; any other exception is a finding.
+        words: byte strings that have a meaning to the parser, which changes insert.
+        max_input_s: time that one input may take.
+        max_growth_bytes: memory by which the process may grow over the whole run.
+        head_bytes: most changes are made in as many bytes at the start.
     """
 
-    memory_bytes: int
-    """Largest growth of the memory of the process under test, after the first inputs."""
-
-    def make(self, random: Random) -> bytes:
-        """Return one input. The same random numbers give the same input."""
-
-    def check(self, data: bytes) -> None:
-        """Give one input to the parser; a clear refusal is a correct answer.
-
-        Raises:
-            Fault, or any other exception: the answer is a fault.
-        """
-
-    def memory(self) -> int:
-        """Return the resident memory of the process under test now, in bytes."""
-
-
-class OpenTarget(Protocol):
-    """Function that prepares a target in an empty folder, and cleans up after it."""
-
-    def __call__(self, folder: Path) -> AbstractContextManager[Target]:
-        """Prepare the target."""
+    seeds: Mapping[str, bytes]
+    parse: Callable[[bytes], object]
+    refusals: tuple[type[Exception], ...]
+    words: tuple[bytes, ...] = ()
+    max_input_s: float = 2.0
+    max_growth_bytes: int = 256 * 2**20
+    head_bytes: int = 256

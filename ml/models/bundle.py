@@ -202,7 +202,7 @@ class Bundle:
             )
             if not isinstance(content.card, dict):
                 raise TypeError("the card is not a mapping")
-        except (SpecError, InvalidClassLabels, TypeError, ValueError, KeyError, AttributeError) as error:
+        except (SpecError, InvalidClassLabels, TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
             raise BundleDamaged(f"Bundle {folder.name}: {error}") from error
         return cls(version=manifest["version"], created=manifest["created"], content=content)
 

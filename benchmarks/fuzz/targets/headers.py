@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
-from benchmarks.fuzz.mutation import ODD_TEXTS, mutate
+from benchmarks.fuzz.odd_values import ODD_TEXTS, mutate
 from benchmarks.fuzz.service import DATASET, Service, recording, run_service
 
 NAMES = (
@@ -129,9 +129,9 @@ class Headers:
         head = f"{method} {random.choice(self._paths)} HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in headers)
         return head.encode("utf-8", "surrogatepass") + b"\r\n" + body
 
-    def check(self, data: bytes) -> None:
+    def check(self, data: bytes) -> str:
         """Send the bytes; the service may close the connection of what is no request."""
-        self._service.send(data, may_be_cut=True)
+        return self._service.send(data, may_be_cut=True)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.fuzz.mutation import ODD_TEXTS, change_value, json_text, odd_value
+from benchmarks.fuzz.odd_values import ODD_TEXTS, change_value, json_text, odd_value
 from benchmarks.fuzz.service import DATASET, Service, operations, packed, resolve, run_service
 
 JSON = "application/json"
@@ -80,9 +80,9 @@ class JsonBodies:
                 return None
         return odd_value(random)
 
-    def check(self, data: bytes) -> None:
+    def check(self, data: bytes) -> str:
         """Send one body."""
-        self._service.send(data)
+        return self._service.send(data)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 from urllib.parse import quote
 
-from benchmarks.fuzz.mutation import ODD_TEXTS
+from benchmarks.fuzz.odd_values import ODD_TEXTS
 from benchmarks.fuzz.service import DATASET, Service, operations, packed, recording, run_service
 
 VALUES = (
@@ -82,9 +82,9 @@ class Queries:
             coded = coded[:at] + random.choice(BROKEN) + coded[at:]
         return coded
 
-    def check(self, data: bytes) -> None:
+    def check(self, data: bytes) -> str:
         """Send one request."""
-        self._service.send(data)
+        return self._service.send(data)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
-from benchmarks.fuzz.mutation import ODD_TEXTS, mutate
+from benchmarks.fuzz.odd_values import ODD_TEXTS, mutate
 from benchmarks.fuzz.service import DATASET, Service, packed, recording, run_service
 
 PATHS = ("/inference", "/v1/predict", "/v1/predict/batch", f"/v1/datasets/{DATASET}/recordings")
@@ -64,9 +64,9 @@ class Multipart:
             content = content[: random.choice((0, 10, 44, 100))]
         return head.encode("utf-8", "surrogatepass") + b"\r\n\r\n" + content
 
-    def check(self, data: bytes) -> None:
+    def check(self, data: bytes) -> str:
         """Send one form."""
-        self._service.send(data)
+        return self._service.send(data)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from benchmarks.fuzz.mutation import change_value, json_text, mutate
+from benchmarks.fuzz.odd_values import change_value, json_text, mutate
 from ml.detectors.calibration import Calibration
 from ml.detectors.detector import Detector
 from ml.detectors.engines.registry import engine_by_name
@@ -95,16 +95,17 @@ class DetectorFiles:
                 archive.writestr(f"{name}.npy", raw.get(name) or _npy_of(stored[name]))
         return content.getvalue()
 
-    def check(self, data: bytes) -> None:
+    def check(self, data: bytes) -> str:
         """Read one detector; if it is accepted, it must measure silence and noise."""
         (length,) = struct.unpack(">I", data[:4])
         with np.errstate(all="ignore"):
             try:
                 found = Detector.from_bytes(data[4 : 4 + length], data[4 + length :])
-            except SignalMLError:
-                return  # a clear refusal
+            except SignalMLError as error:
+                return error.code
             noise = np.random.default_rng(0).normal(0, 0.1, min(found.spec.clip_samples, 10**6)).astype(np.float32)
             found.measure(found.compute_spectra(noise))
+        return "accepted"
 
     def memory(self) -> int:
         """Return the resident memory of this process."""
@@ -112,6 +113,11 @@ class DetectorFiles:
 
 
 def _changed(random: Random, array: NDArray[Any]) -> NDArray[Any]:
+    with np.errstate(all="ignore"):
+        return _cast_or_cut(random, array)
+
+
+def _cast_or_cut(random: Random, array: NDArray[Any]) -> NDArray[Any]:
     what = random.randrange(6)
     try:
         if what == 0:

@@ -8,7 +8,7 @@ from random import Random
 
 import psutil
 
-from benchmarks.fuzz.mutation import ODD_TEXTS, mutate
+from benchmarks.fuzz.odd_values import ODD_TEXTS, mutate
 from benchmarks.fuzz.service import recording
 from ml.dataset.indexing.build import index
 from ml.errors import SignalMLError
@@ -81,13 +81,14 @@ class Manifest:
             return '"' + cell.replace('"', '""') + '"' if random.random() < 0.3 else cell
         return {"path": "a.wav", "file": "b/c.wav", "label": "normal"}.get(column, "")
 
-    def check(self, data: bytes) -> None:
+    def check(self, data: bytes) -> str:
         """Index one manifest."""
         self._file.write_bytes(data)
         try:
             index(self._file, processes=1)
-        except SignalMLError:
-            return  # a clear refusal
+        except SignalMLError as error:
+            return error.code
+        return "accepted"
 
     def memory(self) -> int:
         """Return the resident memory of this process."""

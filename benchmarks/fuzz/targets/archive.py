@@ -14,8 +14,8 @@ from typing import Any
 
 import psutil
 
-from benchmarks.fuzz.mutation import EDGES, change_value, json_text, mutate
-from benchmarks.fuzz.target import Fault
+from benchmarks.fuzz.odd_values import EDGES, change_value, json_text, mutate
+from benchmarks.fuzz.running import Fault
 from benchmarks.jobs.homes import add_model
 from ml.errors import SignalMLError
 from ml.models import bundle
@@ -67,14 +67,15 @@ class Archive:
         else:
             members[name] = mutate(random, members[name])
 
-    def check(self, data: bytes) -> None:
+    def check(self, data: bytes) -> str:
         """Import one archive; the champion and the aliases must not change."""
         file = self._folder / "input.zip"
         file.write_bytes(data)
+        found = "accepted"
         try:
             version = self._registry.add_archive(file)
-        except SignalMLError:
-            version = ""  # a clear refusal
+        except SignalMLError as error:
+            version, found = "", error.code
         finally:
             if (after := self._state()) != self._before:
                 self._before = after
@@ -86,6 +87,7 @@ class Archive:
         ]
         if strangers:
             raise Fault(f"an import wrote outside the home: {strangers}")
+        return found
 
     def _state(self) -> list[tuple[str, str]]:
         """Return every file of the champion, and the aliases, with a hash."""
