@@ -23,7 +23,7 @@ from typing import Any, Self
 
 from api.scopes import Scope
 from ml.errors import InvalidParameter, SignalMLError
-from ml.system.atomic import file_lock, to_json, write_atomic
+from ml.system.atomic import file_lock, make_folder, to_json, write_atomic
 from ml.system.audit import record_change
 
 PREFIX = "sml_"
@@ -201,7 +201,7 @@ class ApiKeyStore:
             machines=check_patterns(machines),
             datasets=check_patterns(datasets),
         )
-        self._home.mkdir(parents=True, exist_ok=True)
+        make_folder(self._home)
         with file_lock(self._home / ".api-keys.lock"):
             keys = self.list_keys()
             if any(each.name == name for each in keys):

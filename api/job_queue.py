@@ -17,6 +17,7 @@ import redis.asyncio
 from api.errors import Busy
 from worker.jobs import QueueUnavailable
 from worker.queue import JobQueue
+from worker.space import QueueOutOfSpace
 from worker.store import EVENTS_AT_ONCE, events_key
 
 THREADS = 4
@@ -127,6 +128,8 @@ class JobQueueClient:
         self._refuse_during_backoff()
         try:
             return call(self._connected())
+        except QueueOutOfSpace as error:
+            raise QueueUnavailable(f"{error}; no job can be submitted or changed. Try again later.") from error
         except redis.RedisError as error:
             self._problem = f"The job queue does not answer ({type(error).__name__}: {error}); try again in a moment."
             self._backoff_until = time.monotonic() + BACKOFF_S

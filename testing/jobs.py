@@ -214,12 +214,12 @@ class JobHarness:
         self.queue = JobQueue(self.broker.url, timeout_s=PATIENCE_S)
         self.store = self.queue.store
         self._root = root
-        self._workers: list[WorkerProcess] = []
+        self.workers: list[WorkerProcess] = []
 
     def start_worker(self, **options: Any) -> WorkerProcess:
         """Start a worker; the options are those of :class:`WorkerProcess`."""
-        worker = WorkerProcess(self.broker, self.home, self._root / f"worker-{len(self._workers)}.log", **options)
-        self._workers.append(worker)
+        worker = WorkerProcess(self.broker, self.home, self._root / f"worker-{len(self.workers)}.log", **options)
+        self.workers.append(worker)
         return worker.start()
 
     def submit(self, parameters: JobParameters) -> str:
@@ -290,11 +290,11 @@ class JobHarness:
 
     def bugs(self) -> list[str]:
         """Return the tracebacks of all workers."""
-        return [bug for worker in self._workers for bug in worker.bugs()]
+        return [bug for worker in self.workers for bug in worker.bugs()]
 
     def kill(self) -> None:
         """Kill all workers and the broker, in any state."""
-        for worker in self._workers:
+        for worker in self.workers:
             worker.kill()
         self.broker.kill()
 

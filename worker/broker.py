@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ml.errors import SignalMLError
-from ml.system.atomic import write_atomic
+from ml.system.atomic import make_folder, sync_folder, write_atomic
 from ml.system.native import start_in_new_session
 from worker.jobs import QueueUnavailable
 from worker.queue import check_broker
@@ -88,7 +88,7 @@ class LocalBroker:
         Raises:
             QueueUnavailable: another process holds the lock.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         with (self.folder / LOCK).open("ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -109,7 +109,7 @@ class LocalBroker:
         Raises:
             OSError: the server ended or did not answer in time; the message has the last lines of its log.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         # The password is in a file, because every user of the computer can read command lines.
         settings = self.folder / "server.conf"
         write_atomic(settings, self._settings().encode(), mode=0o600)
@@ -117,6 +117,7 @@ class LocalBroker:
         with (self.folder / LOG).open("ab") as log:
             process = start_in_new_session([self._program, settings.name], cwd=self.folder, stdout=log, stderr=log)
         self._wait_for(process)
+        sync_folder(self.folder)  # the server syncs its files, but not the entry of their folder
         return process
 
     def _wait_for(self, process: subprocess.Popen[bytes]) -> None:

@@ -281,7 +281,7 @@ class ResultNotReady(JobRefused):
 
 
 class QueueUnavailable(JobRefused):
-    """The job queue is unreachable or not configured. Everything except jobs works."""
+    """The job queue is unreachable, full or not configured. Everything except jobs works."""
 
     code = "queue_unavailable"
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ml.system.atomic import atomic_folder, sync_folder, to_json, translate_disk_full, write_atomic
+from ml.system.atomic import atomic_folder, make_folder, sync_folder, to_json, translate_disk_full, write_atomic
 from ml.system.names import PATH_NAME, child
 from ml.system.server_paths import hide_folders
 from ml.system.text import csv_row
@@ -84,7 +84,7 @@ class JobFolder:
         """
         name = f"rows-{token}.ndjson"
         incomplete = self.path / f".{name}"
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         with translate_disk_full(self.path / name, NOTHING_LOST):
             try:
                 with incomplete.open("wb") as out:

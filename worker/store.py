@@ -34,6 +34,7 @@ from worker.jobs import (
     QueueUnavailable,
 )
 from worker.records import LeasedUnit, LeaseLost, LeaseStatus, Nudges, QueueStats, Submission, WorkerInfo, job_of
+from worker.space import out_of_space
 
 logger = logging.getLogger("signalml.store")
 SCRIPT = (Path(__file__).parent / "transitions.lua").read_text()
@@ -94,7 +95,7 @@ def new_id() -> str:
 class JobStore:
     """Store of the job records. Several threads can use one instance.
 
-    Every method raises ``redis.RedisError`` if the server does not answer.
+    Every method raises ``redis.RedisError`` if the server does not answer, and :class:`QueueOutOfSpace` if it is full.
     """
 
     def __init__(self, client: redis.Redis) -> None:
@@ -102,7 +103,10 @@ class JobStore:
         self._script = client.register_script(SCRIPT)
 
     def _call(self, operation: str, **arguments: Any) -> Any:
-        return json.loads(self._script(args=[operation, json.dumps(arguments)]))
+        try:
+            return json.loads(self._script(args=[operation, json.dumps(arguments)]))
+        except redis.ResponseError as error:
+            raise out_of_space(error) or error from error
 
     # Called for clients
 

@@ -1,125 +1,62 @@
-"""Give a parser changed inputs for some minutes: ``python -m benchmarks.fuzz wav --minutes 10``.
-
-The parser runs in a child process. A signal, a hang, another exception than a refusal, or memory that grows is a
-finding; its input is written to the output folder.
-"""
+"""``python -m benchmarks.fuzz``: try inputs for some time, print the faults, and keep an input for each."""
 
 import argparse
-import multiprocessing
+import json
 import pkgutil
-import resource
 import sys
-import time
-import traceback
-from collections import Counter
-from importlib import import_module
-from multiprocessing.connection import Connection
+import tempfile
 from pathlib import Path
-from typing import Any
 
 from benchmarks.fuzz import targets
-from benchmarks.fuzz.mutations import Mutator
-from benchmarks.fuzz.target import Target
+from benchmarks.fuzz.runner import open_target, run, try_one
 
-HANG_S = 30.0
 NAMES = sorted(module.name for module in pkgutil.iter_modules(targets.__path__))
+EXAMPLES = """examples:
+  python -m benchmarks.fuzz multipart --minutes 10
+  python -m benchmarks.fuzz all --minutes 10
+  python -m benchmarks.fuzz archive --replay /tmp/signalml-fuzz/archive-0123456789ab.bin
+"""
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.fuzz",
+        description="Damaged inputs for every parser that a client can reach.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("target", choices=(*NAMES, "all"), help="parser")
+    parser.add_argument("--minutes", type=float, default=10.0, help="for each target (default: 10)")
+    parser.add_argument("--seed", type=int, default=0, help="first seed of the inputs (default: 0)")
+    parser.add_argument("--replay", type=Path, help="try the input of this file only")
+    parser.add_argument(
+        "--output", type=Path, default=Path(tempfile.gettempdir()) / "signalml-fuzz", help="folder of the inputs"
+    )
+    return parser.parse_args()
+
+
+def _replay(name: str, file: Path) -> str:
+    with tempfile.TemporaryDirectory(prefix="signalml-fuzz-") as folder, open_target(name)(Path(folder)) as target:
+        return try_one(target, file.read_bytes())[1]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("target", choices=NAMES)
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=Path("fuzz-findings"))
-    options = parser.parse_args()
-    findings = 0
-    end, seed, counts = time.monotonic() + 60 * options.minutes, options.seed, Counter[str]()
-    slowest, growth = 0.0, 0
-    while (left := end - time.monotonic()) > 0:
-        result, data = _run(options.target, seed, left)
-        counts.update(result["counts"])
-        slowest, growth = max(slowest, result["slowest_s"]), max(growth, result["growth"])
-        if result["finding"]:
-            findings += 1
-            options.output.mkdir(parents=True, exist_ok=True)
-            file = options.output / f"{options.target}-{seed}"
-            file.write_bytes(data)
-            print(f"FINDING {file}: {result['finding']}", flush=True)
-        seed += 1
-    total = sum(counts.values())
-    print(f"{options.target}: {total} inputs in {options.minutes:g} min, seeds {options.seed} to {seed - 1}")
-    print(f"slowest {slowest:.2f} s, memory grew by {growth / 2**20:.0f} MiB, findings {findings}")
-    for code, count in counts.most_common():
-        print(f"  {count / total:6.1%}  {count:9d}  {code}")
-    return 1 if findings else 0
-
-
-def _run(name: str, seed: int, left_s: float) -> tuple[dict[str, Any], bytes]:
-    """Run one child until it finds something or the time is over; return its result and its last input."""
-    here, there = multiprocessing.Pipe()
-    # Written before each input: what a child that crashes has left.
-    last = multiprocessing.Array("c", 1 << 22, lock=False)
-    size = multiprocessing.Value("l", 0, lock=False)
-    beat = multiprocessing.Value("d", time.monotonic(), lock=False)
-    child = multiprocessing.get_context("fork").Process(
-        target=_work, args=(name, seed, left_s, there, last, size, beat)
-    )
-    child.start()
-    there.close()
-    finding = ""
-    while not here.poll(0.5):
-        if time.monotonic() - beat.value > HANG_S:
-            finding = f"an input took more than {HANG_S:g} s"
-            child.kill()
-            break
-        if not child.is_alive():
-            break
-    try:
-        result = here.recv() if here.poll(1) else None
-    except EOFError:
-        result = None
-    child.join()
-    if result is None:
-        ending = finding or f"the process ended with status {child.exitcode}"
-        result = {"counts": {"crash or hang": 1}, "slowest_s": 0.0, "growth": 0, "finding": ending}
-    return result, last.raw[: size.value]
-
-
-def _work(name: str, seed: int, left_s: float, results: Connection, last: Any, size: Any, beat: Any) -> None:
-    target: Target = import_module(f"benchmarks.fuzz.targets.{name}").TARGET
-    mutator = Mutator(list(target.seeds.values()), target.words, target.head_bytes, seed)
-    for data in target.seeds.values():
-        target.parse(data)  # every seed is valid; modules are loaded
-    end, before, counts = time.monotonic() + left_s, _peak_bytes(), Counter[str]()
-    slowest, finding = 0.0, ""
-    while not finding and time.monotonic() < end:
-        data = mutator.make()[: len(last)]
-        last[: len(data)], size.value, beat.value = data, len(data), time.monotonic()
-        begin = _cpu_s()
-        try:
-            target.parse(data)
-            counts["accepted"] += 1
-        except target.refusals as error:
-            counts[str(getattr(error, "code", type(error).__name__))] += 1
-        except Exception as error:  # noqa: BLE001 - any other exception is what is looked for
-            finding = "".join(traceback.format_exception(error))
-        slowest = max(slowest, taken := _cpu_s() - begin)
-        if taken > target.max_input_s:
-            finding = f"an input took {taken:.1f} s of the CPU"
-        if _peak_bytes() - before > target.max_growth_bytes:
-            finding = f"memory grew by {(_peak_bytes() - before) / 2**20:.0f} MiB"
-    counts["finding"] += bool(finding)
-    results.send({"counts": dict(+counts), "slowest_s": slowest, "growth": _peak_bytes() - before, "finding": finding})
-
-
-def _cpu_s() -> float:
-    """Return the time of the CPU that this process and its ended children have used."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
-
-
-def _peak_bytes() -> int:
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Run, print; the exit status is 1 if a fault was found."""
+    options = _options()
+    if options.replay:
+        fault = _replay(options.target, options.replay)
+        print(fault or "no fault")
+        return int(bool(fault))
+    faulty = False
+    for name in NAMES if options.target == "all" else (options.target,):
+        outcome = run(name, options.minutes * 60, options.seed, options.output)
+        faulty |= bool(outcome.faults)
+        print(f"{name}: {outcome.inputs} inputs in {outcome.seconds:.0f} s, {len(outcome.faults)} faults", flush=True)
+        for found, count in outcome.counts.most_common(12):
+            print(f"  {count / outcome.inputs:6.1%}  {found}", flush=True)
+        for fault, file in outcome.faults.items():
+            print(f"  FAULT  {json.dumps(fault)}  {file}", flush=True)
+    return int(faulty)
 
 
 if __name__ == "__main__":

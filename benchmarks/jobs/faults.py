@@ -150,6 +150,11 @@ class Service:
             self._process = subprocess.Popen(command, cwd=log.parent, env=settings, stdout=lines, stderr=lines)
         wait_until(self._answers, STARTED_WITHIN_S)
 
+    @property
+    def pid(self) -> int:
+        """Process id of the parent of all its processes."""
+        return self._process.pid
+
     def job(self, job: str) -> Job:
         """As the API tells it."""
         return Job.model_validate(self.client.get(f"/v1/jobs/{job}").raise_for_status().json())

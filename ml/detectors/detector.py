@@ -35,7 +35,11 @@ from ml.detectors.spectra import Spectra, compute_spectra
 from ml.errors import BundleDamaged, InvalidParameter, SpecError
 from ml.features.extractor import FeatureExtractor
 from ml.features.spec import FeatureSpec
+from ml.system.npz import read_arrays
 from ml.system.zip_members import ZIP_ERRORS
+
+# Chosen here: 100 times the largest that trainings of this project write.
+MAX_ARRAYS_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,9 +291,7 @@ class Detector:
         """
         try:
             described = json.loads(facts)
-            # Reading an array of Python objects would run code (pickle): numpy refuses it.
-            with np.load(io.BytesIO(arrays), allow_pickle=False) as archive:
-                stored = {name: archive[name] for name in archive.files}
+            stored = read_arrays(arrays, MAX_ARRAYS_BYTES)
             engines = tuple(engine_by_name(name) for name in described["engines"])
             detector = cls(
                 spec=FeatureSpec.from_dict(described["spec"]),

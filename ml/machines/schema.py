@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.errors import MachinesUnavailable
-from ml.system.atomic import file_lock
+from ml.system.atomic import file_lock, make_folder
 
 UNMADE, WITHOUT_TIMES, FORMAT = 0, 1, 2
 BUSY_S = 5.0
@@ -114,7 +114,7 @@ def open_for_writing(file: Path) -> sqlite3.Connection:
         MachinesUnavailable: the file has another format.
         sqlite3.Error, OSError: the file cannot be read or created.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     connection = _connect(file)
     with _closed_on_failure(connection):
         if _format(connection) in (UNMADE, WITHOUT_TIMES):

@@ -37,7 +37,7 @@ from ml.models import keras_archive
 from ml.models.labels import ClassLabels
 from ml.models.names import LONGEST_NAME, NAME_PATTERN, VERSION_PATTERN
 from ml.models.normal_scores import NormalScores
-from ml.system.atomic import sync_folder, to_json, write_atomic
+from ml.system.atomic import sync_file, sync_folder, to_json, write_atomic
 
 FORMAT = "signalml-bundle"
 # 1 is a classifier, 2 a bundle with a detector, 3 a classifier with scores of normal recordings.
@@ -198,7 +198,7 @@ class Bundle:
             )
             if not isinstance(content.card, dict):
                 raise TypeError("the card is not a mapping")
-        except (SpecError, InvalidClassLabels, TypeError, ValueError, KeyError, AttributeError) as error:
+        except (SpecError, InvalidClassLabels, TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
             raise BundleDamaged(f"Bundle {folder.name}: {error}") from error
         return cls(version=manifest["version"], created=manifest["created"], content=content)
 
@@ -235,6 +235,7 @@ def write(folder: Path, name: str, content: BundleContent, keras_file: Path | No
     if content.litert is not None and keras_file is not None:
         write_atomic(folder / LITERT, content.litert)
         shutil.move(keras_file, folder / KERAS)
+        sync_file(folder / KERAS)
         files |= CLASSIFIER
     if content.detector is not None:
         facts, arrays = content.detector.to_bytes()

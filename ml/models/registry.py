@@ -52,7 +52,7 @@ from ml.models.seals import SealStore
 from ml.models.served import ServedModel
 from ml.models.signing import SigningKey
 from ml.models.thresholds import ThresholdRequest, request_in_force, resolve_threshold
-from ml.system.atomic import file_lock, lock_folder, sync_folder, to_json, write_atomic
+from ml.system.atomic import file_lock, lock_folder, make_folder, sync_folder, to_json, write_atomic
 from ml.system.audit import record_change
 from ml.system.clock import timestamp
 from ml.system.names import child
@@ -235,7 +235,7 @@ class Registry:
     @contextmanager
     def incoming(self) -> Iterator[Path]:
         """Provide an empty folder for a bundle; it is deleted afterwards unless :meth:`add` has moved it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         self._delete_leftovers()
         folder = self.folder / f"{INCOMING}{uuid.uuid4().hex}"
         folder.mkdir()
@@ -546,7 +546,7 @@ class Registry:
 
     @contextmanager
     def _write_lock(self) -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         with file_lock(self.folder / ".lock"):
             yield
 

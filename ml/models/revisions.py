@@ -24,7 +24,7 @@ from ml.errors import BundleDamaged, InvalidClassLabels, InvalidParameter, Model
 from ml.models.bundle import Bundle, DecisionThreshold
 from ml.models.labels import ClassLabel, ClassLabels
 from ml.models.recalibration import Recalibration
-from ml.system.atomic import to_json, write_atomic
+from ml.system.atomic import make_folder, to_json, write_atomic
 from ml.system.clock import timestamp
 from ml.system.names import child
 
@@ -372,7 +372,7 @@ def _read(path: Path, kind: type[R]) -> list[R]:
 
 
 def _write(path: Path, revisions: Sequence[Revision]) -> None:
-    path.parent.mkdir(exist_ok=True)
+    make_folder(path.parent)
     write_atomic(path, to_json([revision.to_dict() for revision in revisions]))
 
 

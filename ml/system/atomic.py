@@ -49,6 +49,21 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def sync_file(file: Path) -> None:
+    """Flush a file to disk that another library has written, so that its content survives a power cut."""
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents, as far as they are missing, so that they survive a power cut."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
 def to_json(value: Any) -> bytes:
     """Return a value as indented JSON with sorted keys, the format of all JSON files of this project.
 
@@ -83,7 +98,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         StorageFull: the disk is full.
     """
     require_vacant(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     incomplete = target.with_name(f".{target.name}.incomplete")
     incomplete.mkdir(exist_ok=True)
     with _lock_incomplete(incomplete, target), translate_disk_full(target, "nothing of it was kept"):

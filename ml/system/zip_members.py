@@ -1,5 +1,6 @@
 """Members of zip archives, which can come from unknown sources."""
 
+import struct
 import zipfile
 import zlib
 
@@ -18,4 +19,7 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     # Other kinds of compression raise other errors.
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise NotImplementedError(f"{info.filename} has the compression {info.compress_type}")
-    return archive.read(info)
+    try:
+        return archive.read(info)
+    except (OSError, ValueError, struct.error) as error:  # an offset outside the archive
+        raise zipfile.BadZipFile(f"{info.filename} cannot be read: {error}") from error

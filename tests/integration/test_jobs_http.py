@@ -213,7 +213,7 @@ def test_a_request_id_leads_from_the_answer_to_the_workers_lines(client: Client)
     answer = client.http.post("/v1/jobs/diagnostic", json={}, headers={"x-request-id": "line-3.0001"})
     job = answer.json()["id"]
     assert client.wait_for_end(job)["request_id"] == "line-3.0001"
-    lines = [line for worker in client.jobs._workers for line in worker.lines() if line.get("job") == job]
+    lines = [line for worker in client.jobs.workers for line in worker.lines() if line.get("job") == job]
     assert {line["request_id"] for line in lines} == {"line-3.0001"}
     assert [line["message"] for line in lines] == ["begun", "done"]
 
@@ -344,7 +344,7 @@ def test_a_retraining_is_live_in_every_process(client: Client) -> None:
     assert [message for message in logged if message.startswith(sentence)]
     (row,) = client.http.get(f"/v1/jobs/{job}/result").json()
     assert row["version"] == version
-    lines = [line for worker in client.jobs._workers for line in worker.log().splitlines() if not line.startswith("{")]
+    lines = [line for worker in client.jobs.workers for line in worker.log().splitlines() if not line.startswith("{")]
     assert [line for line in lines if "tensorflow" in line.lower()] == []
 
 
@@ -411,7 +411,7 @@ def test_a_service_without_a_queue_answers_no_queue(server: ServerProcess) -> No
 
 def test_the_api_holds_no_tensorflow_after_all_this(client: Client) -> None:
     """No process of the server has mapped it; nor has the workers' parent."""
-    parents = [worker.pid for worker in client.jobs._workers]
+    parents = [worker.pid for worker in client.jobs.workers]
     for pid in [*(process.pid for process in client.server.processes()), *parents]:
         assert "tensorflow" not in Path(f"/proc/{pid}/maps").read_text()
     assert os.path.exists(f"/proc/{parents[0]}")  # noqa: PTH110 - of a process

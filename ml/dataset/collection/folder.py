@@ -14,7 +14,7 @@ from typing import Any
 from ml.dataset.collection.journal import encode_entry
 from ml.dataset.collection.state import JOURNAL, RECORDINGS, is_collection
 from ml.errors import DatasetNotFound, DatasetReadOnly
-from ml.system.atomic import atomic_folder, file_lock, sync_folder, translate_disk_full, write_atomic
+from ml.system.atomic import atomic_folder, file_lock, make_folder, sync_folder, translate_disk_full, write_atomic
 
 REMOVED = re.compile(r"\..+\.removed-[0-9a-f]{32}")
 
@@ -28,7 +28,7 @@ def write_lock(folder: Path) -> Iterator[None]:
     """
     # Only the folder's name, because clients see the message.
     with translate_disk_full(Path(folder.name), "nothing of it was kept"):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent)
         # The lock file is next to the folder, so it stays the same file if the folder is deleted and created again.
         with file_lock(folder.with_name(f".{folder.name}.lock")):
             yield

@@ -57,10 +57,16 @@ class Listing:
     infos: dict[str, AudioInfo] = field(default_factory=dict)
 
 
-def natural_key(path: str) -> tuple[list[str | int], str]:
+def natural_key(path: str) -> tuple[list[str | tuple[int, str]], str]:
     """Return a sort key that puts ``2.wav`` before ``10.wav``, as recorders count."""
     parts = re.split(r"([0-9]+)", path)
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)], path
+    return [_number_key(part) if index % 2 else part for index, part in enumerate(parts)], path
+
+
+def _number_key(digits: str) -> tuple[int, str]:
+    """Return a key in the order of numbers; Python converts at most 4300 digits to a number."""
+    significant = digits.lstrip("0")
+    return len(significant), significant
 
 
 def stays_within(root: Path, file: Path) -> bool:

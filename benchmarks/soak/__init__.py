@@ -1,0 +1,1 @@
+"""The service under long use: whether memory, descriptors, threads or files grow."""
