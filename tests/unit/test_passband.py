@@ -116,7 +116,8 @@ def test_missing_bands_above_are_found(missing: int) -> None:
     """One line above them is no sound. Bands in which a filter begins are left out."""
 
     def change(band: Levels) -> Levels:
-        return np.where(band == BANDS - 2, 10.0 * (missing > 9), -30.0) * (band >= BANDS - missing)
+        gone_db = np.where(band == BANDS - 2, 10.0 * (missing > 9), -30.0)
+        return np.asarray(gone_db * (band >= BANDS - missing), np.float64)
 
     low, high = find_passband([levels(change)], np.zeros(BANDS))
     assert low == 0
@@ -146,8 +147,10 @@ def test_a_detector_of_an_earlier_version_has_no_passbands(predictor: Predictor)
     assert again.reference.band_centres_db is None
     spectra = before.compute_spectra(np.random.default_rng(0).normal(size=64_000).astype(np.float32))
     assert again.passbands([spectra]) == ()
-    new = Detector.from_bytes(*predictor.detector.to_bytes()).reference.band_centres_db
-    assert np.array_equal(new, predictor.detector.reference.band_centres_db)
+    new, fitted = Detector.from_bytes(*predictor.detector.to_bytes()).reference, predictor.detector.reference
+    assert new.band_centres_db is not None
+    assert fitted.band_centres_db is not None
+    assert np.array_equal(new.band_centres_db, fitted.band_centres_db)
     assert set(reasons(earlier(predictor), FILTERS[1], recordings=3)) == {"anomalous"}
 
 
