@@ -117,6 +117,22 @@ def test_json_has_the_whole_summary(fans: Path, tmp_path: Path) -> None:
     assert facts["split"]["left_out"] == 5
 
 
+def test_contradictions_sides_and_what_is_passed_over_are_shown(tmp_path: Path) -> None:
+    """On the page, and in the JSON; the metadata table has the fields of published datasets."""
+    names = (*(f"fan/train/normal_id_00_{n:08}.wav" for n in range(3)), "fan/test/anomaly_id_00_00000000.wav")
+    folder = write(tmp_path / "dcase", *names)
+    (folder / "song.mp3").touch()
+    shown = inspect(tmp_path / "home", folder).stdout
+    for line in ("given split", "train       3         0", "1 passed over", "1 format_unsupported: song.mp3."):
+        assert line in shown, f"{line!r} is missing in\n{shown}"
+    table = inspect(tmp_path / "home", folder, "--csv").stdout
+    assert {row["split"] for row in csv.DictReader(io.StringIO(table))} == {"train", "test"}
+    doubted = write(tmp_path / "doubted", "normal/anomaly_1.wav", "abnormal/2.wav")
+    assert "1 labels that names contradict" in inspect(tmp_path / "home", doubted).stdout
+    (found,) = json.loads(inspect(tmp_path / "home", doubted, "--json").stdout)["contradictions"]
+    assert (found["path"], found["label"]) == ("normal/anomaly_1.wav", "normal")
+
+
 def test_a_single_normal_recording_is_inspected(tmp_path: Path) -> None:
     """Without abnormal recordings, there is no level difference; the page states why no split is possible."""
     done = inspect(tmp_path / "home", write(tmp_path / "one", "a.wav"))

@@ -55,6 +55,7 @@ def test_a_patch_with_a_dataset_is_a_job(server: ServerProcess, jobs: JobHarness
         "model": champion,
         "false_alarm_rate": None,
         "sensitivity": None,
+        "confirm_labels": False,
     }
     job = jobs.wait_for_end(answer.json()["id"])
     assert (job.state, job.model_version) == ("succeeded", champion)

@@ -68,6 +68,7 @@ def test_linked_folders_are_read_once(tmp_path: Path) -> None:
     (data / "normal" / "more").symlink_to(tmp_path / "elsewhere")
     (data / "normal" / "up").symlink_to("..")
     (data / "normal" / "self").symlink_to(".")
+    (data / "normal" / "above").symlink_to("../..")
     (data / "again").symlink_to(data / "normal")
     (data / "normal" / "0.wav").symlink_to("1.wav")
     dataset = index(data)
@@ -77,6 +78,7 @@ def test_linked_folders_are_read_once(tmp_path: Path) -> None:
     assert reasons(dataset) == {
         "again": "same_folder",
         "normal/0.wav": "same_file",
+        "normal/above": "link_circle",
         "normal/self": "link_circle",
         "normal/up": "link_circle",
     }

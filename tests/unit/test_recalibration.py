@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from ml.dataset.entries import Dataset
+from ml.dataset.entries import Contradiction, Dataset
 from ml.dataset.indexing.build import index
 from ml.detectors.calibration import Calibration
 from ml.detectors.detector import Detector
@@ -19,7 +19,7 @@ from ml.detectors.fitting import fit_detector
 from ml.detectors.reference import NormalRecording
 from ml.detectors.spectra import compute_spectra
 from ml.detectors.thresholds import operating_point_at_rate, p_value
-from ml.errors import BundleDamaged, InvalidParameter, ModelNotCalibrated, TooFewRecordings
+from ml.errors import BundleDamaged, InvalidParameter, LabelsContradictNames, ModelNotCalibrated, TooFewRecordings
 from ml.features.extractor import FeatureExtractor
 from ml.models.bundle import DecisionThreshold
 from ml.models.recalibration import Recalibration
@@ -206,6 +206,18 @@ def test_only_learned_recordings_are_too_few(home: Path, hall: Hall) -> None:
     with pytest.raises(TooFewRecordings, match=r"has 0 .* at least 10 .* Left out: 24 that the model has learned from"):
         recalibrate(home, version, only(hall.dataset, "d1", "d2"), processes=1)
     assert len(Registry(home).threshold_revisions(version)) == 1
+
+
+def test_contradicted_labels_are_confirmed_before_they_set_a_threshold(home: Path, hall: Hall) -> None:
+    """A fault among the normal recordings raises the threshold, and is then never detected."""
+    version = add(home, hall.two_days)
+    new = only(hall.dataset, "d3", "d4", "d5")
+    reason = "Its label is normal, and its name has the word 'anomaly'."
+    doubted = replace(new, contradictions=(Contradiction(new.entries[0].path, "normal", reason),))
+    with pytest.raises(LabelsContradictNames, match=r"the word 'anomaly'.*confirm_labels"):
+        recalibrate(home, version, doubted, processes=1)
+    assert len(Registry(home).threshold_revisions(version)) == 1
+    assert recalibrate(home, version, doubted, confirm_labels=True, processes=1).revision == 2
 
 
 def test_new_recordings_of_a_learned_session_need_a_session_of_their_own(

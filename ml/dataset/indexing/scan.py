@@ -130,10 +130,12 @@ class _Scanner:
             self._pass_over(folder, "folder_unreadable", error.strerror or "")
             return False
         key = (state.st_dev, state.st_ino)
+        # Also a link to a folder above the dataset: it would find the dataset again, and everything beside it.
+        if folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve()) and folder != self._root:
+            self._pass_over(folder, "link_circle")
+            return False
         if key in self._seen:
-            circle = any(_key(parent) == key for parent in folder.parents)
-            code, detail = ("link_circle", "") if circle else ("same_folder", self._seen[key])
-            self._pass_over(folder, code, detail)
+            self._pass_over(folder, "same_folder", self._seen[key])
             return False
         self._seen[key] = self._relative(folder)
         return True
