@@ -89,6 +89,7 @@ def _work(name: str, seed: int, left_s: float, results: Connection, last: Any, s
     target: Target = import_module(f"benchmarks.fuzz.targets.{name}").TARGET
     mutator = Mutator(list(target.seeds.values()), target.words, target.head_bytes, seed)
     for data in target.seeds.values():
+        beat.value = time.monotonic()
         target.parse(data)  # every seed is valid; modules are loaded
     end, before, counts = time.monotonic() + left_s, _peak_bytes(), Counter[str]()
     slowest, finding = 0.0, ""

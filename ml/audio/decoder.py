@@ -147,9 +147,7 @@ def _report(task: dict[str, Any], coded: int, output: int, file: FileFormat) -> 
     is_full = isinstance(report, dict) and report.get("refused") == "memory"
     if is_full or not isinstance(report, dict):
         ending = _ending(text, child.returncode, is_full=is_full)
-        raise DecoderFailed(
-            f"The decoder of {file.title} {ending}: the file is damaged, or not what it seems to be. {_convert(file)}"
-        )
+        raise DecoderFailed(f"The decoder of {file.title} {ending}, or not what it seems to be. {_convert(file)}")
     return report
 
 
@@ -170,8 +168,9 @@ def _read_report(pipe: IO[bytes]) -> bytes | None:
 
 def _ending(text: bytes | None, status: int, *, is_full: bool) -> str:
     if text is None:
-        return f"was stopped after {MAX_WALL_S:g} s"
-    return f"needed more than {MAX_MEMORY_BYTES >> 20} MiB" if is_full else f"ended with status {status}"
+        return f"was stopped after {MAX_WALL_S:g} s: the computer is too busy (try again), or the file is damaged"
+    ending = f"needed more than {MAX_MEMORY_BYTES >> 20} MiB" if is_full else f"ended with status {status}"
+    return f"{ending}: the file is damaged"
 
 
 def _header(report: dict[str, Any], file: FileFormat) -> Header:
