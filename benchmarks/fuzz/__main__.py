@@ -102,7 +102,7 @@ def _work(name: str, seed: int, left_s: float, results: Connection, last: Any, s
             counts["accepted"] += 1
         except target.refusals as error:
             counts[str(getattr(error, "code", type(error).__name__))] += 1
-        except Exception as error:  # any other exception is what is looked for
+        except Exception as error:  # noqa: BLE001 - any other exception is what is looked for
             finding = "".join(traceback.format_exception(error))
         slowest = max(slowest, taken := _cpu_s() - begin)
         if taken > target.max_input_s:

@@ -27,6 +27,7 @@ from ml.errors import (
     DecoderMissing,
     EmptyAudio,
     MalformedAudio,
+    TruncatedAudio,
     UnpackedTooLarge,
     UnsupportedCodec,
 )
@@ -42,6 +43,8 @@ MAX_FILE_BYTES = 256 * 2**20
 MAX_REPORT_BYTES = 4096
 # More than the limits accept by less than this: one block of any format.
 SLACK_BYTES = 16 * 2**20
+# Tolerance for the length of a coded file: a share of it, and a time.
+MISSING_SHARE, MISSING_S = 0.02, 0.2
 ENCODINGS: dict[str, Encoding] = {"i2": "signed", "i4": "signed", "f4": "float"}
 
 
@@ -61,7 +64,7 @@ def decode(data: memoryview, file: FileFormat, limits: AudioLimits, coder: str |
         DecoderMissing: PyAV is needed and not installed.
         DecoderFailed: the child crashed, was killed or took too long.
         UnpackedTooLarge: the file is larger than 256 MiB.
-        EmptyAudio, MalformedAudio, UnsupportedCodec: the file cannot be decoded.
+        EmptyAudio, MalformedAudio, TruncatedAudio, UnsupportedCodec: the file cannot be decoded.
 
     Example:
         >>> import io
@@ -193,6 +196,7 @@ def _header(report: dict[str, Any], file: FileFormat) -> Header:
             f"This is {file.title} that cannot be decoded: {detail}. Send the file as the recorder wrote it, or record "
             "again."
         )
+    _check_length(report, file)
     sample_bytes = int(report["type"][1])
     return Header(
         container=file.name,
@@ -206,6 +210,16 @@ def _header(report: dict[str, Any], file: FileFormat) -> Header:
         big_endian=sys.byteorder == "big",
         data_bytes=report["frames"] * report["channels"] * sample_bytes,
     )
+
+
+def _check_length(report: dict[str, Any], file: FileFormat) -> None:
+    """Check that nearly as many frames were decoded as the file states: codecs add and leave out some at the ends."""
+    frames, stated = report["frames"], report["stated"]
+    if stated is not None and frames < (1 - MISSING_SHARE) * stated - MISSING_S * report["rate_hz"]:
+        raise TruncatedAudio(
+            f"This is {file.title} that states {stated} samples per channel and ends after {frames}: the recording was "
+            "cut short. Send the whole file."
+        )
 
 
 def _convert(file: FileFormat) -> str:
