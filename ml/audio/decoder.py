@@ -27,6 +27,7 @@ from ml.errors import (
     DecoderMissing,
     EmptyAudio,
     MalformedAudio,
+    TruncatedAudio,
     UnpackedTooLarge,
     UnsupportedCodec,
 )
@@ -42,6 +43,8 @@ MAX_FILE_BYTES = 256 * 2**20
 MAX_REPORT_BYTES = 4096
 # More than the limits accept by less than this: one block of any format.
 SLACK_BYTES = 16 * 2**20
+# Tolerance for the length of a coded file: a share of it, and a time.
+MISSING_SHARE, MISSING_S = 0.02, 0.2
 ENCODINGS: dict[str, Encoding] = {"i2": "signed", "i4": "signed", "f4": "float"}
 
 
@@ -61,7 +64,7 @@ def decode(data: memoryview, file: FileFormat, limits: AudioLimits, coder: str |
         DecoderMissing: PyAV is needed and not installed.
         DecoderFailed: the child crashed, was killed or took too long.
         UnpackedTooLarge: the file is larger than 256 MiB.
-        EmptyAudio, MalformedAudio, UnsupportedCodec: the file cannot be decoded.
+        EmptyAudio, MalformedAudio, TruncatedAudio, UnsupportedCodec: the file cannot be decoded.
 
     Example:
         >>> import io
@@ -147,9 +150,7 @@ def _report(task: dict[str, Any], coded: int, output: int, file: FileFormat) -> 
     is_full = isinstance(report, dict) and report.get("refused") == "memory"
     if is_full or not isinstance(report, dict):
         ending = _ending(text, child.returncode, is_full=is_full)
-        raise DecoderFailed(
-            f"The decoder of {file.title} {ending}: the file is damaged, or not what it seems to be. {_convert(file)}"
-        )
+        raise DecoderFailed(f"The decoder of {file.title} {ending}, or not what it seems to be. {_convert(file)}")
     return report
 
 
@@ -170,8 +171,9 @@ def _read_report(pipe: IO[bytes]) -> bytes | None:
 
 def _ending(text: bytes | None, status: int, *, is_full: bool) -> str:
     if text is None:
-        return f"was stopped after {MAX_WALL_S:g} s"
-    return f"needed more than {MAX_MEMORY_BYTES >> 20} MiB" if is_full else f"ended with status {status}"
+        return f"was stopped after {MAX_WALL_S:g} s: the computer is too busy (try again), or the file is damaged"
+    ending = f"needed more than {MAX_MEMORY_BYTES >> 20} MiB" if is_full else f"ended with status {status}"
+    return f"{ending}: the file is damaged"
 
 
 def _header(report: dict[str, Any], file: FileFormat) -> Header:
@@ -194,6 +196,7 @@ def _header(report: dict[str, Any], file: FileFormat) -> Header:
             f"This is {file.title} that cannot be decoded: {detail}. Send the file as the recorder wrote it, or record "
             "again."
         )
+    _check_length(report, file)
     sample_bytes = int(report["type"][1])
     return Header(
         container=file.name,
@@ -207,6 +210,16 @@ def _header(report: dict[str, Any], file: FileFormat) -> Header:
         big_endian=sys.byteorder == "big",
         data_bytes=report["frames"] * report["channels"] * sample_bytes,
     )
+
+
+def _check_length(report: dict[str, Any], file: FileFormat) -> None:
+    """Check that nearly as many frames were decoded as the file states: codecs add and leave out some at the ends."""
+    frames, stated = report["frames"], report["stated"]
+    if stated is not None and frames < (1 - MISSING_SHARE) * stated - MISSING_S * report["rate_hz"]:
+        raise TruncatedAudio(
+            f"This is {file.title} that states {stated} samples per channel and ends after {frames}: the recording was "
+            "cut short. Send the whole file."
+        )
 
 
 def _convert(file: FileFormat) -> str:

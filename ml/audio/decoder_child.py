@@ -17,6 +17,7 @@ import numpy as np
 import soundfile
 
 FRAMES_PER_BLOCK = 16_384
+NO_LENGTH = 1 << 62  # libsndfile gives more for a file that does not state its length
 # Types of coding of libsndfile, with the name for answers and the bits of its integers; None for floats.
 SUBTYPES: dict[str, tuple[str, int | None]] = {
     "MPEG_LAYER_I": ("mp1", None),
@@ -64,7 +65,7 @@ class Output:
     def __init__(self, file: int, max_duration_s: float, max_values: int) -> None:
         self._file, self._max_duration_s, self._max_values = file, max_duration_s, max_values
         self.frames = 0
-        self.uses_low_byte = False
+        self.uses_low_byte = self.is_full = False
 
     def write(self, samples: Any, rate_hz: int) -> bool:
         """Write a block, ``(frames, channels)``; return whether more are accepted."""
@@ -74,7 +75,9 @@ class Output:
             while left:
                 left = left[os.write(self._file, left) :]
         self.frames += len(samples)
-        return self.frames <= self._max_duration_s * rate_hz and samples.shape[1] * self.frames <= self._max_values
+        values = samples.shape[1] * self.frames
+        self.is_full = self.frames > self._max_duration_s * rate_hz or values > self._max_values
+        return not self.is_full
 
 
 def _main() -> None:
@@ -127,6 +130,7 @@ def _libsndfile(output: Output, _demuxer: str) -> dict[str, Any]:
                 "bits": bits or 32,
                 "type": f"{kind[0]}{4 if bits is None or bits > 16 else 2}",
                 "frames": output.frames,
+                "stated": None if output.is_full or file.frames >= NO_LENGTH else file.frames,
             }
     except soundfile.LibsndfileError as error:
         raise Refused("codec" if output.frames == 0 else "malformed", error.error_string) from error
@@ -173,7 +177,15 @@ def _decode_stream(container: Any, stream: Any, output: Output) -> dict[str, Any
         "bits": {"u8": 8, "s16": 16, "s32": 32 if output.uses_low_byte else 24}.get(first[2], 32),
         "type": kind,
         "frames": output.frames,
+        "stated": _stated_frames(container, stream, output, first[0]),
     }
+
+
+def _stated_frames(container: Any, stream: Any, output: Output, rate_hz: int) -> int | None:
+    """Return the frames that an MP4 states; the durations in other files are estimates."""
+    if output.is_full or "mov" not in container.format.name or stream.duration is None or stream.time_base is None:
+        return None
+    return int(stream.duration * stream.time_base * rate_hz)
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Any]:

@@ -13,19 +13,22 @@ from ml.errors import MalformedAudio, UnsupportedCodec
 
 PCM, FLOAT, ALAW, MULAW, EXTENSIBLE = 0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE
 G711: dict[int, Encoding] = {ALAW: "alaw", MULAW: "mulaw"}
-# Codecs that :mod:`ml.audio.decoder` can unpack, with the name for answers.
+# Codecs that :mod:`ml.audio.decoder` can unpack, with their names for answers.
 CODERS = {
-    0x0002: ("ms_adpcm", "Microsoft ADPCM"),
-    0x0011: ("ima_adpcm", "IMA ADPCM"),
-    0x0031: ("gsm", "GSM 6.10"),
-    0x0040: ("g721", "G.721 ADPCM"),
-    0x0050: ("mp2", "MPEG layer 2"),
-    0x0055: ("mp3", "MP3"),
-    0x0160: ("wma", "Windows Media Audio 1"),
-    0x0161: ("wma", "Windows Media Audio 2"),
-    0x00FF: ("aac", "AAC"),
-    0xF1AC: ("flac", "FLAC in WAV"),
+    0x0002: "ms_adpcm",
+    0x0011: "ima_adpcm",
+    0x0031: "gsm",
+    0x0040: "g721",
+    0x0050: "mp2",
+    0x0055: "mp3",
+    0x0160: "wma",
+    0x0161: "wma",
+    0x00FF: "aac",
+    0xF1AC: "flac",
 }
+# Formats without a decoder here, for the message.
+CODERLESS = {0x0045: "G.726 ADPCM", 0x0022: "TrueSpeech", 0x0092: "Dolby AC-3", 0x0162: "Windows Media Audio Pro"}
+REWRITE = "Write the file again (ffmpeg -i in.wav out.wav)."
 ACCEPTED = (
     "PCM of 8 to 32 bits, floats of 32 or 64 bits, mu-law and A-law are accepted. "
     "Convert it (ffmpeg -i in.wav -c:a pcm_s16le out.wav)."
@@ -114,11 +117,6 @@ class WaveFormat(NamedTuple):
         return size
 
 
-# Formats without a decoder here, for the message.
-CODERLESS = {0x0045: "G.726 ADPCM", 0x0022: "TrueSpeech", 0x0092: "Dolby AC-3", 0x0162: "Windows Media Audio Pro"}
-REWRITE = "Write the file again (ffmpeg -i in.wav out.wav)."
-
-
 def header_of(container: str, order: str, fmt: memoryview, offset: int, stated: int | None, available: int) -> Header:
     """Return the header of a file with a 'fmt ' chunk and samples.
 
@@ -141,7 +139,7 @@ def header_of(container: str, order: str, fmt: memoryview, offset: int, stated: 
     found = WaveFormat.read(order, fmt)
     encoding = found.encoding
     if encoding == "coded":
-        return Header(container, found.rate_hz, found.channels, 0, 16, encoding, coder=CODERS[found.tag][0])
+        return Header(container, found.rate_hz, found.channels, 0, 16, encoding, coder=CODERS[found.tag])
     sample_bytes = found.sample_bytes
     size = size_present(stated, available - offset, found.block)
     return Header(

@@ -1,6 +1,7 @@
 """Coded files: decoded in a child process as libsndfile and FFmpeg decode them, within limits, or refused by name."""
 
 import io
+import struct
 import subprocess
 import sys
 import time
@@ -26,7 +27,9 @@ from ml.errors import (
     DecoderFailed,
     DecoderMissing,
     EmptyAudio,
+    MalformedAudio,
     RecordingTooLong,
+    TruncatedAudio,
     UnpackedTooLarge,
     UnsupportedCodec,
 )
@@ -136,6 +139,33 @@ def test_a_dataset_has_coded_files_and_counts_their_codecs(tmp_path: Path) -> No
     summary = summarise(index(tmp_path))
     assert summary["recordings"] == 3
     assert sorted(share["value"] for share in summary["shares"]["codec"]) == ["aac", "mp3", "pcm"]
+
+
+@pytest.mark.parametrize("kind", ["mp3", "m4a"])
+def test_a_coded_file_that_states_more_than_it_has_is_cut_short(kind: str) -> None:
+    """The header of an MP3, and the table of an MP4, promise a length."""
+    data = {
+        "mp3": lambda: with_soundfile("MP3", "MPEG_LAYER_III"),
+        "m4a": lambda: moved_to_start(with_ffmpeg("ipod", "aac")),
+    }[kind]()
+    assert len(decode(data).samples) > 15_000
+    with pytest.raises((TruncatedAudio, MalformedAudio)):
+        decode(data[: len(data) * 3 // 4])
+
+
+def moved_to_start(mp4: bytes) -> bytes:
+    """The same MP4 with its table before the samples, as for streaming; the places in the table move with them."""
+    atoms, at = {}, 0
+    while at < len(mp4):
+        size = int.from_bytes(mp4[at : at + 4], "big")
+        atoms[mp4[at + 4 : at + 8]] = mp4[at : at + size]
+        at += size
+    table = bytearray(atoms.pop(b"moov"))
+    start = table.index(b"stco") + 12
+    (count,) = struct.unpack_from(">I", table, start - 4)
+    places = np.frombuffer(bytes(table[start : start + 4 * count]), ">u4") + len(table)
+    table[start : start + 4 * count] = places.astype(">u4").tobytes()
+    return atoms.pop(b"ftyp") + bytes(table) + b"".join(atoms.values())
 
 
 def test_without_the_extra_the_refusal_states_how_to_convert(monkeypatch: pytest.MonkeyPatch) -> None:
