@@ -3,11 +3,12 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
 from api.dependencies import RejectUnknownParameters, ServicesDep
 from api.errors import BODY_ERRORS, V1_ERRORS, InvalidRequest
+from api.one_request import ONE_REQUEST_ERRORS, OneRequest, RequestKey
 from api.problems import error_responses
 from api.schemas.common import (
     AliasHistoryEntry,
@@ -92,12 +93,16 @@ async def show_report(request: Request, version: ModelReferencePath, services: S
 @router.put(
     "/aliases/{alias}",
     summary="Promote or roll back a model",
-    responses=error_responses(*MODEL_ERRORS, *BODY_ERRORS, errors.GoldenClipFailed, errors.AliasReserved),
+    responses=error_responses(
+        *MODEL_ERRORS, *BODY_ERRORS, errors.GoldenClipFailed, errors.AliasReserved, *ONE_REQUEST_ERRORS
+    ),
 )
 async def point_alias(
     alias: Annotated[Alias, Path(description="Alias to set. The service sets `previous` itself.")],
     target: AliasTarget,
     services: ServicesDep,
+    response: Response,
+    idempotency_key: RequestKey = None,
 ) -> AliasState:
     """Point an alias to a version, after the version has loaded and answered its golden clip.
 
@@ -105,8 +110,11 @@ async def point_alias(
     """
 
     def switch() -> AliasState:
-        services.registry.promote(target.version, alias)
-        services.live_model.refresh()
+        parts = f"PUT alias {alias}", target.model_dump_json()
+        with OneRequest(services.settings, idempotency_key, response, *parts) as request:
+            if not request.done_before:
+                services.registry.promote(target.version, alias)
+                services.live_model.refresh()
         return AliasState(aliases=services.registry.aliases())
 
     return await asyncio.to_thread(switch)
@@ -115,15 +123,25 @@ async def point_alias(
 @router.patch(
     "/{version}/labels",
     summary="Rename the classes of a model",
-    responses=error_responses(*MODEL_ERRORS, *BODY_ERRORS, errors.InvalidClassLabels),
+    responses=error_responses(*MODEL_ERRORS, *BODY_ERRORS, errors.InvalidClassLabels, *ONE_REQUEST_ERRORS),
 )
-async def name_classes(version: ModelReferencePath, patch: LabelsPatch, services: ServicesDep) -> LabelsRevision:
+async def name_classes(
+    version: ModelReferencePath,
+    patch: LabelsPatch,
+    services: ServicesDep,
+    response: Response,
+    idempotency_key: RequestKey = None,
+) -> LabelsRevision:
     """Give every class a name and a message, as a new revision. Earlier revisions are kept."""
 
     def rename() -> LabelsRevision:
-        revision = services.registry.rename_classes(version, [(label.name, label.message) for label in patch.classes])
-        services.live_model.refresh()
-        return LabelsRevision.model_validate(revision)
+        named = services.registry.resolve(version)
+        parts = f"PATCH labels {version}", patch.model_dump_json()
+        with OneRequest(services.settings, idempotency_key, response, *parts) as request:
+            if not request.done_before:
+                services.registry.rename_classes(named, [(label.name, label.message) for label in patch.classes])
+                services.live_model.refresh()
+        return LabelsRevision.model_validate(services.registry.label_revisions(named)[-1])
 
     return await asyncio.to_thread(rename)
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.dependencies import RejectUnknownParameters, ServicesDep
 from api.errors import InvalidRequest
-from api.one_request import REPLAYED, OneRequest
+from api.one_request import ONE_REQUEST_ERRORS, OneRequest
 from api.problems import error_responses
 from api.routers.jobs import DATASET_JOB_ERRORS, SUBMITTED, IdempotencyKey, submit_job
 from api.routers.models import MODEL_ERRORS, ModelReferencePath
@@ -59,8 +59,7 @@ async def show_threshold(version: ModelReferencePath, services: ServicesDep) -> 
         *DATASET_JOB_ERRORS,
         errors.InvalidParameter,
         errors.ModelNotCalibrated,
-        errors.MachinesUnavailable,
-        errors.StorageFull,
+        *ONE_REQUEST_ERRORS,
     ),
 )
 async def move_threshold(
@@ -96,22 +95,18 @@ async def move_threshold(
         )
         return await submit_job(request, services, parameters, idempotency_key)  # type: ignore[return-value]  # a response with status 202
 
-    def move() -> tuple[ThresholdState, bool]:
+    def move() -> ThresholdState:
         rule = services.settings.alarm_rule
         # Resolved once: the answer is about the version that was moved, even if the alias changes meanwhile.
         moved = services.registry.resolve(version)
-        with OneRequest(
-            services.settings, idempotency_key, f"PATCH threshold {version}", patch.model_dump_json()
-        ) as one:
-            if not one.done_before:
+        parts = f"PATCH threshold {version}", patch.model_dump_json()
+        with OneRequest(services.settings, idempotency_key, response, *parts) as request:
+            if not request.done_before:
                 services.registry.set_threshold(moved, patch.to_request(rule))
                 services.live_model.refresh()
-        return _state(services.registry, moved, rule), one.done_before
+        return _state(services.registry, moved, rule)
 
-    state, done_before = await asyncio.to_thread(move)
-    if done_before:
-        response.headers[REPLAYED] = "true"
-    return state
+    return await asyncio.to_thread(move)
 
 
 def _state(registry: Registry, reference: str, rule: KOfNRule) -> ThresholdState:

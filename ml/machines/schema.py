@@ -49,9 +49,10 @@ ALTER TABLE observations ADD COLUMN late_repeats INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE observations ADD COLUMN repeated_at TEXT;
 ALTER TABLE alarms ADD COLUMN raised_by INTEGER;
 ALTER TABLE alarms ADD COLUMN cleared_by INTEGER;
-UPDATE observations SET recorded_at = ordered.latest FROM (
-    SELECT id, max(at) OVER (PARTITION BY machine_id ORDER BY id) AS latest FROM observations
-) AS ordered WHERE observations.id = ordered.id;
+CREATE TEMP TABLE ordered (id INTEGER PRIMARY KEY, latest TEXT);
+INSERT INTO ordered SELECT id, max(at) OVER (PARTITION BY machine_id ORDER BY id) FROM observations;
+UPDATE observations SET recorded_at = (SELECT latest FROM ordered WHERE ordered.id = observations.id);
+DROP TABLE temp.ordered;
 """
 TABLES = f"""
 CREATE TABLE machines (

@@ -295,6 +295,31 @@ def test_a_threshold_is_moved_once_for_a_key(classifying: ServerProcess) -> None
     assert repeated.headers["Idempotent-Replayed"] == "true"
     assert repeated.json()["current"]["threshold"] == state(server)["current"]["threshold"] == 0.8
     assert_problem(moved("first", threshold=0.9), 422, "idempotency_conflict")
+    alias = {"json": {"version": "champion"}, "headers": {"Idempotency-Key": "first"}}
+    assert_problem(server.client.put("/v1/models/aliases/champion", **alias), 422, "idempotency_conflict")
     assert_problem(moved("third", threshold=2.0), 422, "request_invalid")
     moved("third", threshold=0.75).raise_for_status()  # a refused request does not use up its key
     assert state(server)["current"]["threshold"] == 0.75
+
+
+def test_a_late_repetition_undoes_no_promotion_and_no_names(two_models: tuple[Path, str, str], lend: Lend) -> None:
+    """With the key of its request, it changes nothing."""
+    home, first, second = two_models
+    with lend(home) as server:
+
+        def put(version: str, key: str) -> httpx.Response:
+            headers = {"Idempotency-Key": key}
+            return server.client.put("/v1/models/aliases/champion", json={"version": version}, headers=headers)
+
+        put(second, "second").raise_for_status()
+        put(first, "first").raise_for_status()
+        repeated = put(second, "second")
+        assert repeated.headers["Idempotent-Replayed"] == "true"
+        assert repeated.json()["aliases"]["champion"] == first
+
+        def name(prefix: str) -> httpx.Response:
+            classes = [{"name": f"{prefix}_{number}", "message": prefix} for number in range(4)]
+            headers = {"Idempotency-Key": prefix}
+            return server.client.patch(f"/v1/models/{first}/labels", json={"classes": classes}, headers=headers)
+
+        assert [name(prefix).json()["revision"] for prefix in ("a", "b", "a")] == [2, 3, 3]

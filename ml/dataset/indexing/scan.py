@@ -185,11 +185,3 @@ def _unusable(name: str, mode: int) -> str | None:
     if suffix in SUFFIXES:
         return None
     return "format_unsupported" if suffix in OTHER_SUFFIXES else "not_a_recording"
-
-
-def _key(folder: Path) -> FolderKey | None:
-    try:
-        state = folder.stat()
-    except OSError:
-        return None
-    return state.st_dev, state.st_ino
