@@ -206,7 +206,12 @@ async def diagnose(
     return await _submit(services, parameters, idempotency_key)
 
 
-@router.get("", summary="List jobs", responses=error_responses(*V1_ERRORS, InvalidRequest, QueueUnavailable))
+@router.get(
+    "",
+    summary="List jobs",
+    response_model_exclude_defaults=True,  # without damaged records, no list of them
+    responses=error_responses(*V1_ERRORS, InvalidRequest, QueueUnavailable),
+)
 async def list_jobs(
     services: ServicesDep,
     kind: Annotated[list[JobKind] | None, Query(description="Only jobs of these kinds.")] = None,
