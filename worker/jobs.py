@@ -228,7 +228,7 @@ class JobPage(JobSchema):
     next: str | None = Field(examples=["019ac7d2f1e84c7b9a3e51d0"])
     """Cursor of the next page; null on the last page."""
     unreadable: list[str] = Field(default=[], examples=[[]])
-    """Ids of jobs whose records are damaged; usually none."""
+    """Ids of jobs whose records are damaged; left out if there are none."""
 
 
 class ExtractionRow(JobSchema):

@@ -204,7 +204,12 @@ async def diagnose(
     return await submit_job(request, services, parameters, idempotency_key)
 
 
-@router.get("", summary="List jobs", responses=error_responses(*V1_ERRORS, InvalidRequest, QueueUnavailable))
+@router.get(
+    "",
+    summary="List jobs",
+    response_model_exclude_defaults=True,  # without damaged records, no list of them
+    responses=error_responses(*V1_ERRORS, InvalidRequest, QueueUnavailable),
+)
 async def list_jobs(
     services: ServicesDep,
     api_key: KeyDep,

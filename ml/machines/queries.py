@@ -1,5 +1,6 @@
 """Queries: the tables as the health of machines."""
 
+import logging
 import sqlite3
 
 import numpy as np
@@ -12,6 +13,7 @@ from ml.machines.health import Health, HealthSummary, VersionRecord
 from ml.machines.repeats import count_identical
 from ml.machines.rhythm import median_interval_s
 
+logger = logging.getLogger("signalml.machines")
 RECENT = 100
 
 
@@ -22,9 +24,14 @@ def states(db: sqlite3.Connection, rule: KOfNRule) -> dict[str, AlarmState]:
 
 
 def summaries(db: sqlite3.Connection, rule: KOfNRule) -> list[HealthSummary]:
-    """Return the summary of each machine, in the order of names."""
-    found = db.execute("SELECT * FROM machines ORDER BY machine_id").fetchall()
-    return [_summary(db, row, rule) for row in found]
+    """Return the summary of each machine, in the order of names; damaged records are logged and left out."""
+    found = []
+    for row in db.execute("SELECT * FROM machines ORDER BY machine_id").fetchall():
+        try:
+            found.append(_summary(db, row, rule))
+        except (ValueError, TypeError, LookupError) as error:
+            logger.warning("the record of the machine %r is damaged: %s", row["machine_id"], error)
+    return found
 
 
 def health(db: sqlite3.Connection, machine_id: str, rule: KOfNRule, latest: int) -> Health:

@@ -193,3 +193,24 @@ def _fill(ledger: Ledger) -> int:
 
 def _some(count: int) -> Sequence[Observation]:
     return [observation(machine_id=f"fan-{number}") for _ in range(count) for number in range(10)]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM observations WHERE machine_id = 'bad'",
+        "UPDATE observations SET score = 'x' WHERE machine_id = 'bad'",
+    ],
+)
+def test_a_damaged_record_does_not_break_the_list(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is named in the log, and the other machines are listed."""
+    for name in ("bad", "good"):
+        record(tmp_path, "." * 60, name)
+    with sqlite3.connect(tmp_path / FILE) as db:
+        db.execute(damage)
+    db.close()
+    with Ledger(tmp_path) as ledger:
+        assert "good" in [machine.machine_id for machine in ledger.summaries()]
+    assert "DELETE" not in damage or "'bad' is damaged" in caplog.text
