@@ -210,6 +210,6 @@ def render_reference() -> str:
     rows = []
     for name, field in Settings.model_fields.items():
         default = "depends on the cores" if field.default_factory else field.default
-        shown = "none" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+        shown = "none" if default in (None, "") else str(default).lower() if isinstance(default, bool) else str(default)
         rows.append(f"| `SIGNALML_{name.upper()}` | {shown} | {' '.join((field.description or '').split())} |\n")
     return INTRODUCTION + "".join(rows)

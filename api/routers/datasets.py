@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from api.api_keys import ApiKey
 from api.audio_files import AudioFileResponse
@@ -197,7 +198,7 @@ async def put_recordings(
     several files are sent, each has a result or an error, and a refused file does not affect the others.
     """
     services.executor.refuse_if_full()
-    given, uploader = check_annotation(form.fields), _RecordingUploader(services, collection)
+    given, uploader = check_annotation(form.fields), _RecordingUploader(services, collection, request.receive)
     if len(form.files) == 1:
         results = [_result(form.files[0], await uploader(form.files[0], given))]
         response.headers["Location"] = f"{router.prefix}/{collection.name}/recordings/{results[0].id}"
@@ -364,8 +365,9 @@ def _file(collection: Collection, recording_id: str) -> tuple[CollectionRecordin
 class _RecordingUploader:
     """Uploader of recordings into one dataset, for one accepted request."""
 
-    def __init__(self, services: Services, collection: Collection) -> None:
+    def __init__(self, services: Services, collection: Collection, receive: Receive) -> None:
         self._services = services
+        self._receive = receive
         self._collection = collection
 
     async def __call__(self, upload: Upload, given: AnnotationChanges) -> AddResult:
@@ -374,7 +376,8 @@ class _RecordingUploader:
         So a slow disk does not take a place of the executor.
         """
         read = partial(read_info, upload.content, self._services.limits)
-        facts = await self._services.executor.run(read, estimate_duration_s(upload.content), admitted=True)
+        sound_s = estimate_duration_s(upload.content)
+        facts = await self._services.executor.run(read, sound_s, self._receive, admitted=True)
         add = partial(self._collection.add, upload.content, facts, upload.name, given, current_request_id())
         return await asyncio.to_thread(add)
 

@@ -147,7 +147,12 @@ def test_a_folder_laid_by_hand_is_listed_and_not_touched(growing: ServerProcess)
 
 def test_a_method_that_is_not_there_gets_the_list_of_methods(growing: ServerProcess) -> None:
     """All of one path, though each is a route of its own."""
-    for path, allowed in (("/v1/datasets", "GET, POST"), (f"{RECORDINGS}/x", "GET, PATCH, DELETE"), ("/livez", "GET")):
+    for path, allowed in (
+        ("/v1/datasets", "GET, HEAD, POST"),
+        (f"{RECORDINGS}/x", "GET, HEAD, PATCH, DELETE"),
+        ("/livez", "GET, HEAD"),
+        ("/inference", "POST"),
+    ):
         answer = growing.client.put(path, json={})
         assert_problem(answer, 405, "method_not_allowed")
         assert answer.headers["allow"] == allowed
