@@ -111,7 +111,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from ml.system.audit import configure_audit, record_change
-configure_audit(20_000, 100)
+configure_audit(4000, 150)
 for number in range(200):
     record_change(Path(sys.argv[1]), "key.create", f"{sys.argv[2]}-{number}", after="x" * number)
 """
@@ -122,7 +122,7 @@ def test_several_processes_lose_no_line_while_the_files_rotate(tmp_path: Path) -
     command = [sys.executable, "-c", WRITER, str(tmp_path)]
     writers = [subprocess.Popen([*command, name], cwd=ROOT) for name in "abc"]
     assert [each.wait() for each in writers] == [0, 0, 0]
-    configure_audit(20_000, 100)
+    configure_audit(4000, 150)
     found = [line["object"] for line in entries(tmp_path)]
     assert len(list(tmp_path.glob("audit.jsonl.*"))) > 3
     for name in "abc":
