@@ -21,6 +21,7 @@ ALLOWED = {
         "worker.job_checks",
         "worker.store",
         "worker.queue",
+        "worker.space",
         "worker.records",
         "worker.results",
     },
