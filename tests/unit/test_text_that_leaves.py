@@ -112,7 +112,6 @@ def test_a_terminal_obeys_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
     table = Table("name", "value", box=None)
     table.add_row(name, name)
     output.print_table(table, "")
-    output.print_lines(table, "", dispensable=(), shortened="value")
     output.print_text(f"The machine {name}.")
     shown = terminal.getvalue().replace("\x1b[1m", "").replace("\x1b[0m", "")
     assert not set(shown) & {"\x1b", "\x07", "\x9b", "\u202e"}
