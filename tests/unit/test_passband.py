@@ -116,7 +116,8 @@ def test_missing_bands_above_are_found(missing: int) -> None:
     """One line above them is no sound. Bands in which a filter begins are left out."""
 
     def change(band: Levels) -> Levels:
-        gone_db = np.where(band == BANDS - 2, 10.0 * (missing > 9), -30.0)
+        gone_db = np.full(BANDS, -30.0)
+        gone_db[BANDS - 2] = 10.0 if missing > 9 else -30.0
         return np.asarray(gone_db * (band >= BANDS - missing), np.float64)
 
     low, high = find_passband([levels(change)], np.zeros(BANDS))
@@ -127,7 +128,7 @@ def test_missing_bands_above_are_found(missing: int) -> None:
 @pytest.mark.parametrize("missing", [2, 8, 30])
 def test_missing_bands_below_are_found(missing: int) -> None:
     """The filter begins within an octave."""
-    low, high = find_passband([levels(lambda band: -30.0 * (band < missing))], np.zeros(BANDS))
+    low, high = find_passband([levels(lambda band: np.where(band < missing, -30.0, 0.0))], np.zeros(BANDS))
     assert high == BANDS
     assert missing <= low <= 2 * missing
 
