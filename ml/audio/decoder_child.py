@@ -144,9 +144,10 @@ def _pyav(output: Output, demuxer: str) -> dict[str, Any]:
     import av.video.stream  # PyAV would import these when it opens a file, which is too late
 
     _close_doors()
+    # The empty list of protocols: a file cannot name another one, on this computer or elsewhere.
+    options = {"protocol_whitelist": ""}
     try:
-        # The empty list of protocols: a file cannot name another one, on this computer or elsewhere.
-        with av.open(sys.stdin.buffer, format=demuxer, options={"protocol_whitelist": ""}) as container:
+        with av.open(sys.stdin.buffer, format=demuxer, options=options, metadata_errors="replace") as container:
             if not container.streams.audio:
                 raise Refused("no_sound", "")
             return _decode_stream(container, container.streams.audio[0], output)

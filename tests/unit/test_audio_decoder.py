@@ -153,6 +153,13 @@ def test_a_coded_file_that_states_more_than_it_has_is_cut_short(kind: str) -> No
         decode(data[: len(data) * 3 // 4])
 
 
+def test_notes_in_another_encoding_are_no_reason_to_refuse() -> None:
+    """Some programs write names in Latin-1 where UTF-8 belongs."""
+    data = with_ffmpeg("ipod", "aac")
+    assert b"Lavf" in data
+    np.testing.assert_array_equal(decode(data.replace(b"Lavf", b"L\xe6vf")).samples, decode(data).samples)
+
+
 def moved_to_start(mp4: bytes) -> bytes:
     """The same MP4 with its table before the samples, as for streaming; the places in the table move with them."""
     atoms, at = {}, 0
