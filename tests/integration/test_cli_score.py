@@ -67,15 +67,18 @@ def test_json_has_the_values_of_the_csv(original_home: Path, fans: Path) -> None
 
 
 def test_the_table_is_aligned_and_has_totals(original_home: Path, fans: Path) -> None:
-    """Each file is one line; the common folder and each error code are printed once."""
+    """Each file is one line, the common folder is printed once; the reasons follow, by their code and by file."""
     lines = run(original_home, fans, fans / "broken.wav").stdout.splitlines()
     assert lines[0].endswith(f"name in {fans}/")
     at = lines[0].index("name")
     assert [line[at:] for line in lines[1:6]] == ["0.wav", "1.wav", "2.wav", "broken.wav", "broken.wav"]
     assert lines[4].split() == ["error", "-", "-", "audio_malformed", "broken.wav"]
-    assert "anomalous, 2 error. Model original-" in lines[-2]
-    assert lines[-2].endswith(", threshold 0.5.")
-    assert lines[-1].startswith("- 2 x audio_malformed: ")
+    totals, by_code, head, *reasons = lines[7:]
+    assert "anomalous, 2 error. Model original-" in totals
+    assert totals.endswith(", threshold 0.5.")
+    assert by_code.startswith("- 2 x audio_malformed: ")
+    assert head == "Recordings without a score: 2."
+    assert [line.startswith(f"- {fans / 'broken.wav'}: audio_malformed: ") for line in reasons] == [True, True]
 
 
 def test_the_table_shows_the_machine(original_home: Path, fans: Path) -> None:

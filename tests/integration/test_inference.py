@@ -261,26 +261,28 @@ def test_what_a_client_adds_is_passed_over_as_by_the_original(server: ServerProc
             "/v1/predict",
             {"machine": "7"},
             {},
-            "POST /v1/predict takes no query parameter 'machine': it takes machine_id, explain.",
+            "POST /v1/predict takes no query parameter 'machine': it takes machine_id, recorded_at, explain. "
+            "Did you mean 'machine_id'?",
         ),
         (
             "/v1/predict",
             {},
             {"explain": "true"},
-            "POST /v1/predict takes no form part 'explain': it takes file, machine_id; "
+            "POST /v1/predict takes no form part 'explain': it takes file, machine_id, recorded_at; "
             "'explain' is a query parameter here.",
         ),
         (
             "/v1/predict/batch",
             {"explain": "true"},
             {},
-            "POST /v1/predict/batch takes no query parameter 'explain': it takes machine_id.",
+            "POST /v1/predict/batch takes no query parameter 'explain': it takes machine_id, recorded_at.",
         ),
         (
             "/v1/predict/batch",
             {},
             {"machine": "7"},
-            "POST /v1/predict/batch takes no form part 'machine': it takes file, machine_id.",
+            "POST /v1/predict/batch takes no form part 'machine': it takes file, machine_id, recorded_at. "
+            "Did you mean 'machine_id'?",
         ),
         (
             "/v1/datasets/hall-3/recordings",
