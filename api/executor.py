@@ -6,6 +6,7 @@ seconds of sound, because the work of a recording is proportional to its length.
 
 import asyncio
 import contextvars
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
@@ -14,6 +15,8 @@ from starlette.requests import ClientDisconnect
 
 from api.errors import Busy
 
+# Most waits are shorter; only for longer ones is the connection of the client watched, which costs a task.
+UNWATCHED_S = 0.1
 T = TypeVar("T")
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
@@ -79,30 +82,39 @@ class InferenceExecutor:
         waits = self._taken >= self._threads
         self._taken += 1
         self._sound_s += sound_s
-        turn = _Turn(work, loop if waits else None)
+        turn = _Turn(work)
         future = self._pool.submit(contextvars.copy_context().run, turn)
         # The place is free when the thread has finished, not when the client disconnects.
         future.add_done_callback(lambda _: self._release_from_thread(loop, sound_s))
+        answer = asyncio.wrap_future(future)
         if waits:
-            await self._wait_for_turn(turn, future, receive, None if admitted else self._max_wait_s)
-        return await asyncio.wrap_future(future)
+            await self._wait_for_turn(turn, future, answer, receive, math.inf if admitted else self._max_wait_s)
+        return await answer
 
     def close(self) -> None:
         """Wait for the running calls, and drop those in the queue."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     async def _wait_for_turn(
-        self, turn: "_Turn[T]", future: "Future[T]", receive: Receive | None, limit_s: float | None
+        self,
+        turn: "_Turn[T]",
+        future: "Future[T]",
+        answer: "asyncio.Future[T]",
+        receive: Receive | None,
+        limit_s: float,
     ) -> None:
-        """Wait until a thread begins the work; drop it at the end of the time, or if the client disconnects."""
-        begun, gone = asyncio.ensure_future(turn.begun.wait()), asyncio.ensure_future(_disconnect(receive))
+        """Wait for the end of the work; drop it if no thread begins it in time, or if the client disconnects before."""
+        await asyncio.wait({answer}, timeout=min(UNWATCHED_S, limit_s))
+        if answer.done():
+            return
+        gone = asyncio.ensure_future(_disconnect(receive))
+        waited_for: set[asyncio.Future[Any]] = {answer, gone}
         try:
-            await asyncio.wait({begun, gone}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waited_for, timeout=_left(limit_s), return_when=asyncio.FIRST_COMPLETED)
         finally:
             disconnected = gone.done()
-            begun.cancel()
             gone.cancel()
-        if turn.begun.is_set() or not future.cancel():
+        if answer.done() or not future.cancel():
             return
         turn.drop()
         if disconnected:
@@ -121,21 +133,21 @@ class InferenceExecutor:
 class _Turn(Generic[T]):
     """Work that waits for a thread. Dropped work frees its recording at once, and not when a thread comes to it."""
 
-    def __init__(self, work: Callable[[], T], loop: asyncio.AbstractEventLoop | None) -> None:
+    def __init__(self, work: Callable[[], T]) -> None:
         self._work: Callable[[], T] | None = work
-        self._loop = loop
-        self.begun = asyncio.Event()
 
     def __call__(self) -> T:
-        work = self._work
-        assert work is not None  # noqa: S101 - for the type checker; a dropped turn was cancelled
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self.begun.set)
-        return work()
+        assert self._work is not None  # noqa: S101 - for the type checker; a dropped turn was cancelled
+        return self._work()
 
     def drop(self) -> None:
         """Free the work."""
         self._work = None
+
+
+def _left(limit_s: float) -> float | None:
+    """Return the timeout after the unwatched wait; None without a limit."""
+    return None if limit_s == math.inf else max(0.0, limit_s - UNWATCHED_S)
 
 
 async def _disconnect(receive: Receive | None) -> bool:
