@@ -8,6 +8,7 @@ from ml.dataset.catalog import dataset_version, load_dataset
 from ml.dataset.paths import dataset_folder
 from ml.evaluation.results import Estimate
 from ml.models.names import LONGEST_NAME
+from ml.system.atomic import own_temporary_folder
 from ml.system.native import quiet_native_stderr, set_idle_priority
 from ml.training.champion_comparison import ChampionComparison, compare_with_champion
 from ml.training.choices import TrainingChoices
@@ -34,7 +35,7 @@ def begin(lease: Lease, home: Path, parameters: RetrainingParameters) -> None:
     dataset = load_dataset(home, parameters.dataset, pinned, snr_db=parameters.snr_db, report=lease.report)
     lease.log(f"{len(dataset.entries)} labelled recordings of {parameters.dataset} (version {pinned}).")
     options = options_of(parameters, home)
-    with quiet_native_stderr():
+    with quiet_native_stderr(), own_temporary_folder():
         trained = train(options, home, dataset=dataset, report=lease.report)
         lease.retry(lambda: lease.store.pin(unit, model_version=trained.version))
         comparison = compare_with_champion(trained, options, dataset, home, report=lease.report)
