@@ -89,13 +89,21 @@ def passing_lock(path: Path) -> Iterator[None]:
         with path.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             # Another process may have deleted the file while this one waited; a third one may hold its successor.
-            if not (path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino):
+            if not _is_at(path, file.fileno()):
                 continue
             try:
                 yield
             finally:
                 path.unlink(missing_ok=True)
             return
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Return whether an open file is still the file at a path."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
