@@ -38,7 +38,7 @@ def test_a_full_queue_refuses_jobs_and_loses_none(
     home: Path, tmp_path: Path, serve: Serve, healthy: bytes, what: str
 ) -> None:
     """A running and a waiting job are done once; a job meanwhile is refused by name; uploads are judged."""
-    with small_disk(tmp_path / "disk", "8m") as disk, run_jobs(disk, home) as jobs:
+    with small_disk(tmp_path / "broker", "8m") as disk, run_jobs(tmp_path, home) as jobs:
         server = serve(home, redis_url=jobs.broker.url)
         worker = jobs.start_worker(children=1)
         running, waiting = jobs.submit(WORK), jobs.submit(DiagnosticParameters())
