@@ -17,7 +17,7 @@ import redis.asyncio
 from api.errors import Busy
 from worker.jobs import QueueUnavailable
 from worker.queue import JobQueue
-from worker.space import QueueOutOfSpace
+from worker.records import QueueOutOfSpace
 from worker.store import EVENTS_AT_ONCE, events_key
 
 THREADS = 4

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
+import redis
+
 from ml.system.text import printable
 from worker.jobs import (
     FINAL_STATES,
@@ -26,6 +28,10 @@ LeaseStatus = Literal["held", "cancelling", "lost"]
 
 class LeaseLost(Exception):
     """Another worker has the lease, or the job has ended: the results of this attempt are ignored."""
+
+
+class QueueOutOfSpace(redis.RedisError):
+    """The server refused a change because its memory or its disk is full. Nothing was changed; try again later."""
 
 
 class Submission(NamedTuple):

@@ -9,6 +9,7 @@ from ml.dataset.paths import dataset_folder
 from ml.dataset.summary import passed_over_lines
 from ml.evaluation.results import Estimate
 from ml.models.names import LONGEST_NAME
+from ml.system.atomic import own_temporary_folder
 from ml.system.native import quiet_native_stderr, set_idle_priority
 from ml.training.champion_comparison import ChampionComparison, compare_with_champion
 from ml.training.choices import TrainingChoices
@@ -37,7 +38,7 @@ def begin(lease: Lease, home: Path, parameters: RetrainingParameters) -> None:
     for line in passed_over_lines(dataset):
         lease.log(f"Passed over: {line}")
     options = options_of(parameters, home)
-    with quiet_native_stderr():
+    with quiet_native_stderr(), own_temporary_folder():
         trained = train(options, home, dataset=dataset, report=lease.report)
         lease.retry(lambda: lease.store.pin(unit, model_version=trained.version))
         comparison = compare_with_champion(trained, options, dataset, home, report=lease.report)

@@ -33,8 +33,17 @@ from worker.jobs import (
     QueueName,
     QueueUnavailable,
 )
-from worker.records import LeasedUnit, LeaseLost, LeaseStatus, Nudges, QueueStats, Submission, WorkerInfo, job_of
-from worker.space import out_of_space
+from worker.records import (
+    LeasedUnit,
+    LeaseLost,
+    LeaseStatus,
+    Nudges,
+    QueueOutOfSpace,
+    QueueStats,
+    Submission,
+    WorkerInfo,
+    job_of,
+)
 
 logger = logging.getLogger("signalml.store")
 SCRIPT = (Path(__file__).parent / "transitions.lua").read_text()
@@ -58,6 +67,8 @@ PRUNED_AT_ONCE = 100
 READ_AT_ONCE, READS_PER_PAGE = 100, 20
 # Timeout of an answer, because a frozen server accepts connections and never answers.
 TIMEOUT_S = 1.0
+# Code of a server's refusal while it cannot write its append-only file.
+DISK_REFUSAL = "MISCONF"
 EVENTS_WAIT_MS, EVENTS_AT_ONCE = 500, 500
 
 
@@ -106,7 +117,7 @@ class JobStore:
         try:
             return json.loads(self._script(args=[operation, json.dumps(arguments)]))
         except redis.ResponseError as error:
-            raise out_of_space(error) or error from error
+            raise _out_of_space(error) or error from error
 
     # Called for clients
 
@@ -408,6 +419,16 @@ class JobStore:
     def _now_s(self) -> float:
         seconds, microseconds = self._client.time()
         return float(seconds) + microseconds / 1e6
+
+
+def _out_of_space(error: redis.ResponseError) -> QueueOutOfSpace | None:
+    """Return the error of a full server for its refusal; None if it refuses for another reason."""
+    if isinstance(error, redis.OutOfMemoryError):
+        return QueueOutOfSpace("The memory of the queue's server is full (maxmemory)")
+    # In a script, the server puts other words around its refusal.
+    if DISK_REFUSAL in str(error):
+        return QueueOutOfSpace("The queue's server cannot write its append-only file: its disk is full or damaged")
+    return None
 
 
 def _refusal(conflict: str, answer: Mapping[str, Any], parameters: JobParameters) -> Exception:

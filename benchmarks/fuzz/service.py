@@ -22,7 +22,7 @@ MEMORY_BYTES = 150_000_000
 ANSWER_S = 20.0
 # Time in which the answer to raw bytes is expected, if there is one.
 GLANCE_S = 0.2
-ALWAYS_READ_BYTES = 60_000
+READ_WHOLE_BYTES = 60_000
 DATASET = "hall-3"
 # 5xx that a route may answer: a model, a queue or a place is missing, or the disk is full.
 REFUSED_LATER = (503, 507)
@@ -74,7 +74,7 @@ class Service:
             if not psutil.pid_exists(self.server.pid) or self._process.status() == psutil.STATUS_ZOMBIE:
                 raise Fault(f"the server ended: {self.server.log()[-500:]}") from error
             # A server that closes while bytes still arrive resets the connection, and the answer can be lost.
-            if may_be_cut or len(data) > ALWAYS_READ_BYTES:
+            if may_be_cut or len(data) > READ_WHOLE_BYTES:
                 self._require_life()
                 return "closed"
             raise Fault(f"no answer: {type(error).__name__}") from error
@@ -82,7 +82,11 @@ class Service:
             raise Fault(f"{answer.status}: {_last_error(self.server)}")
         if answer.status >= 400 and answer.headers.get("content-type") != "application/problem+json":
             raise Fault(f"{answer.status} of type {answer.headers.get('content-type')}")
-        return f"{answer.status} {answer.json()['code']}" if answer.status >= 400 else str(answer.status)
+        return (
+            f"{answer.status} {answer.json()['code']}"
+            if answer.status >= 400 and answer.content
+            else str(answer.status)
+        )
 
     def _exchange(self, data: bytes, seconds: float) -> Answer:
         with socket.create_connection(("127.0.0.1", self.server.port), timeout=ANSWER_S) as connection:

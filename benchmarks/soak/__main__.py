@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,7 @@ DATASET = "fans"
 SMALL = SimulationPlan(machines=1, sessions=3, recordings=2, snr_db=(6.0,), duration_s=1.0, severity=(0.6, 1.0))
 MACHINES = 5
 ENDED_WITHIN_S = 900.0
+SETTLE_S, SETTLED_AFTER = 3.0, 10
 EXAMPLES = """examples:
   python -m benchmarks.soak                                                            about 30 minutes
   python -m benchmarks.soak --predicts 600 --jobs 24 --retrainings 6 --rounds 12 --output soak.json
@@ -120,12 +122,24 @@ def soak(options: argparse.Namespace, root: Path, console: Console) -> list[Meas
                 use.job(number + each)
             for _ in range(_share(options.retrainings, options.rounds, number)):
                 use.retrain()
-            found.append(measure(parent, home, temporary))
+            found.append(settled(parent, home, temporary))
             console.print(f"round {number + 1} of {options.rounds}: {_short(found[-1])}", highlight=False)
         assert service.stop() == 0
     finally:
         service.kill()
     return found
+
+
+def settled(parent: psutil.Process, home: Path, temporary: Path) -> Measurement:
+    """Measure once the number of processes and descriptors stays: after a training, its process is replaced."""
+    before = measure(parent, home, temporary)
+    for _ in range(SETTLED_AFTER):
+        time.sleep(SETTLE_S)
+        now = measure(parent, home, temporary)
+        if (now.processes, now.descriptors) == (before.processes, before.descriptors):
+            return now
+        before = now
+    return before
 
 
 def _share(total: int, rounds: int, number: int) -> int:

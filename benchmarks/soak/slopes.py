@@ -20,7 +20,7 @@ class Slope(NamedTuple):
     high: float
 
     def is_bounded(self, bound: float) -> bool:
-        """Whether no growth is shown, or the growth is, with its interval, at most ``bound``."""
+        """Whether no growth is shown, or the growth is at most, with this confidence, ``bound``."""
         return self.low <= 0 or self.high <= bound
 
 

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,6 +80,46 @@ def file_lock(path: Path) -> Iterator[None]:
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def passing_lock(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock between processes whose file is deleted at the end, for locks of ever new names."""
+    while True:
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Another process may have deleted the file while this one waited; a third one may hold its successor.
+            if not _is_at(path, file.fileno()):
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Return whether an open file is still the file at a path."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def own_temporary_folder() -> Iterator[None]:
+    """Give the libraries of this process a folder of its own for temporary files, and delete it at the end.
+
+    TensorFlow writes a file for each function that it converts, and deletes them when Python exits. A process of a
+    worker ends without that.
+    """
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix="signalml-", ignore_cleanup_errors=True) as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from ml.models.registry import Registry
 from ml.reports.expectations import Expectations
 from ml.reports.facts import ReportFacts
 from ml.reports.page import write_report
-from ml.system.atomic import file_lock, to_json
+from ml.system.atomic import passing_lock, to_json
 from ml.training import records
 from ml.training.card import library_versions
 from ml.training.held_out_result import HeldOutResult
@@ -135,10 +135,9 @@ def write_records(
 def work_folder(home: Path, key: Mapping[str, Any]) -> Iterator[Path]:
     """Lock and yield the folder for the checkpoints of this training; delete it after success."""
     folder = home / FOLDER / f".work-{hashlib.sha256(to_json(key)).hexdigest()[:16]}"
-    # The lock file is never deleted. Otherwise a third process could enter while a second one waits for the old file.
     lock = folder.parent / ".locks" / folder.name
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with file_lock(lock):
+    with passing_lock(lock):
         folder.mkdir(exist_ok=True)
         yield folder
         shutil.rmtree(folder)

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -92,17 +93,23 @@ def test_killed_while_it_fits_it_is_begun_again_and_ends_as_one(jobs: JobHarness
     worker.stop()
 
 
-def test_a_trainer_that_gets_sigterm_hands_its_training_back(jobs: JobHarness) -> None:
-    """SIGTERM during the fit: it ends, the job waits again, its attempt not counted; another ends it."""
+def test_a_trainer_that_gets_sigterm_hands_its_training_back(jobs: JobHarness, tmp_path: Path) -> None:
+    """SIGTERM during the fit: it ends, the job waits again, its attempt not counted; another ends it, and leaves no
+    temporary file and no lock."""
     worker = jobs.start_worker(**TRAINER)
     job = asked(jobs)
     at_step(jobs, job, "epochs")
     worker.stop()
     assert not jobs.store.get(job).has_ended
     assert jobs.holders(job) == []
-    jobs.start_worker(**TRAINER)
+    (temporary := tmp_path / "temporary").mkdir()
+    with patch.dict(os.environ, {"TMPDIR": str(temporary)}):
+        jobs.start_worker(**TRAINER)
     ended = jobs.wait_for_end(job)
     assert (ended.state, ended.attempt) == ("succeeded", 1)
+    left = [path.name for path in temporary.iterdir() if not path.name.startswith("pymp-")]  # of multiprocessing
+    assert left == []
+    assert not any((jobs.home / "training" / ".locks").iterdir())
     assert versions(jobs.home) == [ended.model_version]
 
 

@@ -1,12 +1,64 @@
-"""A folder that is written under another name first is complete or absent."""
+"""Files and folders that are complete or absent, locks, and temporary files."""
 
 import errno
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ml.errors import InvalidParameter, StorageFull
-from ml.system.atomic import atomic_folder, require_free_space
+from ml.system import atomic
+from ml.system.atomic import (
+    atomic_folder,
+    make_folder,
+    own_temporary_folder,
+    passing_lock,
+    require_free_space,
+)
+
+
+def hold_in_turn(path: Path, inside: list[int], most: list[int]) -> None:
+    for _ in range(50):
+        with passing_lock(path):
+            inside.append(1)
+            most.append(len(inside))
+            inside.pop()
+
+
+def test_a_passing_lock_is_held_by_one_at_a_time_and_leaves_no_file(tmp_path: Path) -> None:
+    """Of eight that want it again and again, each gets it, never two at once; its file is deleted in between."""
+    inside: list[int] = []
+    most: list[int] = []
+    with ThreadPoolExecutor(8) as pool:
+        for held in [pool.submit(hold_in_turn, tmp_path / "lock", inside, most) for _ in range(8)]:
+            held.result()
+    assert (len(most), set(most)) == (400, {1})
+    assert names(tmp_path) == []
+
+
+def leave_a_file(temporary: Path) -> None:
+    tempfile.NamedTemporaryFile(delete=False).close()
+    assert len(names(temporary)) == 1
+    raise ZeroDivisionError
+
+
+def test_a_process_has_its_own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What libraries leave there is deleted at the end, also after an error; then the folder is the former one."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ZeroDivisionError), own_temporary_folder():
+        leave_a_file(tmp_path)
+    assert names(tmp_path) == []
+    assert tempfile.gettempdir() == str(tmp_path)
+
+
+def test_new_folders_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each parent of a new folder, so that a power cut takes none of them; existing ones are left alone."""
+    synced: list[Path] = []
+    monkeypatch.setattr(atomic, "sync_folder", synced.append)
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert synced == [tmp_path, tmp_path / "a"]
 
 
 def names(folder: Path) -> list[str]:
