@@ -158,9 +158,16 @@ class ApiKeyStore:
         self._file = home / "api-keys.json"
 
     def list_keys(self) -> list[ApiKey]:
-        """Return all keys, the oldest first."""
+        """Return all keys, the oldest first. A damaged entry is no key, and does not hide the others."""
+        return [key for key in map(_key, self._entries()) if key is not None]
+
+    def count_damaged(self) -> int:
+        """Return the number of entries that cannot be read; their keys are refused."""
+        return sum(_key(entry) is None for entry in self._entries())
+
+    def _entries(self) -> list[Any]:
         try:
-            return [ApiKey.of(entry) for entry in json.loads(self._file.read_bytes())]
+            return list(json.loads(self._file.read_bytes()))
         except FileNotFoundError:
             return []
 
@@ -203,10 +210,9 @@ class ApiKeyStore:
         )
         make_folder(self._home)
         with file_lock(self._home / ".api-keys.lock"):
-            keys = self.list_keys()
-            if any(each.name == name for each in keys):
+            if any(each.name == name for each in self.list_keys()):
                 raise ValueError(f"There is already a key called {name!r}; revoke it first.")
-            self._write([*keys, key])
+            self._write([*self._entries(), asdict(key)])
         record_change(self._home, "key.create", name, after=_facts(key))
         return secret
 
@@ -217,11 +223,10 @@ class ApiKeyStore:
             KeyNotFound
         """
         with file_lock(self._home / ".api-keys.lock"):
-            keys = self.list_keys()
-            revoked = [key for key in keys if key.name == name]
+            revoked = [key for key in self.list_keys() if key.name == name]
             if not revoked:
                 raise KeyNotFound(f"There is no key called {name!r}.")
-            self._write([key for key in keys if key.name != name])
+            self._write([entry for entry in self._entries() if _key(entry) not in revoked])
         record_change(self._home, "key.revoke", name, before=_facts(revoked[0]))
 
     def find(self, secret: str) -> ApiKey | None:
@@ -230,8 +235,15 @@ class ApiKeyStore:
         matching = [key for key in self.list_keys() if hmac.compare_digest(key.sha256, digest)]
         return matching[0] if matching else None
 
-    def _write(self, keys: list[ApiKey]) -> None:
-        write_atomic(self._file, to_json([asdict(key) for key in keys]), mode=0o600)
+    def _write(self, entries: list[Any]) -> None:
+        write_atomic(self._file, to_json(entries), mode=0o600)
+
+
+def _key(entry: Any) -> ApiKey | None:
+    try:
+        return ApiKey.of(entry)
+    except (TypeError, ValueError):
+        return None
 
 
 def digest_of(secret: str) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, NamedTuple
 import redis
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from api.api_keys import ApiKeyStore
@@ -23,6 +24,7 @@ from ml.errors import MachinesUnavailable, ModelError, ModelNotFound, SignalMLEr
 from ml.machines.ledger import Ledger
 from ml.models.registry import FIRST_MODEL, Alias, Registry
 from ml.system.native import quiet_native_stderr
+from ml.system.text import printable_lines
 from worker.broker import find_queue_url
 from worker.jobs import QUEUES, QueueUnavailable
 from worker.store import JobStore, connect
@@ -71,7 +73,8 @@ def _print(found: list[Finding]) -> None:
     table = Table("", "check", "result", box=None)
     for each in found:
         text = f"{each.detail}\n-> {each.remedy}" if each.remedy else each.detail
-        table.add_row(f"[{COLOURS[each.grade]}]{each.grade}[/]", each.subject, text.replace("[", r"\["))
+        cells = (escape(printable_lines(cell)) for cell in (each.subject, text))
+        table.add_row(f"[{COLOURS[each.grade]}]{each.grade}[/]", *cells)
     out = Console(highlight=False)
     if not out.is_terminal:
         out.width = PIPE_WIDTH
@@ -179,6 +182,9 @@ def _keys(settings: Settings) -> Iterator[Finding]:
         detail = f"The file of API keys cannot be read: {error}."
         yield Finding("keys", "wrong", detail, "restore api-keys.json from a backup, or remove it and create new keys")
         return
+    if damaged := ApiKeyStore(settings.home).count_damaged():
+        detail = f"{damaged} entries of the file of API keys cannot be read; these keys are refused."
+        yield Finding("keys", "wrong", detail, "restore api-keys.json from a backup, or remove these entries")
     if settings.require_api_key and not keys:
         detail = "API keys are required, and there are none: no request is answered."
         yield Finding("keys", "wrong", detail, "signalml keys create NAME --scope predict")

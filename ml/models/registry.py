@@ -481,7 +481,7 @@ class Registry:
             require_unused()
             hidden = self.folder / f"{REMOVED}{uuid.uuid4().hex}"
             (self.folder / version).rename(hidden)
-            for file in self._revisions.files(version):
+            for file in (*self._revisions.files(version), self._seals.file(version)):
                 file.unlink(missing_ok=True)
             sync_folder(self.folder)
             self._record("model.remove", version)

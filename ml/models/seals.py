@@ -51,7 +51,7 @@ class SealStore:
         """
         if not signatures_required():
             return
-        file = self._file(version)
+        file = self.file(version)
         seal = Seal.from_bytes(file.read_bytes()) if file.is_file() else None
         self._keys.require_trusted(seal, version)
         if seal is None or seal.version != version or not self._is_of(seal, version):
@@ -61,7 +61,7 @@ class SealStore:
         """Keep the signed seal of an archive, if it is that of the present bundle; only a trusted one replaces one."""
         if seal is None or seal.signature is None or not self._is_of(seal, version):
             return
-        if not self._file(version).exists() or self._keys.trusted_name(seal) is not None:
+        if not self.file(version).exists() or self._keys.trusted_name(seal) is not None:
             self._write(version, seal)
 
     def sign(self, version: str, key: SigningKey) -> None:
@@ -72,11 +72,12 @@ class SealStore:
         return seal.members.get(MANIFEST) == self._digest(version)
 
     def _write(self, version: str, seal: Seal) -> None:
-        file = self._file(version)
+        file = self.file(version)
         file.parent.mkdir(exist_ok=True)
         write_atomic(file, seal.to_bytes())
 
-    def _file(self, version: str) -> Path:
+    def file(self, version: str) -> Path:
+        """Return the file of a version's seal, whether or not it exists."""
         return child(self._models / FOLDER, f"{version}.json")
 
     def _digest(self, version: str) -> str:

@@ -6,11 +6,13 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from ml.system.audit import FILE as AUDIT_FILE
+
 logger = logging.getLogger("signalml.home")
 FOLDER_MODE, OTHERS = 0o700, 0o077
 # Entries of a home. A home with other entries too is also used for something else, so its own mode stays.
 ENTRIES = frozenset(
-    {"api-keys.json", "audit", "broker", "datasets", "features", "jobs", "machines", "models", "signing-keys"}
+    {"api-keys.json", "broker", "datasets", "features", "jobs", "machines", "models", "signing-keys"}
     | {"training", "trusted-keys", "lost+found"}
 )
 
@@ -51,14 +53,18 @@ def make_private(home: Path) -> int:
 
 
 def _private_paths(home: Path) -> Iterator[Path]:
-    entries = [path for path in home.iterdir() if path.name in ENTRIES or path.name.startswith(".")]
+    entries = [path for path in home.iterdir() if _is_of_the_service(path.name) or path.name.startswith(".")]
     if all(path in entries for path in home.iterdir()):
         yield home
     for entry in entries:
-        if entry.name in ENTRIES:
+        if _is_of_the_service(entry.name):
             yield entry
             if entry.is_dir() and not entry.is_symlink():
                 yield from entry.iterdir()
+
+
+def _is_of_the_service(name: str) -> bool:
+    return name in ENTRIES or name.startswith(AUDIT_FILE)
 
 
 def _take_rights(path: Path) -> bool:

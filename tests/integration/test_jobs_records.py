@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pytest
 import redis
 
+from ml.errors import IdempotencyConflict
 from testing.jobs import Broker
 from testing.servers import PATIENCE_S, wait_until
 from worker.jobs import (
@@ -16,7 +17,6 @@ from worker.jobs import (
     JOB_STATES,
     DiagnosticParameters,
     ExtractionParameters,
-    IdempotencyConflict,
     JobConflict,
     JobError,
     JobNotFound,

@@ -4,7 +4,6 @@ import shutil
 import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +179,7 @@ def test_an_unusable_time_of_a_file_is_ignored(recording: ServerProcess, wav: by
         ("2026-11-31T10:00:00Z", "ISO 8601"),
         ("1970-01-01T00:00:00Z", "before the year 2000"),
         ("0001-01-01T00:00:00+14:00", "ISO 8601"),
-        ((datetime.now(UTC) + timedelta(hours=1)).isoformat(), "in the future"),
+        ("2999-01-01T00:00:00Z", "in the future"),
     ],
 )
 def test_a_stated_time_that_cannot_be_is_refused(
