@@ -57,6 +57,9 @@ def expected(seed: Path) -> dict[str, Any]:
     return found
 
 
+AUDIT_FILES = ("audit.jsonl", ".audit.lock")
+
+
 def posted(server: ServerProcess, name: str, content: bytes) -> bytes:
     """The body of the answer to what ``curl -F "file=@name" /inference`` sends."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
@@ -206,5 +209,5 @@ def test_a_home_with_a_champion_is_left_alone(newcomer: Path) -> None:
     assert (again.stdout, again.stderr) == ("", "")
     assert cpu_s < NOTHING_WITHIN_S
     assert sorted(newcomer.rglob("*")) == before
-    assert {path.name for path in newcomer.iterdir()} == {"models", "features", "training"}
+    assert {path.name for path in newcomer.iterdir()} == {"models", "features", "training", *AUDIT_FILES}
     assert [path.name for path in (newcomer / "training").iterdir() if path.name.startswith(".work")] == []

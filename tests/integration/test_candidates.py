@@ -47,13 +47,31 @@ def fans(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def options(source: Path, *, held_out: str = OTHER, refit: bool = True, seed: int = 0) -> TrainingOptions:
     """Return options that train on one machine and test on the other."""
     return TrainingOptions(
-        source=source, name=source.stem, split="machine", held_out=held_out, epochs=EPOCHS, refit=refit, seed=seed
+        source=source,
+        name=source.stem,
+        split="machine",
+        held_out=held_out,
+        epochs=EPOCHS,
+        refit=refit,
+        seed=seed,
+        confirm_labels=True,
     )
 
 
 def train_by_command(home: Path, source: Path) -> Training:
     """Run the same training with ``signalml train --if-better``."""
-    choices = ("--name", source.stem, "--split", "machine", "--held-out", OTHER, "--epochs", EPOCHS, "--no-refit")
+    choices = (
+        "--name",
+        source.stem,
+        "--split",
+        "machine",
+        "--held-out",
+        OTHER,
+        "--epochs",
+        EPOCHS,
+        "--no-refit",
+        "--confirm-labels",
+    )
     return Training.of(home, signalml(home, "train", source, *choices, "--processes", 1, "--if-better"))
 
 

@@ -121,9 +121,9 @@ def test_contradictions_sides_and_what_is_passed_over_are_shown(tmp_path: Path) 
     """On the page, and in the JSON; the metadata table has the fields of published datasets."""
     names = (*(f"fan/train/normal_id_00_{n:08}.wav" for n in range(3)), "fan/test/anomaly_id_00_00000000.wav")
     folder = write(tmp_path / "dcase", *names)
-    (folder / "song.mp3").touch()
+    (folder / "song.dts").touch()
     shown = inspect(tmp_path / "home", folder).stdout
-    for line in ("given split", "train       3         0", "1 passed over", "1 format_unsupported: song.mp3."):
+    for line in ("given split", "train       3         0", "1 passed over", "1 format_unsupported: song.dts."):
         assert line in shown, f"{line!r} is missing in\n{shown}"
     table = inspect(tmp_path / "home", folder, "--csv").stdout
     assert {row["split"] for row in csv.DictReader(io.StringIO(table))} == {"train", "test"}

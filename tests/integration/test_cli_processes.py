@@ -17,6 +17,7 @@ from tests.commands import as_process, assert_one_sentence, signalml, start
 # Arguments of ``signalml``, run in its own process and in this one, by command.
 SMOKE = {
     "": ("--version",),
+    "audit": ("audit",),
     "doctor": ("doctor", "--json"),
     "errors": ("errors",),
     "evaluate": ("evaluate", "champion", "fans", "--gain-db", "0", "--processes", "1"),

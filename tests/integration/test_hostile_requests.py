@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from testing.servers import MULTIPART_TYPE, ServerProcess, assert_problem, multipart, read_answer, request
+from testing.servers import MULTIPART_TYPE, ServerProcess, assert_problem, multipart, read_answer, request, wait_until
 from tests.integration.uploads import CHUNKED, GOOD, JSON_TYPE, RAW_WAV, WAV_TYPE
 
 ALIAS = "/v1/models/aliases/champion"
@@ -40,7 +40,7 @@ FRAMEWORK = {
     "no such path below": ("GET", "/v1/models/a/b/c", 404, "route_not_found"),
     "a path with odd bytes": ("GET", "/%00%ff%0a", 404, "route_not_found"),
     "GET of an upload": ("GET", "/inference", 405, "method_not_allowed"),
-    "DELETE of a model": ("DELETE", "/v1/models/champion", 405, "method_not_allowed"),
+    "PUT of a model": ("PUT", "/v1/models/champion", 405, "method_not_allowed"),
     "POST of health": ("POST", "/livez", 405, "method_not_allowed"),
     "a flag that is none": ("POST", "/v1/predict?explain=perhaps", 422, "request_invalid"),
     "a body that is no JSON": ("PUT", "/v1/models/aliases/champion", 422, "request_invalid"),
@@ -147,7 +147,7 @@ def test_a_proxy_that_nobody_has_named_is_not_believed(guarded: ServerProcess) -
     """Every client on this computer could write another address into the log."""
     headers = {"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https", "x-request-id": "not-believed"}
     guarded.client.get("/livez", headers=headers)
-    (line,) = [line for line in guarded.lines() if line["request_id"] == "not-believed"]
+    (line,) = wait_until(lambda: [line for line in guarded.lines() if line["request_id"] == "not-believed"])
     assert line["client"] == "127.0.0.1"
 
 
