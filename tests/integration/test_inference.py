@@ -220,7 +220,7 @@ def test_without_a_model_uploads_get_no_model_and_what_to_do(serve: Serve, tmp_p
         assert int(answer.headers["retry-after"]) >= 1
         assert "signalml models import" in problem["detail"]
     assert server.client.get("/readyz").status_code == 503
-    assert not (tmp_path / "empty").exists()
+    assert list((tmp_path / "empty").iterdir()) == []
 
 
 def test_a_model_that_is_promoted_later_answers_without_a_restart(
