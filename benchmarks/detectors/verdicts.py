@@ -89,7 +89,7 @@ def answers(
     found = map_recordings(
         partial(_value, PicklablePredictor(predictor)),
         files,
-        channel=predictor.extractor.spec.channel,
+        channel=predictor.extractor.spec.used_channels,
         step="judging",
         processes=1,  # starting others takes longer than some dozens of recordings
         report=report,

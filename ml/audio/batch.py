@@ -69,7 +69,12 @@ class AudioFile(Generic[Context]):
             raise type(error)(f"{self.name}: {error}") from error
         if not self.gain_db:
             return recording
-        return replace(recording, samples=recording.samples * np.float32(10 ** (self.gain_db / 20)))
+        gain, reference = np.float32(10 ** (self.gain_db / 20)), recording.reference
+        return replace(
+            recording,
+            samples=recording.samples * gain,
+            reference=None if reference is None else reference * gain,
+        )
 
 
 def map_recordings(
@@ -87,7 +92,7 @@ def map_recordings(
     Args:
         function: called with the recording and the file's context; picklable.
         files: the files.
-        channel: channel of each recording: ``mean`` of all, or an index from 0.
+        channel: channel of each recording, or a pair of channels, as of :attr:`FeatureSpec.used_channels`.
         step: name of this work in progress reports.
         processes: number of processes; 1 works in this process; None decides by cores and files.
         report: called at the start and after each recording.

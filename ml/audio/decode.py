@@ -3,6 +3,7 @@
 import mmap
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from ml.audio.dropouts import QUIETEST_DBFS, find_dropouts
 from ml.audio.formats import FileFormat
 from ml.audio.limits import DEFAULT_LIMITS, AudioLimits, Header
 from ml.audio.meter import Meter
-from ml.audio.recording import AudioQuality, Channel, Recording
+from ml.audio.recording import AudioQuality, Channel, ChannelPair, Recording, ReferenceState, SingleChannel
 from ml.errors import ChannelNotFound, EmptyAudio, NotAudio
 
 # Over all channels. As float32 a block is 256 KiB: it stays in a core's L2 cache between conversion and mixing.
@@ -39,7 +40,7 @@ def decode(
     Args:
         source: the file's bytes, or its path.
         channel: ``"mean"`` of all channels, as in the original project; ``"intact"``, the mean of those without a
-            fault; or the index of one channel from 0.
+            fault; the index of one channel from 0; or a pair of one of these and the reference channel.
         limits: bounds, checked on the header before memory is used for samples.
 
     Returns:
@@ -158,11 +159,9 @@ def _flac_header(data: memoryview, limits: AudioLimits) -> Header:
 def _mix(data: memoryview, limits: AudioLimits, channel: Channel) -> Recording:
     """Mix a recording to one channel and measure it; only the mixed samples are in memory as a whole."""
     header, blocks = open_audio(data, limits)
-    if isinstance(channel, int) and not 0 <= channel < header.channels:
-        raise ChannelNotFound(
-            f"The model uses channel {channel} (counted from 0); the recording has {header.channels}. "
-            "Record with the same array of microphones, or use a model of the mean of all channels."
-        )
+    if isinstance(channel, ChannelPair):
+        return _mix_pair(blocks, header, channel)
+    _check_channel(channel, header)
     meter = Meter(header)
     channel_meter = ChannelMeter(header.channels, meter.full_scale)
     weights = np.zeros(header.channels, np.float32)
@@ -181,6 +180,65 @@ def _mix(data: memoryview, limits: AudioLimits, channel: Channel) -> Recording:
     return _measure(mono, header, faults, clipped_share, digital_silence=meter.low == meter.high)
 
 
+def _check_channel(channel: SingleChannel, header: Header) -> None:
+    if isinstance(channel, int) and not 0 <= channel < header.channels:
+        raise ChannelNotFound(
+            f"The model uses channel {channel} (counted from 0); the recording has {header.channels}. "
+            "Record with the same array of microphones, or use a model of the mean of all channels."
+        )
+
+
+def _mix_pair(blocks: "Samples", header: Header, channels: ChannelPair) -> Recording:
+    """Mix a recording to two channels: the main one, and the reference if it can be used."""
+    _check_channel(channels.main, header)
+    others = [index for index in range(header.channels) if index != channels.reference]
+    if not others:
+        raise ChannelNotFound(
+            f"The model uses channel {channels.reference} (counted from 0) as reference; the recording has no other "
+            "channel. Record the machine on another channel."
+        )
+    meter = Meter(header)
+    channel_meter = ChannelMeter(header.channels, meter.full_scale)
+    weights = np.zeros((header.channels, 2), np.float32)
+    main = [channels.main] if isinstance(channels.main, int) else others
+    weights[main, 0] = 1 / len(main)
+    if channels.reference < header.channels:
+        weights[channels.reference, 1] = 1
+    pair = _read(blocks, header, weights / np.float32(meter.full_scale), meter, channel_meter)
+    faults = channel_meter.faults(meter.clipped / header.frames)
+    of_others = tuple(replace(each, channel=others.index(each.channel)) for each in faults if each.channel in others)
+    if channels.main == "intact" and any(each.fault != "offset" for each in of_others):
+        weights[others, 0] = intact_weights(len(others), of_others)
+        # Which channels are intact is known at the end only, so the file is read again.
+        pair = _read(blocks, header, weights / np.float32(meter.full_scale))
+    used = weights[:, 0] != 0
+    recording = _measure(
+        np.ascontiguousarray(pair[:, 0]),
+        header,
+        faults,
+        int(meter.clipped[used].sum()) / (header.frames * int(used.sum())),
+        digital_silence=meter.low == meter.high,
+    )
+    reference = np.ascontiguousarray(pair[:, 1])
+    state = _reference_state(reference, channels.reference, header, faults)
+    return replace(
+        recording,
+        quality=replace(recording.quality, reference=state),
+        reference=reference if state == "used" else None,
+    )
+
+
+def _reference_state(
+    samples: NDArray[np.float32], channel: int, header: Header, faults: tuple[ChannelFault, ...]
+) -> ReferenceState:
+    if channel >= header.channels:
+        return "missing"
+    found = {each.fault for each in faults if each.channel == channel}
+    if "dead" in found or samples.min() == samples.max():
+        return "dead"
+    return "clipped" if "clipped" in found else "used"
+
+
 def _read(
     blocks: Samples,
     header: Header,
@@ -188,8 +246,19 @@ def _read(
     meter: Meter | None = None,
     channel_meter: ChannelMeter | None = None,
 ) -> NDArray[np.float32]:
-    """Return the weighted sum of the channels, ``(frames,)``, and let the meters read all blocks."""
-    mono = np.empty(header.frames, np.float32)
+    """Return the weighted sum of the channels, and let the meters read all blocks.
+
+    Args:
+        blocks: the coded samples.
+        header: header of the file.
+        weights: ``(channels,)``, or ``(channels, sums)`` for several sums.
+        meter: meter of the coded samples; None without one.
+        channel_meter: meter of the channels; None without one.
+
+    Returns:
+        ``(frames,)``, or ``(frames, sums)``.
+    """
+    mono = np.empty((header.frames, *weights.shape[1:]), np.float32)
     position = 0
     # OpenBLAS reads past the end of a block, and may warn about values that do not belong to it. Set once and not for
     # each block: that took 8 % of the time of decoding.

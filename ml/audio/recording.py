@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,32 @@ from ml.audio.channels import ChannelFault, ChannelFaultName
 
 Mixed = Literal["mean", "intact"]
 MIXED = get_args(Mixed)
-Channel = int | Mixed
+SingleChannel = int | Mixed
 """Channel that a model uses.
 
 ``mean`` of all channels, as in the original project; ``intact``, the mean without dead and clipped channels, and with
 the right sign of inverted ones; or one index from 0.
+"""
+
+
+class ChannelPair(NamedTuple):
+    """The two channels that a model with a reference channel uses.
+
+    Attributes:
+        main: the channel of the machine; ``mean`` and ``intact`` are of all channels but the reference.
+        reference: index of the channel that records the hall, from 0.
+    """
+
+    main: SingleChannel
+    reference: int
+
+
+Channel = SingleChannel | ChannelPair
+ReferenceState = Literal["used", "missing", "dead", "clipped", "swapped"]
+"""State of a reference channel.
+
+``used``; ``missing``: the recording has no such channel; ``dead``: it has no signal; ``clipped``: more than 1 % of its
+samples are at full scale; ``swapped``: it records the machine, and the main channel the hall.
 """
 
 
@@ -37,6 +58,7 @@ class AudioQuality:
             hall is not silent: its recording has noise.
         channel_faults: faults of channels that others do not have.
         codec: name of a codec with losses, such as ``mulaw``, ``mp3``, ``opus`` or ``aac``; None without losses.
+        reference: state of the reference channel; None if the model uses none.
     """
 
     duration_s: float
@@ -49,6 +71,7 @@ class AudioQuality:
     dropout_share: float = 0.0
     channel_faults: tuple[ChannelFault, ...] = ()
     codec: str | None = None
+    reference: ReferenceState | None = None
 
     @property
     def level_with_offset_dbfs(self) -> float | None:
@@ -70,9 +93,12 @@ class Recording:
         sample_rate_hz: samples per second.
         quality: measured while decoding.
         dropouts: start and end of each dropout, in samples.
+        reference: samples of the reference channel at the same times, float32 ``(frames,)``; None if the model uses
+            none, or if its state is not ``used``.
     """
 
     samples: NDArray[np.float32]
     sample_rate_hz: int
     quality: AudioQuality
     dropouts: tuple[tuple[int, int], ...] = ()
+    reference: NDArray[np.float32] | None = None

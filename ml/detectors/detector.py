@@ -11,35 +11,26 @@ engines would hide it. The maximum has no weights, so no abnormal recordings are
 known, the clip is compared with the most similar known machine.
 """
 
-import io
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.audio.recording import AudioQuality
-from ml.detectors.calibration import Calibration, OddRecording, RateHoldsFor
+from ml.detectors.calibration import Calibration, OddRecording
 from ml.detectors.engines.engine import Engine, EngineState
-from ml.detectors.engines.registry import engine_by_name
-from ml.detectors.out_of_domain import OutOfDomainCheck, SpectrumCheck
+from ml.detectors.out_of_domain import OutOfDomainCheck
 from ml.detectors.passband import Passband, find_passband, relative_levels
 from ml.detectors.quality_checks import check_out_of_domain, check_quality, check_spectrum, slightly_missing_bands
 from ml.detectors.recorder_checks import UnusableReason
-from ml.detectors.reference import Deviations, Reference
+from ml.detectors.reference import Deviations, ExplainedByHall, Reference
+from ml.detectors.reference_benefit import ReferenceBenefit
+from ml.detectors.reference_channel import ReferenceChannel
 from ml.detectors.spectra import Spectra, compute_spectra
-from ml.errors import BundleDamaged, InvalidParameter, SpecError
 from ml.features.extractor import FeatureExtractor
 from ml.features.spec import FeatureSpec
-from ml.system.npz import read_arrays
-from ml.system.zip_members import ZIP_ERRORS
-
-# Chosen here: 100 times the largest that trainings of this project write.
-MAX_ARRAYS_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +75,12 @@ class Detector:
         contrast: for each engine that was fitted, how much farther other machines are than the own one
             (:func:`ml.detectors.engine_choice.machine_contrast`); some of these engines may have been left out. Empty
             with one machine, and for a detector of an earlier version.
+        pair: what it knows about its reference channel; then the engines measure the residual. None without one, or if
+            it does not help.
+        benefit: how much the reference channel helps; None without one.
 
     Example:
+        >>> from ml.detectors.engines.registry import engine_by_name
         >>> from ml.detectors.fitting import fit_detector
         >>> from ml.detectors.reference import NormalRecording
         >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32, n_mels=64)
@@ -96,8 +91,6 @@ class Detector:
         >>> novelty = detector.measure(new, "id_00")
         >>> novelty.machine, novelty.engine, round(novelty.score, 1)
         ('fan/id_00', 'distance', 0.5)
-        >>> Detector.from_bytes(*detector.to_bytes()).measure(new) == novelty
-        True
     """
 
     spec: FeatureSpec
@@ -110,20 +103,28 @@ class Detector:
     out_of_domain: OutOfDomainCheck
     odd_recordings: tuple[OddRecording, ...] = ()
     contrast: Mapping[str, float] = field(default_factory=dict)
+    pair: ReferenceChannel | None = None
+    benefit: ReferenceBenefit | None = None
 
     @cached_property
     def extractor(self) -> FeatureExtractor:
         """Feature extractor of the detector's spec."""
         return FeatureExtractor(self.spec)
 
-    def compute_spectra(self, clip: NDArray[np.float32], kept: NDArray[np.bool_] | None = None) -> Spectra:
+    def compute_spectra(
+        self,
+        clip: NDArray[np.float32],
+        kept: NDArray[np.bool_] | None = None,
+        reference: NDArray[np.float32] | None = None,
+    ) -> Spectra:
         """Compute the spectra of a clip.
 
         Args:
             clip: float32 ``(samples,)`` at the spec's sample rate, full scale -1 to 1.
             kept: which samples count, ``(samples,)``; None for all.
+            reference: float32 ``(samples,)``: the reference channel; it is left out if the detector does not use it.
         """
-        return compute_spectra(self.extractor, clip, kept)
+        return compute_spectra(self.extractor, clip, kept, None if self.pair is None else reference)
 
     def resolve_machine(self, machine: str | None) -> str | None:
         """Return the full name of a machine.
@@ -147,15 +148,27 @@ class Detector:
         The relative distance is ``max over engines e of distance[e, m] / scales[e, m]`` for machine ``m``. Without a
         known machine, ``m`` is the machine for which this value is smallest.
 
+        With a reference channel, the distances are those of the residual; for a clip without one, those of the main
+        channel, on the same scale.
+
         Args:
             spectra: spectra of the clip.
             machine: name or id of its machine; None if not known.
         """
-        relative = measure_distances(self.engines, self.states, spectra) / self.scales
+        engines, relative = self._relative_distances(spectra)
         largest, known = relative.max(axis=0), self.resolve_machine(machine)
         index = int(largest.argmin()) if known is None else self.machines.index(known)
-        engine = self.engines[int(relative[:, index].argmax())]
+        engine = engines[int(relative[:, index].argmax())]
         return Novelty(float(largest[index]), engine.name, self.machines[index])
+
+    def _relative_distances(self, spectra: Spectra) -> tuple[tuple[Engine, ...], NDArray[np.float64]]:
+        """Return the engines for a clip and its relative distances, ``(engines, machines)``."""
+        if self.pair is not None and spectra.reference is None:
+            alone = self.pair.alone
+            relative = measure_distances(alone.engines, alone.states, spectra) / alone.scales
+            return alone.engines, alone.translate(relative)
+        taken = spectra if self.pair is None else self.pair.regression.residual(spectra)
+        return self.engines, measure_distances(self.engines, self.states, taken) / self.scales
 
     def deviations(self, spectra: Spectra, novelty: Novelty, level_dbfs: float | None) -> Deviations:
         """Compute the deviations of a clip from the machine that it was compared with.
@@ -165,7 +178,25 @@ class Detector:
             novelty: result of :meth:`measure` for this clip.
             level_dbfs: level of the clip's recording in dBFS; None for silence.
         """
-        return self.reference.deviations(self.spec, spectra, self.machines.index(novelty.machine), level_dbfs)
+        machine = self.machines.index(novelty.machine)
+        explained = None
+        if self.pair is not None and spectra.reference is not None:
+            explained = ExplainedByHall(self.pair.explained_db(spectra, machine), self.pair.spread)
+        return self.reference.deviations(self.spec, spectra, machine, level_dbfs, explained)
+
+    def is_swapped(self, clips: Sequence[Spectra], machine: str | None = None) -> bool:
+        """Whether main and reference channel of a recording seem to be swapped; False without a reference channel.
+
+        Args:
+            clips: spectra of the recording's clips, at least one.
+            machine: name or id of its machine; None if not known.
+        """
+        if self.pair is None or clips[0].reference is None:
+            return False
+        known = self._machine_index(machine)
+        indices = range(len(self.machines)) if known is None else [known]
+        centres = self.reference.centres
+        return all(self.pair.is_swapped(clip, index, centres[index]) for clip in clips for index in indices)
 
     def check_quality(
         self, quality: AudioQuality, clips: Sequence[Spectra], machine: str | None = None, *, lost: bool = False
@@ -246,137 +277,6 @@ class Detector:
     def _nearest_machine(self, spectra: Spectra, machine: str | None) -> int:
         """Return the number of a machine; of the most similar one if it is not known."""
         return self.machines.index(self.measure(spectra, machine).machine)
-
-    # Files
-
-    def to_bytes(self) -> tuple[bytes, bytes]:
-        """Return the contents of two files: JSON with spec and names, and a NumPy archive with the arrays."""
-        facts = {
-            "spec": self.spec.to_dict(),
-            "engines": [engine.name for engine in self.engines],
-            "machines": list(self.machines),
-            "recordings": list(self.reference.names),
-            "rate_holds_for": self.calibration.rate_holds_for,
-            "odd_recordings": [odd._asdict() for odd in self.odd_recordings],
-            "contrast": dict(self.contrast),
-        }
-        arrays: dict[str, NDArray[Any]] = {
-            f"{engine.name}/{name}": array
-            for engine, state in zip(self.engines, self.states, strict=True)
-            for name, array in state.items()
-        }
-        arrays |= {"scales": self.scales}
-        arrays |= {f"calibration/{name}": getattr(self.calibration, name) for name in CALIBRATION_ARRAYS}
-        if self.calibration.odd is not None:
-            arrays |= {ODD_ARRAY: self.calibration.odd}
-        if self.calibration.by_classifier is not None:
-            arrays |= {BY_CLASSIFIER_ARRAY: self.calibration.by_classifier}
-        # The files keep the older name "guard" of the out-of-domain check.
-        arrays |= {f"guard/{name}": array for name, array in self.out_of_domain.state.items()}
-        arrays |= {"guard_scales": self.out_of_domain.scales, "guard_most": self.out_of_domain.most}
-        if (spectrum := self.out_of_domain.spectrum) is not None:
-            arrays |= {f"guard_spectrum/{name}": array for name, array in spectrum.state.items()}
-            arrays |= {"guard_spectrum_scales": spectrum.scales, "guard_spectrum_most": np.array(spectrum.most)}
-        arrays |= {f"reference/{name}": array for name, array in self.reference.to_arrays().items()}
-        archive = io.BytesIO()
-        np.savez_compressed(archive, allow_pickle=False, **arrays)
-        return json.dumps(facts, indent=2).encode() + b"\n", archive.getvalue()
-
-    @classmethod
-    def from_bytes(cls, facts: bytes, arrays: bytes) -> Self:
-        """Read a detector from the two files of :meth:`to_bytes`. No code in them is executed.
-
-        Raises:
-            BundleDamaged: the files are not those of a detector, or do not fit each other.
-        """
-        try:
-            described = json.loads(facts)
-            stored = read_arrays(arrays, MAX_ARRAYS_BYTES)
-            engines = tuple(engine_by_name(name) for name in described["engines"])
-            detector = cls(
-                spec=FeatureSpec.from_dict(described["spec"]),
-                engines=engines,
-                states=tuple(_below(engine.name, stored) for engine in engines),
-                machines=tuple(map(str, described["machines"])),
-                scales=stored["scales"],
-                calibration=Calibration(
-                    **{name: stored[f"calibration/{name}"] for name in CALIBRATION_ARRAYS},
-                    odd=stored.get(ODD_ARRAY),
-                    by_classifier=stored.get(BY_CLASSIFIER_ARRAY),
-                    rate_holds_for=_rate_holds_for(described),
-                ),
-                reference=Reference.from_arrays(described["recordings"], _below("reference", stored)),
-                out_of_domain=_stored_out_of_domain(stored),
-                odd_recordings=tuple(OddRecording(**odd) for odd in described.get("odd_recordings", ())),
-                contrast={str(name): float(each) for name, each in described.get("contrast", {}).items()},
-            )
-            expected = len(engines), len(detector.machines)
-            if detector.scales.shape != expected or not (detector.scales > 0).all():
-                raise ValueError(
-                    f"its scales have shape {detector.scales.shape}; {expected}, all above 0, was expected"
-                )
-            if set(detector.reference.machine.tolist()) != set(range(len(detector.machines))):
-                raise ValueError("its reference is of other machines than the detector")
-            calibration = [getattr(detector.calibration, name) for name in CALIBRATION_ARRAYS]
-            _check_odd(detector)
-            if len({len(each) for each in calibration}) > 1 or not all(np.isfinite(each).all() for each in calibration):
-                raise ValueError("its calibration is not one finite number for each recording")
-            silent = detector.compute_spectra(np.zeros(detector.spec.clip_samples, np.float32))
-            detector.deviations(silent, detector.measure(silent), None)
-            detector.check_out_of_domain([silent], detector.machines[-1])
-            detector.passbands([silent])
-        except (
-            *ZIP_ERRORS,
-            AttributeError,
-            MemoryError,
-            OverflowError,
-            RecursionError,
-            ValueError,
-            KeyError,
-            TypeError,
-            IndexError,
-            OSError,
-            SpecError,
-            InvalidParameter,
-        ) as error:
-            raise BundleDamaged(f"The detector cannot be read: {error}") from error
-        return detector
-
-
-CALIBRATION_ARRAYS = ("named", "unnamed", "session")
-ODD_ARRAY, BY_CLASSIFIER_ARRAY = "calibration/odd", "calibration/by_classifier"
-
-
-def _check_odd(detector: Detector) -> None:
-    odd, other = detector.calibration.odd, detector.calibration.by_classifier
-    expected = detector.calibration.named.shape
-    if odd is not None and (odd.dtype != bool or odd.shape != expected or odd.all()):
-        raise ValueError(f"its odd recordings are {odd.dtype} {odd.shape}; bool {expected}, not all true, was expected")
-    if other is not None and (other.dtype != bool or other.shape != expected):
-        raise ValueError(f"its verdicts by classifier are {other.dtype} {other.shape}; bool {expected} was expected")
-    if not all(isinstance(each.name, str) and math.isfinite(each.times) for each in detector.odd_recordings):
-        raise ValueError("an odd recording has no name or no number")
-
-
-def _rate_holds_for(described: Mapping[str, Any]) -> RateHoldsFor:
-    """Return what the rates of a detector hold for; detectors of earlier versions do not state it."""
-    found = described.get("rate_holds_for", "same_session")
-    if found not in get_args(RateHoldsFor):
-        raise ValueError(f"its rate_holds_for is {found!r}; one of {', '.join(get_args(RateHoldsFor))} was expected")
-    return found  # type: ignore[no-any-return]  # checked above
-
-
-def _stored_out_of_domain(stored: Mapping[str, NDArray[Any]]) -> OutOfDomainCheck:
-    spectrum = None
-    if "guard_spectrum_scales" in stored:
-        most = float(stored["guard_spectrum_most"])
-        spectrum = SpectrumCheck(_below("guard_spectrum", stored), stored["guard_spectrum_scales"], most)
-    return OutOfDomainCheck(_below("guard", stored), stored["guard_scales"], stored["guard_most"], spectrum)
-
-
-def _below(folder: str, stored: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    prefix = f"{folder}/"
-    return {name.removeprefix(prefix): array for name, array in stored.items() if name.startswith(prefix)}
 
 
 def measure_distances(

@@ -5,23 +5,38 @@ V. Vovk, "Cross-conformal predictors", Ann. Math. Artif. Intell. 74, 2015).
 """
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.detectors.calibration import Calibration, OddRecording, RateHoldsFor
 from ml.detectors.detector import Detector, measure_distances
-from ml.detectors.engine_choice import choose_engines, machine_contrast
-from ml.detectors.engines.engine import Engine, EngineState
+from ml.detectors.engine_choice import LEAST_SHARE, choose_engines, machine_contrast
+from ml.detectors.engines.engine import Engine, EngineState, machine_means
 from ml.detectors.folds import FoldNumbers, session_folds, time_folds
 from ml.detectors.out_of_domain import NORMAL_QUANTILE, OutOfDomainCheck, SpectrumCheck
 from ml.detectors.reference import NormalRecording, Reference
+from ml.detectors.reference_benefit import ReferenceBenefit, explained_share
+from ml.detectors.reference_channel import (
+    MainChannel,
+    ReferenceChannel,
+    Regression,
+    channel_similarity,
+    reference_of,
+    residual_spread,
+)
 from ml.detectors.sessions import find_odd, session_bound
+from ml.detectors.spectra import Spectra
+from ml.detectors.thresholds import SENSITIVITIES, operating_point_at_rate
 from ml.errors import TooFewRecordings
 from ml.features.spec import FeatureSpec
 
 RecordingDistances = NDArray[np.float64]
 """Distances of a recording: ``(clips, engines, machines)``."""
+# Scores are limited to this and one minus this before they become distances: a score of 1 has no finite one.
+LEAST_SCORE = 1e-9
 FEWEST_RECORDINGS = 3  # chosen here: one is held out at a time, and two others are needed to see differences
 
 
@@ -45,10 +60,16 @@ def fit_detector(
 
     The engines are chosen once, from all recordings, and not again without each fold.
 
+    With a reference channel, all this is done for the main channel alone, and then for the residual
+    (:mod:`ml.detectors.reference_channel`), with a regression that is fitted together with the engines. If the
+    reference channel helps (:class:`~ml.detectors.reference_benefit.ReferenceBenefit`), the detector measures the
+    residual. Otherwise it is that of the main channel.
+
     Args:
         spec: feature spec that the spectra were computed with.
         engines: engines to choose from.
-        recordings: normal recordings, in the order in which they were made.
+        recordings: normal recordings, in the order in which they were made. If the spec has a reference channel, all
+            have its spectra.
         on_fit: called after each fit with its number, from 1, and the number of fits.
 
     Raises:
@@ -71,19 +92,46 @@ def fit_detector(
             f"{len(recordings)} normal recordings; a detector needs at least {FEWEST_RECORDINGS}, two of them of one "
             "machine. A few dozen of each machine make a good detector."
         )
+    paired = spec.reference_channel is not None
+    progress = _Progress(on_fit, parts=2 if paired else 1)
+    alone, _ = _fit_channel(spec, engines, recordings, progress, paired=False)
+    if not paired:
+        return alone
+    pair, cross_fit = _fit_channel(spec, engines, recordings, progress, paired=True)
+    clips = [recording.clips for recording in recordings]
+    benefit = ReferenceBenefit(
+        explained_share(clips, cross_fit.machine_index, cross_fit.folds()),
+        max(alone.contrast.values(), default=None),
+        max(pair.contrast.values(), default=None),
+    )
+    if not benefit.helps:
+        return replace(alone, benefit=benefit)
+    return replace(pair, pair=_reference_channel(cross_fit, recordings, alone, pair), benefit=benefit)
+
+
+def _fit_channel(
+    spec: FeatureSpec,
+    engines: Sequence[Engine],
+    recordings: Sequence[NormalRecording],
+    progress: "_Progress",
+    *,
+    paired: bool,
+) -> tuple[Detector, "_CrossFit"]:
+    """Fit a detector to the main channel, or to the residual, whose regression is then in the last fit."""
     machines = tuple(sorted({recording.machine for recording in recordings}))
-    cross_fit = _CrossFit(engines, recordings, machines, on_fit)
+    cross_fit = _CrossFit(engines, recordings, machines, progress, paired=paired)
     folds = cross_fit.folds()
-    cross_fit.total_fits = int(folds.max()) + 1 + 1
+    progress.begin(int(folds.max()) + 1 + 1)
     distances = cross_fit.out_of_fold_distances(folds)
     contrast = machine_contrast(distances, cross_fit.machine_index)
-    distances = cross_fit.keep_engines(distances, choose_engines(contrast))
+    chosen = choose_engines(contrast, LEAST_SHARE if paired else 0.0)
+    distances = cross_fit.keep_engines(distances, chosen)
     scales = _scales(distances, cross_fit.machine_index, len(machines))
     calibration, odd = _calibration(distances, cross_fit, folds)
-    return Detector(
+    detector = Detector(
         spec=spec,
         engines=cross_fit.engines,
-        states=cross_fit.fit(np.ones(len(recordings), bool)),
+        states=cross_fit.fit(np.ones(len(recordings), bool)).states,
         machines=machines,
         scales=scales,
         calibration=calibration,
@@ -92,6 +140,42 @@ def fit_detector(
         odd_recordings=odd,
         contrast={engine.name: float(each) for engine, each in zip(engines, contrast, strict=True) if each < np.inf},
     )
+    return detector, cross_fit
+
+
+def _reference_channel(
+    cross_fit: "_CrossFit", recordings: Sequence[NormalRecording], alone: Detector, pair: Detector
+) -> ReferenceChannel:
+    """Return what a detector knows about its reference channel.
+
+    Args:
+        cross_fit: cross-fit of the residual.
+        recordings: normal recordings.
+        alone: detector of the main channel.
+        pair: detector of the residual.
+    """
+    clips = [clip for recording in recordings for clip in recording.clips]
+    machines = np.repeat(cross_fit.machine_index, [len(recording.clips) for recording in recordings])
+    regression = Regression.fit(clips, machines)
+    residuals = np.stack([regression.residual(clip).mel_spectrum for clip in clips]).astype(np.float64)
+    centres = machine_means(np.stack([reference_of(clip).mel_spectrum for clip in clips]).astype(np.float64), machines)
+    differences = alone.reference.centres - centres
+    similarity = [channel_similarity(clip, differences[of]) for clip, of in zip(clips, machines, strict=True)]
+    return ReferenceChannel(
+        regression=regression,
+        centres=centres.astype(np.float32),
+        spread=residual_spread(residuals, machines),
+        least_similarity=min(similarity),
+        alone=MainChannel(alone.engines, alone.states, alone.scales, _match(alone.calibration, pair.calibration)),
+    )
+
+
+def _match(alone: Calibration, pair: Calibration) -> NDArray[np.float64]:
+    """Return relative distances that as many normal recordings exceed in both calibrations, ``(2, thresholds)``."""
+    rates = sorted((0.5, *SENSITIVITIES.values()), reverse=True)
+    scores = [[operating_point_at_rate(each, rate).threshold for rate in rates] for each in (alone, pair)]
+    matched = np.maximum.accumulate(np.clip(scores, LEAST_SCORE, 1 - LEAST_SCORE), axis=1)
+    return np.asarray(matched / (1 - matched))
 
 
 def has_enough_recordings(machines: Sequence[str]) -> bool:
@@ -109,6 +193,44 @@ def has_enough_recordings(machines: Sequence[str]) -> bool:
     return len(machines) >= FEWEST_RECORDINGS and len(set(machines)) < len(machines)
 
 
+class _Progress:
+    """Number of the fits that are done, of those of all parts.
+
+    Args:
+        on_fit: called after each fit with its number, from 1, and the number of fits.
+        parts: number of parts with equally many fits.
+    """
+
+    def __init__(self, on_fit: Callable[[int, int], None], parts: int) -> None:
+        self._on_fit, self._parts, self._total, self._done = on_fit, parts, 0, 0
+
+    def begin(self, fits: int) -> None:
+        """Begin a part with this number of fits."""
+        self._total = fits * self._parts
+
+    def fitted(self) -> None:
+        """Report a fit."""
+        self._done += 1
+        self._on_fit(self._done, self._total)
+
+
+class _Fitted(NamedTuple):
+    """Engines that were fitted, to the main channel or to the residual.
+
+    Attributes:
+        states: what each engine has learned.
+        regression: regression on the reference channel; None for the main channel.
+    """
+
+    states: tuple[EngineState, ...]
+    regression: Regression | None
+
+    def distances(self, engines: Sequence[Engine], clip: Spectra) -> NDArray[np.float64]:
+        """Return the distances of a clip, ``(engines, machines)``."""
+        taken = clip if self.regression is None else self.regression.residual(clip)
+        return measure_distances(engines, self.states, taken)
+
+
 class _CrossFit:
     """Normal recordings, and fits of the engines to parts of them."""
 
@@ -117,35 +239,38 @@ class _CrossFit:
         engines: Sequence[Engine],
         recordings: Sequence[NormalRecording],
         machines: Sequence[str],
-        on_fit: Callable[[int, int], None],
+        progress: _Progress,
+        *,
+        paired: bool = False,
     ) -> None:
-        self.engines, self._recordings, self._on_fit = tuple(engines), recordings, on_fit
+        self.engines, self._recordings, self._progress, self._paired = tuple(engines), recordings, progress, paired
         self._machines = [recording.machine for recording in recordings]
         self._sessions = [recording.session for recording in recordings]
         self.machine_index = np.array([machines.index(name) for name in self._machines])
         # By the session's name alone: machines that were recorded in one session share its conditions.
         names = list(dict.fromkeys(recording.session for recording in recordings))
         self.session = np.array([names.index(recording.session) for recording in recordings])
-        self.total_fits = self._fits_done = 0
 
-    def fit(self, chosen: NDArray[np.bool_]) -> tuple[EngineState, ...]:
+    def fit(self, chosen: NDArray[np.bool_]) -> _Fitted:
         """Fit each engine to the chosen recordings, a mask of shape ``(recordings,)``."""
         some = [(r, of) for r, of, take in zip(self._recordings, self.machine_index, chosen, strict=True) if take]
         clips = [clip for recording, _ in some for clip in recording.clips]
         of = np.array([machine for recording, machine in some for _ in recording.clips])
+        regression = Regression.fit(clips, of) if self._paired else None
+        if regression is not None:
+            clips = [regression.residual(clip) for clip in clips]
         states = tuple(engine.fit(clips, of) for engine in self.engines)
-        self._fits_done += 1
-        self._on_fit(self._fits_done, self.total_fits)
-        return states
+        self._progress.fitted()
+        return _Fitted(states, regression)
 
     def out_of_fold_distances(self, fold: FoldNumbers) -> list[RecordingDistances | None]:
         """Distances of each recording by engines that have not learned from its fold; None without a fold."""
         distances: list[RecordingDistances | None] = [None] * len(self._recordings)
         for number in range(int(fold.max()) + 1):
-            states = self.fit(fold != number)
+            fitted = self.fit(fold != number)
             for index in np.flatnonzero(fold == number):
                 clips = self._recordings[int(index)].clips
-                distances[index] = np.stack([measure_distances(self.engines, states, clip) for clip in clips])
+                distances[index] = np.stack([fitted.distances(self.engines, clip) for clip in clips])
         return distances
 
     def keep_engines(
@@ -217,13 +342,13 @@ def _fit_check(
         The state; scales, ``(machines,)``; and limits of the relative distance from the own and from the most similar
         machine.
     """
-    cross_fit = _CrossFit([engine], recordings, machines, lambda _number, _total: None)
+    cross_fit = _CrossFit([engine], recordings, machines, _Progress(lambda _number, _total: None, parts=1))
     distances = cross_fit.out_of_fold_distances(cross_fit.blocks())
     scales = _scales(distances, cross_fit.machine_index, len(machines))
     measured = [index for index, each in enumerate(distances) if each is not None]
     named, unnamed = _relative_distances(distances, cross_fit.machine_index, [scales] * len(distances))
     session = cross_fit.session[measured]
-    (state,) = cross_fit.fit(np.ones(len(recordings), bool))
+    (state,) = cross_fit.fit(np.ones(len(recordings), bool)).states
     # At least 1, the typical value: if all normal recordings were equal, every other one would be out of domain.
     most = [max(1.0, session_bound(each, session, _normal_quantile)) for each in (named, unnamed)]
     return state, scales[0], np.array(most)

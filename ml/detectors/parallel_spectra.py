@@ -6,7 +6,7 @@ from functools import partial
 from ml.audio.batch import AudioFile, map_recordings
 from ml.audio.dropouts import kept_samples
 from ml.audio.recording import Recording
-from ml.detectors.spectra import Spectra, compute_spectra, is_lost
+from ml.detectors.spectra import Spectra, compute_spectra, is_lost, resample_reference
 from ml.features.extractor import cached_extractor
 from ml.features.spec import FeatureSpec
 from ml.system.progress import ProgressCallback, ignore_progress
@@ -52,7 +52,7 @@ def parallel_spectra(
     """
     function = partial(_clip_spectra, spec, cut_by or spec, with_frames)
     return list(
-        map_recordings(function, files, channel=spec.channel, step="spectra", processes=processes, report=report)
+        map_recordings(function, files, channel=spec.used_channels, step="spectra", processes=processes, report=report)
     )
 
 
@@ -62,11 +62,16 @@ def _clip_spectra(
     extractor = cached_extractor(spec)
     samples = extractor.resample(recording.samples, recording.sample_rate_hz)
     kept = kept_samples(recording, len(samples), spec.sample_rate_hz)
+    reference = resample_reference(extractor, recording)
     clips = [
-        (samples[start:stop], None if kept is None else kept[start:stop])
+        (
+            samples[start:stop],
+            None if kept is None else kept[start:stop],
+            None if reference is None else reference[start:stop],
+        )
         for start, stop in cut_by.clip_spans(len(samples))
     ]
     # As in the service: a clip of which too much is missing does not count, unless no clip remains.
     whole = [clip for clip in clips if not is_lost(extractor, clip[1])]
-    spectra = (compute_spectra(extractor, clip, present) for clip, present in whole or clips)
+    spectra = (compute_spectra(extractor, *clip) for clip in whole or clips)
     return tuple(clip if with_frames else clip.without_frames() for clip in spectra)

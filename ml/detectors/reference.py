@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,8 @@ class BandDeviation:
         db: level minus the machine's mean in dB; above 0 is louder.
         sigma: the deviation in standard deviations of normal recordings.
         share: share in the sum of the squared deviations of all mel bands, each in standard deviations, 0 to 1.
+        hall_db: part of ``db`` that the reference channel has too, so that it does not count for ``sigma`` and
+            ``share``; None without a reference channel.
     """
 
     low_hz: float
@@ -62,6 +64,19 @@ class BandDeviation:
     db: float
     sigma: float
     share: float
+    hall_db: float | None = None
+
+
+class ExplainedByHall(NamedTuple):
+    """What the hall explains of a clip's spectrum, by the reference channel.
+
+    Attributes:
+        rise_db: float64 ``(bands,)``: by how much the hall raises each mel band, in dB.
+        spread_db: float64 ``(bands,)``, above 0: standard deviation of normal recordings without this, in dB.
+    """
+
+    rise_db: NDArray[np.float64]
+    spread_db: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,25 +200,35 @@ class Reference:
         fine, coarse = (np.sqrt((np.square(r).sum(axis=0) / degrees) + STEADY_DB**2) for r in (residuals, parts))
         return fine, coarse
 
-    def deviations(self, spec: FeatureSpec, spectra: Spectra, machine: int, level_dbfs: float | None) -> Deviations:
+    def deviations(
+        self,
+        spec: FeatureSpec,
+        spectra: Spectra,
+        machine: int,
+        level_dbfs: float | None,
+        explained: ExplainedByHall | None = None,
+    ) -> Deviations:
         """Compute the deviations of a clip from the normal recordings of a machine.
 
         With the clip's spectrum ``x`` and the machine's mean ``c``, both in dB, the difference is ``a = x - c``. For an
         explanation band B of neighbouring mel bands: ``db = mean of a in B``, ``sigma = db / s(B)`` and ``share =
         sum in B of (a / s)^2 / sum over all bands of (a / s)^2``. The standard deviations ``s`` of a mel band and
-        ``s(B)`` of the mean of a band come from the residuals of all machines, and are at least 0.3 dB.
+        ``s(B)`` of the mean of a band come from the residuals of all machines, and are at least 0.3 dB. With a
+        reference channel, ``sigma`` and ``share`` are of the difference minus what the hall explains; ``db`` is not.
 
         Args:
             spec: feature spec that the spectra were computed with.
             spectra: spectra of the clip.
             machine: number of the machine, from 0.
             level_dbfs: level of the clip's recording in dBFS; None for silence.
+            explained: what the hall explains of the spectrum; None without a reference channel.
         """
         mine = self.machine == machine
         usual = self.level_dbfs[mine]
         known = level_dbfs is not None and len(usual) > 0 and not np.isnan(usual).all()
         change = float(level_dbfs - np.nanmean(usual)) if known and level_dbfs is not None else None
-        return Deviations(self._band_deviations(spec, spectra, machine), change, self._nearest(spectra, mine))
+        bands = self._band_deviations(spec, spectra, machine, explained)
+        return Deviations(bands, change, self._nearest(spectra, mine))
 
     def contains(self, clips: Sequence[Spectra]) -> bool:
         """Return whether a recording is one of these normal recordings, by its mean mel spectrum.
@@ -216,10 +241,18 @@ class Reference:
         difference = self.mel_spectra - np.mean([clip.mel_spectrum for clip in clips], axis=0)
         return bool((np.sqrt(np.square(difference).mean(axis=1)) < SAME_DB).any())
 
-    def _band_deviations(self, spec: FeatureSpec, spectra: Spectra, machine: int) -> tuple[BandDeviation, ...]:
+    def _band_deviations(
+        self, spec: FeatureSpec, spectra: Spectra, machine: int, explained: ExplainedByHall | None
+    ) -> tuple[BandDeviation, ...]:
         fine, coarse = self._spread
         difference = spectra.mel_spectrum - self.centres[machine]
-        squares = np.square(difference / fine)
+        hall = np.zeros(len(difference)) if explained is None else explained.rise_db
+        if explained is not None:
+            # The means of bands vary less without the hall, too; by as much as the bands do.
+            parts = np.array_split(explained.spread_db / fine, EXPLANATION_BANDS)
+            fine, coarse = explained.spread_db, coarse * [part.mean() for part in parts]
+        own = difference - hall
+        squares = np.square(own / fine)
         borders = np.cumsum([0, *(len(part) for part in np.array_split(difference, EXPLANATION_BANDS))])
         edges_hz = mel_edges(spec)
         found = [
@@ -227,8 +260,9 @@ class Reference:
                 low_hz=float(edges_hz[low]),
                 high_hz=float(edges_hz[high + 1]),
                 db=float(difference[low:high].mean()),
-                sigma=float(difference[low:high].mean() / spread),
+                sigma=float(own[low:high].mean() / spread),
                 share=float(squares[low:high].sum() / max(squares.sum(), np.finfo(float).tiny)),
+                hall_db=None if explained is None else float(hall[low:high].mean()),
             )
             for low, high, spread in zip(borders[:-1], borders[1:], coarse, strict=True)
         ]

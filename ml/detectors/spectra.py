@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.audio.recording import Recording
 from ml.features.extractor import POWER_FLOOR, FeatureExtractor
 
 Floats = NDArray[np.float32]
@@ -29,6 +30,7 @@ class Spectra:
     Attributes:
         log_mel: float32 ``(frames, bands)``: power in mel bands, in dB relative to a power of 1, as recorded.
         power: float32 ``(1 + n_fft // 2,)``: mean power of each FFT bin, as recorded.
+        reference: spectra of the reference channel at the same time; None without one.
 
     Example:
         >>> quiet = Spectra(np.array([[-20, -40], [-20, -40]], np.float32), np.array([0, 1, 1, 9, 9], np.float32))
@@ -41,6 +43,7 @@ class Spectra:
 
     log_mel: Floats
     power: Floats
+    reference: "Spectra | None" = None
 
     @cached_property
     def frames(self) -> int:
@@ -58,7 +61,8 @@ class Spectra:
             >>> kept.log_mel.shape, kept.frames, kept.mel_spectrum.round(2)
             ((0, 2), 2, array([  2.97, -17.03], dtype=float32))
         """
-        kept = replace(self, log_mel=self.log_mel[:0].copy())
+        reference = None if self.reference is None else self.reference.without_frames()
+        kept = replace(self, log_mel=self.log_mel[:0].copy(), reference=reference)
         kept.__dict__.update({name: getattr(self, name) for name in COMPUTED_ONCE})
         return kept
 
@@ -124,13 +128,41 @@ def is_lost(extractor: FeatureExtractor, kept: NDArray[np.bool_] | None) -> bool
     return kept is not None and float(extractor.whole_frames(kept).mean()) < WHOLE_SHARE
 
 
-def compute_spectra(extractor: FeatureExtractor, clip: Floats, kept: NDArray[np.bool_] | None = None) -> Spectra:
+def resample_reference(extractor: FeatureExtractor, recording: Recording) -> Floats | None:
+    """Return the reference channel of a recording at the spec's sample rate, ``(samples,)``; None without one.
+
+    Args:
+        extractor: feature extractor of the detector's spec.
+        recording: the recording.
+
+    Example:
+        >>> from ml.audio.decode import decode
+        >>> from ml.features.spec import FeatureSpec
+        >>> import io, soundfile
+        >>> file = io.BytesIO()
+        >>> soundfile.write(file, np.random.default_rng(0).normal(0, 0.1, (8000, 2)), 8000, format="WAV")
+        >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32, reference_channel=1)
+        >>> resample_reference(FeatureExtractor(spec), decode(file.getvalue(), channel=spec.used_channels)).shape
+        (16000,)
+    """
+    if recording.reference is None:
+        return None
+    return extractor.resample(recording.reference, recording.sample_rate_hz)
+
+
+def compute_spectra(
+    extractor: FeatureExtractor,
+    clip: Floats,
+    kept: NDArray[np.bool_] | None = None,
+    reference: Floats | None = None,
+) -> Spectra:
     """Compute the spectra of one clip.
 
     Args:
         extractor: feature extractor of the detector's spec. Its ``level`` and ``dynamic_range_db`` have no effect.
         clip: float32 ``(samples,)`` at the spec's sample rate.
         kept: which samples count, ``(samples,)``; frames with others are left out. None for all.
+        reference: float32 ``(samples,)``: the reference channel at the same time; None without one.
 
     Example:
         >>> from ml.features.spec import FeatureSpec
@@ -140,4 +172,5 @@ def compute_spectra(extractor: FeatureExtractor, clip: Floats, kept: NDArray[np.
         >>> spectra.log_mel.shape, spectra.power.shape, spectra.mel_spectrum.shape, spectra.fine_spectrum.shape
         ((32, 64), (513,), (64,), (256,))
     """
-    return Spectra(*extractor.log_mel_and_power(clip, kept))
+    other = None if reference is None else Spectra(*extractor.log_mel_and_power(reference, kept))
+    return Spectra(*extractor.log_mel_and_power(clip, kept), other)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
-from ml.audio.recording import MIXED, Channel
+from ml.audio.recording import MIXED, Channel, ChannelPair, SingleChannel
 from ml.audio.resampling import FILTERS
 from ml.errors import SpecError
 
@@ -17,6 +17,7 @@ WINDOWS = {"hann": (0.5, 0.5), "hamming": (0.54, 0.46), "blackman": (0.42, 0.5, 
 WHOLE_NUMBERS = (
     "sample_rate_hz",
     "channel",
+    "reference_channel",
     "clip_frames",
     "n_fft",
     "hop_length",
@@ -25,6 +26,8 @@ WHOLE_NUMBERS = (
     "silent_frames",
 )
 
+OPTIONAL = ("n_mfcc", "reference_channel")
+
 Padding = Literal["constant", "reflect", "none"]
 LengthRule = Literal["crop_or_repeat_tail"]
 Level = Literal["as_recorded", "clip_mean"]
@@ -32,7 +35,7 @@ Offset = Literal["kept", "removed"]
 
 # Fields that are newer than the first bundles, with the value that old bundles imply. Such a field is written only if
 # its value is another one. So a spec keeps its fingerprint, and old bundles can be read.
-LATER_FIELD_DEFAULTS: dict[str, Any] = {"level": "as_recorded", "offset": "kept"}
+LATER_FIELD_DEFAULTS: dict[str, Any] = {"level": "as_recorded", "offset": "kept", "reference_channel": None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,8 @@ class FeatureSpec:
         resampler: filter for resampling, a key of :data:`ml.audio.resampling.FILTERS`. It is part of the model:
             another filter changes the original network's answer for two of its own four samples.
         channel: ``"mean"`` of all channels, ``"intact"`` for the mean of those without a fault, or one index from 0 to
-            63.
+            63. With a reference channel, the means are of all others.
+        reference_channel: index of the channel that records the hall, 0 to 63; None without one.
         clip_frames: frames of a clip that the network takes, 2 to 65 536.
         n_fft: samples per frame, 32 to 65 536.
         hop_length: samples from one frame to the next, 1 to ``n_fft``.
@@ -80,7 +84,7 @@ class FeatureSpec:
 
     sample_rate_hz: int
     resampler: str = "kaiser_fast"
-    channel: Channel = "mean"
+    channel: SingleChannel = "mean"
     clip_frames: int
     n_fft: int = 2048
     hop_length: int = 512
@@ -93,13 +97,14 @@ class FeatureSpec:
     dynamic_range_db: float | None = 80.0
     level: Level = "as_recorded"
     offset: Offset = "kept"
+    reference_channel: int | None = None
     silent_frames: int = 0
     fit: LengthRule = "crop_or_repeat_tail"
 
     def __post_init__(self) -> None:
         for name in WHOLE_NUMBERS:
             value = getattr(self, name)
-            unset = (name == "n_mfcc" and value is None) or (name == "channel" and value in MIXED)
+            unset = (name in OPTIONAL and value is None) or (name == "channel" and value in MIXED)
             if not unset and (not isinstance(value, int) or isinstance(value, bool)):
                 raise SpecError(f"Feature spec: {name} is {value!r}; a whole number was expected.")
         for holds, sentence in self._rules():
@@ -114,6 +119,14 @@ class FeatureSpec:
         yield (
             self.channel in MIXED or self.channel in range(64),
             _range("channel", self.channel, "mean, intact, or 0", 63),
+        )
+        yield (
+            self.reference_channel is None or self.reference_channel in range(64),
+            _range("reference_channel", self.reference_channel, "null, or 0", 63),
+        )
+        yield (
+            self.reference_channel is None or self.reference_channel != self.channel,
+            f"channel and reference_channel are both {self.channel!r}; two channels are needed",
         )
         yield 32 <= self.n_fft <= 65_536, _range("n_fft", self.n_fft, 32, 65_536)
         yield 1 <= self.hop_length <= self.n_fft, _range("hop_length", self.hop_length, 1, self.n_fft)
@@ -149,6 +162,11 @@ class FeatureSpec:
         The other values are librosa's defaults of its time.
         """
         return cls(sample_rate_hz=22_050, fmax_hz=11_025.0, n_mfcc=40, clip_frames=433, silent_frames=2)
+
+    @property
+    def used_channels(self) -> Channel:
+        """Channel that recordings are decoded to; a pair with a reference channel."""
+        return self.channel if self.reference_channel is None else ChannelPair(self.channel, self.reference_channel)
 
     @property
     def rows(self) -> int:

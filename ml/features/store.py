@@ -195,7 +195,7 @@ class FeatureStore:
                 for _ in map_recordings(
                     partial(_extract, features),
                     [AudioFile(extraction.path, extraction) for extraction in extractions],
-                    channel=spec.channel,
+                    channel=spec.used_channels,
                     step="features",
                     processes=processes,
                     report=report,

@@ -31,6 +31,7 @@ from typing import Any, Self
 
 from ml.detectors.calibration import RateHoldsFor
 from ml.detectors.detector import Detector
+from ml.detectors.detector_files import detector_from_bytes, detector_to_bytes
 from ml.errors import BundleDamaged, BundleUnrecognised, InvalidClassLabels, SpecError
 from ml.features.spec import FeatureSpec
 from ml.models import keras_archive
@@ -238,7 +239,7 @@ def write(folder: Path, name: str, content: BundleContent, keras_file: Path | No
         sync_file(folder / KERAS)
         files |= CLASSIFIER
     if content.detector is not None:
-        facts, arrays = content.detector.to_bytes()
+        facts, arrays = detector_to_bytes(content.detector)
         write_atomic(folder / DETECTOR_FACTS, facts)
         write_atomic(folder / DETECTOR_ARRAYS, arrays)
         files |= DETECTOR
@@ -332,7 +333,7 @@ def _expected_files(manifest: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _read_detector(folder: Path) -> Detector:
-    return Detector.from_bytes((folder / DETECTOR_FACTS).read_bytes(), (folder / DETECTOR_ARRAYS).read_bytes())
+    return detector_from_bytes((folder / DETECTOR_FACTS).read_bytes(), (folder / DETECTOR_ARRAYS).read_bytes())
 
 
 def _read_normal_scores(folder: Path) -> NormalScores:

@@ -63,7 +63,7 @@ def judge(
     verdicts = map_recordings(
         partial(_predict, PicklablePredictor(predictor)),
         files,
-        channel=predictor.extractor.spec.channel,
+        channel=predictor.extractor.spec.used_channels,
         step="judging",
         processes=processes,
         report=report,

@@ -99,7 +99,7 @@ class Predictor:
 
     def decode(self, source: bytes | bytearray | memoryview, limits: AudioLimits = DEFAULT_LIMITS) -> Recording:
         """Decode a recording to the channel that the model uses."""
-        return decode(source, channel=self.extractor.spec.channel, limits=limits)
+        return decode(source, channel=self.extractor.spec.used_channels, limits=limits)
 
     def resolve_machine(self, machine: str | None) -> str | None:
         """Return the detector's name of a machine; None for an unknown machine or without a detector."""

@@ -92,6 +92,6 @@ def _export_network(
 
 def _network_inputs(recording: bytes, spec: FeatureSpec) -> list[NDArray[np.float32]]:
     """Return the inputs of the network for a recording, one for each clip."""
-    extractor, decoded = FeatureExtractor(spec), decode(recording, channel=spec.channel)
+    extractor, decoded = FeatureExtractor(spec), decode(recording, channel=spec.used_channels)
     samples = extractor.resample(decoded.samples, decoded.sample_rate_hz)
     return [extractor(samples[start:stop])[None, :, :, None] for start, stop in spec.clip_spans(len(samples))]

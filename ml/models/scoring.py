@@ -165,7 +165,7 @@ def score_items(
     yield from map_recordings(
         partial(_score, PicklablePredictor(predictor)),
         [AudioFile(Path(item.path), item) for item in items],
-        channel=predictor.extractor.spec.channel,
+        channel=predictor.extractor.spec.used_channels,
         step="recordings",
         processes=processes,
         report=report,
@@ -184,7 +184,7 @@ def score_item(predictor: Predictor, item: ScoringItem, file: Path | None) -> Sc
     if file is None:
         return _row_without_verdict(item)
     function = partial(_score, PicklablePredictor(predictor))
-    channel = predictor.extractor.spec.channel
+    channel = predictor.extractor.spec.used_channels
     return apply_to_file(function, AudioFile(file, item), channel=channel, on_error=_error_row)
 
 

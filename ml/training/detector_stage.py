@@ -68,7 +68,7 @@ def _usual_hole_share(context: TrainingContext, spec: FeatureSpec, entries: Sequ
     chosen = normal[:: math.ceil(len(normal) / MOST_WITH_HOLES)]
     files = [AudioFile(context.dataset.file(entry), None, entry.path) for entry in chosen]
     shares = map_recordings(
-        partial(_hole_share, spec), files, channel=spec.channel, step=FITTING, processes=context.processes
+        partial(_hole_share, spec), files, channel=spec.used_channels, step=FITTING, processes=context.processes
     )
     return float(-robust_minimum(-np.array(list(shares))))
 

@@ -183,7 +183,7 @@ def _measure_all(
     measured = map_recordings(
         partial(_measure, PicklablePredictor(predictor)),
         [AudioFile(file, row) for row, file in rows if row.left_out is None],
-        channel=predictor.extractor.spec.channel,
+        channel=predictor.extractor.spec.used_channels,
         step="recordings",
         processes=processes,
         report=report,
@@ -198,7 +198,7 @@ def measure_row(predictor: Predictor, row: RecalibrationRow, file: Path) -> Reca
     if row.left_out is not None:
         return row
     function = partial(_measure, PicklablePredictor(predictor))
-    channel = predictor.extractor.spec.channel
+    channel = predictor.extractor.spec.used_channels
     return apply_to_file(function, AudioFile(file, row), channel=channel, on_error=_without_scores)
 
 

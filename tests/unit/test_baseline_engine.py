@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ml.detectors.detector import Detector
+from ml.detectors.detector_files import detector_from_bytes, detector_to_bytes
 from ml.detectors.engines.baseline import EPOCHS, HIDDEN, baseline_spec
 from ml.detectors.engines.dense import Layer, forward, pack_layers, stack_frames, stack_networks, unpack_layers
 from ml.detectors.engines.dense_fitting import BATCH, LEARNING_RATE, build_autoencoder, fit_autoencoders
@@ -128,7 +129,7 @@ def test_the_baseline_has_a_network_for_each_machine() -> None:
 def test_a_baseline_detector_is_read_back_unchanged() -> None:
     """The detector that is read back measures the same, and has both machines."""
     detector = detector_of("baseline")
-    again = Detector.from_bytes(*detector.to_bytes())
+    again = detector_from_bytes(*detector_to_bytes(detector))
     assert again.machines == ("fan/id_00", "fan/id_02")
     tested = clip(detector.spec, seed=99, blade_hz=95.0)
     for machine in (None, *again.machines):
@@ -137,12 +138,12 @@ def test_a_baseline_detector_is_read_back_unchanged() -> None:
 
 def test_reading_a_baseline_detector_loads_no_keras() -> None:
     """A process that reads a detector of autoencoders loads no TensorFlow."""
-    facts, arrays = (part.hex() for part in detector_of("baseline").to_bytes())
+    facts, arrays = (part.hex() for part in detector_to_bytes(detector_of("baseline")))
     code = (
         "import sys\n"
-        "from ml.detectors.detector import Detector\n"
+        "from ml.detectors.detector_files import detector_from_bytes\n"
         "facts, arrays = map(bytes.fromhex, sys.stdin.read().split())\n"
-        "Detector.from_bytes(facts, arrays)\n"
+        "detector_from_bytes(facts, arrays)\n"
         "assert not {'keras', 'tensorflow'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], input=f"{facts} {arrays}", text=True, cwd=ROOT, check=False)

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ml.detectors.detector import Detector
+from ml.detectors.detector_files import detector_from_bytes, detector_to_bytes
 from ml.detectors.engine_choice import LEAST_CONTRAST
 from ml.detectors.engines.discriminant import Discriminant
 from ml.detectors.engines.gaussian import SpectrumGaussian
@@ -103,7 +104,7 @@ def test_an_engine_that_cannot_tell_machines_apart_is_left_out(spread_db: float,
     assert {name: each >= LEAST_CONTRAST for name, each in facts["contrast"].items()} == {
         name: name in engines for name in DEFAULT_ENGINES
     }
-    again = Detector.from_bytes(*detector.to_bytes())
+    again = detector_from_bytes(*detector_to_bytes(detector))
     new = machine_clip(1, 999, 4.0)
     assert (again.contrast, again.measure(new, "id_01")) == (detector.contrast, detector.measure(new, "id_01"))
 
@@ -112,7 +113,7 @@ def test_an_engine_that_cannot_tell_machines_apart_is_left_out(spread_db: float,
 def test_a_strange_spectrum_is_out_of_domain_if_the_score_leaves_it_out(spread_db: float, foreign: bool) -> None:
     """What is far from all machines in its mel spectrum is not normal, also if this engine has no part in the score."""
     detector = fit(hall(spread_db))
-    again = Detector.from_bytes(*detector.to_bytes())
+    again = detector_from_bytes(*detector_to_bytes(detector))
     usual = machine_clip(1, 999, 4.0 + spread_db)
     comb = np.tile(np.tile([0, -75], SPEC.n_mels // 2).astype(np.float32), (SPEC.clip_frames, 1))
     strange = Spectra(comb, usual.power)
@@ -135,4 +136,4 @@ def test_spectra_without_frames_give_the_same_detector() -> None:
     recordings = hall(0.5)
     without = [replace(each, clips=tuple(clip.without_frames() for clip in each.clips)) for each in recordings]
     assert all(len(clip.log_mel) == 0 for each in without for clip in each.clips)
-    assert fit(without).to_bytes() == fit(recordings).to_bytes()
+    assert detector_to_bytes(fit(without)) == detector_to_bytes(fit(recordings))

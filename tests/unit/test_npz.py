@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from ml.detectors.detector import Detector
+from ml.detectors.detector_files import detector_from_bytes, detector_to_bytes
 from ml.errors import BundleDamaged
 from ml.system.npz import read_arrays
 from tests.unit import detectors
@@ -68,9 +68,9 @@ def test_what_is_no_array_of_numbers_is_refused(member: bytes) -> None:
     """A false shape, another type, or a header that cannot be read: an error by name, and no memory for the shape."""
     with pytest.raises(ValueError, match=r"array|magic|header|Cannot parse"):
         read_arrays(packed(member), LIMIT)
-    facts, _ = detectors.detector().to_bytes()
+    facts, _ = detector_to_bytes(detectors.detector())
     with pytest.raises(BundleDamaged):
-        Detector.from_bytes(facts, packed(member))
+        detector_from_bytes(facts, packed(member))
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused() -> None:

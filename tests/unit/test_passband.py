@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import signal
 
-from ml.detectors.detector import Detector
+from ml.detectors.detector_files import detector_from_bytes, detector_to_bytes
 from ml.detectors.passband import Passband, find_passband
 from ml.detectors.spectra import Spectra
 from ml.errors import BundleDamaged
@@ -144,11 +144,11 @@ def test_a_detector_of_an_earlier_version_has_no_passbands(predictor: Predictor)
     before = earlier(predictor).detector
     assert predictor.detector is not None
     assert before is not None
-    again = Detector.from_bytes(*before.to_bytes())
+    again = detector_from_bytes(*detector_to_bytes(before))
     assert again.reference.band_centres_db is None
     spectra = before.compute_spectra(np.random.default_rng(0).normal(size=64_000).astype(np.float32))
     assert again.passbands([spectra]) == ()
-    new, fitted = Detector.from_bytes(*predictor.detector.to_bytes()).reference, predictor.detector.reference
+    new, fitted = detector_from_bytes(*detector_to_bytes(predictor.detector)).reference, predictor.detector.reference
     assert new.band_centres_db is not None
     assert fitted.band_centres_db is not None
     assert np.array_equal(new.band_centres_db, fitted.band_centres_db)
@@ -161,4 +161,4 @@ def test_centres_of_other_machines_or_bands_are_refused(predictor: Predictor, sh
     assert predictor.detector is not None
     damaged = replace(predictor.detector.reference, band_centres_db=np.zeros(shape, np.float32))
     with pytest.raises(BundleDamaged):
-        Detector.from_bytes(*replace(predictor.detector, reference=damaged).to_bytes())
+        detector_from_bytes(*detector_to_bytes(replace(predictor.detector, reference=damaged)))

@@ -14,6 +14,7 @@ from ml.audio.batch import AudioFile
 from ml.audio.decode import decode
 from ml.audio.dropouts import find_dropouts
 from ml.detectors.detector import Detector
+from ml.detectors.detector_files import detector_from_bytes, detector_to_bytes
 from ml.detectors.engines.registry import engine_by_name
 from ml.detectors.fitting import fit_detector
 from ml.detectors.lossy_coding import CODED_SHARE, fill_holes, hole_share
@@ -247,10 +248,10 @@ def test_a_detector_of_an_earlier_version_has_one_floor() -> None:
     """Its file has no floors of machines, and they are not added."""
     detector = detector_of_two_machines()
     earlier = replace(detector, reference=replace(detector.reference, machine_floors_db=None))
-    again = Detector.from_bytes(*earlier.to_bytes())
+    again = detector_from_bytes(*detector_to_bytes(earlier))
     assert again.reference.machine_floors_db is None
     assert np.array_equal(again.reference.floor_of(1), detector.reference.floor_db)
-    new = Detector.from_bytes(*detector.to_bytes())
+    new = detector_from_bytes(*detector_to_bytes(detector))
     assert np.array_equal(new.reference.floor_of(1), detector.reference.floor_of(1))
     assert (new.reference.floor_of(1)[8:] > detector.reference.floor_db[8:] + 5).all()
 
@@ -260,7 +261,7 @@ def test_floors_of_other_machines_are_refused() -> None:
     detector = detector_of_two_machines()
     damaged = replace(detector.reference, machine_floors_db=np.zeros((3, 16)))
     with pytest.raises(BundleDamaged, match=r"shape \(3, 16\); \(2, 16\) was expected"):
-        Detector.from_bytes(*replace(detector, reference=damaged).to_bytes())
+        detector_from_bytes(*detector_to_bytes(replace(detector, reference=damaged)))
 
 
 def test_a_gradual_loss_of_high_frequencies_is_judged(predictor: Predictor) -> None:
@@ -388,7 +389,7 @@ def test_a_detector_keeps_the_share_of_holes(predictor: Predictor, share: float 
     detector = with_hole_share(predictor, share).detector
     assert detector is not None
     assert ("hole_share" in detector.reference.to_arrays()) == (share is not None)
-    assert Detector.from_bytes(*detector.to_bytes()).reference.hole_share == share
+    assert detector_from_bytes(*detector_to_bytes(detector)).reference.hole_share == share
 
 
 def test_a_telephone_recording_is_named(predictor: Predictor) -> None:

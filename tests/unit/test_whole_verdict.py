@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ml.detectors.alarm_limit import FalseAlarmLimit
 from ml.detectors.alarm_rule import DEFAULT_RULE
 from ml.detectors.calibration import Calibration, join_calibrations
-from ml.detectors.detector import Detector
+from ml.detectors.detector_files import detector_from_bytes, detector_to_bytes
 from ml.detectors.false_alarms import count_false_alarms, operating_point_for_alarms
 from ml.detectors.thresholds import allowed_above, operating_point_at_rate, operating_point_at_threshold
 from ml.errors import BundleDamaged
@@ -120,7 +120,7 @@ def test_bundle_and_recalibration_keep_the_verdicts_of_the_classifier() -> None:
     """Joined scores have them if both have; damaged ones are refused."""
     by_classifier = np.arange(N) < 3
     fitted = replace(detectors.detector(), calibration=calibration(by_classifier))
-    again = Detector.from_bytes(*fitted.to_bytes())
+    again = detector_from_bytes(*detector_to_bytes(fitted))
     assert again.calibration.by_classifier is not None
     assert again.calibration.by_classifier.tolist() == by_classifier.tolist()
     joined = join_calibrations(calibration(by_classifier), calibration(~by_classifier))
@@ -129,4 +129,4 @@ def test_bundle_and_recalibration_keep_the_verdicts_of_the_classifier() -> None:
     assert join_calibrations(calibration(by_classifier), calibration()).by_classifier is None
     damaged = replace(fitted, calibration=calibration(by_classifier[:-1]))
     with pytest.raises(BundleDamaged, match="verdicts by classifier"):
-        Detector.from_bytes(*damaged.to_bytes())
+        detector_from_bytes(*detector_to_bytes(damaged))

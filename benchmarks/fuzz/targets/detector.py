@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from benchmarks.fuzz.odd_values import change_value, json_text, mutate
 from ml.detectors.calibration import Calibration
 from ml.detectors.detector import Detector
+from ml.detectors.detector_files import detector_from_bytes, detector_to_bytes
 from ml.detectors.engines.registry import engine_by_name
 from ml.detectors.fitting import fit_detector
 from ml.detectors.reference import NormalRecording
@@ -58,7 +59,7 @@ class DetectorFiles:
     memory_bytes = 400_000_000
 
     def __init__(self) -> None:
-        self._facts, self._arrays = _detector().to_bytes()
+        self._facts, self._arrays = detector_to_bytes(_detector())
         with np.load(io.BytesIO(self._arrays)) as archive:
             self._stored = {name: archive[name] for name in archive.files}
 
@@ -100,7 +101,7 @@ class DetectorFiles:
         (length,) = struct.unpack(">I", data[:4])
         with np.errstate(all="ignore"):
             try:
-                found = Detector.from_bytes(data[4 : 4 + length], data[4 + length :])
+                found = detector_from_bytes(data[4 : 4 + length], data[4 + length :])
             except SignalMLError as error:
                 return error.code
             noise = np.random.default_rng(0).normal(0, 0.1, min(found.spec.clip_samples, 10**6)).astype(np.float32)
