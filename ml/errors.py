@@ -298,6 +298,12 @@ class DatasetNotFound(DatasetError):
     code = "dataset_not_found"
 
 
+class ReferenceChannelMissing(DatasetError):
+    """Most recordings do not have the reference channel of the training."""
+
+    code = "reference_channel_missing"
+
+
 class DatasetEmpty(DatasetError):
     """The dataset has no readable recording."""
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, AliasPath, Field
 from api.schemas.common import AnsweringModel, Problem, Schema, Share, Timestamp
 from api.schemas.machines import MachineId
 from ml.audio.channels import ChannelFaultName
+from ml.audio.recording import ReferenceState
 from ml.detectors.calibration import RateHoldsFor
 from ml.detectors.recorder_checks import UnusableCode
 from ml.machines.observation import RecordEntry
@@ -123,6 +124,12 @@ class RecordingQuality(Schema):
     codec: str | None = Field(examples=[None])
     """Name of a codec with losses, such as `mulaw`, `alaw`, `mp3`, `vorbis`, `opus` or `aac`: parts of the sound are
     left out, and a fault of the machine can be hidden. Null without losses, as for WAV and FLAC."""
+    reference: ReferenceState | None = Field(examples=[None])
+    """State of the reference channel, the second microphone that records the hall. `used`; `unused`: training has found
+    that it does not help; `missing`: the recording has no such channel; `dead`: no signal; `clipped`: more than 1 % of
+    its samples are at full scale; `disturbed`: it has sounds that the main channel does not have; `swapped`: it has the
+    sound of the machine's microphone, so the recording is `unusable`. If it is missing, dead, clipped or disturbed, the
+    main channel alone is judged. Null if the model uses none."""
 
 
 class Unjudged(Schema):
@@ -148,6 +155,9 @@ class BandDeparture(Schema):
     share: RoundedShare = Field(examples=[0.61])
     """Share of this band in the sum of the squared deviations of all mel bands, each in standard deviations. The shares
     add up to 1, except for rounding."""
+    hall_db: Decibels | None = Field(examples=[None])
+    """Part of `db` that was in the hall too, by the reference channel: it does not count for `sigma`, `share` and the
+    score. Null without a reference channel."""
 
 
 class NearestRecording(Schema):

@@ -74,7 +74,7 @@ def judged_at(dataset: Dataset, rate: float, report: ProgressCallback) -> Iterat
         detector = learn_detector(context, [entry for entry in healthy if fold[entry.path] != number])
         decision = decision_at(operating_point_at_rate(detector.calibration, rate))
         content = BundleContent(
-            context.spec, DETECTOR_LABELS, decision, {}, None, GoldenClip(make_golden_clip(), ()), detector
+            context.spec, DETECTOR_LABELS, decision, {}, None, GoldenClip(make_golden_clip(context.spec), ()), detector
         )
         held_out = [entry for entry in healthy if fold[entry.path] == number]
         yield from judge(

@@ -24,7 +24,7 @@ from ml.detectors.engines.engine import Engine, EngineState
 from ml.detectors.out_of_domain import OutOfDomainCheck
 from ml.detectors.passband import Passband, find_passband, relative_levels
 from ml.detectors.quality_checks import check_out_of_domain, check_quality, check_spectrum, slightly_missing_bands
-from ml.detectors.recorder_checks import UnusableReason
+from ml.detectors.recorder_checks import UnusableReason, swapped_reason
 from ml.detectors.reference import Deviations, ExplainedByHall, Reference
 from ml.detectors.reference_benefit import ReferenceBenefit
 from ml.detectors.reference_channel import ReferenceChannel
@@ -148,27 +148,35 @@ class Detector:
         The relative distance is ``max over engines e of distance[e, m] / scales[e, m]`` for machine ``m``. Without a
         known machine, ``m`` is the machine for which this value is smallest.
 
-        With a reference channel, the distances are those of the residual; for a clip without one, those of the main
-        channel, on the same scale.
+        With a reference channel, the distances are those of the residual; for a clip without one, or with a disturbed
+        one, those of the main channel, on the same scale.
 
         Args:
             spectra: spectra of the clip.
             machine: name or id of its machine; None if not known.
         """
-        engines, relative = self._relative_distances(spectra)
-        largest, known = relative.max(axis=0), self.resolve_machine(machine)
-        index = int(largest.argmin()) if known is None else self.machines.index(known)
+        known = self._machine_index(machine)
+        engines, relative = self._relative_distances(spectra, known)
+        largest = relative.max(axis=0)
+        index = int(largest.argmin()) if known is None else known
         engine = engines[int(relative[:, index].argmax())]
         return Novelty(float(largest[index]), engine.name, self.machines[index])
 
-    def _relative_distances(self, spectra: Spectra) -> tuple[tuple[Engine, ...], NDArray[np.float64]]:
+    def _relative_distances(
+        self, spectra: Spectra, machine: int | None
+    ) -> tuple[tuple[Engine, ...], NDArray[np.float64]]:
         """Return the engines for a clip and its relative distances, ``(engines, machines)``."""
-        if self.pair is not None and spectra.reference is None:
+        if self.pair is not None and not self._uses_reference(spectra, machine):
             alone = self.pair.alone
             relative = measure_distances(alone.engines, alone.states, spectra) / alone.scales
             return alone.engines, alone.translate(relative)
         taken = spectra if self.pair is None else self.pair.regression.residual(spectra)
         return self.engines, measure_distances(self.engines, self.states, taken) / self.scales
+
+    def _uses_reference(self, spectra: Spectra, machine: int | None) -> bool:
+        if self.pair is None or spectra.reference is None:
+            return False
+        return not self.pair.is_disturbed(spectra, machine)
 
     def deviations(self, spectra: Spectra, novelty: Novelty, level_dbfs: float | None) -> Deviations:
         """Compute the deviations of a clip from the machine that it was compared with.
@@ -180,9 +188,20 @@ class Detector:
         """
         machine = self.machines.index(novelty.machine)
         explained = None
-        if self.pair is not None and spectra.reference is not None:
+        if self.pair is not None and self._uses_reference(spectra, machine):
             explained = ExplainedByHall(self.pair.explained_db(spectra, machine), self.pair.spread)
         return self.reference.deviations(self.spec, spectra, machine, level_dbfs, explained)
+
+    def is_disturbed(self, spectra: Spectra, machine: str | None = None) -> bool:
+        """Whether the reference channel of a clip has sounds that the main channel does not have; False without one.
+
+        Args:
+            spectra: spectra of the clip.
+            machine: name or id of its machine; None if not known.
+        """
+        if self.pair is None or spectra.reference is None:
+            return False
+        return self.pair.is_disturbed(spectra, self._machine_index(machine))
 
     def is_swapped(self, clips: Sequence[Spectra], machine: str | None = None) -> bool:
         """Whether main and reference channel of a recording seem to be swapped; False without a reference channel.
@@ -195,13 +214,14 @@ class Detector:
             return False
         known = self._machine_index(machine)
         indices = range(len(self.machines)) if known is None else [known]
-        centres = self.reference.centres
-        return all(self.pair.is_swapped(clip, index, centres[index]) for clip in clips for index in indices)
+        return all(self.pair.is_swapped(clip, index) for clip in clips for index in indices)
 
     def check_quality(
         self, quality: AudioQuality, clips: Sequence[Spectra], machine: str | None = None, *, lost: bool = False
     ) -> UnusableReason | None:
-        """Return why a recording cannot be judged, or None if it can. See :func:`check_quality`.
+        """Return why a recording cannot be judged, or None if it can.
+
+        The checks are those of :func:`check_quality`, and whether main and reference channel are swapped.
 
         Args:
             quality: measured facts of the recording.
@@ -209,7 +229,8 @@ class Detector:
             machine: name or id of its machine; None if not known.
             lost: whether too much is missing of every clip.
         """
-        return check_quality(quality, clips, self.reference, self.spec, self._machine_index(machine), lost=lost)
+        reason = check_quality(quality, clips, self.reference, self.spec, self._machine_index(machine), lost=lost)
+        return swapped_reason(self.spec) if reason is None and self.is_swapped(clips, machine) else reason
 
     def slightly_missing_bands(self, clips: Sequence[Spectra], machine: str | None = None) -> int:
         """Return the number of bands in which a recording may have been filtered, counted from the highest.
@@ -295,6 +316,7 @@ def measure_distances(
     Example:
         >>> clip = Spectra(np.zeros((4, 8), np.float32), np.ones(17, np.float32))
         >>> state = {"centres": np.array([[0.0] * 8, [3.0] * 8], np.float32)}
+        >>> from ml.detectors.engines.registry import engine_by_name
         >>> measure_distances([engine_by_name("distance")], [state], clip)
         array([[0., 9.]])
     """

@@ -84,6 +84,11 @@ def detector_from_bytes(facts: bytes, arrays: bytes) -> Detector:
 
     Raises:
         BundleDamaged: the files are not those of a detector, or do not fit each other.
+
+    Example:
+        >>> detector_from_bytes(b"{}", b"")
+        Traceback (most recent call last):
+        ml.errors.BundleDamaged: The detector cannot be read: File is not a zip file
     """
     try:
         described = json.loads(facts)

@@ -18,14 +18,14 @@ from ml.detectors.engines.engine import Engine, EngineState, machine_means
 from ml.detectors.folds import FoldNumbers, session_folds, time_folds
 from ml.detectors.out_of_domain import NORMAL_QUANTILE, OutOfDomainCheck, SpectrumCheck
 from ml.detectors.reference import NormalRecording, Reference
-from ml.detectors.reference_benefit import ReferenceBenefit, explained_share
+from ml.detectors.reference_benefit import ReferenceBenefit, measure_held_out
 from ml.detectors.reference_channel import (
     MainChannel,
     ReferenceChannel,
     Regression,
-    channel_similarity,
+    band_spread,
+    difference_of,
     reference_of,
-    residual_spread,
 )
 from ml.detectors.sessions import find_odd, session_bound
 from ml.detectors.spectra import Spectra
@@ -99,14 +99,16 @@ def fit_detector(
         return alone
     pair, cross_fit = _fit_channel(spec, engines, recordings, progress, paired=True)
     clips = [recording.clips for recording in recordings]
+    measured = measure_held_out(clips, cross_fit.machine_index, cross_fit.folds())
     benefit = ReferenceBenefit(
-        explained_share(clips, cross_fit.machine_index, cross_fit.folds()),
+        measured.explained,
         max(alone.contrast.values(), default=None),
         max(pair.contrast.values(), default=None),
     )
     if not benefit.helps:
         return replace(alone, benefit=benefit)
-    return replace(pair, pair=_reference_channel(cross_fit, recordings, alone, pair), benefit=benefit)
+    channel = _reference_channel(cross_fit, recordings, alone, pair, _normal_quantile(measured.disturbances))
+    return replace(pair, pair=channel, benefit=benefit)
 
 
 def _fit_channel(
@@ -144,7 +146,11 @@ def _fit_channel(
 
 
 def _reference_channel(
-    cross_fit: "_CrossFit", recordings: Sequence[NormalRecording], alone: Detector, pair: Detector
+    cross_fit: "_CrossFit",
+    recordings: Sequence[NormalRecording],
+    alone: Detector,
+    pair: Detector,
+    most_disturbed: float,
 ) -> ReferenceChannel:
     """Return what a detector knows about its reference channel.
 
@@ -153,19 +159,19 @@ def _reference_channel(
         recordings: normal recordings.
         alone: detector of the main channel.
         pair: detector of the residual.
+        most_disturbed: disturbance of normal recordings that have not been learned from.
     """
     clips = [clip for recording in recordings for clip in recording.clips]
     machines = np.repeat(cross_fit.machine_index, [len(recording.clips) for recording in recordings])
     regression = Regression.fit(clips, machines)
     residuals = np.stack([regression.residual(clip).mel_spectrum for clip in clips]).astype(np.float64)
     centres = machine_means(np.stack([reference_of(clip).mel_spectrum for clip in clips]).astype(np.float64), machines)
-    differences = alone.reference.centres - centres
-    similarity = [channel_similarity(clip, differences[of]) for clip, of in zip(clips, machines, strict=True)]
     return ReferenceChannel(
         regression=regression,
         centres=centres.astype(np.float32),
-        spread=residual_spread(residuals, machines),
-        least_similarity=min(similarity),
+        spread=band_spread(residuals, machines),
+        difference_spread=band_spread(np.stack([difference_of(clip) for clip in clips]), machines),
+        most_disturbed=most_disturbed,
         alone=MainChannel(alone.engines, alone.states, alone.scales, _match(alone.calibration, pair.calibration)),
     )
 

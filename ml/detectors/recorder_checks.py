@@ -23,6 +23,7 @@ UnusableCode = Literal[
     "mains_hum",
     "fades",
     "foreign",
+    "channels_swapped",
 ]
 # All limits are chosen here.
 # If normal recordings are not clipped, this share of samples at full scale is distortion and no accident.
@@ -49,6 +50,24 @@ class UnusableReason:
 
     code: UnusableCode
     detail: str
+
+
+def swapped_reason(spec: FeatureSpec) -> UnusableReason:
+    """Return the reason for a recording whose main and reference channel are swapped.
+
+    Args:
+        spec: feature spec of the detector, with a reference channel.
+
+    Example:
+        >>> spec = FeatureSpec(sample_rate_hz=16_000, fmax_hz=8000.0, clip_frames=32, reference_channel=1)
+        >>> swapped_reason(spec).code
+        'channels_swapped'
+    """
+    return UnusableReason(
+        "channels_swapped",
+        f"Channel {spec.reference_channel}, the reference, has the sound that the microphone of the machine has in "
+        "normal recordings, and the other way round. Swap the two plugs, or the channels of the recorder.",
+    )
 
 
 def check_recorder(quality: AudioQuality, spec: FeatureSpec, *, lost: bool = False) -> UnusableReason | None:

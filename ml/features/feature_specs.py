@@ -18,7 +18,13 @@ LONGEST_CLIP_S = 10.0
 SHORTEST_CLIP_S = 0.5
 
 
-def spec_for(entries: Sequence[Entry], kind: FeatureKind) -> FeatureSpec:
+def spec_for(
+    entries: Sequence[Entry],
+    kind: FeatureKind,
+    *,
+    main_channel: int | None = None,
+    reference_channel: int | None = None,
+) -> FeatureSpec:
     """Choose the feature spec of a classifier for these recordings.
 
     ``spectrum``: log-mel bands (128, 0 Hz to half the sample rate) of the mean of the intact channels, without the
@@ -30,6 +36,8 @@ def spec_for(entries: Sequence[Entry], kind: FeatureKind) -> FeatureSpec:
     Args:
         entries: the recordings; at least one for ``spectrum``.
         kind: ``spectrum`` or ``original``.
+        main_channel: index of the channel of the machine; None for the mean of all channels but the reference.
+        reference_channel: index of the channel that records the hall; None without one.
 
     Raises:
         statistics.StatisticsError: there are no recordings.
@@ -44,7 +52,9 @@ def spec_for(entries: Sequence[Entry], kind: FeatureKind) -> FeatureSpec:
         (1024, 512, 128, 313, 9.984)
     """
     if kind == "original":
-        return FeatureSpec.original()
+        original = FeatureSpec.original()
+        channel = original.channel if main_channel is None else main_channel
+        return replace(original, channel=channel, reference_channel=reference_channel)
     rate_hz = statistics.mode(entry.info.sample_rate_hz for entry in entries)
     clip_s = statistics.median(entry.info.duration_s for entry in entries)
     clip_s = min(max(clip_s, SHORTEST_CLIP_S), LONGEST_CLIP_S)
@@ -56,7 +66,8 @@ def spec_for(entries: Sequence[Entry], kind: FeatureKind) -> FeatureSpec:
         hop_length=hop,
         n_mels=N_MELS,
         fmax_hz=rate_hz / 2,
-        channel="intact",
+        channel="intact" if main_channel is None else main_channel,
+        reference_channel=reference_channel,
         level="clip_mean",
         offset="removed",
     )

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ml.errors import AudioError, GoldenClipFailed
+from ml.features.spec import FeatureSpec
 from ml.models.predictor import Predictor
 from ml.models.served import ServedModel
 
@@ -23,18 +24,28 @@ SAMPLE_RATE_HZ, DURATION_S = 16_000, 3
 BLADE_PASS_HZ, HARMONICS = 175.0, 5
 
 
-def make_golden_clip() -> bytes:
+def make_golden_clip(spec: FeatureSpec | None = None) -> bytes:
     """Return three seconds of fan-like hum in noise as a 16-bit WAV file; the same bytes every time.
 
-    It is shorter than a clip of the original project, so that padding to the network's input is tested too.
+    It is shorter than a clip of the original project, so that padding to the network's input is tested too. For a spec
+    with a reference channel, that channel has half of the noise, and none of the hum.
+
+    Args:
+        spec: feature spec of the model, which decides the number of channels; None for one channel.
     """
     time_s = np.arange(SAMPLE_RATE_HZ * DURATION_S) / SAMPLE_RATE_HZ
     hum = sum(np.sin(2 * np.pi * BLADE_PASS_HZ * k * time_s) / k for k in range(1, HARMONICS + 1))
     noise = np.random.Generator(np.random.PCG64(1)).standard_normal(len(time_s))
-    samples = np.round(2000 * (hum + 0.5 * noise)).astype("<i2")
+    main, channels = 2000 * (hum + 0.5 * noise), 1
+    reference = None if spec is None else spec.reference_channel
+    if spec is not None and reference is not None:
+        channels = max(2, 1 + reference, 1 if isinstance(spec.channel, str) else 1 + spec.channel)
+    samples = np.repeat(np.round(main).astype("<i2")[:, None], channels, axis=1)
+    if reference is not None:
+        samples[:, reference] = np.round(500 * noise).astype("<i2")
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:
-        writer.setnchannels(1)
+        writer.setnchannels(channels)
         writer.setsampwidth(2)
         writer.setframerate(SAMPLE_RATE_HZ)
         writer.writeframes(samples.tobytes())

@@ -119,14 +119,15 @@ class Predictor:
         worst_clip = clips[results.index(worst)]
         known = self.resolve_machine(machine) is not None
         model, content = self.model, self.model.bundle.content
+        unusable = self._check_quality(recording.quality, clips, machine, worst_clip, worst)
         return Verdict(
-            unusable=self._check_quality(recording.quality, clips, machine, worst_clip, worst),
+            unusable=unusable,
             timeline=results,
             worst=worst,
             threshold=model.decision.threshold,
             false_alarm_rate=model.decision.false_alarm_rate,
             rate_holds_for=content.rate_holds_for,
-            quality=recording.quality,
+            quality=self._with_reference_state(recording.quality, unusable, worst_clip, machine),
             classes=() if self._network is None else model.labels.classes,
             p_value=self._p_value(worst, known=known),
             machine_known=known,
@@ -247,6 +248,19 @@ class Predictor:
         )
         check = partial(self._compare_with_normal, quality)
         return search.explain(UnusualRecording(clips, worst_clip, machine, reason, check)) or reason
+
+    def _with_reference_state(
+        self, quality: AudioQuality, unusable: UnusableReason | None, clip: ModelClip, machine: str | None
+    ) -> AudioQuality:
+        """Return the quality with what the detector knows about the reference channel, in the clip that decides."""
+        if quality.reference != "used":
+            return quality
+        if self.detector is None or self.detector.pair is None:
+            return replace(quality, reference="unused")
+        if unusable is not None and unusable.code == "channels_swapped":
+            return replace(quality, reference="swapped")
+        is_disturbed = clip.spectra is not None and self.detector.is_disturbed(clip.spectra, machine)
+        return replace(quality, reference="disturbed") if is_disturbed else quality
 
     def _compare_with_normal(
         self, quality: AudioQuality, clips: list[ModelClip], machine: str | None, worst: ClipResult

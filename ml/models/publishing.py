@@ -64,7 +64,7 @@ def publish(
         ModelError: the two forms of the network differ, or the written bundle does not pass its check.
         ValueError: the name is not allowed.
     """
-    wav = make_golden_clip()
+    wav = make_golden_clip(spec)
     clips = _network_inputs(wav, spec)
     with registry.incoming() as folder:
         keras_file, litert = (None, None) if model is None else _export_network(model, clips, spec, folder)

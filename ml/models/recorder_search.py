@@ -5,6 +5,7 @@ anomalous then, this is the reason, and not the machine. The search takes no tim
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,7 @@ from ml.models.verdict import ClipResult
 
 # With a larger share of hum, too little of the machine is in a recording.
 HUM_ALONE = 0.99
+Floats = NDArray[np.float32]
 Judge = Callable[[ModelClip, str | None], ClipResult]
 """Judges a clip as one of a machine, by its name."""
 Check = Callable[[list[ModelClip], str | None, ClipResult], UnusableReason | None]
@@ -85,15 +87,20 @@ class RecorderSearch:
         hum = find_hum(recording.worst_clip.samples, self._spec.sample_rate_hz)
         if hum is None:
             return None
-        without = (self._remove_hum(clip.samples, hum, recording.machine) for clip in recording.clips)
-        return hum_reason(hum) if hum.share > HUM_ALONE or self._is_normal(recording, without) else None
+        without = [self._remove_hum(clip.samples, hum, recording.machine) for clip in recording.clips]
+        references = [self._without_hum(clip.reference, hum) for clip in recording.clips]
+        is_hum = hum.share > HUM_ALONE or self._is_normal(recording, without, references)
+        return hum_reason(hum) if is_hum else None
 
     def _explain_by_fade(self, recording: UnusualRecording) -> UnusableReason | None:
         change_db = common_change_db(self._cutter.log_mel(recording.worst_clip))
         if change_db <= SLIGHT_FADE_DB:
             return None
         without = (remove_fade(clip.samples, self._cutter.log_mel(clip)) for clip in recording.clips)
-        return fade_reason(change_db) if change_db > FADE_DB or self._is_normal(recording, without) else None
+        # A fade of the reference channel changes its mean spectrum little.
+        references = [clip.reference for clip in recording.clips]
+        is_fade = change_db > FADE_DB or self._is_normal(recording, without, references)
+        return fade_reason(change_db) if is_fade else None
 
     def _explain_by_filter(self, recording: UnusualRecording, detector: Detector) -> UnusableReason | None:
         machine, spec = recording.machine, detector.spec
@@ -136,9 +143,22 @@ class RecorderSearch:
         results = [self._judge(clip, machine) for clip in filled]
         return coded_reason(share) if all(map(self._is_nearly_normal, results)) else None
 
-    def _is_normal(self, recording: UnusualRecording, changed: Iterable[NDArray[np.float32]]) -> bool:
-        """Return whether a recording is normal with other samples in its clips."""
-        clips = [self._cutter.replace_samples(*pair) for pair in zip(recording.clips, changed, strict=True)]
+    def _is_normal(
+        self,
+        recording: UnusualRecording,
+        changed: Iterable[Floats],
+        references: Iterable[Floats | None] = repeat(None),
+    ) -> bool:
+        """Return whether a recording is normal with other samples in its clips.
+
+        Args:
+            recording: the recording.
+            changed: samples of the main channel, for each clip.
+            references: those of the reference channel; None to judge the main channel alone. A filter or a codec
+                changes both channels, and what it has removed from the reference cannot be restored.
+        """
+        changes = zip(recording.clips, changed, references, strict=False)
+        clips = [self._cutter.replace_samples(*each) for each in changes]
         results = [self._judge(clip, recording.machine) for clip in clips]
         if any(result.is_anomalous for result in results):
             return False
@@ -155,6 +175,12 @@ class RecorderSearch:
         if self._detector is None:
             return np.asarray(samples - fit_hum(samples, self._spec.sample_rate_hz, hum).sum(axis=0))
         return remove_hum(samples, hum, self._detector, machine)
+
+    def _without_hum(self, samples: Floats | None, hum: MainsHum) -> Floats | None:
+        """Remove all of the hum from a reference channel, as far as there is one."""
+        if samples is None:
+            return None
+        return np.asarray(samples - fit_hum(samples, self._spec.sample_rate_hz, hum).sum(axis=0), np.float32)
 
 
 def spectra_of(clips: Sequence[ModelClip]) -> tuple[Spectra, ...]:

@@ -59,7 +59,7 @@ def candidate_predictor(context: TrainingContext, model: FittedModel, thresholds
         thresholds.score,
         {},
         None if model.network is None else _litert(model.network, context),
-        GoldenClip(make_golden_clip(), ()),
+        GoldenClip(make_golden_clip(context.spec), ()),
         model.detector,
         thresholds.fault_rule,
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ml.dataset.entries import Dataset, Entry
 from ml.dataset.splitting.sides import Split
 from ml.detectors.detector import Detector
+from ml.detectors.reference_benefit import ReferenceBenefit
 from ml.evaluation.results import Estimate, Evaluation
 from ml.models.demonstration import DEMONSTRATION
 from ml.training.candidate import FittedModel
@@ -106,7 +107,9 @@ def dataset_facts(dataset: Dataset) -> dict[str, Any]:
 
 def detector_facts(detector: Detector) -> dict[str, Any]:
     """Return engines, contrast of each, machines and calibration of a detector, and its odd normal recordings."""
-    return {
+    benefit = None if detector.benefit is None else reference_facts(detector, detector.benefit)
+    facts = {} if benefit is None else {"reference_channel": benefit}
+    return facts | {
         "engines": [engine.name for engine in detector.engines],
         "contrast": {name: round(each, 2) for name, each in detector.contrast.items()},
         "machines": list(detector.machines),
@@ -114,6 +117,17 @@ def detector_facts(detector: Detector) -> dict[str, Any]:
         "sessions": detector.calibration.n_sessions,
         "rate_holds_for": detector.calibration.rate_holds_for,
         "odd_recordings": [odd._asdict() for odd in detector.odd_recordings],
+    }
+
+
+def reference_facts(detector: Detector, benefit: ReferenceBenefit) -> dict[str, Any]:
+    """Return channel, use and benefit of the reference channel."""
+    return {
+        "channel": detector.spec.reference_channel,
+        "used": detector.pair is not None,
+        "explained": round(benefit.explained, 3),
+        "main_contrast": None if benefit.main_contrast is None else round(benefit.main_contrast, 2),
+        "pair_contrast": None if benefit.pair_contrast is None else round(benefit.pair_contrast, 2),
     }
 
 

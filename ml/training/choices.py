@@ -12,6 +12,8 @@ from ml.models.names import NAME_PATTERN
 Learn = Literal["classifier", "detector", "both"]
 LabelsFrom = Literal["auto", "manifest", "groups", "binary"]
 PromotionPolicy = Literal["always", "if-better", "never"]
+LAST_CHANNEL = 63
+ChannelIndex = Annotated[int, Field(ge=0, le=LAST_CHANNEL)]
 LARGEST_SEED = 2**31 - 1  # the largest seed that every library accepts
 FEWEST_FAULT_GROUPS, MOST_FAULT_GROUPS = 2, 9
 
@@ -27,6 +29,11 @@ class TrainingChoices(BaseModel):
     """`classifier` of known faults (default), `detector` trained on normal recordings alone, or `both` in one model."""
     engines: Annotated[list[EngineName], Field(min_length=1)] | None = Field(default=None, examples=[None])
     """Engines of the detector; by default `discriminant` and `distance` together."""
+    reference_channel: ChannelIndex | None = Field(default=None, examples=[None])
+    """Channel of a second microphone that records the hall, counted from 0. What it records too is not taken for a
+    fault. Only for a detector; by default none."""
+    main_channel: ChannelIndex | None = Field(default=None, examples=[None])
+    """Channel of the machine's microphone, counted from 0; by default the mean of all channels but the reference."""
     training_kind: FeatureKind = Field(default="spectrum", examples=["spectrum"])
     """Features and network: `spectrum` (log-mel bands, default) or `original` (MFCCs, as in the original project)."""
     labels: LabelsFrom = Field(default="auto", examples=["auto"])
@@ -64,4 +71,18 @@ class TrainingChoices(BaseModel):
             )
         if self.engines is not None and len(set(self.engines)) < len(self.engines):
             raise ValueError(f"the engines are {', '.join(self.engines)}; each engine was expected once")
+        return self
+
+    @model_validator(mode="after")
+    def _reference_belongs_to_a_detector(self) -> Self:
+        if self.reference_channel is None:
+            return self
+        if self.learn == "classifier":
+            raise ValueError(
+                "a reference channel is given, but learn is 'classifier'; it needs learn 'detector' or 'both'"
+            )
+        if self.reference_channel == self.main_channel:
+            raise ValueError(
+                f"main_channel and reference_channel are both {self.main_channel}; two channels were expected"
+            )
         return self

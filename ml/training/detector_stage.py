@@ -21,6 +21,7 @@ from ml.detectors.lossy_coding import hole_share
 from ml.detectors.parallel_spectra import parallel_spectra
 from ml.detectors.reference import NormalRecording, robust_minimum
 from ml.detectors.spectra import Spectra
+from ml.errors import ReferenceChannelMissing
 from ml.features.extractor import cached_extractor
 from ml.features.feature_specs import detector_spec
 from ml.features.spec import FeatureSpec
@@ -41,6 +42,7 @@ def learn_detector(context: TrainingContext, entries: Sequence[Entry]) -> Detect
 
     Raises:
         TooFewRecordings: fewer than three normal recordings with sound, or no two of one machine.
+        ReferenceChannelMissing: most of them have no reference channel with sound.
         AudioError: a recording can no longer be decoded; the message has its path.
     """
     spec = detector_spec(context.spec)
@@ -56,9 +58,23 @@ def learn_detector(context: TrainingContext, entries: Sequence[Entry]) -> Detect
         )
         for entry, clips in _spectra(context, spec, engines, entries, NORMAL)
     ]
+    if spec.reference_channel is not None:
+        recordings = _with_reference(recordings, spec.reference_channel)
     detector = fit_detector(spec, engines, recordings, lambda done, fits: context.report(Progress(FITTING, done, fits)))
     return replace(
         detector, reference=replace(detector.reference, hole_share=_usual_hole_share(context, spec, entries))
+    )
+
+
+def _with_reference(recordings: Sequence[NormalRecording], channel: int) -> list[NormalRecording]:
+    """Return the recordings whose reference channel has sound; a few without it are left out."""
+    found = [each for each in recordings if all(clip.reference is not None for clip in each.clips)]
+    if 2 * len(found) >= len(recordings):
+        return found
+    raise ReferenceChannelMissing(
+        f"{len(recordings) - len(found)} of {len(recordings)} normal recordings have no channel {channel} (counted "
+        "from 0) with an unclipped sound, which the reference channel was expected to have. Check which channels the "
+        "recordings have (signalml inspect), or train without a reference channel."
     )
 
 

@@ -16,6 +16,7 @@ from ml.training.choices import TrainingChoices
 
 # Random gain of the evaluation that does not depend on loudness: at most this number of dB, up or down.
 GAIN_DB = 6.0
+CHANNELS = ("main_channel", "reference_channel")
 
 
 class TrainingOptions(TrainingChoices):
@@ -81,9 +82,10 @@ class TrainingOptions(TrainingChoices):
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for the card and the cache key. The source is given by its name only.
 
-        The keys are those of the first release, because cards and cache keys of earlier trainings use them. The
-        confirmation of labels is none of them: it does not change the model.
+        The keys are those of the first release, because cards and cache keys of earlier trainings use them. Channels
+        are among them only if they are given. The confirmation of labels is none of them: it does not change the model.
         """
-        values = self.model_dump(exclude={"confirm_labels"})
+        not_given = {name for name in CHANNELS if getattr(self, name) is None}
+        values = self.model_dump(exclude={"confirm_labels", *not_given})
         kind = values.pop("training_kind")
         return values | {"source": self.source.name, "engines": list(self.engine_names), "kind": kind}

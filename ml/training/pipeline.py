@@ -96,7 +96,12 @@ def train(
         dataset = index(options.source, snr_db=options.snr_db, cache=cache, processes=processes, report=report)
     split = split_recordings(dataset, options)
     notes = (*notes, *contradictions_note(dataset))
-    spec = spec_for(split.train, options.training_kind)
+    spec = spec_for(
+        split.train,
+        options.training_kind,
+        main_channel=options.main_channel,
+        reference_channel=options.reference_channel,
+    )
     key = cache_key(dataset, spec, options)
     with translate_disk_full(home, KEPT), work_folder(home, key) as work:
         existing = find_existing(home, key, split)
