@@ -5,7 +5,8 @@ import zipfile
 import zlib
 
 # Errors of zipfile for an archive that is damaged, encrypted or compressed in an unknown way.
-ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+# UnicodeDecodeError: a name is marked as UTF-8, and is none.
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, UnicodeDecodeError)
 
 
 def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:

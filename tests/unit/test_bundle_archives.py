@@ -76,6 +76,16 @@ def test_an_archive_that_cannot_be_unpacked_is_refused(archive: Path, tmp_path: 
         archives.unpack(tmp_path / "model.zip", tmp_path / "out")
 
 
+def test_a_member_whose_name_is_no_utf_8_is_refused(tmp_path: Path) -> None:
+    """A name that is marked as UTF-8 and is none makes the archive unreadable, and does not end in a traceback."""
+    file = tmp_path / "model.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("ärger.json", b"{}")
+    file.write_bytes(file.read_bytes().replace("ä".encode(), b"\xb5\xb5"))
+    with pytest.raises(BundleUnrecognised, match="no readable zip archive"):
+        archives.unpack(file, tmp_path)
+
+
 def test_an_archive_with_a_damaged_member_is_refused(archive: Path, tmp_path: Path) -> None:
     """Compressed bytes that cannot be decompressed are a ModelError."""
     with zipfile.ZipFile(archive) as opened:
