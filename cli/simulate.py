@@ -8,11 +8,11 @@ import typer
 
 from cli.progress import show_progress
 from ml.dataset.simulate import simulator
-from ml.dataset.simulate.plan import SimulationPlan
+from ml.dataset.simulate.plan import BLEED_DB, SimulationPlan
 from ml.errors import InvalidParameter
 
 # Options with another name than their parameter of the plan.
-OPTIONS = {"duration_s": "--duration", "snr_db": "--snr"}
+OPTIONS = {"duration_s": "--duration", "snr_db": "--snr", "bleed_db": "--bleed"}
 
 
 def simulate(
@@ -24,6 +24,13 @@ def simulate(
     recordings: Annotated[int, typer.Option(help="Recordings in a session.")] = 6,
     snr: Annotated[list[float] | None, typer.Option(help="Signal-to-noise ratio in dB; may be repeated.")] = None,
     channels: Annotated[int, typer.Option(help="Number of microphones, 1 to 8.")] = 1,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Add a channel, the last one: a reference microphone in the hall.")
+    ] = False,
+    bleed: Annotated[
+        float,
+        typer.Option(help="Level of the machine at the reference, in dB relative to the first channel; -60 to 0."),
+    ] = BLEED_DB,
     duration: Annotated[float, typer.Option(help="Duration of a recording, in seconds.")] = 10.0,
     seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same recordings.")] = 0,
     processes: Annotated[int | None, typer.Option(min=1, help="Number of processes; default: one per core.")] = None,
@@ -40,6 +47,8 @@ def simulate(
             snr_db=tuple(snr) if snr else SimulationPlan().snr_db,
             channels=channels,
             duration_s=duration,
+            reference=reference,
+            bleed_db=bleed,
         )
     except InvalidParameter as error:
         raise InvalidParameter(re.sub(r"^Simulation: (\w+)", _option, str(error))) from error
@@ -47,7 +56,8 @@ def simulate(
         simulator.simulate(target, plan=plan, seed=seed, processes=processes, report=report)
     fans = "1 fan" if machines == 1 else f"{machines} fans"
     typer.echo(f"{plan.files} recordings, {fans}, {plan.bytes / 1e6:,.0f} MB, in {target}")
-    typer.echo(f"next:  signalml inspect {target}   signalml train {target} --name fans")
+    options = f"--detector --reference-channel {channels}" if reference else "--name fans"
+    typer.echo(f"next:  signalml inspect {target}   signalml train {target} {options}")
 
 
 def _option(setting: re.Match[str]) -> str:

@@ -42,9 +42,9 @@ class Hall:
     harmonics: NDArray[np.int64]
 
     @classmethod
-    def draw(cls, random: Generator) -> Self:
-        """Draw a hall with three to six other machines."""
-        others = random.integers(3, 7)
+    def draw(cls, random: Generator, others: int | None = None) -> Self:
+        """Draw a hall with three to six other machines, or with ``others`` of them."""
+        others = int(random.integers(3, 7)) if others is None else others
         corner_hz, slope = random.uniform(100, 300), random.uniform(-5.5, -3.5)
         falling = np.minimum(0, slope * np.log2(KNOTS_HZ / corner_hz))
         return cls(
@@ -61,12 +61,34 @@ def factory_noise(hall: Hall, samples: int, random: Generator) -> Waveform:
     Returns:
         float32, ``(samples,)``, RMS 1.
     """
+    return unit_rms(steady_noise(hall, samples, random) + clanks(samples, random))
+
+
+def steady_noise(hall: Hall, samples: int, random: Generator) -> Waveform:
+    """Return the background noise and the other machines of the hall.
+
+    Returns:
+        float32, ``(samples,)``, RMS about 1.
+    """
     hz = frequencies(samples)
     amplitudes = amplitudes_at(hz, hall.background_db + uneven_db(random, 0.8)) * _other_machines(hall, hz, random)
     spectrum = white_spectrum(random, len(hz)) * amplitudes
     background = unit_rms(np.asarray(scipy.fft.irfft(spectrum, samples), np.float32))
     slow_changes = np.exp(np.float32(0.15) * fluctuation(random, samples, 1.0))
-    return unit_rms(background * slow_changes + _clanks(samples, random))
+    return np.asarray(background * slow_changes)
+
+
+def clanks(samples: int, random: Generator, per_s: float = CLANKS_PER_S) -> Waveform:
+    """Return metallic clanks at random times: a few modes that ring for some tens of milliseconds."""
+    sound = np.zeros(samples + CLANK_SAMPLES, np.float32)
+    t = (np.arange(CLANK_SAMPLES) / SAMPLE_RATE_HZ).astype(np.float32)
+    for _ in range(random.poisson(per_s * samples / SAMPLE_RATE_HZ)):
+        start = random.integers(0, samples)
+        for _ in range(3):
+            decay, mode_hz = random.uniform(15, 60), random.uniform(500, 5000)
+            ring = np.exp(-np.float32(decay) * t) * np.sin(np.float32(2 * np.pi * mode_hz) * t)
+            sound[start : start + CLANK_SAMPLES] += np.float32(random.uniform(0.3, 2.0)) * ring
+    return sound[:samples]
 
 
 def _other_machines(hall: Hall, hz: NDArray[np.float32], random: Generator) -> Waveform:
@@ -88,16 +110,3 @@ def _other_machines(hall: Hall, hz: NDArray[np.float32], random: Generator) -> W
             bump = np.exp(-0.5 * ((hz[band] - centre) / width_hz) ** 2)
             factors[band] += np.float32(db_to_amplitude(peak_db - 2 * harmonic)) * bump
     return factors
-
-
-def _clanks(samples: int, random: Generator) -> Waveform:
-    """Return metallic clanks at random times: a few modes that ring for some tens of milliseconds."""
-    sound = np.zeros(samples + CLANK_SAMPLES, np.float32)
-    t = (np.arange(CLANK_SAMPLES) / SAMPLE_RATE_HZ).astype(np.float32)
-    for _ in range(random.poisson(CLANKS_PER_S * samples / SAMPLE_RATE_HZ)):
-        start = random.integers(0, samples)
-        for _ in range(3):
-            decay, mode_hz = random.uniform(15, 60), random.uniform(500, 5000)
-            ring = np.exp(-np.float32(decay) * t) * np.sin(np.float32(2 * np.pi * mode_hz) * t)
-            sound[start : start + CLANK_SAMPLES] += np.float32(random.uniform(0.3, 2.0)) * ring
-    return sound[:samples]

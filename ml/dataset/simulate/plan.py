@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from ml.errors import InvalidParameter
 
@@ -15,6 +15,26 @@ BYTES_PER_SAMPLE = 2
 HEADER_BYTES = 44
 # Outside this range, either the machine or the noise is inaudible.
 SNR_RANGE_DB = (-40.0, 60.0)
+BLEED_RANGE_DB = (-60.0, 0.0)
+BLEED_DB = -20.0
+# Names of the changes of a finished pair of channels; ml/dataset/simulate/disturbances.py has their functions.
+Disturbance = Literal[
+    "gain_1_db",
+    "gain_3_db",
+    "bleed_-20_db",
+    "bleed_-10_db",
+    "bleed_0_db",
+    "clock",
+    "moved",
+    "reference_noise",
+    "independent_noise",
+    "missing",
+    "dead",
+    "disconnected",
+    "swapped",
+    "duplicated",
+]
+DISTURBANCES: tuple[Disturbance, ...] = get_args(Disturbance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +69,11 @@ class SimulationPlan:
         channels: number of microphones, 1 to 8.
         duration_s: duration of a recording, 1 to 60 s.
         severity: range of the fault's severity, where 1 is the most severe; drawn for each session.
+        reference: one more channel, the last one: a reference microphone elsewhere in the hall. The noise then comes
+            from several independent sources, and ``snr_db`` is the ratio at the other microphones.
+        bleed_db: level of the machine at the reference, relative to its level at the other microphones; -60 to 0 dB.
+        reference_moves: whether the reference is at another place in each session.
+        disturbance: a fault of the pair in every recording; one of :data:`DISTURBANCES`.
 
     Raises:
         InvalidParameter: a value is outside its range.
@@ -61,6 +86,10 @@ class SimulationPlan:
     channels: int = 1
     duration_s: float = 10.0
     severity: tuple[float, float] = (0.3, 1.0)
+    reference: bool = False
+    bleed_db: float = BLEED_DB
+    reference_moves: bool = False
+    disturbance: Disturbance | None = None
 
     def __post_init__(self) -> None:
         for holds, sentence in self._rules():
@@ -83,6 +112,20 @@ class SimulationPlan:
         )
         low, high = self.severity
         yield 0 < low <= high <= 1, f"severity is {self.severity}; a range within 0 to 1 was expected"
+        yield from self._reference_rules()
+
+    def _reference_rules(self) -> Iterator[tuple[bool, str]]:
+        yield _within("bleed_db", self.bleed_db, *BLEED_RANGE_DB)
+        yield (
+            self.disturbance in (None, *DISTURBANCES),
+            f"disturbance is {self.disturbance!r}; one of {', '.join(DISTURBANCES)} was expected",
+        )
+        for name, default in {"bleed_db": BLEED_DB, "reference_moves": False, "disturbance": None}.items():
+            value = getattr(self, name)
+            yield (
+                self.reference or value == default,
+                f"{name} is {value!r} without a reference; a plan with a reference was expected",
+            )
 
     @classmethod
     def demo(cls) -> Self:
@@ -95,6 +138,11 @@ class SimulationPlan:
         return round(self.duration_s * SAMPLE_RATE_HZ)
 
     @property
+    def microphones(self) -> int:
+        """Channels of a recording: those at the machine, then the reference."""
+        return self.channels + self.reference
+
+    @property
     def files(self) -> int:
         """Number of WAV files."""
         sessions = self.sessions * (NORMAL_SESSIONS_PER_FAULT + len(FAULTS))
@@ -102,8 +150,8 @@ class SimulationPlan:
 
     @property
     def bytes(self) -> int:
-        """Total size of all files."""
-        return self.files * (HEADER_BYTES + self.samples * self.channels * BYTES_PER_SAMPLE)
+        """Total size of all files; less if the reference is missing from them."""
+        return self.files * (HEADER_BYTES + self.samples * self.microphones * BYTES_PER_SAMPLE)
 
     def clean_recordings(self) -> Iterator[CleanRecording]:
         """Yield every recording, machine by machine, in recording order."""

@@ -1,6 +1,7 @@
 """Components of simulated sound: seeded draws, slow changes, coloured noise, shaft tones and rooms."""
 
 from collections.abc import Sequence
+from enum import IntEnum
 
 import numpy as np
 import scipy.fft
@@ -14,6 +15,24 @@ Waveform = NDArray[np.float32]
 POINTS_PER_TURN = 16_384
 KNOTS_HZ = np.geomspace(31.25, 8000, 17)  # half octaves
 REFLECTIONS = 6
+TAPS = SAMPLE_RATE_HZ // 4  # length of a room's impulse response
+
+
+class Draw(IntEnum):
+    """Second element of each key, after the seed, so that no two kinds of draw share a random stream."""
+
+    SITE = 0
+    FAN = 1
+    HALL = 2
+    SESSION = 3
+    RECORDING = 4
+    NOISE = 5
+    LEVEL = 6
+    SOURCES = 7
+    PATH_TO_REFERENCE = 8
+    SOURCE_SESSION = 9
+    SOURCE_NOISE = 10
+    DISTURBANCE = 11
 
 
 def generator(*key: int) -> Generator:

@@ -11,11 +11,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.dataset.simulate.disturbances import PER_SESSION, disturb
 from ml.dataset.simulate.factory import Hall, factory_noise
 from ml.dataset.simulate.fan import Fan, OperatingState, fault_effects
 from ml.dataset.simulate.plan import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, CleanRecording, SimulationPlan, label_of
-from ml.dataset.simulate.signals import Waveform, convolve_room, db_to_amplitude, generator, rms, room_impulse_responses
+from ml.dataset.simulate.signals import (
+    TAPS,
+    Draw,
+    Waveform,
+    convolve_room,
+    db_to_amplitude,
+    generator,
+    rms,
+    room_impulse_responses,
+)
 from ml.dataset.simulate.sound import fan_sound
+from ml.dataset.simulate.sources import noise_of_sources, path_of_machine
 from ml.errors import InvalidParameter
 from ml.system.atomic import atomic_folder, require_free_space, require_vacant, write_atomic
 from ml.system.parallel import ordered_map
@@ -24,12 +35,9 @@ from ml.system.progress import ProgressCallback, ignore_progress
 MANIFEST = "manifest.csv"
 COLUMNS = ("path", "label", "machine", "machine_id", "snr_db", "fault", "group")
 MACHINE = "fan"
-TAPS = SAMPLE_RATE_HZ // 4
 # The level of a file is drawn independently of the machine's state, so that it carries no information.
 LEVEL_RANGE_DBFS = (-40.0, -22.0)
 PEAK = 0.98
-# First element of each key, so that no two kinds of draw share a random stream.
-_SITE, _FAN, _HALL, _SESSION, _RECORDING, _NOISE, _LEVEL = range(7)
 
 
 def simulate(
@@ -92,28 +100,52 @@ def _write_recordings(context: _SimulationContext, recording: CleanRecording) ->
     """Write one recording of the machine, once at each SNR."""
     plan = context.plan
     clean = _clean_sound(context, recording)
-    hall_random = generator(context.seed, _HALL, recording.machine)
-    hall, to_microphones = Hall.draw(hall_random), room_impulse_responses(hall_random, plan.channels, TAPS)
+    noise_of = noise_of_sources if plan.reference else _noise_of_one_source
     for snr_db, path in zip(plan.snr_db, _paths(plan, recording), strict=True):
         key = _snr_key(snr_db)
-        random = generator(context.seed, _NOISE, recording.machine, recording.session, recording.index, key)
-        noise = convolve_room(factory_noise(hall, plan.samples + TAPS, random), to_microphones)
-        noise *= np.float32(rms(clean) / rms(noise) / db_to_amplitude(snr_db))
-        _write_wav(context.folder / path, _scale_to_level(clean + noise, _level_dbfs(context, recording, key)))
+        noise = noise_of(context.seed, plan, recording, key)
+        noise *= np.float32(rms(clean[: plan.channels]) / rms(noise[: plan.channels]) / db_to_amplitude(snr_db))
+        sound = _disturbed(context, recording, key, clean + noise)
+        _write_wav(context.folder / path, _scale_to_level(sound, plan.channels, _level_dbfs(context, recording, key)))
+
+
+def _noise_of_one_source(seed: int, plan: SimulationPlan, recording: CleanRecording, key: int) -> Waveform:
+    """Return the noise of the hall from one place, ``(channels, samples)``."""
+    hall_random = generator(seed, Draw.HALL, recording.machine)
+    hall, to_microphones = Hall.draw(hall_random), room_impulse_responses(hall_random, plan.channels, TAPS)
+    random = generator(seed, Draw.NOISE, recording.machine, recording.session, recording.index, key)
+    return convolve_room(factory_noise(hall, plan.samples + TAPS, random), to_microphones)
 
 
 def _clean_sound(context: _SimulationContext, recording: CleanRecording) -> Waveform:
-    """Return the sound of the machine alone at each microphone, ``(channels, samples)``."""
+    """Return the sound of the machine alone at each microphone, ``(microphones, samples)``."""
     plan, seed = context.plan, context.seed
-    line_hz = float(generator(seed, _SITE).choice([50, 60]))
-    fan_random = generator(seed, _FAN, recording.machine)
+    line_hz = float(generator(seed, Draw.SITE).choice([50, 60]))
+    fan_random = generator(seed, Draw.FAN, recording.machine)
     fan, room = Fan.draw(fan_random, line_hz), room_impulse_responses(fan_random, plan.channels, TAPS)
     # The recordings of a session are evenly spaced in time.
     moment = recording.index / max(plan.recordings - 1, 1)
-    state = OperatingState.draw(generator(seed, _SESSION, recording.machine, recording.session), moment, plan.severity)
-    random = generator(seed, _RECORDING, recording.machine, recording.session, recording.index)
+    state = OperatingState.draw(
+        generator(seed, Draw.SESSION, recording.machine, recording.session), moment, plan.severity
+    )
+    random = generator(seed, Draw.RECORDING, recording.machine, recording.session, recording.index)
     sound = fan_sound(fan, state, fault_effects(recording.fault, state.severity), plan.samples + TAPS, random)
-    return convolve_room(sound, room)
+    at_machine = convolve_room(sound, room)
+    if not plan.reference:
+        return at_machine
+    at_reference = convolve_room(sound, path_of_machine(seed, plan, recording))
+    at_reference *= np.float32(db_to_amplitude(plan.bleed_db) * rms(at_machine) / rms(at_reference))
+    return np.concatenate([at_machine, at_reference])
+
+
+def _disturbed(context: _SimulationContext, recording: CleanRecording, key: int, sound: Waveform) -> Waveform:
+    """Return the sound with the disturbance of the plan, ``(microphones, samples)``."""
+    name = context.plan.disturbance
+    if name is None:
+        return sound
+    of_recording = () if name in PER_SESSION else (recording.index, key)
+    random = generator(context.seed, Draw.DISTURBANCE, recording.machine, recording.session, *of_recording)
+    return disturb(sound.T, name, random).T
 
 
 def _snr_key(snr_db: float) -> int:
@@ -123,15 +155,16 @@ def _snr_key(snr_db: float) -> int:
 
 def _level_dbfs(context: _SimulationContext, recording: CleanRecording, key: int) -> float:
     """Return the level of a recording. Each session covers the whole range evenly, in random order."""
-    random = generator(context.seed, _LEVEL, recording.machine, recording.session, key)
+    random = generator(context.seed, Draw.LEVEL, recording.machine, recording.session, key)
     count = context.plan.recordings
     steps = random.permutation(count) + random.uniform(size=count)
     return float(np.interp(steps[recording.index] / count, [0, 1], LEVEL_RANGE_DBFS))
 
 
-def _scale_to_level(sound: Waveform, level_dbfs: float) -> NDArray[np.int16]:
-    """Scale the mean of the channels to a level, or to the highest level at which no peak is clipped."""
-    gain = min(db_to_amplitude(level_dbfs) / rms(sound.mean(axis=0)), PEAK / float(np.abs(sound).max()))
+def _scale_to_level(sound: Waveform, channels: int, level_dbfs: float) -> NDArray[np.int16]:
+    """Scale the mean of the first channels to a level, or to the highest level at which no peak is clipped."""
+    at_machine = sound[:channels].mean(axis=0)
+    gain = min(db_to_amplitude(level_dbfs) / rms(at_machine), PEAK / float(np.abs(sound).max()))
     return np.asarray(np.rint(sound * np.float32(gain * 32_767)), "<i2")
 
 
