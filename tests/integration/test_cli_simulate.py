@@ -1,5 +1,6 @@
 """``signalml simulate``: dataset, seed and refusals."""
 
+import wave
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,17 @@ def test_the_seed_decides_the_recordings(tmp_path: Path) -> None:
     assert sounds[0] == sounds[1] != sounds[2]
 
 
+def test_a_reference_is_one_more_channel_and_the_next_command_uses_it(tmp_path: Path) -> None:
+    """``--reference`` adds the last channel; the training gets its number."""
+    done = signalml(tmp_path / "home", "simulate", "hall", *SMALL, "--snr", -6, "--reference", "--bleed", -10)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == (
+        "next:  signalml inspect hall   signalml train hall --detector --reference-channel 1"
+    )
+    with wave.open(str(tmp_path / "hall" / "-6_dB_fan" / "fan" / "id_00" / "normal" / "00000000.wav")) as file:
+        assert file.getnchannels() == 2
+
+
 @pytest.mark.parametrize(
     ("options", "fragments"),
     [
@@ -41,6 +53,8 @@ def test_the_seed_decides_the_recordings(tmp_path: Path) -> None:
         (("--machines", 0), ("machines is 0",)),
         (("--snr", 6, "--snr", 6), ("each ratio once",)),
         (("--seed", -1), ("seed is -1",)),
+        (("--reference", "--bleed", 3), ("--bleed is 3.0", "-60 to 0")),
+        (("--bleed", -10), ("--bleed is -10.0 without a reference",)),
         (("--duration", 60, "--recordings", 10000, "--sessions", 1000), ("MB are free",)),
     ],
 )
