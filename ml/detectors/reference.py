@@ -319,6 +319,10 @@ class Reference:
                 f"The detector's reference has arrays for {sorted(lengths)} recordings and a floor of shape "
                 f"{found.floor_db.shape}; one number of recordings and the shape {(LINEAR_BANDS,)} were expected."
             )
+        numbers = np.unique(found.machine)
+        # Before the centres are computed: they go through all numbers up to the largest.
+        if not np.array_equal(numbers, np.arange(len(numbers))):
+            raise BundleDamaged("The detector's reference has numbers of machines that are not 0, 1, 2 and so on.")
         floors, expected = found.machine_floors_db, (len(found.centres), LINEAR_BANDS)
         if floors is not None and floors.shape != expected:
             raise BundleDamaged(

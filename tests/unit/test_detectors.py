@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -373,3 +374,13 @@ def test_damaged_arrays_are_refused(default: Detector, damage: object) -> None:
     facts, arrays = detector_to_bytes(default)
     with pytest.raises(BundleDamaged, match="cannot be read"):
         detector_from_bytes(facts, damage(arrays))  # type: ignore[operator]  # a lambda of the list above
+
+
+@pytest.mark.parametrize("number", [-1, 2**40], ids=["negative", "huge"])
+def test_a_machine_with_a_wrong_number_is_refused_at_once(default: Detector, number: int) -> None:
+    """A number that no machine has is BundleDamaged; a huge one costs no time."""
+    machine = default.reference.machine.copy()
+    machine[0] = number
+    damaged = replace(default, reference=replace(default.reference, machine=machine))
+    with pytest.raises(BundleDamaged, match="numbers of machines"):
+        detector_from_bytes(*detector_to_bytes(damaged))
