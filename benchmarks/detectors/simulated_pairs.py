@@ -95,7 +95,7 @@ def main() -> None:
         for case in chosen:
             for plan in (case.learned, case.tested):
                 if plan not in parts:
-                    parts[plan] = part_of(plan, Path(folder) / str(len(parts)), report)
+                    parts[plan] = part_of(plan, Path(folder) / case.name / str(plan == case.tested), report)
             found[case.name] = measured(parts[case.learned], parts[case.tested])
             if case.tested != PLAN:
                 parts.pop(case.tested, None)
@@ -105,6 +105,7 @@ def main() -> None:
 
 def part_of(plan: SimulationPlan, folder: Path, report: ProgressCallback) -> Part:
     """Simulate a dataset, and compute its spectra."""
+    folder.parent.mkdir(exist_ok=True)
     dataset = index(simulate(folder, plan=plan, seed=SEED, report=report), report=report)
     files = [AudioFile(dataset.file(entry), None, entry.path) for entry in dataset.entries]
     paths = [entry.path for entry in dataset.entries]
