@@ -27,7 +27,7 @@ from ml.detectors.quality_checks import check_out_of_domain, check_quality, chec
 from ml.detectors.recorder_checks import UnusableReason, swapped_reason
 from ml.detectors.reference import Deviations, ExplainedByHall, Reference
 from ml.detectors.reference_benefit import ReferenceBenefit
-from ml.detectors.reference_channel import ReferenceChannel
+from ml.detectors.reference_channel import ReferenceChannel, Regression
 from ml.detectors.spectra import Spectra, compute_spectra
 from ml.features.extractor import FeatureExtractor
 from ml.features.spec import FeatureSpec
@@ -170,13 +170,16 @@ class Detector:
             alone = self.pair.alone
             relative = measure_distances(alone.engines, alone.states, spectra) / alone.scales
             return alone.engines, alone.translate(relative)
-        taken = spectra if self.pair is None else self.pair.regression.residual(spectra)
-        return self.engines, measure_distances(self.engines, self.states, taken) / self.scales
+        regression = None if self.pair is None else self.pair.regression
+        distances = measure_residual_distances(self.engines, self.states, spectra, regression, machine)
+        return self.engines, distances / self.scales
 
     def _uses_reference(self, spectra: Spectra, machine: int | None) -> bool:
+        """Whether the reference channel of a clip can be used: for one machine at least, if none is known."""
         if self.pair is None or spectra.reference is None:
             return False
-        return not self.pair.is_disturbed(spectra, machine)
+        indices = range(len(self.machines)) if machine is None else [machine]
+        return not all(self.pair.regression.is_disturbed(spectra, index) for index in indices)
 
     def deviations(self, spectra: Spectra, novelty: Novelty, level_dbfs: float | None) -> Deviations:
         """Compute the deviations of a clip from the machine that it was compared with.
@@ -189,7 +192,8 @@ class Detector:
         machine = self.machines.index(novelty.machine)
         explained = None
         if self.pair is not None and self._uses_reference(spectra, machine):
-            explained = ExplainedByHall(self.pair.explained_db(spectra, machine), self.pair.spread)
+            rise_db = self.pair.regression.explained(spectra, machine, "mel_spectrum")
+            explained = ExplainedByHall(rise_db.astype(np.float64), self.pair.spread)
         return self.reference.deviations(self.spec, spectra, machine, level_dbfs, explained)
 
     def is_disturbed(self, spectra: Spectra, machine: str | None = None) -> bool:
@@ -201,7 +205,7 @@ class Detector:
         """
         if self.pair is None or spectra.reference is None:
             return False
-        return self.pair.is_disturbed(spectra, self._machine_index(machine))
+        return not self._uses_reference(spectra, self._machine_index(machine))
 
     def is_swapped(self, clips: Sequence[Spectra], machine: str | None = None) -> bool:
         """Whether main and reference channel of a recording seem to be swapped; False without a reference channel.
@@ -321,3 +325,43 @@ def measure_distances(
         array([[0., 9.]])
     """
     return np.stack([engine.distances(state, spectra) for engine, state in zip(engines, states, strict=True)])
+
+
+def measure_residual_distances(
+    engines: Sequence[Engine],
+    states: Sequence[EngineState],
+    spectra: Spectra,
+    regression: Regression | None,
+    machine: int | None = None,
+) -> NDArray[np.float64]:
+    """Measure the distance of a clip's residual from each machine with each engine, without scales.
+
+    The residual depends on the machine that the clip is compared with.
+
+    Args:
+        engines: the engines.
+        states: what each engine has learned, in the same order.
+        spectra: spectra of the clip.
+        regression: regression on the reference channel; None to measure the main channel itself.
+        machine: number of the machine that counts, from 0: the distances to others are then of no use. None if all
+            count.
+
+    Returns:
+        float64 ``(engines, machines)``, 0 or more.
+
+    Example:
+        >>> from ml.detectors.engines.registry import engine_by_name
+        >>> hall = Spectra(np.zeros((4, 8), np.float32), np.ones(17, np.float32))
+        >>> clips = [Spectra(hall.log_mel, hall.power, hall)] * 2
+        >>> state = {"centres": np.array([[0.0] * 8, [3.0] * 8], np.float32)}
+        >>> regression = Regression.fit(clips, np.array([0, 1]))
+        >>> measure_residual_distances([engine_by_name("distance")], [state], clips[0], regression)
+        array([[0., 9.]])
+    """
+    if regression is None:
+        return measure_distances(engines, states, spectra)
+    if machine is not None:
+        return measure_distances(engines, states, regression.residual(spectra, machine))
+    machines = range(len(regression.main_centres["fine_spectrum"]))
+    columns = [measure_distances(engines, states, regression.residual(spectra, each))[:, each] for each in machines]
+    return np.stack(columns, axis=1)

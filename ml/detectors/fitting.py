@@ -12,20 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.detectors.calibration import Calibration, OddRecording, RateHoldsFor
-from ml.detectors.detector import Detector, measure_distances
+from ml.detectors.detector import Detector, measure_residual_distances
 from ml.detectors.engine_choice import LEAST_SHARE, choose_engines, machine_contrast
-from ml.detectors.engines.engine import Engine, EngineState, machine_means
+from ml.detectors.engines.engine import Engine, EngineState
 from ml.detectors.folds import FoldNumbers, session_folds, time_folds
 from ml.detectors.out_of_domain import NORMAL_QUANTILE, OutOfDomainCheck, SpectrumCheck
 from ml.detectors.reference import NormalRecording, Reference
-from ml.detectors.reference_benefit import ReferenceBenefit, measure_held_out
+from ml.detectors.reference_benefit import ReferenceBenefit, explained_share
 from ml.detectors.reference_channel import (
     MainChannel,
     ReferenceChannel,
     Regression,
     band_spread,
-    difference_of,
-    reference_of,
+    difference_whitening,
 )
 from ml.detectors.sessions import find_odd, session_bound
 from ml.detectors.spectra import Spectra
@@ -99,16 +98,14 @@ def fit_detector(
         return alone
     pair, cross_fit = _fit_channel(spec, engines, recordings, progress, paired=True)
     clips = [recording.clips for recording in recordings]
-    measured = measure_held_out(clips, cross_fit.machine_index, cross_fit.folds())
     benefit = ReferenceBenefit(
-        measured.explained,
+        explained_share(clips, cross_fit.machine_index, cross_fit.folds()),
         max(alone.contrast.values(), default=None),
         max(pair.contrast.values(), default=None),
     )
     if not benefit.helps:
         return replace(alone, benefit=benefit)
-    channel = _reference_channel(cross_fit, recordings, alone, pair, _normal_quantile(measured.disturbances))
-    return replace(pair, pair=channel, benefit=benefit)
+    return replace(pair, pair=_reference_channel(cross_fit, recordings, alone, pair), benefit=benefit)
 
 
 def _fit_channel(
@@ -150,7 +147,6 @@ def _reference_channel(
     recordings: Sequence[NormalRecording],
     alone: Detector,
     pair: Detector,
-    most_disturbed: float,
 ) -> ReferenceChannel:
     """Return what a detector knows about its reference channel.
 
@@ -159,19 +155,15 @@ def _reference_channel(
         recordings: normal recordings.
         alone: detector of the main channel.
         pair: detector of the residual.
-        most_disturbed: disturbance of normal recordings that have not been learned from.
     """
     clips = [clip for recording in recordings for clip in recording.clips]
     machines = np.repeat(cross_fit.machine_index, [len(recording.clips) for recording in recordings])
     regression = Regression.fit(clips, machines)
-    residuals = np.stack([regression.residual(clip).mel_spectrum for clip in clips]).astype(np.float64)
-    centres = machine_means(np.stack([reference_of(clip).mel_spectrum for clip in clips]).astype(np.float64), machines)
+    residuals = [regression.residual(clip, of).mel_spectrum for clip, of in zip(clips, machines.tolist(), strict=True)]
     return ReferenceChannel(
         regression=regression,
-        centres=centres.astype(np.float32),
-        spread=band_spread(residuals, machines),
-        difference_spread=band_spread(np.stack([difference_of(clip) for clip in clips]), machines),
-        most_disturbed=most_disturbed,
+        spread=band_spread(np.stack(residuals).astype(np.float64), machines),
+        whitening=difference_whitening(clips, machines),
         alone=MainChannel(alone.engines, alone.states, alone.scales, _match(alone.calibration, pair.calibration)),
     )
 
@@ -233,8 +225,7 @@ class _Fitted(NamedTuple):
 
     def distances(self, engines: Sequence[Engine], clip: Spectra) -> NDArray[np.float64]:
         """Return the distances of a clip, ``(engines, machines)``."""
-        taken = clip if self.regression is None else self.regression.residual(clip)
-        return measure_distances(engines, self.states, taken)
+        return measure_residual_distances(engines, self.states, clip, self.regression)
 
 
 class _CrossFit:
@@ -264,7 +255,7 @@ class _CrossFit:
         of = np.array([machine for recording, machine in some for _ in recording.clips])
         regression = Regression.fit(clips, of) if self._paired else None
         if regression is not None:
-            clips = [regression.residual(clip) for clip in clips]
+            clips = [regression.residual(clip, machine) for clip, machine in zip(clips, of.tolist(), strict=True)]
         states = tuple(engine.fit(clips, of) for engine in self.engines)
         self._progress.fitted()
         return _Fitted(states, regression)

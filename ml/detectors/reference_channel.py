@@ -1,14 +1,17 @@
 """Reference channel: a second microphone for the hall, and what it says about the first one.
 
-**Regression.** Of each band, what the hall explains is ``b * r``, with the level ``r`` of the reference channel at
-constant power. The engines get the residual ``e = y - b * r`` instead of the level ``y`` of the main channel. The
-coefficients ``b`` come from normal recordings of all machines, each relative to the means of its machine. A gain of
-either microphone has no influence, because the spectra are at constant power.
+**Residual.** Of each band, the hall explains ``b * r``, with the level ``r`` of the reference channel at constant
+power. The engines get the residual, the level of the main channel without this. The coefficients ``b`` come from normal
+recordings of all machines; levels are relative to the means of the machine. A gain of either microphone has no
+influence, because the spectra are at constant power.
+
+**Limit.** The hall explains at most what the main channel has: with the level ``y`` of the main channel, between 0 and
+``y``. So a sound that only the reference records, and the machine's own sound in the reference, do little harm.
 
 **Without a reference.** A recording whose reference is missing or dead is judged by engines that were fitted to the
 main channel alone. Their distances are translated to the scale of the residual: at each sensitivity, as many normal
-recordings are above the threshold. The same holds for a recording whose reference has sounds that the main channel does
-not have, such as a tool beside the second microphone: the residual would be far from normal because of them.
+recordings are above the threshold. The same holds for a recording that is farther from normal with what its reference
+explains than without: its reference has sounds that the main channel does not have.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +21,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.detectors.engines.covariance import STEADY_DB
+from ml.detectors.engines.covariance import STEADY_DB, whitening
 from ml.detectors.engines.engine import Engine, EngineState, machine_means
 from ml.detectors.spectra import Spectra
 
@@ -26,9 +29,9 @@ Floats = NDArray[np.float32]
 QUANTITIES = ("mel_spectrum", "fine_spectrum", "fluctuation")
 # A larger coefficient would be chance: both microphones record the same hall.
 MOST = 1.5
-# Of mimii_pair, no recording seems to be swapped with this limit, healthy or faulty; of the swapped ones, 0.9 of the
+# Of mimii_pair, no recording seems to be swapped with this limit, healthy or faulty; of the swapped ones, nearly all
 # healthy and half of the faulty ones are recognised (decision 22).
-SWAPPED = 0.3
+SWAPPED = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +40,9 @@ class Regression:
 
     Attributes:
         coefficients: float32 ``(bands,)`` of each quantity, 0 to 1.5.
-        main_centres: float32 ``(machines, fine bands)``: mean fine spectrum of the main channel of each machine, in dB.
+        main_centres: float32 ``(machines, bands)`` of each quantity: means of the main channel in dB.
         reference_centres: the same of the reference channel.
-        reference_spread: float64 ``(fine bands,)``, above 0: standard deviation of the reference's fine spectrum in dB.
+        main_spread: float64 ``(fine bands,)``, above 0: standard deviation of the main channel's fine spectrum in dB.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -49,14 +52,15 @@ class Regression:
         >>> regression = Regression.fit(clips, np.zeros(40, np.int64))
         >>> regression.coefficients["mel_spectrum"].round(1)
         array([1., 1., 1., 1., 1., 1., 1., 1.], dtype=float32)
-        >>> print(round(float(np.std([regression.residual(clip).mel_spectrum for clip in clips])), 1))
-        0.6
+        >>> residuals = [regression.residual(clip, machine=0).mel_spectrum for clip in clips]
+        >>> print(round(float(np.std([clip.mel_spectrum for clip in clips])), 1), round(float(np.std(residuals)), 1))
+        5.9 1.1
     """
 
     coefficients: Mapping[str, Floats]
-    main_centres: Floats
-    reference_centres: Floats
-    reference_spread: NDArray[np.float64]
+    main_centres: Mapping[str, Floats]
+    reference_centres: Mapping[str, Floats]
+    main_spread: NDArray[np.float64]
 
     @classmethod
     def fit(cls, clips: Sequence[Spectra], machines: NDArray[np.int64]) -> Self:
@@ -69,51 +73,67 @@ class Regression:
             clips: spectra of clips, each with those of the reference channel.
             machines: int64 ``(clips,)``: number of the machine of each clip, from 0 without a gap.
         """
-        references = [reference_of(clip) for clip in clips]
-        coefficients = {
-            name: _coefficients(
-                _centred(np.stack([getattr(clip, name) for clip in clips]), machines),
-                _centred(np.stack([getattr(each, name) for each in references]), machines),
-            )
-            for name in QUANTITIES
-        }
-        main, reference = (
-            np.stack([each.fine_spectrum for each in some]).astype(float) for some in (clips, references)
-        )
+        main = {name: _stacked(clips, name) for name in QUANTITIES}
+        reference = {name: _stacked([reference_of(clip) for clip in clips], name) for name in QUANTITIES}
         return cls(
-            coefficients,
-            machine_means(main, machines).astype(np.float32),
-            machine_means(reference, machines).astype(np.float32),
-            band_spread(reference, machines),
+            {name: _coefficients(main[name], reference[name], machines) for name in QUANTITIES},
+            {name: machine_means(each, machines).astype(np.float32) for name, each in main.items()},
+            {name: machine_means(each, machines).astype(np.float32) for name, each in reference.items()},
+            band_spread(main["fine_spectrum"], machines),
         )
 
-    def residual(self, clip: Spectra) -> Spectra:
+    def explained(self, clip: Spectra, machine: int, name: str) -> Floats:
+        """Return what the hall explains of a clip's level, ``(bands,)`` in dB.
+
+        ``b r``, but between 0 and ``y``, with the levels ``y`` and ``r`` relative to the means of the machine.
+
+        Args:
+            clip: spectra of the clip, with those of the reference channel.
+            machine: number of the machine, from 0.
+            name: ``mel_spectrum``, ``fine_spectrum`` or ``fluctuation``.
+        """
+        level, change = self.changes(clip, machine, name)
+        return np.asarray(np.clip(self.coefficients[name] * change, np.minimum(level, 0), np.maximum(level, 0)))
+
+    def residual(self, clip: Spectra, machine: int) -> Spectra:
         """Return the spectra of a clip without what the hall explains.
 
         The frames change by the same for all of a clip, because only the mean spectrum is regressed.
+
+        Args:
+            clip: spectra of the clip, with those of the reference channel.
+            machine: number of the machine that the clip is compared with, from 0.
         """
-        reference = reference_of(clip)
-        explained = {name: b * getattr(reference, name) for name, b in self.coefficients.items()}
-        frames = clip.log_mel - explained["mel_spectrum"]
-        residual = replace(clip, log_mel=frames, reference=None)
+        explained = {name: self.explained(clip, machine, name) for name in QUANTITIES}
+        residual = replace(clip, log_mel=clip.log_mel - explained["mel_spectrum"], reference=None)
         residual.__dict__.update({name: getattr(clip, name) - each for name, each in explained.items()})
         residual.__dict__["frames"] = clip.frames
         return residual
 
-    def disturbance(self, clip: Spectra) -> NDArray[np.float64]:
-        """Return how much of the reference channel's change is missing in the main channel, ``(machines,)``.
+    def is_disturbed(self, clip: Spectra, machine: int) -> bool:
+        """Whether a clip is farther from normal with all that its reference explains than without.
 
-        ``-mean of e r / s^2`` over the fine bands, with the residual ``e`` and the reference ``r`` relative to the
-        means of the machine, and the standard deviation ``s`` of the reference. A sound of the hall raises both
-        channels, so it leaves no residual, and the mean is about 0. A sound that only the reference records lowers the
-        residual where it raises the reference.
+        With the fine spectra, each band in standard deviations of the main channel: ``sum (y - b r)^2 > sum y^2``. A
+        sound of the hall raises both channels. A sound that only the reference records makes ``b r`` large.
 
         Args:
             clip: spectra of the clip, with those of the reference channel.
+            machine: number of the machine, from 0.
         """
-        change = reference_of(clip).fine_spectrum - self.reference_centres
-        residual = clip.fine_spectrum - self.main_centres - self.coefficients["fine_spectrum"] * change
-        return np.asarray(-(residual * change / np.square(self.reference_spread)).mean(axis=1), np.float64)
+        level, change = self.changes(clip, machine, "fine_spectrum")
+        without = level - self.coefficients["fine_spectrum"] * change
+        return bool(np.square(without / self.main_spread).sum() > np.square(level / self.main_spread).sum())
+
+    def changes(self, clip: Spectra, machine: int, name: str) -> tuple[Floats, Floats]:
+        """Return the levels of main and reference channel relative to the means of a machine, ``(bands,)`` in dB.
+
+        Args:
+            clip: spectra of the clip, with those of the reference channel.
+            machine: number of the machine, from 0.
+            name: ``mel_spectrum``, ``fine_spectrum`` or ``fluctuation``.
+        """
+        level = getattr(clip, name) - self.main_centres[name][machine]
+        return level, getattr(reference_of(clip), name) - self.reference_centres[name][machine]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,70 +175,45 @@ class ReferenceChannel:
 
     Attributes:
         regression: regression of the main channel on it.
-        centres: float32 ``(machines, bands)``: its mean mel spectrum in dB, of each machine.
         spread: float64 ``(bands,)``: standard deviation in dB of the residual of each mel band.
-        difference_spread: float64 ``(fine bands,)``, above 0: standard deviation of :func:`difference_of` in dB.
-        most_disturbed: :meth:`Regression.disturbance` that 95 % of the normal recordings stay below.
+        whitening: float32 ``(fine bands, fine bands)``, in 1/dB: whitening of the difference of the two channels.
         alone: engines for recordings without it.
     """
 
     regression: Regression
-    centres: Floats
     spread: NDArray[np.float64]
-    difference_spread: NDArray[np.float64]
-    most_disturbed: float
+    whitening: Floats
     alone: MainChannel
-
-    def explained_db(self, clip: Spectra, machine: int) -> NDArray[np.float64]:
-        """Return by how much the hall raises each mel band of a clip, ``(bands,)`` in dB.
-
-        Args:
-            clip: spectra of the clip, with those of the reference channel.
-            machine: number of the machine, from 0.
-        """
-        change = reference_of(clip).mel_spectrum - self.centres[machine]
-        return np.asarray(self.regression.coefficients["mel_spectrum"] * change, np.float64)
 
     def is_swapped(self, clip: Spectra, machine: int) -> bool:
         """Whether main and reference channel seem to be swapped.
 
-        ``d`` is the fine spectrum of the main channel minus that of the reference channel, and ``d_m`` its mean for the
-        machine. The distances ``straight = sum (d - d_m)^2 / s^2`` and ``swapped = sum (-d - d_m)^2 / s^2`` are
-        compared: the channels are swapped if ``(swapped - straight) / (swapped + straight)`` is below -0.3. If both
-        microphones record the same, this is about 0.
+        ``d`` is the fine spectrum of the main channel minus that of the reference channel, and ``c`` its mean for the
+        machine, both whitened (:func:`ml.detectors.engines.covariance.whitening`). The channels are swapped if ``2 <d,
+        c> / (<d, d> + <c, c>)`` is below -0.2. It is 1 for a typical recording, -1 with swapped channels, and about 0
+        if both microphones record the same.
 
         Args:
             clip: spectra of the clip, with those of the reference channel.
             machine: number of the machine, from 0.
         """
-        usual = self.regression.main_centres[machine] - self.regression.reference_centres[machine]
-        found = difference_of(clip)
-        straight, swapped = (float(np.square((d - usual) / self.difference_spread).sum()) for d in (found, -found))
-        return swapped - straight < -SWAPPED * (swapped + straight)
-
-    def is_disturbed(self, clip: Spectra, machine: int | None) -> bool:
-        """Whether the reference channel has sounds that the main channel does not have.
-
-        Of normal recordings, 5 % seem to; they are then judged by the main channel, which costs little.
-
-        Args:
-            clip: spectra of the clip, with those of the reference channel.
-            machine: number of the machine, from 0; None if not known: the most similar one counts.
-        """
-        found = self.regression.disturbance(clip)
-        return float(found.min() if machine is None else found[machine]) > self.most_disturbed
+        main, reference = (
+            each["fine_spectrum"][machine] for each in (self.regression.main_centres, self.regression.reference_centres)
+        )
+        usual = (main - reference) @ self.whitening
+        found = (clip.fine_spectrum - reference_of(clip).fine_spectrum) @ self.whitening
+        return bool(2 * (found @ usual) < -SWAPPED * (found @ found + usual @ usual))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return regression, centres and spread as arrays; the engines of :attr:`alone` are stored as engines are."""
+        """Return all but the engines of :attr:`alone` as arrays."""
+        regression = self.regression
         return {
-            **{f"coefficients/{name}": each for name, each in self.regression.coefficients.items()},
-            "centres": self.centres,
+            **{f"coefficients/{name}": each for name, each in regression.coefficients.items()},
+            **{f"main_centres/{name}": each for name, each in regression.main_centres.items()},
+            **{f"reference_centres/{name}": each for name, each in regression.reference_centres.items()},
+            "main_spread": regression.main_spread,
             "spread": self.spread,
-            "main_centres": self.regression.main_centres,
-            "reference_centres": self.regression.reference_centres,
-            "reference_spread": self.regression.reference_spread,
-            "difference_spread": self.difference_spread,
-            "most_disturbed": np.array(self.most_disturbed),
+            "whitening": self.whitening,
             "alone_scales": self.alone.scales,
             "alone_matched": self.alone.matched,
         }
@@ -238,40 +233,38 @@ class ReferenceChannel:
             KeyError: an array is missing.
             ValueError: the arrays do not fit each other, or are not finite.
         """
+        coefficients, main, reference = (
+            {name: arrays[f"{of}/{name}"] for name in QUANTITIES}
+            for of in ("coefficients", "main_centres", "reference_centres")
+        )
         found = cls(
-            Regression(
-                {name: arrays[f"coefficients/{name}"] for name in QUANTITIES},
-                arrays["main_centres"],
-                arrays["reference_centres"],
-                arrays["reference_spread"],
-            ),
-            centres=arrays["centres"],
+            Regression(coefficients, main, reference, arrays["main_spread"]),
             spread=arrays["spread"],
-            difference_spread=arrays["difference_spread"],
-            most_disturbed=float(arrays["most_disturbed"]),
+            whitening=arrays["whitening"],
             alone=MainChannel(engines, states, arrays["alone_scales"], arrays["alone_matched"]),
         )
         found._check()
         return found
 
     def _check(self) -> None:
-        matched, scales, bands = self.alone.matched, self.alone.scales, self.centres.shape[-1]
-        if scales.shape != (len(self.alone.engines), len(self.centres)) or not (scales > 0).all():
+        regression, matched, scales = self.regression, self.alone.matched, self.alone.scales
+        machines = scales.shape[-1]
+        if scales.shape != (len(self.alone.engines), machines) or not (scales > 0).all():
             raise ValueError(f"the scales of its main channel have shape {scales.shape}, or are not all above 0")
         ascending = matched.ndim == 2 and len(matched) == 2 and matched.shape[1] > 0 and (np.diff(matched) >= 0).all()
         if not ascending or not (matched > 0).all():
             raise ValueError("the matched distances of its main channel are not two ascending rows above 0")
-        if self.spread.shape != (bands,) or self.regression.coefficients["mel_spectrum"].shape != (bands,):
-            raise ValueError(f"its reference channel has centres of {bands} bands, and other arrays of other lengths")
-        regression, fine = self.regression, (len(self.centres), *self.difference_spread.shape)
-        shapes = {each.shape for each in (regression.main_centres, regression.reference_centres)}
-        if shapes != {fine} or regression.reference_spread.shape != fine[1:]:
-            raise ValueError(f"the fine spectra of its channels have shapes {sorted(shapes)}; {fine} was expected")
-        numbers: list[NDArray[Any]] = [self.centres, self.spread, matched, scales, np.array(self.most_disturbed)]
-        numbers += [regression.main_centres, regression.reference_centres, *regression.coefficients.values()]
-        if not all(np.isfinite(each).all() for each in numbers):
+        for name, coefficients in regression.coefficients.items():
+            shapes = {regression.main_centres[name].shape, regression.reference_centres[name].shape}
+            if shapes != {(machines, *coefficients.shape)}:
+                raise ValueError(f"the {name} of its channels has shapes {sorted(shapes)}")
+        fine = regression.coefficients["fine_spectrum"].shape
+        shapes = {self.whitening.shape, (*regression.main_spread.shape, *fine)}
+        if shapes != {(*fine, *fine)} or self.spread.shape != regression.coefficients["mel_spectrum"].shape:
+            raise ValueError(f"the arrays of its reference channel have other lengths than its {fine} fine bands")
+        if not all(np.isfinite(each).all() for each in self.to_arrays().values()):
             raise ValueError("a number of its reference channel is not finite")
-        if not all((each > 0).all() for each in (self.spread, self.difference_spread, regression.reference_spread)):
+        if not all((each > 0).all() for each in (self.spread, regression.main_spread)):
             raise ValueError("a standard deviation of its reference channel is not above 0")
 
 
@@ -291,18 +284,23 @@ def reference_of(clip: Spectra) -> Spectra:
     return clip.reference
 
 
-def difference_of(clip: Spectra) -> NDArray[np.float64]:
-    """Return the fine spectrum of the main channel minus that of the reference channel, ``(bands,)`` in dB.
+def difference_whitening(clips: Sequence[Spectra], machines: NDArray[np.int64]) -> Floats:
+    """Return the whitening of the difference of main and reference channel, ``(fine bands, fine bands)`` in 1/dB.
 
     Args:
-        clip: spectra of the clip, with those of the reference channel.
+        clips: spectra of clips, each with those of the reference channel.
+        machines: int64 ``(clips,)``: number of the machine of each clip, from 0 without a gap.
 
     Example:
-        >>> hall = Spectra(np.zeros((4, 8), np.float32), np.ones(5, np.float32))
-        >>> difference_of(replace(hall, power=np.array([0, 1, 1, 100, 100], np.float32), reference=hall)).round(1)
-        array([-10.,  10.])
+        >>> rng = np.random.default_rng(0)
+        >>> some = [Spectra(np.zeros((4, 8), np.float32), rng.chisquare(9, 17).astype(np.float32)) for _ in range(9)]
+        >>> clips = [replace(main, reference=reference) for main, reference in zip(some[:-1], some[1:])]
+        >>> difference_whitening(clips, np.zeros(8, np.int64)).shape
+        (8, 8)
     """
-    return np.asarray(clip.fine_spectrum - reference_of(clip).fine_spectrum, np.float64)
+    differences = np.stack([clip.fine_spectrum - reference_of(clip).fine_spectrum for clip in clips])
+    degrees = max(1, len(clips) - (1 + int(machines.max())))
+    return whitening(_centred(differences, machines), degrees).astype(np.float32)
 
 
 def band_spread(levels: NDArray[np.float64], machines: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -323,9 +321,13 @@ def band_spread(levels: NDArray[np.float64], machines: NDArray[np.int64]) -> NDA
     return np.asarray(np.sqrt(np.square(_centred(levels, machines)).sum(axis=0) / degrees + STEADY_DB**2))
 
 
-def _coefficients(main: NDArray[np.float64], reference: NDArray[np.float64]) -> Floats:
-    steady = STEADY_DB**2 * len(main)
-    found = (main * reference).sum(axis=0) / (np.square(reference).sum(axis=0) + steady)
+def _stacked(clips: Sequence[Spectra], name: str) -> NDArray[np.float64]:
+    return np.stack([getattr(clip, name) for clip in clips]).astype(np.float64)
+
+
+def _coefficients(main: NDArray[np.float64], reference: NDArray[np.float64], machines: NDArray[np.int64]) -> Floats:
+    level, change = _centred(main, machines), _centred(reference, machines)
+    found = (level * change).sum(axis=0) / (np.square(change).sum(axis=0) + STEADY_DB**2 * len(change))
     return np.asarray(found.clip(0, MOST), np.float32)
 
 
