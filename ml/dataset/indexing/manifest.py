@@ -7,13 +7,13 @@ The columns are ``path``, ``label`` and optionally ``machine``, ``machine_id``, 
 import math
 import os
 import unicodedata
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from ml.dataset.annotations import Annotation
 from ml.dataset.entries import NORMAL, Contradiction, FileRefusal, machine_name
-from ml.dataset.indexing.layouts import read_mimii_path, split_named
+from ml.dataset.indexing.class_words import split_named
+from ml.dataset.indexing.layouts import read_mimii_path
 from ml.dataset.indexing.listing import ListedRecording, Listing, stays_within
 from ml.dataset.indexing.scan import passed_over, scan_folder
 from ml.dataset.indexing.table import TABLE_SUFFIXES, Table, has_manifest_columns, read_table
@@ -66,6 +66,7 @@ def list_manifest(file: Path, within: Path | None = None) -> Listing:
             listing.recordings.append(recording)
             listing.explicit_sessions &= bool(row.get("group"))
             _note_fault(listing, recording, row.get("fault", ""))
+            _note_other_label(listing, recording, table, row)
     return listing
 
 
@@ -84,18 +85,47 @@ def note_tables(listing: Listing, folder: Path, within: Path | None) -> Listing:
     """Add contradictions between guessed labels and tables in the same folder that state other labels.
 
     A flat dataset is read without its tables, because they can be anything. But if one of them is a manifest of another
-    name, its faults must not be learned as normal sound.
+    name, its faults must not be learned as normal sound. Neither must they if it has labels that cannot be read.
     """
     known = {os.path.realpath(listing.root / each.path): each for each in listing.recordings}
     for name in [each.path for each in listing.passed_over if each.path.lower().endswith(TABLE_SUFFIXES)]:
-        with suppress(DatasetError):
-            for stated in list_manifest(folder / name, within).recordings:
-                recording = known.get(os.path.realpath(folder / stated.path))
-                label = NORMAL if recording is None else recording.annotation.label
-                if recording is not None and label is not None and label != stated.annotation.label:
-                    reason = f"Its label {label} is a guess, and {name} states {stated.annotation.label}."
-                    listing.contradictions.append(Contradiction(recording.path, label, reason))
+        try:
+            stated = list_manifest(folder / name, within)
+        except DatasetError as error:
+            if (reason := _reason_unread(folder / name, error)) is not None:
+                for recording in listing.recordings:
+                    _note_guess(listing, recording, f"a table beside it is not read: {reason}")
+            continue
+        for each in stated.recordings:
+            found = known.get(os.path.realpath(stated.root / each.path))
+            if found is not None and found.annotation.label != each.annotation.label:
+                _note_guess(listing, found, f"{name} states {each.annotation.label}.")
     return listing
+
+
+def reason_unused(folder: Path) -> str:
+    """Return why the table ``manifest.csv`` of a folder is not read as a manifest, after a space; empty without one."""
+    if not (folder / NAME).is_file():
+        return ""
+    try:
+        read_table(folder / NAME)
+    except DatasetError as error:
+        return f" {error}"
+    return ""
+
+
+def _reason_unread(file: Path, error: DatasetError) -> str | None:
+    """Return the error of a table that must not be passed over: it is called a manifest, or it has labels."""
+    try:
+        has_labels = file.name.lower() == NAME or has_manifest_columns(file)
+    except InvalidManifest:
+        has_labels = False
+    return str(error) if has_labels and isinstance(error, InvalidManifest) else None
+
+
+def _note_guess(listing: Listing, recording: ListedRecording, reason: str) -> None:
+    label = recording.annotation.label or NORMAL
+    listing.contradictions.append(Contradiction(recording.path, label, f"Its label {label} is a guess, and {reason}"))
 
 
 class _RowRefused(Exception):
@@ -164,6 +194,13 @@ def _note_fault(listing: Listing, recording: ListedRecording, fault: str) -> Non
     if recording.annotation.label == NORMAL and fault.lower() not in NO_FAULT:
         reason = f"Its label is normal, and the column fault has {fault!r}."
         listing.contradictions.append(Contradiction(recording.path, NORMAL, reason))
+
+
+def _note_other_label(listing: Listing, recording: ListedRecording, table: Table, row: ManifestRow) -> None:
+    label = recording.annotation.label or NORMAL
+    if (column := table.contradicting_column(row, label)) is not None:
+        reason = f"Its label is {label}, and the column {column} has {row[column]!r}."
+        listing.contradictions.append(Contradiction(recording.path, label, reason))
 
 
 def _snr(text: str) -> float | None:
