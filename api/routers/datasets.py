@@ -376,7 +376,7 @@ class _RecordingUploader:
         So a slow disk does not take a place of the executor.
         """
         read = partial(read_info, upload.content, self._services.limits)
-        sound_s = estimate_duration_s(upload.content)
+        sound_s = estimate_duration_s(upload.content, self._services.limits)
         facts = await self._services.executor.run(read, sound_s, self._receive, admitted=True)
         add = partial(self._collection.add, upload.content, facts, upload.name, given, current_request_id())
         return await asyncio.to_thread(add)

@@ -92,9 +92,10 @@ def find_recording_time(content: bytes | bytearray, name: str, now: datetime) ->
 
 
 def _parse(text: str) -> datetime | None:
+    written = text.strip().upper()  # RFC 3339 allows t and z
     try:
-        found = datetime.fromisoformat(LOST_PLUS.sub("+", text.strip()))
-        if not TIME_OF_DAY.match(text.strip()):
+        found = datetime.fromisoformat(LOST_PLUS.sub("+", written))
+        if not TIME_OF_DAY.match(written):
             return None
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):  # no time, or one that is before the year 1 or after 9999 in UTC
