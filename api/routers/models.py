@@ -24,7 +24,8 @@ from api.schemas.common import (
 from api.security import AuthFirstRoute, require_unbound
 from api.services import Services
 from ml import errors
-from ml.models.registry import MAX_CONFIRM, Alias, Registry
+from ml.models.aliases import Alias
+from ml.models.registry import MAX_CONFIRM, Registry
 from ml.training.paths import report_path
 from ml.training.removal import remove_model
 from worker.job_checks import require_unused_by_jobs
