@@ -159,6 +159,14 @@ def read_stated_header(data: memoryview, found: FileFormat) -> Header:
 
     Raises:
         AudioError: the header is refused.
+
+    Example:
+        >>> import io
+        >>> import soundfile
+        >>> file = io.BytesIO()
+        >>> soundfile.write(file, np.zeros(16_000), 16_000, format="AIFF")
+        >>> read_stated_header(file.getbuffer(), formats.AIFF).duration_s
+        1.0
     """
     reader = {formats.FLAC: flac, formats.AIFF: aiff}.get(found, wav)
     header: Header = reader.read_header(data)
