@@ -259,6 +259,7 @@ class Registry:
         version = self.read(reference).version
         with self._write_lock():
             self._seals.sign(version, key)
+            self._record("model.sign", version, after=key.name)
         return version
 
     def promote(
