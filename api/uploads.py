@@ -16,6 +16,7 @@ from python_multipart.multipart import parse_options_header
 from api.errors import InvalidRequest, MalformedMultipart, MissingPart, TooManyParts, UnsupportedMediaType
 from api.forms import FILE_PART, MULTIPART, OTHER_RAW_TYPES, Form
 from api.route_inputs import RouteInputs
+from ml.system.validation import MAX_SHOWN_LENGTH
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -28,7 +29,6 @@ MAX_FIELD_BYTES = 4096  # length of one text part
 # The parser ignores this form of a file name, of RFC 8187: a character set, perhaps a language, percent-encoded text.
 EXTENDED_FILE_NAME = re.compile(rb";\s*filename\*\s*=\s*([A-Za-z0-9-]+)'[A-Za-z0-9-]*'([^;\s]+)", re.IGNORECASE)
 QUOTED = re.compile(rb'"(?:\\.|[^"\\])*"')
-MAX_SHOWN_LENGTH = 64
 TYPE_HINT = "Let the HTTP client write the header Content-Type: it chooses the boundary."
 FORM_EXAMPLE = "curl -F file=@recording.wav"
 RAW_EXAMPLE = "curl -H Content-Type:audio/wav --data-binary @recording.wav"

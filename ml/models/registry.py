@@ -50,10 +50,10 @@ from ml.models.version_folders import VersionFolders
 from ml.system.atomic import file_lock, make_folder, sync_folder
 from ml.system.audit import record_change
 from ml.system.names import child
+from ml.system.validation import MAX_SHOWN_LENGTH
 
 # Value of expected_version: the alias may point to any version. No version has this name.
 ANY_VERSION = "*"
-MAX_CONFIRM = 64
 
 
 class ImportedModel(NamedTuple):
@@ -410,7 +410,7 @@ class Registry:
         """
         self.require_removable(version)
         if confirm != version:
-            raise InvalidParameter(f"confirm is {confirm[:MAX_CONFIRM]!r}; {version} was expected, to remove it.")
+            raise InvalidParameter(f"confirm is {confirm[:MAX_SHOWN_LENGTH]!r}; {version} was expected, to remove it.")
         with self._write_lock():
             self.require_removable(version)
             require_unused()
