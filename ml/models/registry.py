@@ -35,9 +35,9 @@ from ml.models.bundle import Bundle
 from ml.models.golden import load_verified
 from ml.models.predictor import Predictor
 from ml.models.recalibration import Recalibration, recalibrated
+from ml.models.revision_store import RevisionStore
 from ml.models.revisions import (
     ClassLabelsRevision,
-    RevisionStore,
     ThresholdRevision,
     recalibration_in_force,
     unpack,
