@@ -19,7 +19,7 @@ from ml.dataset.indexing.layouts import FLAT, list_folder
 from ml.dataset.indexing.listing import ListedRecording, Listing, natural_key
 from ml.dataset.indexing.manifest import (
     NAME,
-    is_manifest,
+    has_manifest,
     list_manifest,
     note_tables,
     pass_over_unlisted,
@@ -211,13 +211,12 @@ def list_dataset(source: Path, within: Path | None = None) -> Listing:
     if source.is_dir():
         if is_collection(source):
             return list_collection(source)
-        manifest = source / NAME
-        if is_manifest(manifest):
-            return pass_over_unlisted(list_manifest(manifest, within), source, within)
+        if has_manifest(source, within):
+            return pass_over_unlisted(list_manifest(source / NAME, within), source, within)
         try:
             listing = list_folder(source, within)
         except DatasetEmpty as error:
-            raise DatasetEmpty(f"{error}{reason_unused(source)}") from error
+            raise DatasetEmpty(f"{error}{reason_unused(source, within)}") from error
         return note_tables(listing, source, within) if listing.layout == FLAT else listing
     if source.is_file() and source.suffix.lower() in TABLE_SUFFIXES:
         return list_manifest(source, within)

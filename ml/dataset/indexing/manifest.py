@@ -27,13 +27,17 @@ NO_FAULT = frozenset({"", "-", "0", "n/a", "na", "nan", "no", "none", "normal", 
 ManifestRow = dict[str, str]
 
 
-def is_manifest(file: Path) -> bool:
-    """Return whether a file is a table with the required columns.
+def has_manifest(folder: Path, within: Path | None) -> bool:
+    """Return whether the table ``manifest.csv`` of a folder has the required columns.
+
+    Args:
+        folder: the folder.
+        within: the table must be in this folder, after links; None allows every file that can be read.
 
     Raises:
         InvalidManifest: the file cannot be read.
     """
-    return file.is_file() and has_manifest_columns(file)
+    return _may_read(folder / NAME, within) and has_manifest_columns(folder / NAME)
 
 
 def list_manifest(file: Path, within: Path | None = None) -> Listing:
@@ -89,6 +93,8 @@ def note_tables(listing: Listing, folder: Path, within: Path | None) -> Listing:
     """
     known = {os.path.realpath(listing.root / each.path): each for each in listing.recordings}
     for name in [each.path for each in listing.passed_over if each.path.lower().endswith(TABLE_SUFFIXES)]:
+        if not _may_read(folder / name, within):
+            continue
         try:
             stated = list_manifest(folder / name, within)
         except DatasetError as error:
@@ -103,15 +109,20 @@ def note_tables(listing: Listing, folder: Path, within: Path | None) -> Listing:
     return listing
 
 
-def reason_unused(folder: Path) -> str:
+def reason_unused(folder: Path, within: Path | None) -> str:
     """Return why the table ``manifest.csv`` of a folder is not read as a manifest, after a space; empty without one."""
-    if not (folder / NAME).is_file():
+    if not _may_read(folder / NAME, within):
         return ""
     try:
         read_table(folder / NAME)
     except DatasetError as error:
         return f" {error}"
     return ""
+
+
+def _may_read(table: Path, within: Path | None) -> bool:
+    """Return whether there is a table, and no link to it leads out of the folder that it must be in."""
+    return table.is_file() and (within is None or stays_within(within, table))
 
 
 def _reason_unread(file: Path, error: DatasetError) -> str | None:
