@@ -25,7 +25,8 @@ NORMAL_WORDS = word_set("normal healthy ok okay good intact faultless flawless")
 # Words that only state that something is wrong. A folder of such a name has recordings of no particular fault.
 ABNORMAL_WORDS = word_set(
     "abnormal abnormality anom anomaly anomalies anomalous bad broken damage damaged defect defects defective fail "
-    "failed failing failure failures fault faults faulty malfunction malfunctioning ng nok outlier outliers unhealthy"
+    "failed failing failure failures fault faults faulty malfunction malfunctioning ng nok nonnormal notok outlier "
+    "outliers unhealthy unnormal"
 ) | word_set(
     "nio ko anormal anomalie anomalien defekt fehler fehlerhaft kaputt schlecht schaden schadhaft beschadigt "
     "beschaedigt gestort gestoert storung stoerung ausschuss defaut defauts defectueux defectueuse defaillance panne "

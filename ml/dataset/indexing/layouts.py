@@ -37,7 +37,9 @@ SNR_OF_ORIGINAL = {"data0db": 0.0, "data6db": 6.0, "data66db": -6.0}
 # Number of folders above the machine id that may name the SNR: machine, archive and one in between.
 LEVELS_ABOVE_ID = 3
 # Folders of DCASE archives that are no machines.
-DCASE_LEVELS = re.compile(r"dev_data|eval_data|raw|supplemental|additional_training_data|section_\d+", re.IGNORECASE)
+DCASE_LEVELS = re.compile(
+    r"dev_data|eval_data|raw|supplemental|additional_training_data|(section|id)_\d+", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,20 @@ from ml.dataset.indexing.class_words import split_named
 from ml.dataset.indexing.layouts import read_mimii_path
 from ml.dataset.indexing.listing import ListedRecording, Listing, stays_within
 from ml.dataset.indexing.scan import passed_over, scan_folder
-from ml.dataset.indexing.table import TABLE_SUFFIXES, Table, has_manifest_columns, read_table
+from ml.dataset.indexing.table import (
+    NO_FAULT,
+    TABLE_SUFFIXES,
+    Table,
+    has_manifest_columns,
+    may_have_labels,
+    read_table,
+    slashes,
+)
 from ml.errors import DatasetEmpty, DatasetError, InvalidManifest
 
 NAME = "manifest.csv"
 # The paths of a manifest are relative to its folder, to this folder next to it, or to the folder above.
 RECORDINGS = "recordings"
-# Values of the column fault that name no fault.
-NO_FAULT = frozenset({"", "-", "0", "n/a", "na", "nan", "no", "none", "normal", "healthy", "ok", "good", "null"})
 ManifestRow = dict[str, str]
 
 
@@ -97,15 +103,19 @@ def note_tables(listing: Listing, folder: Path, within: Path | None) -> Listing:
             continue
         try:
             stated = list_manifest(folder / name, within)
-        except DatasetError as error:
-            if (reason := _reason_unread(folder / name, error)) is not None:
-                for recording in listing.recordings:
-                    _note_guess(listing, recording, f"a table beside it is not read: {reason}")
+        except InvalidManifest as error:
+            if PurePosixPath(name).name.lower() == NAME or _has_labels(folder / name, listing, of_any_file=True):
+                _note_unread(listing, str(error))
+            continue
+        except DatasetEmpty:
             continue
         for each in stated.recordings:
             found = known.get(os.path.realpath(stated.root / each.path))
             if found is not None and found.annotation.label != each.annotation.label:
                 _note_guess(listing, found, f"{name} states {each.annotation.label}.")
+        if not stated.recordings and _has_labels(folder / name, listing):
+            first = stated.refusals[0]
+            _note_unread(listing, f"{name}: {first.path}: {first.reason}")
     return listing
 
 
@@ -125,13 +135,18 @@ def _may_read(table: Path, within: Path | None) -> bool:
     return table.is_file() and (within is None or stays_within(within, table))
 
 
-def _reason_unread(file: Path, error: DatasetError) -> str | None:
-    """Return the error of a table that must not be passed over: it is called a manifest, or it has labels."""
+def _has_labels(table: Path, listing: Listing, *, of_any_file: bool = False) -> bool:
+    """Return whether a table seems to have labels of the recordings or, by its columns, of any files."""
+    names = {name for each in listing.recordings for name in (each.path, PurePosixPath(each.path).stem)}
     try:
-        has_labels = file.name.lower() == NAME or has_manifest_columns(file)
+        return (of_any_file and has_manifest_columns(table)) or may_have_labels(table, names)
     except InvalidManifest:
-        has_labels = False
-    return str(error) if has_labels and isinstance(error, InvalidManifest) else None
+        return False
+
+
+def _note_unread(listing: Listing, reason: str) -> None:
+    for recording in listing.recordings:
+        _note_guess(listing, recording, f"a table beside it is not read: {reason}")
 
 
 def _note_guess(listing: Listing, recording: ListedRecording, reason: str) -> None:
@@ -150,13 +165,9 @@ def _root(table: Table, within: Path | None) -> Path:
     here = table.file.parent
     folders = [here, here / RECORDINGS] + ([] if within is not None else [here.parent])
     for folder in folders:
-        if any(os.path.isfile(folder / _slashes(row["path"])) for row in table.rows if row["path"]):  # noqa: PTH113 - as in _FileFinder
+        if any(os.path.isfile(folder / slashes(row["path"])) for row in table.rows if row["path"]):  # noqa: PTH113 - as in _FileFinder
             return folder
     return here
-
-
-def _slashes(text: str) -> str:
-    return text.replace("\\", "/").replace("\0", "")
 
 
 def _recording(table: Table, row: ManifestRow, finder: "_FileFinder") -> ListedRecording:
@@ -241,7 +252,7 @@ class _FileFinder:
         """
         if not text or "\0" in text:
             raise _RowRefused(InvalidManifest.code, "The row has no valid path.")
-        file = Path(os.path.normpath(self.root / _slashes(text)))
+        file = Path(os.path.normpath(self.root / slashes(text)))
         if not text.isascii() and not os.path.exists(file):  # noqa: PTH110 - as below
             file = self._find_normalised(file)
         if self._within is not None and not (file.is_relative_to(self.root) and stays_within(self._within, file)):
@@ -251,7 +262,7 @@ class _FileFinder:
             raise _RowRefused("file_missing", f"The manifest lists it, but it {kind}.")
         if file.is_relative_to(self.root):
             return PurePosixPath(file.relative_to(self.root)).as_posix()
-        outside = PurePosixPath(os.path.normpath(_slashes(text)))
+        outside = PurePosixPath(os.path.normpath(slashes(text)))
         return str(file) if outside.is_absolute() else str(outside)
 
     def _find_normalised(self, file: Path) -> Path:

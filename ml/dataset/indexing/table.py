@@ -7,13 +7,13 @@ Boolean is a label only in a column whose name states what it means, such as ``i
 import codecs
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ml.audio.formats import SUFFIXES
 from ml.dataset.annotations import ABNORMAL, NORMAL, Label
-from ml.dataset.indexing.class_words import ABNORMAL_WORDS, NORMAL_WORDS, fold, word_set
+from ml.dataset.indexing.class_words import ABNORMAL_WORDS, NORMAL_WORDS, fold, label_in_name, word_set
 from ml.errors import DatasetNotFound, InvalidManifest
 from ml.system.text import from_csv_cell
 
@@ -43,6 +43,8 @@ LABEL_WORDS: Mapping[str, Label] = {
     **dict.fromkeys(ABNORMAL_WORDS | {"not ok", "not_ok", "n.ok", "n.i.o."}, ABNORMAL),
     "i.o.": NORMAL,
 }
+# Values of the column fault that name no fault.
+NO_FAULT = frozenset({"", "-", "0", "n/a", "na", "nan", "no", "none", "normal", "healthy", "ok", "good", "null"})
 REQUIRED = (PATH, LABEL)
 EXAMPLE = "Write the columns path,label, for example: path,label / 0001.wav,normal / 0002.wav,abnormal."
 
@@ -93,6 +95,38 @@ def has_manifest_columns(file: Path) -> bool:
     """
     header = _cells(file)[:1]
     return bool(header) and _is_complete(header[0])
+
+
+def may_have_labels(file: Path, names: Container[str]) -> bool:
+    """Return whether a table of any columns seems to have labels of recordings.
+
+    Its rows name recordings, and one of its columns has true and false values, a word for a fault, or, below a name
+    such as ``fault``, any value that is not one of :data:`NO_FAULT`.
+
+    Args:
+        file: the table.
+        names: file names of the recordings, with and without suffix.
+
+    Raises:
+        InvalidManifest: the file cannot be read.
+    """
+    lines = _cells(file)
+    rows = [row for row in lines if any(PurePosixPath(slashes(cell)).name in names for cell in row)]
+    return any(
+        _are_labels({fold(row[number]).lower() for row in rows if number < len(row)}, title)
+        for number, title in enumerate(lines[0] if lines else [])
+    )
+
+
+def slashes(text: str) -> str:
+    """Return a path of Windows with slashes, without zero bytes."""
+    return text.replace("\\", "/").replace("\0", "")
+
+
+def _are_labels(values: Set[str], title: str) -> bool:
+    if label_in_name(title) == ABNORMAL and values - NO_FAULT - FALSE:
+        return True
+    return bool(values & TRUE and values & FALSE) or any(LABEL_WORDS.get(value) == ABNORMAL for value in values)
 
 
 def read_table(file: Path) -> Table:
