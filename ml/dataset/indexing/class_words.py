@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import pairwise
 
 from ml.dataset.annotations import ABNORMAL, NORMAL, Label, Side
@@ -54,8 +55,10 @@ SPLIT_WORDS: Mapping[str, Side] = {
     **dict.fromkeys(("val", "valid", "validation"), "validation"),
     **dict.fromkeys(("test", "testing", "testset", "eval", "evaluation"), "test"),
 }
+FOLDERS_KEPT = 4096  # names of folders whose meaning is kept: most recordings share theirs
 # Words beside them in the name of a folder: train_set, and source_test of DCASE.
 SPLIT_FILLERS = word_set("data dataset set source split target")
+CLASS_FOLDER_WORDS = NORMAL_WORDS | ABNORMAL_WORDS | FILLERS | SPLIT_WORDS.keys()
 WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[^\W\d_A-Za-z]+|\d+")
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # Hashes and ids of caches and of this service; their digits and letters can look like words.
@@ -69,6 +72,8 @@ def fold(text: str) -> str:
         >>> fold("défaut")
         'defaut'
     """
+    if text.isascii():
+        return text
     return "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
 
 
@@ -83,6 +88,7 @@ def words(name: str) -> list[str]:
     return [word.lower() for word in WORD.findall(text)]
 
 
+@lru_cache(FOLDERS_KEPT)
 def split_named(name: str) -> Side | None:
     """Return the side that a folder or a value of a column names; None for another name.
 
@@ -93,6 +99,7 @@ def split_named(name: str) -> Side | None:
     return None if set(words(name)) - SPLIT_WORDS.keys() - SPLIT_FILLERS else _side_in(name)
 
 
+@lru_cache(FOLDERS_KEPT)
 def split_of_class(name: str) -> Side | None:
     """Return the side that the name of a class folder states, as in ``train_normal``; None for another name."""
     return None if label_of_folder(name) is None else _side_in(name)
@@ -121,6 +128,7 @@ def label_in_name(name: str) -> Label | None:
     return NORMAL if normal else ABNORMAL
 
 
+@lru_cache(FOLDERS_KEPT)
 def label_of_folder(name: str) -> Label | None:
     """Return the label of a class folder: a name of words of its class, of fillers, of a side, and of numbers.
 
@@ -128,8 +136,7 @@ def label_of_folder(name: str) -> Label | None:
         >>> label_of_folder("NormalSound_IND"), label_of_folder("test_faulty"), label_of_folder("broken_hill")
         ('normal', 'abnormal', None)
     """
-    known = NORMAL_WORDS | ABNORMAL_WORDS | FILLERS | SPLIT_WORDS.keys()
-    others = [word for word in words(name) if word not in known and word.isalpha()]
+    others = [word for word in words(name) if word not in CLASS_FOLDER_WORDS and word.isalpha()]
     return None if others else label_in_name(name)
 
 
