@@ -220,8 +220,9 @@ class Registry:
             SignatureMissing, SignerUnknown: this process accepts only models that a trusted key has signed.
         """
         with self.incoming() as folder:
-            unpacked = archives.unpack(archive, folder)
-            found = Bundle.read(folder)
+            with archives.name_in_errors(archive, folder):
+                unpacked = archives.unpack(archive, folder)
+                found = Bundle.read(folder)
             signer = self._seals.check(unpacked.seal, archive.name)
             revisions = unpack(unpacked.revisions, found, archive.name)
             load_verified(ServedModel.of(found, revisions.labels, revisions.thresholds))
