@@ -67,14 +67,21 @@ class ApiKey:
     def of(cls, entry: dict[str, Any]) -> Self:
         """Read an entry of the file; one of an earlier version has a single ``scope``.
 
-        An unknown field is an error: it could limit the key.
+        An unknown field is an error: it could limit the key. So is a value of another type.
+
+        Raises:
+            TypeError, ValueError
         """
         values = dict(entry)
         if "scope" in values:
-            values["scopes"] = (values.pop("scope"),)
+            values["scopes"] = [values.pop("scope")]
         for name in ("scopes", "machines", "datasets"):
-            values[name] = tuple(values.get(name, ()))
-        return cls(**values)
+            values[name] = _texts(values.get(name, ()))
+        key = cls(**values)
+        _texts((key.name, key.sha256, key.created))
+        if not key.sha256.isascii() or (key.expires is not None and datetime.fromisoformat(key.expires).tzinfo is None):
+            raise ValueError("its hash is no hash, or its end has no time zone")
+        return key
 
     @property
     def is_bound(self) -> bool:
@@ -244,6 +251,17 @@ def _key(entry: Any) -> ApiKey | None:
         return ApiKey.of(entry)
     except (TypeError, ValueError):
         return None
+
+
+def _texts(values: Sequence[Any]) -> tuple[Any, ...]:
+    """Return texts from JSON.
+
+    Raises:
+        TypeError: they are no list, or one is no text.
+    """
+    if isinstance(values, str) or not all(isinstance(each, str) for each in values):
+        raise TypeError(f"{values!r} are no texts")
+    return tuple(values)
 
 
 def digest_of(secret: str) -> str:

@@ -10,8 +10,8 @@ from starlette.types import Receive, Scope, Send
 
 from api.errors import MalformedRange, RangeNotSatisfiable, RequestError
 from api.problems import problem_of_error, problem_response
+from ml.system.validation import MAX_SHOWN_LENGTH
 
-MAX_SHOWN_LENGTH = 64
 # First and last byte; one of them may be missing. 18 digits are enough for any file.
 BYTES = re.compile(r"bytes\s*=\s*(?:(?:\d{1,18}\s*-\s*(?:\d{1,18})?|-\s*\d{1,18})\s*(?:,\s*|$))+", re.IGNORECASE)
 RANGE = re.compile(r"(\d*)\s*-\s*(\d*)")

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import HostNotAllowed, OriginNotAllowed, RequestError
 from api.observability.requests import Metrics
 from api.problems import problem_of_error, problem_response
+from ml.system.validation import MAX_SHOWN_LENGTH
 
 LOOPBACK_NAME = "localhost"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -30,7 +31,6 @@ ANY = "*"
 AUTHORITY = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{0,5}))?")
 ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>[^/?#@]+)")
 DEFAULT_PORTS = {"http": "80", "https": "443"}
-MAX_SHOWN_LENGTH = 64
 
 
 class AllowedHosts:

@@ -6,8 +6,7 @@ from typing import Any, NoReturn
 from fastapi import Request
 
 from api.errors import InvalidRequest
-
-MAX_SHOWN_LENGTH = 64
+from ml.system.validation import MAX_SHOWN_LENGTH
 
 
 class StrictJsonRequest(Request):

@@ -9,11 +9,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import BodyTimeout, BodyTooLarge, Busy, RequestError, UnsupportedContentEncoding
 from api.observability.requests import Metrics
 from api.problems import problem_of_error, problem_response
+from ml.system.validation import MAX_SHOWN_LENGTH
 
 # Limit for routes that take no recordings: their bodies are short JSON objects.
 SMALL_BODY_BYTES = 64 * 2**10
 UNCHANGED = b"identity"
-MAX_SHOWN_LENGTH = 64
 MAX_SHOWN_DIGITS = 20
 
 

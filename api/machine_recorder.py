@@ -12,6 +12,7 @@ from contextlib import suppress
 from queue import Empty, Full, Queue
 
 from api.observability.requests import Metrics
+from api.open_ledger import OpenLedger
 from api.recorded_uploads import RecordedUploads
 from api.settings import Settings
 from ml.errors import SignalMLError
@@ -38,7 +39,7 @@ class MachineRecorder:
         self._metrics = metrics
         self._pending: Queue[Observation | KeyedRequest | None] = Queue(LINE)
         self._known = RecordedUploads(settings.home)
-        self._ledger: Ledger | None = None
+        self._ledger = OpenLedger(self._open)
         self._failure: str | None = None
 
     def start(self) -> None:
@@ -97,7 +98,7 @@ class MachineRecorder:
             if written := [each for each in taken if each is not None]:
                 self._write(written)
                 self._known.remove(written)
-        self._close_ledger()
+        self._ledger.close()
 
     def _waiting(self) -> list[Observation | KeyedRequest | None]:
         """Take the verdicts that wait now, at most :data:`AT_ONCE`."""
@@ -112,17 +113,17 @@ class MachineRecorder:
     def _write(self, written: list[Observation | KeyedRequest]) -> None:
         observations = [each for each in written if isinstance(each, Observation)]
         try:
-            ledger = self._open_ledger()
+            ledger = self._ledger.current()
             refused = ledger.record(observations) if observations else []
             for request in written:
                 if isinstance(request, KeyedRequest):
                     ledger.remember_request(request)
         except SignalMLError as error:
-            self._close_ledger()  # a disk that was away returns with the same file, which must be opened again
+            self._ledger.close()  # a disk that was away returns with the same file, which must be opened again
             self._count_lost(len(observations), str(error))
         except Exception:  # a bug loses these verdicts, but must not end the thread
             logger.exception("unexpected error")
-            self._close_ledger()
+            self._ledger.close()
             self._count_lost(len(observations), "unexpected error")
         else:
             if self._failure is not None:
@@ -140,20 +141,9 @@ class MachineRecorder:
                     },
                 )
 
-    def _open_ledger(self) -> Ledger:
-        if self._ledger is not None and not self._ledger.is_current():
-            self._close_ledger()
-        if self._ledger is None:
-            settings = self._settings
-            self._ledger = Ledger(
-                settings.home, True, settings.alarm_rule, settings.machines_kept, settings.machines_per_key
-            )
-        return self._ledger
-
-    def _close_ledger(self) -> None:
-        if self._ledger is not None:
-            self._ledger.close()
-        self._ledger = None
+    def _open(self) -> Ledger:
+        settings = self._settings
+        return Ledger(settings.home, True, settings.alarm_rule, settings.machines_kept, settings.machines_per_key)
 
     def _count_lost(self, count: int, failure: str) -> None:
         """Count lost verdicts; log only if the reason is new."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
+from api.open_ledger import OpenLedger
 from ml.errors import MachinesUnavailable
 from ml.machines.ledger import Ledger
 from ml.machines.observation import KeyedRequest, Observation, RecordEntry
@@ -30,12 +31,11 @@ class RecordedUploads:
     """
 
     def __init__(self, home: Path) -> None:
-        self._home = home
         self._lock = threading.Lock()
         self._waiting: dict[tuple[str, str], str] = {}
         self._keys: dict[str, str] = {}
         self._reading = threading.Lock()
-        self._ledger: Ledger | None = None
+        self._ledger = OpenLedger(lambda: Ledger(home))
         self._backoff_until = 0.0
 
     def require_same_request(self, request: KeyedRequest) -> None:
@@ -85,7 +85,7 @@ class RecordedUploads:
     def close(self) -> None:
         """Close the record."""
         if self._reading.acquire(timeout=PATIENCE_S):
-            self._close_ledger()
+            self._ledger.close()
             self._reading.release()
 
     def _read(self, query: Callable[[Ledger], T | None]) -> tuple[bool, T | None]:
@@ -93,25 +93,13 @@ class RecordedUploads:
         if time.monotonic() < self._backoff_until or not self._reading.acquire(timeout=PATIENCE_S):
             return False, None
         try:
-            return True, query(self._open_ledger())
+            return True, query(self._ledger.current())
         except MachinesUnavailable:
-            self._close_ledger()
+            self._ledger.close()
             self._backoff_until = time.monotonic() + BACKOFF_S
             return False, None
         finally:
             self._reading.release()
-
-    def _open_ledger(self) -> Ledger:
-        if self._ledger is not None and not self._ledger.is_current():
-            self._close_ledger()
-        if self._ledger is None:
-            self._ledger = Ledger(self._home)
-        return self._ledger
-
-    def _close_ledger(self) -> None:
-        if self._ledger is not None:
-            self._ledger.close()
-        self._ledger = None
 
 
 def _identity(observation: Observation) -> tuple[str, str]:

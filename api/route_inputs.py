@@ -11,9 +11,7 @@ from starlette.datastructures import QueryParams
 
 from api.errors import InvalidRequest, UnknownParameter
 from api.forms import Form
-from ml.system.validation import suggest
-
-MAX_SHOWN_LENGTH = 64
+from ml.system.validation import MAX_SHOWN_LENGTH, suggest
 
 
 @runtime_checkable

@@ -8,8 +8,9 @@ from contextlib import nullcontext
 
 from api.errors import NoModel
 from ml.errors import AliasNotSet, ModelError
+from ml.models.aliases import FIRST_MODEL
 from ml.models.predictor import Predictor
-from ml.models.registry import FIRST_MODEL, Registry
+from ml.models.registry import Registry
 from ml.system.native import quiet_native_stderr
 
 logger = logging.getLogger("signalml.serving")

@@ -1,25 +1,33 @@
 """Length of an upload before it is decoded: the work of a request is proportional to its seconds of sound."""
 
-from ml.audio import flac, wav
+from ml.audio import formats
+from ml.audio.decode import read_stated_header
+from ml.audio.limits import DEFAULT_LIMITS, AudioLimits
 from ml.errors import AudioError
 
-# Files with loss have 64 kbit/s or more.
-CODED_BYTES_PER_S = 8_000
+# Coded speech has 16 kbit/s or more; less is possible, but then the longest recording counts.
+CODED_BYTES_PER_S = 2_000
 
 
-def estimate_duration_s(content: bytes | bytearray) -> float:
-    """Return the seconds of sound in an upload, by its header; 0 if decoding will refuse it.
+def estimate_duration_s(content: bytes | bytearray, limits: AudioLimits = DEFAULT_LIMITS) -> float:
+    """Return the seconds of sound in an upload; 0 if decoding within ``limits`` will refuse it.
+
+    They are those of the header, if it states them. Otherwise they are estimated from the size, and are at most those
+    that decoding accepts.
 
     Example:
-        >>> estimate_duration_s(b"no sound" * 10_000)
-        10.0
+        >>> estimate_duration_s(b"no sound"), estimate_duration_s(b"OggS" + bytes(39_996))
+        (0.0, 20.0)
     """
-    data = memoryview(content)
-    magic = bytes(data[:4])
-    if magic not in (*wav.MAGIC, flac.MAGIC):
-        return len(data) / CODED_BYTES_PER_S
+    data = formats.without_id3(memoryview(content))
+    found = formats.recognise(data)
+    if found is None:
+        return 0.0
     try:
-        header = flac.read_header(data) if magic == flac.MAGIC else wav.read_header(data)
+        header = read_stated_header(data, found) if found.decoder == "here" else None
+        if header is None or header.frames == 0:
+            return min(len(data) / CODED_BYTES_PER_S, limits.max_duration_s)
+        limits.check(header)
     except AudioError:
         return 0.0
     return header.duration_s

@@ -16,6 +16,7 @@ from python_multipart.multipart import parse_options_header
 from api.errors import InvalidRequest, MalformedMultipart, MissingPart, TooManyParts, UnsupportedMediaType
 from api.forms import FILE_PART, MULTIPART, OTHER_RAW_TYPES, Form
 from api.route_inputs import RouteInputs
+from ml.system.validation import MAX_SHOWN_LENGTH
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -27,8 +28,9 @@ MAX_NAMES_SHOWN = 10  # names of other parts in an error message
 MAX_FIELD_BYTES = 4096  # length of one text part
 # The parser ignores this form of a file name, of RFC 8187: a character set, perhaps a language, percent-encoded text.
 EXTENDED_FILE_NAME = re.compile(rb";\s*filename\*\s*=\s*([A-Za-z0-9-]+)'[A-Za-z0-9-]*'([^;\s]+)", re.IGNORECASE)
-QUOTED = re.compile(rb'"(?:\\.|[^"\\])*"')
-MAX_SHOWN_LENGTH = 64
+# A quoted value; some clients quote the extended file name, too, which RFC 8187 does not allow.
+QUOTED = re.compile(rb'(;\s*filename\*\s*=\s*)?"((?:\\.|[^"\\])*)"', re.IGNORECASE)
+ENCODED_WORD = "=?"  # RFC 2047: .NET writes a name that is not ASCII so, and plainly in its extended form
 TYPE_HINT = "Let the HTTP client write the header Content-Type: it chooses the boundary."
 FORM_EXAMPLE = "curl -F file=@recording.wav"
 RAW_EXAMPLE = "curl -H Content-Type:audio/wav --data-binary @recording.wav"
@@ -164,7 +166,7 @@ class _UploadFormBuilder:
         if b"name" not in options:
             raise MalformedMultipart("A part of the form has no name in its Content-Disposition.")
         name = options[b"name"].decode("utf-8", "replace")
-        file_name = options.get(b"filename", b"").decode("utf-8", "replace") or _extended_name(bytes(self._disposition))
+        file_name = _file_name(options.get(b"filename", b"").decode("utf-8", "replace"), bytes(self._disposition))
         if name != FILE_PART and name in self._declared.form_parts:
             self._begin_field(name)
             return
@@ -208,9 +210,14 @@ class _UploadFormBuilder:
         self._open = False
 
 
+def _file_name(plain: str, disposition: bytes) -> str:
+    """Return the file name of a part: the plain one, or else the extended one; empty without any."""
+    return plain if plain and not plain.startswith(ENCODED_WORD) else _extended_name(disposition) or plain
+
+
 def _extended_name(disposition: bytes) -> str:
     """Return the file name of ``filename*=UTF-8''fan%203.wav``; empty without one."""
-    found = EXTENDED_FILE_NAME.search(QUOTED.sub(b'""', disposition))
+    found = EXTENDED_FILE_NAME.search(QUOTED.sub(lambda value: value[1] + value[2] if value[1] else b'""', disposition))
     if found is None:
         return ""
     return unquote_to_bytes(found[2]).decode("utf-8" if found[1].lower() == b"utf-8" else "latin-1", "replace")

@@ -22,7 +22,8 @@ from ml.dataset.collection.store import Collection
 from ml.dataset.paths import dataset_folder
 from ml.errors import MachinesUnavailable, ModelError, ModelNotFound, SignalMLError
 from ml.machines.ledger import Ledger
-from ml.models.registry import FIRST_MODEL, Alias, Registry
+from ml.models.aliases import FIRST_MODEL, Alias
+from ml.models.registry import Registry
 from ml.system.native import quiet_native_stderr
 from ml.system.text import printable_lines
 from worker.broker import find_queue_url

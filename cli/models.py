@@ -17,10 +17,12 @@ from cli.home import created_home
 from cli.lazy import MARKUP
 from cli.output import CONFIRM_HELP, print_table, require_confirmation
 from ml.errors import ImportRefused, InvalidClassLabels, ModelError, SignatureMissing
+from ml.models.aliases import ALIASES, FIRST_MODEL
 from ml.models.import_original import SUFFIXES, import_original
+from ml.models.key_ring import KeyRing
 from ml.models.names import NAME_PATTERN
-from ml.models.registry import ALIASES, FIRST_MODEL, ImportedModel, Registry
-from ml.models.signing import KeyRing, SigningKey, signatures_required
+from ml.models.registry import ImportedModel, Registry
+from ml.models.signing import SigningKey, signatures_required
 from ml.system.atomic import write_atomic
 from ml.system.native import quiet_native_stderr
 from ml.system.text import printable

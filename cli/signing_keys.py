@@ -9,7 +9,7 @@ from rich.table import Table
 from cli.home import created_home
 from cli.lazy import MARKUP
 from cli.output import print_table
-from ml.models.signing import KeyRing, fingerprint
+from ml.models.key_ring import KeyRing, fingerprint
 
 app = typer.Typer(
     no_args_is_help=True,

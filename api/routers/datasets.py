@@ -1,6 +1,7 @@
 """Routes of datasets: create and remove them, and upload, label, list and play their recordings. They use no Redis."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -67,6 +68,7 @@ from ml.errors import SignalMLError
 from ml.system.audit import record_change
 from ml.system.logs import current_request_id
 
+logger = logging.getLogger("signalml.datasets")
 router = APIRouter(
     prefix="/v1/datasets",
     tags=["datasets"],
@@ -305,6 +307,8 @@ def _summaries(services: Services, names: Sequence[str]) -> Iterator[DatasetSumm
             yield _summary(services, Collection(services.settings.home, name))
         except errors.DatasetNotFound:
             continue  # removed after it was listed
+        except OSError as error:  # one journal that the disk or the permissions do not let read
+            logger.warning("the dataset %s is not listed: %s", name, error.strerror)
 
 
 def _summary(services: Services, collection: Collection) -> DatasetSummary:
@@ -376,7 +380,7 @@ class _RecordingUploader:
         So a slow disk does not take a place of the executor.
         """
         read = partial(read_info, upload.content, self._services.limits)
-        sound_s = estimate_duration_s(upload.content)
+        sound_s = estimate_duration_s(upload.content, self._services.limits)
         facts = await self._services.executor.run(read, sound_s, self._receive, admitted=True)
         add = partial(self._collection.add, upload.content, facts, upload.name, given, current_request_id())
         return await asyncio.to_thread(add)

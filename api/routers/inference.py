@@ -234,7 +234,7 @@ class _PredictionTask:
         self._machine = machine
         self._number = number
         self._explain = explain
-        self.sound_s = estimate_duration_s(self._upload.content)
+        self.sound_s = estimate_duration_s(self._upload.content, services.limits)
         self._created = time.perf_counter()
 
     def __call__(self) -> Judged:

@@ -21,6 +21,7 @@ from ml.errors import AliasNotSet, DatasetNotFound, IdempotencyConflict, ModelNo
 from ml.system.audit import record_change
 from ml.system.idempotency import PATTERN as KEY_PATTERN
 from ml.system.logs import current_request_id
+from ml.system.validation import MAX_SHOWN_LENGTH
 from worker.job_checks import check_parameters
 from worker.jobs import (
     JOB_ID,
@@ -55,7 +56,6 @@ EVENT_STREAM = "text/event-stream"
 # A client that lost its stream waits this long before it connects again.
 RECONNECT_MS = 1000
 ROWS_AT_ONCE = 500
-MAX_SHOWN_LENGTH = 64
 
 
 class JobIds(Convertor[str]):

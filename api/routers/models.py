@@ -24,7 +24,9 @@ from api.schemas.common import (
 from api.security import AuthFirstRoute, require_unbound
 from api.services import Services
 from ml import errors
-from ml.models.registry import MAX_CONFIRM, Alias, Registry
+from ml.models.aliases import Alias
+from ml.models.registry import Registry
+from ml.system.validation import MAX_SHOWN_LENGTH
 from ml.training.paths import report_path
 from ml.training.removal import remove_model
 from worker.job_checks import require_unused_by_jobs
@@ -161,8 +163,8 @@ async def remove_version(version: ModelReferencePath, confirm: ConfirmQuery, ser
     home = services.settings.home
     if confirm != version:
         raise InvalidRequest(
-            f"query.confirm is {confirm[:MAX_CONFIRM]!r}; the full name of the version to remove, {version!r}, was "
-            "expected."
+            f"query.confirm is {confirm[:MAX_SHOWN_LENGTH]!r}; the full name of the version to remove, {version!r}, "
+            "was expected."
         )
     if services.job_queue.configured:
         await services.job_queue.run(lambda queue: require_unused_by_jobs(queue.store, home, version))

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, RootModel
 
+from ml.models.aliases import ALIASES, Alias
 from ml.models.labels import MAX_MESSAGE, MAX_NAME
-from ml.models.registry import ALIASES, Alias
 from ml.system.validation import show_required_example
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -143,17 +143,35 @@ def _read_header(data: memoryview, found: FileFormat, limits: AudioLimits) -> tu
     """Return the header of a file, with the data that it describes: those of the file, or its decoded samples."""
     if found.decoder != "here":
         return decoder.decode(data, found, limits, None)
-    if found is formats.FLAC:
-        return data, _flac_header(data, limits)
-    header = (aiff if found is formats.AIFF else wav).read_header(data)
-    return decoder.decode(data, found, limits, header.coder) if header.encoding == "coded" else (data, header)
+    header = read_stated_header(data, found)
+    if header.encoding == "coded":
+        return decoder.decode(data, found, limits, header.coder)
+    if found is formats.FLAC and header.frames == 0 and header.sample_rate_hz > 0:
+        return data, flac.count_frames(data, header, limits.max_frames(header))
+    return data, header
 
 
-def _flac_header(data: memoryview, limits: AudioLimits) -> Header:
-    header = flac.read_header(data)
-    if header.frames or header.sample_rate_hz == 0:
-        return header
-    return flac.count_frames(data, header, limits.max_frames(header))
+def read_stated_header(data: memoryview, found: FileFormat) -> Header:
+    """Return the header as a file states it, without decoding; its frames are 0 if the file does not state them.
+
+    Args:
+        data: the whole file, without an ID3 tag before it.
+        found: its format; its decoder is ``here``.
+
+    Raises:
+        AudioError: the header is refused.
+
+    Example:
+        >>> import io
+        >>> import soundfile
+        >>> file = io.BytesIO()
+        >>> soundfile.write(file, np.zeros(16_000), 16_000, format="AIFF")
+        >>> read_stated_header(file.getbuffer(), formats.AIFF).duration_s
+        1.0
+    """
+    reader = {formats.FLAC: flac, formats.AIFF: aiff}.get(found, wav)
+    header: Header = reader.read_header(data)
+    return header
 
 
 def _mix(data: memoryview, limits: AudioLimits, channel: Channel) -> Recording:

@@ -115,7 +115,10 @@ def _run(data: memoryview, file: FileFormat, limits: AudioLimits, decoder: str) 
         report = _report(task | {"file": output}, coded, output, file)
         header = _header(report, file)
         if (size := os.fstat(output).st_size) < header.data_bytes or size == 0:
-            raise EmptyAudio(f"This is {file.title} without samples. Check that the recorder was running.")
+            raise EmptyAudio(
+                f"This is {file.title} without samples. Check that the recorder was running, and that the whole file "
+                "was sent."
+            )
         return memoryview(mmap.mmap(output, size, access=mmap.ACCESS_READ)), header
     finally:
         os.close(coded)

@@ -56,7 +56,6 @@ AVI = FileFormat("avi", "an AVI file", (".avi",), "video/x-msvideo", "pyav", "av
 FORMATS = (
     *(WAV, WAVE64, AIFF, FLAC, MP3, OGG, CAF, AU, VOC, NIST, MP4, AAC, WMA, MATROSKA, AMR, WAVPACK, APE, TTA, AVI),
 )
-BY_NAME = {each.name: each for each in FORMATS}
 # A dataset has the files with these suffixes. Video files are not looked for.
 SUFFIXES = tuple(suffix for each in FORMATS for suffix in each.suffixes if each is not AVI)
 # Sound that cannot be decoded.

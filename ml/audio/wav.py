@@ -18,6 +18,8 @@ MAGIC = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 MAX_CHUNKS = 256
 SIZE_IN_DS64 = 0xFFFFFFFF  # RF64 and BW64: the 'ds64' chunk has the size
 WAVE64_MAGIC = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
+# Chunks that writers put before or after the samples; some writers forget the byte after an odd one.
+NAMES = frozenset({b"fmt ", b"data", b"fact", b"LIST", b"bext", b"iXML", b"JUNK", b"junk", b"PEAK", b"cue ", b"id3 "})
 # The GUIDs of Wave64 are the names of RIFF and these bytes.
 WAVE64_NAMES = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 
@@ -56,9 +58,9 @@ class ChunkLayout(NamedTuple):
         return name[:4] if known else b"", max(size - self.head_bytes, 0) if self.counts_head else size
 
     def after(self, data: memoryview, position: int, size: int) -> int:
-        """Return the position of the next chunk; some writers forget the byte after an odd chunk."""
+        """Return the position of the next chunk, also if the byte after an odd chunk is missing."""
         end = position + self.head_bytes + size
-        if self.alignment == 2 and size % 2 and bytes(data[end : end + 4]) in (b"fmt ", b"data"):
+        if self.alignment == 2 and size % 2 and bytes(data[end : end + 4]) in NAMES:
             return end
         return end + -end % self.alignment if self.alignment > 2 else end + size % 2
 
@@ -105,6 +107,7 @@ def read_header(data: memoryview) -> Header:
 def _find_samples(data: memoryview, layout: ChunkLayout, *, has_ds64: bool) -> Header:
     data_size_64: int | None = None
     fmt: memoryview | None = None
+    empty: Header | None = None
     position, head_bytes = layout.first, layout.head_bytes
     for _ in range(MAX_CHUNKS):
         start = position + head_bytes
@@ -118,7 +121,10 @@ def _find_samples(data: memoryview, layout: ChunkLayout, *, has_ds64: bool) -> H
             if size == SIZE_IN_DS64 and data_size_64 is not None:
                 size = data_size_64
             stated = None if _is_open(data, layout, start, size) else size
-            return header_of(layout.container, layout.order, fmt, start, stated, len(data))
+            header = header_of(layout.container, layout.order, fmt, start, stated, len(data))
+            if stated != 0:
+                return header
+            empty = empty or header  # another chunk may have the samples
         if len(body) < size:
             raise TruncatedAudio(
                 f"The file ends {size - len(body)} bytes before the end of its {_printable(chunk)} chunk, "
@@ -129,6 +135,8 @@ def _find_samples(data: memoryview, layout: ChunkLayout, *, has_ds64: bool) -> H
         elif chunk == b"ds64" and has_ds64 and size >= 16:
             data_size_64 = struct.unpack_from("<Q", body, 8)[0]
         position = layout.after(data, position, size)
+    if empty is not None:
+        return empty
     raise MalformedAudio(
         f"No 'data' chunk with samples was found in the first {MAX_CHUNKS} chunks of the file. Record again, or send "
         "the file as the recorder wrote it."

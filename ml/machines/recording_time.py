@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from ml.audio.file_time import time_in_file
 from ml.dataset.indexing.times import EARLIEST_FILE_TIME_S, time_in_name
 from ml.errors import InvalidRecordingTime
+from ml.system.validation import MAX_SHOWN_LENGTH
 
 TimeSource = Literal["request", "file", "name", "arrival"]
 # Clocks of recorders run ahead of the clock of the service by this time, at most.
@@ -15,7 +16,6 @@ EARLIEST = datetime.fromtimestamp(EARLIEST_FILE_TIME_S, UTC)
 TIME_OF_DAY = re.compile(r"^[^T ]+[T ]\S+")
 # In a URL, a plus sign that is not escaped arrives as a space.
 LOST_PLUS = re.compile(r" (?=\d\d:?\d\d$)")
-MAX_SHOWN_LENGTH = 64
 EXPECTED = (
     "an ISO 8601 date and time of day was expected, such as 2026-11-28T14:30:00Z or 2026-11-28T15:30:00+01:00 (without "
     "a time zone it is UTC)"
@@ -92,9 +92,10 @@ def find_recording_time(content: bytes | bytearray, name: str, now: datetime) ->
 
 
 def _parse(text: str) -> datetime | None:
+    written = text.strip().upper()  # RFC 3339 allows t and z
     try:
-        found = datetime.fromisoformat(LOST_PLUS.sub("+", text.strip()))
-        if not TIME_OF_DAY.match(text.strip()):
+        found = datetime.fromisoformat(LOST_PLUS.sub("+", written))
+        if not TIME_OF_DAY.match(written):
             return None
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):  # no time, or one that is before the year 1 or after 9999 in UTC

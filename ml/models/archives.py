@@ -10,7 +10,8 @@ each file and for all together.
 import hashlib
 import stat
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,15 @@ def pack(folder: Path, target: Path, revisions: bytes | None = None, key: Signin
         incomplete.replace(target)
     finally:
         incomplete.unlink(missing_ok=True)
+
+
+@contextmanager
+def name_in_errors(archive_file: Path, folder: Path) -> Iterator[None]:
+    """Let errors of the bundle in an archive name the archive, and not the hidden folder into which it is unpacked."""
+    try:
+        yield
+    except (BundleDamaged, BundleUnrecognised) as error:
+        raise type(error)(str(error).replace(folder.name, archive_file.name)) from error
 
 
 def unpack(archive_file: Path, folder: Path) -> Unpacked:

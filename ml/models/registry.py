@@ -7,22 +7,17 @@
     <home>/models/thresholds/<version>.json  later revisions of its threshold
     <home>/models/signatures/<version>.json  its signature, if it was imported with one or signed here
     <home>/models/aliases.json               champion, challenger, previous, and the history of their changes
-    <home>/models/.incoming-*/               bundle that is being added; leftovers are deleted after a day
-    <home>/models/.removed-*/                removed version; deleted at once, or before the next bundle is added
+
+For the folders see :mod:`ml.models.version_folders`, for the aliases :mod:`ml.models.aliases`.
 
 Writers hold a lock between processes. Readers need none, because every file is replaced in one step.
 """
 
-import json
-import logging
-import shutil
-import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from ml.errors import (
     AliasNotSet,
@@ -31,67 +26,34 @@ from ml.errors import (
     BundleUnrecognised,
     ChampionChanged,
     InvalidParameter,
-    ModelError,
     ModelInUse,
     ModelNotFound,
 )
-from ml.models import archives, bundle
+from ml.models import archives
+from ml.models.aliases import ALIASES, HINTS, Alias, AliasChange, AliasStore
 from ml.models.bundle import Bundle
 from ml.models.golden import load_verified
-from ml.models.names import VERSION_PATTERN
 from ml.models.predictor import Predictor
 from ml.models.recalibration import Recalibration, recalibrated
+from ml.models.revision_store import RevisionStore
 from ml.models.revisions import (
     ClassLabelsRevision,
-    RevisionStore,
     ThresholdRevision,
     recalibration_in_force,
     unpack,
 )
 from ml.models.seals import SealStore
-from ml.models.served import ServedModel
+from ml.models.served import ServedModel, with_calibration_in_force
 from ml.models.signing import SigningKey
 from ml.models.thresholds import ThresholdRequest, request_in_force, resolve_threshold
-from ml.system.atomic import file_lock, lock_folder, make_folder, sync_folder, to_json, write_atomic
+from ml.models.version_folders import VersionFolders
+from ml.system.atomic import file_lock, make_folder, sync_folder
 from ml.system.audit import record_change
-from ml.system.clock import timestamp
 from ml.system.names import child
+from ml.system.validation import MAX_SHOWN_LENGTH
 
-logger = logging.getLogger("signalml.registry")
-Alias = Literal["champion", "challenger", "previous"]
-ALIASES: tuple[Alias, ...] = get_args(Alias)
-# The three ways to a first model, for every message about a missing one.
-FIRST_MODEL = (
-    "`signalml demo` trains a demonstration model in about a minute, `signalml train FOLDER --promote` trains on "
-    "recordings, `signalml models import FILE --promote` imports a model."
-)
-HINTS = {
-    "champion": f" {FIRST_MODEL}",
-    "previous": " There is nothing to roll back to: no champion has been replaced yet.",
-}
 # Value of expected_version: the alias may point to any version. No version has this name.
 ANY_VERSION = "*"
-HISTORY_KEPT = 200
-INCOMING, REMOVED = ".incoming-", ".removed-"
-MAX_CONFIRM = 64
-INCOMING_KEPT_S = 24 * 3600
-
-
-@dataclass(frozen=True, slots=True)
-class AliasChange:
-    """One change of an alias; the history keeps the last :data:`HISTORY_KEPT` changes."""
-
-    at: str
-    alias: str
-    version: str
-    before: str | None
-
-
-def _alias_change(entry: Any) -> AliasChange:
-    change = AliasChange(**entry)
-    if not all(isinstance(text, str) for text in (change.at, change.alias, change.version, change.before or "")):
-        raise TypeError(f"{entry} has a value that is no text")
-    return change
 
 
 class ImportedModel(NamedTuple):
@@ -120,7 +82,8 @@ class Registry:
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "models"
-        self._aliases_file = self.folder / "aliases.json"
+        self._folders = VersionFolders(self.folder)
+        self._aliases = AliasStore(self.folder)
         self._revisions = RevisionStore(self.folder)
         self._seals = SealStore(home, self.folder)
 
@@ -128,27 +91,15 @@ class Registry:
 
     def versions(self) -> list[str]:
         """Return all versions, the newest first."""
-        if not self.folder.is_dir():
-            return []
-        found = [path for path in self.folder.iterdir() if path.is_dir() and VERSION_PATTERN.fullmatch(path.name)]
-        return [
-            path.name for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
-        ]
+        return self._folders.versions()
 
     def aliases(self) -> dict[Alias, str]:
         """Return the aliases that are set, and their versions."""
-        pointed: dict[str, str] = self._read_alias_file()["aliases"]
-        return {alias: pointed[alias] for alias in ALIASES if alias in pointed}
+        return self._aliases.pointed()
 
     def history(self) -> list[AliasChange]:
         """Return the changes of aliases, the oldest first; damaged entries are logged and left out."""
-        found = []
-        for entry in self._read_alias_file()["history"]:
-            try:
-                found.append(_alias_change(entry))
-            except TypeError as error:
-                logger.warning("an entry in the history of %s is damaged: %s", self._aliases_file.name, error)
-        return found
+        return self._aliases.history()
 
     def resolve(self, reference: str) -> str:
         """Return the version of a reference: a version, an alias, or a model name for its newest version.
@@ -161,7 +112,7 @@ class Registry:
             if version is None:
                 raise AliasNotSet(f"No model is {reference} in {self.folder}.{HINTS.get(reference, '')}")
             return version
-        if VERSION_PATTERN.fullmatch(reference) and (self.folder / reference).is_dir():
+        if self._folders.has(reference):
             return reference
         versions = self.versions()
         for version in versions:
@@ -191,7 +142,7 @@ class Registry:
     def read_calibrated(self, reference: str) -> Bundle:
         """Read a version as :meth:`read` does, with the calibration that its current threshold comes from."""
         found = self.read(reference)
-        return _with_calibration_in_force(found, self._revisions.threshold_revisions(found))
+        return with_calibration_in_force(found, self._revisions.threshold_revisions(found))
 
     def load_predictor(self, reference: str) -> Predictor:
         """Load a version with its current labels and threshold, and verify its golden clip.
@@ -211,7 +162,7 @@ class Registry:
         """
         found = self.read(reference)
         self._seals.require(found.version)
-        return _served(found, self._revisions.label_revisions(found), self._revisions.threshold_revisions(found))
+        return ServedModel.of(found, self._revisions.label_revisions(found), self._revisions.threshold_revisions(found))
 
     def label_revisions(self, reference: str, found: Bundle | None = None) -> list[ClassLabelsRevision]:
         """Return all revisions of a version's labels, the current one last."""
@@ -224,7 +175,7 @@ class Registry:
     def champion_stamp(self) -> tuple[object, ...]:
         """Return a value that changes with the champion, its labels or its threshold; cheap enough to poll."""
         champion = self.aliases().get("champion")
-        return (champion, self._stamp(self._aliases_file), champion and self.stamp(champion))
+        return (champion, self._stamp(self._aliases.file), champion and self.stamp(champion))
 
     def stamp(self, version: str) -> tuple[object, ...]:
         """Return a value that changes with the labels or the threshold of a version."""
@@ -235,15 +186,8 @@ class Registry:
     @contextmanager
     def incoming(self) -> Iterator[Path]:
         """Provide an empty folder for a bundle; it is deleted afterwards unless :meth:`add` has moved it."""
-        make_folder(self.folder)
-        self._delete_leftovers()
-        folder = self.folder / f"{INCOMING}{uuid.uuid4().hex}"
-        folder.mkdir()
-        with lock_folder(folder):
-            try:
-                yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
+        with self._folders.incoming() as folder:
+            yield folder
 
     def add(self, folder: Path) -> str:
         """Verify a bundle in an :meth:`incoming` folder and add it; an intact bundle of that version stays.
@@ -276,11 +220,12 @@ class Registry:
             SignatureMissing, SignerUnknown: this process accepts only models that a trusted key has signed.
         """
         with self.incoming() as folder:
-            unpacked = archives.unpack(archive, folder)
-            found = Bundle.read(folder)
+            with archives.name_in_errors(archive, folder):
+                unpacked = archives.unpack(archive, folder)
+                found = Bundle.read(folder)
             signer = self._seals.check(unpacked.seal, archive.name)
             revisions = unpack(unpacked.revisions, found, archive.name)
-            load_verified(_served(found, revisions.labels, revisions.thresholds))
+            load_verified(ServedModel.of(found, revisions.labels, revisions.thresholds))
             with self._write_lock():
                 is_known = self._is_known(found.version)
                 unused = revisions.n_later if is_known and not self._revisions.has(found, revisions) else 0
@@ -315,6 +260,7 @@ class Registry:
         version = self.read(reference).version
         with self._write_lock():
             self._seals.sign(version, key)
+            self._record("model.sign", version, after=key.name)
         return version
 
     def promote(
@@ -345,9 +291,7 @@ class Registry:
         with self._write_lock():
             version = self.resolve(reference)
             self.load_predictor(version)
-            state = self._read_alias_file()
-            pointed: dict[str, str] = state["aliases"]
-            before = pointed.get(alias)
+            before = self.aliases().get(alias)
             if before == version:
                 return version
             if expected_version not in (ANY_VERSION, before):
@@ -356,15 +300,7 @@ class Registry:
                     f"{version} was not promoted."
                 )
             before_write()
-            if alias == "champion":
-                if before is not None:
-                    pointed["previous"] = before
-                if pointed.get("challenger") == version:
-                    del pointed["challenger"]
-            pointed[alias] = version
-            change = AliasChange(timestamp(), alias, version, before)
-            state["history"] = [*state["history"], asdict(change)][-HISTORY_KEPT:]
-            write_atomic(self._aliases_file, to_json(state))
+            self._aliases.point(alias, version)
             self._record("model.promote", alias, before=before, after=version)
         return version
 
@@ -475,17 +411,16 @@ class Registry:
         """
         self.require_removable(version)
         if confirm != version:
-            raise InvalidParameter(f"confirm is {confirm[:MAX_CONFIRM]!r}; {version} was expected, to remove it.")
+            raise InvalidParameter(f"confirm is {confirm[:MAX_SHOWN_LENGTH]!r}; {version} was expected, to remove it.")
         with self._write_lock():
             self.require_removable(version)
             require_unused()
-            hidden = self.folder / f"{REMOVED}{uuid.uuid4().hex}"
-            (self.folder / version).rename(hidden)
+            self._folders.hide(version)
             for file in (*self._revisions.files(version), self._seals.file(version)):
                 file.unlink(missing_ok=True)
             sync_folder(self.folder)
             self._record("model.remove", version)
-        self._delete_leftovers()
+        self._folders.delete_leftovers()
 
     def require_removable(self, version: str) -> None:
         """Check that there is a version of exactly this name, and that no alias points to it.
@@ -493,7 +428,7 @@ class Registry:
         Raises:
             ModelNotFound, ModelInUse
         """
-        if not VERSION_PATTERN.fullmatch(version) or not (self.folder / version).is_dir():
+        if not self._folders.has(version):
             resolved = self.resolve(version)
             raise ModelNotFound(f"{version!r} is not the full name of a version: {resolved} was expected.")
         if using := [alias for alias, pointed in self.aliases().items() if pointed == version]:
@@ -511,55 +446,14 @@ class Registry:
         return True
 
     def _place(self, folder: Path, version: str) -> None:
-        """Make a verified folder the folder of a version; an intact one stays, a damaged one is replaced."""
-        target = child(self.folder, version)
-        if _is_intact(target):
-            return
-        replaced = self.folder / f"{INCOMING}{uuid.uuid4().hex}"
-        if target.exists():
-            target.rename(replaced)
-        try:
-            folder.rename(target)
-        except BaseException:  # also Ctrl-C: the folder that was here stays
-            if replaced.exists():
-                replaced.rename(target)
-            raise
-        sync_folder(self.folder)
-        shutil.rmtree(replaced, ignore_errors=True)
-        self._record("model.add", version)
-
-    def _read_alias_file(self) -> dict[str, Any]:
-        try:
-            state = json.loads(self._aliases_file.read_bytes())
-            pointed = state["aliases"].values()
-            if not all(isinstance(v, str) and VERSION_PATTERN.fullmatch(v) for v in pointed):
-                raise TypeError("an alias does not point to a version")
-            if not isinstance(state["history"], list):
-                raise TypeError("the history is not a list")
-        except FileNotFoundError:
-            return {"aliases": {}, "history": []}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BundleUnrecognised(
-                f"{self._aliases_file.name} is damaged ({error}): remove it and promote again."
-            ) from error
-        return dict(state)
+        if self._folders.place(folder, version):
+            self._record("model.add", version)
 
     @contextmanager
     def _write_lock(self) -> Iterator[None]:
         make_folder(self.folder)
         with file_lock(self.folder / ".lock"):
             yield
-
-    def _delete_leftovers(self) -> None:
-        """Delete old folders that no process holds. Age alone is no reason: the clock can be set forward."""
-        for left in self.folder.glob(f"{REMOVED}*"):
-            shutil.rmtree(left, ignore_errors=True)
-        for left in self.folder.glob(f"{INCOMING}*"):
-            # Another process may delete it at the same time, or still write into it.
-            with suppress(FileNotFoundError, BlockingIOError):
-                if time.time() - left.stat().st_mtime > INCOMING_KEPT_S:
-                    with lock_folder(left):
-                        shutil.rmtree(left, ignore_errors=True)
 
     @staticmethod
     def _stamp(path: Path) -> tuple[int, int] | None:
@@ -568,28 +462,3 @@ class Registry:
         except FileNotFoundError:
             return None
         return (found.st_ino, found.st_mtime_ns)
-
-
-def _served(
-    found: Bundle, labels: Sequence[ClassLabelsRevision], thresholds: Sequence[ThresholdRevision]
-) -> ServedModel:
-    """Return a bundle with the last revisions of its labels and its threshold."""
-    return ServedModel(
-        bundle=_with_calibration_in_force(found, thresholds),
-        labels=labels[-1].labels,
-        labels_revision=labels[-1].revision,
-        decision=thresholds[-1].decision,
-        threshold_revision=thresholds[-1].revision,
-    )
-
-
-def _with_calibration_in_force(found: Bundle, revisions: Sequence[ThresholdRevision]) -> Bundle:
-    return replace(found, content=recalibrated(found.content, recalibration_in_force(revisions)))
-
-
-def _is_intact(folder: Path) -> bool:
-    try:
-        bundle.verify(folder)
-    except ModelError:
-        return False
-    return True

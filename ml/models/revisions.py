@@ -1,22 +1,15 @@
 """Revisions of a version's labels and threshold, the only parts of a version that can change.
 
-::
-
-    <models>/labels/<version>.json      later revisions of its labels
-    <models>/thresholds/<version>.json  later revisions of its threshold
-
-Revision 1 is only in the bundle. A file is replaced in one step, and the writer must hold the registry's lock.
+Revision 1 is that of the bundle. The later ones are in files (:mod:`ml.models.revision_store`), or in an archive.
 """
 
 import json
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
 from ml.detectors.alarm_limit import FalseAlarmLimit
 from ml.detectors.thresholds import SENSITIVITIES, Sensitivity
@@ -24,9 +17,10 @@ from ml.errors import BundleDamaged, InvalidClassLabels, InvalidParameter, Model
 from ml.models.bundle import Bundle, DecisionThreshold
 from ml.models.labels import ClassLabel, ClassLabels
 from ml.models.recalibration import Recalibration
-from ml.system.atomic import make_folder, to_json, write_atomic
-from ml.system.clock import timestamp
-from ml.system.names import child
+
+LABELS, THRESHOLDS = "labels", "thresholds"
+# Errors of revisions that are damaged or do not fit their bundle.
+INVALID = (ModelError, InvalidParameter, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,143 +124,14 @@ def recalibration_in_force(revisions: Sequence[ThresholdRevision]) -> Recalibrat
     return revisions[revisions[-1].calibration_revision - 1].recalibration
 
 
-R = TypeVar("R", ClassLabelsRevision, ThresholdRevision)
 Revision = ClassLabelsRevision | ThresholdRevision
-LABELS, THRESHOLDS = "labels", "thresholds"
-# Errors of revisions that are damaged or do not fit their bundle.
-INVALID = (ModelError, InvalidParameter, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
-KINDS = (LABELS, THRESHOLDS)
-
-
-class RevisionStore:
-    """Store of the revisions of all versions in one folder.
-
-    Args:
-        models: folder of the versions.
-    """
-
-    def __init__(self, models: Path) -> None:
-        self._models = models
-
-    def label_revisions(self, found: Bundle) -> list[ClassLabelsRevision]:
-        """Return all revisions of a version's labels, the current one last."""
-        file = self._file(LABELS, found.version)
-        with _translate_damage(f"{LABELS}/{file.name}"):
-            return _all_labels(found, _read(file, ClassLabelsRevision))
-
-    def threshold_revisions(self, found: Bundle) -> list[ThresholdRevision]:
-        """Return all revisions of a version's threshold, the current one last."""
-        file = self._file(THRESHOLDS, found.version)
-        with _translate_damage(f"{THRESHOLDS}/{file.name}"):
-            return _all_thresholds(found, _read(file, ThresholdRevision))
-
-    def rename(self, found: Bundle, names: Sequence[tuple[str, str]]) -> ClassLabelsRevision:
-        """Add a revision with other names and messages; without a change, the current revision stays.
-
-        Raises:
-            InvalidClassLabels, BundleDamaged
-        """
-        revisions = self.label_revisions(found)
-        current = revisions[-1]
-        renamed = current.labels.rename(names)
-        if renamed == current.labels:
-            return current
-        _check_meaning(found, renamed)
-        added = ClassLabelsRevision(current.revision + 1, timestamp(), renamed)
-        _write(self._file(LABELS, found.version), [*revisions[1:], added])
-        return added
-
-    def move(
-        self,
-        found: Bundle,
-        decision: DecisionThreshold,
-        *,
-        sensitivity: Sensitivity | None = None,
-        limit: FalseAlarmLimit | None = None,
-        requested_rate: float | None = None,
-        recalibration: Recalibration | None = None,
-    ) -> ThresholdRevision:
-        """Add a revision with another threshold; without a change, the current revision stays.
-
-        Args:
-            found: the version.
-            decision: the threshold.
-            sensitivity: name of the requested false-alarm rate; None without a name.
-            limit: requested limit of false alarms; None without one.
-            requested_rate: requested false-alarm rate; None without one.
-            recalibration: the scores that the threshold comes from; None for the calibration of the bundle.
-
-        Raises:
-            BundleDamaged: a file of revisions cannot be read.
-        """
-        revisions = self.threshold_revisions(found)
-        current, scores = revisions[-1], recalibration_in_force(revisions)
-        known = (current.decision, current.sensitivity, current.limit, scores)
-        if (decision, sensitivity, limit, recalibration) == known:
-            return current
-        number = current.revision + 1
-        keeps_scores = recalibration == scores
-        calibration_revision = 1 if recalibration is None else current.calibration_revision if keeps_scores else number
-        added = ThresholdRevision(
-            revision=number,
-            created=timestamp(),
-            decision=decision,
-            sensitivity=sensitivity,
-            limit=limit,
-            requested_rate=requested_rate,
-            calibration_revision=calibration_revision,
-            recalibration=None if keeps_scores else recalibration,
-        )
-        _write(self._file(THRESHOLDS, found.version), [*revisions[1:], added])
-        return added
-
-    def files(self, version: str) -> tuple[Path, ...]:
-        """Return the files of a version's revisions, whether or not they exist."""
-        return tuple(self._file(kind, version) for kind in KINDS)
-
-    def pack(self, version: str) -> bytes | None:
-        """Return all later revisions of a version as JSON, for an archive; None without any.
-
-        Raises:
-            BundleDamaged: a file of revisions cannot be read.
-        """
-        with _translate_damage(f"of {version}"):
-            by_kind = {file.parent.name: json.loads(file.read_bytes()) for file in self.files(version) if file.exists()}
-        # Labels alone keep the old form, so that older services can read them.
-        return to_json(by_kind[LABELS] if by_kind.keys() == {LABELS} else by_kind) if by_kind else None
-
-    def exist(self, version: str) -> bool:
-        """Return whether a version has later revisions here."""
-        return any(file.exists() for file in self.files(version))
-
-    def has(self, found: Bundle, imported: ImportedRevisions) -> bool:
-        """Return whether the later revisions here are those of an archive; not if those here are damaged."""
-        try:
-            here = ImportedRevisions(self.label_revisions(found), self.threshold_revisions(found))
-        except BundleDamaged:
-            return False
-        return here.labels[1:] == imported.labels[1:] and here.thresholds[1:] == imported.thresholds[1:]
-
-    def add_imported(self, version: str, imported: ImportedRevisions) -> None:
-        """Store the revisions from :func:`unpack`; the version must have none here."""
-        for kind, revisions in ((LABELS, imported.labels), (THRESHOLDS, imported.thresholds)):
-            if len(revisions) > 1:
-                _write(self._file(kind, version), revisions[1:])
-
-    def remove(self, version: str) -> None:
-        """Delete all later revisions of a version."""
-        for file in self.files(version):
-            file.unlink(missing_ok=True)
-
-    def _file(self, kind: str, version: str) -> Path:
-        return child(self._models / kind, f"{version}.json")
 
 
 def unpack(packed: bytes | None, found: Bundle, source: str) -> ImportedRevisions:
     """Return the revisions in an archive, checked against the bundle in it.
 
     Args:
-        packed: content of :meth:`RevisionStore.pack`; None without any.
+        packed: content of :meth:`ml.models.revision_store.RevisionStore.pack`; None without any.
         found: the bundle.
         source: name of the archive, for messages.
 
@@ -278,8 +143,8 @@ def unpack(packed: bytes | None, found: Bundle, source: str) -> ImportedRevision
         by_kind = {LABELS: content} if isinstance(content, list) else dict(content)
         if not by_kind.keys() <= {LABELS, THRESHOLDS}:
             raise ValueError(f"it has {sorted(by_kind)}; {LABELS} and {THRESHOLDS} were expected")
-        labels = _all_labels(found, [ClassLabelsRevision.from_dict(each) for each in by_kind.get(LABELS, ())])
-        thresholds = _all_thresholds(found, [ThresholdRevision.from_dict(each) for each in by_kind.get(THRESHOLDS, ())])
+        labels = all_labels(found, [ClassLabelsRevision.from_dict(each) for each in by_kind.get(LABELS, ())])
+        thresholds = all_thresholds(found, [ThresholdRevision.from_dict(each) for each in by_kind.get(THRESHOLDS, ())])
         _check_imported(found, labels, thresholds)
     except INVALID as error:
         raise BundleDamaged(
@@ -288,7 +153,7 @@ def unpack(packed: bytes | None, found: Bundle, source: str) -> ImportedRevision
     return ImportedRevisions(labels, thresholds)
 
 
-def _all_labels(found: Bundle, later: Sequence[ClassLabelsRevision]) -> list[ClassLabelsRevision]:
+def all_labels(found: Bundle, later: Sequence[ClassLabelsRevision]) -> list[ClassLabelsRevision]:
     """Return all revisions of the labels; each has the classes of the bundle, with the same meaning."""
     revisions = [ClassLabelsRevision(1, found.created, found.content.labels), *later]
     _check_numbers(revisions)
@@ -299,7 +164,7 @@ def _all_labels(found: Bundle, later: Sequence[ClassLabelsRevision]) -> list[Cla
     return revisions
 
 
-def _all_thresholds(found: Bundle, later: Sequence[ThresholdRevision]) -> list[ThresholdRevision]:
+def all_thresholds(found: Bundle, later: Sequence[ThresholdRevision]) -> list[ThresholdRevision]:
     """Return all revisions of the threshold; each calibration that is used exists."""
     revisions = [ThresholdRevision(1, found.created, found.content.decision), *later]
     _check_numbers(revisions)
@@ -316,7 +181,7 @@ def _check_imported(
     for before, after in pairwise(labels):
         if before.labels.rename([(label.name, label.message) for label in after.labels.classes]) != after.labels:
             raise ValueError(f"revision {after.revision} of the labels gives the name of a class to another class")
-        _check_meaning(found, after.labels)
+        check_meaning(found, after.labels)
         datetime.fromisoformat(after.created)
     for each in thresholds:
         rate = each.requested_rate
@@ -325,7 +190,7 @@ def _check_imported(
         datetime.fromisoformat(each.created)
 
 
-def _check_meaning(found: Bundle, labels: ClassLabels) -> None:
+def check_meaning(found: Bundle, labels: ClassLabels) -> None:
     """Refuse a name of the bundle on a class with another meaning: a fault must not be called normal.
 
     Raises:
@@ -362,24 +227,3 @@ def _whole(value: object) -> int:
     if type(value) is not int:
         raise TypeError(f"{value!r} is no whole number")
     return value
-
-
-def _read(path: Path, kind: type[R]) -> list[R]:
-    if not path.exists():
-        return []
-    with _translate_damage(f"{path.parent.name}/{path.name}"):
-        return [kind.from_dict(entry) for entry in json.loads(path.read_bytes())]
-
-
-def _write(path: Path, revisions: Sequence[Revision]) -> None:
-    make_folder(path.parent)
-    write_atomic(path, to_json([revision.to_dict() for revision in revisions]))
-
-
-@contextmanager
-def _translate_damage(file: str) -> Iterator[None]:
-    """Raise BundleDamaged with the name of the file if it cannot be read."""
-    try:
-        yield
-    except INVALID as error:
-        raise BundleDamaged(f"The file {file} with a model's revisions is damaged ({error}): remove it.") from error

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ml.errors import SignatureInvalid
 from ml.models.bundle import MANIFEST
-from ml.models.signing import KeyRing, Seal, SigningKey, signatures_required
+from ml.models.key_ring import KeyRing
+from ml.models.signing import Seal, SigningKey, signatures_required
 from ml.system.atomic import write_atomic
 from ml.system.names import child
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-MAX_SHOWN_LENGTH = 64
+MAX_SHOWN_LENGTH = 64  # characters of a text from outside that a message repeats
 # By pydantic's error types; names in braces are replaced by values of the error's context.
 EXPECTED = {
     "bool_type": "true or false",

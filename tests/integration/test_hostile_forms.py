@@ -65,6 +65,9 @@ def test_a_body_of_another_type_is_refused(target: ServerProcess, path: str, kin
         ("filename*=UTF-8''%FF%.wav", "\N{REPLACEMENT CHARACTER}%.wav"),
         ("filename=a.wav; filename*=utf-8''b.wav", "a.wav"),
         ("filename*=rot13''a.wav", "a.wav"),
+        ("filename*=\"UTF-8''L%C3%BCfter.wav\"", "Lüfter.wav"),
+        ("filename=\"=?utf-8?B?TMO8ZnRlci53YXY=?=\"; filename*=utf-8''L%C3%BCfter.wav", "Lüfter.wav"),
+        ('filename="=?fan?=.wav"', "=?fan?=.wav"),
     ],
 )
 def test_a_file_name_in_the_extended_form_is_one(target: ServerProcess, parameters: str, name: str) -> None:

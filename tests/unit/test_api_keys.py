@@ -5,6 +5,13 @@ from pathlib import Path
 
 from api.api_keys import ApiKeyStore
 
+SOUND = {"name": "x", "sha256": "0" * 64, "created": "", "scopes": ["read"]}
+WRONG = (
+    *({"sha256": None}, {"sha256": "ü"}, {"name": None}, {"created": 1}),
+    *({"expires": "soon"}, {"expires": 5}, {"expires": "2027-01-01"}),
+    *({"scopes": "predict"}, {"scopes": [1]}, {"machines": "fan"}, {"datasets": [None]}),
+)
+
 
 def test_a_damaged_entry_hides_no_other_key(tmp_path: Path) -> None:
     """It is counted and kept in the file; the other keys are found, and keys are created and revoked as before."""
@@ -15,6 +22,7 @@ def test_a_damaged_entry_hides_no_other_key(tmp_path: Path) -> None:
         "text",
         {"name": "x"},
         {"name": "limited", "sha256": "", "created": "", "limit": 3, "scopes": ["admin"]},
+        *(SOUND | wrong for wrong in WRONG),
     ]
     file.write_text(json.dumps([*damaged, *json.loads(file.read_bytes())]))
     found = store.find(secret)

@@ -346,3 +346,12 @@ def test_an_interrupted_import_leaves_what_was_here(
     assert everything(tmp_path / "other") == before
     assert other.add_archive(tmp_path / "model.zip") == first
     assert len(other.label_revisions(first)) == 2
+
+
+@pytest.mark.parametrize("changed", [{"manifest_json": b"["}, {"manifest_json": b"{}"}, {"labels_json": b"[]"}])
+def test_a_refusal_names_the_archive(registry: Registry, archive: Path, changed: dict[str, bytes]) -> None:
+    """A person knows the file, and not the hidden folder into which it is unpacked."""
+    with pytest.raises(ModelError) as refused:
+        registry.import_archive(rebuild(archive, **changed))
+    assert "model.zip" in str(refused.value)
+    assert "incoming" not in str(refused.value)

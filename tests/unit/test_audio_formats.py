@@ -364,6 +364,24 @@ def test_a_stated_size_with_half_a_frame_is_read() -> None:
     assert len(decode(data).samples) == FRAMES + 1
 
 
+@pytest.mark.parametrize("name", [b"fact", b"LIST", b"bext", b"junk"])
+def test_a_forgotten_padding_byte_before_any_chunk_is_forgiven(name: bytes) -> None:
+    """Also if the next chunk is neither 'fmt ' nor 'data'."""
+    body = sounds.encode(sounds.noise(8_000), "pcm16")
+    before = sounds.chunk(b"iXML", b"odd").removesuffix(b"\0") + sounds.chunk(name, b"even")
+    assert decode(sounds.wav(body, rate_hz=RATE_HZ, before=before)).samples.shape == (8_000,)
+
+
+def test_an_empty_data_chunk_before_the_samples_is_passed_over() -> None:
+    """Without another one, the recording is empty."""
+    body = sounds.encode(sounds.noise(8_000), "pcm16")
+    good = sounds.wav(body, rate_hz=RATE_HZ)
+    position = good.index(b"data")
+    assert decode(good[:position] + sounds.chunk(b"data", b"") + good[position:]).samples.shape == (8_000,)
+    with pytest.raises(EmptyAudio):
+        decode(good[:position] + sounds.chunk(b"data", b"") + sounds.chunk(b"LIST", b"INFO"))
+
+
 def test_a_forgotten_padding_byte_is_forgiven() -> None:
     """A chunk of odd size without its padding: the next chunk begins at once."""
     body = sounds.encode(sounds.noise(FRAMES), "pcm16")

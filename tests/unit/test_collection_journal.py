@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from api.main import create_app
+from api.settings import Settings
 from ml.dataset.collection.counts import KeptCounts
 from ml.dataset.collection.state import CollectionState
 from ml.dataset.collection.store import Collection
 from ml.errors import DatasetNotFound, DatasetVersionNotFound
+from tests.unit.asgi import AppClient
 from tests.unit.recordings import NAME, files, put, seen
 
 
@@ -171,3 +174,14 @@ def test_counts_are_kept_until_the_journal_changes(hall: Collection) -> None:
         kept.counts(hall.folder, read)
     put(hall, 2)
     assert kept.counts(hall.folder, read).labels == {None: 1}
+
+
+def test_one_journal_that_cannot_be_read_breaks_no_list(tmp_path: Path) -> None:
+    """A journal whose reading fails, here in the memory of a process, leaves out its dataset only."""
+    for name in ("bad", "good"):
+        Collection(tmp_path, name).create("request")
+    journal = tmp_path / "datasets" / "bad" / "journal.jsonl"
+    journal.unlink()
+    journal.symlink_to("/proc/self/mem")
+    answer = AppClient(create_app(Settings(home=tmp_path))).get("/v1/datasets")
+    assert [each["name"] for each in answer.json()["datasets"]] == ["good"]

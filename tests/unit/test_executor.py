@@ -1,13 +1,16 @@
 """Uploads that wait for a thread: bounded by number, by seconds of sound and by time, and dropped with their client."""
 
 import asyncio
+import io
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from starlette.requests import ClientDisconnect
 
 from api.errors import Busy
@@ -139,9 +142,19 @@ def test_the_number_of_waiting_uploads_is_bounded() -> None:
 
 
 def test_the_length_of_an_upload_is_read_from_its_header() -> None:
-    """WAV and FLAC by their headers; others by their size; nothing for what will be refused."""
+    """By its header, also that of AIFF and Wave64; coded files by their size, up to the limit; 0 for a refused one."""
     samples = sounds.noise(8_000)
     assert estimate_duration_s(sounds.recording(samples)) == 0.5
     assert estimate_duration_s(sounds.flac(samples)) == 0.5
-    assert estimate_duration_s(b"ID3" + bytes(79_997)) == 10.0
-    assert estimate_duration_s(b"RIFF") == estimate_duration_s(b"") == 0.0
+    for kind in ("AIFF", "W64"):
+        soundfile.write(file := io.BytesIO(), samples, 16_000, format=kind)
+        assert estimate_duration_s(file.getvalue()) == 0.5
+    without_length = bytearray(sounds.flac(samples))
+    without_length[21] &= 0xF0
+    without_length[22:26] = bytes(4)
+    assert estimate_duration_s(without_length) > 0.5
+    assert estimate_duration_s(b"ID3" + bytes(19_997)) == 10.0
+    assert estimate_duration_s(b"OggS" + bytes(20_000_000)) == 600.0
+    too_long = sounds.recording(np.zeros((601 * 4_000, 1)), rate_hz=4_000)
+    for refused in (b"RIFF", b"", b"text " * 1000, sounds.recording(samples[:100]), too_long):
+        assert estimate_duration_s(refused) == 0.0

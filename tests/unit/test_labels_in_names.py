@@ -89,6 +89,19 @@ def test_the_layout_of_dcase_since_2021_is_read(tmp_path: Path) -> None:
     }
 
 
+def test_folders_of_domains_and_sections_are_no_machines(tmp_path: Path) -> None:
+    """DCASE 2021 and MIMII DUE have ``source_test`` and ``section_00`` below the machine."""
+    write(tmp_path, "pump/id_00/test/abnormal_id_00_00000000.wav", "pump/id_00/train/normal_id_00_00000000.wav")
+    for root in ("dev_data/fan", "dev_data/gearbox/section_00"):
+        names = [f"{domain}_test/section_00_{domain}_test_anomaly_0000.wav" for domain in ("source", "target")]
+        write(tmp_path, *below(root, [*names, "train/section_00_source_train_normal_0000_a.wav"]))
+    assert facts(index(tmp_path), "machine", "split") == {
+        **{(machine, side): count for machine in ("fan", "gearbox") for side, count in (("test", 2), ("train", 1))},
+        ("pump", "test"): 1,
+        ("pump", "train"): 1,
+    }
+
+
 def test_one_part_of_dcase_is_a_dataset(tmp_path: Path) -> None:
     """The machine is the folder above; the side stays known."""
     dataset = index(write(tmp_path, *below("pump", DCASE_2020)) / "pump" / "test")
@@ -129,6 +142,26 @@ def test_folders_of_a_split_are_no_machines(tmp_path: Path, training: str, testi
     }
 
 
+@pytest.mark.parametrize(
+    ("training", "testing"), [("train_set", "test_data"), ("TrainSet", "Test-Set"), ("source_train", "target_test")]
+)
+def test_a_split_has_longer_names(tmp_path: Path, training: str, testing: str) -> None:
+    """``train_set`` is a side; ``test_1`` can be a machine."""
+    dataset = index(write(tmp_path, f"{training}/normal/1.wav", f"{testing}/abnormal/2.wav", "test_1/normal/3.wav"))
+    assert facts(dataset, "machine_id", "split") == {(None, "train"): 1, (None, "test"): 1, ("test_1", None): 1}
+
+
+@pytest.mark.parametrize("order", ["{side}_{label}", "{label}-{side}", "{label}_{side}_data"])
+def test_one_folder_states_side_and_label(tmp_path: Path, order: str) -> None:
+    """``train_normal`` beside ``test_abnormal``."""
+    names = [order.format(side=side, label=label) for side in ("train", "test") for label in ("normal", "abnormal")]
+    dataset = index(write(tmp_path, *(f"{name}/{n}.wav" for n, name in enumerate(names))))
+    assert facts(dataset, "label", "fault", "split") == {
+        (label, None, side): 1 for label in ("normal", "abnormal") for side in ("train", "test")
+    }
+    assert dataset.contradictions == ()
+
+
 @pytest.mark.parametrize("order", ["{side}/{label}", "{label}/{side}", "fan/{side}/{label}", "{side}/fan/{label}"])
 def test_a_split_can_be_at_any_level(tmp_path: Path, order: str) -> None:
     """``abnormal/test`` is no fault called test, and validation is a side."""
@@ -155,6 +188,15 @@ def test_faults_can_be_folders_of_the_test_side(tmp_path: Path) -> None:
         ("good", "bad"),
         ("NormalSound_IND", "AnomalousSound_IND"),
         ("normal", "abnormal"),
+        ("ok", "abnormal"),
+        *(
+            ("gut", "defekt"),
+            ("iO", "niO"),
+            ("i.O.", "n.i.O."),
+            ("sain", "défaut"),
+            ("buono", "guasto"),
+            ("正常", "異常"),
+        ),
     ],
 )
 def test_other_names_of_the_classes_are_read(tmp_path: Path, normal: str, abnormal: str) -> None:
@@ -176,6 +218,24 @@ def test_labels_in_all_file_names_are_read(tmp_path: Path) -> None:
     [
         *("anomaly_3.wav", "fan-abnormal-3.wav", "Fault3.wav", "motorBroken.wav", "NG.wav", "x_defective.wav"),
         *("bad 3.wav", "not_ok.wav", "n.OK.wav", "nok3.wav", "leak.wav", "fan_without_defect.wav", "failure2.wav"),
+        *(
+            "defekt_1.wav",
+            "Fehler 2.wav",
+            "de\u0301faut.wav",
+            "défaut.wav",
+            "fan_n.i.O._3.wav",
+            "nicht_io.wav",
+            "异常.wav",
+        ),
+        *(
+            "NOTOK1.wav",
+            "unnormal_3.wav",
+            "nonnormal.wav",
+            "fanabnormal01.wav",
+            "isanomaly2.wav",
+            "faultypump.wav",
+            "defekter_Motor.wav",
+        ),
     ],
 )
 def test_a_name_among_normal_recordings_that_states_a_fault_is_asked_about(tmp_path: Path, name: str) -> None:
@@ -232,6 +292,20 @@ def test_the_name_of_a_flat_folder_counts(tmp_path: Path) -> None:
     assert contradicted(index(write(tmp_path / "broken_fans", "1.wav"))) == ["1.wav"]
 
 
+@pytest.mark.parametrize("folder", ["abnormal/fan_1", "faulty/fan_1/train", "NG/ch1"])
+def test_the_class_folder_above_a_flat_folder_counts(tmp_path: Path, folder: str) -> None:
+    """A folder above that only describes a project does not."""
+    assert contradicted(index(write(tmp_path / folder, "1.wav"))) == ["1.wav"]
+    assert contradicted(index(write(tmp_path / "fault_detection" / "anomaly_data" / "fan", "1.wav"))) == []
+
+
+def test_a_name_without_the_label_of_the_others_is_asked_about(tmp_path: Path) -> None:
+    """``rumble_1`` beside ``fan_normal_1``; a number alone, or words that a normal name has too, are not."""
+    names = ["fan_normal_1.wav", "fan_2.wav", "3.wav", "fan_rumble_1.wav"]
+    assert contradicted(index(write(tmp_path / "a", *names))) == ["fan_rumble_1.wav"]
+    assert contradicted(index(write(tmp_path / "b", "fan_2.wav", "3.wav", "fan_rumble_1.wav"))) == []
+
+
 def test_a_manifest_is_checked_too(tmp_path: Path) -> None:
     """Folders, a fault of a normal recording, and a file with two labels; a folder of both labels states nothing."""
     write(tmp_path, "abnormal/1.wav", "hall_fault/2.wav", "hall_fault/3.wav", "4.wav", "5.wav", "bad_hill/6.wav")
@@ -258,6 +332,44 @@ def test_a_table_beside_a_flat_folder_is_checked(tmp_path: Path) -> None:
         "2.wav": "Its label normal is a guess, and labels.csv states abnormal."
     }
     assert facts(index(data / "labels.csv"), "label") == {("normal",): 1, ("abnormal",): 1}
+
+
+def test_other_columns_of_labels_are_checked(tmp_path: Path) -> None:
+    """The column label counts, and another column that states the other label is asked about; a fault is no label."""
+    write(tmp_path, "1.wav", "2.wav", "3.wav")
+    (tmp_path / "manifest.csv").write_text(
+        "path,label,is_anomaly,class\n1.wav,normal,1,\n2.wav,abnormal,1,ok\n3.wav,abnormal,true,bearing\n"
+    )
+    assert {each.path: each.reason for each in index(tmp_path).contradictions} == {
+        "1.wav": "Its label is normal, and the column is_anomaly has '1'.",
+        "2.wav": "Its label is abnormal, and the column class has 'ok'.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metadata.csv", "file_name,label\n1.wav,0\n2.wav,1\n"),
+        ("ground_truth.csv", "1.wav,0\n2.wav,1\n"),
+        ("labels.csv", "name;Ergebnis\ndata/1.wav;gut\ndata/2.wav;defekt\n"),
+        ("labels.csv", "file,fault\n1.wav,none\n2.wav,bearing\n"),
+        ("labels.csv", "id,name,is_faulty\n1,1,0\n2,2,1\n"),
+        ("labels.csv", "file,label\n1,normal\n2,abnormal\n"),
+        ("manifest.csv", "recorder,remark\nx,y\n"),
+        ("Manifest.csv", "recorder,remark\nx,y\n"),
+    ],
+)
+def test_a_table_that_cannot_be_read_beside_a_flat_folder_is_asked_about(tmp_path: Path, name: str, text: str) -> None:
+    """Its labels must not be passed over. A table of another kind can be anything."""
+    data = write(tmp_path / "data", "1.wav", "2.wav")
+    (data / "notes.csv").write_text("recorder,remark\nx,y\n")
+    (data / "times.csv").write_text("file,seconds,channel\n1.wav,10,1\n2.wav,10,1\n")
+    (data / "of_others.csv").write_text("file,label\n3.wav,normal\n4.wav,abnormal\n")
+    assert contradicted(index(data)) == []
+    (data / name).write_text(text)
+    found = index(data).contradictions
+    assert [each.path for each in found] == ["1.wav", "2.wav"]
+    assert "a table beside it is not read" in found[0].reason
 
 
 def test_the_names_of_uploads_are_checked(tmp_path: Path) -> None:

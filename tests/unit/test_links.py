@@ -158,3 +158,16 @@ def test_a_score_reads_recordings_behind_links(tmp_path: Path) -> None:
     """``signalml score`` finds the same files as a training."""
     source = hub_cache(tmp_path / "hub")
     assert [file.name for file in find_recordings([source])] == ["c.WAV", "a.wav", "b.wav"]
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "labels.csv"])
+def test_a_table_outside_of_a_dataset_of_the_service_is_not_read(tmp_path: Path, name: str) -> None:
+    """A message would show its columns; on the command line, the link is followed."""
+    data = write(tmp_path / "data", "1.wav", "2.wav")
+    (tmp_path / "secret.csv").write_text("path,label\n1.wav,normal\n2.wav,abnormal\n")
+    (data / name).symlink_to(tmp_path / "secret.csv")
+    dataset = index(data, within=data)
+    assert (dataset.layout, dataset.contradictions) == ("flat", ())
+    assert [(each.path, each.code) for each in dataset.passed_over] == [(name, "link_outside")]
+    followed = index(data)
+    assert followed.layout == "manifest" or len(followed.contradictions) == 1

@@ -14,6 +14,7 @@ from ml.machines.health import Health
 from ml.machines.ledger import Ledger
 from ml.machines.limits import OBSERVATIONS_KEPT
 from ml.machines.observation import KeyedRequest, Observation
+from ml.machines.recording_time import parse_recorded_at
 from ml.system.idempotency import digest_of
 from tests.unit.ledgers import FILE, SEEN, observation, record
 
@@ -53,6 +54,12 @@ def facts(health: Health) -> list[object]:
     latest = [(each.recorded_at, each.verdict, each.score) for each in health.latest]
     counts = [(each.version, each.observations, each.kept, each.drift) for each in health.versions]
     return [health.summary.state, alarms, latest, sorted(counts, key=repr), health.summary.drift, health.every_s]
+
+
+@pytest.mark.parametrize("text", ["2026-11-28T14:30:00Z", "2026-11-28t14:30:00z", "2026-11-28 15:30:00 +0100"])
+def test_a_stated_time_has_several_forms(text: str) -> None:
+    """RFC 3339 allows small letters, and a plus sign of a URL can arrive as a space."""
+    assert parse_recorded_at(text, datetime(2026, 11, 28, 15, tzinfo=UTC)) == "2026-11-28T14:30:00.000+00:00"
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -42,8 +42,17 @@ AS_EXPECTED = {"a.wav": "normal", "b.wav": "abnormal"}
     ],
 )
 def test_delimiters_are_found(tmp_path: Path, lines: Sequence[str]) -> None:
-    """Commas, semicolons as of a German Excel, tabs, quotes, and a table without a header."""
+    """Commas, semicolons as of a German Excel, tabs, quotes, and a table without a header; as file and in a folder."""
     assert labels(index(table(tmp_path, *lines))) == AS_EXPECTED
+    assert labels(index(tmp_path)) == AS_EXPECTED
+
+
+def test_a_manifest_that_is_not_read_has_a_reason(tmp_path: Path) -> None:
+    """If the folders state no labels either, the message has the columns that were found and an example."""
+    write(tmp_path, "hall/1.wav")
+    (tmp_path / "manifest.csv").write_text("recorder,remark\nx,y\n")
+    with pytest.raises(DatasetEmpty, match=r"columns recorder, remark; path and label are needed.*for example"):
+        index(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +80,9 @@ def test_a_decimal_comma_is_read(tmp_path: Path) -> None:
     assert [entry.annotation.snr_db for entry in index(file).entries] == [-6.5, 6.0]
 
 
-@pytest.mark.parametrize("path", ["file", "filename", "file_name", "File Name", "filepath", "wav", "audio", "Path"])
+@pytest.mark.parametrize(
+    "path", ["file", "filename", "file_name", "File Name", "filepath", "wav", "audio", "Path", "Dateiname", "fichier"]
+)
 def test_other_names_of_the_paths_are_read(tmp_path: Path, path: str) -> None:
     """Upper case, spaces and underscores do not matter."""
     assert labels(index(table(tmp_path, f"n,{path},label", "1,a.wav,normal", "2,b.wav,abnormal"))) == AS_EXPECTED
@@ -89,6 +100,7 @@ def test_other_names_of_the_paths_are_read(tmp_path: Path, path: str) -> None:
             ("abnormal", "0.0", "1.0"),
         ),
         *(("normal", "1", "0"), ("is_normal", "true", "false"), ("healthy", "yes", "no")),
+        *(("Klasse", "gut", "defekt"), ("Étiquette", "sain", "Défaut"), ("Zustand", "i.O.", "n.i.O.")),
     ],
 )
 def test_other_names_and_values_of_the_labels_are_read(tmp_path: Path, column: str, normal: str, abnormal: str) -> None:

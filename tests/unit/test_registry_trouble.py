@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from ml.errors import BundleDamaged, BundleUnrecognised, ModelError
-from ml.models.registry import INCOMING_KEPT_S, Registry
+from ml.models.registry import Registry
+from ml.models.version_folders import INCOMING_KEPT_S
 from tests import sounds
 from tests.unit import bundles
 from tests.unit.processes import at_once

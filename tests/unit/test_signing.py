@@ -20,8 +20,10 @@ from ml.errors import (
     SigningKeyNotFound,
 )
 from ml.models import signing
+from ml.models.key_ring import KeyRing
 from ml.models.registry import Registry
-from ml.models.signing import KeyRing, Seal, require_signatures
+from ml.models.signing import Seal, require_signatures
+from ml.system.audit import read_entries
 from tests.unit.bundles import edit_json
 from tests.unit.registries import NAMES
 
@@ -164,6 +166,28 @@ def test_only_the_owner_can_read_a_private_key(home: Path, keys: KeyRing) -> Non
     assert file.parent.stat().st_mode & 0o777 == 0o700
     with pytest.raises(SigningKeyInvalid, match="already a signing key called 'hall'"):
         keys.create("hall")
+
+
+def test_keys_and_signatures_are_in_the_audit_log(registry: Registry, home: Path, keys: KeyRing) -> None:
+    """Whoever trusts a key decides which models are accepted."""
+    keys.trust(home / "signing-keys" / "hall.pub", "line-3")
+    keys.distrust("line-3")
+    version = registry.sign("champion", keys.signing_key("hall"))
+    public = keys.own()["hall"].hex()
+    assert [(each["action"], each["object"], each["after"]) for each in read_entries(home)][-4:] == [
+        ("signing-key.create", "hall", public),
+        ("signing-key.trust", "line-3", public),
+        ("signing-key.distrust", "line-3", None),
+        ("model.sign", version, "hall"),
+    ]
+
+
+def test_a_public_key_without_its_private_key_leaves_the_name_free(home: Path, keys: KeyRing) -> None:
+    """As after a kill between the two files."""
+    (home / "signing-keys" / "hall.key").unlink()
+    public = keys.create("hall")
+    assert keys.own()["hall"] == keys.signing_key("hall").private.public_key().public_bytes_raw()
+    assert public.is_file()
 
 
 @pytest.mark.parametrize("name", ["", "..", "../evil", "a/b", "a\0", "-x", "a b", "x" * 65, "\x1b[31m", ".key"])

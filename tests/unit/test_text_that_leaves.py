@@ -15,7 +15,7 @@ from rich.table import Table
 from api.observability.machines import MachineMetrics
 from cli import output
 from ml.dataset.indexing.build import index
-from ml.models.signing import KeyRing
+from ml.models.key_ring import KeyRing
 from ml.system.logs import JsonLines
 from ml.system.text import csv_cell, csv_row, from_csv_cell, printable, without_formula
 from ml.training.records import write_table

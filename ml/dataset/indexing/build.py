@@ -17,7 +17,14 @@ from ml.dataset.indexing.collection_listing import list_collection
 from ml.dataset.indexing.contradictions import find_contradictions
 from ml.dataset.indexing.layouts import FLAT, list_folder
 from ml.dataset.indexing.listing import ListedRecording, Listing, natural_key
-from ml.dataset.indexing.manifest import NAME, is_manifest, list_manifest, note_tables, pass_over_unlisted
+from ml.dataset.indexing.manifest import (
+    NAME,
+    has_manifest,
+    list_manifest,
+    note_tables,
+    pass_over_unlisted,
+    reason_unused,
+)
 from ml.dataset.indexing.sessions import assign_sessions
 from ml.dataset.indexing.table import TABLE_SUFFIXES
 from ml.dataset.indexing.times import FileTime, as_text, time_in_name
@@ -204,10 +211,12 @@ def list_dataset(source: Path, within: Path | None = None) -> Listing:
     if source.is_dir():
         if is_collection(source):
             return list_collection(source)
-        manifest = source / NAME
-        if is_manifest(manifest):
-            return pass_over_unlisted(list_manifest(manifest, within), source, within)
-        listing = list_folder(source, within)
+        if has_manifest(source, within):
+            return pass_over_unlisted(list_manifest(source / NAME, within), source, within)
+        try:
+            listing = list_folder(source, within)
+        except DatasetEmpty as error:
+            raise DatasetEmpty(f"{error}{reason_unused(source, within)}") from error
         return note_tables(listing, source, within) if listing.layout == FLAT else listing
     if source.is_file() and source.suffix.lower() in TABLE_SUFFIXES:
         return list_manifest(source, within)

@@ -2,24 +2,34 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from ml.dataset.annotations import NORMAL, Label
 from ml.dataset.entries import Contradiction
-from ml.dataset.indexing.class_words import contradicting_word, label_of_folder
+from ml.dataset.indexing.class_words import (
+    ABNORMAL_WORDS,
+    contradicting_word,
+    label_in_name,
+    label_of_folder,
+    words,
+)
 from ml.dataset.indexing.layouts import DCASE, FLAT
 from ml.dataset.indexing.listing import ListedRecording, Listing
 
 # Of an absolute path only the last folders are read: those above describe the computer, not the recording.
 FOLDERS_OF_ABSOLUTE_PATH = 3
+# Folders above a flat dataset that can be the folder of its class: abnormal/fan_1, abnormal/fan_1/train.
+FOLDERS_ABOVE_FLAT = 2
 FolderPath = tuple[str, ...]
 
 
 def find_contradictions(listing: Listing) -> list[Contradiction]:
     """Return the contradictions of a listing: those that it has, and those between labels and names.
 
-    The file name counts, and each folder below the dataset's root; of a flat dataset the root counts, too. The name of
-    a folder that has recordings of both labels states nothing, unless the whole name is the name of a class.
+    The file name counts, and each folder below the dataset's root; of a flat dataset the root counts, too, and the two
+    folders above it if they have the name of a class. The name of a folder that has recordings of both labels states
+    nothing, unless the whole name is the name of a class. In a flat dataset where some names state that a recording is
+    normal, a name with other words is a contradiction: ``rattle_1`` beside ``normal_1``.
     """
     labels: defaultdict[FolderPath, set[Label]] = defaultdict(set)
     named = [(recording, _parts(listing, recording)) for recording in listing.recordings if recording.annotation.label]
@@ -31,7 +41,7 @@ def find_contradictions(listing: Listing) -> list[Contradiction]:
     for recording, parts in named:
         reasons = _reasons(parts, _label(recording), mixed, stem=listing.layout != DCASE)
         found += [Contradiction(recording.path, _label(recording), reason) for reason in reasons]
-    return found
+    return [*found, *_without_stated_label(named)] if listing.layout == FLAT else found
 
 
 def contradiction_in_name(file_name: str, label: Label) -> str | None:
@@ -54,7 +64,29 @@ def _parts(listing: Listing, recording: ListedRecording) -> Sequence[str]:
     path = PurePosixPath((recording.file_name or recording.path).replace("\\", "/"))
     if path.is_absolute():
         return path.parts[1:][-FOLDERS_OF_ABSOLUTE_PATH - 1 :]
-    return (listing.root.name, *path.parts) if listing.layout == FLAT else path.parts
+    return (*_folders_of_root(listing.root), *path.parts) if listing.layout == FLAT else path.parts
+
+
+def _folders_of_root(root: Path) -> list[str]:
+    """Return the names above a flat dataset that can state its class, and its own name.
+
+    Longer names above it describe a project, such as fault_detection.
+    """
+    above = root.parts[1:-1][-FOLDERS_ABOVE_FLAT:]
+    return [*(name for name in above if name.lower() in ABNORMAL_WORDS), root.name]
+
+
+def _without_stated_label(named: Sequence[tuple[ListedRecording, Sequence[str]]]) -> Iterator[Contradiction]:
+    """Yield the recordings of a flat dataset whose names have other words than those that state a normal recording."""
+    stems = {recording.path: PurePosixPath(parts[-1]).stem for recording, parts in named}
+    stated = [stem for stem in stems.values() if label_in_name(stem) == NORMAL]
+    known = {word for stem in stated for word in words(stem)}
+    for path, stem in stems.items():
+        others = [word for word in words(stem) if word.isalpha() and word not in known]
+        if stated and others and label_in_name(stem) is None and contradicting_word(stem, NORMAL) is None:
+            yield Contradiction(
+                path, NORMAL, "Its label normal is a guess: other names state it, and its name does not."
+            )
 
 
 def _reasons(parts: Sequence[str], label: Label, mixed: set[FolderPath], *, stem: bool) -> Iterator[str]:

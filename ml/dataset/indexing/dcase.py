@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from ml.dataset.annotations import ABNORMAL, NORMAL, Label, Side
 
-NAME_2020 = re.compile(r"(?:(?P<label>normal|anomaly)_)?(?P<machine_id>id_\d+)_\d+", re.IGNORECASE)
+NAME_2020 = re.compile(r"(?:(?P<label>normal|anomaly|abnormal)_)?(?P<machine_id>id_\d+)_\d+", re.IGNORECASE)
 NAME_2021 = re.compile(
     r"section_(?P<section>\d+)(?:_(?P<domain>source|target))?(?:_(?P<split>train|test))?(?:_supplemental)?"
-    r"(?:_(?P<label>normal|anomaly))?_(?:[a-z]+_)?\d+(?:_.*)?",
+    r"(?:_(?P<label>normal|anomaly|abnormal))?_(?:[a-z]+_)?\d+(?:_.*)?",
     re.IGNORECASE,
 )
 

@@ -5,8 +5,8 @@ These layouts are recognised:
 - MIMII, as its archives unpack: ``6_dB_fan/fan/id_00/normal/00000000.wav``. A folder of any level can be the dataset;
   the names of the folders above it are read too.
 - Folder per class: ``normal/x.wav`` next to ``abnormal/x.wav``, ``abnormal/<fault>/x.wav`` or ``<fault>/x.wav``; also
-  one level deeper, in a folder per machine. If no folder is called ``normal`` or ``abnormal``, ``healthy``, ``ok`` and
-  ``good`` are read as ``normal``.
+  one level deeper, in a folder per machine. If no folder is called ``normal``, others are read as ``normal``: ``ok``,
+  ``healthy``, ``train_normal`` and so on.
 - DCASE: ``fan/train/normal_id_00_00000000.wav``, see :mod:`ml.dataset.indexing.dcase`.
 - Names: every file name states the label: ``ok_1.wav``, ``anomaly_2.wav``.
 - Flat: all recordings in one folder. They count as normal, or as abnormal if the name of the folder states that.
@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 
 from ml.dataset.annotations import Annotation, Side
 from ml.dataset.entries import ABNORMAL, NORMAL, FileRefusal, Label, machine_name
-from ml.dataset.indexing.class_words import label_in_name, label_of_folder
+from ml.dataset.indexing.class_words import label_in_name, label_of_folder, split_named, split_of_class
 from ml.dataset.indexing.dcase import DcaseName, read_name
 from ml.dataset.indexing.listing import ListedRecording, Listing
 from ml.dataset.indexing.scan import no_recordings_error, pass_over_doubles, scan_folder
@@ -36,13 +36,10 @@ SNR_FOLDER = re.compile(r"([+-]?\d+(?:\.\d+)?)_?dB(?:_(?P<machine>.+))?", re.IGN
 SNR_OF_ORIGINAL = {"data0db": 0.0, "data6db": 6.0, "data66db": -6.0}
 # Number of folders above the machine id that may name the SNR: machine, archive and one in between.
 LEVELS_ABOVE_ID = 3
-SPLIT_FOLDERS: dict[str, Side] = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
-}
 # Folders of DCASE archives that are no machines.
-DCASE_LEVELS = frozenset({"dev_data", "eval_data", "raw", "supplemental", "additional_training_data"})
+DCASE_LEVELS = re.compile(
+    r"dev_data|eval_data|raw|supplemental|additional_training_data|(section|id)_\d+", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +87,8 @@ def list_folder(root: Path, within: Path | None = None) -> Listing:
     return listing
 
 
-def split_named(name: str) -> Side | None:
-    """Return the side that a folder or a value of a column names; None for another name."""
-    return SPLIT_FOLDERS.get(name.lower())
-
-
 def _place(path: PurePosixPath) -> _Place:
-    sides = [side for part in path.parts[:-1] if (side := split_named(part))]
+    sides = [side for part in path.parts[:-1] if (side := split_named(part) or split_of_class(part))]
     kept = [part for part in path.parts[:-1] if not split_named(part)]
     return _Place(path, PurePosixPath(*kept, path.name), sides[-1] if sides else None)
 
@@ -123,7 +115,7 @@ def _list_places(root: Path, places: Sequence[_Place]) -> Listing:
 def _normal_folders(places: Iterable[_Place]) -> frozenset[str]:
     """Return the names of the folders of normal recordings, in lower case."""
     names = {part for place in places for part in place.reduced.parts[:-1]}
-    if any(name.lower() in (NORMAL, ABNORMAL) for name in names):
+    if any(name.lower() == NORMAL for name in names):
         return frozenset({NORMAL})
     return frozenset(name.lower() for name in names if label_of_folder(name) == NORMAL)
 
@@ -255,7 +247,7 @@ def _list_dcase(root: Path, places: Iterable[_Place], names: dict[PurePosixPath,
 def _machine_of_dcase(root: Path, place: _Place) -> str | None:
     """Return the nearest folder above a recording that is neither a part of the split nor a level of the archive."""
     folders = (*root.parts[1:], *place.reduced.parts[:-1])
-    names = (name for name in reversed(folders) if name.lower() not in DCASE_LEVELS and not split_named(name))
+    names = (name for name in reversed(folders) if not DCASE_LEVELS.fullmatch(name) and not split_named(name))
     return next(names, None)
 
 

@@ -7,33 +7,43 @@ The columns are ``path``, ``label`` and optionally ``machine``, ``machine_id``, 
 import math
 import os
 import unicodedata
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from ml.dataset.annotations import Annotation
 from ml.dataset.entries import NORMAL, Contradiction, FileRefusal, machine_name
-from ml.dataset.indexing.layouts import read_mimii_path, split_named
+from ml.dataset.indexing.class_words import split_named
+from ml.dataset.indexing.layouts import read_mimii_path
 from ml.dataset.indexing.listing import ListedRecording, Listing, stays_within
 from ml.dataset.indexing.scan import passed_over, scan_folder
-from ml.dataset.indexing.table import TABLE_SUFFIXES, Table, has_manifest_columns, read_table
+from ml.dataset.indexing.table import (
+    NO_FAULT,
+    TABLE_SUFFIXES,
+    Table,
+    has_manifest_columns,
+    may_have_labels,
+    read_table,
+    slashes,
+)
 from ml.errors import DatasetEmpty, DatasetError, InvalidManifest
 
 NAME = "manifest.csv"
 # The paths of a manifest are relative to its folder, to this folder next to it, or to the folder above.
 RECORDINGS = "recordings"
-# Values of the column fault that name no fault.
-NO_FAULT = frozenset({"", "-", "0", "n/a", "na", "nan", "no", "none", "normal", "healthy", "ok", "good", "null"})
 ManifestRow = dict[str, str]
 
 
-def is_manifest(file: Path) -> bool:
-    """Return whether a file is a table with the required columns.
+def has_manifest(folder: Path, within: Path | None) -> bool:
+    """Return whether the table ``manifest.csv`` of a folder has the required columns.
+
+    Args:
+        folder: the folder.
+        within: the table must be in this folder, after links; None allows every file that can be read.
 
     Raises:
         InvalidManifest: the file cannot be read.
     """
-    return file.is_file() and has_manifest_columns(file)
+    return _may_read(folder / NAME, within) and has_manifest_columns(folder / NAME)
 
 
 def list_manifest(file: Path, within: Path | None = None) -> Listing:
@@ -66,6 +76,7 @@ def list_manifest(file: Path, within: Path | None = None) -> Listing:
             listing.recordings.append(recording)
             listing.explicit_sessions &= bool(row.get("group"))
             _note_fault(listing, recording, row.get("fault", ""))
+            _note_other_label(listing, recording, table, row)
     return listing
 
 
@@ -84,18 +95,63 @@ def note_tables(listing: Listing, folder: Path, within: Path | None) -> Listing:
     """Add contradictions between guessed labels and tables in the same folder that state other labels.
 
     A flat dataset is read without its tables, because they can be anything. But if one of them is a manifest of another
-    name, its faults must not be learned as normal sound.
+    name, its faults must not be learned as normal sound. Neither must they if it has labels that cannot be read.
     """
     known = {os.path.realpath(listing.root / each.path): each for each in listing.recordings}
     for name in [each.path for each in listing.passed_over if each.path.lower().endswith(TABLE_SUFFIXES)]:
-        with suppress(DatasetError):
-            for stated in list_manifest(folder / name, within).recordings:
-                recording = known.get(os.path.realpath(folder / stated.path))
-                label = NORMAL if recording is None else recording.annotation.label
-                if recording is not None and label is not None and label != stated.annotation.label:
-                    reason = f"Its label {label} is a guess, and {name} states {stated.annotation.label}."
-                    listing.contradictions.append(Contradiction(recording.path, label, reason))
+        if not _may_read(folder / name, within):
+            continue
+        try:
+            stated = list_manifest(folder / name, within)
+        except InvalidManifest as error:
+            if PurePosixPath(name).name.lower() == NAME or _has_labels(folder / name, listing, of_any_file=True):
+                _note_unread(listing, str(error))
+            continue
+        except DatasetEmpty:
+            continue
+        for each in stated.recordings:
+            found = known.get(os.path.realpath(stated.root / each.path))
+            if found is not None and found.annotation.label != each.annotation.label:
+                _note_guess(listing, found, f"{name} states {each.annotation.label}.")
+        if not stated.recordings and _has_labels(folder / name, listing):
+            first = stated.refusals[0]
+            _note_unread(listing, f"{name}: {first.path}: {first.reason}")
     return listing
+
+
+def reason_unused(folder: Path, within: Path | None) -> str:
+    """Return why the table ``manifest.csv`` of a folder is not read as a manifest, after a space; empty without one."""
+    if not _may_read(folder / NAME, within):
+        return ""
+    try:
+        read_table(folder / NAME)
+    except DatasetError as error:
+        return f" {error}"
+    return ""
+
+
+def _may_read(table: Path, within: Path | None) -> bool:
+    """Return whether there is a table, and no link to it leads out of the folder that it must be in."""
+    return table.is_file() and (within is None or stays_within(within, table))
+
+
+def _has_labels(table: Path, listing: Listing, *, of_any_file: bool = False) -> bool:
+    """Return whether a table seems to have labels of the recordings or, by its columns, of any files."""
+    names = {name for each in listing.recordings for name in (each.path, PurePosixPath(each.path).stem)}
+    try:
+        return (of_any_file and has_manifest_columns(table)) or may_have_labels(table, names)
+    except InvalidManifest:
+        return False
+
+
+def _note_unread(listing: Listing, reason: str) -> None:
+    for recording in listing.recordings:
+        _note_guess(listing, recording, f"a table beside it is not read: {reason}")
+
+
+def _note_guess(listing: Listing, recording: ListedRecording, reason: str) -> None:
+    label = recording.annotation.label or NORMAL
+    listing.contradictions.append(Contradiction(recording.path, label, f"Its label {label} is a guess, and {reason}"))
 
 
 class _RowRefused(Exception):
@@ -109,13 +165,9 @@ def _root(table: Table, within: Path | None) -> Path:
     here = table.file.parent
     folders = [here, here / RECORDINGS] + ([] if within is not None else [here.parent])
     for folder in folders:
-        if any(os.path.isfile(folder / _slashes(row["path"])) for row in table.rows if row["path"]):  # noqa: PTH113 - as in _FileFinder
+        if any(os.path.isfile(folder / slashes(row["path"])) for row in table.rows if row["path"]):  # noqa: PTH113 - as in _FileFinder
             return folder
     return here
-
-
-def _slashes(text: str) -> str:
-    return text.replace("\\", "/").replace("\0", "")
 
 
 def _recording(table: Table, row: ManifestRow, finder: "_FileFinder") -> ListedRecording:
@@ -166,6 +218,13 @@ def _note_fault(listing: Listing, recording: ListedRecording, fault: str) -> Non
         listing.contradictions.append(Contradiction(recording.path, NORMAL, reason))
 
 
+def _note_other_label(listing: Listing, recording: ListedRecording, table: Table, row: ManifestRow) -> None:
+    label = recording.annotation.label or NORMAL
+    if (column := table.contradicting_column(row, label)) is not None:
+        reason = f"Its label is {label}, and the column {column} has {row[column]!r}."
+        listing.contradictions.append(Contradiction(recording.path, label, reason))
+
+
 def _snr(text: str) -> float | None:
     if not text:
         return None
@@ -193,7 +252,7 @@ class _FileFinder:
         """
         if not text or "\0" in text:
             raise _RowRefused(InvalidManifest.code, "The row has no valid path.")
-        file = Path(os.path.normpath(self.root / _slashes(text)))
+        file = Path(os.path.normpath(self.root / slashes(text)))
         if not text.isascii() and not os.path.exists(file):  # noqa: PTH110 - as below
             file = self._find_normalised(file)
         if self._within is not None and not (file.is_relative_to(self.root) and stays_within(self._within, file)):
@@ -203,7 +262,7 @@ class _FileFinder:
             raise _RowRefused("file_missing", f"The manifest lists it, but it {kind}.")
         if file.is_relative_to(self.root):
             return PurePosixPath(file.relative_to(self.root)).as_posix()
-        outside = PurePosixPath(os.path.normpath(_slashes(text)))
+        outside = PurePosixPath(os.path.normpath(slashes(text)))
         return str(file) if outside.is_absolute() else str(outside)
 
     def _find_normalised(self, file: Path) -> Path:

@@ -7,13 +7,13 @@ Boolean is a label only in a column whose name states what it means, such as ``i
 import codecs
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ml.audio.formats import SUFFIXES
 from ml.dataset.annotations import ABNORMAL, NORMAL, Label
-from ml.dataset.indexing.class_words import ABNORMAL_WORDS, NORMAL_WORDS, word_set
+from ml.dataset.indexing.class_words import ABNORMAL_WORDS, NORMAL_WORDS, fold, label_in_name, word_set
 from ml.errors import DatasetNotFound, InvalidManifest
 from ml.system.text import from_csv_cell
 
@@ -22,10 +22,14 @@ DELIMITERS = (",", ";", "\t", "|")
 PATH, LABEL = "path", "label"
 # Other names of the columns, without capitals, spaces, hyphens and underscores.
 PATH_NAMES = word_set(
-    "file filename filepath fname wav wavfile wavpath audio audiofile audiopath recording relativepath"
+    "file filename filepath fname wav wavfile wavpath audio audiofile audiopath recording relativepath "
+    "datei dateiname pfad dateipfad fichier nomfichier chemin archivo fichero ruta arquivo percorso"
 )
 # Words such as normal and ng are labels in all these columns.
-WORD_NAMES = word_set("class classlabel target condition status state groundtruth truth y")
+WORD_NAMES = word_set(
+    "class classlabel target condition status state groundtruth truth y "
+    "klasse zustand befund bewertung classe etiquette etat clase etiqueta estado stato rotulo"
+)
 TRUE_IS_ABNORMAL = word_set(
     "anomaly isanomaly anomalous isanomalous abnormal isabnormal faulty isfaulty defective isdefective"
 )
@@ -36,9 +40,11 @@ PATH_OF_ORIGINAL = "filepath"
 TRUE, FALSE = frozenset({"true", "yes", "1", "1.0"}), frozenset({"false", "no", "0", "0.0"})
 LABEL_WORDS: Mapping[str, Label] = {
     **dict.fromkeys(NORMAL_WORDS, NORMAL),
-    **dict.fromkeys(ABNORMAL_WORDS | {"not ok", "not_ok", "n.ok", "nio", "n.i.o."}, ABNORMAL),
-    **dict.fromkeys(("io", "i.o."), NORMAL),
+    **dict.fromkeys(ABNORMAL_WORDS | {"not ok", "not_ok", "n.ok", "n.i.o."}, ABNORMAL),
+    "i.o.": NORMAL,
 }
+# Values of the column fault that name no fault.
+NO_FAULT = frozenset({"", "-", "0", "n/a", "na", "nan", "no", "none", "normal", "healthy", "ok", "good", "null"})
 REQUIRED = (PATH, LABEL)
 EXAMPLE = "Write the columns path,label, for example: path,label / 0001.wav,normal / 0002.wav,abnormal."
 
@@ -63,10 +69,22 @@ class Table:
 
     def label(self, text: str) -> Label | None:
         """Return the label of a cell; None for a text that is none."""
-        value = text.lower()
-        if value in TRUE | FALSE and (self.original or self.label_column in TRUE_IS_ABNORMAL | TRUE_IS_NORMAL):
-            return ABNORMAL if (value in TRUE) != (self.label_column in TRUE_IS_NORMAL) else NORMAL
-        return LABEL_WORDS.get(value)
+        return _label(text, self.label_column, original=self.original)
+
+    def contradicting_column(self, row: Mapping[str, str], label: Label) -> str | None:
+        """Return another column of labels in which a row has another label; None without one."""
+        for column in self.columns:
+            if _short(column) in LABEL_NAMES and _label(row[column], _short(column)) not in (None, label):
+                return column
+        return None
+
+
+def _label(text: str, column: str, *, original: bool = False) -> Label | None:
+    """Return the label of a cell in a column with this short name."""
+    value = fold(text).lower()
+    if value in TRUE | FALSE and (original or column in TRUE_IS_ABNORMAL | TRUE_IS_NORMAL):
+        return ABNORMAL if (value in TRUE) != (column in TRUE_IS_NORMAL) else NORMAL
+    return LABEL_WORDS.get(value)
 
 
 def has_manifest_columns(file: Path) -> bool:
@@ -76,7 +94,39 @@ def has_manifest_columns(file: Path) -> bool:
         InvalidManifest: the file cannot be read.
     """
     header = _cells(file)[:1]
-    return bool(header) and set(REQUIRED) <= set(_named(header[0])[0])
+    return bool(header) and _is_complete(header[0])
+
+
+def may_have_labels(file: Path, names: Container[str]) -> bool:
+    """Return whether a table of any columns seems to have labels of recordings.
+
+    Its rows name recordings, and one of its columns has true and false values, a word for a fault, or, below a name
+    such as ``fault``, any value that is not one of :data:`NO_FAULT`.
+
+    Args:
+        file: the table.
+        names: file names of the recordings, with and without suffix.
+
+    Raises:
+        InvalidManifest: the file cannot be read.
+    """
+    lines = _cells(file)
+    rows = [row for row in lines if any(PurePosixPath(slashes(cell)).name in names for cell in row)]
+    return any(
+        _are_labels({fold(row[number]).lower() for row in rows if number < len(row)}, title)
+        for number, title in enumerate(lines[0] if lines else [])
+    )
+
+
+def slashes(text: str) -> str:
+    """Return a path of Windows with slashes, without zero bytes."""
+    return text.replace("\\", "/").replace("\0", "")
+
+
+def _are_labels(values: Set[str], title: str) -> bool:
+    if label_in_name(title) == ABNORMAL and values - NO_FAULT - FALSE:
+        return True
+    return bool(values & TRUE and values & FALSE) or any(LABEL_WORDS.get(value) == ABNORMAL for value in values)
 
 
 def read_table(file: Path) -> Table:
@@ -143,14 +193,18 @@ def _delimiter(text: str) -> str:
 
     def fit(delimiter: str) -> tuple[bool, int]:
         header = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
-        complete = set(REQUIRED) <= set(_named(header)[0]) or _columns_without_header(header) is not None
-        return complete, len(header)
+        return _is_complete(header), len(header)
 
     return max(DELIMITERS, key=fit)
 
 
+def _is_complete(header: Sequence[str]) -> bool:
+    """Return whether a first line has a path and a label: as names of columns, or as values."""
+    return set(REQUIRED) <= set(_named(header)[0]) or _columns_without_header(header) is not None
+
+
 def _short(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter not in " -_")
+    return "".join(letter for letter in fold(name).lower() if letter not in " -_")
 
 
 def _named(header: Sequence[str]) -> tuple[list[str], str]:
@@ -172,7 +226,7 @@ def _named(header: Sequence[str]) -> tuple[list[str], str]:
 def _columns_without_header(header: Sequence[str]) -> list[str] | None:
     """Return the columns of a table whose first line is a recording already; None if it is a header."""
     paths = [number for number, cell in enumerate(header) if cell.lower().endswith(SUFFIXES)]
-    labels = [number for number, cell in enumerate(header) if cell.lower() in LABEL_WORDS]
+    labels = [number for number, cell in enumerate(header) if fold(cell).lower() in LABEL_WORDS]
     if len(paths) != 1 or len(labels) != 1:
         return None
     return [PATH if n == paths[0] else LABEL if n == labels[0] else f"column {n + 1}" for n in range(len(header))]
