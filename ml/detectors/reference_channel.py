@@ -1,4 +1,4 @@
-"""Reference channel: a second microphone for the hall, and what it says about the first one.
+"""Reference channel: a second microphone for the hall, and what it explains of the first one.
 
 **Regression.** Of each band, what the hall explains is ``b * r``, with the level ``r`` of the reference channel at
 constant power. The engines get the residual ``e = y - b * r`` instead of the level ``y`` of the main channel. The
