@@ -40,9 +40,9 @@ class ReferenceChoice:
 
     Attributes:
         channel: index of the reference channel, from 0.
-        benefit: how much it helps; None if too few recordings have a sound on it.
+        benefit: how much it helps; None if too few recordings have a sound on it and on another channel.
         level_db: level of the reference channel minus that of the main channel in dB, the median of the recordings;
-            None if too few have a sound on it.
+            None if they were not measured.
     """
 
     channel: int
@@ -80,7 +80,9 @@ class ReferenceComparison:
             asdict(each)
             | {
                 "helps": each.benefit is not None and each.benefit.helps,
-                "why_not": "too few recordings have a sound on it" if each.benefit is None else each.benefit.why_not,
+                "why_not": "too few recordings have a sound on it and on another channel"
+                if each.benefit is None
+                else each.benefit.why_not,
             }
             for each in self.choices
         ]
@@ -152,7 +154,7 @@ def _measure(
     recordings = [
         NormalRecording(clips, entry.machine_name, entry.session, entry.path)
         for entry, clips in zip(entries, spectra, strict=True)
-        if all(clip.reference is not None for clip in clips)
+        if all(clip.reference is not None and clip.power.any() for clip in clips)
     ]
     if len(recordings) < len(entries) / 2 or not has_enough_recordings([each.machine for each in recordings]):
         return ReferenceChoice(channel)

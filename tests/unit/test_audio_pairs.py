@@ -80,3 +80,12 @@ def test_a_single_channel_that_is_the_reference_is_refused() -> None:
         decode(mono, channel=ChannelPair("mean", 0))
     with pytest.raises(ChannelNotFound, match=r"channel 1 \(counted from 0\); the recording has 1"):
         decode(mono, channel=ChannelPair(1, 0))
+
+
+@pytest.mark.parametrize("main", [0, "mean", "intact"])
+def test_a_dead_main_channel_is_silent(main: SingleChannel) -> None:
+    """There is no intact channel to mix; the reference is read."""
+    found = decode(recorded(sounds.noise(RATE_HZ, channels=2) * [0, 1]), channel=ChannelPair(main, 1))
+    assert not found.samples.any()
+    assert (found.quality.level_dbfs, found.quality.reference) == (None, "used")
+    assert found.quality.faulty_channels("dead") == (0,)

@@ -108,6 +108,12 @@ def test_a_sound_of_the_second_microphone_alone_is_no_anomaly() -> None:
     assert found.explanation.in_the_hall is None
 
 
+def test_a_dead_microphone_of_the_machine_is_unusable() -> None:
+    """The hall alone is no recording of the machine."""
+    found = verdict(pairs.pair(5001) * [0, 1])
+    assert found.value == "unusable"
+
+
 def test_swapped_channels_are_unusable() -> None:
     """The reason is named."""
     for seed in range(3):
