@@ -17,7 +17,9 @@ PartSchema = Mapping[str, Any]
 FILE: PartSchema = {
     "type": "string",
     "format": "binary",
-    "description": "A recording: WAV, FLAC, or another format of docs/formats.md.",
+    "description": "A recording: WAV, FLAC, or another format of docs/formats.md. For a model with a reference "
+    "channel: one file with both channels, such as a stereo WAV with channel 0 at the machine and channel 1 in the "
+    "hall.",
 }
 FILES: PartSchema = {"type": "array", "items": FILE, "minItems": 1}
 TEXT: PartSchema = {"type": "string", "maxLength": MAX_TEXT, "pattern": TEXT_PATTERN}

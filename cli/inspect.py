@@ -19,6 +19,7 @@ from ml.dataset.indexing.build import index
 from ml.dataset.paths import index_cache_file
 from ml.dataset.summary import manifest_row, passed_over_lines, summarise
 from ml.system.text import csv_row
+from ml.training.reference_choice import ReferenceChoice, ReferenceComparison, compare_reference_channels
 
 # Lines shown of a long list.
 SHOWN = 10
@@ -42,18 +43,29 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole summary as JSON.")] = False,
     snr: Annotated[float | None, typer.Option(help="Only the recordings at this signal-to-noise ratio, in dB.")] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="Number of processes; default: one per core.")] = None,
+    channels: Annotated[
+        bool, typer.Option(help="Compare the channels as reference; takes a few seconds if there are several.")
+    ] = True,
 ) -> None:
-    """Summarise a dataset: counts, formats, levels, refused files, copies, and the automatic split."""
+    """Summarise a dataset: counts, formats, levels, refused files, copies, channels, and the automatic split."""
     if as_csv and as_json:
         raise typer.BadParameter("--csv and --json were given; one of them was expected")
     with show_progress() as report:
         dataset = index(source, snr_db=snr, cache=index_cache_file(Settings().home), processes=processes, report=report)
     if as_csv:
         _print_csv([manifest_row(entry) for entry in dataset.entries])
-    elif as_json:
-        typer.echo(json.dumps(summarise(dataset), indent=2, ensure_ascii=False))
+        return
+    compared = None
+    if channels:
+        with show_progress() as report:
+            compared = compare_reference_channels(dataset, processes=processes, report=report)
+    if as_json:
+        facts = {} if compared is None else {"reference_channels": compared.to_dict()}
+        typer.echo(json.dumps(summarise(dataset) | facts, indent=2, ensure_ascii=False))
     else:
         _print_summary(summarise(dataset), passed_over_lines(dataset))
+        if compared is not None:
+            _print_channels(compared)
 
 
 def _print_csv(rows: list[dict[str, Any]]) -> None:
@@ -84,6 +96,40 @@ def _print_summary(facts: dict[str, Any], passed_over: list[str]) -> None:
             table.title = None
             print_table(table, "")
     _print_notes(facts, passed_over)
+
+
+def _print_channels(compared: ReferenceComparison) -> None:
+    """Print how much each channel would bring as reference, the best first."""
+    if compared.refused is not None:
+        _list("reference channel", [f"{compared.refused} It is not known which would serve as reference."])
+        return
+    title = f"reference channel, from {compared.recordings} normal recordings with {compared.channels} channels"
+    lines = [
+        _channel_line(compared.channels, choice, is_best=number == 0) for number, choice in enumerate(compared.choices)
+    ]
+    if any(choice.benefit is not None and choice.benefit.pair_contrast is None for choice in compared.choices):
+        lines.append(
+            "With one machine, it cannot be measured which channel records the machine: the reference must be the "
+            "microphone that is farther from it."
+        )
+    _list(title, lines)
+
+
+def _channel_line(channels: int, choice: ReferenceChoice, *, is_best: bool) -> str:
+    if choice.benefit is None or choice.level_db is None:
+        return (
+            f"channel {choice.channel} as reference: not measured, because too few recordings have a sound on it and "
+            "on another channel"
+        )
+    benefit, main = choice.benefit, f"channel {1 - choice.channel}" if channels == 2 else "the mean of the others"
+    if benefit.why_not is not None:
+        advice = f"no reference, because {benefit.why_not}"
+    else:
+        advice = f"{'a good' if is_best else 'also a'} reference (--reference-channel {choice.channel})"
+    return (
+        f"channel {choice.channel} as reference explains {benefit.explained_percent}, and is "
+        f"{abs(choice.level_db):.1f} dB {'louder' if choice.level_db > 0 else 'softer'} than {main}: {advice}"
+    )
 
 
 def _kinds(facts: dict[str, Any]) -> Table:

@@ -31,7 +31,7 @@ class Commands(LazyGroup):
         CommandSpec(
             "inspect",
             "cli.inspect:inspect",
-            "Summarise a dataset: counts, formats, levels, refused files, copies, and the automatic split.",
+            "Summarise a dataset: counts, formats, levels, refused files, copies, channels, and the automatic split.",
             RECORDINGS,
             "Example:  `signalml inspect data/fans`,  or  `signalml inspect data/fans --csv > sounds.csv`",
         ),

@@ -32,6 +32,9 @@ from ml.system.text import printable
 from worker.results import as_csv, as_json
 
 ERROR, UNUSABLE = "error", "unusable"
+JUDGED = ("normal", "anomalous")
+# States in which a recording is judged as its model was trained.
+REFERENCE_AS_TRAINED = ("used", "unused")
 MOST_REASONS = 50
 MACHINE_ID_EXPECTED = (
     f"1 to {MAX_MACHINE_ID} letters, digits, dots, hyphens and underscores were expected, or two such names with a "
@@ -108,6 +111,7 @@ class _Tally:
         verdicts: number of rows for each verdict, and for errors.
         by_classifier: anomalous recordings with a score at or below the threshold; the classifier raised the alarm.
         unknown_machines: recordings of a named machine that the detector has not learned.
+        references: number of judged recordings for each state of the reference channel in which it was not used.
         judged: number of rows for each truth and verdict, where the truth is known.
         causes: the first sentence and the number of recordings, by cause without its numbers.
         reasons: name and reason of the first recordings without a score.
@@ -116,6 +120,7 @@ class _Tally:
     verdicts: Counter[str] = field(default_factory=Counter)
     by_classifier: int = 0
     unknown_machines: int = 0
+    references: Counter[str] = field(default_factory=Counter)
     judged: Counter[tuple[str, str]] = field(default_factory=Counter)
     causes: dict[str, tuple[str, int]] = field(default_factory=dict)
     reasons: list[tuple[str, str]] = field(default_factory=list)
@@ -127,6 +132,8 @@ class _Tally:
             self.judged[row.annotation.label, row.verdict or ERROR] += 1
         self.by_classifier += row.verdict == "anomalous" and (row.score or 0.0) <= (row.threshold or 0.0)
         self.unknown_machines += row.machine_known is False and bool(row.annotation.machine_name)
+        if row.verdict in JUDGED and row.reference not in (None, *REFERENCE_AS_TRAINED):
+            self.references[str(row.reference)] += 1
         if (cause := _cause(row)) is not None:
             key = re.sub(r"[\d.]+", "", cause.short)
             sentence, count = self.causes.get(key, (cause.sentence, 0))
@@ -151,9 +158,8 @@ def _cause(row: ScoreRow) -> _Cause | None:
 
 
 def _print_summary(tally: _Tally, predictor: Predictor) -> None:
-    always = ("normal", "anomalous")
-    kinds = (*always, UNUSABLE, ERROR)
-    counted = ", ".join(f"{tally.verdicts[kind]} {kind}" for kind in kinds if tally.verdicts[kind] or kind in always)
+    kinds = (*JUDGED, UNUSABLE, ERROR)
+    counted = ", ".join(f"{tally.verdicts[kind]} {kind}" for kind in kinds if tally.verdicts[kind] or kind in JUDGED)
     typer.echo()
     print_text(f"{counted}. Model {predictor.model.version}, threshold {predictor.model.decision.threshold:.4g}.")
     for truth, right, name in (("normal", "normal", "false alarms"), ("abnormal", "anomalous", "missed")):
@@ -166,6 +172,9 @@ def _print_summary(tally: _Tally, predictor: Predictor) -> None:
             f"Recordings of a machine that the detector has not learned: {tally.unknown_machines}. Each was compared "
             "with the most similar machine."
         )
+    if tally.references:
+        states = ", ".join(f"{count} {state}" for state, count in tally.references.items())
+        print_text(f"Judged by the main channel alone, because of the reference channel: {states}.")
     for sentence, count in tally.causes.values():
         print_note(printable(f"{count} x {sentence}"))
     n_failed = tally.verdicts[ERROR] + tally.verdicts[UNUSABLE]

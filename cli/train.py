@@ -31,6 +31,7 @@ from ml.dataset.paths import index_cache_file
 from ml.dataset.simulate.plan import SimulationPlan
 from ml.dataset.simulate.simulator import simulate
 from ml.dataset.summary import passed_over_lines
+from ml.detectors.detector import Detector
 from ml.errors import ChampionChanged, InvalidParameter
 from ml.models.names import LONGEST_NAME
 from ml.models.registry import Registry
@@ -180,10 +181,17 @@ def _print_thresholds(trained: TrainingResult, registry: Registry, rate: float) 
     if evaluated_at != threshold:
         print_text(f"The figures above are from the fit without the test side; its threshold is {evaluated_at}.")
     if detector is not None:
+        _print_reference(detector)
         if revision.revision == 1:
             print_calibration(detector, final.threshold, rate)
         print_false_alarms(trained.version, detector, final.threshold, Settings().alarm_rule)
         print_operating_points(trained.version, bundle.content.card["detector"]["operating"])
+
+
+def _print_reference(detector: Detector) -> None:
+    """Print how much the reference channel explains, and whether it is used."""
+    if detector.benefit is not None and detector.spec.reference_channel is not None:
+        print_text(detector.benefit.describe(detector.spec.reference_channel))
 
 
 def _print_champion(version: str, registry: Registry) -> None:

@@ -78,6 +78,8 @@ def choices_from(given: Mapping[str, Any], *, detector: bool, both: bool) -> dic
         )
     if "engines" in changed and not (detector or both):
         raise InvalidParameter("--engine needs a detector; --detector or --both was expected, too.")
+    if "reference_channel" in changed and not (detector or both):
+        raise InvalidParameter("--reference-channel needs a detector; --detector or --both was expected, too.")
     if "held_out" in changed and given["split"] != "machine":
         raise InvalidParameter(f"--held-out {given['held_out']} needs another split; --split machine was expected.")
     learn = "detector" if detector else "both" if both else "classifier"

@@ -124,7 +124,7 @@ class RecordingQuality(Schema):
     codec: str | None = Field(examples=[None])
     """Name of a codec with losses, such as `mulaw`, `alaw`, `mp3`, `vorbis`, `opus` or `aac`: parts of the sound are
     left out, and a fault of the machine can be hidden. Null without losses, as for WAV and FLAC."""
-    reference: ReferenceState | None = Field(examples=[None])
+    reference: ReferenceState | None = Field(examples=["used"])
     """State of the reference channel, the second microphone that records the hall. `used`; `unused`: training has found
     that it does not help; `missing`: the recording has no such channel; `dead`: no signal; `clipped`: more than 1 % of
     its samples are at full scale; `disturbed`: it has sounds that the main channel does not have; `swapped`: it has the
@@ -155,9 +155,9 @@ class BandDeparture(Schema):
     share: RoundedShare = Field(examples=[0.61])
     """Share of this band in the sum of the squared deviations of all mel bands, each in standard deviations. The shares
     add up to 1, except for rounding."""
-    hall_db: Decibels | None = Field(examples=[None])
+    hall_db: Decibels | None = Field(examples=[4.1])
     """Part of `db` that was in the hall too, by the reference channel: it does not count for `sigma`, `share` and the
-    score. Null without a reference channel."""
+    score. Null without a reference channel, or if it was not used for this recording."""
 
 
 class NearestRecording(Schema):
@@ -180,6 +180,11 @@ class NoveltyReasons(Schema):
     if it is not known."""
     nearest: list[NearestRecording]
     """Most similar normal recordings, the nearest first."""
+    in_the_hall: str | None = Field(
+        examples=["6.2 dB louder at 413 to 851 Hz; 4.1 dB of it are in the hall too and do not count."]
+    )
+    """The band in which the hall has changed most, in words. Null if it has changed by less than 1 dB, or without a
+    reference channel."""
 
 
 class NoveltyFacts(Schema):

@@ -225,7 +225,9 @@ def _mix_pair(blocks: "Samples", header: Header, channels: ChannelPair) -> Recor
     pair = _read(blocks, header, weights / np.float32(meter.full_scale), meter, channel_meter)
     faults = channel_meter.faults(meter.clipped / header.frames)
     of_others = tuple(replace(each, channel=others.index(each.channel)) for each in faults if each.channel in others)
-    if channels.main == "intact" and any(each.fault != "offset" for each in of_others):
+    # If all are dead, the main channel is silent, and no mean of intact channels exists.
+    is_dead = sum(each.fault == "dead" for each in of_others) == len(others)
+    if channels.main == "intact" and not is_dead and any(each.fault != "offset" for each in of_others):
         weights[others, 0] = intact_weights(len(others), of_others)
         # Which channels are intact is known at the end only, so the file is read again.
         pair = _read(blocks, header, weights / np.float32(meter.full_scale))

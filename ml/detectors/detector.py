@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 
 from ml.audio.recording import AudioQuality
 from ml.detectors.calibration import Calibration, OddRecording
+from ml.detectors.deviations import Deviations, ExplainedByHall
 from ml.detectors.engines.engine import Engine, EngineState
 from ml.detectors.out_of_domain import OutOfDomainCheck
 from ml.detectors.passband import Passband, find_passband, relative_levels
 from ml.detectors.quality_checks import check_out_of_domain, check_quality, check_spectrum, slightly_missing_bands
 from ml.detectors.recorder_checks import UnusableReason, swapped_reason
-from ml.detectors.reference import Deviations, ExplainedByHall, Reference
+from ml.detectors.reference import Reference
 from ml.detectors.reference_benefit import ReferenceBenefit
 from ml.detectors.reference_channel import ReferenceChannel, Regression
 from ml.detectors.spectra import Spectra, compute_spectra

@@ -4,11 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.detectors.deviations import BandDeviation, Deviations, ExplainedByHall, NearestNormal
 from ml.detectors.engines.covariance import STEADY_DB
 from ml.detectors.passband import relative_levels
 from ml.detectors.spectra import Spectra
@@ -44,68 +45,6 @@ class NormalRecording:
     name: str = ""
     level_dbfs: float | None = None
     clipped_share: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class BandDeviation:
-    """Deviation of one frequency band from the normal recordings, at the same loudness.
-
-    Attributes:
-        low_hz, high_hz: limits of the band in Hz.
-        db: level minus the machine's mean in dB; above 0 is louder.
-        sigma: the deviation in standard deviations of normal recordings.
-        share: share in the sum of the squared deviations of all mel bands, each in standard deviations, 0 to 1.
-        hall_db: part of ``db`` that the reference channel has too, so that it does not count for ``sigma`` and
-            ``share``; None without a reference channel.
-    """
-
-    low_hz: float
-    high_hz: float
-    db: float
-    sigma: float
-    share: float
-    hall_db: float | None = None
-
-
-class ExplainedByHall(NamedTuple):
-    """What the hall explains of a clip's spectrum, by the reference channel.
-
-    Attributes:
-        rise_db: float64 ``(bands,)``: by how much the hall raises each mel band, in dB.
-        spread_db: float64 ``(bands,)``, above 0: standard deviation of normal recordings without this, in dB.
-    """
-
-    rise_db: NDArray[np.float64]
-    spread_db: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class NearestNormal:
-    """A normal recording with a spectrum similar to that of a clip.
-
-    Attributes:
-        name: name of the recording.
-        db: RMS difference of the mean mel spectra in dB.
-    """
-
-    name: str
-    db: float
-
-
-@dataclass(frozen=True, slots=True)
-class Deviations:
-    """Explanation of a clip's score.
-
-    Attributes:
-        band_deviations: all bands, the largest share first.
-        level_change_db: level minus the mean level of the machine's normal recordings, in dB; it changes no score. None
-            if a level is not known.
-        nearest: most similar normal recordings of the machine, the nearest first, at most three.
-    """
-
-    band_deviations: tuple[BandDeviation, ...]
-    level_change_db: float | None
-    nearest: tuple[NearestNormal, ...]
 
 
 @dataclass(frozen=True)

@@ -48,13 +48,42 @@ class ReferenceBenefit:
         machines apart better, by a tenth: a reference close to the machine explains much, but has the machine's own
         sound. With one machine, this cannot be measured.
         """
-        if not 0 < self.explained < SAME_SIGNAL:
-            return False
+        return self.why_not is None
+
+    @property
+    def why_not(self) -> str | None:
+        """Why the reference channel is not to be used, as a clause after "because"; None if it helps."""
+        if not self.explained > 0:
+            return "nothing that varies in the main channel is explained by it"
+        if self.explained >= SAME_SIGNAL:
+            return "both channels have the same signal"
+        if self.main_contrast is None or self.pair_contrast is None:
+            return None
+        if self.pair_contrast >= LEAST_GAIN * self.main_contrast:
+            return None
         return (
-            self.main_contrast is None
-            or self.pair_contrast is None
-            or self.pair_contrast >= LEAST_GAIN * self.main_contrast
+            "it seems to record the machines too: without what it explains, a recording is "
+            f"{self.pair_contrast:.1f} times as far from other machines as from its own, and {self.main_contrast:.1f} "
+            "times by the main channel alone"
         )
+
+    def describe(self, channel: int) -> str:
+        """Return a sentence on what the reference channel explains, whether it is used, and why not.
+
+        Args:
+            channel: index of the reference channel, from 0.
+
+        Example:
+            >>> ReferenceBenefit(0.79).describe(1)
+            'The reference channel 1 explains 79 % of the variation between recordings of a machine: it is used.'
+        """
+        used = "it is used" if self.why_not is None else f"it is not used, because {self.why_not}"
+        return f"The reference channel {channel} explains {self.explained_percent}: {used}."
+
+    @property
+    def explained_percent(self) -> str:
+        """The explained share in words, at least 0 %."""
+        return f"{100 * max(self.explained, 0):.0f} % of the variation between recordings of a machine"
 
 
 def explained_share(clips: Sequence[Sequence[Spectra]], machines: NDArray[np.int64], folds: FoldNumbers) -> float:

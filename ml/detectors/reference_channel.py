@@ -1,4 +1,4 @@
-"""Reference channel: a second microphone for the hall, and what it says about the first one.
+"""Reference channel: a second microphone for the hall, and what it explains of the first one.
 
 **Residual.** Of each band, the hall explains ``b * r``, with the level ``r`` of the reference channel at constant
 power. The engines get the residual, the level of the main channel without this. The coefficients ``b`` come from normal

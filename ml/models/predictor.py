@@ -38,9 +38,9 @@ from ml.audio.limits import DEFAULT_LIMITS, AudioLimits
 from ml.audio.recording import AudioQuality, Recording
 from ml.classifier.litert import LiteRTNetwork
 from ml.detectors.detector import Novelty
+from ml.detectors.deviations import Deviations
 from ml.detectors.quality_checks import comparable_level
 from ml.detectors.recorder_checks import UnusableReason, check_recorder
-from ml.detectors.reference import Deviations
 from ml.detectors.spectra import Spectra
 from ml.detectors.thresholds import p_value
 from ml.errors import BundleDamaged

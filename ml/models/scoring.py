@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.audio.batch import AudioFile, NotARegularFile, apply_to_file, map_recordings
-from ml.audio.recording import Recording
+from ml.audio.recording import Recording, ReferenceState
 from ml.dataset.annotations import NOTHING_KNOWN, Annotation
 from ml.dataset.catalog import ScoringItem
 from ml.dataset.entries import FileRefusal
@@ -31,7 +31,8 @@ class ScoreRow:
     """Result of one recording: a verdict, or the reason why there is none.
 
     The fields are the columns of all tables of scores. Names that ``POST /v1/predict`` also uses have the same meaning.
-    Unknown values are None. An unusable recording has only verdict, message, duration and model. With an error, only
+    Unknown values are None. An unusable recording has only verdict, message, duration,
+    reference and model. With an error, only
     name and annotation are known.
 
     Attributes:
@@ -45,6 +46,7 @@ class ScoreRow:
         compared_with: machine whose normal recordings a detector compared the recording with.
         machine_known: whether the detector was trained on the named machine.
         duration_s: duration in seconds.
+        reference: state of the reference channel; None if the model uses none.
         model: version that judged the recording.
         error: stable code, colon and sentence.
     """
@@ -60,6 +62,7 @@ class ScoreRow:
     compared_with: str | None = None
     machine_known: bool | None = None
     duration_s: float | None = None
+    reference: ReferenceState | None = None
     model: str | None = None
     error: str | None = None
 
@@ -226,6 +229,7 @@ def _add_verdict(row: ScoreRow, verdict: Verdict) -> ScoreRow:
         verdict=verdict.value,
         message=verdict.message,
         duration_s=verdict.quality.duration_s,
+        reference=verdict.quality.reference,
         model=verdict.version,
     )
     if verdict.unusable is not None:

@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 from ml.audio.recording import AudioQuality
 from ml.detectors.calibration import RateHoldsFor
 from ml.detectors.detector import Novelty
+from ml.detectors.deviations import Deviations
 from ml.detectors.recorder_checks import UnusableReason
-from ml.detectors.reference import Deviations
 from ml.models.bundle import FaultRule
 from ml.models.labels import ClassLabel
 

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ml.faults.agreement import Agreement
 from ml.faults.groups import FaultGroups
 from ml.features.spec import FeatureSpec
@@ -31,6 +34,39 @@ class Exemplar:
     caption: str
 
 
+@dataclass(frozen=True, slots=True)
+class HallExample:
+    """A recording by both microphones: its deviation from normal, and what is left without the hall.
+
+    Attributes:
+        title: label of the recording (``normal``, ``abnormal``).
+        caption: name in the dataset, and score.
+        main_db: float64 ``(bands,)``: mean mel spectrum of the main channel minus that of the machine's normal
+            recordings, in dB.
+        residual_db: the same without what the reference channel explains.
+    """
+
+    title: str
+    caption: str
+    main_db: NDArray[np.float64]
+    residual_db: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceFacts:
+    """What a training has found about its reference channel.
+
+    Attributes:
+        sentence: what it explains, and whether and why it is used.
+        centres_hz: float64 ``(bands,)``: centres of the mel bands of the examples.
+        examples: recordings before and after; empty if the reference is not used.
+    """
+
+    sentence: str
+    centres_hz: NDArray[np.float64]
+    examples: tuple[HallExample, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportFacts:
     """Content of the report of one model version.
@@ -51,6 +87,7 @@ class ReportFacts:
         dataset_summary: result of :func:`ml.dataset.summary.summarise`.
         split_summary: method, seed, and counts per side.
         exemplars: recordings to draw and play.
+        reference: the reference channel; None if the training had none.
         notes: warnings that are shown first.
     """
 
@@ -69,4 +106,5 @@ class ReportFacts:
     dataset_summary: dict[str, Any] = field(default_factory=dict)
     split_summary: dict[str, Any] = field(default_factory=dict)
     exemplars: tuple[Exemplar, ...] = ()
+    reference: ReferenceFacts | None = None
     notes: tuple[str, ...] = ()

@@ -14,9 +14,10 @@ from ml.reports import formatting as tables
 from ml.reports.advice import answers, warnings
 from ml.reports.drawing import Picture
 from ml.reports.evaluation_plots import evaluation_pictures, training_picture
-from ml.reports.facts import ReportFacts
+from ml.reports.facts import ReferenceFacts, ReportFacts
 from ml.reports.group_plots import group_pictures
 from ml.reports.recording_plots import MAX_EXEMPLARS, PLAYED_S, render_exemplar
+from ml.reports.reference_plots import hall_picture
 from ml.reports.session_plots import sessions_picture
 from ml.system.atomic import write_atomic
 
@@ -105,6 +106,7 @@ def _context(facts: ReportFacts) -> dict[str, Any]:
         "training": training_picture(facts.history, facts.best_epoch) if facts.history else None,
         "group_figures": [] if groups is None else _group_pictures(facts, groups),
         "group_rows": [] if groups is None else list(_group_rows(groups, _names(facts, groups))),
+        "hall_figures": [] if facts.reference is None else _hall_pictures(facts.reference),
         "exemplars": [render_exemplar(exemplar, i) for i, exemplar in enumerate(facts.exemplars[:MAX_EXEMPLARS], 1)],
         "exemplars_left_out": max(0, len(facts.exemplars) - MAX_EXEMPLARS),
         "played_s": PLAYED_S,
@@ -176,6 +178,10 @@ def _names(facts: ReportFacts, groups: FaultGroups) -> Sequence[str]:
 
 def _group_pictures(facts: ReportFacts, groups: FaultGroups) -> list[Picture]:
     return group_pictures(groups, _names(facts, groups))
+
+
+def _hall_pictures(reference: ReferenceFacts) -> list[Picture]:
+    return [hall_picture(example, reference.centres_hz, i) for i, example in enumerate(reference.examples, 1)]
 
 
 def _group_rows(groups: FaultGroups, names: Sequence[str]) -> Iterator[GroupRow]:

@@ -29,10 +29,10 @@ class TrainingChoices(BaseModel):
     """`classifier` of known faults (default), `detector` trained on normal recordings alone, or `both` in one model."""
     engines: Annotated[list[EngineName], Field(min_length=1)] | None = Field(default=None, examples=[None])
     """Engines of the detector; by default `discriminant` and `distance` together."""
-    reference_channel: ChannelIndex | None = Field(default=None, examples=[None])
+    reference_channel: ChannelIndex | None = Field(default=None, examples=[1])
     """Channel of a second microphone that records the hall, counted from 0. What it records too is not taken for a
     fault. Only for a detector; by default none."""
-    main_channel: ChannelIndex | None = Field(default=None, examples=[None])
+    main_channel: ChannelIndex | None = Field(default=None, examples=[0])
     """Channel of the machine's microphone, counted from 0; by default the mean of all channels but the reference."""
     training_kind: FeatureKind = Field(default="spectrum", examples=["spectrum"])
     """Features and network: `spectrum` (log-mel bands, default) or `original` (MFCCs, as in the original project)."""

@@ -13,6 +13,7 @@ from ml.training.card import split_summary
 from ml.training.classes import TrainingClasses
 from ml.training.context import TrainingContext
 from ml.training.held_out_result import HeldOutResult
+from ml.training.reference_report import describe_reference
 from ml.training.served_result import ScoredRecording, ServedResult
 
 EXEMPLARS_PER_GROUP = 2
@@ -57,6 +58,7 @@ def report_facts(
         split_summary=split_summary(context.split),
         notes=(*context.notes, *_refit_note(context)),
         exemplars=(*_detector_exemplars(context, outlook), *apart),
+        reference=describe_reference(context, served.detector, outlook),
     )
     if network is None:
         return facts

@@ -13,7 +13,7 @@ from tests.commands import Done, signalml
 
 COLUMNS = [
     *("name", "machine", "machine_id", "truth", "verdict", "label", "message", "score", "threshold", "probabilities"),
-    *("compared_with", "machine_known", "duration_s", "model", "error"),
+    *("compared_with", "machine_known", "duration_s", "reference", "model", "error"),
 ]
 
 
