@@ -145,3 +145,14 @@ def test_the_length_of_an_upload_is_read_from_its_header() -> None:
     assert estimate_duration_s(sounds.flac(samples)) == 0.5
     assert estimate_duration_s(b"ID3" + bytes(79_997)) == 10.0
     assert estimate_duration_s(b"RIFF") == estimate_duration_s(b"") == 0.0
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac"])
+def test_an_upload_whose_header_states_a_rate_of_zero_has_no_length(kind: str) -> None:
+    """Its length was a division by zero, answered with 500."""
+    data = bytearray(sounds.recording(sounds.noise(8_000)) if kind == "wav" else sounds.flac(sounds.noise(8_000)))
+    if kind == "wav":
+        data[24:28] = bytes(4)
+    else:
+        data[18:20], data[20] = bytes(2), data[20] & 0x0F  # 20 bits after the sizes of STREAMINFO
+    assert estimate_duration_s(data) == 0.0
