@@ -56,6 +56,7 @@ from ml.system.atomic import file_lock, lock_folder, make_folder, sync_folder, t
 from ml.system.audit import record_change
 from ml.system.clock import timestamp
 from ml.system.names import child
+from ml.system.validation import shorten
 
 logger = logging.getLogger("signalml.registry")
 Alias = Literal["champion", "challenger", "previous"]
@@ -168,7 +169,7 @@ class Registry:
             if version.rpartition("-")[0] == reference:
                 return version
         newest = ", ".join(versions[:5]) or "none"
-        raise ModelNotFound(f"There is no model {reference!r}; the newest versions are: {newest}.")
+        raise ModelNotFound(f"There is no model {shorten(reference)!r}; the newest versions are: {newest}.")
 
     def path(self, reference: str) -> Path:
         """Return the folder of a version, an alias or a model name."""
