@@ -68,6 +68,15 @@ def test_json_that_python_cannot_read_is_refused_in_plain_words(client: AppClien
     assert not {word for word in ("sys.", "recursion", "codec") if word in answer.text}
 
 
+@pytest.mark.parametrize("field", ["name", "message"])
+def test_a_class_has_no_control_characters_in_its_texts(client: AppClient, field: str) -> None:
+    """They are in each verdict, and other programs show them. Names of faults and machines have the same rule."""
+    classes = [{"name": "normal", "message": "fine"}, {"name": "clogging", "message": "clogged"} | {field: "a\x1b[31m"}]
+    answer = client.request("PATCH", "/v1/models/fan-1/labels", json={"classes": classes})
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+    assert f"body.classes.1.{field}" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("item", [b"1,", b"{},", b'"x",'])
 def test_a_long_list_of_engines_is_refused_without_reading_it_all(client: AppClient, item: bytes) -> None:
     """64 KB of numbers took a fifth of a second of the process, for one sentence."""
