@@ -12,6 +12,8 @@ from api.errors import MalformedRange, RangeNotSatisfiable, RequestError
 from api.problems import problem_of_error, problem_response
 from ml.system.validation import MAX_SHOWN_LENGTH
 
+# As many ranges as are answered need less. The time of the expressions below is the square of the spaces in a header.
+MAX_RANGE_LENGTH = 2000
 # First and last byte; one of them may be missing. 18 digits are enough for any file.
 BYTES = re.compile(r"bytes\s*=\s*(?:(?:\d{1,18}\s*-\s*(?:\d{1,18})?|-\s*\d{1,18})\s*(?:,\s*|$))+", re.IGNORECASE)
 RANGE = re.compile(r"(\d*)\s*-\s*(\d*)")
@@ -27,13 +29,19 @@ class AudioFileResponse(FileResponse):
         file: the file.
         facts: facts about the file from the system.
         media_type: type of the file.
-        name: name to show.
+        name: name that the file was uploaded with.
     """
 
     def __init__(self, file: Path, facts: os.stat_result, media_type: str, name: str) -> None:
         headers = {"X-Content-Type-Options": "nosniff"}
         super().__init__(
-            file, 200, headers, media_type, filename=name, stat_result=facts, content_disposition_type="inline"
+            file,
+            200,
+            headers,
+            media_type,
+            filename=_download_name(name),
+            stat_result=facts,
+            content_disposition_type="inline",
         )
         self._size = facts.st_size
 
@@ -48,11 +56,16 @@ class AudioFileResponse(FileResponse):
         await problem_response(problem_of_error(refusal), headers)(scope, receive, send)
 
 
+def _download_name(name: str) -> str:
+    """Return the name without folders and without dots in front: a program that saves the answer may use it."""
+    return re.split(r"[/\\]", name)[-1].lstrip(".") or "recording"
+
+
 def _refusal(header: str | None, size: int) -> RequestError | None:
     """Return why the ranges of a request cannot be answered; None if they can, or if there are none."""
     if header is None or header.count(",") >= FileResponse.max_ranges:  # the whole file is sent then
         return None
-    if not BYTES.fullmatch(header.strip()):
+    if len(header) > MAX_RANGE_LENGTH or not BYTES.fullmatch(header.strip()):
         return MalformedRange(
             f"The header Range is {header[:MAX_SHOWN_LENGTH]!r}; bytes=0-99 was expected, for example."
         )

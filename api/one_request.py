@@ -2,24 +2,22 @@
 
 from typing import Annotated, Self
 
-from fastapi import Header, Response
+from fastapi import Response
 
+from api.idempotency_keys import idempotency_header
 from api.settings import Settings
 from ml.errors import IdempotencyConflict, MachinesUnavailable, StorageFull
 from ml.machines.ledger import Ledger
 from ml.machines.observation import KeyedRequest
-from ml.system.idempotency import PATTERN, digest_of_request, require_same_request
+from ml.system.idempotency import digest_of_request, require_same_request
 
 REPLAYED = "Idempotent-Replayed"  # header of the answer to a repeated request
 ONE_REQUEST_ERRORS = (IdempotencyConflict, MachinesUnavailable, StorageFull)
 RequestKey = Annotated[
     str | None,
-    Header(
-        alias="Idempotency-Key",
-        pattern=PATTERN,
-        description="A key that the client chooses, 1 to 128 printable ASCII characters without spaces. For a day, the "
-        "same request with the same key changes nothing again, also if something else was changed meanwhile; its "
-        f"answer has the present state, and the header `{REPLAYED}: true`.",
+    idempotency_header(
+        "For a day, the same request with the same key changes nothing again, also if something else was changed "
+        f"meanwhile; its answer has the present state, and the header `{REPLAYED}: true`."
     ),
 ]
 

@@ -22,6 +22,7 @@ from api.validation import explain_errors
 from ml.errors import SignalMLError
 from ml.system.logs import current_request_id
 from ml.system.server_paths import hide_home
+from ml.system.validation import shorten
 
 logger = logging.getLogger("signalml.problems")
 PROBLEM_JSON = "application/problem+json"
@@ -115,10 +116,11 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
         return await _on_signalml_error(request, error.__cause__)
     if error.status_code == 400 and error.__cause__ is not None:
         return await _on_signalml_error(request, InvalidRequest(f"The body cannot be read as JSON: {error.__cause__}"))
+    path = shorten(request.url.path)
     code = FRAMEWORK_CODES.get(error.status_code, "request_refused")
     details = {
-        404: f"There is no route {request.url.path}; /docs lists all routes.",
-        405: f"{request.method} is not allowed at {request.url.path}.",
+        404: f"There is no route {path}; /docs lists all routes.",
+        405: f"{request.method} is not allowed at {path}.",
     }
     services_of(request).metrics.count_refusal(code)
     headers = dict(error.headers or {})

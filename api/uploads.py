@@ -70,7 +70,7 @@ async def read_upload(request: Request, form: Form, max_files: int = 1) -> Uploa
             content += chunk
         return UploadForm([Upload("body", content)], {}, {})
     if kind != MULTIPART:
-        found = f"The body is of type {kind!r}" if kind else "The request has no Content-Type"
+        found = f"The body is of type {kind[:MAX_SHOWN_LENGTH]!r}" if kind else "The request has no Content-Type"
         expected = ", ".join(("audio/*", *OTHER_RAW_TYPES))
         raise UnsupportedMediaType(
             f"{found}; a form of type {MULTIPART} was expected ({FORM_EXAMPLE})"

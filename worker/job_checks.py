@@ -25,7 +25,7 @@ def check_parameters(home: Path, parameters: JobParameters) -> None:
         ModelNotCalibrated, BundleUnrecognised, BundleDamaged: a recalibration needs a complete model with a detector.
     """
     if (dataset := getattr(parameters, "dataset", None)) is not None:
-        require_dataset(home, dataset)
+        require_dataset(home, dataset, list_others=True)
     match parameters:
         case ScoringParameters():
             Registry(home).resolve(parameters.model)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
 from api.dependencies import (
@@ -19,6 +19,7 @@ from api.dependencies import (
 )
 from api.errors import AUDIO_ERRORS, BODY_ERRORS, FORM_ERRORS, KEY_ERRORS, NoModel, UnknownParameter
 from api.forms import BATCH_FORM, ONE_FILE_FORM, ORIGINAL_FORM
+from api.idempotency_keys import idempotency_header
 from api.one_request import REPLAYED
 from api.problems import error_responses, problem_of_error
 from api.schemas.predictions import AnomalyResponse, BatchItem, BatchResponse, PredictResponse
@@ -32,7 +33,6 @@ from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID, MachineN
 from ml.models.explanations import OcclusionBand, occlusion_bands
 from ml.models.predictor import Predictor
 from ml.models.verdict import Verdict
-from ml.system.idempotency import PATTERN as KEY_PATTERN
 
 router = APIRouter(tags=["inference"], route_class=AuthFirstRoute)
 INFERENCE, PREDICT, BATCH = "/inference", "/v1/predict", "/v1/predict/batch"
@@ -63,12 +63,9 @@ RecordedAtsQuery = Annotated[
 ]
 UploadKey = Annotated[
     str | None,
-    Header(
-        alias="Idempotency-Key",
-        pattern=KEY_PATTERN,
-        description="A key that the client chooses, 1 to 128 printable ASCII characters without spaces. For a day, "
-        "the same upload with the same key counts once for its machine; another upload with this key is refused. "
-        f"Uploads that counted before are answered as usual, with the header `{REPLAYED}: true`.",
+    idempotency_header(
+        "For a day, the same upload with the same key counts once for its machine; another upload with this key is "
+        f"refused. Uploads that counted before are answered as usual, with the header `{REPLAYED}: true`."
     ),
 ]
 

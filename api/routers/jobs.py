@@ -12,6 +12,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from api.api_keys import ApiKey
 from api.dependencies import RejectUnknownParameters, ServicesDep
 from api.errors import BODY_ERRORS, V1_ERRORS, Busy, InvalidRequest
+from api.idempotency_keys import idempotency_header
 from api.job_queue import JobEvent
 from api.problems import error_responses
 from api.schemas.common import JobRows
@@ -19,7 +20,6 @@ from api.security import AuthFirstRoute, KeyDep, check_dataset_binding, is_still
 from api.services import Services
 from ml.errors import AliasNotSet, DatasetNotFound, IdempotencyConflict, ModelNotCalibrated, ModelNotFound
 from ml.system.audit import record_change
-from ml.system.idempotency import PATTERN as KEY_PATTERN
 from ml.system.logs import current_request_id
 from ml.system.validation import MAX_SHOWN_LENGTH
 from worker.job_checks import check_parameters
@@ -90,12 +90,7 @@ JobIdPath = Annotated[
 ]
 IdempotencyKey = Annotated[
     str | None,
-    Header(
-        alias="Idempotency-Key",
-        pattern=KEY_PATTERN,
-        description="A key that the client chooses, 1 to 128 printable ASCII characters without spaces. For a day, the "
-        "same request with the same key returns the same job.",
-    ),
+    idempotency_header("For a day, the same request with the same key returns the same job."),
 ]
 ResultFormat = Literal["json", "ndjson", "csv"]
 FORMATS: dict[ResultFormat, tuple[str, Callable[[Iterator[dict[str, Any]]], Iterator[bytes]]]] = {

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, RootModel
 
+from ml.dataset.annotations import TEXT_PATTERN
 from ml.models.aliases import ALIASES, Alias
 from ml.models.labels import MAX_MESSAGE, MAX_NAME
 from ml.system.validation import show_required_example
@@ -148,8 +149,10 @@ class AliasState(Schema):
 class ClassName(Schema):
     """New name and message of a class."""
 
-    name: str = Field(min_length=1, max_length=MAX_NAME, examples=["imbalance"])
-    message: str = Field(min_length=1, max_length=MAX_MESSAGE, examples=["Fan 3: the rotor is out of balance"])
+    name: str = Field(min_length=1, max_length=MAX_NAME, pattern=TEXT_PATTERN, examples=["imbalance"])
+    message: str = Field(
+        min_length=1, max_length=MAX_MESSAGE, pattern=TEXT_PATTERN, examples=["Fan 3: the rotor is out of balance"]
+    )
 
 
 class LabelsPatch(RequestSchema):

@@ -84,7 +84,8 @@ class Service:
             raise Fault(f"{answer.status} of type {answer.headers.get('content-type')}")
         return (
             f"{answer.status} {answer.json()['code']}"
-            if answer.status >= 400 and answer.content
+            # What follows the answer to a HEAD request is the next answer.
+            if answer.status >= 400 and answer.content and not data.startswith(b"HEAD")
             else str(answer.status)
         )
 

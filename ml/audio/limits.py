@@ -61,8 +61,8 @@ class Header:
 
     @property
     def duration_s(self) -> float:
-        """Length in seconds: ``frames / sample_rate_hz``."""
-        return self.frames / self.sample_rate_hz
+        """Length in seconds: ``frames / sample_rate_hz``; 0 for a rate of 0, which no limits accept."""
+        return self.frames / self.sample_rate_hz if self.sample_rate_hz else 0.0
 
     @property
     def sample_bytes(self) -> int:

@@ -70,15 +70,17 @@ def dataset_names(home: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if NAME_PATTERN.fullmatch(path.name) and path.is_dir())
 
 
-def require_dataset(home: Path, name: str) -> Path:
+def require_dataset(home: Path, name: str, *, list_others: bool = False) -> Path:
     """Return the folder of a dataset.
 
     Raises:
         InvalidName
-        DatasetNotFound: there is no such dataset; the message lists the existing ones.
+        DatasetNotFound: there is no such dataset; with ``list_others`` the message lists the existing ones.
     """
     folder = dataset_folder(home, name)
     if not folder.is_dir():
+        if not list_others:
+            raise DatasetNotFound(f"There is no dataset {name!r}.")
         names = dataset_names(home)
         more = f" and {len(names) - MAX_NAMES_SHOWN} more" if len(names) > MAX_NAMES_SHOWN else ""
         existing = ", ".join(names[:MAX_NAMES_SHOWN]) or "none"

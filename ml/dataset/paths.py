@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from ml.errors import InvalidName
+from ml.system.validation import shorten
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -31,7 +32,7 @@ def dataset_folder(home: Path, name: str) -> Path:
     """
     if not NAME_PATTERN.fullmatch(name):
         raise InvalidName(
-            f"{name!r} is not a valid dataset name: 1 to 64 lower-case letters, digits, dots, hyphens and underscores "
-            "were expected, starting with a letter or a digit."
+            f"{shorten(name)!r} is not a valid dataset name: 1 to 64 lower-case letters, digits, dots, hyphens and "
+            "underscores were expected, starting with a letter or a digit."
         )
     return datasets_folder(home) / name

@@ -50,7 +50,7 @@ from ml.models.version_folders import VersionFolders
 from ml.system.atomic import file_lock, make_folder, sync_folder
 from ml.system.audit import record_change
 from ml.system.names import child
-from ml.system.validation import MAX_SHOWN_LENGTH
+from ml.system.validation import MAX_SHOWN_LENGTH, shorten
 
 # Value of expected_version: the alias may point to any version. No version has this name.
 ANY_VERSION = "*"
@@ -119,7 +119,7 @@ class Registry:
             if version.rpartition("-")[0] == reference:
                 return version
         newest = ", ".join(versions[:5]) or "none"
-        raise ModelNotFound(f"There is no model {reference!r}; the newest versions are: {newest}.")
+        raise ModelNotFound(f"There is no model {shorten(reference)!r}; the newest versions are: {newest}.")
 
     def path(self, reference: str) -> Path:
         """Return the folder of a version, an alias or a model name."""

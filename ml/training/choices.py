@@ -1,6 +1,6 @@
 """Options of a training, declared once for the job schema, the command line and the table in the docs."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -27,7 +27,9 @@ class TrainingChoices(BaseModel):
     """Beginning of the version's name; by default the name of the dataset."""
     learn: Learn = Field(default="classifier", examples=["detector"])
     """`classifier` of known faults (default), `detector` trained on normal recordings alone, or `both` in one model."""
-    engines: Annotated[list[EngineName], Field(min_length=1)] | None = Field(default=None, examples=[None])
+    engines: Annotated[list[EngineName], Field(min_length=1, max_length=len(get_args(EngineName)))] | None = Field(
+        default=None, examples=[None]
+    )
     """Engines of the detector; by default `discriminant` and `distance` together."""
     reference_channel: ChannelIndex | None = Field(default=None, examples=[1])
     """Channel of a second microphone that records the hall, counted from 0. What it records too is not taken for a

@@ -320,3 +320,26 @@ def test_failed_authentications_are_counted_and_logged_without_the_secret(keyed:
     shown = keyed.server.client.get("/metrics").text
     for code in ("api_key_missing", "api_key_scope_missing"):
         assert re.search(rf'^signalml_failed_authentications_total{{code="{code}"}} [1-9]', shown, re.M)
+
+
+@pytest.mark.parametrize("change", ["upload", "job", "model"])
+def test_each_api_key_has_its_own_idempotency_keys(keyed: Keyed, admin: dict[str, str], change: str) -> None:
+    """A client that counts 1, 2, 3 does not block another one that counts, and does not learn the ids of its jobs."""
+    mine, his = (
+        {**keyed.key(f"{name}-{change}", "admin"), "idempotency-key": f"1-{change}"} for name in ("mine", "his")
+    )
+
+    def send(key: dict[str, str], seed: int) -> httpx.Response:
+        if change == "upload":
+            content = sounds.recording(sounds.fan(1.0, seed=seed))
+            return keyed.server.client.post("/v1/predict", content=content, headers=key | WAV_TYPE)
+        if change == "job":
+            body = {"through": "scoring", "seconds": seed}
+            return keyed.server.client.post("/v1/jobs/diagnostic", json=body, headers=key)
+        body = {"threshold": seed / 10}
+        return keyed.server.client.patch("/v1/models/champion/threshold", json=body, headers=key)
+
+    for key, seed in ((mine, 5), (his, 6), (mine, 5), (his, 6)):
+        assert send(key, seed).status_code < 300
+    for key in (mine, his):
+        assert_problem(send(key, 7), 422, "idempotency_conflict")

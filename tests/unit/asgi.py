@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import httpx
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 
 class AppClient:
@@ -15,7 +15,7 @@ class AppClient:
         address: address of the client.
     """
 
-    def __init__(self, app: FastAPI, address: str = "127.0.0.1") -> None:
+    def __init__(self, app: ASGIApp, address: str = "127.0.0.1") -> None:
         self._app = app
         self._address = address
 

@@ -9,7 +9,7 @@ from ml.dataset.catalog import ScoringItem, dataset_names, dataset_version, item
 from ml.dataset.collection.store import Collection
 from ml.dataset.entries import Entry
 from ml.dataset.indexing.build import index
-from ml.errors import DatasetEmpty, DatasetExists, DatasetReadOnly, RecordingNotFound
+from ml.errors import DatasetEmpty, DatasetExists, DatasetNotFound, DatasetReadOnly, RecordingNotFound
 from tests.unit import datasets
 from tests.unit.recordings import NAME, put, sound
 
@@ -160,3 +160,11 @@ def test_the_file_of_an_item_is_its_recording(hall: Collection, tmp_path: Path) 
     put(hall, 1)
     (item,) = list_items(tmp_path, NAME, hall.version)
     assert item_file(tmp_path, NAME, item.path).read_bytes() == sound(1)
+
+
+def test_work_on_a_removed_dataset_names_no_other_one(tmp_path: Path) -> None:
+    """The message becomes the error of a job, which a key that is bound to this dataset may read."""
+    (tmp_path / "datasets" / "of-others").mkdir(parents=True)
+    with pytest.raises(DatasetNotFound) as caught:
+        dataset_version(tmp_path, "removed")
+    assert str(caught.value) == "There is no dataset 'removed'."

@@ -158,3 +158,14 @@ def test_the_length_of_an_upload_is_read_from_its_header() -> None:
     too_long = sounds.recording(np.zeros((601 * 4_000, 1)), rate_hz=4_000)
     for refused in (b"RIFF", b"", b"text " * 1000, sounds.recording(samples[:100]), too_long):
         assert estimate_duration_s(refused) == 0.0
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac"])
+def test_an_upload_whose_header_states_a_rate_of_zero_has_no_length(kind: str) -> None:
+    """Its length was a division by zero, answered with 500."""
+    data = bytearray(sounds.recording(sounds.noise(8_000)) if kind == "wav" else sounds.flac(sounds.noise(8_000)))
+    if kind == "wav":
+        data[24:28] = bytes(4)
+    else:
+        data[18:20], data[20] = bytes(2), data[20] & 0x0F  # 20 bits after the sizes of STREAMINFO
+    assert estimate_duration_s(data) == 0.0

@@ -20,6 +20,7 @@ from ml.audio.info import AudioInfo
 from ml.dataset.annotations import Annotation, AnnotationRevision, check_annotation
 from ml.dataset.collection.journal import JournalReader
 from ml.errors import DatasetError, DatasetVersionNotFound
+from ml.system.validation import shorten
 
 JOURNAL, RECORDINGS = "journal.jsonl", "recordings"
 FORMAT = 1
@@ -196,5 +197,5 @@ def read_state(folder: Path, version: str | None = None) -> CollectionState:
 
 def _line_count(version: str, last: int, name: str) -> int:
     if not VERSION_PATTERN.fullmatch(version) or int(version) > last:
-        raise DatasetVersionNotFound(f"{name} has no version {version!r}; it has versions 1 to {last}.")
+        raise DatasetVersionNotFound(f"{name} has no version {shorten(version)!r}; it has versions 1 to {last}.")
     return int(version)

@@ -52,6 +52,7 @@ from ml.errors import DatasetExists, RecordingNotFound
 from ml.system.atomic import write_atomic
 from ml.system.audit import record_change
 from ml.system.clock import timestamp
+from ml.system.validation import shorten
 
 MAX_FILE_NAME = 255
 NO_REQUEST = "-"
@@ -116,7 +117,7 @@ class Collection:
         """
         found = self.current_state().recordings.get(recording_id)
         if found is None:
-            raise RecordingNotFound(f"{self.name} contains no recording {recording_id!r}.")
+            raise RecordingNotFound(f"{self.name} contains no recording {shorten(recording_id)!r}.")
         return found
 
     def file(self, recording_id: str) -> Path:
