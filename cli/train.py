@@ -14,7 +14,7 @@ from rich.console import Console
 
 from api.settings import Settings
 from cli.evaluate import print_tables
-from cli.home import created_home
+from cli.home import created_home, protect_home
 from cli.lazy import INTERRUPTED
 from cli.operating_points import (
     print_calibration,
@@ -100,7 +100,9 @@ def train(
 
 def demo() -> None:
     """Train a demonstration model on simulated fans, if no model answers yet; takes about a minute."""
-    home = created_home().home
+    settings = Settings()
+    protect_home(settings)  # as the service does, which starts after this command
+    home = settings.home
     registry = Registry(home)
     if registry.aliases().get("champion"):
         return

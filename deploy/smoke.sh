@@ -31,6 +31,7 @@ step = lambda value, key: value[int(key)] if isinstance(value, list) else value[
 print(functools.reduce(step, sys.argv[1].split("."), json.load(sys.stdin)))' "$1"
 }
 get() { curl -sS --fail "$URL$1"; }
+status() { curl -s -o /dev/null -w '%{http_code}' "$@"; } # CURL'S ARGUMENTS: print the status of an answer
 containers() {
     $ENGINE ps -q --filter label=com.docker.compose.project=signalml-smoke \
         --filter "label=com.docker.compose.service=$1"
@@ -90,7 +91,9 @@ $COMPOSE up -d --no-build >"$WORK/up.log" 2>&1 || fail "up: $(tail -n 20 "$WORK/
 eventually 60 get /livez
 print_result "API up, after the start of all containers" "$(seconds "$began")"
 expect "GET /" "$(get /)" "server is up"
-expect "/readyz without a model" "$(curl -s -o /dev/null -w '%{http_code}' "$URL/readyz")" 503
+expect "/readyz without a model" "$(status "$URL/readyz")" 503
+expect "/livez under a name that is not allowed" "$(status -H 'Host: other.example' "$URL/livez")" 421
+expect "/livez under the name of the container" "$(status -H 'Host: api:5000' "$URL/livez")" 200
 wait_for_health
 print_result "all healthy" "$(seconds "$began")"
 for service in redis api worker trainer; do
@@ -138,6 +141,11 @@ print_result "answers uploads" "$model"
 # sed reads to the end, unlike head, so that sort can write all its lines.
 upload=$(find "$WORK/fans" -path '*abnormal*' -name '*.wav' | sort | sed -n 1p)
 curl -sS --fail -F "file=@$upload" "$URL/inference" | field Details.Message >/dev/null
+# The images contain no decoder of M4A; these are the first bytes of such a file.
+printf '\000\000\000\034ftypM4A \000\000\000\000M4A mp42isom\000\000\000\000' >"$WORK/sound.m4a"
+refusal=$(curl -sS -F "file=@$WORK/sound.m4a" "$URL/v1/predict")
+expect "refusal of M4A" "$(field code <<<"$refusal")" audio_decoder_missing
+case $refusal in *"ffmpeg -i in.m4a out.wav"*) ;; *) fail "no advice to convert: $refusal" ;; esac
 
 # Scoring by two workers
 $COMPOSE up -d --no-build --scale worker=2 >"$WORK/up.log" 2>&1 || fail "scale: $(tail -n 20 "$WORK/up.log")"

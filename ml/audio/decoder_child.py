@@ -17,6 +17,7 @@ import numpy as np
 import soundfile
 
 FRAMES_PER_BLOCK = 16_384
+PYAV_ACCEPTS_NOTES = 19  # first major version of PyAV that reads notes in any encoding
 NO_LENGTH = 1 << 62  # libsndfile gives more for a file that does not state its length
 # Types of coding of libsndfile, with the name for answers and the bits of its integers; None for floats.
 SUBTYPES: dict[str, tuple[str, int | None]] = {
@@ -146,8 +147,12 @@ def _pyav(output: Output, demuxer: str) -> dict[str, Any]:
     _close_doors()
     # The empty list of protocols: a file cannot name another one, on this computer or elsewhere.
     options = {"protocol_whitelist": ""}
+    # PyAV 19 always accepts notes that are not UTF-8, and no longer knows the argument.
+    notes: dict[str, Any] = (
+        {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < PYAV_ACCEPTS_NOTES else {}
+    )
     try:
-        with av.open(sys.stdin.buffer, format=demuxer, options=options, metadata_errors="replace") as container:
+        with av.open(sys.stdin.buffer, format=demuxer, options=options, **notes) as container:
             if not container.streams.audio:
                 raise Refused("no_sound", "")
             return _decode_stream(container, container.streams.audio[0], output)

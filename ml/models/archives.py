@@ -50,12 +50,13 @@ def pack(folder: Path, target: Path, revisions: bytes | None = None, key: Signin
 
     Args:
         folder: the bundle.
-        target: archive to write.
+        target: archive to write; its folder is made if there is none.
         revisions: the revisions as JSON; None without any.
         key: key that signs the archive; None for no signature.
     """
     manifest = verify(folder)
     members = {file: _digest((folder / file).read_bytes()) for file in (MANIFEST, *sorted(manifest["files"]))}
+    target.parent.mkdir(parents=True, exist_ok=True)
     incomplete = target.with_name(f".{target.name}.part")
     try:
         with zipfile.ZipFile(incomplete, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -94,24 +94,31 @@ def session_folds(entries: Sequence[Entry], class_by_path: Mapping[str, int]) ->
     """Return the number of the fold of each recording: whole sessions, with the sessions of a class in turn.
 
     There are as many folds as the class with the most sessions has, at most :data:`MAX_FOLDS`. Classes with
-    few sessions come first, and a session of a class gets the fold that has the fewest of its sessions. A class that is
-    in one fold only cannot be held out, because nothing would be left to learn from. So its sessions are in no fold,
+    few sessions come first, and a session of a class gets the fold that has the fewest of its sessions: first those of
+    the same machine, then those of all machines. Otherwise a fold can be a whole machine, as with four machines that
+    were recorded in turn, and its network has learned nothing of the machine that it scores. A class that is in one
+    fold only cannot be held out, because nothing would be left to learn from. So its sessions are in no fold,
     with all of their recordings: otherwise a network would have learned from the session that it scores.
 
     Returns:
         Numbers from 0, and :data:`NO_FOLD`.
     """
     sessions: defaultdict[int, dict[str, None]] = defaultdict(dict)
+    machine: dict[str, str] = {}
     for entry in entries:
         sessions[class_by_path[entry.path]][entry.session] = None
+        machine.setdefault(entry.session, entry.machine_name)
     folds = min(MAX_FOLDS, max(map(len, sessions.values())))
     fold: dict[str, int] = {}
     for _, names in sorted(sessions.items(), key=lambda each: (len(each[1]), each[0])):
         taken = Counter(fold[name] for name in names if name in fold)
+        of_machine = Counter((machine[name], fold[name]) for name in names if name in fold)
         for name in names:
             if name not in fold:
-                fold[name] = min(range(folds), key=lambda number: taken[number])
+                of_this = machine[name]
+                fold[name] = min(range(folds), key=lambda number: (of_machine[of_this, number], taken[number]))
                 taken[fold[name]] += 1
+                of_machine[of_this, fold[name]] += 1
     for names in [names for names in sessions.values() if len({fold[name] for name in names}) == 1]:
         fold |= dict.fromkeys(names, NO_FOLD)
     return [fold[entry.session] for entry in entries]

@@ -1,5 +1,6 @@
 """Cross-validation of a classifier: which recordings are held out together."""
 
+from collections import defaultdict
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -70,6 +71,22 @@ def test_a_class_is_never_held_out_as_a_whole(normal: str, abnormal: str, expect
     by_path = {f"{number}": NUMBER[each.label] for number, each in enumerate(entries)}
     entries = [replace(each, path=f"{number}") for number, each in enumerate(entries)]
     assert session_folds(entries, by_path) == expected
+
+
+@pytest.mark.parametrize("machines", [1, 2, 3, 4, 5, 8])
+def test_a_fold_is_never_a_whole_machine(machines: int) -> None:
+    """Of four sessions of each machine, recorded in turn, each fold has one, for each class."""
+    kinds = [(label, f"id_{number:02d}") for label in NUMBER for number in range(machines)]
+    entries = [
+        entry(100 * day + number, label, group=f"{label} {machine} {day}", machine="fan", machine_id=machine)  # type: ignore[arg-type]  # a label
+        for day in range(4)
+        for number, (label, machine) in enumerate(kinds)
+    ]
+    found = defaultdict(list)
+    for each, fold in zip(entries, session_folds(entries, classes_of(entries)), strict=True):
+        found[each.label, each.machine_name].append(fold)
+    assert len(found) == 2 * machines
+    assert all(sorted(folds) == [0, 1, 2, 3] for folds in found.values())
 
 
 def test_there_are_at_most_four_folds() -> None:

@@ -22,9 +22,10 @@ from tests.unit.registries import NAMES, assert_still_served
 
 def test_an_exported_model_is_the_same_version_elsewhere(registry: Registry, first: str, tmp_path: Path) -> None:
     """An archive gives the same version and content in another home, and it can be served."""
-    registry.export("champion", tmp_path / "model.zip")
+    archive = tmp_path / "no folder yet" / "model.zip"
+    registry.export("champion", archive)
     other = Registry(tmp_path / "other")
-    assert other.add_archive(tmp_path / "model.zip") == first
+    assert other.add_archive(archive) == first
     assert other.read(first) == registry.read(first)
     other.promote(first)
     assert_still_served(other, first)
