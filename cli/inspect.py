@@ -117,10 +117,7 @@ def _print_channels(compared: ReferenceComparison) -> None:
 
 def _channel_line(channels: int, choice: ReferenceChoice, *, is_best: bool) -> str:
     if choice.benefit is None or choice.level_db is None:
-        return (
-            f"channel {choice.channel} as reference: not measured, because too few recordings have a sound on it and "
-            "on another channel"
-        )
+        return f"channel {choice.channel} as reference: not measured, because {choice.why_not}"
     benefit, main = choice.benefit, f"channel {1 - choice.channel}" if channels == 2 else "the mean of the others"
     if benefit.why_not is not None:
         advice = f"no reference, because {benefit.why_not}"

@@ -32,6 +32,7 @@ MOST_CHANNELS = 8
 FEWEST_RECORDINGS = 12
 MOST_RECORDINGS, FEWEST_OF_MANY_CHANNELS = 48, 24
 MOST_CHANNEL_RECORDINGS = 96
+NOT_MEASURED = "too few recordings have a sound on it and on another channel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,11 @@ class ReferenceChoice:
     channel: int
     benefit: ReferenceBenefit | None = None
     level_db: float | None = None
+
+    @property
+    def why_not(self) -> str | None:
+        """Why it is no reference, as a clause after "because"; None if it helps."""
+        return NOT_MEASURED if self.benefit is None else self.benefit.why_not
 
     @property
     def rank(self) -> tuple[bool, float]:
@@ -76,16 +82,7 @@ class ReferenceComparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, with what follows from the benefit."""
-        choices = [
-            asdict(each)
-            | {
-                "helps": each.benefit is not None and each.benefit.helps,
-                "why_not": "too few recordings have a sound on it and on another channel"
-                if each.benefit is None
-                else each.benefit.why_not,
-            }
-            for each in self.choices
-        ]
+        choices = [asdict(each) | {"helps": each.why_not is None, "why_not": each.why_not} for each in self.choices]
         return asdict(self) | {"choices": choices}
 
 

@@ -65,3 +65,26 @@ def test_an_unusable_recording_is_shown_without_a_score() -> None:
     """The page shows the reason and the recording."""
     facts = "20.0 s, 1 channel(s) at 16000 Hz, silence · fan-1"
     assert shown(ANSWER | UNUSABLE) == ["Not judged: it is silent.", facts]
+
+
+def test_what_was_in_the_hall_is_told_from_the_machine() -> None:
+    """A sentence above the bands, the part of each band, and the state of the reference channel."""
+    bands = [
+        {"low_hz": 413.0, "high_hz": 851.0, "db": 6.2, "sigma": 2.1, "share": 0.6, "hall_db": 4.1},
+        {"low_hz": 0.0, "high_hz": 420.0, "db": -1.0, "sigma": 0.4, "share": 0.4, "hall_db": None},
+    ]
+    sentence = "6.2 dB louder at 413 to 851 Hz; 4.1 dB of it are in the hall too and do not count."
+    novelty = {"times": 1.2, "p_value": 0.5, "engine": "discriminant", "compared_with": "fan", "machine_known": True}
+    answer = ANSWER | {
+        "novelty": novelty,
+        "reasons": {"bands": bands, "level_change_db": None, "nearest": [], "in_the_hall": sentence},
+        "quality": ANSWER["quality"] | {"reference": "disturbed"},
+    }
+    texts = shown(answer)
+    assert sentence in texts
+    assert "+6.2 dB (hall +4.1 dB), 2.1 \N{GREEK SMALL LETTER SIGMA}" in texts
+    assert "-1.0 dB, 0.4 \N{GREEK SMALL LETTER SIGMA}" in texts
+    assert "silence, reference channel disturbed · fan-1" in texts[-1]
+    without = shown(answer | {"reasons": {"bands": bands, "in_the_hall": None}, "quality": ANSWER["quality"]})
+    assert sentence not in without
+    assert "reference channel" not in without[-1]

@@ -28,7 +28,7 @@ from ml.models.labels import ClassLabel, ClassLabels
 from ml.reports.advice import answers, warnings
 from ml.reports.drawing import draw_picture, printable_name
 from ml.reports.expectations import Expectations, SensitivityRow, SessionScores
-from ml.reports.facts import Exemplar, ReportFacts
+from ml.reports.facts import Exemplar, HallExample, ReferenceFacts, ReportFacts
 from ml.reports.formatting import flat
 from ml.reports.page import write_report
 from tests import sounds
@@ -541,3 +541,23 @@ def test_a_picture_has_a_description() -> None:
     drawn = draw_picture("name", 'A "title"', "How to read it; n = 3.", empty_axes)
     label = Page(drawn.svg).elements[0][1]["aria-label"]
     assert label == 'A "title". How to read it; n\u00a0=\u00a03.'
+
+
+def test_the_reference_channel_has_a_section(tmp_path: Path) -> None:
+    """With the sentence, and a figure before and after for each example; without one where it was not asked for."""
+    centres_hz = np.geomspace(60, 7800, 32)
+    examples = tuple(
+        HallExample(title, f"{HOSTILE}.wav: score 0.4", np.full(32, 4.0), np.full(32, -1.0))
+        for title in ("normal", "abnormal")
+    )
+    sentence = "The reference channel 1 explains 79 %: it is used."
+    shown = Page(written(tmp_path / "report.html", bare(reference=ReferenceFacts(sentence, centres_hz, examples))))
+    assert "reference" in shown.attributes("id")
+    assert {"hall-1", "hall-2"} <= set(shown.attributes("id"))
+    assert sentence in shown.text
+    assert "main channel (RMS 4.0 dB)" in shown.text
+    assert "without the reference channel (RMS 1.0 dB)" in shown.text
+    unused = Page(written(tmp_path / "report.html", bare(reference=ReferenceFacts(sentence, centres_hz))))
+    assert sentence in unused.text
+    assert "hall-1" not in unused.attributes("id")
+    assert "reference" not in Page(written(tmp_path / "report.html", bare())).attributes("id")
