@@ -24,7 +24,7 @@ TRANSITION, BESIDE = 16, 32  # bands in which a filter begins, and bands beside 
 # Above the passband, two bands in five may be higher: a line, or noise of the converter.
 ABOVE_QUANTILE = 0.6
 LARGE_GAIN_DB = 15.0
-ROUNDING = 1e-5  # noise of 16 bits, so that no band has a power of 0
+ROUNDING = 1e-5  # noise of 16 bits: noise that takes the place of a band has at least this amplitude over all bands
 
 
 class Passband(NamedTuple):
@@ -71,7 +71,8 @@ def find_passband(clips: Sequence[Spectra], centre_db: NDArray[np.floating]) -> 
     16 bands in which a filter begins. It is one if this is above 8.5 dB; above 12 dB with fewer than eight bands.
 
     The lower edge is found in the same way, with the maximum of the lowest ``k`` bands, without the next ``k`` bands,
-    above 14 dB. Of all within 3 dB of the largest, it is the one with the most bands.
+    above 14 dB. Of all within 3 dB of the largest, it is the one with the most bands. The passband begins an octave
+    above, or where the difference is within 3 dB of the median of all bands above, in the lowest quarter of them.
 
     Args:
         clips: spectra of a recording's clips, at least one. The loudest value of each band counts.
@@ -121,14 +122,14 @@ def restore_band_levels(
     inside[passband.low : passband.high] = True
     gain_db = np.where(inside, 0, np.median(difference_db[inside]) - difference_db)
     rng = np.random.default_rng(0)
-    spectrum = scipy.fft.rfft(clip + ROUNDING * rng.normal(size=len(clip)))
+    spectrum = scipy.fft.rfft(clip)
     # The first band begins at bin 1, because bin 0 is no part of the fine spectrum.
     band_hz = BINS_PER_BAND * spec.sample_rate_hz / spec.n_fft
     position = scipy.fft.rfftfreq(len(clip), 1 / spec.sample_rate_hz) / band_hz - 0.5 - 0.5 / BINS_PER_BAND
     band = np.clip(np.round(position), 0, len(gain_db) - 1).astype(int)
     power = np.bincount(band, np.square(np.abs(spectrum))) / np.bincount(band)
     parts = rng.normal(size=(2, len(spectrum)))
-    noise = np.sqrt(power[band] / 2) * (parts[0] + 1j * parts[1])
+    noise = np.sqrt(np.maximum(power, len(clip) * ROUNDING**2)[band] / 2) * (parts[0] + 1j * parts[1])
     changed = np.where(gain_db[band] > LARGE_GAIN_DB, noise, spectrum)
     gain = 10 ** (np.interp(position, np.arange(len(gain_db)), gain_db) / 20)
     return np.asarray(scipy.fft.irfft(changed * gain, len(clip)), np.float32)
@@ -154,12 +155,15 @@ def _edge_above_db(difference_db: NDArray[np.floating], count: int) -> float:
 
 
 def _end_of_missing_below(difference_db: NDArray[np.floating]) -> int:
-    """Return the number of bands below the passband. A filter begins within an octave."""
+    """Return the number of bands below the passband, with those in which the filter begins: an octave or more."""
     counts = range(FEWEST, round(MOST_BELOW * len(difference_db)))
     edges_db = np.array([_edge_below_db(difference_db, count) for count in counts])
     if not (edges_db > EDGE_BELOW_DB).any():
         return 0
-    return 2 * counts[int(np.flatnonzero(edges_db > edges_db.max() - SAME_EDGE_DB)[-1])]
+    begin = 2 * counts[int(np.flatnonzero(edges_db > edges_db.max() - SAME_EDGE_DB)[-1])]
+    end = round(2 * MOST_BELOW * len(difference_db))
+    whole = difference_db[begin:end] > np.median(difference_db[begin:]) - SAME_EDGE_DB
+    return begin + int(whole.argmax()) if whole.any() else max(begin, end)
 
 
 def _edge_below_db(difference_db: NDArray[np.floating], count: int) -> float:
