@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
+import scipy.ndimage
 from numpy.typing import NDArray
 
 from ml.detectors.spectra import BINS_PER_BAND, Spectra
@@ -20,6 +21,7 @@ FEWEST, NARROW = 2, 8  # bands; an edge with fewer bands beyond it than NARROW i
 NARROW_EDGE_DB = 12.0
 SAME_EDGE_DB = 3.0  # an edge so much smaller than the largest, but with more bands beyond it, is the same one
 MOST_ABOVE, MOST_BELOW = 0.75, 0.125  # of all bands
+SMOOTH, WHOLE_DB = 8, 1.0  # bands, and the largest loss inside of a passband whose end is known
 TRANSITION, BESIDE = 16, 32  # bands in which a filter begins, and bands beside them
 # Above the passband, two bands in five may be higher: a line, or noise of the converter.
 ABOVE_QUANTILE = 0.6
@@ -88,6 +90,29 @@ def find_passband(clips: Sequence[Spectra], centre_db: NDArray[np.floating]) -> 
     """
     difference_db = np.max([relative_levels(clip) for clip in clips], axis=0) - centre_db
     return Passband(_end_of_missing_below(difference_db), len(difference_db) - _missing_above(difference_db))
+
+
+def passband_below(edge: int, difference_db: NDArray[np.floating]) -> Passband:
+    """Return the passband of a filter that ends at a known band, without the bands in which the filter begins.
+
+    These are 16 bands, or more down to where the mean difference of 8 bands is within 1 dB of the median of all bands
+    below, but not more than a quarter of the bands.
+
+    Args:
+        edge: the band in which nothing of the machine is left any more.
+        difference_db: :func:`relative_levels` minus those of the machine's normal recordings, ``(bands,)``.
+
+    Example:
+        >>> passband_below(100, np.where(np.arange(128) < 80, 0.0, -6.0))
+        Passband(low=0, high=80)
+    """
+    high = max(0, edge - TRANSITION)
+    low = max(0, edge - len(difference_db) // 4)
+    if high == 0:
+        return Passband(0, 0)
+    smooth_db = scipy.ndimage.uniform_filter1d(difference_db, SMOOTH)
+    whole = np.flatnonzero(smooth_db[low:high] > np.median(difference_db[:high]) - WHOLE_DB)
+    return Passband(0, low + int(whole[-1]) + 1 if len(whole) else high)
 
 
 def restore_band_levels(

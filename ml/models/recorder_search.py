@@ -4,7 +4,7 @@ An unusual recording is judged again without the hum, the fade, the filter or th
 anomalous then, this is the reason, and not the machine. The search takes no time for normal recordings.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ml.audio.mains_hum import MainsHum, find_hum, fit_hum
 from ml.detectors.detector import Detector
 from ml.detectors.lossy_coding import CODED_TIMES, fill_holes, hole_share, is_coded
+from ml.detectors.passband import Passband
 from ml.detectors.quality_checks import band_end_hz, slight_band_limit_reason
 from ml.detectors.recorder_checks import (
     FADE_DB,
@@ -24,6 +25,7 @@ from ml.detectors.recorder_checks import (
     hum_reason,
 )
 from ml.detectors.recorder_removal import remove_fade, remove_hum, restore_bands, restore_passband
+from ml.detectors.resampler_image import find_image
 from ml.detectors.spectra import Spectra
 from ml.features.spec import FeatureSpec
 from ml.models.clips import ClipCutter, ModelClip
@@ -97,12 +99,20 @@ class RecorderSearch:
 
     def _explain_by_filter(self, recording: UnusualRecording, detector: Detector) -> UnusableReason | None:
         machine, spec = recording.machine, detector.spec
-        for passband in detector.passbands(spectra_of(recording.clips), machine):
+        for passband in self._possible_passbands(recording, detector):
             restored = (restore_passband(clip.samples, passband, detector, machine) for clip in recording.clips)
             if self._is_normal(recording, restored):
                 low_hz, high_hz = passband.limits_hz(spec)
                 return slight_band_limit_reason(low_hz, high_hz, spec)
         return self._explain_by_missing_bands(recording, detector)
+
+    def _possible_passbands(self, recording: UnusualRecording, detector: Detector) -> Iterator[Passband]:
+        """Yield passbands that a filter may have left: by missing bands, then by the image of a resampler."""
+        spectra, machine = spectra_of(recording.clips), recording.machine
+        yield from detector.passbands(spectra, machine)
+        edge_hz = find_image(recording.worst_clip.samples, detector.spec)
+        if edge_hz is not None and (passband := detector.passband_below(edge_hz, spectra, machine)) is not None:
+            yield passband
 
     def _explain_by_missing_bands(self, recording: UnusualRecording, detector: Detector) -> UnusableReason | None:
         """Return the reason by the 16 bands of a detector of an earlier version."""
