@@ -21,6 +21,7 @@ FEWEST, NARROW = 2, 8  # bands; an edge with fewer bands beyond it than NARROW i
 NARROW_EDGE_DB = 12.0
 SAME_EDGE_DB = 3.0  # an edge so much smaller than the largest, but with more bands beyond it, is the same one
 MOST_ABOVE, MOST_BELOW = 0.75, 0.125  # of all bands
+HALF_STEP, MOST_ROUNDED = 2.0**-16, 0.125  # of 16 bits; of all bands
 SMOOTH, WHOLE_DB = 8, 1.0  # bands, and the largest loss inside of a passband whose end is known
 TRANSITION, BESIDE = 16, 32  # bands in which a filter begins, and bands beside them
 # Above the passband, two bands in five may be higher: a line, or noise of the converter.
@@ -113,6 +114,31 @@ def passband_below(edge: int, difference_db: NDArray[np.floating]) -> Passband:
     smooth_db = scipy.ndimage.uniform_filter1d(difference_db, SMOOTH)
     whole = np.flatnonzero(smooth_db[low:high] > np.median(difference_db[:high]) - WHOLE_DB)
     return Passband(0, low + int(whole[-1]) + 1 if len(whole) else high)
+
+
+def passband_above_rounding(clip: NDArray[np.float32], bands: int) -> Passband:
+    """Return the passband without the highest bands that have less power than rounding to 16 bits can have.
+
+    Together, these have at most the power of half a step: -96.3 dBFS. They are at most an eighth of the bands. Rounding
+    that depends on the sound, as when bits are cut off, can have all of its noise there.
+
+    Args:
+        clip: ``(samples,)``; full scale is -1 to 1.
+        bands: number of fine bands.
+
+    Returns:
+        ``(0, bands)`` if there is no such band.
+
+    Example:
+        >>> noise = np.random.default_rng(0).normal(size=16_000).astype(np.float32)
+        >>> passband_above_rounding(noise, 256), passband_above_rounding(4e-5 * noise, 256)
+        (Passband(low=0, high=256), Passband(low=0, high=224))
+    """
+    spectrum = scipy.fft.rfft(clip)
+    # Of a band, as the mean square of its samples.
+    power = [2 * np.square(np.abs(part)).sum() / len(clip) ** 2 for part in np.array_split(spectrum, bands)]
+    quiet = np.cumsum(power[::-1])[: round(MOST_ROUNDED * bands)] <= HALF_STEP**2
+    return Passband(0, bands - int(quiet.sum()))
 
 
 def restore_band_levels(
