@@ -246,8 +246,8 @@ def rounded_reason(high_hz: float) -> UnusableReason:
     """
     return UnusableReason(
         "too_quiet",
-        f"Above {high_hz:.0f} Hz, the sound is quieter than the rounding of samples with 16 bits, and differs from normal "
-        "recordings; below, nothing is known to be anomalous. Increase the input gain.",
+        f"Above {high_hz:.0f} Hz, the sound is quieter than the rounding of samples with 16 bits, and differs from "
+        "normal recordings; below, nothing is known to be anomalous. Increase the input gain.",
     )
 
 
