@@ -23,7 +23,7 @@ from ml.detectors.calibration import Calibration, OddRecording
 from ml.detectors.deviations import Deviations, ExplainedByHall
 from ml.detectors.engines.engine import Engine, EngineState
 from ml.detectors.out_of_domain import OutOfDomainCheck
-from ml.detectors.passband import Passband, find_passband, relative_levels
+from ml.detectors.passband import Passband, find_passband, passband_below, relative_levels
 from ml.detectors.quality_checks import check_out_of_domain, check_quality, check_spectrum, slightly_missing_bands
 from ml.detectors.recorder_checks import UnusableReason, swapped_reason
 from ml.detectors.reference import Reference
@@ -266,6 +266,22 @@ class Detector:
         low, high = find_passband(clips, centres_db[self._nearest_machine(clips[0], machine)])
         found = dict.fromkeys((Passband(0, high), Passband(low, bands), Passband(low, high)))
         return tuple(each for each in found if each != (0, bands))
+
+    def passband_below(self, edge_hz: float, clips: Sequence[Spectra], machine: str | None = None) -> Passband | None:
+        """Return the passband of a filter that ends at a known frequency.
+
+        Args:
+            edge_hz: frequency from which on nothing of the machine is left, in Hz.
+            clips: spectra of the recording's clips, at least one.
+            machine: name or id of its machine; None if not known.
+
+        Returns:
+            The passband without the bands in which the filter begins; None for a detector of an earlier version.
+        """
+        if self.reference.band_centres_db is None:
+            return None
+        difference_db = np.max([self.band_differences(clip, machine) for clip in clips], axis=0)
+        return passband_below(int(2 * edge_hz / self.spec.sample_rate_hz * len(difference_db)), difference_db)
 
     def band_differences(self, spectra: Spectra, machine: str | None = None) -> NDArray[np.float64]:
         """Return the levels of a clip's fine bands minus those of the machine's normal recordings, in dB.

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
+import scipy.ndimage
 from numpy.typing import NDArray
 
 from ml.detectors.spectra import BINS_PER_BAND, Spectra
@@ -20,11 +21,13 @@ FEWEST, NARROW = 2, 8  # bands; an edge with fewer bands beyond it than NARROW i
 NARROW_EDGE_DB = 12.0
 SAME_EDGE_DB = 3.0  # an edge so much smaller than the largest, but with more bands beyond it, is the same one
 MOST_ABOVE, MOST_BELOW = 0.75, 0.125  # of all bands
+HALF_STEP, MOST_ROUNDED = 2.0**-16, 0.125  # of 16 bits; of all bands
+SMOOTH, WHOLE_DB = 8, 1.0  # bands, and the largest loss inside of a passband whose end is known
 TRANSITION, BESIDE = 16, 32  # bands in which a filter begins, and bands beside them
 # Above the passband, two bands in five may be higher: a line, or noise of the converter.
 ABOVE_QUANTILE = 0.6
 LARGE_GAIN_DB = 15.0
-ROUNDING = 1e-5  # noise of 16 bits, so that no band has a power of 0
+ROUNDING = 1e-5  # noise of 16 bits: noise that takes the place of a band has at least this amplitude over all bands
 
 
 class Passband(NamedTuple):
@@ -71,7 +74,8 @@ def find_passband(clips: Sequence[Spectra], centre_db: NDArray[np.floating]) -> 
     16 bands in which a filter begins. It is one if this is above 8.5 dB; above 12 dB with fewer than eight bands.
 
     The lower edge is found in the same way, with the maximum of the lowest ``k`` bands, without the next ``k`` bands,
-    above 14 dB. Of all within 3 dB of the largest, it is the one with the most bands.
+    above 14 dB. Of all within 3 dB of the largest, it is the one with the most bands. The passband begins an octave
+    above, or where the difference is within 3 dB of the median of all bands above, in the lowest quarter of them.
 
     Args:
         clips: spectra of a recording's clips, at least one. The loudest value of each band counts.
@@ -87,6 +91,54 @@ def find_passband(clips: Sequence[Spectra], centre_db: NDArray[np.floating]) -> 
     """
     difference_db = np.max([relative_levels(clip) for clip in clips], axis=0) - centre_db
     return Passband(_end_of_missing_below(difference_db), len(difference_db) - _missing_above(difference_db))
+
+
+def passband_below(edge: int, difference_db: NDArray[np.floating]) -> Passband:
+    """Return the passband of a filter that ends at a known band, without the bands in which the filter begins.
+
+    These are 16 bands, or more down to where the mean difference of 8 bands is within 1 dB of the median of all bands
+    below, but not more than a quarter of the bands.
+
+    Args:
+        edge: the band in which nothing of the machine is left any more.
+        difference_db: :func:`relative_levels` minus those of the machine's normal recordings, ``(bands,)``.
+
+    Example:
+        >>> passband_below(100, np.where(np.arange(128) < 80, 0.0, -6.0))
+        Passband(low=0, high=80)
+    """
+    high = max(0, edge - TRANSITION)
+    low = max(0, edge - len(difference_db) // 4)
+    if high == 0:
+        return Passband(0, 0)
+    smooth_db = scipy.ndimage.uniform_filter1d(difference_db, SMOOTH)
+    whole = np.flatnonzero(smooth_db[low:high] > np.median(difference_db[:high]) - WHOLE_DB)
+    return Passband(0, low + int(whole[-1]) + 1 if len(whole) else high)
+
+
+def passband_above_rounding(clip: NDArray[np.float32], bands: int) -> Passband:
+    """Return the passband without the highest bands that have less power than rounding to 16 bits can have.
+
+    Together, these have at most the power of half a step: -96.3 dBFS. They are at most an eighth of the bands. Rounding
+    that depends on the sound, as when bits are cut off, can have all of its noise there.
+
+    Args:
+        clip: ``(samples,)``; full scale is -1 to 1.
+        bands: number of fine bands.
+
+    Returns:
+        ``(0, bands)`` if there is no such band.
+
+    Example:
+        >>> noise = np.random.default_rng(0).normal(size=16_000).astype(np.float32)
+        >>> passband_above_rounding(noise, 256), passband_above_rounding(4e-5 * noise, 256)
+        (Passband(low=0, high=256), Passband(low=0, high=224))
+    """
+    spectrum = scipy.fft.rfft(clip)
+    # Of a band, as the mean square of its samples.
+    power = [2 * np.square(np.abs(part)).sum() / len(clip) ** 2 for part in np.array_split(spectrum, bands)]
+    quiet = np.cumsum(power[::-1])[: round(MOST_ROUNDED * bands)] <= HALF_STEP**2
+    return Passband(0, bands - int(quiet.sum()))
 
 
 def restore_band_levels(
@@ -121,14 +173,14 @@ def restore_band_levels(
     inside[passband.low : passband.high] = True
     gain_db = np.where(inside, 0, np.median(difference_db[inside]) - difference_db)
     rng = np.random.default_rng(0)
-    spectrum = scipy.fft.rfft(clip + ROUNDING * rng.normal(size=len(clip)))
+    spectrum = scipy.fft.rfft(clip)
     # The first band begins at bin 1, because bin 0 is no part of the fine spectrum.
     band_hz = BINS_PER_BAND * spec.sample_rate_hz / spec.n_fft
     position = scipy.fft.rfftfreq(len(clip), 1 / spec.sample_rate_hz) / band_hz - 0.5 - 0.5 / BINS_PER_BAND
     band = np.clip(np.round(position), 0, len(gain_db) - 1).astype(int)
     power = np.bincount(band, np.square(np.abs(spectrum))) / np.bincount(band)
     parts = rng.normal(size=(2, len(spectrum)))
-    noise = np.sqrt(power[band] / 2) * (parts[0] + 1j * parts[1])
+    noise = np.sqrt(np.maximum(power, len(clip) * ROUNDING**2)[band] / 2) * (parts[0] + 1j * parts[1])
     changed = np.where(gain_db[band] > LARGE_GAIN_DB, noise, spectrum)
     gain = 10 ** (np.interp(position, np.arange(len(gain_db)), gain_db) / 20)
     return np.asarray(scipy.fft.irfft(changed * gain, len(clip)), np.float32)
@@ -154,12 +206,15 @@ def _edge_above_db(difference_db: NDArray[np.floating], count: int) -> float:
 
 
 def _end_of_missing_below(difference_db: NDArray[np.floating]) -> int:
-    """Return the number of bands below the passband. A filter begins within an octave."""
+    """Return the number of bands below the passband, with those in which the filter begins: an octave or more."""
     counts = range(FEWEST, round(MOST_BELOW * len(difference_db)))
     edges_db = np.array([_edge_below_db(difference_db, count) for count in counts])
     if not (edges_db > EDGE_BELOW_DB).any():
         return 0
-    return 2 * counts[int(np.flatnonzero(edges_db > edges_db.max() - SAME_EDGE_DB)[-1])]
+    begin = 2 * counts[int(np.flatnonzero(edges_db > edges_db.max() - SAME_EDGE_DB)[-1])]
+    end = round(2 * MOST_BELOW * len(difference_db))
+    whole = difference_db[begin:end] > np.median(difference_db[begin:]) - SAME_EDGE_DB
+    return begin + int(whole.argmax()) if whole.any() else max(begin, end)
 
 
 def _edge_below_db(difference_db: NDArray[np.floating], count: int) -> float:

@@ -253,6 +253,23 @@ def coded_reason(share: float) -> UnusableReason:
     )
 
 
+def rounded_reason(high_hz: float) -> UnusableReason:
+    """Return the reason for a recording that is normal apart from bands that are as quiet as rounding to 16 bits.
+
+    Args:
+        high_hz: frequency above which these bands are, in Hz.
+
+    Example:
+        >>> rounded_reason(7500.0).code
+        'too_quiet'
+    """
+    return UnusableReason(
+        "too_quiet",
+        f"Above {high_hz:.0f} Hz, the sound is quieter than the rounding of samples with 16 bits, and differs from "
+        "normal recordings; below, nothing is known to be anomalous. Increase the input gain.",
+    )
+
+
 def common_change_db(log_mel: NDArray[np.float32]) -> float:
     """Compute the largest change of level that nine of ten bands have in common, in dB.
 

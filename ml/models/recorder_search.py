@@ -4,7 +4,7 @@ An unusual recording is judged again without the hum, the fade, the filter or th
 anomalous then, this is the reason, and not the machine. The search takes no time for normal recordings.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ml.audio.mains_hum import MainsHum, find_hum, fit_hum
 from ml.detectors.detector import Detector
 from ml.detectors.lossy_coding import CODED_TIMES, fill_holes, hole_share, is_coded
+from ml.detectors.passband import Passband, passband_above_rounding
 from ml.detectors.quality_checks import band_end_hz, slight_band_limit_reason
 from ml.detectors.recorder_checks import (
     FADE_DB,
@@ -23,8 +24,10 @@ from ml.detectors.recorder_checks import (
     common_change_db,
     fade_reason,
     hum_reason,
+    rounded_reason,
 )
 from ml.detectors.recorder_removal import remove_fade, remove_hum, restore_bands, restore_passband
+from ml.detectors.resampler_image import find_image
 from ml.detectors.spectra import Spectra
 from ml.features.spec import FeatureSpec
 from ml.models.clips import ClipCutter, ModelClip
@@ -104,12 +107,32 @@ class RecorderSearch:
 
     def _explain_by_filter(self, recording: UnusualRecording, detector: Detector) -> UnusableReason | None:
         machine, spec = recording.machine, detector.spec
-        for passband in detector.passbands(spectra_of(recording.clips), machine):
+        for passband in self._possible_passbands(recording, detector):
             restored = (restore_passband(clip.samples, passband, detector, machine) for clip in recording.clips)
             if self._is_normal(recording, restored):
                 low_hz, high_hz = passband.limits_hz(spec)
                 return slight_band_limit_reason(low_hz, high_hz, spec)
-        return self._explain_by_missing_bands(recording, detector)
+        return self._explain_by_missing_bands(recording, detector) or self._explain_by_rounding(recording, detector)
+
+    def _explain_by_rounding(self, recording: UnusualRecording, detector: Detector) -> UnusableReason | None:
+        """Return the reason if a recording is normal apart from bands that are as quiet as rounding to 16 bits."""
+        machine = recording.machine
+        bands = len(detector.band_differences(spectra_of(recording.clips)[0], machine))
+        passbands = [passband_above_rounding(clip.samples, bands) for clip in recording.clips]
+        if detector.reference.band_centres_db is None or any(passband.high == bands for passband in passbands):
+            return None
+        passband = min(passbands, key=lambda each: each.high)
+        restored = (restore_passband(clip.samples, passband, detector, machine) for clip in recording.clips)
+        high_hz = passband.limits_hz(detector.spec)[1]
+        return rounded_reason(high_hz) if self._is_normal(recording, restored) else None
+
+    def _possible_passbands(self, recording: UnusualRecording, detector: Detector) -> Iterator[Passband]:
+        """Yield passbands that a filter may have left: by missing bands, then by the image of a resampler."""
+        spectra, machine = spectra_of(recording.clips), recording.machine
+        yield from detector.passbands(spectra, machine)
+        edge_hz = find_image(recording.worst_clip.samples, detector.spec)
+        if edge_hz is not None and (passband := detector.passband_below(edge_hz, spectra, machine)) is not None:
+            yield passband
 
     def _explain_by_missing_bands(self, recording: UnusualRecording, detector: Detector) -> UnusableReason | None:
         """Return the reason by the 16 bands of a detector of an earlier version."""

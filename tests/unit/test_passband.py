@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from ml.detectors.detector_files import detector_from_bytes, detector_to_bytes
-from ml.detectors.passband import Passband, find_passband
+from ml.detectors.passband import Passband, find_passband, restore_band_levels
 from ml.detectors.spectra import Spectra
 from ml.errors import BundleDamaged
+from ml.features.spec import FeatureSpec
 from ml.models.bundle import Bundle
 from ml.models.predictor import Predictor
 from ml.models.served import ServedModel
@@ -162,3 +163,25 @@ def test_centres_of_other_machines_or_bands_are_refused(predictor: Predictor, sh
     damaged = replace(predictor.detector.reference, band_centres_db=np.zeros(shape, np.float32))
     with pytest.raises(BundleDamaged):
         detector_from_bytes(*detector_to_bytes(replace(predictor.detector, reference=damaged)))
+
+
+@pytest.mark.parametrize("order", [2, 4])
+def test_a_gradual_filter_below_is_left_out_as_a_whole(order: int) -> None:
+    """Above an octave, too, up to where the levels are as usual."""
+    cutoff = 30.0
+    change = levels(lambda band: -10 * np.log10(1 + (cutoff / np.maximum(band, 0.5)) ** (2 * order)))
+    low, high = find_passband([change], np.zeros(BANDS))
+    assert high == BANDS
+    assert 0.8 * cutoff <= low <= 2 * cutoff
+
+
+def test_restored_bands_leave_the_others_as_they_are() -> None:
+    """Also those below the noise of 16 bits, as of a quiet machine without sound near the end of the spectrum."""
+    noise = np.random.default_rng(0).normal(0, 1e-3, 64_000)
+    quiet = np.fft.rfft(noise)
+    quiet[len(quiet) * 3 // 4 :] *= 1e-4
+    clip = np.fft.irfft(quiet, len(noise)).astype(np.float32)
+    spec = FeatureSpec(sample_rate_hz=RATE_HZ, fmax_hz=RATE_HZ / 2, clip_frames=126, n_fft=1024)
+    restored = restore_band_levels(clip, np.where(np.arange(BANDS) < 10, -20.0, 0.0), Passband(10, BANDS), spec)
+    powers = [np.square(np.abs(np.fft.rfft(each)))[-15_000 // 2 :].mean() for each in (clip, restored)]
+    assert powers[1] == pytest.approx(powers[0], rel=0.05)
