@@ -75,7 +75,7 @@ def find_passband(clips: Sequence[Spectra], centre_db: NDArray[np.floating]) -> 
 
     The lower edge is found in the same way, with the maximum of the lowest ``k`` bands, without the next ``k`` bands,
     above 14 dB. Of all within 3 dB of the largest, it is the one with the most bands. The passband begins an octave
-    above, or where the difference is within 3 dB of the median of all bands above, in the lowest quarter of them.
+    above, or up to half as many bands higher, where the difference is within 3 dB of the median of all bands above.
 
     Args:
         clips: spectra of a recording's clips, at least one. The loudest value of each band counts.
@@ -212,9 +212,10 @@ def _end_of_missing_below(difference_db: NDArray[np.floating]) -> int:
     if not (edges_db > EDGE_BELOW_DB).any():
         return 0
     begin = 2 * counts[int(np.flatnonzero(edges_db > edges_db.max() - SAME_EDGE_DB)[-1])]
-    end = round(2 * MOST_BELOW * len(difference_db))
+    # Half of it more at most: what a fault does near the filter is to remain.
+    end = begin + begin // 2
     whole = difference_db[begin:end] > np.median(difference_db[begin:]) - SAME_EDGE_DB
-    return begin + int(whole.argmax()) if whole.any() else max(begin, end)
+    return begin + int(whole.argmax()) if whole.any() else end
 
 
 def _edge_below_db(difference_db: NDArray[np.floating], count: int) -> float:

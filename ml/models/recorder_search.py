@@ -84,7 +84,11 @@ class RecorderSearch:
         # Only for an anomalous recording; one that is unusual in another way has a reason already.
         if reason is not None or self._detector is None or recording.reason is not None:
             return reason
-        return self._explain_by_filter(recording, self._detector) or self._explain_by_coding(recording, self._detector)
+        return (
+            self._explain_by_filter(recording, self._detector)
+            or self._explain_by_coding(recording, self._detector)
+            or self._explain_by_rounding(recording, self._detector)
+        )
 
     def _explain_by_hum(self, recording: UnusualRecording) -> UnusableReason | None:
         hum = find_hum(recording.worst_clip.samples, self._spec.sample_rate_hz)
@@ -112,19 +116,7 @@ class RecorderSearch:
             if self._is_normal(recording, restored):
                 low_hz, high_hz = passband.limits_hz(spec)
                 return slight_band_limit_reason(low_hz, high_hz, spec)
-        return self._explain_by_missing_bands(recording, detector) or self._explain_by_rounding(recording, detector)
-
-    def _explain_by_rounding(self, recording: UnusualRecording, detector: Detector) -> UnusableReason | None:
-        """Return the reason if a recording is normal apart from bands that are as quiet as rounding to 16 bits."""
-        machine = recording.machine
-        bands = len(detector.band_differences(spectra_of(recording.clips)[0], machine))
-        passbands = [passband_above_rounding(clip.samples, bands) for clip in recording.clips]
-        if detector.reference.band_centres_db is None or any(passband.high == bands for passband in passbands):
-            return None
-        passband = min(passbands, key=lambda each: each.high)
-        restored = (restore_passband(clip.samples, passband, detector, machine) for clip in recording.clips)
-        high_hz = passband.limits_hz(detector.spec)[1]
-        return rounded_reason(high_hz) if self._is_normal(recording, restored) else None
+        return self._explain_by_missing_bands(recording, detector)
 
     def _possible_passbands(self, recording: UnusualRecording, detector: Detector) -> Iterator[Passband]:
         """Yield passbands that a filter may have left: by missing bands, then by the image of a resampler."""
@@ -165,6 +157,18 @@ class RecorderSearch:
             ]
         results = [self._judge(clip, machine) for clip in filled]
         return coded_reason(share) if all(map(self._is_nearly_normal, results)) else None
+
+    def _explain_by_rounding(self, recording: UnusualRecording, detector: Detector) -> UnusableReason | None:
+        """Return the reason if a recording is normal apart from bands that are as quiet as rounding to 16 bits."""
+        machine = recording.machine
+        bands = len(detector.band_differences(spectra_of(recording.clips)[0], machine))
+        passbands = [passband_above_rounding(clip.samples, bands) for clip in recording.clips]
+        if detector.reference.band_centres_db is None or any(passband.high == bands for passband in passbands):
+            return None
+        passband = min(passbands, key=lambda each: each.high)
+        restored = (restore_passband(clip.samples, passband, detector, machine) for clip in recording.clips)
+        high_hz = passband.limits_hz(detector.spec)[1]
+        return rounded_reason(high_hz) if self._is_normal(recording, restored) else None
 
     def _is_normal(
         self,
