@@ -37,7 +37,7 @@ def without_reference(detector: Detector) -> Detector:
 
 
 def test_what_both_microphones_record_is_explained() -> None:
-    """Of held-out recordings, nearly all that varies; and the machines are told apart at least as well."""
+    """Of held-out recordings, nearly all that varies; and the machines are distinguished at least as well."""
     benefit = pairs.detector().benefit
     assert benefit is not None
     assert 0.9 < benefit.explained < 0.98
