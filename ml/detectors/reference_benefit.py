@@ -62,7 +62,7 @@ class ReferenceBenefit:
         if self.pair_contrast >= LEAST_GAIN * self.main_contrast:
             return None
         return (
-            "it seems to record the machines too: without what it explains, a recording is "
+            "the machines are distinguished less, as if it recorded them too: without what it explains, a recording is "
             f"{self.pair_contrast:.1f} times as far from other machines as from its own, and {self.main_contrast:.1f} "
             "times by the main channel alone"
         )

@@ -27,7 +27,7 @@ from ml.system.parallel import one_blas_thread
 from ml.system.progress import ProgressCallback, ignore_progress
 from ml.training.detector_stage import normal_with_sound
 
-# All chosen here. With 8 channels, 24 recordings of 10 s take about 10 s on two cores.
+# All chosen here. With 8 channels, 24 recordings of 10 s take about 5 s on two busy cores.
 MOST_CHANNELS = 8
 FEWEST_RECORDINGS = 12
 MOST_RECORDINGS, FEWEST_OF_MANY_CHANNELS = 48, 24

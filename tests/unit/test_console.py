@@ -67,7 +67,7 @@ def test_an_unusable_recording_is_shown_without_a_score() -> None:
     assert shown(ANSWER | UNUSABLE) == ["Not judged: it is silent.", facts]
 
 
-def test_what_was_in_the_hall_is_named_apart_from_the_machine() -> None:
+def test_the_part_of_the_hall_is_shown() -> None:
     """A sentence above the bands, the part of each band, and the state of the reference channel."""
     bands = [
         {"low_hz": 413.0, "high_hz": 851.0, "db": 6.2, "sigma": 2.1, "share": 0.6, "hall_db": 4.1},

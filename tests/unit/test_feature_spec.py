@@ -53,6 +53,7 @@ OTHER_VALUES = {
     "silent_frames": 0,
     "level": "clip_mean",
     "offset": "removed",
+    "reference_channel": 1,
 }
 
 
@@ -86,6 +87,8 @@ def test_a_spec_survives_being_serialised(spec: FeatureSpec) -> None:
         ("channel", "left"),
         ("channel", -1),
         ("channel", 64),
+        ("reference_channel", -1),
+        ("reference_channel", 64),
         ("clip_frames", 0),
         ("clip_frames", 65_537),
         ("n_fft", 31),
@@ -135,6 +138,7 @@ def test_a_value_out_of_range_is_refused_by_name(field: str, value: Any) -> None
         ("silent_frames", 2.0),
         ("silent_frames", None),
         ("channel", 1.0),
+        ("reference_channel", "1"),
         ("resampler", ["kaiser_fast"]),
         ("window", {}),
         ("fmax_hz", "11025"),

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from api.schemas.predictions import PredictResponse
 from ml.detectors.detector import Detector
 from ml.detectors.detector_files import detector_from_bytes, detector_to_bytes
 from ml.detectors.deviations import BandDeviation
@@ -150,7 +151,7 @@ def test_a_reference_close_to_the_machines_is_not_used() -> None:
     assert found.pair is None
     assert found.benefit is not None
     assert found.benefit.explained > 0.9
-    assert str(found.benefit.why_not).startswith("it seems to record the machines too")
+    assert str(found.benefit.why_not).startswith("the machines are distinguished less")
 
 
 def test_an_unrelated_reference_is_not_used() -> None:
@@ -274,6 +275,18 @@ def test_the_reason_names_what_was_in_the_hall() -> None:
     assert found.in_the_hall == most.in_the_hall is not None
 
 
+def test_an_answer_has_the_part_of_the_hall() -> None:
+    """The JSON has it for each band and in words, beside the state of the reference; null without a reference."""
+    found = PredictResponse.of(verdict(pairs.pair(5000))).model_dump()
+    assert found["quality"]["reference"] == "used"
+    assert all(isinstance(band["hall_db"], float) for band in found["reasons"]["bands"])
+    assert "dB" in found["reasons"]["in_the_hall"]
+    mono = PredictResponse.of(verdict(pairs.pair(5000)[:, 0])).model_dump()
+    assert mono["quality"]["reference"] == "missing"
+    assert {band["hall_db"] for band in mono["reasons"]["bands"]} == {None}
+    assert mono["reasons"]["in_the_hall"] is None
+
+
 @pytest.mark.parametrize(
     ("db", "hall_db", "expected"),
     [
@@ -304,7 +317,10 @@ def test_the_part_of_the_hall_in_words(db: float, hall_db: float | None, expecte
         (ReferenceBenefit(0.79), "The reference channel 1 explains 79 % of the variation .*: it is used."),
         (ReferenceBenefit(-0.2), "explains 0 % .*: it is not used, because nothing that varies .* is explained by it."),
         (ReferenceBenefit(1.0), "explains 100 % .*: it is not used, because both channels have the same signal."),
-        (ReferenceBenefit(0.9, 6.0, 3.04), "because it seems to record the machines too: .* 3.0 times .* 6.0 times"),
+        (
+            ReferenceBenefit(0.9, 6.0, 3.04),
+            "because the machines are distinguished less, .*: .* 3.0 times .* 6.0 times",
+        ),
     ],
 )
 def test_a_sentence_states_whether_it_is_used(benefit: ReferenceBenefit, expected: str) -> None:
