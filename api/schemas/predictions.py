@@ -127,9 +127,10 @@ class RecordingQuality(Schema):
     reference: ReferenceState | None = Field(examples=["used"])
     """State of the reference channel, the second microphone that records the hall. `used`; `unused`: training has found
     that it does not help; `missing`: the recording has no such channel; `dead`: no signal; `clipped`: more than 1 % of
-    its samples are at full scale; `disturbed`: it has sounds that the main channel does not have; `swapped`: it has the
-    sound of the machine's microphone, so the recording is `unusable`. If it is missing, dead, clipped or disturbed, the
-    main channel alone is judged. Null if the model uses none."""
+    its samples are at full scale; `duplicate`: it is the same signal as the main channel; `disturbed`: it has sounds
+    that the main channel does not have; `swapped`: it has the sound of the machine's microphone, so the recording is
+    `unusable`. If it is missing, dead, clipped, a duplicate or disturbed, the main channel alone is judged. Null if the
+    model uses none."""
 
 
 class Unjudged(Schema):

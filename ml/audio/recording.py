@@ -32,12 +32,13 @@ class ChannelPair(NamedTuple):
 
 
 Channel = SingleChannel | ChannelPair
-ReferenceState = Literal["used", "unused", "missing", "dead", "clipped", "disturbed", "swapped"]
+ReferenceState = Literal["used", "unused", "missing", "dead", "clipped", "duplicate", "disturbed", "swapped"]
 """State of a reference channel.
 
 ``used``; ``unused``: training has found that it does not help; ``missing``: the recording has no such channel;
-``dead``: it has no signal; ``clipped``: more than 1 % of its samples are at full scale; ``disturbed``: it has sounds
-that the main channel does not have; ``swapped``: it records the machine, and the main channel the hall.
+``dead``: it has no signal; ``clipped``: more than 1 % of its samples are at full scale; ``duplicate``: it is the
+same signal as the main channel; ``disturbed``: it has sounds that the main channel does not have; ``swapped``: it
+records the machine, and the main channel the hall.
 """
 
 

@@ -60,6 +60,7 @@ def test_a_faulty_channel_is_left_out_of_the_main_channel() -> None:
         (lambda samples: samples[:, :1], "missing"),
         (lambda samples: samples * [1, 0], "dead"),
         (lambda samples: np.clip(samples * [1, 50], -1, 1), "clipped"),
+        (lambda samples: samples[:, :1] * [1, -0.3], "duplicate"),
     ],
 )
 @pytest.mark.parametrize("main", [0, "mean", "intact"])
