@@ -47,7 +47,7 @@ PLAN = SimulationPlan(
 )
 RATE = 0.01
 # No training has such recordings: they come later, or nearly all recordings would have no reference.
-LATER_ONLY = ("missing", "dead", "disconnected", "swapped")
+LATER_ONLY = ("missing", "dead", "disconnected", "swapped", "duplicated")
 SpectraByPath = dict[str, tuple[Spectra, ...]]
 
 

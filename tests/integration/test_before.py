@@ -55,9 +55,9 @@ def dataset(home: Path, expected: Mapping[str, Any]) -> Dataset:
     return load_dataset(home, DATASET, expected["collection_version"])
 
 
-def earlier_spec(entries: Sequence[Entry], kind: FeatureKind) -> FeatureSpec:
+def earlier_spec(entries: Sequence[Entry], kind: FeatureKind, **channels: int | None) -> FeatureSpec:
     """Return the spec that the earlier commit chose: it kept the offset, and faulty channels."""
-    return replace(feature_specs.spec_for(entries, kind), offset="kept", channel="mean")
+    return replace(feature_specs.spec_for(entries, kind, **channels), offset="kept", channel="mean")
 
 
 @pytest.fixture
