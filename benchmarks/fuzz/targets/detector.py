@@ -133,7 +133,7 @@ def _cast_or_cut(random: Random, array: NDArray[Any]) -> NDArray[Any]:
             return np.full_like(array, random.choice(VALUES))
         changed = array.copy()
         changed.flat[random.randrange(array.size)] = random.choice(VALUES)
-    except (ValueError, TypeError, OverflowError, IndexError):
+    except (ValueError, TypeError, OverflowError, IndexError, RuntimeError):
         return array[..., :0] if array.ndim else array
     return changed
 
