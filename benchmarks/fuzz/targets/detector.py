@@ -37,6 +37,7 @@ SPEC = FeatureSpec(
     fmax_hz=8000.0,
     padding="none",
     dynamic_range_db=None,
+    reference_channel=1,
 )
 TYPES = ("f2", "f4", "f8", "i1", "i4", "i8", "u8", "c16", "U5", "S3", "?", "M8[s]", ">f8", "V4")
 VALUES = (0.0, -1.0, 1e300, 1e-300, float("nan"), float("inf"), float("-inf"), 2.0**63)
@@ -105,7 +106,10 @@ class DetectorFiles:
             except SignalMLError as error:
                 return error.code
             noise = np.random.default_rng(0).normal(0, 0.1, min(found.spec.clip_samples, 10**6)).astype(np.float32)
-            found.measure(found.compute_spectra(noise))
+            for reference in (None, noise[::-1].copy()):
+                clip = found.compute_spectra(noise, reference=reference)
+                found.measure(clip)
+                found.is_swapped([clip])
         return "accepted"
 
     def memory(self) -> int:
@@ -149,15 +153,23 @@ def _npy(header: str) -> bytes:
 
 
 def _detector() -> Detector:
-    """A detector fitted to six recordings of noise."""
+    """A detector with a reference channel, fitted to eight recordings of a hall whose noise changes."""
     extractor, generator = FeatureExtractor(SPEC), np.random.default_rng(0)
     normal = []
-    for _ in range(6):
-        sound = generator.normal(0, 0.1, 32_000).astype(np.float32)
-        clips = tuple(compute_spectra(extractor, sound[start:stop]) for start, stop in SPEC.clip_spans(len(sound)))
-        normal.append(NormalRecording(clips, "fan/id_00", "one"))
+    for number in range(8):
+        colour = np.exp(generator.normal() * np.linspace(-1, 1, 16_001))
+        hall = np.fft.irfft(np.fft.rfft(generator.normal(0, 0.1, 32_000)) * colour)
+        main, reference = (hall + generator.normal(0, 0.03, hall.shape) for _ in range(2))
+        pairs = ((main[start:stop], reference[start:stop]) for start, stop in SPEC.clip_spans(len(hall)))
+        clips = tuple(
+            compute_spectra(extractor, one.astype(np.float32), reference=other.astype(np.float32))
+            for one, other in pairs
+        )
+        normal.append(NormalRecording(clips, "fan/id_00", str(number // 4)))
     scores = np.linspace(0, 0.9, 199)
     fitted = fit_detector(SPEC, [engine_by_name("spectrum-gaussian")], normal)
+    if fitted.pair is None:
+        raise RuntimeError(f"the reference channel of the made-up hall does not help: {fitted.benefit}")
     return replace(fitted, calibration=Calibration(scores, scores, np.arange(199) % 5))
 
 
