@@ -1,21 +1,17 @@
-"""Fitting of a detector: scales and calibration from cross-fitting, then a fit to all recordings.
-
-In cross-fitting, each recording is measured by engines that have not learned from it (after cross-conformal prediction:
-V. Vovk, "Cross-conformal predictors", Ann. Math. Artif. Intell. 74, 2015).
-"""
+"""Fitting of a detector: scales and calibration from cross-fitting, then a fit to all recordings."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.detectors.calibration import Calibration, OddRecording, RateHoldsFor
-from ml.detectors.detector import Detector, measure_residual_distances
+from ml.detectors.calibration import Calibration, OddRecording
+from ml.detectors.cross_fitting import CrossFit, FitProgress, RecordingDistances
+from ml.detectors.detector import Detector
 from ml.detectors.engine_choice import LEAST_SHARE, choose_engines, machine_contrast
 from ml.detectors.engines.engine import Engine, EngineState
-from ml.detectors.folds import FoldNumbers, session_folds, time_folds
+from ml.detectors.folds import FoldNumbers
 from ml.detectors.out_of_domain import NORMAL_QUANTILE, OutOfDomainCheck, SpectrumCheck
 from ml.detectors.reference import NormalRecording, Reference
 from ml.detectors.reference_benefit import ReferenceBenefit, explained_share
@@ -27,13 +23,10 @@ from ml.detectors.reference_channel import (
     difference_whitening,
 )
 from ml.detectors.sessions import find_odd, session_bound
-from ml.detectors.spectra import Spectra
 from ml.detectors.thresholds import SENSITIVITIES, operating_point_at_rate
 from ml.errors import TooFewRecordings
 from ml.features.spec import FeatureSpec
 
-RecordingDistances = NDArray[np.float64]
-"""Distances of a recording: ``(clips, engines, machines)``."""
 # Scores are limited to this and one minus this before they become distances: a score of 1 has no finite one.
 LEAST_SCORE = 1e-9
 FEWEST_RECORDINGS = 3  # chosen here: one is held out at a time, and two others are needed to see differences
@@ -92,7 +85,7 @@ def fit_detector(
             "machine. A few dozen of each machine make a good detector."
         )
     paired = spec.reference_channel is not None
-    progress = _Progress(on_fit, parts=2 if paired else 1)
+    progress = FitProgress(on_fit, parts=2 if paired else 1)
     alone, _ = _fit_channel(spec, engines, recordings, progress, paired=False)
     if not paired:
         return alone
@@ -112,13 +105,13 @@ def _fit_channel(
     spec: FeatureSpec,
     engines: Sequence[Engine],
     recordings: Sequence[NormalRecording],
-    progress: "_Progress",
+    progress: FitProgress,
     *,
     paired: bool,
-) -> tuple[Detector, "_CrossFit"]:
+) -> tuple[Detector, CrossFit]:
     """Fit a detector to the main channel, or to the residual, whose regression is then in the last fit."""
     machines = tuple(sorted({recording.machine for recording in recordings}))
-    cross_fit = _CrossFit(engines, recordings, machines, progress, paired=paired)
+    cross_fit = CrossFit(engines, recordings, machines, progress, paired=paired)
     folds = cross_fit.folds()
     progress.begin(int(folds.max()) + 1 + 1)
     distances = cross_fit.out_of_fold_distances(folds)
@@ -143,7 +136,7 @@ def _fit_channel(
 
 
 def _reference_channel(
-    cross_fit: "_CrossFit",
+    cross_fit: CrossFit,
     recordings: Sequence[NormalRecording],
     alone: Detector,
     pair: Detector,
@@ -191,131 +184,6 @@ def has_enough_recordings(machines: Sequence[str]) -> bool:
     return len(machines) >= FEWEST_RECORDINGS and len(set(machines)) < len(machines)
 
 
-class _Progress:
-    """Number of the fits that are done, of those of all parts.
-
-    Args:
-        on_fit: called after each fit with its number, from 1, and the number of fits.
-        parts: number of parts with equally many fits.
-    """
-
-    def __init__(self, on_fit: Callable[[int, int], None], parts: int) -> None:
-        self._on_fit, self._parts, self._total, self._done = on_fit, parts, 0, 0
-
-    def begin(self, fits: int) -> None:
-        """Begin a part with this number of fits."""
-        self._total = fits * self._parts
-
-    def fitted(self) -> None:
-        """Report a fit."""
-        self._done += 1
-        self._on_fit(self._done, self._total)
-
-
-class _Fitted(NamedTuple):
-    """Engines that were fitted, to the main channel or to the residual.
-
-    Attributes:
-        states: what each engine has learned.
-        regression: regression on the reference channel; None for the main channel.
-    """
-
-    states: tuple[EngineState, ...]
-    regression: Regression | None
-
-    def distances(self, engines: Sequence[Engine], clip: Spectra) -> NDArray[np.float64]:
-        """Return the distances of a clip, ``(engines, machines)``."""
-        return measure_residual_distances(engines, self.states, clip, self.regression)
-
-
-class _CrossFit:
-    """Normal recordings, and fits of the engines to parts of them."""
-
-    def __init__(
-        self,
-        engines: Sequence[Engine],
-        recordings: Sequence[NormalRecording],
-        machines: Sequence[str],
-        progress: _Progress,
-        *,
-        paired: bool = False,
-    ) -> None:
-        self.engines, self._recordings, self._progress, self._paired = tuple(engines), recordings, progress, paired
-        self._machines = [recording.machine for recording in recordings]
-        self._sessions = [recording.session for recording in recordings]
-        self.machine_index = np.array([machines.index(name) for name in self._machines])
-        # By the session's name alone: machines that were recorded in one session share its conditions.
-        names = list(dict.fromkeys(recording.session for recording in recordings))
-        self.session = np.array([names.index(recording.session) for recording in recordings])
-
-    def fit(self, chosen: NDArray[np.bool_]) -> _Fitted:
-        """Fit each engine to the chosen recordings, a mask of shape ``(recordings,)``."""
-        some = [(r, of) for r, of, take in zip(self._recordings, self.machine_index, chosen, strict=True) if take]
-        clips = [clip for recording, _ in some for clip in recording.clips]
-        of = np.array([machine for recording, machine in some for _ in recording.clips])
-        regression = Regression.fit(clips, of) if self._paired else None
-        if regression is not None:
-            clips = [regression.residual(clip, machine) for clip, machine in zip(clips, of.tolist(), strict=True)]
-        states = tuple(engine.fit(clips, of) for engine in self.engines)
-        self._progress.fitted()
-        return _Fitted(states, regression)
-
-    def out_of_fold_distances(self, fold: FoldNumbers) -> list[RecordingDistances | None]:
-        """Distances of each recording by engines that have not learned from its fold; None without a fold."""
-        distances: list[RecordingDistances | None] = [None] * len(self._recordings)
-        for number in range(int(fold.max()) + 1):
-            fitted = self.fit(fold != number)
-            for index in np.flatnonzero(fold == number):
-                clips = self._recordings[int(index)].clips
-                distances[index] = np.stack([fitted.distances(self.engines, clip) for clip in clips])
-        return distances
-
-    def keep_engines(
-        self, distances: Sequence[RecordingDistances | None], kept: NDArray[np.bool_]
-    ) -> list[RecordingDistances | None]:
-        """Leave out the other engines, for later fits and in the distances, which are returned.
-
-        Args:
-            distances: result of :meth:`out_of_fold_distances`.
-            kept: which engines to keep, ``(engines,)``.
-        """
-        self.engines = tuple(engine for engine, keep in zip(self.engines, kept, strict=True) if keep)
-        return [None if each is None else each[:, kept] for each in distances]
-
-    def blocks(self) -> FoldNumbers:
-        """Folds of recordings that are neighbours in time."""
-        return time_folds(self._machines)
-
-    def folds(self) -> FoldNumbers:
-        """Folds of whole sessions, and blocks for machines with one session."""
-        sessions = self._session_folds()
-        return np.where(sessions < 0, self.blocks(), sessions)
-
-    def _session_folds(self) -> FoldNumbers:
-        """Folds of whole sessions. A session of several machines is in one fold, if each machine keeps another one."""
-        by_machine = session_folds(self._machines, self._sessions)
-        together = session_folds([""] * len(self._sessions), self._sessions)
-        shared = not _is_function(self.session, by_machine)
-        keeps_one = all(len(set(together[self.machine_index == each])) > 1 for each in np.unique(self.machine_index))
-        return together if shared and keeps_one else by_machine
-
-    @property
-    def rate_holds_for(self) -> RateHoldsFor:
-        """Whether :meth:`folds` hold out each session as a whole, of every machine."""
-        folds = self._session_folds()
-        return "new_session" if (folds >= 0).all() and _is_function(self.session, folds) else "same_session"
-
-    def odd_recording(self, index: int, times: float) -> OddRecording:
-        """Return the facts of an odd recording."""
-        recording = self._recordings[index]
-        return OddRecording(recording.name, recording.machine, recording.session, round(times, 2))
-
-
-def _is_function(session: NDArray[np.int64], fold: FoldNumbers) -> bool:
-    """Return whether each session is in one fold."""
-    return len(np.unique(np.stack([session, fold]), axis=1).T) == len(np.unique(session))
-
-
 def _fit_out_of_domain(
     recordings: Sequence[NormalRecording], machines: Sequence[str], left_out: Collection[Engine]
 ) -> OutOfDomainCheck:
@@ -339,7 +207,7 @@ def _fit_check(
         The state; scales, ``(machines,)``; and limits of the relative distance from the own and from the most similar
         machine.
     """
-    cross_fit = _CrossFit([engine], recordings, machines, _Progress(lambda _number, _total: None, parts=1))
+    cross_fit = CrossFit([engine], recordings, machines, FitProgress(lambda _number, _total: None, parts=1))
     distances = cross_fit.out_of_fold_distances(cross_fit.blocks())
     scales = _scales(distances, cross_fit.machine_index, len(machines))
     measured = [index for index, each in enumerate(distances) if each is not None]
@@ -382,7 +250,7 @@ def _scales(
 
 
 def _calibration(
-    distances: Sequence[RecordingDistances | None], cross_fit: _CrossFit, folds: FoldNumbers
+    distances: Sequence[RecordingDistances | None], cross_fit: CrossFit, folds: FoldNumbers
 ) -> tuple[Calibration, tuple[OddRecording, ...]]:
     """Score the most anomalous clip of each recording, and find the recordings that stand apart."""
     machines = 1 + int(cross_fit.machine_index.max())

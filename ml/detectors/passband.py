@@ -105,7 +105,7 @@ def passband_below(edge: int, difference_db: NDArray[np.floating]) -> Passband:
 
     Example:
         >>> passband_below(100, np.where(np.arange(128) < 80, 0.0, -6.0))
-        Passband(low=0, high=80)
+        Passband(low=0, high=78)
     """
     high = max(0, edge - TRANSITION)
     low = max(0, edge - len(difference_db) // 4)

@@ -7,10 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from ml.detectors.calibration import Calibration
+from ml.detectors.cross_fitting import CrossFit
 from ml.detectors.detector import Detector
 from ml.detectors.detector_files import detector_from_bytes, detector_to_bytes
 from ml.detectors.engines.registry import engine_by_name
-from ml.detectors.fitting import _CrossFit, fit_detector
+from ml.detectors.fitting import fit_detector
 from ml.detectors.reference import NormalRecording
 from ml.detectors.sessions import find_odd, session_bound
 from ml.detectors.spectra import Spectra
@@ -169,8 +170,8 @@ def test_machines_of_one_session_are_held_out_together(
         for _ in range(4)
     ]
     folds: list[NDArray[np.int64]] = []
-    inner = _CrossFit.folds
-    monkeypatch.setattr(_CrossFit, "folds", lambda self: folds.append(inner(self)) or folds[-1])
+    inner = CrossFit.folds
+    monkeypatch.setattr(CrossFit, "folds", lambda self: folds.append(inner(self)) or folds[-1])
     found = fit_detector(SPEC, ENGINES, normal)
     assert found.calibration.rate_holds_for == rate_holds_for
     if rate_holds_for == "new_session":
