@@ -216,9 +216,9 @@ def read_answer(connection: socket.socket) -> Answer:
     headers = {name.lower(): value for name, value in http.client.parse_headers(io.BytesIO(fields)).items()}
     if status.startswith(b"HTTP/1.1 100 "):
         return read_answer(connection)
-    content = bytearray()
-    while len(content) < int(headers["content-length"]):
-        content += _received(connection, int(headers["content-length"]) - len(content))
+    content, length = bytearray(), int(headers.get("content-length", 0))  # 204 states no length
+    while len(content) < length:
+        content += _received(connection, length - len(content))
     return Answer(int(status.split()[1]), headers, bytes(content))
 
 
