@@ -62,9 +62,9 @@ class ReferenceBenefit:
         if self.pair_contrast >= LEAST_GAIN * self.main_contrast:
             return None
         return (
-            "the machines are distinguished less, as if it recorded them too: without what it explains, a recording is "
-            f"{self.pair_contrast:.1f} times as far from other machines as from its own, and {self.main_contrast:.1f} "
-            "times by the main channel alone"
+            "the machines are not distinguished better, as if it recorded them too: without what it explains, a "
+            f"recording is {self.pair_contrast:.1f} times as far from other machines as from its own, and "
+            f"{self.main_contrast:.1f} times by the main channel alone"
         )
 
     def describe(self, channel: int) -> str:

@@ -73,8 +73,8 @@ def _with_reference(recordings: Sequence[NormalRecording], channel: int) -> list
         return found
     raise ReferenceChannelMissing(
         f"{len(recordings) - len(found)} of {len(recordings)} normal recordings have no channel {channel} (counted "
-        "from 0) with an unclipped sound, which the reference channel was expected to have. Check which channels the "
-        "recordings have (signalml inspect), or train without a reference channel."
+        "from 0) with an unclipped sound of its own, which the reference channel was expected to have. Check which "
+        "channels the recordings have (signalml inspect), or train without a reference channel."
     )
 
 

@@ -32,7 +32,7 @@ MOST_CHANNELS = 8
 FEWEST_RECORDINGS = 12
 MOST_RECORDINGS, FEWEST_OF_MANY_CHANNELS = 48, 24
 MOST_CHANNEL_RECORDINGS = 96
-NOT_MEASURED = "too few recordings have a sound on it and on another channel"
+NOT_MEASURED = "too few recordings have a sound on it and a different one on another channel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class ReferenceChoice:
 
     Attributes:
         channel: index of the reference channel, from 0.
-        benefit: how much it helps; None if too few recordings have a sound on it and on another channel.
+        benefit: how much it helps; None if too few recordings have a sound on it and a different one on
+            another channel.
         level_db: level of the reference channel minus that of the main channel in dB, the median of the recordings;
             None if they were not measured.
     """

@@ -61,7 +61,6 @@ def test_the_version_is_printed(tmp_path: Path) -> None:
         (("models", "rollback"), ["previous"]),
         (("models", "label", "champion", "one=One"), ["1", "4"]),
         (("models", "label", "champion", "no equals sign"), ["NAME=MESSAGE"]),
-        (("models", "export", "champion", "no/such/folder/x.zip"), ["no/such/folder"]),
         (("keys", "revoke", "nobody"), ["nobody"]),
     ],
     ids=" ".join,

@@ -185,7 +185,7 @@ class Step(NamedTuple):
 # Each step after the final fit.
 STEPS = {
     "before the bundle is added": Step("ml.models.registry", "Registry", "add", "before", "", False),
-    "with the bundle renamed": Step("ml.models.registry", "", "sync_folder", "before", "", True),
+    "with the bundle renamed": Step("ml.models.version_folders", "", "sync_folder", "before", "", True),
     "with the bundle added": Step("ml.models.registry", "Registry", "add", "after", "", True),
     "before the records are moved": Step("ml.training.records", "", "move_records", "before", "", True),
     "with the records renamed": Step("ml.training.records", "", "sync_folder", "before", "", True),

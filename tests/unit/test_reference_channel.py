@@ -151,7 +151,7 @@ def test_a_reference_close_to_the_machines_is_not_used() -> None:
     assert found.pair is None
     assert found.benefit is not None
     assert found.benefit.explained > 0.9
-    assert str(found.benefit.why_not).startswith("the machines are distinguished less")
+    assert str(found.benefit.why_not).startswith("the machines are not distinguished better")
 
 
 def test_an_unrelated_reference_is_not_used() -> None:
@@ -319,7 +319,7 @@ def test_the_part_of_the_hall_in_words(db: float, hall_db: float | None, expecte
         (ReferenceBenefit(1.0), "explains 100 % .*: it is not used, because both channels have the same signal."),
         (
             ReferenceBenefit(0.9, 6.0, 3.04),
-            "because the machines are distinguished less, .*: .* 3.0 times .* 6.0 times",
+            "because the machines are not distinguished better, .*: .* 3.0 times .* 6.0 times",
         ),
     ],
 )

@@ -56,9 +56,8 @@ def test_channels_with_the_same_signal_are_no_reference(tmp_path: Path) -> None:
     for seed in range(12):
         pairs.put(tmp_path / "data" / "normal" / f"{seed:02}.wav", pairs.pair(seed)[:, [0, 0]])
     printed = signalml(tmp_path, "inspect", tmp_path / "data", "--processes", 1).stdout
-    assert "no reference, because both channels have the same signal" in printed
+    assert "too few recordings have a sound on it and a different one on another channel" in printed
     assert "a good reference" not in printed
-    assert "With one machine, it cannot be measured which channel records the machine" in printed
 
 
 def test_a_dead_channel_is_no_reference(tmp_path: Path) -> None:
