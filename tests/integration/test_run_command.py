@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ import psutil
 import pytest
 
 from testing.jobs import Broker
-from testing.servers import PATIENCE_S, environment, wait_until
+from testing.servers import PATIENCE_S, environment, free_port, wait_until
 from tests import sounds
 from tests.commands import Done, as_process, assert_one_sentence, signalml
 from worker import broker
@@ -32,9 +31,7 @@ class Run:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self._log = (home.parent / "run.log").open("ab")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cli.main", "run"],
