@@ -54,10 +54,12 @@ docs: install ## write openapi.json and the reference pages in docs/ again, afte
 	$(BIN)/signalml training-options > docs/training-options.md
 
 lock: ## update the versions of all packages in the lock files (needs uv)
-	$(COMPILE) --extra train --extra local --extra formats --group dev --output-file requirements/dev.lock pyproject.toml requirements/build.in
+	$(COMPILE) --extra train --extra local --extra formats --extra live --group dev --output-file requirements/dev.lock pyproject.toml requirements/build.in
 	$(COMPILE) --constraint requirements/dev.lock --output-file requirements/serve.lock pyproject.toml
 	$(COMPILE) --constraint requirements/dev.lock --extra train --override requirements/train.overrides \
 		--output-file requirements/train.lock pyproject.toml requirements/train.in
+	$(COMPILE) --constraint requirements/dev.lock --extra live --override requirements/listener.overrides \
+		--output-file requirements/listener.lock pyproject.toml
 	$(COMPILE) --constraint requirements/dev.lock --output-file requirements/build.lock requirements/build.in
 
 clean: ## remove .venv and caches; models and data are kept

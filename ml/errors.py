@@ -59,6 +59,17 @@
     │   ├── NothingToAcknowledge
     │   ├── InvalidRecordingTime
     │   └── MachinesUnavailable
+    ├── ListenerError              live listening cannot be set up or read
+    │   ├── InvalidListenerConfig
+    │   ├── EntryExists
+    │   ├── EntryNotFound
+    │   ├── EventNotFound
+    │   ├── ClipNotFound
+    │   ├── EventsUnavailable
+    │   ├── ListenerNotRunning
+    │   ├── ListenerRunsAlready
+    │   ├── ProgramMissing
+    │   └── DeliveryFailed
     ├── InvalidParameter           a number or an option cannot be used
     ├── IdempotencyConflict        an Idempotency-Key was used for another request
     ├── ProcessLost                a process of a parallel map was killed
@@ -422,6 +433,72 @@ class MachinesUnavailable(MachineError):
     """The records of machines cannot be read or written."""
 
     code = "machines_unavailable"
+
+
+class ListenerError(SignalMLError):
+    """Live listening cannot be set up or read."""
+
+    code = "listener_error"
+
+
+class InvalidListenerConfig(ListenerError):
+    """A source, a sink or their file has a value that cannot be used."""
+
+    code = "listener_config_invalid"
+
+
+class EntryExists(ListenerError):
+    """There is a source or sink of this name already."""
+
+    code = "entry_exists"
+
+
+class EntryNotFound(ListenerError):
+    """There is no source or sink of this name."""
+
+    code = "entry_not_found"
+
+
+class EventNotFound(ListenerError):
+    """There is no event of this id."""
+
+    code = "event_not_found"
+
+
+class ClipNotFound(ListenerError):
+    """The event has no clip, or it was deleted to make room."""
+
+    code = "clip_not_found"
+
+
+class EventsUnavailable(ListenerError):
+    """The events cannot be read or written."""
+
+    code = "events_unavailable"
+
+
+class ListenerNotRunning(ListenerError):
+    """No listener runs in this home, or it does not answer."""
+
+    code = "listener_not_running"
+
+
+class ListenerRunsAlready(ListenerError):
+    """Another listener runs in this home."""
+
+    code = "listener_runs_already"
+
+
+class ProgramMissing(ListenerError):
+    """A program that a source needs is not installed."""
+
+    code = "program_missing"
+
+
+class DeliveryFailed(ListenerError):
+    """A sink did not take an alert."""
+
+    code = "delivery_failed"
 
 
 class InvalidParameter(SignalMLError):

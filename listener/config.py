@@ -1,0 +1,249 @@
+"""Files of sources and sinks: ``sources.toml`` and ``sinks.toml`` in ``<home>/listener``.
+
+A user may edit both files by hand; the command line and the API change one entry and keep the comments. Each entry is a
+table ``[[source]]`` or ``[[sink]]``. An entry that cannot be used is reported with a sentence and left out; the others
+are not affected.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tomlkit
+from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
+from tomlkit.exceptions import TOMLKitError
+
+from listener.entry import HIDDEN, Entry, hide_credentials
+from listener.options import LISTENER_FOLDER
+from listener.sink_types import SINKS
+from listener.source_types import SOURCES
+from ml.errors import EntryExists, EntryNotFound, InvalidListenerConfig
+from ml.system.atomic import file_lock, make_folder, translate_disk_full, write_atomic
+
+SOURCES_FILE, SINKS_FILE = "sources.toml", "sinks.toml"
+OWNER_ONLY = 0o600  # both files can contain passwords
+KINDS = ("device", "stream", "folder", "pipe", "mqtt", "webhook", "email", "service")
+
+
+class Entries(NamedTuple):
+    """Entries of one file.
+
+    Attributes:
+        entries: usable entries, by name, in the order of the file.
+        problems: a sentence for each entry that is not used, or for the whole file.
+        whole: whether the file could be read; if not, ``entries`` is empty and says nothing about what is wanted.
+    """
+
+    entries: dict[str, Any]
+    problems: tuple[str, ...]
+    whole: bool = True
+
+
+class EntryFile:
+    """File of sources or sinks.
+
+    Args:
+        home: SIGNALML_HOME.
+        file: name of the file.
+        table: name of its tables, ``source`` or ``sink``.
+        adapter: validator of an entry.
+    """
+
+    def __init__(self, home: Path, file: str, table: str, adapter: TypeAdapter[Any]) -> None:
+        self.path = home / LISTENER_FOLDER / file
+        self._table = table
+        self._adapter = adapter
+
+    def read(self) -> Entries:
+        """Read all entries. Never raises because of the content."""
+        try:
+            listed = tomllib.loads(self.path.read_text(encoding="utf-8")).get(self._table, [])
+        except FileNotFoundError:
+            return Entries({}, ())
+        except (OSError, ValueError) as error:  # also of TOML and of UTF-8
+            return Entries(
+                {}, (f"{self.path.name} cannot be read: {error}. The entries read before stay in use.",), False
+            )
+        if not isinstance(listed, list):
+            problem = f"{self.path.name}: tables [[{self._table}]] were expected, with two brackets."
+            return Entries({}, (problem,), False)
+        return self._validated(listed)
+
+    def get(self, name: str) -> Any:
+        """Return one entry.
+
+        Raises:
+            EntryNotFound, InvalidListenerConfig
+        """
+        found = self._require_whole().entries.get(name)
+        if found is None:
+            raise EntryNotFound(f"There is no {self._table} {name!r}.")
+        return found
+
+    def add(self, values: Mapping[str, Any]) -> Any:
+        """Add an entry.
+
+        Returns:
+            The entry.
+
+        Raises:
+            InvalidListenerConfig: the values or the file cannot be used.
+            EntryExists: there is an entry of this name.
+            StorageFull
+        """
+        entry = self.validate(values)
+        with self._changing() as document:
+            if self._position(document, entry.name) is not None:
+                raise EntryExists(
+                    f"There is a {self._table} {entry.name!r} already; change it, or choose another name."
+                )
+            tables = document.setdefault(self._table, tomlkit.aot())
+            tables.append(_table_of(entry))
+        return entry
+
+    def replace(self, name: str, values: Mapping[str, Any]) -> Any:
+        """Replace the values of an entry; its name stays.
+
+        Raises:
+            InvalidListenerConfig, EntryNotFound, StorageFull
+        """
+        entry = self.validate({**values, "name": name})
+        with self._changing() as document:
+            position = self._position(document, name)
+            if position is None:
+                raise EntryNotFound(f"There is no {self._table} {name!r}.")
+            present, wanted = document[self._table][position], _table_of(entry)
+            for key in [key for key in present if key not in wanted]:
+                del present[key]
+            for key, value in wanted.items():
+                if key not in present or present[key] != value:
+                    present[key] = value
+        return entry
+
+    def remove(self, name: str) -> None:
+        """Remove an entry.
+
+        Raises:
+            InvalidListenerConfig, EntryNotFound, StorageFull
+        """
+        with self._changing() as document:
+            position = self._position(document, name)
+            if position is None:
+                raise EntryNotFound(f"There is no {self._table} {name!r}.")
+            del document[self._table][position]
+
+    def validate(self, values: Mapping[str, Any]) -> Any:
+        """Return an entry of these values.
+
+        Raises:
+            InvalidListenerConfig: a value cannot be used; the message names it and says what was expected.
+        """
+        try:
+            return self._adapter.validate_python(dict(values))
+        except ValidationError as error:
+            raise InvalidListenerConfig(f"This {self._table} cannot be used: {_sentence(error)}.") from error
+
+    def _validated(self, listed: list[Any]) -> Entries:
+        entries: dict[str, Any] = {}
+        problems = []
+        for number, values in enumerate(listed, 1):
+            shown = values.get("name", f"number {number}") if isinstance(values, dict) else f"number {number}"
+            try:
+                entry = self._adapter.validate_python(values)
+            except ValidationError as error:
+                problems.append(f"{self.path.name}: the {self._table} {shown!r} is not used: {_sentence(error)}.")
+                continue
+            if entry.name in entries:
+                problems.append(f"{self.path.name}: a second {self._table} {entry.name!r} is not used.")
+                continue
+            entries[entry.name] = entry
+        return Entries(entries, tuple(problems))
+
+    def _require_whole(self) -> Entries:
+        found = self.read()
+        if not found.whole:
+            raise InvalidListenerConfig(found.problems[0])
+        return found
+
+    @contextmanager
+    def _changing(self) -> Iterator[Any]:
+        """Read the file with its comments, and write it whole after the change."""
+        make_folder(self.path.parent)
+        with file_lock(self.path.with_name(f".{self.path.name}.lock")):
+            try:
+                text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+                document = tomlkit.parse(text)
+            except (OSError, ValueError, TOMLKitError) as error:
+                raise InvalidListenerConfig(
+                    f"{self.path.name} cannot be read: {error}. Mend it by hand first."
+                ) from error
+            yield document
+            with translate_disk_full(Path(self.path.name), "it is unchanged"):
+                write_atomic(self.path, tomlkit.dumps(document).encode(), OWNER_ONLY)
+
+    def _position(self, document: Any, name: str) -> int | None:
+        names = [each.get("name") for each in document.get(self._table, [])]
+        return names.index(name) if name in names else None
+
+
+def source_file(home: Path) -> EntryFile:
+    """Return the file of the sources."""
+    return EntryFile(home, SOURCES_FILE, "source", SOURCES)
+
+
+def sink_file(home: Path) -> EntryFile:
+    """Return the file of the sinks."""
+    return EntryFile(home, SINKS_FILE, "sink", SINKS)
+
+
+def shown_values(entry: Entry) -> dict[str, Any]:
+    """Return the values of an entry as JSON types, without secrets, as answers and tables show them."""
+    values = entry.model_dump(mode="json")
+    for field in ("url", "server"):
+        if field in values:
+            values[field] = hide_credentials(values[field])
+    for field in ("secret", "api_key"):
+        if values.get(field) is not None:
+            values[field] = HIDDEN
+    if (values.get("schedule") or {}).get("broker"):
+        values["schedule"]["broker"] = hide_credentials(values["schedule"]["broker"])
+    return values
+
+
+def _table_of(entry: Entry) -> Any:
+    """Return an entry as a table of TOML, without values that are the default."""
+    table = tomlkit.table()
+    table.add("name", entry.name)
+    table.add("kind", entry.kind)  # type: ignore[attr-defined]  # every entry of the unions has it
+    for key, value in _plain(entry).items():
+        if key not in table:
+            table.add(key, value)
+    return table
+
+
+def _plain(model: BaseModel) -> dict[str, Any]:
+    """Return values that differ from their defaults, as types of TOML."""
+    plain: dict[str, Any] = {}
+    for key, field in type(model).model_fields.items():
+        value = getattr(model, key)
+        if value is None or value == field.get_default():
+            continue
+        if isinstance(value, BaseModel):
+            plain[key] = _plain(value)
+        elif isinstance(value, SecretStr):
+            plain[key] = value.get_secret_value()
+        else:
+            plain[key] = list(value) if isinstance(value, tuple) else value
+    return plain
+
+
+def _sentence(error: ValidationError) -> str:
+    """Return what is wrong, without the values: they can be secret."""
+    found = []
+    for each in error.errors(include_input=False, include_url=False):
+        place = ".".join(str(part) for part in each["loc"] if part not in KINDS)
+        message = each["msg"].removeprefix("Value error, ")
+        found.append(f"{place}: {message}" if place else message)
+    return "; ".join(found)

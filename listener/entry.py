@@ -1,0 +1,79 @@
+"""What sources and sinks have in common, and the checks of their addresses and hours."""
+
+import base64
+import re
+from typing import Annotated
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,39}$"
+MQTT_SCHEMES = ("mqtt", "mqtts")
+WEB_SCHEMES = ("http", "https")
+HIDDEN = "***"
+DAY = "(Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+HOUR = "([01][0-9]|2[0-4]):[0-5][0-9]"
+HOURS = re.compile(rf"({DAY}(-{DAY})? )?{HOUR}-{HOUR}")
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+MachineId = Annotated[str, Field(pattern=MACHINE_ID_PATTERN, max_length=MAX_MACHINE_ID)]
+
+
+class Entry(BaseModel):
+    """Entry of a file. Unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    name: Name
+    """Name, unique in its file: lower-case letters, digits, `.`, `_` and `-`, at most 40."""
+    enabled: bool = True
+    """Whether it is used."""
+
+
+def check_url(url: str, schemes: tuple[str, ...]) -> None:
+    """Check the scheme and the host of an address.
+
+    Raises:
+        ValueError: the address cannot be used; the message has no password.
+    """
+    expected = " or ".join(f"{scheme}://" for scheme in schemes)
+    if any(character.isspace() or not character.isprintable() for character in url):
+        raise ValueError(f"the address contains spaces or control characters; {expected} and a host was expected")
+    parts = urlsplit(url)
+    try:
+        has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        has_host = False
+    if parts.scheme not in schemes or not has_host:
+        raise ValueError(f"the address is {hide_credentials(url)!r}; {expected} and a host was expected")
+
+
+def check_secret(secret: SecretStr | None) -> None:
+    """Check the key of a webhook's signature.
+
+    Raises:
+        ValueError
+    """
+    if secret is None:
+        return
+    prefix, _, encoded = secret.get_secret_value().partition("_")
+    try:
+        length = len(base64.b64decode(encoded, validate=True))
+    except ValueError:
+        length = 0
+    if prefix != "whsec" or not 24 <= length <= 64:
+        raise ValueError("the secret cannot be used; whsec_ and base64 of 24 to 64 bytes was expected")
+
+
+def hide_credentials(url: str) -> str:
+    """Return an address without its password, user and query, for logs and answers.
+
+    Example:
+        >>> hide_credentials("rtsp://user:word@camera-7/audio?token=1")
+        'rtsp://***@camera-7/audio?***'
+    """
+    parts = urlsplit(url)
+    _, at, host = parts.netloc.rpartition("@")
+    return urlunsplit((parts.scheme, f"{HIDDEN}@{host}" if at else host, parts.path, HIDDEN if parts.query else "", ""))
