@@ -55,6 +55,7 @@ ROUTE_SCOPES: Mapping[str, Scope] = {
     "GET /v1/jobs/{job}/result": "read",
     "GET /v1/machines": "read",
     "GET /v1/machines/{machine_id}/health": "read",
+    "GET /v1/machines/{machine_id}/scores": "read",
     "POST /v1/machines/{machine_id}/acknowledge": "label",
     "DELETE /v1/machines/{machine_id}": "admin",
 }

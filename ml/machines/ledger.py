@@ -22,9 +22,10 @@ from typing import Self
 
 from ml.detectors.alarm_rule import DEFAULT_RULE, KOfNRule
 from ml.errors import MachinesUnavailable, NothingToAcknowledge, StorageFull
-from ml.machines import insertion, queries, repeats, rows
+from ml.machines import history, insertion, queries, repeats, rows
 from ml.machines.alarms import Acknowledgement, Alarm, AlarmState
 from ml.machines.health import Health, HealthSummary
+from ml.machines.history import ScorePoint
 from ml.machines.limits import INSERTED_AT_ONCE, MACHINES_KEPT, MachineLimits
 from ml.machines.observation import KeyedRequest, Observation
 from ml.machines.repeats import Repeat
@@ -225,6 +226,23 @@ class Ledger:
         """
         with self._reading():
             return queries.health(self._db, machine_id, self.rule, latest)
+
+    @_translate_errors()
+    def score_points(self, machine_id: str, since: str, until: str, most: int) -> list[ScorePoint]:
+        """Return the verdicts on a machine over time as at most ``most`` points.
+
+        Args:
+            machine_id: name of the machine.
+            since: beginning, ISO 8601.
+            until: end, ISO 8601.
+            most: largest number of points, at least 1.
+
+        Raises:
+            MachineNotFound, MachinesUnavailable
+        """
+        with self._reading():
+            rows.require_machine(self._db, machine_id)
+            return history.score_points(self._db, machine_id, since, until, most)
 
     @contextmanager
     def _writing(self, synchronous: str) -> Iterator[None]:
