@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
+from pydantic.config import JsonDict
 from starlette.convertors import PathConvertor, register_url_convertor
 
 from api.api_keys import ApiKey
@@ -41,6 +42,7 @@ router = APIRouter(
 
 
 WEEK = timedelta(days=7)
+DATE_TIME: JsonDict = {"format": "date-time"}
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -116,9 +118,16 @@ async def show_scores(
     services: ServicesDep,
     since: Annotated[
         QueryTime | None,
-        Query(max_length=MAX_TIME, description="Beginning, ISO 8601. Default: a week before `until`."),
+        Query(
+            max_length=MAX_TIME,
+            description="Beginning, ISO 8601. Default: a week before `until`.",
+            json_schema_extra=DATE_TIME,
+        ),
     ] = None,
-    until: Annotated[QueryTime | None, Query(max_length=MAX_TIME, description="End, ISO 8601. Default: now.")] = None,
+    until: Annotated[
+        QueryTime | None,
+        Query(max_length=MAX_TIME, description="End, ISO 8601. Default: now.", json_schema_extra=DATE_TIME),
+    ] = None,
     points: Annotated[int, Query(ge=1, le=2000, description="Largest number of points in the answer.")] = 200,
 ) -> MachineScores:
     """Show the verdicts on a machine as points of one or more whole hours each, for a picture.
@@ -128,8 +137,6 @@ async def show_scores(
     """
     end = until or timestamp()
     begin = since or (max(datetime.fromisoformat(end), EARLIEST + WEEK) - WEEK).isoformat()
-    if begin > end:
-        raise InvalidRequest(f"query.since is {begin}, later than until, {end}: an earlier time was expected.")
 
     def read() -> MachineScores:
         with Ledger(services.settings.home) as ledger:

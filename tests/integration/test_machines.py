@@ -109,7 +109,7 @@ def test_scores_over_time_are_points_of_hours(remembering: ServerProcess, health
     path, before = "/v1/machines/over-time/scores", {"until": "2020-01-01"}
     assert remembering.client.get(path, params=before).json() == {"machine_id": "over-time", "points": []}
     assert_problem(remembering.client.get("/v1/machines/nobody/scores"), 404, "machine_not_found")
-    for wrong in ({"since": "yesterday"}, {"since": "2026-02-02", "until": "2026-01-01"}, {"points": 0}):
+    for wrong in ({"since": "yesterday"}, {"points": 0}):
         assert_problem(remembering.client.get(path, params=wrong), 422, "request_invalid")
 
 

@@ -187,6 +187,7 @@ def test_every_route_of_the_issue_is_there(schema: Json) -> None:
         "GET /v1/jobs/{job}/result",
         "GET /v1/machines",
         "GET /v1/machines/{machine_id}/health",
+        "GET /v1/machines/{machine_id}/scores",
         "POST /v1/machines/{machine_id}/acknowledge",
         "DELETE /v1/machines/{machine_id}",
         "GET /",
