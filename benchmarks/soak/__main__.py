@@ -35,8 +35,8 @@ EXAMPLES = """examples:
   python -m benchmarks.soak --predicts 600 --jobs 24 --retrainings 6 --rounds 12 --output soak.json
                                                                                        to see that it works
 """
-# Largest growth over a whole run. Memory: what fragmentation and caches of three processes may add. Threads: pools start
-# a thread when all of theirs are busy; one more in the last third of a run is a line that grows by 1.9 (1.5 to 2.3).
+# Largest growth over a whole run. Memory: what fragmentation and caches of three processes may add. Threads: a pool
+# starts a thread when all of its threads are busy; one more in the last third is a line that grows by 1.9 (1.5 to 2.3).
 BOUNDS = {
     f"memory of {API}, MB": 20.0,
     f"memory of {WORKER}, MB": 60.0,

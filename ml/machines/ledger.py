@@ -16,7 +16,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Self
 
@@ -30,6 +30,7 @@ from ml.machines.limits import INSERTED_AT_ONCE, MACHINES_KEPT, MachineLimits
 from ml.machines.observation import KeyedRequest, Observation
 from ml.machines.repeats import Repeat
 from ml.machines.schema import open_for_reading, open_for_writing
+from ml.machines.threshold_preview import MachinePreview, preview_machine
 from ml.system.audit import record_change
 from ml.system.clock import timestamp
 
@@ -243,6 +244,23 @@ class Ledger:
         with self._reading():
             rows.require_machine(self._db, machine_id)
             return history.score_points(self._db, machine_id, since, until, most)
+
+    @_translate_errors()
+    def preview_threshold(self, version: str, threshold: float, since: str) -> list[MachinePreview]:
+        """Return what another threshold would have meant for each machine, in the order of names.
+
+        Args:
+            version: model version; machines without its verdicts are left out.
+            threshold: the other threshold, 0 to 1.
+            since: beginning, ISO 8601, UTC.
+
+        Raises:
+            MachinesUnavailable
+        """
+        with self._reading():
+            observations = rows.judged_since(self._db, version, since)
+        machines = groupby(observations, key=lambda each: each.machine_id)
+        return [preview_machine(name, list(some), threshold, self.rule) for name, some in machines]
 
     @contextmanager
     def _writing(self, synchronous: str) -> Iterator[None]:

@@ -164,6 +164,7 @@ def test_every_route_of_the_issue_is_there(schema: Json) -> None:
         "PATCH /v1/models/{version}/labels",
         "GET /v1/models/{version}/threshold",
         "PATCH /v1/models/{version}/threshold",
+        "GET /v1/models/{version}/threshold/preview",
         "GET /v1/datasets",
         "POST /v1/datasets",
         "GET /v1/datasets/{name}",
