@@ -215,7 +215,7 @@ class ThresholdPreview(Schema):
     """Scores of normal recordings by engines that have not learned from them, in rising order; empty for such a model.
     Recordings that stand apart from their session are left out."""
     machines: list[MachinePreview]
-    """Machines with verdicts of this version, in the order of names. A key that is bound to machines gets only these."""
+    """Machines with verdicts of this version, by name; for a key that is bound to machines, these only."""
 
 
 class ThresholdPatch(Schema):
