@@ -16,7 +16,7 @@ from api.limits import BodyLimitMiddleware
 from api.observability.requests import RequestLogMiddleware
 from api.openapi import describe_scopes
 from api.paths import PathMiddleware
-from api.routers import datasets, health, inference, jobs, machines, models, thresholds
+from api.routers import datasets, health, inference, jobs, machines, models, session, thresholds
 from api.services import Services
 from api.settings import Settings
 from ml.system.parallel import one_blas_thread
@@ -63,6 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(datasets.router)
     app.include_router(jobs.router)
     app.include_router(machines.router)
+    app.include_router(session.router)
     app.include_router(health.router)
     describe_scopes(app)
     problems.install_error_handlers(app)

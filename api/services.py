@@ -8,6 +8,7 @@ from typing import Self
 from starlette.requests import HTTPConnection
 
 from api.api_keys import ApiKeyStore
+from api.browser_sessions import BrowserSessions
 from api.executor import InferenceExecutor
 from api.job_queue import JobQueueClient
 from api.machine_recorder import MachineRecorder
@@ -36,6 +37,7 @@ class Services:
     metrics: Metrics
     machine_recorder: MachineRecorder
     keys: ApiKeyStore
+    sessions: BrowserSessions
     queue_monitor: QueueMonitor
     job_queue: JobQueueClient
     collection: Callable[[str], Collection]
@@ -58,6 +60,7 @@ class Services:
             metrics=metrics,
             machine_recorder=MachineRecorder(settings, metrics),
             keys=ApiKeyStore(settings.home),
+            sessions=BrowserSessions(settings.home, settings.session_hours),
             queue_monitor=QueueMonitor(settings.redis_url),
             job_queue=JobQueueClient(settings.redis_url, settings.event_streams),
             collection=lru_cache(COLLECTIONS_KEPT)(partial(Collection, settings.home)),
