@@ -15,7 +15,7 @@ SoundBetween = Callable[[float, float], SoundBlock | None]
 kept and has no gap; None without any."""
 
 
-def no_sound(began: float, ended: float) -> SoundBlock | None:
+def no_sound(*_: float) -> SoundBlock | None:
     """Return None: a source without a ring buffer keeps no sound."""
     return None
 
