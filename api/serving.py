@@ -14,7 +14,7 @@ def require_predictor(live: LiveModel) -> Predictor:
         NoModel: no model is loaded yet.
     """
     if live.current is None:
-        raise NoModel(live.problem)
+        raise NoModel(live.problem or "No model is loaded yet.")
     return live.current
 
 

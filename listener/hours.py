@@ -1,7 +1,7 @@
 """Ranges of local hours, such as ``Mon-Fri 22:00-06:00``, of schedules and quiet hours."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple, Self
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -58,7 +58,7 @@ def is_within(hours: Iterable[str], at: float) -> bool:
         hours: ranges, such as ``06:00-22:00``.
         at: seconds since 1970.
     """
-    local = datetime.fromtimestamp(at)  # noqa: DTZ006 - local hours
+    local = datetime.fromtimestamp(at)
     return any(HourRange.parse(each).contains(local) for each in hours)
 
 

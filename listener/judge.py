@@ -63,14 +63,14 @@ class FolderRecording(NamedTuple):
         source: the source.
         content: the file.
         time: time of the recording; None if it is not known.
-        is_running: whether the machine runs at a time, with a level; a recording of a machine that does not run gets
-            its verdict, but does not count.
+        is_running: whether the machine runs at a time, with a level, and for how many seconds it must have been
+            running. A recording of a machine that does not run gets its verdict, but does not count.
     """
 
     source: ClipSource
     content: bytes
     time: RecordingTime | None
-    is_running: Callable[[float, float | None], bool]
+    is_running: Callable[[float, float | None, float], bool]
 
 
 class Judge:
@@ -174,7 +174,7 @@ class Judge:
             verdict = predictor.predict(predictor.decode(content), source.entry.machine_id, explain=True)
             duration_s = verdict.quality.duration_s
             began = time.time() - duration_s if at is None or at.source == "arrival" else _seconds(at.at)
-            if is_running(began, verdict.quality.level_dbfs):
+            if is_running(began + duration_s, verdict.quality.level_dbfs, duration_s):
                 self._conclude(source, predictor, verdict, at, began, began + duration_s, content)
         except BaseException as error:
             answer.set_exception(error)
@@ -197,6 +197,7 @@ class Judge:
         names = MachineNames.resolve(source.entry.machine_id, predictor.resolve_machine)
         digest = None if content is None else digest_of(content)
         machine_state = self._record.add(Observation.of(names, verdict, at, digest))
+        source.state.recorded_machine_id = names.machine_id
         source.state.note_verdict(verdict, machine_state)
         if machine_state is None:
             return

@@ -1,7 +1,7 @@
 """Ring buffer: the last sound of a source.
 
-Frames are numbered from the start of the source. A segment is sound without a gap; no clip crosses its borders. Sound of
-16 bits is kept as int16, any other as float32, so that a clip has the samples of the source to the bit.
+Frames are numbered from the start of the source. A segment is sound without a gap; no clip crosses its borders. Sound
+of 16 bits is kept as int16, any other as float32, so that a clip has the samples of the source to the bit.
 """
 
 import threading
@@ -94,7 +94,8 @@ class Ring:
         """Return sound between two times: the longest part at the end of this span that is kept and has no gap.
 
         Args:
-            began, ended: times in seconds since 1970.
+            began: time of the first sample, in seconds since 1970.
+            ended: time after the last one.
 
         Returns:
             All channels; None if there is no sound of this span.
@@ -138,9 +139,7 @@ def split(block: SoundBlock) -> list[SoundBlock]:
     if len(block.samples) <= step:
         return [block]
     return [
-        SoundBlock(
-            block.samples[start : start + step], block.sample_rate_hz, block.at + start / block.sample_rate_hz
-        )
+        SoundBlock(block.samples[start : start + step], block.sample_rate_hz, block.at + start / block.sample_rate_hz)
         for start in range(0, len(block.samples), step)
     ]
 
@@ -151,7 +150,7 @@ def _join(chunks: list[_Chunk], start: int, stop: int) -> CodedSound:
     if len({part.dtype for part in parts}) > 1:
         parts = [_to_float(part) for part in parts]
     first, skipped = chunks[0], start - chunks[0].first
-    joined = np.concatenate(parts)[skipped : stop - first.first]
+    joined: CodedSamples = np.concatenate(parts)[skipped : stop - first.first]  # type: ignore[assignment]  # of one type
     rate_hz = first.sound.sample_rate_hz
     # The count of samples is tied to the clock again and again, so the chunk of the first frame has its time.
     holding = next(chunk for chunk in chunks if chunk.stop > start)

@@ -1,15 +1,16 @@
 """Listener of one source: keeps its sound, cuts it into clips, and gives them to the judge."""
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from listener.judge import FolderRecording, Judge, SourceClip
 from listener.level import LevelMeter, level_dbfs
 from listener.models import Models
 from listener.options import ListenerOptions
 from listener.ring import Ring, split
+from listener.schedule import RunningSchedule
 from listener.sound import SoundBlock, SourceState
 from listener.source_state import StateKeeper
 from listener.source_types import SourceEntry
@@ -18,18 +19,12 @@ from ml.errors import AudioError
 from ml.machines.recording_time import RecordingTime
 from ml.models.verdict import Verdict
 
+logger = logging.getLogger("signalml.listener")
 # The time of the first sample of a block differs from the end of the block before by at most this time; otherwise the
 # clock was set, and the block begins a new segment.
 CLOCK_STEP_S = 1.0
 JUDGED: tuple[SourceState, ...] = ("listening", "starting", "wrong_rate")  # states in which clips are judged
 MODEL_WAIT_S = 0.2
-
-
-class Schedule(Protocol):
-    """Schedule of a source while it runs."""
-
-    def is_running(self, now: float, level_dbfs: float | None) -> bool:
-        """Return whether the machine runs, at a time in seconds since 1970 and with this level."""
 
 
 class SourceListener:
@@ -50,7 +45,7 @@ class SourceListener:
         options: ListenerOptions,
         judge: Judge,
         models: Models,
-        schedule: Schedule,
+        schedule: RunningSchedule,
         lost: Callable[[str, str], None],
     ) -> None:
         self.entry = entry
@@ -79,6 +74,7 @@ class SourceListener:
 
     def report_gap(self, seconds: float, cause: str) -> None:
         """Begin a new segment: no clip crosses the gap."""
+        logger.info("source %s: a gap of %.3f s (%s)", self.entry.name, seconds, cause)
         self.state.note_gap(seconds)
         self._begin_segment()
 
@@ -92,24 +88,30 @@ class SourceListener:
             return None
         try:
             return self._judge.judge_recording(FolderRecording(self, content, time, self._is_running))
-        except AudioError:
+        except AudioError as error:
+            logger.warning("source %s: %s cannot be judged: %s", self.entry.name, path.name, error)
             self.state.count_refused()
             raise
 
     # For the listener
+
+    @property
+    def machine_id(self) -> str:
+        """Name of the machine in its record, as far as it is known; else that of the entry."""
+        return self.state.recorded_machine_id or self.entry.machine_id
 
     def status(self) -> SourceStatus:
         """Return a copy of its state and counters."""
         return self.state.copy()
 
     def stop(self) -> None:
-        """Let a call of :meth:`judge_recording` return."""
+        """Let a call of :meth:`judge_recording` return, and end the schedule."""
         self._is_stopped = True
+        self._schedule.stop()
 
     def tick(self) -> None:
         """Check its model, and whether its sound is lost; called again and again."""
-        live = self._models.get(self.entry.model)
-        self.state.note_model(live.problem if live.current is None else None)
+        self.state.note_model(self._models.get(self.entry.model).problem)
         found = self.state.copy()
         if found.state in JUDGED:
             self._problem = ""
@@ -147,12 +149,15 @@ class SourceListener:
             start = self._next_clip
             self._next_clip += max(1, round(self.entry.used_hop_s * sample_rate_hz))
             sound = self.ring.frames(start, start + length)
-            if sound is not None and self._is_running(sound.ends_at, level_dbfs(sound.to_block().samples)):
+            if sound is None:
+                continue
+            level = level_dbfs(sound.to_block().samples)
+            if self._is_running(sound.ends_at, level, self.entry.clip_s):
                 self._judge.offer_clip(SourceClip(self, sound))
 
-    def _is_running(self, at: float, level: float | None) -> bool:
-        is_running = self._schedule.is_running(at, level)
-        self.state.note_schedule(is_running=is_running)
+    def _is_running(self, at: float, level: float | None, lasting_s: float) -> bool:
+        is_running = self._schedule.is_running(at, level, lasting_s)
+        self.state.note_schedule("" if is_running else self._schedule.reason)
         return is_running
 
     def _wait_for_model(self) -> bool:

@@ -32,6 +32,9 @@ class StateKeeper:
 
     Args:
         entry: the source.
+
+    Attributes:
+        recorded_machine_id: name of the machine in its record; None before the first verdict.
     """
 
     def __init__(self, entry: SourceEntry) -> None:
@@ -40,7 +43,8 @@ class StateKeeper:
         self._reader: tuple[SourceState, str] = ("starting", "")
         self._model_problem: str | None = None
         self._judging_problem: str | None = None
-        self._is_waiting = False
+        self._waiting = ""
+        self.recorded_machine_id: str | None = None
 
     def copy(self) -> SourceStatus:
         """Return a copy of the status."""
@@ -66,10 +70,10 @@ class StateKeeper:
             self._status.gaps += 1
             self._status.gap_seconds += max(0.0, seconds)
 
-    def note_schedule(self, *, is_running: bool) -> None:
-        """Note whether the schedule lets the source be judged."""
+    def note_schedule(self, waiting: str) -> None:
+        """Note why the source is not judged, by its schedule; empty if it is judged."""
         with self._lock:
-            self._is_waiting = not is_running
+            self._waiting = waiting
             self._decide()
 
     def note_model(self, problem: str | None) -> None:
@@ -116,8 +120,8 @@ class StateKeeper:
             state, cause = "no_model", self._model_problem
         elif state in WELL and self._judging_problem is not None:
             state, cause = "failed", self._judging_problem
-        elif state == "listening" and self._is_waiting:
-            state, cause = "waiting", "the machine does not run, by the schedule of the source"
+        elif state == "listening" and self._waiting:
+            state, cause = "waiting", self._waiting
         if (state, cause) == (self._status.state, self._status.cause):
             return
         if state != self._status.state:

@@ -1,6 +1,7 @@
 """File of sources or sinks that is read again when it changes."""
 
 import logging
+from typing import Any
 
 from listener.config import Entries, EntryFile
 
@@ -16,7 +17,7 @@ class WatchedFile:
 
     def __init__(self, file: EntryFile) -> None:
         self._file = file
-        self._stamp: tuple[int, int, int] | None | str = "not read yet"
+        self._stamp: tuple[int, int, int] | str | None = "not read yet"
         self._entries: Entries = Entries({}, ())
 
     @property
@@ -38,7 +39,7 @@ class WatchedFile:
         return True
 
     @property
-    def entries(self) -> dict[str, object]:
+    def entries(self) -> dict[str, Any]:
         """Entries that are in use, by name."""
         return self._entries.entries
 

@@ -43,8 +43,10 @@ class LiveModel:
         self.failure: str | None = None
 
     @property
-    def problem(self) -> str:
-        """Why there is no model, as a sentence; only while :attr:`current` is None."""
+    def problem(self) -> str | None:
+        """Why there is no model, as a sentence; None if there is one, or before the first check."""
+        if self.current is not None or (self._seen is None and self.failure is None):
+            return None
         if self.failure is not None:
             return self.failure
         return f"There is no {self.reference} yet.{f' {FIRST_MODEL}' if self.reference == CHAMPION else ''}"
