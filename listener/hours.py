@@ -1,75 +1,48 @@
-"""Ranges of local hours, such as ``Mon-Fri 22:00-06:00``, of schedules and quiet hours."""
+"""Local hours of a day or of some days of the week, such as ``22:00-06:00`` or ``Mon-Fri 06:00-22:00``."""
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple, Self
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-WEEK = len(DAYS)
+DAY_MINUTES = 24 * 60
+WEEK_MINUTES = 7 * DAY_MINUTES
 
 
-class HourRange(NamedTuple):
-    """Range of hours on some days. A range over midnight belongs to the day of its beginning.
+def is_within(hours: Iterable[str], at: datetime) -> bool:
+    """Return whether a local time is in one of these ranges.
 
-    Attributes:
-        days: numbers of the days, from 0 for Monday.
-        begin, end: minutes since midnight; ``end`` is not part of it. An end at or before the beginning is of the next
-            day.
-    """
-
-    days: frozenset[int]
-    begin: int
-    end: int
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read a range that matches :data:`listener.entry.HOURS`.
-
-        Example:
-            >>> HourRange.parse("Fri-Mon 22:00-06:00") == HourRange(frozenset({4, 5, 6, 0}), 22 * 60, 6 * 60)
-            True
-        """
-        days, _, hours = text.rpartition(" ")
-        begin, _, end = hours.partition("-")
-        return cls(_days(days), _minutes(begin), _minutes(end))
-
-    def contains(self, at: datetime) -> bool:
-        """Return whether a local time is in the range.
-
-        Example:
-            >>> night = HourRange.parse("Fri 22:00-06:00")
-            >>> friday = datetime(2026, 11, 27, 23, 0)
-            >>> [night.contains(friday + timedelta(hours=hours)) for hours in (-2, 0, 6, 7, 24)]
-            [False, True, True, False, False]
-        """
-        minute = 60 * at.hour + at.minute
-        if self.begin < self.end:
-            return at.weekday() in self.days and self.begin <= minute < self.end
-        day_before = (at.weekday() - 1) % WEEK
-        return (at.weekday() in self.days and minute >= self.begin) or (day_before in self.days and minute < self.end)
-
-
-def is_within(hours: Iterable[str], at: float) -> bool:
-    """Return whether a time is in one of these ranges of local hours.
-
-    The clock on the wall counts: where it is set forward or back, a range is an hour shorter or longer.
+    A range whose end is not after its beginning goes on until the next day, and belongs to the day on which it began.
+    The clock on the wall counts: when clocks are set back, an hour that comes twice is in the range twice.
 
     Args:
-        hours: ranges, such as ``06:00-22:00``.
-        at: seconds since 1970.
+        hours: ranges as :data:`listener.entry.HOURS` accepts them.
+        at: local time.
+
+    Example:
+        >>> saturday = datetime(2026, 11, 28, 5, 59)
+        >>> is_within(["Fri 22:00-06:00"], saturday), is_within(["Sat 22:00-06:00"], saturday)
+        (True, False)
     """
-    local = datetime.fromtimestamp(at)
-    return any(HourRange.parse(each).contains(local) for each in hours)
+    now = at.weekday() * DAY_MINUTES + at.hour * 60 + at.minute
+    return any((now - begin) % WEEK_MINUTES < length for each in hours for begin, length in _spans(each))
 
 
-def _days(text: str) -> frozenset[int]:
-    if not text:
-        return frozenset(range(WEEK))
-    first, _, last = text.partition("-")
+def _spans(hours: str) -> list[tuple[int, int]]:
+    """Return the beginning, in minutes of the week, and the length, in minutes, of each span of a range."""
+    days, _, times = hours.rpartition(" ")
+    begin, end = (_minutes(each) for each in times.split("-"))
+    length = end - begin if end > begin else end - begin + DAY_MINUTES
+    return [(day * DAY_MINUTES + begin, length) for day in _days(days)]
+
+
+def _days(days: str) -> list[int]:
+    if not days:
+        return list(range(7))
+    first, _, last = days.partition("-")
     begin, end = DAYS.index(first), DAYS.index(last or first)
-    return frozenset((begin + each) % WEEK for each in range((end - begin) % WEEK + 1))
+    return [(begin + each) % 7 for each in range((end - begin) % 7 + 1)]
 
 
-def _minutes(text: str) -> int:
-    hour, _, minute = text.partition(":")
-    return 60 * int(hour) + int(minute)
+def _minutes(clock: str) -> int:
+    hour, minute = clock.split(":")
+    return int(hour) * 60 + int(minute)

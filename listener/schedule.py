@@ -7,6 +7,7 @@ known state holds.
 
 import threading
 import time
+from datetime import datetime
 from typing import NamedTuple
 
 from listener.hours import is_within
@@ -60,7 +61,7 @@ class RunningSchedule:
 
     def _reason_of_hours(self, now: float, lasting_s: float) -> str:
         hours = self._schedule.hours
-        if not hours or (is_within(hours, now) and is_within(hours, now - lasting_s)):
+        if not hours or all(is_within(hours, datetime.fromtimestamp(at)) for at in (now, now - lasting_s)):
             return ""
         return f"it is outside the hours {', '.join(hours)}"
 
