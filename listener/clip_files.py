@@ -17,9 +17,13 @@ from listener.event_facts import to_time
 from listener.events import Event, EventClip
 from listener.options import CLIPS_FOLDER, LISTENER_FOLDER
 from listener.sound import SoundBlock
+from ml.audio.decode import open_audio
+from ml.audio.limits import DEFAULT_LIMITS
 from ml.errors import ClipNotFound
 from ml.system.atomic import make_folder, translate_disk_full, write_atomic
 
+CLIP_FIELDS = ("clip", "missing_clip")
+"""Fields of an event that writing and deleting its clip change."""
 ORPHAN_S = 300.0  # age at which a file that no event names is deleted
 MOST_CHANNELS = 8  # of FLAC
 FULL_SCALE_16 = 32_768
@@ -79,8 +83,11 @@ def encode_flac(block: SoundBlock) -> bytes:
     """
     samples = block.samples[:, :MOST_CHANNELS]
     bits = 16 if _fits_16_bits(samples) else 24
+    form = {"channels": samples.shape[1], "format": "FLAC", "subtype": f"PCM_{bits}"}
     file = io.BytesIO()
-    soundfile.write(file, _integers(samples, bits), block.sample_rate_hz, format="FLAC", subtype=f"PCM_{bits}")
+    with soundfile.SoundFile(file, "w", block.sample_rate_hz, **form) as flac:
+        flac.date = to_time(block.at)  # as a recording with a time, if a person uploads it
+        flac.write(_integers(samples, bits))
     return file.getvalue()
 
 
@@ -94,6 +101,21 @@ def _integers(samples: NDArray[np.float32], bits: int) -> NDArray[np.int16] | ND
     full_scale = 1 << bits - 1
     scaled = np.clip(np.rint(samples.astype(np.float64) * full_scale), -full_scale, full_scale - 1)
     return scaled.astype(np.int16) if bits == 16 else scaled.astype(np.int32) << 32 - bits
+
+
+def read_recording(content: bytes, at: float) -> SoundBlock:
+    """Return all channels of a recording.
+
+    Args:
+        content: content of its file.
+        at: its time, in seconds since 1970.
+
+    Raises:
+        AudioError: it cannot be read.
+    """
+    header, blocks = open_audio(memoryview(content), DEFAULT_LIMITS)
+    scale = np.float32(1 / header.full_scale)
+    return SoundBlock(np.concatenate([block.astype(np.float32) * scale for block in blocks]), header.sample_rate_hz, at)
 
 
 def write_clip(home: Path, event_id: str, block: SoundBlock, flac: bytes, png: bytes | None) -> EventClip:
@@ -131,9 +153,9 @@ def write_clip(home: Path, event_id: str, block: SoundBlock, flac: bytes, png: b
     )
 
 
-def delete_clip(home: Path, clip: EventClip) -> None:
-    """Delete the files of a clip."""
-    for name in (clip.file, clip.spectrogram):
+def delete_clip(home: Path, clip: EventClip | None) -> None:
+    """Delete the files of a clip, if there is one."""
+    for name in () if clip is None else (clip.file, clip.spectrogram):
         if name is not None:
             (clips_folder(home) / Path(name).name).unlink(missing_ok=True)
 

@@ -146,7 +146,7 @@ class EventKeeper:
     def _begin(self, machine: MachineWatch, clip: JudgedClip, began: float) -> None:
         event = machine.begin(clip, began)
         self._save(machine, event, "began")
-        self._note_clip(event, clip)
+        self._note_clip(machine, event, clip)
 
     def _go_on(self, machine: MachineWatch, event: Event, clip: JudgedClip) -> None:
         if clip.verdict.value != "unusable":
@@ -170,7 +170,7 @@ class EventKeeper:
             self._save(machine, event, "worsened")
         elif self._clock() - machine.saved_at >= SAVE_EVERY_S:
             self._save(machine, event, "updated")
-        self._note_clip(event, clip)
+        self._note_clip(machine, event, clip)
 
     def _interrupt(self, machine: MachineWatch, cause: str) -> None:
         if machine.event is not None:
@@ -190,6 +190,8 @@ class EventKeeper:
         machine.saved_at = self._clock()
         self._saves.save(event, change)
 
-    def _note_clip(self, event: Event, clip: JudgedClip) -> None:
+    def _note_clip(self, machine: MachineWatch, event: Event, clip: JudgedClip) -> None:
         if self._saves.is_saved(event.id):
             self._clips.judged(event, clip)
+        else:
+            machine.event = event.changed(missing_clip="disk_full")
