@@ -17,11 +17,11 @@ from api.live_feed import LiveFeed
 from api.machine_recorder import MachineRecorder
 from api.observability.requests import Metrics
 from api.queue_monitor import QueueMonitor
-from api.serving import LiveModel
 from api.settings import Settings
 from ml.audio.limits import AudioLimits
 from ml.dataset.collection.counts import KeptCounts
 from ml.dataset.collection.store import Collection
+from ml.models.live_model import LiveModel
 from ml.models.registry import Registry
 
 # Collections whose journals are kept in memory; ten thousand recordings take 10 MB.

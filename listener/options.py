@@ -53,4 +53,4 @@ class ListenerOptions:
     @property
     def clips_folder(self) -> Path:
         """Folder of the clips of events."""
-        return self.folder / "clips"
+        return self.folder / CLIPS_FOLDER
