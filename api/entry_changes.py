@@ -112,9 +112,7 @@ def _require_key_again(present: Mapping[str, Any], sent: Mapping[str, Any]) -> N
             raise InvalidListenerConfig("url names another service; api_key was expected, too.")
 
 
-def _with_folders(
-    values: dict[str, Any], sent: Mapping[str, Any], folders: Sequence[Path]
-) -> dict[str, Any]:
+def _with_folders(values: dict[str, Any], sent: Mapping[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
     """Return the values with the paths that were sent, resolved and checked.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import struct
 from dataclasses import dataclass
 from functools import partial
@@ -18,18 +19,19 @@ from api.services import Services
 from api.sound_length import estimate_duration_s
 from api.uploads import UploadForm
 from api.validation import explain_errors
+from listener.clip_files import write_files
 from listener.events import Change, Event, EventClip
 from listener.options import ListenerOptions
+from listener.retention import Retention
 from listener.store import EventStore
 from ml.audio.formats import FLAC, HEAD_BYTES, recognise
 from ml.audio.info import AudioInfo, read_info
-from ml.errors import EventConflict, NotAudio, StorageFull
-from ml.system.atomic import make_folder, require_free_space, write_atomic
+from ml.errors import EventConflict, EventsUnavailable, NotAudio, StorageFull
 
+logger = logging.getLogger("signalml.events")
 PNG_HEAD = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 MAX_PNG_BYTES = 4 * 2**20
 MAX_PNG_SIDE = 8192  # pixels
-FLAC_SUFFIX, PNG_SUFFIX = ".flac", ".png"
 ENDED_STATES = ("ended", "interrupted")
 
 
@@ -90,7 +92,7 @@ def _store(report: Report, info: AudioInfo | None, options: ListenerOptions) -> 
         known = store.find(facts.id)
         _require_same_origin(known, facts)
         wanted = info is not None and (known is None or known.clip is None or is_newer(facts, known))
-        clip = _write_files(report, info, options) if info is not None and wanted else None
+        clip = _write_clip(report, info, options, store) if info is not None and wanted else None
         before: list[Event | None] = []
 
         def modify(present: Event | None) -> tuple[Event, Change] | None:
@@ -160,22 +162,19 @@ def _require_same_origin(known: Event | None, facts: EventReport) -> None:
         raise EventConflict(f"The event {facts.id} is known here from another device, or about another machine.")
 
 
-def _write_files(report: Report, info: AudioInfo, options: ListenerOptions) -> EventClip | None:
-    """Write sound and picture; None if there is no room for them."""
-    facts, folder = report.facts, options.clips_folder
+def _write_clip(report: Report, info: AudioInfo, options: ListenerOptions, store: EventStore) -> EventClip | None:
+    """Write sound and picture; None if there is no room for them, or if clips are switched off."""
+    facts = report.facts
     if report.flac is None or facts.clip is None:
         return None
-    png_name = None if report.png is None else f"{facts.id}{PNG_SUFFIX}"
-    size = len(report.flac) + len(report.png or b"")
     try:
-        require_free_space(folder, size + options.clips_min_free_bytes)
-        make_folder(folder)
-        write_atomic(folder / f"{facts.id}{FLAC_SUFFIX}", report.flac)
-        if report.png is not None and png_name is not None:
-            write_atomic(folder / png_name, report.png)
-    except (StorageFull, OSError):
+        if not Retention(options, store).make_room(len(report.flac) + len(report.png or b"")):
+            return None
+        duration_s = round(info.duration_s, 3)
+        return write_files(options.home, facts.id, facts.clip.began, duration_s, report.flac, report.png)
+    except (StorageFull, EventsUnavailable, OSError) as error:
+        logger.warning("the clip of an event is dropped: %s", error, extra={"facts": {"event": facts.id}})
         return None
-    return EventClip(f"{facts.id}{FLAC_SUFFIX}", png_name, facts.clip.began, round(info.duration_s, 3), size)
 
 
 def _parse(text: str) -> EventReport:

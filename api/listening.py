@@ -14,6 +14,7 @@ from api.schemas.listening import ListenerNow, SinkFacts, SourceFacts
 from listener.client import ListenerClient
 from listener.config import source_file
 from listener.entry import Entry
+from listener.events import EventState
 from listener.options import LISTENER_FOLDER
 from listener.outbox import Counts, Outbox
 from listener.status import ListenerStatus
@@ -99,7 +100,7 @@ class ListeningFigures:
 
     status: ListenerStatus | None = None
     sources: int = 0
-    events: Mapping[str, int] = field(default_factory=dict)
+    events: Mapping[EventState, int] = field(default_factory=dict)
     alerts: Mapping[str, Counts] = field(default_factory=dict)
 
 

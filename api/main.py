@@ -36,6 +36,9 @@ can send its own id.
 **Unknown names.** Routes under `/v1` refuse query parameters, form parts and JSON fields that they do not take.
 """
 
+# Paths whose bodies may be as large as recordings.
+UPLOADS = re.compile("|".join((*map(re.escape, (*inference.UPLOAD_PATHS, events.UPLOAD_PATH)), datasets.UPLOAD_PATH)))
+
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the application.
@@ -73,7 +76,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(
         BodyLimitMiddleware,
         metrics=services.metrics,
-        uploads=re.compile("|".join((*map(re.escape, (*inference.UPLOAD_PATHS, events.router.prefix)), datasets.UPLOAD_PATH))),
+        uploads=UPLOADS,
         max_body_bytes=settings.max_body_bytes,
         max_buffered_bytes=settings.max_buffered_bytes,
         timeout_s=settings.body_timeout_s,

@@ -11,8 +11,8 @@ Scope = Literal["predict", "read", "label", "train", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 MEANINGS: Mapping[Scope, str] = {
     "predict": "Get verdicts, which are added to the record of a machine, and report events of another device.",
-    "read": "Read models, thresholds, reports, datasets with their audio, jobs with their results, machines, events with "
-    "their sound, and sources with their live sound.",
+    "read": "Read models, thresholds, reports, datasets with their audio, jobs with their results, machines, events "
+    "with their sound, and sources with their live sound.",
     "label": "Create datasets, upload recordings, label them, acknowledge alarms, and review events.",
     "train": "Submit and cancel jobs. A retraining can promote its candidate by the rule of `if-better`, and a "
     "recalibration moves a threshold.",

@@ -36,8 +36,7 @@ RAW_EXAMPLE = "curl -H Content-Type:audio/wav --data-binary @recording.wav"
 
 
 class Upload(NamedTuple):
-    """Uploaded file, and the part of the form that it was sent as. Its name is stored and shown, but never used as a
-    path."""
+    """Uploaded file, and the name of its part. Its own name is stored and shown, but never used as a path."""
 
     name: str
     content: bytearray

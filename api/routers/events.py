@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import Annotated
 
@@ -27,32 +28,36 @@ from api.event_intake import Report, take_report
 from api.event_streams import EVENT_STREAM, NO_CACHE, encode_events, stream_answer
 from api.forms import EVENT_FORM
 from api.problems import error_responses
+from api.schemas.datasets import RecordingSummary
 from api.schemas.events import (
     EVENT_ID,
+    ClipRecording,
+    ClipRecordingRequest,
     EventDetails,
     EventPage,
-    EventReport,
     EventReviewChange,
-    EventSummary,
     ReportResult,
     to_summary,
 )
-from api.schemas.times import QueryTime
-from api.security import AuthFirstRoute, KeyDep, check_machine_binding, until_revoked
-from api.services import Services
+from api.schemas.times import MAX_TIME, QueryTime
+from api.security import AuthFirstRoute, KeyDep, check_dataset_binding, check_machine_binding, until_revoked
 from api.settings import Settings
 from api.uploads import UploadForm
-from listener.events import Change, Event, EventState
+from listener.clip_files import clip_file, spectrogram_file
+from listener.events import Event, EventState
+from listener.recordings import REVIEW_FIELDS, make_recording, review_event
 from listener.store import EventChange, EventFilter, EventStore
 from ml import errors
+from ml.dataset.collection.store import AddResult
 from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID
 from ml.system.audit import record_change
-from ml.system.clock import timestamp
+from ml.system.logs import current_request_id
 from ml.system.validation import shorten
 
 router = APIRouter(
     prefix="/v1/events", tags=["events"], dependencies=[RejectUnknownParameters], route_class=AuthFirstRoute
 )
+UPLOAD_PATH = router.prefix
 EVENTS_ERRORS = (*V1_ERRORS, InvalidRequest, errors.EventsUnavailable)
 EVENT_ERRORS = (*V1_ERRORS, errors.EventNotFound, errors.EventsUnavailable)
 REPORT_ERRORS = (
@@ -70,12 +75,12 @@ MAX_NUMBER = 2**63 - 1
 FLAC_TYPE, PNG_TYPE = "audio/flac", "image/png"
 FLAC = {FLAC_TYPE: {"schema": {"type": "string", "format": "binary"}, "example": "fLaC..."}}
 PNG = {PNG_TYPE: {"schema": {"type": "string", "format": "binary"}, "example": "PNG..."}}
-NAMES = {"file": "sound", "spectrogram": "picture of its spectrum"}
 STREAM = stream_answer(
     "Changes of events as they happen: the kind of an event is its change, its id the number of the change, and its "
     "data the change with the event as it is now. A client that connects again sends the id of its last event as "
     "`Last-Event-ID`; then it misses no change and repeats none. Without it, only later changes are sent.",
-    'id: 1294\nevent: began\ndata: {"number":1294,"change":"began","at":"2026-11-22T21:46:09.123+00:00","event":{}}\n\n',
+    'id: 1294\nevent: began\ndata: {"number":1294,"change":"began","at":"2026-11-22T21:46:09.123+00:00",'
+    '"event":{}}\n\n',
 )
 EventPath = Annotated[
     str,
@@ -100,8 +105,8 @@ async def list_events(
         str | None,
         Query(max_length=64, description="Only events of this device; empty for those of this service's own listener."),
     ] = None,
-    since: Annotated[QueryTime | None, Query(max_length=40, description="Only events that began then or later.")] = None,
-    until: Annotated[QueryTime | None, Query(max_length=40, description="Only events that began before.")] = None,
+    since: Annotated[QueryTime | None, Query(max_length=MAX_TIME, description="Only events since then.")] = None,
+    until: Annotated[QueryTime | None, Query(max_length=MAX_TIME, description="Only events before then.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Largest number of events on a page.")] = 50,
     cursor: Annotated[int | None, Query(ge=1, le=MAX_NUMBER, description="`next` of the previous page.")] = None,
 ) -> EventPage:
@@ -118,9 +123,7 @@ async def list_events(
     responses=error_responses(*REPORT_ERRORS)
     | {200: {"model": ReportResult, "description": "The event was known here by its id."}},
 )
-async def report_event(
-    request: Request, form: ReportForm, services: ServicesDep, response: Response
-) -> ReportResult:
+async def report_event(request: Request, form: ReportForm, services: ServicesDep, response: Response) -> ReportResult:
     """Report an event of another device, with its sound if it has one.
 
     Sinks of another service do so. The same event may be reported again and again: it is stored once, by its id, and
@@ -180,7 +183,7 @@ async def show_event(event: EventPath, services: ServicesDep, key: KeyDep) -> Ev
 )
 async def get_clip(event: EventPath, services: ServicesDep, key: KeyDep) -> FileResponse:
     """Get the sound of an event as FLAC, or a range of it. It begins some seconds before the event."""
-    found, facts = await asyncio.to_thread(_file, services.settings, key, event, "file")
+    found, facts = await asyncio.to_thread(_file, services.settings, key, event, clip_file)
     return AudioFileResponse(found, facts, FLAC_TYPE, found.name)
 
 
@@ -193,23 +196,61 @@ async def get_clip(event: EventPath, services: ServicesDep, key: KeyDep) -> File
 )
 async def get_spectrogram(event: EventPath, services: ServicesDep, key: KeyDep) -> FileResponse:
     """Get a picture of the mel spectrum of the sound, as the model's features have it."""
-    found, facts = await asyncio.to_thread(_file, services.settings, key, event, "spectrogram")
+    found, facts = await asyncio.to_thread(_file, services.settings, key, event, spectrogram_file)
     return AudioFileResponse(found, facts, PNG_TYPE, found.name)
 
 
 @router.patch(
     "/{event}",
     summary="Review an event",
-    responses=error_responses(*EVENT_ERRORS, *BODY_ERRORS, errors.StorageFull),
+    responses=error_responses(*EVENT_ERRORS, *BODY_ERRORS, errors.InvalidRecordingLabels, errors.StorageFull),
 )
-async def review_event(
-    event: EventPath, change: EventReviewChange, services: ServicesDep, key: KeyDep
-) -> EventDetails:
+async def patch_event(event: EventPath, change: EventReviewChange, services: ServicesDep, key: KeyDep) -> EventDetails:
     """Note the verdict of a person: whether the machine was faulty, the name of the fault, and a text.
 
     `POST .../recording` then puts the sound into a dataset with this label, for the next training.
     """
     return await asyncio.to_thread(_review, services.settings, key, event, change)
+
+
+@router.post(
+    "/{event}/recording",
+    summary="Make a recording of an event",
+    status_code=201,
+    responses=error_responses(
+        *EVENT_ERRORS,
+        *BODY_ERRORS,
+        errors.ClipNotFound,
+        errors.InvalidName,
+        errors.DatasetReadOnly,
+        errors.InvalidRecordingLabels,
+        errors.StorageFull,
+    )
+    | {200: {"model": ClipRecording, "description": "The recording was in the dataset already."}},
+)
+async def make_event_recording(
+    event: EventPath,
+    wanted: ClipRecordingRequest,
+    request: Request,
+    services: ServicesDep,
+    key: KeyDep,
+    response: Response,
+) -> ClipRecording:
+    """Put the sound of an event into a dataset with its label, for the next training.
+
+    `Location` is the address of the recording. The same sound is stored once.
+    """
+    check_dataset_binding(request, wanted.dataset)
+    made = await asyncio.to_thread(_make_recording, services.settings, key, event, wanted)
+    response.headers["Location"] = f"/v1/datasets/{wanted.dataset}/recordings/{made.recording.id}"
+    if not made.added:
+        response.status_code = 200
+    return ClipRecording(
+        dataset=wanted.dataset,
+        added=made.added,
+        relabelled=made.relabelled,
+        recording=RecordingSummary.model_validate(made.recording),
+    )
 
 
 def _page(settings: Settings, key: ApiKey, wanted: EventFilter, limit: int, cursor: int | None) -> EventPage:
@@ -236,20 +277,27 @@ def _details(settings: Settings, key: ApiKey, event_id: str) -> EventDetails:
 
 
 def _review(settings: Settings, key: ApiKey, event_id: str, change: EventReviewChange) -> EventDetails:
-    before: list[Event] = []
+    with EventStore(settings.home) as store:
+        event = find_event(store, key, event_id)
+        if change.reviewed is False:
+            store.save(event.changed(review=None), "reviewed", only=REVIEW_FIELDS)
+        else:
+            review_event(store, event_id, *change.review_of(event), by=change.by or key.name)
+        shown = EventDetails.of(store.get(event_id), store.changes_of(event_id))
+    before, after = (None if each is None else each.verdict for each in (event.review, shown.review))
+    record_change(settings.home, "event.review", event_id, before=before, after=after)
+    return shown
 
-    def modify(known: Event | None) -> tuple[Event, Change]:
-        before.append(_require_reached(known, key, event_id))
-        return change.apply_to(before[0], key.name, timestamp()), "reviewed"
 
+def _make_recording(settings: Settings, key: ApiKey, event_id: str, wanted: ClipRecordingRequest) -> AddResult:
     with EventStore(settings.home) as store:
         find_event(store, key, event_id)
-        reviewed = store.update(event_id, modify)
-        shown = EventDetails.of(store.get(event_id), store.changes_of(event_id))
-    after = None if reviewed is None or reviewed.review is None else reviewed.review.verdict
-    old = None if before[0].review is None else before[0].review.verdict
-    record_change(settings.home, "event.review", event_id, before=old, after=after)
-    return shown
+        added = make_recording(
+            settings.home, store, event_id, wanted.dataset, wanted.label, wanted.fault, current_request_id()
+        )
+    after = {"event": event_id, "recording": added.recording.id, "added": added.added}
+    record_change(settings.home, "event.recording", wanted.dataset, after=after)
+    return added
 
 
 def find_event(store: EventStore, key: ApiKey, event_id: str) -> Event:
@@ -258,10 +306,7 @@ def find_event(store: EventStore, key: ApiKey, event_id: str) -> Event:
     Raises:
         EventNotFound: there is none of this id, or the key is bound to other machines.
     """
-    return _require_reached(store.find(event_id) if re.fullmatch(EVENT_ID, event_id) else None, key, event_id)
-
-
-def _require_reached(event: Event | None, key: ApiKey, event_id: str) -> Event:
+    event = store.find(event_id) if re.fullmatch(EVENT_ID, event_id) else None
     if event is None:
         raise errors.EventNotFound(f"There is no event {shorten(event_id)!r}.")
     if not key.reaches_machine(event.machine_id):
@@ -269,20 +314,17 @@ def _require_reached(event: Event | None, key: ApiKey, event_id: str) -> Event:
     return event
 
 
-def _file(settings: Settings, key: ApiKey, event_id: str, what: str) -> tuple[FilePath, os.stat_result]:
+def _file(
+    settings: Settings, key: ApiKey, event_id: str, find: Callable[[FilePath, Event], FilePath]
+) -> tuple[FilePath, os.stat_result]:
     """Return a file of an event, and the system's facts about it.
 
     Raises:
         EventNotFound, ClipNotFound
     """
     with EventStore(settings.home) as store:
-        event = find_event(store, key, event_id)
-    name = None if event.clip is None else getattr(event.clip, what)
-    if name is None:
-        reason = f"it is {event.missing_clip}" if event.clip is None else "it has only its sound"
-        raise errors.ClipNotFound(f"The event {event_id} has no {NAMES[what]}: {reason}.")
-    file = settings.listener_options.clips_folder / FilePath(name).name
+        file = find(settings.home, find_event(store, key, event_id))
     try:
         return file, file.stat()
     except OSError:
-        raise errors.ClipNotFound(f"The {NAMES[what]} of the event {event_id} was deleted.") from None
+        raise errors.ClipNotFound(f"The clip of the event {event_id} was deleted.") from None

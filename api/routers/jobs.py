@@ -11,8 +11,8 @@ from starlette.convertors import Convertor, register_url_convertor
 from api.api_keys import ApiKey
 from api.dependencies import RejectUnknownParameters, ServicesDep
 from api.errors import BODY_ERRORS, V1_ERRORS, Busy, InvalidRequest
-from api.idempotency_keys import idempotency_header
 from api.event_streams import EVENT_STREAM, NO_CACHE, encode_events
+from api.idempotency_keys import idempotency_header
 from api.problems import error_responses
 from api.schemas.common import JobRows
 from api.security import AuthFirstRoute, KeyDep, check_dataset_binding, require_admin, until_revoked

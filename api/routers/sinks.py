@@ -109,9 +109,7 @@ async def remove_sink(sink: SinkPath, services: ServicesDep) -> None:
     "/{sink}/test",
     summary="Test a sink",
     status_code=204,
-    responses=error_responses(
-        *SINK_ERRORS, errors.ListenerNotRunning, errors.ListenerError, errors.DeliveryFailed
-    ),
+    responses=error_responses(*SINK_ERRORS, errors.ListenerNotRunning, errors.ListenerError, errors.DeliveryFailed),
 )
 async def test_sink(sink: SinkPath, services: ServicesDep) -> None:
     """Send a test alert to a sink, and wait until it is delivered. The listener sends it."""

@@ -79,9 +79,7 @@ async def add_source(new: SourceNew, request: Request, services: ServicesDep, re
     return shown
 
 
-@router.get(
-    "/{source}", summary="Show a source", response_model=ShownSource, responses=error_responses(*SOURCE_ERRORS)
-)
+@router.get("/{source}", summary="Show a source", response_model=ShownSource, responses=error_responses(*SOURCE_ERRORS))
 async def show_source(source: SourcePath, services: ServicesDep, key: KeyDep) -> dict[str, Any]:
     """Show a source with its state. Passwords are shown as `***`."""
     return await asyncio.to_thread(lambda: _describe(services.settings, _entry(services.settings, key, source)))

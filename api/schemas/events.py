@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, FiniteFloat, model_validator
 
 from api.schemas.common import ModelVersion, RequestSchema, Schema, Share, Timestamp
-from api.schemas.datasets import DatasetName, RecordingId
+from api.schemas.datasets import DatasetName, RecordingSummary
 from api.schemas.machines import MachineId
 from api.schemas.times import Time
 from listener.entry import NAME_PATTERN
@@ -21,6 +21,7 @@ Text = Annotated[str, Field(max_length=MAX_TEXT, pattern=TEXT_PATTERN)]
 Scalar = FiniteFloat | int | bool | Annotated[str, Field(max_length=200)] | None
 Facts = Annotated[dict[Annotated[str, Field(max_length=40)], Scalar], Field(max_length=MAX_VALUES)]
 QualityValue = Scalar | Annotated[list[Facts], Field(max_length=MAX_VALUES)]
+Quality = Annotated[dict[Annotated[str, Field(max_length=40)], QualityValue], Field(max_length=MAX_VALUES)]
 EventId = Annotated[str, Field(pattern=EVENT_ID, examples=["019ac7d2f1e84c7b9a3e51d07f20"])]
 SourceName = Annotated[str, Field(pattern=NAME_PATTERN, examples=["hall-3"])]
 DeviceName = Annotated[str, Field(max_length=MAX_TEXT, pattern=TEXT_PATTERN, examples=["press-room"])]
@@ -97,7 +98,7 @@ class EventSummary(Schema):
     """Model version at the highest score."""
     labels_revision: int = Field(ge=0, examples=[1])
     threshold_revision: int = Field(ge=0, examples=[1])
-    quality: dict[str, QualityValue] | None = Field(examples=[QUALITY])
+    quality: Quality | None = Field(examples=[QUALITY])
     """Quality of the clip with the highest score, as `quality` of `/v1/predict`; null if it is not known."""
     continues: EventId | None
     """Event that this one continues, because that one had the longest length; otherwise null."""
@@ -153,7 +154,7 @@ class EventReviewChange(RequestSchema):
     verdict: ReviewVerdict | None = Field(default=None, examples=["faulty"])
     """`healthy`, `faulty`, or `not_the_machine`: another sound, such as a forklift."""
     label: Text | None = Field(default=None, examples=["imbalance"])
-    """Name of the fault."""
+    """Name of the fault; only with the verdict `faulty`."""
     note: str | None = Field(default=None, max_length=MAX_NOTE, pattern=NOTE_PATTERN, examples=["Bearing ordered"])
     by: Text | None = Field(default=None, examples=["Ana"])
     """Person; by default, the name of the API key."""
@@ -166,21 +167,16 @@ class EventReviewChange(RequestSchema):
             raise ValueError("reviewed is false and removes the review; no other field was expected")
         return self
 
-    def apply_to(self, event: Event, key: str, at: str) -> Event:
-        """Return the event with this review.
+    def review_of(self, event: Event) -> tuple[ReviewVerdict | None, str | None, str]:
+        """Return verdict, label and note of an event after this change.
 
-        Args:
-            event: the event.
-            key: name of the API key; empty without one.
-            at: present time, ISO 8601, UTC.
+        A label belongs to the verdict ``faulty``: another verdict takes it away.
         """
-        if self.reviewed is False:
-            return event.changed(review=None, updated=at)
-        before = event.review or Review(None, None, "", "", at)
-        sent = {name: getattr(self, name) for name in ("verdict", "label", "note") if name in self.model_fields_set}
-        values = {"verdict": before.verdict, "label": before.label, "note": before.note} | sent
-        values["note"] = values["note"] or ""
-        return event.changed(review=Review(**values, by=self.by or key, at=at), updated=at)
+        sent = {name: getattr(self, name) for name in self.model_fields_set & {"verdict", "label", "note"}}
+        before = event.review
+        verdict: ReviewVerdict | None = sent.get("verdict", before and before.verdict)
+        label = sent.get("label", before.label if before is not None and verdict == "faulty" else None)
+        return verdict, label, sent.get("note", before and before.note) or ""
 
 
 class ReportedClip(Schema):
@@ -224,9 +220,9 @@ class EventReport(Schema):
     version: str = Field(max_length=100, pattern=TEXT_PATTERN)
     labels_revision: int = Field(default=0, ge=0)
     threshold_revision: int = Field(default=0, ge=0)
-    quality: Annotated[dict[Annotated[str, Field(max_length=40)], QualityValue], Field(max_length=MAX_VALUES)] | None = (
-        None
-    )
+    quality: (
+        Annotated[dict[Annotated[str, Field(max_length=40)], QualityValue], Field(max_length=MAX_VALUES)] | None
+    ) = None
     continues: EventId | None = None
     cause: str = Field(default="", max_length=MAX_CAUSE, pattern=NOTE_PATTERN)
     clip: ReportedClip | None = None
@@ -269,17 +265,18 @@ class ClipRecordingRequest(RequestSchema):
     `abnormal`."""
     fault: Text | None = Field(default=None, examples=["imbalance"])
     """Name of the fault; by default, the label of the review. Only with the label `abnormal`."""
-    group: Text | None = Field(default=None, examples=["monday"])
-    """Recording session; by default, the event."""
 
 
 class ClipRecording(Schema):
     """Recording that was made of the sound of an event."""
 
     dataset: DatasetName
-    recording: RecordingId
     added: bool = Field(examples=[True])
     """Whether the recording is new in the dataset."""
+    relabelled: bool = Field(examples=[False])
+    """Whether the recording was there already and its labels have changed."""
+    recording: RecordingSummary
+    """Recording as it is in the dataset."""
 
 
 def to_summary(event: Event) -> EventSummary:

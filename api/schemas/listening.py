@@ -1,8 +1,8 @@
 """Schemas of sources and sinks of live listening, and of alerts that were given up."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, TypeAlias, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, SecretStr, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, SecretStr, create_model, model_validator
 from pydantic.fields import FieldInfo
 
 from api.schemas.common import ModelVersion, RequestSchema, Schema, Share, Timestamp
@@ -10,7 +10,6 @@ from api.schemas.events import EventId
 from api.schemas.machines import MachineState
 from api.schemas.times import Time
 from listener.entry import Entry
-from listener.events import Change
 from listener.sink_types import EmailSink, MqttSink, ServiceSink, Sink, WebhookSink
 from listener.sound import SourceState
 from listener.source_types import DeviceSource, FolderSource, MqttSource, PipeSource, Source, StreamSource
@@ -116,7 +115,8 @@ class ListenerNow(Schema):
 def _shown(entry: type[Entry], now: type[Schema]) -> type[BaseModel]:
     """Return the schema of an entry as answers show it: its fields without its checks, and its state."""
     fields = {name: (_shown_type(field), field) for name, field in entry.model_fields.items()}
-    return create_model(f"Shown{entry.__name__}", __base__=now, __doc__=entry.__doc__, **fields)  # type: ignore[call-overload]  # its fields are values
+    shown: type[BaseModel] = create_model(f"Shown{entry.__name__}", __base__=now, __doc__=entry.__doc__, **fields)  # type: ignore[call-overload]  # its fields are values
+    return shown
 
 
 def _shown_type(field: FieldInfo) -> Any:
@@ -133,7 +133,8 @@ def _union(kinds: tuple[type[Entry], ...], now: type[Schema]) -> Any:
 
 
 if TYPE_CHECKING:
-    ShownSource = ShownSink = Any
+    ShownSource: TypeAlias = Any
+    ShownSink: TypeAlias = Any
 else:
     ShownSource, ShownSink = _union(SOURCE_KINDS, SourceNow), _union(SINK_KINDS, SinkNow)
 
@@ -165,7 +166,8 @@ class DeadAlert(Schema):
     """Event; empty for a digest."""
     machine_id: str = Field(examples=["fan-3"])
     """Machine; empty for a digest."""
-    change: Change | Literal["digest"] = Field(examples=["began"])
+    change: str = Field(examples=["began"])
+    """Change of the event, or `digest`."""
     created: Timestamp
     attempts: int = Field(ge=0, examples=[14])
     error: str = Field(examples=["The receiver answers 500."])
@@ -223,13 +225,15 @@ def _change_schema(name: str, kinds: tuple[type[Entry], ...]) -> type[BaseModel]
     """Return the schema of a change: the fields of all kinds, none of which must be there."""
     found = {field: facts for kind in kinds for field, facts in kind.model_fields.items() if field != "kind"}
     fields = {
-        field: (facts.annotation | None, Field(None, description=facts.description)) for field, facts in found.items()
+        field: (Optional[facts.annotation], Field(None, description=facts.description))  # noqa: UP045 - of a value
+        for field, facts in found.items()
     }
-    return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)  # type: ignore[call-overload]  # as above
+    change: type[BaseModel] = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)  # type: ignore[call-overload]  # as above
+    return change
 
 
-SOURCE_EXAMPLE = {"name": "hall-3", "kind": "device", "machine_id": "fan-3"}
-SINK_EXAMPLE = {"name": "hook", "kind": "webhook", "url": "https://example.org/hook"}
+SOURCE_EXAMPLE: dict[str, JsonValue] = {"name": "hall-3", "kind": "device", "machine_id": "fan-3"}
+SINK_EXAMPLE: dict[str, JsonValue] = {"name": "hook", "kind": "webhook", "url": "https://example.org/hook"}
 
 
 class SourceNew(_Unchecked):
