@@ -92,7 +92,7 @@ class StreamSource(SourceEntry):
     """Stream from the network, read with ffmpeg."""
 
     kind: Literal["stream"] = "stream"
-    url: Annotated[str, Field(max_length=2000)]
+    url: Annotated[str, Field(max_length=2000, examples=["rtsp://camera-7/audio"])]
     """Address: rtsp, rtsps, http, https (also Icecast and HLS), udp, rtp or srt."""
     transport: Literal["tcp", "udp"] = "tcp"
     """Transport of RTSP."""
@@ -113,7 +113,7 @@ class FolderSource(SourceEntry):
     """Folder into which other recorders write."""
 
     kind: Literal["folder"] = "folder"
-    path: Annotated[str, Field(min_length=1, max_length=1000)]
+    path: Annotated[str, Field(min_length=1, max_length=1000, examples=["inbox"])]
     """The folder. Folders in it are read too."""
     after: Literal["leave", "move", "delete"] = "leave"
     """What happens to a recording after its verdict."""
@@ -151,7 +151,7 @@ class MqttSource(SourceEntry):
     """Audio chunks that small devices send to an MQTT broker."""
 
     kind: Literal["mqtt"] = "mqtt"
-    url: Annotated[str, Field(max_length=2000)]
+    url: Annotated[str, Field(max_length=2000, examples=["mqtt://broker:1883"])]
     """Broker: mqtt:// or mqtts://, with user and password if it needs them."""
     topic: Topic
     """Topic of the chunks, without wildcards."""
