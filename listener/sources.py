@@ -100,7 +100,7 @@ class RunningSources:
             runner.wait()
 
     def _status(self, runner: SourceRunner) -> SourceStatus:
-        status = runner.listener.status()
+        status = runner.status()
         status.event = self._events.active_event(runner.listener.machine_id)
         return status
 
