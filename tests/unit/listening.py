@@ -37,13 +37,14 @@ def make_home(home: Path) -> str:
 
 
 def healthy(duration_s: float) -> NDArray[np.float32]:
-    """The fan, as 16-bit samples."""
-    return to_16_bits(sounds.fan(duration_s))
+    """The fan, as 16-bit samples: the three seconds that the detector knows, each time with other noise."""
+    parts = [sounds.fan(3.0, seed=10 + seed) for seed in range(-(-round(duration_s) // 3))]
+    return to_16_bits(np.concatenate(parts)[: round(duration_s * RATE_HZ)])
 
 
 def faulty(duration_s: float) -> NDArray[np.float32]:
-    """The fan with a tone that a faulty bearing makes."""
-    fan = sounds.fan(duration_s)
+    """The fan with a tone, as of a faulty bearing."""
+    fan = healthy(duration_s).astype(np.float64)
     return to_16_bits(fan + sounds.sine(440, len(fan), RATE_HZ, 0.1))
 
 

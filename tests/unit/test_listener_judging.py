@@ -155,7 +155,7 @@ def test_a_swap_of_the_model_is_followed(detector_home: Path, running: list[Fed]
     registry = Registry(detector_home)
     first = registry.resolve("champion")
     named = source.add(PipeSource(name="named", machine_id="fan-4", clip_s=3.0, model=first))
-    registry.set_threshold("champion", ThresholdRequest(limit=0.5))
+    registry.set_threshold("champion", ThresholdRequest(threshold=0.5))
     second = detectors.add(registry, name="other", decision=listening.DECISION)
     source.models.refresh()
     source.play(healthy(3.0), T0)
