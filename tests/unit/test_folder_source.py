@@ -45,7 +45,7 @@ def verdict_of(quality: AudioQuality, unusable: bool) -> Verdict:
     worst = ClipResult(0.0, quality.duration_s, 0.1, is_anomalous=False, label=label, probabilities=())
     reason = UnusableReason("digital_silence", "There is no sound.") if unusable else None
     return Verdict(
-        reason, (worst,), worst, 0.5, None, None, quality, (), None, True, None, None, "20261129T000000Z-00000000", 0, 0, None
+        reason, (worst,), worst, 0.5, None, None, quality, (), None, True, None, None, "a-version", 0, 0, None
     )  # fmt: skip
 
 
@@ -60,10 +60,10 @@ class Receiver:
         self.finds_unusable = False
 
     def receive(self, block: SoundBlock) -> None:
-        raise AssertionError("a folder has no blocks")
+        raise AssertionError(f"a folder has no blocks, such as {block}")
 
     def report_gap(self, seconds: float, cause: str) -> None:
-        raise AssertionError("a folder has no gaps")
+        raise AssertionError(f"a folder has no gaps, such as {seconds} s: {cause}")
 
     def judge_recording(self, path: Path, content: bytes, time: RecordingTime | None) -> Verdict | None:
         self.before_verdict()
@@ -126,7 +126,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Listings once in half a second."""
     monkeypatch.setattr(folder_reader, "LIST_EVERY_S", 0.5)
     monkeypatch.setattr(folder_reader, "POLL_EVERY_S", 0.2)
@@ -217,7 +217,7 @@ def test_new_recordings_do_not_wait_for_old_ones(folder: Path, monkeypatch: pyte
         assert [name for name in receiver.names if name != "new.wav"] == [f"old-{number}.wav" for number in range(20)]
 
 
-def test_files_that_are_no_recordings_are_refused_once_and_stay(folder: Path, tmp_path: Path, _quick: None) -> None:
+def test_files_that_are_no_recordings_are_refused_once_and_stay(folder: Path, tmp_path: Path, quick: None) -> None:
     """Also one that is too large; a changed one is tried again."""
     (folder / "notes.txt").write_text("not audio")
     with (folder / "huge.wav").open("wb") as file:
@@ -330,7 +330,7 @@ def test_only_what_was_judged_is_deleted(folder: Path) -> None:
         assert (folder / "silent.wav").exists()
 
 
-def test_a_move_that_cannot_be_done_is_done_later(folder: Path, tmp_path: Path, _quick: None) -> None:
+def test_a_move_that_cannot_be_done_is_done_later(folder: Path, tmp_path: Path, quick: None) -> None:
     """The recording is not judged again."""
     target = tmp_path / "done"
     target.write_text("a file is in the way")
@@ -373,7 +373,7 @@ def test_a_missing_folder_is_named_and_heals(folder: Path, tmp_path: Path) -> No
 
 
 def test_reports_that_the_system_lost_are_made_up_for(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, _quick: None
+    folder: Path, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
     """The listing finds files that no report named."""
 
@@ -388,7 +388,7 @@ def test_reports_that_the_system_lost_are_made_up_for(
         wait_for(receiver, 1)
 
 
-def test_a_folder_that_cannot_be_watched_is_listed(folder: Path, monkeypatch: pytest.MonkeyPatch, _quick: None) -> None:
+def test_a_folder_that_cannot_be_watched_is_listed(folder: Path, monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
     """Such as when the system has no more watches."""
 
     def refuse(_: list[str], __: threading.Event) -> Iterator[set[str]]:
