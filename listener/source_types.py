@@ -75,6 +75,8 @@ class DeviceSource(SourceEntry):
     """The one channel to use, from 0; by default, those that the model uses."""
     sample_rate_hz: int = Field(default=16_000, ge=8_000, le=192_000)
     """Sample rate to record with."""
+    sample_format: SampleFormat = "s16le"
+    """Format of a sample: signed 16 or 32 bits, or a 32-bit float, little-endian. Digital (I2S) microphones need 32."""
 
     @model_validator(mode="after")
     def _check(self) -> "DeviceSource":
