@@ -18,6 +18,7 @@ from api.openapi import describe_scopes
 from api.paths import PathMiddleware
 from api.routers import datasets, health, inference, jobs, machines, models, thresholds
 from api.services import Services
+from api.serving import poll_forever
 from api.settings import Settings
 from ml.system.parallel import one_blas_thread
 
@@ -93,7 +94,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(services.live_model.refresh)
         services.machine_recorder.start()
         pollers = [
-            asyncio.create_task(services.live_model.poll_forever(services.settings.poll_interval_s)),
+            asyncio.create_task(poll_forever(services.live_model, services.settings.poll_interval_s)),
             asyncio.create_task(services.queue_monitor.poll_forever()),
         ]
         yield

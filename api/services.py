@@ -13,11 +13,11 @@ from api.job_queue import JobQueueClient
 from api.machine_recorder import MachineRecorder
 from api.observability.requests import Metrics
 from api.queue_monitor import QueueMonitor
-from api.serving import LiveModel
 from api.settings import Settings
 from ml.audio.limits import AudioLimits
 from ml.dataset.collection.counts import KeptCounts
 from ml.dataset.collection.store import Collection
+from ml.models.live_model import LiveModel
 from ml.models.registry import Registry
 
 # Collections whose journals are kept in memory; ten thousand recordings take 10 MB.

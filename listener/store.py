@@ -8,7 +8,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -123,13 +123,17 @@ class EventStore:
         with self._lock:
             self._db.close()
 
-    def save(self, event: Event, change: Change, alerts: Sequence[NewAlert] = ()) -> int:
+    def save(
+        self, event: Event, change: Change, alerts: Sequence[NewAlert] = (), *, only: Collection[str] | None = None
+    ) -> int:
         """Write an event, its change and the alerts about it: all or nothing.
 
         Args:
             event: the whole event; a known id replaces its content.
             change: what changed.
             alerts: alerts of sinks about this change.
+            only: fields to write; the others of a known event stay as they are in the file, where another thread or
+                process may have changed them. None for all.
 
         Returns:
             Number of the change.
@@ -139,6 +143,7 @@ class EventStore:
         """
         at = timestamp()
         with self.transaction() as db:
+            event = event if only is None else _merge(db, event, only)
             _write(db, event)
             number = db.execute(
                 "INSERT INTO changes (event, change, at) VALUES (?, ?, ?)", (event.id, change, at)
@@ -255,6 +260,14 @@ def parse_event(text: str) -> Event:
     values["clip"] = None if values["clip"] is None else EventClip(**values["clip"])
     values["review"] = None if values["review"] is None else Review(**values["review"])
     return Event(**values)
+
+
+def _merge(db: sqlite3.Connection, event: Event, only: Collection[str]) -> Event:
+    """Return the event as it is in the file, with some fields of another one; that one if it is not in the file."""
+    row = db.execute("SELECT content FROM events WHERE id = ?", (event.id,)).fetchone()
+    if row is None:
+        return event
+    return parse_event(row["content"]).changed(**{name: getattr(event, name) for name in only})
 
 
 def _write(db: sqlite3.Connection, event: Event) -> None:

@@ -500,6 +500,11 @@ class DeliveryFailed(ListenerError):
 
     code = "delivery_failed"
 
+    def __init__(self, message: str, permanent: bool = False, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.permanent = permanent  # the receiver refuses this alert for good: another attempt is useless
+        self.retry_after_s = retry_after_s  # the receiver wants no attempt before
+
 
 class InvalidParameter(SignalMLError):
     """A number or an option has a value that cannot be used."""
