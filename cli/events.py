@@ -16,7 +16,7 @@ from cli.lazy import MARKUP, DefaultGroup
 from cli.output import print_table
 from cli.times import TIME_HELP, local_time, parse_time, show_duration
 from listener.events import Event, EventState, Review, ReviewVerdict
-from listener.options import ListenerOptions
+from listener.options import LISTENER_FOLDER
 from listener.schema import EVENTS_FILE
 from listener.store import MAX_PAGE, EventChange, EventFilter, EventStore
 from ml.errors import ClipNotFound
@@ -114,7 +114,7 @@ def clip(
     ] = False,
 ) -> None:
     """Write the sound of an event, or its spectrogram, to a file."""
-    options = ListenerOptions(Settings().home)
+    options = Settings().listener_options
     with EventStore(options.home) as store:
         event = store.get(event_id)
     found = event.clip and (event.clip.spectrogram if spectrogram else event.clip.file)
@@ -145,11 +145,11 @@ def review(
 ) -> None:
     """Give the verdict of a person on an event."""
     home = Settings().home
-    with EventStore(home, create=True) as store:
-        event = store.get(event_id)
-        given = Review(verdict, label, note, by or user_name(), timestamp())
-        store.save(event.changed(review=given), "reviewed")
-    record_change(home, "event.review", event_id, before=_verdict(event.review), after=_verdict(given))
+    given = Review(verdict, label, note, by or user_name(), timestamp())
+    with EventStore(home) as store:
+        before = store.get(event_id).review
+        store.update(event_id, lambda event: None if event is None else (event.changed(review=given), "reviewed"))
+    record_change(home, "event.review", event_id, before=_verdict(before), after=_verdict(given))
     typer.echo(f"event {printable(event_id)} is reviewed")
 
 
@@ -195,7 +195,7 @@ def _follow(home: Path, wanted: EventFilter, as_json: bool) -> None:
 
 def _changes(home: Path) -> Iterator[EventChange]:
     """Yield the changes from now on, without end; also of a file that does not exist yet."""
-    file = ListenerOptions(home).folder / EVENTS_FILE
+    file = home / LISTENER_FOLDER / EVENTS_FILE
     after = None if file.exists() else 0
     while not file.exists():
         time.sleep(FOLLOW_S)

@@ -1,6 +1,7 @@
 """``signalml listen``: record and judge the sources of a home, or one source at once."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TextIO, cast
 from urllib.parse import urlsplit
@@ -21,7 +22,6 @@ from listener.client import ListenerClient
 from listener.config import source_file
 from listener.entry import MQTT_SCHEMES, hide_credentials
 from listener.main import Listener
-from listener.options import ListenerOptions
 from listener.source_types import STREAM_SCHEMES, SourceEntry
 from ml.errors import InvalidParameter
 from ml.system.logs import configure_logging
@@ -52,6 +52,9 @@ def listen(
     watch: Annotated[
         bool, typer.Option("--watch", help="Show the listener that runs already, for example in signalml run.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Show nothing, only write log lines to stderr: for services.")
+    ] = False,
     devices: Annotated[bool, typer.Option("--devices", help="List the microphones of this computer, and end.")] = False,
 ) -> None:
     """Record microphones, streams and folders, judge them, and show it live.
@@ -67,18 +70,18 @@ def listen(
         _watch(settings.home)
         return
     warn_of_unknown_variables()
-    options = given(topic=topic, model=model, clip_s=clip_s, hop_s=hop_s)
-    entry = _source(settings.home, source, machine, options, password_file, set_ or [])
+    fields = given(topic=topic, model=model, clip_s=clip_s, hop_s=hop_s)
+    entry = _source(settings.home, source, machine, fields, password_file, set_ or [])
     protect_home(settings)
+    options = replace(settings.listener_options, sources=None if entry is None else (entry,))
+    if quiet:
+        configure_logging(settings.log_level)
+        Listener(options).run()
+        return
     console = Console(highlight=False)
     _configure_logging(settings, console)
-    listener = Listener(listener_options(settings, None if entry is None else (entry,)))
-    view = ListenerView(settings.home, console)
-    view.start()
-    try:
-        listener.run()
-    finally:
-        view.stop()
+    with ListenerView(settings.home, console):
+        Listener(options).run()
 
 
 def parse_source(text: str) -> dict[str, str]:
@@ -102,22 +105,6 @@ def parse_source(text: str) -> dict[str, str]:
     if scheme in MQTT_SCHEMES:
         return {"mqtt": text}
     raise InvalidParameter(f"--source {hide_credentials(text)}: {SOURCE_EXPECTED}.")
-
-
-def listener_options(settings: Settings, sources: tuple[Any, ...] | None = None) -> ListenerOptions:
-    """Return the options of a listener from the settings.
-
-    Args:
-        settings: the settings.
-        sources: sources to listen to; None for those of the home.
-    """
-    return ListenerOptions(
-        home=settings.home.absolute(),
-        alarm_rule=settings.alarm_rule,
-        machines_kept=settings.machines_kept,
-        poll_interval_s=settings.poll_interval_s,
-        sources=sources,
-    )
 
 
 def _source(
@@ -153,12 +140,8 @@ def _configure_logging(settings: Settings, console: Console) -> None:
 
 def _watch(home: Path) -> None:
     ListenerClient(home).status()  # it runs
-    view = ListenerView(home, Console(highlight=False))
-    view.start()
-    try:
+    with ListenerView(home, Console(highlight=False)) as view:
         view.wait()
-    finally:
-        view.stop()
 
 
 def _print_devices() -> None:

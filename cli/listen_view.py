@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -33,7 +34,7 @@ HINT = "Ctrl-C ends."
 
 
 class ListenerView:
-    """View of the listener of a home, in a thread of its own.
+    """View of the listener of a home, in a thread of its own; a context manager.
 
     Args:
         home: SIGNALML_HOME.
@@ -50,11 +51,12 @@ class ListenerView:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="view", daemon=True)
 
-    def start(self) -> None:
+    def __enter__(self) -> Self:
         """Begin to show the listener."""
         self._thread.start()
+        return self
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Show the last state, and end."""
         self._ended.set()
         self._thread.join()

@@ -1,8 +1,5 @@
 """``signalml sinks``: where alerts go."""
 
-import base64
-import secrets
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -13,8 +10,6 @@ from rich.table import Table
 from api.settings import Settings
 from cli.entries import (
     NOT_RUNNING,
-    SECRET_FILE_HELP,
-    SET_HELP,
     complete_url,
     given,
     listener_status,
@@ -23,54 +18,39 @@ from cli.entries import (
     parse_fields,
     print_json,
     print_problems,
-    read_secret,
     value_table,
     values_of,
 )
 from cli.home import created_home
 from cli.lazy import MARKUP, DefaultGroup
 from cli.output import CONFIRM_HELP, print_note, print_table, require_confirmation
+from cli.sink_values import (
+    ChangeOption,
+    CooldownOption,
+    DurationOption,
+    MachineOption,
+    QuietOption,
+    SecretFileOption,
+    SetOption,
+    changed_secret,
+    kind_of,
+    new_secret,
+    rules_of,
+)
 from cli.times import TIME_HELP, local_time, parse_time
 from listener.client import ListenerClient
 from listener.config import shown_values, sink_file
-from listener.entry import MQTT_SCHEMES, WEB_SCHEMES, hide_credentials
-from listener.sink_types import MAIL_SCHEMES
+from listener.outbox import Counts, Outbox
 from listener.status import SinkStatus
+from listener.store import EventStore
 from ml.errors import InvalidParameter
+from ml.system.audit import record_change
 from ml.system.text import printable
 
-SECRET_BYTES = 32
 NO_SINKS = "No sinks yet:  signalml sinks add mqtt://broker:1883 --home-assistant"
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the sink.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-MachineOption = Annotated[
-    list[str] | None,
-    typer.Option(metavar="PATTERN", help="Only alerts of these machines, such as 'hall-3/*'; may be repeated."),
-]
-ChangeOption = Annotated[
-    list[str] | None,
-    typer.Option(help="Only these changes: began, worsened, ended, interrupted; may be repeated."),
-]
-QuietOption = Annotated[
-    list[str] | None, typer.Option(metavar="HOURS", help="Local hours without alerts: '22:00-06:00'; may be repeated.")
-]
-DurationOption = Annotated[
-    float | None, typer.Option(metavar="SECONDS", help="How long an event must last before it is sent.")
-]
-CooldownOption = Annotated[
-    float | None,
-    typer.Option(metavar="SECONDS", help="Time without further alerts of a machine, unless they are worse."),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help=SET_HELP.format(example="rules.digest_above=50", page="alerts")),
-]
-SecretFileOption = Annotated[
-    str | None,
-    typer.Option(metavar="FILE", help=SECRET_FILE_HELP.format(what="the password, API key or webhook secret")),
-]
-
 app = typer.Typer(
     cls=DefaultGroup,
     rich_markup_mode=MARKUP,
@@ -89,9 +69,11 @@ def list_(as_json: JsonOption = False) -> None:
     if as_json:
         print_json([_as_json(entry, states.get(name)) for name, entry in found.entries.items()])
         return
-    table = Table("sink", "kind", "state", "waiting", "dead", "delivered", "address", "last error", box=None)
+    table = Table("sink", "kind", "state", "waiting", "given up", "delivered", "address", "last error", box=None)
+    with EventStore(home) as store:
+        counts = Outbox(store).counts()
     for name, entry in found.entries.items():
-        table.add_row(*_cells(entry, states.get(name)))
+        table.add_row(*_cells(entry, counts.get(name, Counts()), states.get(name)))
     print_table(table, NO_SINKS)
     if found.entries and status is None:
         print_note(NOT_RUNNING)
@@ -143,18 +125,18 @@ def add(
 ) -> None:
     """Add a sink. A listener that runs takes it up within two seconds."""
     file = sink_file(created_home().home)
-    kind = _kind(address, service)
+    kind = kind_of(address, service)
     values = {
         "name": name or name_from(urlsplit(address).hostname or "", list(file.read().entries)),
         "kind": kind,
         "server" if kind == "email" else "url": complete_url(address, secret_file),
         **given(topic=topic, to=to, sender=sender, home_assistant=home_assistant or None),
         **given(allow_private=allow_private or None),
-        "rules": _rules(machine, change, quiet, min_duration, cooldown),
+        "rules": rules_of(machine, change, quiet, min_duration, cooldown),
     }
     values = merge(values, parse_fields(set_ or []))
     file.validate(values)  # before a secret is asked for
-    secret, shown = _secret(kind, secret_file)
+    secret, shown = new_secret(kind, secret_file)
     entry = file.add(merge(values, secret))
     typer.echo(f"sink {printable(entry.name)} is added ({kind}); to test it:  signalml sinks test {entry.name}")
     if shown is not None:
@@ -182,11 +164,11 @@ def change(
     """Change values of a sink; the others stay."""
     file = sink_file(created_home().home)
     entry = file.get(name)
-    changed = given(enabled=enabled) | {"rules": _rules(machine, changes, quiet, min_duration, cooldown)}
+    changed = given(enabled=enabled) | {"rules": rules_of(machine, changes, quiet, min_duration, cooldown)}
     if url is not None:
         changed["server" if entry.kind == "email" else "url"] = complete_url(url, secret_file)
     elif secret_file is not None:
-        changed |= _new_secret(entry, secret_file)
+        changed |= changed_secret(entry, secret_file)
     file.replace(name, merge(merge(values_of(entry), changed), parse_fields(set_ or [])))
     typer.echo(f"sink {printable(name)} is changed")
 
@@ -238,59 +220,43 @@ def remove(
     typer.echo(f"sink {printable(name)} is removed")
 
 
-def _kind(address: str, service: bool) -> str:
-    scheme = urlsplit(address).scheme
-    if scheme in WEB_SCHEMES:
-        return "service" if service else "webhook"
-    if service:
-        raise InvalidParameter("--service needs an address with http:// or https://.")
-    if scheme in MQTT_SCHEMES:
-        return "mqtt"
-    if scheme in MAIL_SCHEMES:
-        return "email"
-    schemes = ", ".join(f"{each}://" for each in (*MQTT_SCHEMES, *WEB_SCHEMES, *MAIL_SCHEMES))
-    raise InvalidParameter(f"The address is {hide_credentials(address)!r}; one of {schemes} was expected.")
+@app.command(epilog="Example:  `signalml sinks dead`,  or  `signalml sinks dead broker`")
+def dead(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Name of the sink; default: all.")] = None,
+) -> None:
+    """List the alerts that were given up, with the reason. They can be sent again."""
+    table = Table("sink", "alert", "machine", "change", "written", "attempts", "error", box=None)
+    with EventStore(Settings().home) as store:
+        for alert in Outbox(store).dead(name):
+            written = local_time(datetime.fromtimestamp(alert.created, UTC).isoformat())
+            cells = (alert.machine_id or "-", alert.change, written, str(alert.attempts), alert.error)
+            table.add_row(alert.sink, alert.id, *cells)
+    print_table(table, "No alerts were given up.", keys=2)
 
 
-def _rules(
-    machines: Sequence[str] | None,
-    changes: Sequence[str] | None,
-    quiet: Sequence[str] | None,
-    min_duration: float | None,
-    cooldown: float | None,
-) -> dict[str, Any]:
-    return given(
-        machines=machines, changes=changes, quiet_hours=quiet, min_duration_s=min_duration, cooldown_s=cooldown
-    )
+@app.command(
+    epilog="Examples:  `signalml sinks resend broker`,  `signalml sinks resend broker --delete`,  `signalml sinks "
+    "resend broker --alert 019ac7d2f1e84c7b9a3e51d0c2b7-12`"
+)
+def resend(
+    name: NameArgument,
+    alert: Annotated[str | None, typer.Option(metavar="ID", help="Only this alert; default: all.")] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them instead.")] = False,
+) -> None:
+    """Send the alerts again that were given up. A listener that runs begins within two seconds."""
+    home = Settings().home
+    with EventStore(home) as store:
+        outbox = Outbox(store)
+        count = outbox.delete_dead(name, alert) if delete else outbox.send_again(name, alert)
+    record_change(home, "sink.delete_dead" if delete else "sink.resend", name, after={"alerts": count})
+    typer.echo(f"{count} alerts are deleted" if delete else f"{count} alerts wait for their delivery again")
 
 
-def _secret(kind: str, file: str | None) -> tuple[dict[str, str], str | None]:
-    """Return the secret of a new sink, and the text to show once: only of a secret that is made here."""
-    if kind == "service":
-        found = read_secret(file, "API key of the service")
-        return given(api_key=found), None
-    if kind != "webhook":
-        return {}, None
-    if file is not None:
-        return {"secret": str(read_secret(file, ""))}, None
-    made = "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
-    return {"secret": made}, made
-
-
-def _new_secret(entry: Any, file: str) -> dict[str, str]:
-    secret = str(read_secret(file, ""))
-    if entry.kind in ("webhook", "service"):
-        return {"secret" if entry.kind == "webhook" else "api_key": secret}
-    raise InvalidParameter("--secret-file of this kind of sink needs --url, too, with the user of the password.")
-
-
-def _cells(entry: Any, state: SinkStatus | None) -> tuple[str, ...]:
+def _cells(entry: Any, counts: Counts, state: SinkStatus | None) -> tuple[str, ...]:
     values = shown_values(entry)
+    delivered, error = ("-", "") if state is None else (str(state.delivered), state.last_error or "")
     address = values.get("url") or values.get("server") or ""
-    counts = ("-", "-", "-", address, "") if state is None else (
-        str(state.waiting), str(state.dead), str(state.delivered), address, state.last_error or ""
-    )  # fmt: skip
-    return (entry.name, entry.kind, _state(entry), *counts)
+    return (entry.name, entry.kind, _state(entry), str(counts.waiting), str(counts.dead), delivered, address, error)
 
 
 def _state(entry: Any) -> str:
