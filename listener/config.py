@@ -34,7 +34,7 @@ class Entries(NamedTuple):
     Attributes:
         entries: usable entries, by name, in the order of the file.
         problems: a sentence for each entry that is not used, or for the whole file.
-        whole: whether the file could be read; if not, ``entries`` is empty and says nothing about what is wanted.
+        whole: whether the file could be read; if not, ``entries`` is empty and does not state what is wanted.
     """
 
     entries: dict[str, Any]
@@ -148,7 +148,7 @@ class EntryFile:
         """Return an entry of these values.
 
         Raises:
-            InvalidListenerConfig: a value cannot be used; the message names it and says what was expected.
+            InvalidListenerConfig: a value cannot be used; the message has its name and what was expected.
         """
         try:
             return self._adapter.validate_python(dict(values))

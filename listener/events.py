@@ -18,7 +18,7 @@ or clips are switched off."""
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What a person said about an event.
+    """Review of an event by a person.
 
     Attributes:
         verdict: verdict; None without one.
@@ -78,7 +78,7 @@ class Event:
         cause: why it was interrupted or ended without a clear; empty otherwise.
         clip: its sound; None without.
         missing_clip: why there is no clip; None with one.
-        review: what a person said; None without.
+        review: review by a person; None without.
         recording: collection and id of the recording that was made of its clip, ``collection/id``; None without.
     """
 
