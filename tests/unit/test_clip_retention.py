@@ -152,7 +152,7 @@ def test_the_progress_of_events_is_kept_for_a_day(tmp_path: Path, store: EventSt
     archive.add("long")
     event = store.page().events[0]
     for change in ("updated", "worsened", "updated", "ended"):
-        store.save(event, change)  # type: ignore[arg-type]
+        store.save(event, change)
     with store.transaction() as db:
         db.execute("UPDATE changes SET at = ? WHERE number < 4", (to_time(time.time() - 2 * DAY_S),))
     retention(archive).run()

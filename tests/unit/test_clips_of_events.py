@@ -92,6 +92,7 @@ def hall(tmp_path: Path, predictor: Predictor) -> Iterator[Hall]:
 
 def samples_of(hall: Hall, event: Event) -> np.ndarray:
     """The samples of a clip, full scale 1."""
+    samples: np.ndarray
     samples, rate_hz = soundfile.read(clip_file(hall.home, event), always_2d=True, dtype="float32")
     assert rate_hz == RATE_HZ
     return samples
