@@ -252,6 +252,7 @@ def test_the_event_of_a_killed_listener_names_its_missing_clip(tmp_path: Path, p
     hall.raise_alarm()
     assert hall.event.missing_clip == "pending"
     again = Hall(tmp_path, predictor)
+    again.keeper.tick()
     again.wait(lambda event: event.missing_clip == "no_sound")
     again.writer.stop()
     assert again.event.state == "interrupted"

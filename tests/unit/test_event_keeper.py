@@ -150,6 +150,7 @@ def test_an_event_of_an_earlier_listener_is_interrupted(
     """It ends with its last clip; if the alarm lasts, the next anomalous clip begins an event that continues it."""
     raise_alarm(keeper)
     again = make(store, clock, tmp_path)
+    again.tick()
     (first,) = events(store)
     assert (first.state, first.cause, first.ended) == ("interrupted", RESTARTED, "2026-09-21T14:13:50.000+00:00")
     again.judged(judged(50, NORMAL, "alarm"))
@@ -234,6 +235,18 @@ def test_alerts_are_written_with_the_change(store: EventStore, tmp_path: Path) -
     raise_alarm(keeper)
     rows = store.query("SELECT sink, change, event FROM alerts")
     assert [tuple(row) for row in rows] == [("hook", "began", keeper.active_event("fan-3"))]
+
+
+def test_sinks_that_are_read_later_get_the_end_of_an_earlier_event(
+    keeper: EventKeeper, store: EventStore, tmp_path: Path
+) -> None:
+    """A listener reads its sinks after it has made its parts."""
+    raise_alarm(keeper)
+    sinks: list[NewAlert] = []
+    again = EventKeeper(ListenerOptions(tmp_path), store, lambda *_: sinks, NoClips())
+    sinks.append(NewAlert("hook", 5.0))
+    again.tick()
+    assert [row["change"] for row in store.query("SELECT change FROM alerts")] == ["interrupted"]
 
 
 def test_rules_with_an_error_do_not_stop_events(store: EventStore, tmp_path: Path) -> None:

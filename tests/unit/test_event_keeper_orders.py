@@ -60,6 +60,7 @@ class Run:
         """Start the listener again after a kill. What waits in memory is lost, which a full disk alone can cause."""
         self.store.is_full = False
         self.keeper = EventKeeper(self.options, self.store, no_alerts, NoClips(), self.clock)
+        self.keeper.tick()
 
     def do(self, step: tuple[object, ...]) -> None:
         """Take one step."""

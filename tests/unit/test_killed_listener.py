@@ -26,7 +26,7 @@ def test_kills_leave_no_open_event(tmp_path: Path) -> None:
     with EventStore(tmp_path, create=True) as store:
         assert len(store.active()) <= 3, "more than one active event of a machine"
         writer = ClipWriter(ListenerOptions(tmp_path, clips_min_free_bytes=0), store, no_alerts)
-        EventKeeper(ListenerOptions(tmp_path), store, no_alerts, writer)
+        EventKeeper(ListenerOptions(tmp_path), store, no_alerts, writer).tick()
         writer.stop()
         assert store.active() == []
         events = store.page(most=1000).events
