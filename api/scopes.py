@@ -29,6 +29,7 @@ ROUTE_SCOPES: Mapping[str, Scope] = {
     "PUT /v1/models/aliases/{alias}": "admin",
     "PATCH /v1/models/{version}/labels": "admin",
     "GET /v1/models/{version}/threshold": "read",
+    "GET /v1/models/{version}/threshold/preview": "read",
     "PATCH /v1/models/{version}/threshold": "admin",
     "GET /v1/datasets": "read",
     "POST /v1/datasets": "label",
@@ -55,6 +56,7 @@ ROUTE_SCOPES: Mapping[str, Scope] = {
     "GET /v1/jobs/{job}/result": "read",
     "GET /v1/machines": "read",
     "GET /v1/machines/{machine_id}/health": "read",
+    "GET /v1/machines/{machine_id}/scores": "read",
     "POST /v1/machines/{machine_id}/acknowledge": "label",
     "DELETE /v1/machines/{machine_id}": "admin",
 }

@@ -138,10 +138,10 @@ class Settings(BaseSettings):
     """Largest number of anomalous verdicts, among the same ones, at which the alarm clears. It must be smaller than
     SIGNALML_ALARM_RAISE."""
     machines_kept: int = Field(default=MACHINES_KEPT, ge=1, le=100_000)
-    """Largest number of machines with a record, 1 to 100000; each takes up to 0.4 MB of disk. For a further machine,
-    the one without a recording for the longest time is removed; machines in alarm are removed last. An API key without
-    the scope admin removes only machines that it made: if there are none, its verdicts on new machines are answered,
-    but not recorded."""
+    """Largest number of machines with a record, 1 to 100000; each takes up to 1.2 MB of disk within 400 days. For a
+    further machine, the one without a recording for the longest time is removed; machines in alarm are removed
+    last. An API key without the scope admin removes only machines that it made: if there are none, its verdicts on
+    new machines are answered, but not recorded."""
     machines_per_key: int | None = Field(default=None, ge=1, le=100_000)
     """Largest number of machines that one API key without the scope admin makes, 1 to 100000. For a further machine,
     one that the same key made is removed. Default: SIGNALML_MACHINES_KEPT."""
