@@ -31,7 +31,7 @@ def test_every_lock_is_audited_by_its_hashes_each_week_too() -> None:
     assert CI[True]["schedule"]  # YAML 1.1 reads the key "on" as true
 
 
-@pytest.mark.parametrize("image", ["api", "worker"])
+@pytest.mark.parametrize("image", ["api", "worker", "listener"])
 def test_each_image_has_a_list_of_its_packages(image: str) -> None:
     """Made from the image, and kept with the run."""
     name, job = f"signalml-{image}", JOBS[f"{image}-image"]
