@@ -210,6 +210,7 @@ STATUS: Mapping[type[SignalMLError], int] = {
     errors.EntryExists: 409,
     errors.EntryNotFound: 404,
     errors.EventNotFound: 404,
+    errors.EventConflict: 409,
     errors.ClipNotFound: 404,
     errors.DeliveryFailed: 502,
     errors.InvalidParameter: 422,

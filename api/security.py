@@ -6,8 +6,10 @@ the name of a machine, or of a dataset in a body, with :func:`check_machine_bind
 :func:`check_dataset_binding`.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import aclosing
 from typing import Annotated, Any, NoReturn
 
 from fastapi import Depends, Request, Response
@@ -16,6 +18,7 @@ from fastapi.routing import APIRoute
 
 from api.api_keys import LOCAL, SHOWN_DIGEST, ApiKey, digest_of
 from api.errors import ApiKeyExpired, InvalidRequest, MissingApiKey, MissingApiKeyScope, OutOfBinding, RequestError
+from api.event_streams import StreamEvent
 from api.json_bodies import StrictJsonRequest
 from api.scopes import Scope, scope_of
 from api.services import Services, services_of
@@ -138,6 +141,17 @@ def require_admin(request: Request, what: str) -> None:
 def is_still_valid(services: Services, key: ApiKey) -> bool:
     """Return whether a key that was accepted earlier still exists and has not expired, for answers that last long."""
     return key is LOCAL or (key in services.keys.list_keys() and not key.has_expired())
+
+
+async def until_revoked(
+    events: AsyncGenerator[StreamEvent | None], services: Services, key: ApiKey
+) -> AsyncIterator[StreamEvent | None]:
+    """Pass the events of a stream on while the key is valid. The stream yields at least once a second."""
+    async with aclosing(events):
+        async for event in events:
+            if not await asyncio.to_thread(is_still_valid, services, key):
+                return
+            yield event
 
 
 def _check_path_machine(request: Request, services: Services, requested: str) -> None:

@@ -7,7 +7,7 @@ from listener.source_types import SourceEntry
 from ml.detectors.alarm_rule import DEFAULT_RULE, KOfNRule
 from ml.machines.limits import MACHINES_KEPT
 
-LISTENER_FOLDER = "listener"
+LISTENER_FOLDER, CLIPS_FOLDER = "listener", "clips"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,4 +56,4 @@ class ListenerOptions:
     @property
     def clips_folder(self) -> Path:
         """Folder of the clips of events."""
-        return self.folder / "clips"
+        return self.folder / CLIPS_FOLDER

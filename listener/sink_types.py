@@ -1,8 +1,9 @@
 """Types of sinks and their rules, with the checks of their values."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_validator, model_validator
 
 from listener.entry import HOURS, MQTT_SCHEMES, WEB_SCHEMES, Entry, check_secret, check_url
 
@@ -43,13 +44,31 @@ class Rules(BaseModel):
         return self
 
 
+class EmailRules(Rules):
+    """Rules of e-mail: by default, one message for each alarm."""
+
+    changes: tuple[Literal["began", "worsened", "ended", "interrupted"], ...] = ("began",)
+    """Changes of an event that are sent. Without more, one message for each alarm."""
+
+
 class SinkEntry(Entry):
     """Fields of every sink."""
 
     rules: Rules = Rules()
     """Which alerts it gets, and when."""
     muted_until: str | None = None
-    """Time until which it gets no alerts, ISO 8601."""
+    """Time until which it gets no alerts, ISO 8601; local time without a zone. Events that ended meanwhile are never
+    sent."""
+
+    @field_validator("muted_until")
+    @classmethod
+    def _check_time(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                datetime.fromisoformat(value)
+            except ValueError as error:
+                raise ValueError(f"{value!r} is not a time; 2026-11-29T22:00:00+01:00 was expected") from error
+        return value
 
 
 class WebhookSink(SinkEntry):
@@ -97,6 +116,8 @@ class EmailSink(SinkEntry):
     kind: Literal["email"] = "email"
     server: Annotated[str, Field(max_length=2000)]
     """Server: `smtp://` with STARTTLS, or `smtps://`, with user and password if it needs them."""
+    rules: EmailRules = EmailRules()
+    """Which alerts it gets, and when."""
     sender: Annotated[str, Field(pattern=r"^[^@\s\r\n]+@[^@\s\r\n]+$", max_length=300)]
     """Address of the sender."""
     to: Annotated[

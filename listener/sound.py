@@ -71,6 +71,9 @@ class SoundReceiver(Protocol):
             AudioError: the recording cannot be read.
         """
 
+    def refuse_recording(self, name: str, cause: str) -> None:
+        """Count a recording, or a piece of one, that the reader itself cannot use, and log its name and the cause."""
+
     def report_state(self, state: SourceState, cause: str = "") -> None:
         """Note the state of the source, with the cause as the tool reported it."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from listener.entry import HOURS, MQTT_SCHEMES, Entry, MachineId, check_url
+from listener.entry import HOURS, MQTT_SCHEMES, Entry, MachineId, Topic, check_url
 
 STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "rtp", "srt")
 NUMBERED_CARD = re.compile(r"(hw|plughw|dsnoop|CARD=)[:=]?[0-9]+(,|$)")
@@ -23,8 +23,8 @@ class Schedule(BaseModel):
     """Level above which the machine runs, in dBFS. Quieter clips are not judged."""
     broker: str | None = None
     """MQTT broker of `topic`, such as `mqtt://broker:1883`."""
-    topic: str | None = None
-    """MQTT topic that states whether the machine runs."""
+    topic: Topic | None = None
+    """MQTT topic, without wildcards, that states whether the machine runs."""
     running: tuple[str, ...] = ("on", "1", "true", "running")
     """Payloads of `topic` with which the machine runs; upper and lower case are the same."""
 
@@ -75,6 +75,8 @@ class DeviceSource(SourceEntry):
     """The one channel to use, from 0; by default, those that the model uses."""
     sample_rate_hz: int = Field(default=16_000, ge=8_000, le=192_000)
     """Sample rate to record with."""
+    sample_format: SampleFormat = "s16le"
+    """Format of a sample: signed 16 or 32 bits, or a 32-bit float, little-endian. Digital (I2S) microphones need 32."""
 
     @model_validator(mode="after")
     def _check(self) -> "DeviceSource":
@@ -151,8 +153,8 @@ class MqttSource(SourceEntry):
     kind: Literal["mqtt"] = "mqtt"
     url: Annotated[str, Field(max_length=2000)]
     """Broker: mqtt:// or mqtts://, with user and password if it needs them."""
-    topic: Annotated[str, Field(min_length=1, max_length=500)]
-    """Topic of the chunks."""
+    topic: Topic
+    """Topic of the chunks, without wildcards."""
     sample_rate_hz: int = Field(default=16_000, ge=8_000, le=192_000)
     """Sample rate."""
     channels: int = Field(default=1, ge=1, le=8)

@@ -1,0 +1,170 @@
+"""One child process that writes samples to its stdout."""
+
+import fcntl
+import logging
+import os
+import re
+import select
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from typing import NamedTuple
+
+from listener.capture.causes import Credentials, Messages
+from listener.capture.input import InputLost
+from ml.errors import ProgramMissing
+from ml.system.native import start_in_new_session
+
+logger = logging.getLogger("signalml.capture")
+
+READ_BYTES = 2**17
+PIPE_BYTES = 2**20
+KILL_WAIT_S = 1.0
+MAX_MESSAGES_READ = 2**16
+
+
+class Command(NamedTuple):
+    """Command that writes samples to stdout.
+
+    Attributes:
+        words: the program and its arguments.
+        stdin: text for its stdin, such as an address with credentials: arguments are visible to all users.
+        credentials: credentials that no message shows.
+        noise: lines of stderr that begin like this are left out.
+        refused: a line of stderr that matches ends the program; the whole match is the cause.
+    """
+
+    words: tuple[str, ...]
+    stdin: bytes = b""
+    credentials: Credentials = Credentials()
+    noise: tuple[str, ...] = ()
+    refused: re.Pattern[str] | None = None
+
+    @property
+    def program(self) -> str:
+        """Name of the program."""
+        return os.path.basename(self.words[0])
+
+
+class Program:
+    """A running command. The thread that starts it must also close it: the kernel ends it with its thread.
+
+    Raises:
+        ProgramMissing: it cannot be started.
+    """
+
+    def __init__(self, command: Command) -> None:
+        self._command = command
+        self._messages = Messages(command.credentials, command.noise)
+        self._process = _start(command)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._out, self._err = self._process.stdout.fileno(), self._process.stderr.fileno()
+        self._poll = select.poll()
+        for file in (self._out, self._err):
+            os.set_blocking(file, False)
+            self._poll.register(file, select.POLLIN)
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            with suppress(OSError):  # an ordinary user has a limit for all pipes together
+                fcntl.fcntl(self._out, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        with suppress(BrokenPipeError):
+            os.write(self._process.stdin.fileno(), command.stdin)
+        self._process.stdin.close()
+
+    @property
+    def pid(self) -> int:
+        """Process id, which is also that of its group."""
+        return self._process.pid
+
+    def read(self, timeout_s: float) -> bytes:
+        """Return the bytes that arrived within this time.
+
+        Raises:
+            InputLost: the program ended.
+        """
+        ready = dict(self._poll.poll(timeout_s * 1000))
+        if self._err in ready:
+            self._read_messages()
+        if self._out not in ready:
+            return b""
+        try:
+            data = os.read(self._out, READ_BYTES)
+        except BlockingIOError:
+            return b""
+        if not data:
+            raise InputLost("failed", self._ending())
+        return data
+
+    def messages(self) -> str:
+        """Return its last messages."""
+        self._read_messages(may_refuse=False)
+        return self._messages.text()
+
+    def close(self) -> None:
+        """Kill it and all processes of its group; wait for its end. It can be called again if it did not end."""
+        if self._process.returncode is not None:
+            return
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self._process.wait(KILL_WAIT_S)
+        except subprocess.TimeoutExpired:  # only if a driver of the kernel hangs
+            logger.warning("%s does not end after SIGKILL", self._command.program)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended. It is not reaped, so that its id stays its own until :meth:`close`."""
+        if self._process.returncode is not None:
+            return True
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def _ending(self) -> str:
+        """Return how the program ended, with its last messages."""
+        deadline = time.monotonic() + KILL_WAIT_S
+        while not self.has_ended and time.monotonic() < deadline:
+            time.sleep(0.01)
+        how = f"ended with {self._status()}" if self.has_ended else "closed its output"
+        messages = self.messages()
+        return f"{self._command.program} {how}{f': {messages}' if messages else ''}"
+
+    def _status(self) -> str:
+        found = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        assert found is not None
+        if found.si_code == os.CLD_EXITED:
+            return f"status {found.si_status}"
+        return f"signal {found.si_status}"
+
+    def _read_messages(self, may_refuse: bool = True) -> None:
+        try:
+            data = os.read(self._err, MAX_MESSAGES_READ)
+        except BlockingIOError:
+            return
+        if not data:
+            with suppress(KeyError):
+                self._poll.unregister(self._err)
+            return
+        for line in self._messages.add(data):
+            refused = self._command.refused and self._command.refused.search(line)
+            if refused and may_refuse:
+                raise InputLost("failed", refused[0])
+
+
+def _start(command: Command) -> "subprocess.Popen[bytes]":
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SIGNALML_")}
+    try:
+        return start_in_new_session(
+            command.words,
+            death_signal=signal.SIGKILL,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=kept | {"LC_ALL": "C"},
+            bufsize=0,
+        )
+    except OSError as error:
+        raise ProgramMissing(f"{command.program} cannot be started: {error.strerror}.") from error
