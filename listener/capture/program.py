@@ -19,9 +19,9 @@ from ml.system.native import start_in_new_session
 logger = logging.getLogger("signalml.capture")
 
 READ_BYTES = 2**17
-PIPE_BYTES = 2**20
+PIPE_BYTES, MESSAGE_PIPE_BYTES = 2**20, 2**18
 KILL_WAIT_S = 1.0
-MAX_MESSAGES_READ = 2**16
+MAX_MESSAGES_READS = 32
 
 
 class Command(NamedTuple):
@@ -31,7 +31,7 @@ class Command(NamedTuple):
         words: the program and its arguments.
         stdin: text for its stdin, such as an address with credentials: arguments are visible to all users.
         credentials: credentials that no message shows.
-        noise: lines of stderr that begin like this are left out.
+        noise: lines of stderr with one of these texts are left out.
         refused: a line of stderr that matches ends the program; the whole match is the cause.
     """
 
@@ -63,12 +63,10 @@ class Program:
         assert self._process.stderr is not None
         self._out, self._err = self._process.stdout.fileno(), self._process.stderr.fileno()
         self._poll = select.poll()
-        for file in (self._out, self._err):
+        for file, size in ((self._out, PIPE_BYTES), (self._err, MESSAGE_PIPE_BYTES)):
             os.set_blocking(file, False)
             self._poll.register(file, select.POLLIN)
-        if hasattr(fcntl, "F_SETPIPE_SZ"):
-            with suppress(OSError):  # an ordinary user has a limit for all pipes together
-                fcntl.fcntl(self._out, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            _enlarge(file, size)
         with suppress(BrokenPipeError):
             os.write(self._process.stdin.fileno(), command.stdin)
         self._process.stdin.close()
@@ -140,18 +138,27 @@ class Program:
         return f"signal {found.si_status}"
 
     def _read_messages(self, may_refuse: bool = True) -> None:
-        try:
-            data = os.read(self._err, MAX_MESSAGES_READ)
-        except BlockingIOError:
-            return
-        if not data:
-            with suppress(KeyError):
-                self._poll.unregister(self._err)
-            return
-        for line in self._messages.add(data):
-            refused = self._command.refused and self._command.refused.search(line)
-            if refused and may_refuse:
-                raise InputLost("failed", refused[0])
+        """Read what waits on stderr: a program that can write no message stops."""
+        for _ in range(MAX_MESSAGES_READS):
+            try:
+                data = os.read(self._err, READ_BYTES)
+            except BlockingIOError:
+                return
+            if not data:
+                with suppress(KeyError):
+                    self._poll.unregister(self._err)
+                return
+            for line in self._messages.add(data):
+                refused = self._command.refused and self._command.refused.search(line)
+                if refused and may_refuse:
+                    raise InputLost("failed", refused[0])
+
+
+def _enlarge(pipe: int, size: int) -> None:
+    """Enlarge a pipe: the program goes on while this process is busy."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with suppress(OSError):  # an ordinary user has a limit for all pipes together
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, size)
 
 
 def _start(command: Command) -> "subprocess.Popen[bytes]":
