@@ -10,7 +10,7 @@ from listener.capture.input import Input, InputLost
 from listener.capture.pcm import PcmDecoder
 from listener.capture.sound_buffer import Gap
 from listener.capture.stream_clock import steady_time
-from listener.capture.timeline import Timeline, Tolerance, is_usable, silence_cause
+from listener.capture.timeline import NORMAL, Timeline, Tolerance, is_usable, silence_cause
 from listener.sound import SoundBlock, SourceState
 
 READ_S = 0.2
@@ -35,7 +35,7 @@ class Limits(NamedTuple):
     stall_s: float
     restarts: bool = True
     paced: bool = True
-    tolerance: Tolerance = Tolerance()
+    tolerance: Tolerance = NORMAL
 
 
 class Report(NamedTuple):
@@ -93,8 +93,8 @@ class Connection:
             self._decoder.align()
         elif data:
             samples = self._decoder.decode(data)
-            if len(samples):
-                self._take(samples, now)
+            if len(samples) and self._decoder.format is not None:
+                self._take(samples, self._decoder.format.sample_rate_hz, now)
         self._check(now)
         return data is not None and len(data) >= 2**16
 
@@ -113,16 +113,15 @@ class Connection:
             return 0.0
         return max(0.0, self._ahead_s - PACE * (steady_time() - self._last) - MAX_AHEAD_S)
 
-    def _take(self, samples: NDArray[np.float32], now: float) -> None:
-        assert self._decoder.format is not None
-        self._ahead_s += len(samples) / self._decoder.format.sample_rate_hz - PACE * (now - self._last)
-        self._ahead_s = max(0.0, self._ahead_s)
+    def _take(self, samples: NDArray[np.float32], rate_hz: int, now: float) -> None:
+        duration_s = len(samples) / rate_hz
+        self._ahead_s = max(0.0, self._ahead_s + duration_s - PACE * (now - self._last))
         self._last = now
         if self.timeline is None:
-            self.timeline = Timeline(self._decoder.format.sample_rate_hz, self._limits.tolerance)
+            self.timeline = Timeline(rate_hz, self._limits.tolerance)
         if not is_usable(samples):
             self.timeline.clock.add(len(samples), now)
-            self._report.sound(Gap(len(samples) / self._decoder.format.sample_rate_hz, NOT_USABLE))
+            self._report.sound(Gap(duration_s, NOT_USABLE))
             self._report.state("failed", NOT_USABLE)
             return
         items = self.timeline.add(samples, now)

@@ -1,10 +1,10 @@
 """Ffmpeg: where it is, and its command for a stream."""
 
-import os
 import re
 import shutil
 import subprocess
 from functools import lru_cache
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from listener.capture.causes import Credentials
@@ -51,7 +51,7 @@ def find_ffmpeg() -> str:
         ProgramMissing: there is none.
     """
     for path in (shutil.which("ffmpeg"), _packaged()):
-        if path is not None and _version(path, os.stat(path).st_mtime) >= OLDEST_VERSION:
+        if path is not None and _version(path, Path(path).stat().st_mtime) >= OLDEST_VERSION:
             return path
     raise ProgramMissing(MISSING)
 

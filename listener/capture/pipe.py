@@ -4,6 +4,7 @@ import os
 import select
 import stat
 import time
+from pathlib import Path
 
 from listener.capture.connection import Limits
 from listener.capture.input import InputLost
@@ -93,7 +94,7 @@ class FifoInput:
 
     def _check_same(self) -> None:
         try:
-            found = os.stat(self._path)
+            found = Path(self._path).stat()
         except OSError as error:
             raise InputLost("failed", f"the named pipe cannot be read: {error.strerror}") from error
         if not os.path.samestat(found, self._opened):

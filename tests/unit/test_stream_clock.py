@@ -1,7 +1,6 @@
 """Time of samples: count and clock, delay and loss, drift, wrong rates, jumps of the wall clock."""
 
 import random
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -46,9 +45,9 @@ class Line:
 
 
 @pytest.fixture
-def line() -> Iterator[Line]:
+def line() -> Line:
     """A timeline."""
-    yield Line()
+    return Line()
 
 
 def drift_of(ppm: float, jitter_s: float, seconds: int = 600) -> float | None:
