@@ -114,7 +114,7 @@ def test_changes_are_followed_when_they_happen(tmp_path: Path, events: list[Even
 
             def is_followed() -> bool:
                 store.save(events[1], "began")
-                store.save(events[0], "updated")
+                store.save(events[0], "worsened")
                 return bool(select.select([following.stdout], [], [], 0.2)[0])
 
             wait_until(is_followed)
@@ -124,5 +124,5 @@ def test_changes_are_followed_when_they_happen(tmp_path: Path, events: list[Even
         following.terminate()
         following.communicate()
     assert lines
-    assert {tuple(line.split()[2:4]) for line in lines} == {("updated", "fan-3")}
+    assert {tuple(line.split()[2:4]) for line in lines} == {("worsened", "fan-3")}
     assert "6.2 dB louder" in lines[0]
