@@ -121,15 +121,11 @@ class LiveServer:
             threading.Thread(target=self._serve, args=(connection,), name="live-client", daemon=True).start()
 
     def _refuse(self, connection: socket.socket) -> None:
+        refusal = ListenerNotRunning(f"{MOST_CLIENTS} clients are connected to the listener already.")
         with connection, suppress(OSError):
             connection.settimeout(STEP_S)
-            connection.sendall(
-                to_line(
-                    error_to_message(
-                        ListenerNotRunning(f"{MOST_CLIENTS} clients are connected to the listener already.")
-                    )
-                )
-            )
+            connection.recv(MAX_REQUEST_BYTES)  # without it, the client would not get the answer
+            connection.sendall(to_line(error_to_message(refusal)))
 
     def _serve(self, connection: socket.socket) -> None:
         try:
