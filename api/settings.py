@@ -14,6 +14,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
 from listener.options import ListenerOptions
+from ml.audio.limits import MAX_FILE_BYTES
 from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN
 from ml.detectors.alarm_rule import DEFAULT_RULE, KOfNRule
 from ml.errors import InvalidParameter
@@ -87,7 +88,7 @@ class Settings(BaseSettings):
     max_wait_s: float = Field(default=20, gt=0)
     """Longest time in seconds that an upload waits for a thread. After that, the answer is 503 with `Retry-After`. An
     upload whose client disconnects while it waits is not judged."""
-    max_body_bytes: int = Field(default=32 * 2**20, ge=1024)
+    max_body_bytes: int = Field(default=MAX_FILE_BYTES, ge=1024)
     """Largest request body, in bytes, counted while it arrives. 32 MiB is 131 s of 8 channels at 16 kHz and 16 bits,
     or 104 recordings of 10 s and one channel."""
     max_buffered_bytes: int = Field(default_factory=lambda given: 256 * 2**20 // given.get("processes", 1), ge=1024)

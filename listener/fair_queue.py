@@ -58,6 +58,18 @@ class FairQueue:
         self._is_closed = False
         self._changed = threading.Condition()
 
+    @property
+    def waiting(self) -> int:
+        """Number of clips and recordings that wait."""
+        with self._changed:
+            return sum(len(line.all()) for line in self._lines.values())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits, and nothing that was taken is under way."""
+        with self._changed:
+            return not self._busy and not any(line.all() for line in self._lines.values())
+
     def put_clip(self, clip: Work) -> None:
         """Add a clip; the one of its source that waits is dropped."""
         with self._changed:

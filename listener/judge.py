@@ -97,6 +97,11 @@ class Judge:
             for number in range(options.judge_threads)
         ]
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits or is being judged."""
+        return self._queue.is_idle
+
     def start(self) -> None:
         """Start the threads."""
         for thread in self._threads:

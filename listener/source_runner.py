@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 from listener.sound import SourceReader
 from listener.source_listener import SourceListener
+from listener.status import SourceStatus
 from ml.errors import SignalMLError
 
 logger = logging.getLogger("signalml.listener")
 STOP_WITHIN_S = 5.0
+READER_COUNTERS = ("starts", "dropped_seconds", "drift_ppm")  # attributes of readers that have them
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 
 
@@ -36,6 +38,13 @@ class SourceRunner:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"source-{listener.entry.name}", daemon=True)
 
+    def status(self) -> SourceStatus:
+        """Return the state and counters of the source, with those that its reader keeps."""
+        status = self.listener.status()
+        for name in READER_COUNTERS:
+            setattr(status, name, getattr(self._reader, name, getattr(status, name)))
+        return status
+
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
@@ -44,8 +53,11 @@ class SourceRunner:
         """Let the reader end, without waiting."""
         self._stopped.set()
         self.listener.stop()
-        if self._reader is not None:
-            self._reader.stop()
+        try:
+            if self._reader is not None:
+                self._reader.stop()
+        except Exception:  # an error of one source must never end another
+            logger.exception("the reader of source %s cannot be stopped", self.listener.entry.name)
 
     def wait(self) -> None:
         """Wait until the reader has ended."""

@@ -109,11 +109,6 @@ class StateKeeper:
         with self._lock:
             self._status.recordings_refused += 1
 
-    def update(self, **values: float | int | None) -> None:
-        """Set counters that the reader keeps, such as ``drift_ppm``."""
-        with self._lock:
-            self._status = replace(self._status, **values)  # type: ignore[arg-type]  # names and types of SourceStatus
-
     def _decide(self) -> None:
         state, cause = self._reader
         if state in WELL and self._model_problem is not None:

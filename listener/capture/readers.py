@@ -17,7 +17,7 @@ def make_reader(source: Source, options: ListenerOptions) -> SourceReader:
     if isinstance(source, StreamSource):
         return stream_reader(source)
     if isinstance(source, FolderSource):
-        return FolderReader(source)
+        return FolderReader(source, options.folder)
     if isinstance(source, PipeSource):
         return pipe_reader(source)
     assert isinstance(source, MqttSource)

@@ -31,6 +31,7 @@ ALLOWED = {
         "listener.entry",
         "listener.event_facts",
         "listener.events",
+        "listener.metrics",
         "listener.options",
         "listener.outbox",
         "listener.recordings",
