@@ -53,6 +53,7 @@ class SourceListener:
         self._format: tuple[int, int] | None = None
         self._next_clip = 0
         self._problem = ""
+        self._refused: tuple[str, str] | None = None
         self._is_stopped = False
 
     # SoundReceiver
@@ -88,6 +89,13 @@ class SourceListener:
             logger.warning("source %s: %s cannot be judged: %s", self.entry.name, path.name, error)
             self.state.count_refused()
             raise
+
+    def refuse_recording(self, name: str, cause: str) -> None:
+        """Count what the reader cannot use, and log it, unless the one before was refused for the same cause."""
+        self.state.count_refused()
+        if (name, cause) != self._refused:
+            logger.warning("source %s: %s cannot be used: %s", self.entry.name, name, cause)
+        self._refused = (name, cause)
 
     # For the listener
 

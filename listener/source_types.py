@@ -9,6 +9,7 @@ from listener.entry import HOURS, MQTT_SCHEMES, Entry, MachineId, Topic, check_u
 
 STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "rtp", "srt")
 NUMBERED_CARD = re.compile(r"(hw|plughw|dsnoop|CARD=)[:=]?[0-9]+(,|$)")
+WRITING_PLUGIN = re.compile(r"alsa:(file|tee)\b")  # plugins of ALSA that write what they record into a file
 SampleFormat = Literal["s16le", "s32le", "f32le"]
 
 
@@ -85,6 +86,8 @@ class DeviceSource(SourceEntry):
                 f"{self.device!r} names a card by its number, which changes; its name was expected, such as "
                 "alsa:hw:CARD=USB,DEV=0 (arecord -L lists them)"
             )
+        if WRITING_PLUGIN.match(self.device):
+            raise ValueError(f"{self.device!r} would write a file; the name of a microphone was expected")
         return self
 
 

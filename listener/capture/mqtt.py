@@ -26,6 +26,7 @@ PAUSE_S = 5.0  # after a longer one, the next chunk begins anew
 LONGEST_RHYTHM_S = 600.0
 PAUSES_KEPT, PAUSE_FACTOR = 20, 3.0
 TOLERANCE = Tolerance(late_s=0.25, window_s=15.0)
+AWAY = "the connection to the broker failed: {}"
 TOO_SLOW = "this computer was too slow: chunks were dropped"
 
 
@@ -48,8 +49,10 @@ class MqttReader:
         self._arrivals = Arrivals()
         self._stopping = threading.Event()
         self._away = "it is not connected yet"  # why there is no connection; empty with one
+        self._last_loss = ""
         self._state: tuple[SourceState, str] | None = None
         self._dropped = False
+        self._start_of_timeline = 0
         self._timeline: Timeline | None = None
         self._ended: float | None = None  # steady time after the last sound of the timeline before
         self._last_chunk: float | None = None  # steady time of the last chunk that was sound
@@ -118,7 +121,7 @@ class MqttReader:
         self._away = ""
 
     def _note_lost(self, cause: str) -> None:
-        self._away = cause
+        self._away = self._last_loss = cause
 
     # In the reader's thread
 
@@ -143,7 +146,7 @@ class MqttReader:
             deliver(item, self._receiver)
 
     def _begins_anew(self, timeline: Timeline, chunk: Chunk, at: float) -> bool:
-        if self._dropped or timeline.sample_rate_hz != chunk.sample_rate_hz:
+        if self._dropped or self._start_of_timeline != self.starts or timeline.sample_rate_hz != chunk.sample_rate_hz:
             return True
         return self._last_chunk is not None and at - self._last_chunk > self._longest_pause(chunk.duration_s)
 
@@ -153,10 +156,10 @@ class MqttReader:
         self._timeline = timeline = Timeline(chunk.sample_rate_hz, TOLERANCE)
         if self._ended is not None:
             gap_s = max(0.0, at - chunk.duration_s - self._ended)
-            cause = TOO_SLOW if self._dropped else self._cause_of_gap()
+            cause = self._cause_of_gap()
             self.dropped_seconds += gap_s if self._dropped else 0.0
             deliver(Gap(gap_s, cause), self._receiver)
-        self._dropped = False
+        self._dropped, self._start_of_timeline = False, self.starts
         return timeline
 
     def _end(self) -> None:
@@ -168,8 +171,12 @@ class MqttReader:
             self._ended = timeline.ended
 
     def _cause_of_gap(self) -> str:
+        if self._dropped:
+            return TOO_SLOW
+        if self._start_of_timeline != self.starts:
+            return AWAY.format(self._last_loss)
         state, cause = self._state or ("starting", "")
-        return cause if state in ("failed", "stalled") and cause else "no chunk arrived"
+        return cause if state == "stalled" else "no chunk arrived"
 
     def _longest_pause(self, duration_s: float) -> float:
         """Return the longest time between two chunks that are one sound, in seconds."""
@@ -181,7 +188,7 @@ class MqttReader:
         if self._timeline is not None and self._last_chunk is not None and now - self._last_chunk > pause:
             self._end()
         if self._away:
-            self._report("failed", f"the connection to the broker failed: {self._away}")
+            self._report("failed", AWAY.format(self._away))
         elif now - self._refused_at < pause < now - (self._last_chunk or self._began):
             self._report("failed", self._refusal)  # chunks arrive, and none is sound
         elif self._last_chunk is None:

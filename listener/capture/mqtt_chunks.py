@@ -18,7 +18,13 @@ from ml.audio.wav import MAGIC as WAV_MAGIC
 from ml.errors import AudioError, MalformedAudio, NotAudio
 
 LONGEST_CHUNK_S = 60.0
-LIMITS = AudioLimits(min_duration_s=0.0, max_duration_s=LONGEST_CHUNK_S)
+LIMITS = AudioLimits(
+    min_duration_s=0.0,
+    max_duration_s=LONGEST_CHUNK_S,
+    max_sample_rate_hz=192_000,
+    max_channels=8,
+    max_unpacked_bytes=MAX_FILE_BYTES,
+)
 WHOLE_FILES = (*WAV_MAGIC, FLAC_MAGIC)
 OTHER_FILES = {b"OggS": "an Ogg file", b"ID3\x03": "an MP3 file", b"ID3\x04": "an MP3 file", b"\x1f\x8b": "a gzip file"}
 TEXT = frozenset(string.printable.encode())

@@ -1,6 +1,7 @@
 """Clips of events: what they hold, when they are written, and what happens without sound or room."""
 
 import io
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -191,6 +192,18 @@ def test_the_picture_has_the_models_bands(hall: Hall) -> None:
         assert low < 0.1 * RATE_HZ / (2 * np.pi) < high
         assert picture.text["Seconds"] == "0 40.000"  # type: ignore[attr-defined]
         assert picture.text["Hertz"].split()[0] == "0"  # type: ignore[attr-defined]
+
+
+def test_without_pillow_a_clip_has_no_picture(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra ``live`` is not installed: the sound is more than nothing."""
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    hall.raise_alarm()
+    event = hall.wait(lambda event: event.clip)
+    assert event.clip is not None
+    assert event.clip.spectrogram is None
+    assert clip_file(hall.home, event).is_file()
+    with pytest.raises(ClipNotFound, match="has no spectrogram"):
+        spectrogram_file(hall.home, event)
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,16 @@ def test_after_a_clear_the_next_event_continues_nothing(
     assert events(store)[1].continues is None
 
 
+def test_an_event_begins_after_the_end_of_the_last_one(keeper: EventKeeper, store: EventStore) -> None:
+    """An anomalous clip that was part of the last event counts for the next alarm, but does not begin its event."""
+    raise_alarm(keeper)
+    keeper.judged(judged(3, NORMAL, "normal"))
+    raise_alarm(keeper, 4)
+    first, second = events(store)
+    assert second.began == first.ended == "2026-09-21T14:14:00.000+00:00"
+    assert (second.clips, second.anomalous) == (3, 3)
+
+
 def test_clips_that_cannot_be_judged_end_an_event_at_last(keeper: EventKeeper, store: EventStore, clock: Clock) -> None:
     """A dead microphone clears no alarm; its event does not last for ever."""
     raise_alarm(keeper)
