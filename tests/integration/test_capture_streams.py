@@ -140,7 +140,9 @@ def test_a_server_cannot_make_the_listener_read_its_own_files(
     server: HttpServer, tmp_path: Path, path: str, content: bytes
 ) -> None:
     """Whatever it answers, no sound comes, and the failure is named."""
-    secret = write_noise(tmp_path / "secret.wav", 4)
+    secret = tmp_path / "secret.ts"
+    convert = [find_ffmpeg(), "-loglevel", "error", "-i", write_noise(tmp_path / "a.wav", 4), "-c:a", "aac", secret]
+    subprocess.run(convert, check=True)
     server.contents[path] = content.replace(b"SECRET", str(secret).encode())
     with listening_to(server.url(path)) as receiver:
         wait_until(lambda: {"failed", "no_data"} & {state for state, _ in receiver.states})
