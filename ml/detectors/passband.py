@@ -12,6 +12,7 @@ import scipy.fft
 import scipy.ndimage
 from numpy.typing import NDArray
 
+from ml.detectors.slices import slice_medians, slice_quantiles
 from ml.detectors.spectra import BINS_PER_BAND, Spectra
 from ml.features.spec import FeatureSpec
 
@@ -135,9 +136,15 @@ def passband_above_rounding(clip: NDArray[np.float32], bands: int) -> Passband:
         (Passband(low=0, high=256), Passband(low=0, high=224))
     """
     spectrum = scipy.fft.rfft(clip)
-    # Of a band, as the mean square of its samples.
-    power = [2 * np.square(np.abs(part)).sum() / len(clip) ** 2 for part in np.array_split(spectrum, bands)]
-    quiet = np.cumsum(power[::-1])[: round(MOST_ROUNDED * bands)] <= HALF_STEP**2
+    # First bins of the bands that count, in a spectrum split as by numpy.array_split.
+    size, longer = divmod(len(spectrum), bands)
+    counted = np.arange(bands - round(MOST_ROUNDED * bands), bands)
+    begins = size * counted + np.minimum(counted, longer)
+    lowest = begins.min(initial=len(spectrum))
+    # Of all bands from one on, as the mean square of their samples.
+    total = np.cumsum(np.square(np.abs(spectrum[: lowest - 1 : -1])), dtype=np.float64)[::-1]
+    power = 2 * np.append(total, 0)[begins - lowest] / len(clip) ** 2
+    quiet = power <= HALF_STEP**2
     return Passband(0, bands - int(quiet.sum()))
 
 
@@ -189,36 +196,52 @@ def restore_band_levels(
 def _missing_above(difference_db: NDArray[np.floating]) -> int:
     """Return the number of bands above the passband, with those in which the filter begins."""
     bands = len(difference_db)
-    most = min(round(MOST_ABOVE * bands), bands - 2 * TRANSITION)
-    edges = [(_edge_above_db(difference_db, count), count) for count in range(FEWEST, most)]
-    edge_db, count = max(edges, default=(0.0, 0))
-    return count + TRANSITION if edge_db > EDGE_ABOVE_DB else 0
+    counts = np.arange(FEWEST, min(round(MOST_ABOVE * bands), bands - 2 * TRANSITION))
+    near_usual, near_highest = _levels_beside_edges(difference_db, counts, BESIDE)
+    possible = near_usual - near_highest > EDGE_ABOVE_DB
+    # Most recordings end here: the levels of all bands take three times as long, and make no edge larger.
+    if not possible.any():
+        return 0
+    counts = counts[possible]
+    usual, highest = _levels_beside_edges(difference_db, counts, bands)
+    edges_db = np.minimum(usual, near_usual[possible]) - np.maximum(highest, near_highest[possible])
+    counted_db = edges_db.astype(np.float64) - np.where(counts < NARROW, NARROW_EDGE_DB - EDGE_ABOVE_DB, 0)
+    # Of equal edges, the one with the most bands beyond it.
+    best = len(counts) - 1 - int(counted_db[::-1].argmax())
+    return int(counts[best]) + TRANSITION if counted_db[best] > EDGE_ABOVE_DB else 0
 
 
-def _edge_above_db(difference_db: NDArray[np.floating], count: int) -> float:
-    """Return how far the highest bands are below the others, in dB; a narrow edge counts less."""
-    end, beyond = len(difference_db) - count - TRANSITION, difference_db[-count:]
-    usual = min(np.median(difference_db[max(0, end - BESIDE) : end]), np.median(difference_db[:end]))
-    # Those nearest to the edge count on their own, so that a gradual loss is no edge.
-    highest = max(np.quantile(part, ABOVE_QUANTILE) for part in (beyond, beyond[:BESIDE]))
-    less = NARROW_EDGE_DB - EDGE_ABOVE_DB if count < NARROW else 0
-    return float(usual - highest) - less
+def _levels_beside_edges(
+    difference_db: NDArray[np.floating], counts: NDArray[np.int64], most: int
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return the usual level below each edge, and the highest one beyond it, of at most so many bands beside it.
+
+    The bands nearest to the edge count on their own too, so that a gradual loss is no edge.
+    """
+    bands = len(difference_db)
+    begins, ends = bands - counts, bands - counts - TRANSITION
+    usual = slice_medians(difference_db, np.maximum(0, ends - most), ends)
+    return usual, slice_quantiles(difference_db, begins, np.minimum(bands, begins + most), ABOVE_QUANTILE)
 
 
 def _end_of_missing_below(difference_db: NDArray[np.floating]) -> int:
     """Return the number of bands below the passband, with those in which the filter begins: an octave or more."""
-    counts = range(FEWEST, round(MOST_BELOW * len(difference_db)))
-    edges_db = np.array([_edge_below_db(difference_db, count) for count in counts])
+    counts = np.arange(FEWEST, round(MOST_BELOW * len(difference_db)))
+    edges_db = _edges_below_db(difference_db, counts)
     if not (edges_db > EDGE_BELOW_DB).any():
         return 0
-    begin = 2 * counts[int(np.flatnonzero(edges_db > edges_db.max() - SAME_EDGE_DB)[-1])]
+    begin = 2 * int(counts[np.flatnonzero(edges_db > edges_db.max() - SAME_EDGE_DB)[-1]])
     # Half of it more at most: what a fault does near the filter is to remain.
     end = begin + begin // 2
     whole = difference_db[begin:end] > np.median(difference_db[begin:]) - SAME_EDGE_DB
     return begin + int(whole.argmax()) if whole.any() else end
 
 
-def _edge_below_db(difference_db: NDArray[np.floating], count: int) -> float:
-    """Return how far the lowest bands are below the others, in dB."""
-    above = difference_db[2 * count :]
-    return float(min(np.median(above[: max(BESIDE, 2 * count)]), np.median(above)) - difference_db[:count].max())
+def _edges_below_db(difference_db: NDArray[np.floating], counts: NDArray[np.int64]) -> NDArray[np.floating]:
+    """Return how far the lowest bands are below the others for each count, in dB."""
+    bands, begins = len(difference_db), 2 * counts
+    usual = np.minimum(
+        slice_medians(difference_db, begins, np.minimum(bands, begins + np.maximum(BESIDE, begins))),
+        slice_medians(difference_db, begins, np.full_like(begins, bands)),
+    )
+    return np.asarray(usual - np.maximum.accumulate(difference_db)[counts - 1])

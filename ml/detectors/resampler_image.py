@@ -9,6 +9,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from ml.detectors.slices import slice_medians
 from ml.features.spec import FeatureSpec
 
 # All chosen here. The largest of 640 clean recordings is 0.30; a polyphase resampler leaves 0.44 or more (decision 17).
@@ -47,10 +48,9 @@ def find_image(clip: NDArray[np.float32], spec: FeatureSpec) -> float | None:
     centres = np.arange(bins - 1, 2 * (bins - 1 - NEAREST - FEWEST_PAIRS))
     if len(centres) == 0:
         return None
-    correlation = np.array([_mirror_correlation(varying, int(centre)) for centre in centres])
-    excess = correlation - [
-        np.median(correlation[max(0, i - BESIDE) : i + BESIDE + 1]) for i in range(len(correlation))
-    ]
+    correlation, places = _mirror_correlations(varying, centres), np.arange(len(centres))
+    begins, ends = np.maximum(0, places - BESIDE), np.minimum(len(places), places + BESIDE + 1)
+    excess = correlation - slice_medians(correlation, begins, ends)
     if excess.max() <= IMAGE_CORRELATION:
         return None
     return float(centres[excess.argmax()] / 2 * spec.sample_rate_hz / spec.n_fft)
@@ -67,9 +67,16 @@ def _varying_levels(clip: NDArray[np.float32], n_fft: int) -> NDArray[np.float32
     return np.asarray(levels / np.maximum(levels.std(axis=0), np.finfo(np.float32).tiny), np.float32)
 
 
-def _mirror_correlation(varying: NDArray[np.float32], centre: int) -> float:
-    """Return the mean correlation of bins at equal distances from a centre, which is in half bins."""
-    below = centre // 2 - NEAREST
-    above = centre - below
-    pairs = min(MOST_PAIRS, varying.shape[1] - 1 - above)
-    return float((varying[:, below - pairs + 1 : below + 1][:, ::-1] * varying[:, above : above + pairs]).mean())
+def _mirror_correlations(varying: NDArray[np.float32], centres: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean correlation of bins at equal distances from each centre, which is in half bins."""
+    below = centres // 2 - NEAREST
+    above = centres - below
+    pairs = np.minimum(MOST_PAIRS, varying.shape[1] - 1 - above)
+    # All products of two bins as one product of matrices; those of a centre are on an antidiagonal.
+    lowest = int((below - pairs).min()) + 1
+    products = varying[:, lowest:].T @ varying[:, lowest:]
+    distance = np.arange(MOST_PAIRS)
+    used = distance < pairs[:, None]
+    distance = np.where(used, distance, 0)
+    on_antidiagonal = products[below[:, None] - distance - lowest, above[:, None] + distance - lowest]
+    return np.asarray((on_antidiagonal * used).sum(axis=1, dtype=np.float64) / (pairs * len(varying)))

@@ -160,10 +160,11 @@ class RecorderSearch:
 
     def _explain_by_rounding(self, recording: UnusualRecording, detector: Detector) -> UnusableReason | None:
         """Return the reason if a recording is normal apart from bands that are as quiet as rounding to 16 bits."""
-        machine = recording.machine
-        bands = len(detector.band_differences(spectra_of(recording.clips)[0], machine))
+        if (centres_db := detector.reference.band_centres_db) is None:
+            return None
+        machine, bands = recording.machine, centres_db.shape[1]
         passbands = [passband_above_rounding(clip.samples, bands) for clip in recording.clips]
-        if detector.reference.band_centres_db is None or any(passband.high == bands for passband in passbands):
+        if any(passband.high == bands for passband in passbands):
             return None
         passband = min(passbands, key=lambda each: each.high)
         restored = (restore_passband(clip.samples, passband, detector, machine) for clip in recording.clips)
