@@ -136,6 +136,26 @@ def write_clip(home: Path, event_id: str, block: SoundBlock, flac: bytes, png: b
         StorageFull: nothing was written.
         OSError: the folder cannot be written.
     """
+    duration_s = round(len(block.samples) / block.sample_rate_hz, 3)
+    return write_files(home, event_id, to_time(block.at), duration_s, flac, png)
+
+
+def write_files(
+    home: Path, event_id: str, began: str, duration_s: float, flac: bytes | bytearray, png: bytes | bytearray | None
+) -> EventClip:
+    """Write the files of a clip under new names; see :func:`write_clip`.
+
+    Args:
+        home: SIGNALML_HOME.
+        event_id: id of the event.
+        began: time of the first sample, ISO 8601, UTC.
+        duration_s: length in seconds.
+        flac: the sound as FLAC.
+        png: its spectrogram; None without one.
+
+    Raises:
+        StorageFull, OSError: nothing was written.
+    """
     folder = clips_folder(home)
     name = f"{event_id}-{secrets.token_hex(4)}"
     sound, picture = folder / f"{name}.flac", folder / f"{name}.png"
@@ -151,8 +171,8 @@ def write_clip(home: Path, event_id: str, block: SoundBlock, flac: bytes, png: b
     return EventClip(
         file=sound.name,
         spectrogram=None if png is None else picture.name,
-        began=to_time(block.at),
-        duration_s=round(len(block.samples) / block.sample_rate_hz, 3),
+        began=began,
+        duration_s=duration_s,
         size_bytes=len(flac) + len(png or b""),
     )
 

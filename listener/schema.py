@@ -54,6 +54,7 @@ CREATE TABLE alerts (
     attempts INTEGER NOT NULL DEFAULT 0,
     state TEXT NOT NULL DEFAULT 'waiting',  -- waiting, dead; delivered and dropped ones are deleted
     error TEXT NOT NULL DEFAULT '',  -- of the last attempt
+    by_hand INTEGER NOT NULL DEFAULT 0,  -- 1 if a person sends it again: no rule delays or drops it
     UNIQUE (sink, id)
 );
 CREATE INDEX alerts_of_sink ON alerts (sink, state, number);

@@ -1,8 +1,9 @@
 """Types of sinks and their rules, with the checks of their values."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_validator, model_validator
 
 from listener.entry import HOURS, MQTT_SCHEMES, WEB_SCHEMES, Entry, check_secret, check_url
 
@@ -43,20 +44,38 @@ class Rules(BaseModel):
         return self
 
 
+class EmailRules(Rules):
+    """Rules of e-mail: by default, one message for each alarm."""
+
+    changes: tuple[Literal["began", "worsened", "ended", "interrupted"], ...] = ("began",)
+    """Changes of an event that are sent. Without more, one message for each alarm."""
+
+
 class SinkEntry(Entry):
     """Fields of every sink."""
 
     rules: Rules = Rules()
     """Which alerts it gets, and when."""
     muted_until: str | None = None
-    """Time until which it gets no alerts, ISO 8601."""
+    """Time until which it gets no alerts, ISO 8601; local time without a zone. Events that ended meanwhile are never
+    sent."""
+
+    @field_validator("muted_until")
+    @classmethod
+    def _check_time(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                datetime.fromisoformat(value)
+            except ValueError as error:
+                raise ValueError(f"{value!r} is not a time; 2026-11-29T22:00:00+01:00 was expected") from error
+        return value
 
 
 class WebhookSink(SinkEntry):
     """HTTP POST of each alert, signed as Standard Webhooks."""
 
     kind: Literal["webhook"] = "webhook"
-    url: Annotated[str, Field(max_length=2000)]
+    url: Annotated[str, Field(max_length=2000, examples=["https://example.org/hook"])]
     """Address of the receiver, http or https."""
     secret: SecretStr | None = None
     """Key of the signature: `whsec_` and base64 of 24 to 64 bytes."""
@@ -76,7 +95,7 @@ class MqttSink(SinkEntry):
     """MQTT broker, also with the discovery of Home Assistant."""
 
     kind: Literal["mqtt"] = "mqtt"
-    url: Annotated[str, Field(max_length=2000)]
+    url: Annotated[str, Field(max_length=2000, examples=["mqtt://broker:1883"])]
     """Broker: mqtt:// or mqtts://, with user and password if it needs them."""
     topic: Annotated[str, Field(pattern=r"^[^+#\x00]{1,200}$")] = "signalml"
     """First part of all topics."""
@@ -95,13 +114,17 @@ class EmailSink(SinkEntry):
     """E-mail by SMTP with TLS, one message for each alarm."""
 
     kind: Literal["email"] = "email"
-    server: Annotated[str, Field(max_length=2000)]
+    server: Annotated[str, Field(max_length=2000, examples=["smtps://mail.example.org"])]
     """Server: `smtp://` with STARTTLS, or `smtps://`, with user and password if it needs them."""
-    sender: Annotated[str, Field(pattern=r"^[^@\s\r\n]+@[^@\s\r\n]+$", max_length=300)]
+    rules: EmailRules = EmailRules()
+    """Which alerts it gets, and when."""
+    sender: Annotated[
+        str, Field(pattern=r"^[^@\s\r\n]+@[^@\s\r\n]+$", max_length=300, examples=["signalml@example.org"])
+    ]
     """Address of the sender."""
     to: Annotated[
         tuple[Annotated[str, Field(pattern=r"^[^@\s\r\n]+@[^@\s\r\n]+$", max_length=300)], ...],
-        Field(min_length=1, max_length=50),
+        Field(min_length=1, max_length=50, examples=[["ana@example.org"]]),
     ]
     """Addresses of the receivers."""
     attach_clip: bool = True
@@ -121,7 +144,7 @@ class ServiceSink(SinkEntry):
     """Another signalml service, to which events are reported with their clips."""
 
     kind: Literal["service"] = "service"
-    url: Annotated[str, Field(max_length=2000)]
+    url: Annotated[str, Field(max_length=2000, examples=["https://central.example.org"])]
     """Address of the service, http or https."""
     api_key: SecretStr | None = None
     """API key with the scope `predict`."""

@@ -8,7 +8,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -31,6 +31,8 @@ class EventFilter(NamedTuple):
         state: in this state.
         reviewed: with, or without, a review.
         since, until: that began at or after, and before, this time; ISO 8601, UTC.
+        origin: that this device reported; empty for events of this one.
+        machines: of one of these machines.
     """
 
     machine_id: str | None = None
@@ -39,6 +41,8 @@ class EventFilter(NamedTuple):
     reviewed: bool | None = None
     since: str | None = None
     until: str | None = None
+    origin: str | None = None
+    machines: Sequence[str] | None = None
 
 
 ALL_EVENTS = EventFilter()
@@ -156,6 +160,30 @@ class EventStore:
             )
         return int(number or 0)
 
+    def update(self, event_id: str, modify: Callable[[Event | None], tuple[Event, Change] | None]) -> Event | None:
+        """Read an event, change it and write it, with no other writer meanwhile.
+
+        Args:
+            event_id: the event.
+            modify: gets the event as it is, or None if there is none of this id; returns the new one with what
+                changed, or None to change nothing. Errors that it raises are passed on, and nothing is written.
+
+        Returns:
+            The event after the change; None if there is none.
+
+        Raises:
+            StorageFull, EventsUnavailable: nothing was written.
+        """
+        with self.transaction() as db:
+            found = self.find(event_id)
+            changed = modify(found)
+            if changed is None:
+                return found
+            event, change = changed
+            _write(db, event)
+            db.execute("INSERT INTO changes (event, change, at) VALUES (?, ?, ?)", (event_id, change, timestamp()))
+            return event
+
     def get(self, event_id: str) -> Event:
         """Return an event.
 
@@ -213,6 +241,15 @@ class EventStore:
         """Return the changes of one event with their times, the oldest first."""
         rows = self._all("SELECT change, at FROM changes WHERE event = ? ORDER BY number", (event_id,))
         return [(row["change"], row["at"]) for row in rows]
+
+    def machines(self) -> list[str]:
+        """Return the names of all machines with an event, in alphabetical order."""
+        return [row["machine_id"] for row in self._all("SELECT DISTINCT machine_id FROM events ORDER BY 1", ())]
+
+    def counts(self) -> dict[EventState, int]:
+        """Return the number of events in each state that occurs."""
+        rows = self._all("SELECT state, count(*) AS events FROM events GROUP BY state", ())
+        return {row["state"]: row["events"] for row in rows}
 
     def last_change(self) -> int:
         """Return the number of the last change; 0 without any."""
@@ -293,6 +330,10 @@ def _conditions(wanted: EventFilter) -> tuple[list[str], list[Any]]:
         "reviewed = ?": wanted.reviewed,
         "began >= ?": wanted.since,
         "began < ?": wanted.until,
+        "origin = ?": wanted.origin,
+        "machine_id IN (SELECT value FROM json_each(?))": None
+        if wanted.machines is None
+        else json.dumps(list(wanted.machines)),
     }
     used = {condition: value for condition, value in columns.items() if value is not None}
     return list(used), list(used.values())

@@ -465,6 +465,12 @@ class EventNotFound(ListenerError):
     code = "event_not_found"
 
 
+class EventConflict(ListenerError):
+    """The event of this id is known from another device, or about another machine."""
+
+    code = "event_conflict"
+
+
 class ClipNotFound(ListenerError):
     """The event has no clip, or it was deleted to make room."""
 
@@ -499,6 +505,11 @@ class DeliveryFailed(ListenerError):
     """A sink did not take an alert."""
 
     code = "delivery_failed"
+
+    def __init__(self, message: str, permanent: bool = False, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.permanent = permanent  # the receiver refuses this alert for good: another attempt is useless
+        self.retry_after_s = retry_after_s  # the receiver wants no attempt before
 
 
 class InvalidParameter(SignalMLError):

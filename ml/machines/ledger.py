@@ -200,6 +200,16 @@ class Ledger:
             return queries.states(self._db, self.rule)
 
     @_translate_errors()
+    def state(self, machine_id: str) -> AlarmState:
+        """Return the state of one machine; ``normal`` without a record.
+
+        Raises:
+            MachinesUnavailable
+        """
+        with self._reading():
+            return queries.state(self._db, machine_id, self.rule)
+
+    @_translate_errors()
     def summaries(self) -> list[HealthSummary]:
         """Return the summary of each machine, in the order of names."""
         with self._reading():
