@@ -69,7 +69,7 @@ def stream_command(source: StreamSource) -> Command:
     protocols = PROTOCOLS[_scheme(source)]
     words = (
         *(find_ffmpeg(), "-hide_banner", "-nostats", "-loglevel", "warning"),
-        *("-protocol_whitelist", f"pipe,{protocols}", "-fflags", "nobuffer", "-threads", "1"),
+        *("-protocol_whitelist", f"pipe,{protocols}", "-threads", "1"),
         *("-f", "concat", "-safe", "0", "-i", "pipe:0"),
         *("-map", "0:a:0", *rate, "-c:a", "pcm_s16be", "-map_metadata", "-1"),
         *("-flush_packets", "1", "-f", "au", "pipe:1"),
@@ -95,7 +95,7 @@ def _limits(source: StreamSource) -> Limits:
 def _options(source: StreamSource) -> dict[str, object]:
     """Return options of ffmpeg's input, each with a time limit."""
     scheme, limit_us = _scheme(source), int((source.timeout_s + 1) * 1e6)
-    common = {"probesize": PROBE_BYTES, "analyzeduration": ANALYZE_US, "fflags": "nobuffer"}
+    common = {"probesize": PROBE_BYTES, "analyzeduration": ANALYZE_US}
     if scheme in ("rtsp", "rtsps"):
         return common | {
             "rtsp_transport": source.transport,

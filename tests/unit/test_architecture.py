@@ -315,6 +315,14 @@ def test_ml_loads_no_web_and_no_queue() -> None:
     assert not loaded & {"fastapi", "starlette", "celery", "redis", "httpx"}
 
 
+def test_the_listener_loads_little() -> None:
+    """A listener needs neither the training packages, nor the API, nor the queue: small devices have little memory."""
+    loaded = loaded_by("import listener.main")
+    assert "scipy" in loaded
+    assert not loaded & (TRAINING_LIBRARIES | {"api", "worker", "fastapi", "starlette", "uvicorn", "celery", "redis"})
+    assert not loaded & {"sklearn", "matplotlib", "jinja2", "httpx", "paho", "PIL", "watchfiles", "av", "pandas"}
+
+
 def test_scoring_a_recording_loads_no_tensorflow(original_home: Path) -> None:
     """A process that loads a champion and scores with it loads no TensorFlow."""
     statement = (
