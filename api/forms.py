@@ -9,6 +9,9 @@ from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID
 
 MULTIPART = "multipart/form-data"
 FILE_PART, MACHINE_ID_PART, RECORDED_AT_PART = "file", "machine_id", "recorded_at"
+EVENT_PART, CLIP_PART, SPECTROGRAM_PART = "event", "clip", "spectrogram"
+MAX_TEXT_BYTES = 4096  # length of one text part
+MAX_EVENT_BYTES = 64 * 2**10
 SHOWN_RAW_TYPES = ("audio/wav", "audio/flac")
 # Types of a recording that is sent as the body, besides audio/*. What the file is, its bytes decide.
 OTHER_RAW_TYPES = ("application/octet-stream", "application/ogg")
@@ -49,11 +52,17 @@ class Form:
         closed: whether a part with another name is refused; otherwise it is ignored.
         raw_types: media types that the schema shows for a recording sent as the body, without a form; ``audio/*`` and
             :data:`OTHER_RAW_TYPES` are accepted. Empty if only a form is accepted.
+        files: names of the parts that are files.
+        required: name of the part that must be there.
+        max_text_bytes: length of one text part.
     """
 
     parts: Mapping[str, PartSchema]
     closed: bool = True
     raw_types: tuple[str, ...] = ()
+    files: tuple[str, ...] = (FILE_PART,)
+    required: str = FILE_PART
+    max_text_bytes: int = MAX_TEXT_BYTES
 
     @property
     def takes_several(self) -> bool:
@@ -67,8 +76,8 @@ class Form:
 
     def openapi(self) -> dict[str, Any]:
         """Return the request body of a route with this form, for the OpenAPI schema."""
-        parts = {name: part if name == FILE_PART else _left_empty(part) for name, part in self.parts.items()}
-        schema: dict[str, Any] = {"type": "object", "properties": parts, "required": [FILE_PART]}
+        parts = {name: part if name == self.required else _left_empty(part) for name, part in self.parts.items()}
+        schema: dict[str, Any] = {"type": "object", "properties": parts, "required": [self.required]}
         if self.closed:
             schema["additionalProperties"] = False
         content = {MULTIPART: {"schema": schema}} | {each: {"schema": FILE} for each in self.raw_types}
@@ -99,4 +108,22 @@ RECORDINGS_FORM = Form(
         "fault": {**TEXT, "description": "Name of the fault; only with the label `abnormal`."},
         "group": {**TEXT, "description": "Recording session."},
     }
+)
+EVENT_FORM = Form(
+    {
+        EVENT_PART: {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "description": "The event as JSON: an `EventReport`.",
+        },
+        CLIP_PART: {"type": "string", "format": "binary", "description": "Its sound, a FLAC file."},
+        SPECTROGRAM_PART: {
+            "type": "string",
+            "format": "binary",
+            "description": "A picture of its spectrum, a PNG file. Without the sound it is ignored.",
+        },
+    },
+    files=(CLIP_PART, SPECTROGRAM_PART),
+    required=EVENT_PART,
+    max_text_bytes=MAX_EVENT_BYTES,
 )

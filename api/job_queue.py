@@ -9,12 +9,12 @@ import contextvars
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import redis
 import redis.asyncio
 
-from api.errors import Busy
+from api.event_streams import StreamEvent, StreamPlaces
 from worker.jobs import QueueUnavailable
 from worker.queue import JobQueue
 from worker.records import QueueOutOfSpace
@@ -30,31 +30,21 @@ NOT_CONFIGURED = "No job queue is configured: set SIGNALML_REDIS_URL, or start t
 T = TypeVar("T")
 
 
-class JobEvent(NamedTuple):
-    """One event of a job: its id in the stream, its kind, and its data as JSON."""
-
-    id: str
-    kind: str
-    data: str
-
-
 class JobQueueClient:
     """Job queue of one application. It connects at the first call.
 
     Args:
         url: address of the server; None without a queue.
-        max_streams: number of clients that may watch jobs at the same time.
+        streams: places for clients that watch jobs.
     """
 
-    def __init__(self, url: str | None, max_streams: int) -> None:
+    def __init__(self, url: str | None, streams: StreamPlaces) -> None:
         self._url = url
         self._queue: JobQueue | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._backoff_until = 0.0
         self._problem = ""
-        self._streams, self._max_streams = 0, max_streams
-        self.closing: Callable[[], bool] = lambda: False
-        """Whether the server is about to stop; streams then end, and their clients connect again."""
+        self._streams = streams
 
     @property
     def configured(self) -> bool:
@@ -81,7 +71,7 @@ class JobQueueClient:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
-    def events(self, job: str, after: str) -> AsyncGenerator[JobEvent | None]:
+    def events(self, job: str, after: str) -> AsyncGenerator[StreamEvent | None]:
         """Return the events of a job as they arrive, up to the last one; None now and then while none arrives.
 
         If the server is away, the stream waits for it and continues after the last event.
@@ -93,36 +83,34 @@ class JobQueueClient:
         Raises:
             Busy: the largest number of clients is watching already.
         """
-        if self._streams >= self._max_streams:
-            raise Busy(f"{self._streams} clients watch jobs already; try again in a moment.")
+        self._streams.refuse_if_full("watch jobs or events")
         return self._events(job, after)
 
-    async def _events(self, job: str, after: str) -> AsyncGenerator[JobEvent | None]:
-        self._streams += 1
-        client = redis.asyncio.Redis.from_url(
-            self._url or "",
-            decode_responses=True,
-            encoding_errors="backslashreplace",
-            socket_timeout=EVENTS_WAIT_MS / 1000 + TIMEOUT_S,
-            retry=None,
-        )
-        try:
-            while not self.closing():
-                try:
-                    found = await _read(client, job, after)
-                except (redis.RedisError, OSError):
-                    await asyncio.sleep(BACKOFF_S)
-                    found = []
-                for event in found:
-                    after = event.id
-                    yield event
-                    if event.kind == "end":
-                        return
-                if not found:
-                    yield None
-        finally:
-            self._streams -= 1
-            await client.aclose()
+    async def _events(self, job: str, after: str) -> AsyncGenerator[StreamEvent | None]:
+        with self._streams.taken():
+            client = redis.asyncio.Redis.from_url(
+                self._url or "",
+                decode_responses=True,
+                encoding_errors="backslashreplace",
+                socket_timeout=EVENTS_WAIT_MS / 1000 + TIMEOUT_S,
+                retry=None,
+            )
+            try:
+                while not self._streams.closing():
+                    try:
+                        found = await _read(client, job, after)
+                    except (redis.RedisError, OSError):
+                        await asyncio.sleep(BACKOFF_S)
+                        found = []
+                    for event in found:
+                        after = event.id
+                        yield event
+                        if event.kind == "end":
+                            return
+                    if not found:
+                        yield None
+            finally:
+                await client.aclose()
 
     def _run_in_thread(self, call: Callable[[JobQueue], T]) -> T:
         self._refuse_during_backoff()
@@ -147,6 +135,6 @@ class JobQueueClient:
             raise QueueUnavailable(self._problem)
 
 
-async def _read(client: Any, job: str, after: str) -> list[JobEvent]:
+async def _read(client: Any, job: str, after: str) -> list[StreamEvent]:
     answer = await client.xread({events_key(job): after}, count=EVENTS_AT_ONCE, block=EVENTS_WAIT_MS)
-    return [JobEvent(entry, fields["event"], fields["data"]) for _, entries in answer for entry, fields in entries]
+    return [StreamEvent(entry, fields["event"], fields["data"]) for _, entries in answer for entry, fields in entries]

@@ -22,15 +22,23 @@ class StrictJsonRequest(Request):
             InvalidRequest: an object has a name twice, a number is NaN, infinite or has too many digits, lists and
                 objects are too deep in each other, or the text has bytes that are no characters.
         """
-        body = await self.body()
-        try:
-            return json.loads(
-                body, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_int=_parse_whole_number
-            )
-        except RecursionError:
-            raise InvalidRequest("The JSON body has too many lists and objects in each other.") from None
-        except UnicodeDecodeError:
-            raise InvalidRequest("The JSON body has bytes that are no characters; UTF-8 was expected.") from None
+        return parse_strict(await self.body())
+
+
+def parse_strict(body: bytes | str) -> Any:
+    """Return the JSON of a body, or of a part of a form.
+
+    Raises:
+        json.JSONDecodeError, InvalidRequest: as of :meth:`StrictJsonRequest.json`.
+    """
+    try:
+        return json.loads(
+            body, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_int=_parse_whole_number
+        )
+    except RecursionError:
+        raise InvalidRequest("The JSON body has too many lists and objects in each other.") from None
+    except UnicodeDecodeError:
+        raise InvalidRequest("The JSON body has bytes that are no characters; UTF-8 was expected.") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

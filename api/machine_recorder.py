@@ -12,12 +12,12 @@ from contextlib import suppress
 from queue import Empty, Full, Queue
 
 from api.observability.requests import Metrics
-from api.open_ledger import OpenLedger
 from api.recorded_uploads import RecordedUploads
 from api.settings import Settings
 from ml.errors import SignalMLError
 from ml.machines.ledger import Ledger
 from ml.machines.observation import KeyedRequest, Observation, RecordEntry
+from ml.machines.open_ledger import OpenLedger
 
 logger = logging.getLogger("signalml.machines")
 LINE = 10_000  # verdicts that may wait

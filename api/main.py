@@ -16,8 +16,9 @@ from api.limits import BodyLimitMiddleware
 from api.observability.requests import RequestLogMiddleware
 from api.openapi import describe_scopes
 from api.paths import PathMiddleware
-from api.routers import datasets, health, inference, jobs, machines, models, thresholds
+from api.routers import datasets, events, health, inference, jobs, machines, models, session, sinks, sources, thresholds
 from api.services import Services
+from api.serving import poll_forever
 from api.settings import Settings
 from ml.system.parallel import one_blas_thread
 
@@ -34,6 +35,9 @@ can send its own id.
 
 **Unknown names.** Routes under `/v1` refuse query parameters, form parts and JSON fields that they do not take.
 """
+
+# Paths whose bodies may be as large as recordings.
+UPLOADS = re.compile("|".join((*map(re.escape, (*inference.UPLOAD_PATHS, events.UPLOAD_PATH)), datasets.UPLOAD_PATH)))
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -63,13 +67,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(datasets.router)
     app.include_router(jobs.router)
     app.include_router(machines.router)
+    app.include_router(session.router)
+    app.include_router(events.router)
+    app.include_router(sources.router)
+    app.include_router(sinks.router)
     app.include_router(health.router)
     describe_scopes(app)
     problems.install_error_handlers(app)
     app.add_middleware(
         BodyLimitMiddleware,
         metrics=services.metrics,
-        uploads=re.compile("|".join((*map(re.escape, inference.UPLOAD_PATHS), datasets.UPLOAD_PATH))),
+        uploads=UPLOADS,
         max_body_bytes=settings.max_body_bytes,
         max_buffered_bytes=settings.max_buffered_bytes,
         timeout_s=settings.body_timeout_s,
@@ -93,8 +101,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(services.live_model.refresh)
         services.machine_recorder.start()
         pollers = [
-            asyncio.create_task(services.live_model.poll_forever(services.settings.poll_interval_s)),
+            asyncio.create_task(poll_forever(services.live_model, services.settings.poll_interval_s)),
             asyncio.create_task(services.queue_monitor.poll_forever()),
+            asyncio.create_task(services.listener_monitor.poll_forever()),
         ]
         yield
         for poller in pollers:

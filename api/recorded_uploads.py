@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from api.open_ledger import OpenLedger
 from ml.errors import MachinesUnavailable
 from ml.machines.ledger import Ledger
 from ml.machines.observation import KeyedRequest, Observation, RecordEntry
+from ml.machines.open_ledger import OpenLedger
 from ml.system.idempotency import require_same_request
 
 # Another thread reads for less than a millisecond; a disk that hangs must not delay all uploads.

@@ -10,15 +10,20 @@ from typing import Literal, get_args
 Scope = Literal["predict", "read", "label", "train", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 MEANINGS: Mapping[Scope, str] = {
-    "predict": "Get verdicts, which are added to the record of a machine.",
-    "read": "Read models, thresholds, reports, datasets with their audio, jobs with their results, and machines.",
-    "label": "Create datasets, upload recordings, label them, and acknowledge alarms.",
+    "predict": "Get verdicts, which are added to the record of a machine, and report events of another device.",
+    "read": "Read models, thresholds, reports, datasets with their audio, jobs with their results, machines, events "
+    "with their sound, and sources with their live sound.",
+    "label": "Create datasets, upload recordings, label them, acknowledge alarms, and review events.",
     "train": "Submit and cancel jobs. A retraining can promote its candidate by the rule of `if-better`, and a "
     "recalibration moves a threshold.",
-    "admin": "Everything: also promote and change models, and remove recordings, datasets, machines and models.",
+    "admin": "Everything: also promote and change models, remove recordings, datasets, machines and models, change "
+    "sources, and read and change sinks.",
 }
-# Scope of each route. A route that is not here needs admin, so a forgotten route is closed and not open.
-ROUTE_SCOPES: Mapping[str, Scope] = {
+# Scope of each route; None: every key may use it. A route that is not here needs admin, so a forgotten route is closed
+# and not open.
+ROUTE_SCOPES: Mapping[str, Scope | None] = {
+    "GET /v1/session": None,
+    "DELETE /v1/session": None,
     "POST /inference": "predict",
     "POST /v1/predict": "predict",
     "POST /v1/predict/batch": "predict",
@@ -29,6 +34,7 @@ ROUTE_SCOPES: Mapping[str, Scope] = {
     "PUT /v1/models/aliases/{alias}": "admin",
     "PATCH /v1/models/{version}/labels": "admin",
     "GET /v1/models/{version}/threshold": "read",
+    "GET /v1/models/{version}/threshold/preview": "read",
     "PATCH /v1/models/{version}/threshold": "admin",
     "GET /v1/datasets": "read",
     "POST /v1/datasets": "label",
@@ -55,15 +61,42 @@ ROUTE_SCOPES: Mapping[str, Scope] = {
     "GET /v1/jobs/{job}/result": "read",
     "GET /v1/machines": "read",
     "GET /v1/machines/{machine_id}/health": "read",
+    "GET /v1/machines/{machine_id}/scores": "read",
     "POST /v1/machines/{machine_id}/acknowledge": "label",
     "DELETE /v1/machines/{machine_id}": "admin",
+    "GET /v1/events": "read",
+    "POST /v1/events": "predict",
+    "GET /v1/events/stream": "read",
+    "GET /v1/events/{event}": "read",
+    "PATCH /v1/events/{event}": "label",
+    "GET /v1/events/{event}/clip": "read",
+    "GET /v1/events/{event}/spectrogram": "read",
+    "POST /v1/events/{event}/recording": "label",
+    # A source lets the computer read a folder or an address of its network.
+    "GET /v1/sources": "read",
+    "POST /v1/sources": "admin",
+    "GET /v1/sources/{source}": "read",
+    "PATCH /v1/sources/{source}": "admin",
+    "DELETE /v1/sources/{source}": "admin",
+    "GET /v1/sources/{source}/live": "read",
+    "GET /v1/sources/{source}/sound": "read",
+    # Addresses of receivers can be secrets themselves, and a test connects to them.
+    "GET /v1/sinks": "admin",
+    "POST /v1/sinks": "admin",
+    "GET /v1/sinks/{sink}": "admin",
+    "PATCH /v1/sinks/{sink}": "admin",
+    "DELETE /v1/sinks/{sink}": "admin",
+    "POST /v1/sinks/{sink}/test": "admin",
+    "POST /v1/sinks/{sink}/mute": "admin",
+    "GET /v1/sinks/{sink}/dead": "admin",
+    "POST /v1/sinks/{sink}/dead/resend": "admin",
 }
-# Routes that need no key: programs that watch the service, and the page at / with its documentation.
-OPEN_ROUTES = frozenset({"GET /", "GET /livez", "GET /readyz", "GET /metrics"})
+# Routes that need no key: the login, programs that watch the service, and the page at / with its documentation.
+OPEN_ROUTES = frozenset({"GET /", "GET /livez", "GET /readyz", "GET /metrics", "POST /v1/session"})
 
 
-def scope_of(method: str, path: str) -> Scope:
-    """Return the scope that a route needs.
+def scope_of(method: str, path: str) -> Scope | None:
+    """Return the scope that a route needs; None if any key may use it.
 
     Args:
         method: method of the request.
@@ -77,5 +110,9 @@ def scope_of(method: str, path: str) -> Scope:
 
 def render_table() -> str:
     """Return the table of all routes and their scopes, in Markdown."""
-    rows = [f"| `{route}` | `{scope}` |\n" for route, scope in ROUTE_SCOPES.items() if route != "POST /v1/jobs/{kind}"]
+    rows = [
+        f"| `{route}` | {'any' if scope is None else f'`{scope}`'} |\n"
+        for route, scope in ROUTE_SCOPES.items()
+        if route != "POST /v1/jobs/{kind}"
+    ]
     return "| route | scope |\n| --- | --- |\n" + "".join(rows)

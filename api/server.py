@@ -265,5 +265,5 @@ def run(listener: socket.socket) -> None:
     )
     server = uvicorn.Server(config)
     # A stream of events lasts as long as its job; it ends early when the server stops.
-    application().state.services.job_queue.closing = lambda: server.should_exit
+    application().state.services.streams.closing = lambda: server.should_exit
     server.run(sockets=[listener])

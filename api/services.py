@@ -8,16 +8,21 @@ from typing import Self
 from starlette.requests import HTTPConnection
 
 from api.api_keys import ApiKeyStore
+from api.browser_sessions import BrowserSessions
+from api.event_feed import EventFeed
+from api.event_streams import StreamPlaces
 from api.executor import InferenceExecutor
 from api.job_queue import JobQueueClient
+from api.listening import ListenerMonitor
+from api.live_feed import LiveFeed
 from api.machine_recorder import MachineRecorder
 from api.observability.requests import Metrics
 from api.queue_monitor import QueueMonitor
-from api.serving import LiveModel
 from api.settings import Settings
 from ml.audio.limits import AudioLimits
 from ml.dataset.collection.counts import KeptCounts
 from ml.dataset.collection.store import Collection
+from ml.models.live_model import LiveModel
 from ml.models.registry import Registry
 
 # Collections whose journals are kept in memory; ten thousand recordings take 10 MB.
@@ -36,8 +41,13 @@ class Services:
     metrics: Metrics
     machine_recorder: MachineRecorder
     keys: ApiKeyStore
+    sessions: BrowserSessions
     queue_monitor: QueueMonitor
+    streams: StreamPlaces
     job_queue: JobQueueClient
+    event_feed: EventFeed
+    live_feed: LiveFeed
+    listener_monitor: ListenerMonitor
     collection: Callable[[str], Collection]
     collection_counts: KeptCounts
 
@@ -47,6 +57,7 @@ class Services:
         registry = Registry(settings.home)
         live = LiveModel(registry)
         metrics = Metrics(live)
+        streams = StreamPlaces(settings.event_streams)
         return cls(
             settings=settings,
             limits=AudioLimits(max_duration_s=settings.max_duration_s),
@@ -58,8 +69,13 @@ class Services:
             metrics=metrics,
             machine_recorder=MachineRecorder(settings, metrics),
             keys=ApiKeyStore(settings.home),
+            sessions=BrowserSessions(settings.home, settings.session_hours),
             queue_monitor=QueueMonitor(settings.redis_url),
-            job_queue=JobQueueClient(settings.redis_url, settings.event_streams),
+            streams=streams,
+            job_queue=JobQueueClient(settings.redis_url, streams),
+            event_feed=EventFeed(settings.home, streams),
+            live_feed=LiveFeed(settings.home, streams),
+            listener_monitor=ListenerMonitor(settings.home),
             collection=lru_cache(COLLECTIONS_KEPT)(partial(Collection, settings.home)),
             collection_counts=KeptCounts(),
         )

@@ -5,6 +5,7 @@ meaning in docs/settings.md.
 """
 
 import os
+import platform
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,9 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
+from listener.options import ListenerOptions
+from ml.audio.limits import MAX_FILE_BYTES
+from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN
 from ml.detectors.alarm_rule import DEFAULT_RULE, KOfNRule
 from ml.errors import InvalidParameter
 from ml.machines.limits import MACHINES_KEPT
@@ -84,7 +88,7 @@ class Settings(BaseSettings):
     max_wait_s: float = Field(default=20, gt=0)
     """Longest time in seconds that an upload waits for a thread. After that, the answer is 503 with `Retry-After`. An
     upload whose client disconnects while it waits is not judged."""
-    max_body_bytes: int = Field(default=32 * 2**20, ge=1024)
+    max_body_bytes: int = Field(default=MAX_FILE_BYTES, ge=1024)
     """Largest request body, in bytes, counted while it arrives. 32 MiB is 131 s of 8 channels at 16 kHz and 16 bits,
     or 104 recordings of 10 s and one channel."""
     max_buffered_bytes: int = Field(default_factory=lambda given: 256 * 2**20 // given.get("processes", 1), ge=1024)
@@ -113,6 +117,8 @@ class Settings(BaseSettings):
     require_api_key: bool = False
     """Answer only requests with an API key (`signalml keys create`). Health, metrics, documentation and the page at `/`
     need none."""
+    session_hours: float = Field(default=12, gt=0, le=720)
+    """Hours after which a browser must log in again with an API key, at most 720. Only used if keys are required."""
     redis_url: str | None = None
     """Address of the job queue, a Redis-compatible server: redis://[:password@]host:port/db. Without it there are no
     jobs, except with `signalml run`, which starts its own server. `/readyz` reports the state of the queue."""
@@ -126,8 +132,8 @@ class Settings(BaseSettings):
     jobs_kept_days: float = Field(default=30, gt=0)
     """Days for which the record and the result of a job are kept after its end."""
     event_streams: int = Field(default=100, ge=0, le=10_000)
-    """Number of clients that may watch jobs at the same time, in each process, 0 to 10000. Above it, the answer is
-    503."""
+    """Number of clients that may watch jobs, events or sources at the same time, in each process, 0 to 10000. Above it,
+    the answer is 503."""
     poll_interval_s: float = Field(default=0.5, gt=0, le=2)
     """Seconds between two checks for a new champion, new labels or a new threshold, at most 2."""
     alarm_raise: int = DEFAULT_RULE.raise_at
@@ -138,13 +144,39 @@ class Settings(BaseSettings):
     """Largest number of anomalous verdicts, among the same ones, at which the alarm clears. It must be smaller than
     SIGNALML_ALARM_RAISE."""
     machines_kept: int = Field(default=MACHINES_KEPT, ge=1, le=100_000)
-    """Largest number of machines with a record, 1 to 100000; each takes up to 0.4 MB of disk. For a further machine,
-    the one without a recording for the longest time is removed; machines in alarm are removed last. An API key without
-    the scope admin removes only machines that it made: if there are none, its verdicts on new machines are answered,
-    but not recorded."""
+    """Largest number of machines with a record, 1 to 100000; each takes up to 1.2 MB of disk within 400 days. For a
+    further machine, the one without a recording for the longest time is removed; machines in alarm are removed
+    last. An API key without the scope admin removes only machines that it made: if there are none, its verdicts on
+    new machines are answered, but not recorded."""
     machines_per_key: int | None = Field(default=None, ge=1, le=100_000)
     """Largest number of machines that one API key without the scope admin makes, 1 to 100000. For a further machine,
     one that the same key made is removed. Default: SIGNALML_MACHINES_KEPT."""
+    listen_folders: str = ""
+    """Further folders for sources that are named over HTTP, separated by commas: folders of recordings, and named
+    pipes. They must lie in the home or in one of these. Sources of the command line and of `sources.toml` can be in any
+    folder."""
+    judge_threads: int = Field(default=1, ge=1, le=256)
+    """Number of clips that a listener judges at the same time, 1 to 256."""
+    device_name: str = Field(default="", max_length=64, pattern=TEXT_PATTERN)
+    """Name of this device in events that its listener sends to another service. Default: name of the computer."""
+    clip_before_s: float = Field(default=10, ge=0, le=60)
+    """Seconds of sound before the beginning of an event that its clip holds, 0 to 60."""
+    clip_longest_s: float = Field(default=60, ge=10, le=600)
+    """Longest clip of an event, in seconds, 10 to 600."""
+    clips_max_bytes: int = Field(default=2 * 2**30, ge=0)
+    """Largest size of all clips of events, in bytes. Clips with a label or without a review are deleted last. With 0,
+    no clips are kept."""
+    clips_days: float = Field(default=90, gt=0)
+    """Days for which clips of events are kept."""
+    clips_min_free_bytes: int = Field(default=500 * 2**20, ge=0)
+    """Space in bytes that clips of events leave free on the disk."""
+    event_longest_s: float = Field(default=3600, ge=60)
+    """Length in seconds at which an event ends, and another one continues it; at least 60."""
+    events_days: float = Field(default=400, gt=0)
+    """Days for which events are kept after their end."""
+    listener_metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    """Port of the listener's Prometheus metrics, on 127.0.0.1. Without it there is none; `/metrics` of the API has the
+    same figures."""
     require_signed_bundles: bool = False
     """Whether only models are imported, promoted and served that a trusted key has signed (`signalml keys signing`)."""
     audit_max_bytes: int = Field(default=10 * 2**20, ge=4096)
@@ -186,6 +218,31 @@ class Settings(BaseSettings):
     def alarm_rule(self) -> KOfNRule:
         """Rule that raises and clears the alarm of a machine."""
         return KOfNRule(self.alarm_raise, self.alarm_of, self.alarm_clear)
+
+    @property
+    def listener_options(self) -> ListenerOptions:
+        """Options of a listener of this home."""
+        return ListenerOptions(
+            home=self.home.absolute(),
+            device_name=self.device_name or platform.node()[:MAX_TEXT] or "listener",
+            alarm_rule=self.alarm_rule,
+            machines_kept=self.machines_kept,
+            judge_threads=self.judge_threads,
+            poll_interval_s=self.poll_interval_s,
+            before_s=self.clip_before_s,
+            longest_clip_s=self.clip_longest_s,
+            longest_event_s=self.event_longest_s,
+            clips_max_bytes=self.clips_max_bytes,
+            clips_days=self.clips_days,
+            clips_min_free_bytes=self.clips_min_free_bytes,
+            events_days=self.events_days,
+            metrics_port=self.listener_metrics_port,
+        )
+
+    @property
+    def source_folders(self) -> tuple[Path, ...]:
+        """Folders in which sources and certificates may lie that are named over HTTP; the home is the first."""
+        return self.home, *(Path(each.strip()) for each in self.listen_folders.split(",") if each.strip())
 
 
 def unknown_variables() -> dict[str, str]:

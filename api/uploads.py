@@ -25,7 +25,6 @@ MAX_PART_HEADER_BYTES = 8192
 # Parts are parsed on the event loop: 32 MiB of empty ones would block it for ten seconds.
 MAX_OTHER_PARTS = 100
 MAX_NAMES_SHOWN = 10  # names of other parts in an error message
-MAX_FIELD_BYTES = 4096  # length of one text part
 # The parser ignores this form of a file name, of RFC 8187: a character set, perhaps a language, percent-encoded text.
 EXTENDED_FILE_NAME = re.compile(rb";\s*filename\*\s*=\s*([A-Za-z0-9-]+)'[A-Za-z0-9-]*'([^;\s]+)", re.IGNORECASE)
 # A quoted value; some clients quote the extended file name, too, which RFC 8187 does not allow.
@@ -37,10 +36,11 @@ RAW_EXAMPLE = "curl -H Content-Type:audio/wav --data-binary @recording.wav"
 
 
 class Upload(NamedTuple):
-    """Uploaded file. Its name is stored and shown, but never used as a path."""
+    """Uploaded file, and the name of its part. Its own name is stored and shown, but never used as a path."""
 
     name: str
     content: bytearray
+    part: str = FILE_PART
 
 
 class UploadForm(NamedTuple):
@@ -130,11 +130,12 @@ class _UploadFormBuilder:
         """Return the form after its end."""
         if self._open:
             raise MalformedMultipart("The multipart form ends inside a part: its closing boundary is missing.")
-        if not self._uploads:
-            hint = " That part has no file name: send it as a file." if FILE_PART in self._others else ""
-            names = sorted({*self._others, *self._fields})[:MAX_NAMES_SHOWN]
-            found = f"the parts {names}" if names else "no part"
-            raise MissingPart(f"The form has {found}; a file in a part called {FILE_PART!r} was expected.{hint}")
+        required, names = self._form.required, {*self._fields, *(upload.part for upload in self._uploads)}
+        if required not in names:
+            hint = " That part has no file name: send it as a file." if required in self._others else ""
+            shown = sorted({*self._others, *names})[:MAX_NAMES_SHOWN]
+            found, kind = f"the parts {shown}" if shown else "no part", "file" if required == FILE_PART else "text"
+            raise MissingPart(f"The form has {found}; a {kind} in a part called {required!r} was expected.{hint}")
         texts = {name: [_text(name, each) for each in contents] for name, contents in self._fields.items()}
         lists = {name: found for name, found in texts.items() if name in self._form.lists}
         return UploadForm(self._uploads, {name: found[0] for name, found in texts.items() if name not in lists}, lists)
@@ -167,23 +168,24 @@ class _UploadFormBuilder:
             raise MalformedMultipart("A part of the form has no name in its Content-Disposition.")
         name = options[b"name"].decode("utf-8", "replace")
         file_name = _file_name(options.get(b"filename", b"").decode("utf-8", "replace"), bytes(self._disposition))
-        if name != FILE_PART and name in self._declared.form_parts:
+        is_file = name in self._form.files
+        if not is_file and name in self._declared.form_parts:
             self._begin_field(name)
             return
-        if name != FILE_PART or not file_name:
+        if not is_file or not file_name:
             if self._form.closed:
                 self._declared.check_part(name)
             self._content = None
             self._ignored += 1
             if self._ignored > MAX_OTHER_PARTS:
-                raise TooManyParts(f"The form has more than {MAX_OTHER_PARTS} parts that are not {FILE_PART!r}.")
+                raise TooManyParts(f"The form has more than {MAX_OTHER_PARTS} parts that are not files.")
             self._others.add(name)
             return
-        if len(self._uploads) == self._max_files:
+        if sum(upload.part == name for upload in self._uploads) == self._max_files:
             hint = "; POST /v1/predict/batch takes several" if self._max_files == 1 else ""
             raise TooManyParts(f"The form has too many files; this route takes at most {self._max_files}{hint}.")
         self._content = bytearray()
-        self._uploads.append(Upload(file_name, self._content))
+        self._uploads.append(Upload(file_name, self._content, name))
 
     def _begin_field(self, name: str) -> None:
         known = self._fields.setdefault(name, [])
@@ -203,8 +205,8 @@ class _UploadFormBuilder:
 
     def _check_field(self, content: bytearray) -> None:
         is_text = any(content is field for fields in self._fields.values() for field in fields[-1:])
-        if len(content) > MAX_FIELD_BYTES and is_text:
-            raise InvalidRequest(f"A text part of the form is longer than {MAX_FIELD_BYTES} bytes.")
+        if len(content) > self._form.max_text_bytes and is_text:
+            raise InvalidRequest(f"A text part of the form is longer than {self._form.max_text_bytes} bytes.")
 
     def _on_part_end(self) -> None:
         self._open = False

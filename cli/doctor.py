@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated
 
 import redis
 import typer
@@ -15,6 +15,8 @@ from rich.table import Table
 
 from api.api_keys import ApiKeyStore
 from api.settings import Settings, unknown_variables
+from cli.finding import Finding, Grade
+from cli.listening_checks import check_listening
 from cli.output import PIPE_WIDTH
 from ml.dataset.catalog import dataset_names
 from ml.dataset.collection.state import is_collection
@@ -32,28 +34,7 @@ from worker.store import JobStore, connect
 
 NEARLY_FULL, MEMORY_NEARLY_FULL = 0.05, 0.9
 WAITING_TOO_LONG_S = 60.0
-Grade = Literal["ok", "warning", "wrong"]
 COLOURS: dict[Grade, str] = {"ok": "green", "warning": "yellow", "wrong": "red"}
-
-
-class Finding(NamedTuple):
-    """Result of one check.
-
-    Attributes:
-        subject: checked part, such as ``disk``.
-        grade: result.
-        detail: result in a sentence.
-        remedy: advice for the user; empty if nothing is to be done.
-    """
-
-    subject: str
-    grade: Grade
-    detail: str
-    remedy: str = ""
-
-    def to_dict(self) -> dict[str, str]:
-        """Return plain values, with the names that scripts read."""
-        return {"what": self.subject, "grade": self.grade, "says": self.detail, "do": self.remedy}
 
 
 def doctor(
@@ -268,4 +249,5 @@ CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _keys,
     _machines,
     _queue,
+    check_listening,
 )

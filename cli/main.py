@@ -11,7 +11,8 @@ from cli.lazy import MARKUP, CommandSpec, LazyGroup
 from ml.errors import SignalMLError
 from ml.system.text import printable_lines
 
-RECORDINGS, MODELS, SERVICE, REFERENCE = "Recordings", "Models", "Service", "Reference pages"
+RECORDINGS, MODELS, LISTENING, SERVICE = "Recordings", "Models", "Live listening", "Service"
+REFERENCE = "Reference pages"
 
 
 class Commands(LazyGroup):
@@ -82,9 +83,34 @@ class Commands(LazyGroup):
         ),
         CommandSpec("models", "cli.models:app", "Import, list, promote, export, rename and remove models.", MODELS),
         CommandSpec(
+            "listen",
+            "cli.listen:listen",
+            "Record microphones, streams and folders, judge them, and show it live.",
+            LISTENING,
+            "Examples:  `signalml listen`,  `signalml listen --source device:default --machine fan-3`,  "
+            "`signalml listen --devices`,  `arecord -q -t raw -f S16_LE -r 16000 | signalml listen --source pipe:- "
+            "--machine fan-3`",
+        ),
+        CommandSpec(
+            "sources",
+            "cli.sources:app",
+            "Add, list, change and remove the microphones, streams and folders that the listener records.",
+            LISTENING,
+        ),
+        CommandSpec(
+            "sinks", "cli.sinks:app", "Add, list, test, mute and remove the places that alerts go to.", LISTENING
+        ),
+        CommandSpec(
+            "events",
+            "cli.events:app",
+            "Show what happened, when, how long and why; fetch sound, and give a verdict.",
+            LISTENING,
+        ),
+        CommandSpec(
             "run",
             "cli.run:run",
-            "Run the whole service on this computer: the API, a worker, a trainer and, if none is set, a queue.",
+            "Run the whole service on this computer: the API, a worker, a trainer, a listener and, if none is set, a "
+            "queue.",
             SERVICE,
             "Example:  `SIGNALML_PORT=8080 signalml run`,  data in ./var or SIGNALML_HOME",
         ),

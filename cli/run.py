@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 from api.settings import Settings, unknown_variables
 from cli.home import protect_home
 from cli.output import warn_of_unknown_variables
 from cli.supervisor import Process, Supervisor
+from listener.config import sink_file, source_file
 from ml.system.logs import configure_logging
 from ml.system.native import start_in_new_session
 from worker.broker import LocalBroker, find_queue_url
@@ -17,9 +19,9 @@ QUEUES_OF = {"worker": "extraction,scoring", "trainer": "training"}
 
 
 def run() -> None:
-    """Run the whole service on this computer: the API, a worker, a trainer and, if none is set, a queue.
+    """Run the whole service on this computer: the API, a worker, a trainer, a listener and, if none is set, a queue.
 
-    If SIGNALML_REDIS_URL is set, its queue is used.
+    If SIGNALML_REDIS_URL is set, its queue is used. The listener starts when there is a source or a sink.
     """
     warn_of_unknown_variables()
     settings = Settings()
@@ -37,9 +39,15 @@ def run() -> None:
     processes = [
         Process("api", partial(launch, "serve")),
         *(Process(name, partial(launch, "worker", "--queues", queues)) for name, queues in QUEUES_OF.items()),
+        Process("listener", partial(launch, "listen", "--quiet"), partial(_needs_listener, settings.home)),
     ]
     if broker is None:
         Supervisor(processes).run()
         return
     with broker.lock():
         Supervisor([Process("queue", broker.start), *processes]).run()
+
+
+def _needs_listener(home: Path) -> bool:
+    """Return whether there is, or was, a source or a sink. Without one, no memory is used for a listener."""
+    return any(file.path.exists() for file in (source_file(home), sink_file(home)))

@@ -16,11 +16,22 @@ SHORT_LIFE_S = 5.0
 STOP_S = 30.0
 
 
+def _always() -> bool:
+    return True
+
+
 class Process(NamedTuple):
-    """Name of a process, and the function that starts it."""
+    """Process of a supervisor.
+
+    Attributes:
+        name: its name, for the log.
+        launch: starts it.
+        is_needed: returns whether it is needed already; it is started then, and runs until the end.
+    """
 
     name: str
     launch: Callable[[], subprocess.Popen[bytes]]
+    is_needed: Callable[[], bool] = _always
 
 
 class Supervisor:
@@ -36,7 +47,7 @@ class Supervisor:
         self._stopping = False
 
     def run(self) -> None:
-        """Start all processes, restart those that end, and return when all have ended after a signal."""
+        """Start all processes that are needed, restart those that end, and return when all ended after a signal."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         try:
@@ -51,10 +62,13 @@ class Supervisor:
                 self._end(process)
 
     def _start(self, process: Process) -> None:
-        if not self._stopping:
+        if not self._stopping and process.is_needed():
             self._running[process.name] = process.launch(), time.monotonic()
 
     def _restart_if_ended(self, process: Process) -> None:
+        if process.name not in self._running:
+            self._start(process)
+            return
         running, started = self._running[process.name]
         status = running.poll()
         if status is None or self._stopping:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Test of the whole service in containers: build, first start without a model, uploads to a dataset, feature extraction,
-# training (with a SIGTERM meanwhile), an upload, scoring by two workers, down and up again. It takes two minutes, plus
-# the build. It prints what it measures, and exits with status 1 at the first failure. Needs bash, curl and python3.
+# training (with a SIGTERM meanwhile), an upload, scoring by two workers, live listening to a folder, down and up again.
+# It takes two minutes, plus the build. It prints what it measures, and exits with status 1 at the first failure. Needs bash, curl and python3.
 #
 #   deploy/smoke.sh                 with Docker
 #   deploy/smoke.sh --no-build      with existing images
@@ -14,6 +14,7 @@ cd "$(dirname "$0")/.."
 ENGINE=${ENGINE:-docker}
 COMPOSE="${COMPOSE:-docker compose} --project-name signalml-smoke"
 export SIGNALML_PORT=${SIGNALML_PORT:-5055} SIGNALML_PUBLISH=127.0.0.1 SIGNALML_REQUIRE_API_KEY=false
+export COMPOSE_PROFILES=listen
 URL=http://127.0.0.1:$SIGNALML_PORT
 WORK=$(mktemp -d)
 RECORDINGS=192
@@ -54,6 +55,9 @@ wait_for_success() { # JOB WITHIN_S
     eventually "$2" has_ended "$1"
     state_is "$1" succeeded || fail "job $1: $(get "/v1/jobs/$1")"
 }
+judged_are() { # NUMBER: the source `incoming` has judged this many recordings
+    [ "$($COMPOSE exec -T listener signalml sources show incoming --json | field now.clips_judged)" = "$1" ]
+}
 is_fitting() { [ "$(get "/v1/jobs/$1" | field progress.step)" = epochs ]; }
 is_healthy() {
     if [ "$(basename "$ENGINE")" = podman ]; then
@@ -64,7 +68,7 @@ is_healthy() {
 }
 wait_for_health() {
     local service each
-    for service in redis api worker trainer; do
+    for service in redis api worker trainer listener; do
         for each in $(containers "$service"); do eventually 60 is_healthy "$each"; done
     done
 }
@@ -83,7 +87,7 @@ if [ "${1:-}" != --no-build ]; then
     $COMPOSE build >"$WORK/build.log" 2>&1 || fail "build: $(tail -n 20 "$WORK/build.log")"
     print_result "images built" "$(seconds "$began")"
 fi
-for image in signalml-api signalml-worker; do
+for image in signalml-api signalml-worker signalml-listener; do
     print_result "$image" "$($ENGINE image inspect --format '{{.Size}}' "$image" | awk '{printf "%.0f MB", $1 / 1e6}')"
 done
 began=$(date +%s)
@@ -96,7 +100,7 @@ expect "/livez under a name that is not allowed" "$(status -H 'Host: other.examp
 expect "/livez under the name of the container" "$(status -H 'Host: api:5000' "$URL/livez")" 200
 wait_for_health
 print_result "all healthy" "$(seconds "$began")"
-for service in redis api worker trainer; do
+for service in redis api worker trainer listener; do
     for each in $(containers "$service"); do
         [ "$($ENGINE exec "$each" id -u)" != 0 ] || fail "$service runs as root"
         ! $ENGINE exec "$each" touch /usr/touched 2>/dev/null || fail "$service can write to its image"
@@ -160,6 +164,21 @@ for each in $(containers worker); do
     print_result "  parts done by worker $each" "$parts"
     [ "$parts" -gt 0 ] || fail "one of the two workers did nothing"
 done
+
+# Live listening: a folder in the volume, into which a recorder writes
+began=$(date +%s)
+$COMPOSE exec -T listener sh -c \
+    'mkdir /data/incoming && signalml sources add incoming --folder /data/incoming --machine fan/id_00 \
+     --set settle_s=0.5' >"$WORK/source.log" 2>&1 || fail "source: $(cat "$WORK/source.log")"
+count=0
+for each in $(find "$WORK/fans" -path '*id_00/abnormal*' -name '*.wav' | sort | sed -n 1,5p); do
+    count=$((count + 1))
+    $COMPOSE exec -T listener sh -c "cat >/data/incoming/$count.wav" <"$each"
+done
+eventually 60 judged_are "$count"
+print_result "$count recordings of a folder judged by the listener" "$(seconds "$began")"
+print_result "events" "$($COMPOSE exec -T listener signalml events --json | wc -l)"
+get /v1/events >/dev/null
 
 # Down, and up with the same data
 before=$(get /v1/jobs)

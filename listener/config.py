@@ -21,6 +21,7 @@ from listener.sink_types import SINKS
 from listener.source_types import SOURCES
 from ml.errors import EntryExists, EntryNotFound, InvalidListenerConfig
 from ml.system.atomic import file_lock, make_folder, translate_disk_full, write_atomic
+from ml.system.audit import record_change
 
 SOURCES_FILE, SINKS_FILE = "sources.toml", "sinks.toml"
 OWNER_ONLY = 0o600  # both files can contain passwords
@@ -33,7 +34,7 @@ class Entries(NamedTuple):
     Attributes:
         entries: usable entries, by name, in the order of the file.
         problems: a sentence for each entry that is not used, or for the whole file.
-        whole: whether the file could be read; if not, ``entries`` is empty and says nothing about what is wanted.
+        whole: whether the file could be read; if not, ``entries`` is empty and does not state what is wanted.
     """
 
     entries: dict[str, Any]
@@ -53,6 +54,7 @@ class EntryFile:
 
     def __init__(self, home: Path, file: str, table: str, adapter: TypeAdapter[Any]) -> None:
         self.path = home / LISTENER_FOLDER / file
+        self._home = home
         self._table = table
         self._adapter = adapter
 
@@ -100,7 +102,10 @@ class EntryFile:
                     f"There is a {self._table} {entry.name!r} already; change it, or choose another name."
                 )
             tables = document.setdefault(self._table, tomlkit.aot())
-            tables.append(_table_of(entry))
+            table = _table_of(entry)
+            table.trivia.indent = "\n" if tables else ""  # a free line between two entries
+            tables.append(table)
+        record_change(self._home, f"{self._table}.add", entry.name, after=_stated_values(entry))
         return entry
 
     def replace(self, name: str, values: Mapping[str, Any]) -> Any:
@@ -114,12 +119,14 @@ class EntryFile:
             position = self._position(document, name)
             if position is None:
                 raise EntryNotFound(f"There is no {self._table} {name!r}.")
+            before, after = _changed_values(self.read().entries.get(name), entry)
             present, wanted = document[self._table][position], _table_of(entry)
             for key in [key for key in present if key not in wanted]:
                 del present[key]
             for key, value in wanted.items():
                 if key not in present or present[key] != value:
                     present[key] = value
+        record_change(self._home, f"{self._table}.change", name, before=before, after=after)
         return entry
 
     def remove(self, name: str) -> None:
@@ -133,12 +140,15 @@ class EntryFile:
             if position is None:
                 raise EntryNotFound(f"There is no {self._table} {name!r}.")
             del document[self._table][position]
+            if not document[self._table]:  # else an empty array is left, to which no table can be added
+                del document[self._table]
+        record_change(self._home, f"{self._table}.remove", name)
 
     def validate(self, values: Mapping[str, Any]) -> Any:
         """Return an entry of these values.
 
         Raises:
-            InvalidListenerConfig: a value cannot be used; the message names it and says what was expected.
+            InvalidListenerConfig: a value cannot be used; the message has its name and what was expected.
         """
         try:
             return self._adapter.validate_python(dict(values))
@@ -210,6 +220,18 @@ def shown_values(entry: Entry) -> dict[str, Any]:
     if (values.get("schedule") or {}).get("broker"):
         values["schedule"]["broker"] = hide_credentials(values["schedule"]["broker"])
     return values
+
+
+def _stated_values(entry: Entry) -> dict[str, Any]:
+    """Return the values that differ from their defaults, without secrets."""
+    return {name: value for name, value in shown_values(entry).items() if name in {"kind", *_plain(entry)}}
+
+
+def _changed_values(before: Entry | None, after: Entry) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the values before and after that differ, without secrets: a changed secret is not shown."""
+    old, new = ({} if each is None else shown_values(each) for each in (before, after))
+    fields = [field for field in new if old.get(field) != new[field]]
+    return {field: old.get(field) for field in fields}, {field: new[field] for field in fields}
 
 
 def _table_of(entry: Entry) -> Any:

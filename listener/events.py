@@ -18,7 +18,7 @@ or clips are switched off."""
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What a person said about an event.
+    """Review of an event by a person.
 
     Attributes:
         verdict: verdict; None without one.
@@ -66,7 +66,7 @@ class Event:
         state: ``active``, ``ended`` or ``interrupted``: the listener or the source ended before the alarm cleared.
         began, ended: time of the first anomalous clip of the alarm, and of the end; ISO 8601, UTC. ``ended`` is None
             while it is active.
-        updated: time of the last change, ISO 8601, UTC.
+        updated: end of the last judged clip while it is active, later the time of the last review; ISO 8601, UTC.
         clips, anomalous: number of judged clips, and of anomalous ones, since its beginning.
         score: highest score, 0 to 1.
         threshold: threshold at the highest score.
@@ -74,11 +74,12 @@ class Event:
         reasons: frequency bands that deviate most at the highest score, as dictionaries.
         version, labels_revision, threshold_revision: model at the highest score.
         quality: quality of the clip with the highest score, as a dictionary.
-        continues: id of the event that this one continues, because that one had the longest length; None otherwise.
+        continues: id of the event that this one continues, because that one had the longest length, or was interrupted
+            and the alarm has lasted since; None otherwise.
         cause: why it was interrupted or ended without a clear; empty otherwise.
         clip: its sound; None without.
         missing_clip: why there is no clip; None with one.
-        review: what a person said; None without.
+        review: review of a person; None without.
         recording: collection and id of the recording that was made of its clip, ``collection/id``; None without.
     """
 

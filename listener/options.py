@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from listener.source_types import SourceEntry
 from ml.detectors.alarm_rule import DEFAULT_RULE, KOfNRule
 from ml.machines.limits import MACHINES_KEPT
 
-LISTENER_FOLDER = "listener"
+LISTENER_FOLDER, CLIPS_FOLDER = "listener", "clips"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class ListenerOptions:
         clips_min_free_bytes: space that stays free on the disk, in bytes.
         events_days: days for which ended events are kept.
         metrics_port: port of Prometheus metrics on 127.0.0.1; None for none.
+        sources: sources to listen to; None for those of ``sources.toml``, whose changes are followed.
     """
 
     home: Path
@@ -44,6 +46,7 @@ class ListenerOptions:
     clips_min_free_bytes: int = 500 * 2**20
     events_days: float = 400.0
     metrics_port: int | None = None
+    sources: tuple[SourceEntry, ...] | None = None
 
     @property
     def folder(self) -> Path:
@@ -53,4 +56,4 @@ class ListenerOptions:
     @property
     def clips_folder(self) -> Path:
         """Folder of the clips of events."""
-        return self.folder / "clips"
+        return self.folder / CLIPS_FOLDER

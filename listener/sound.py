@@ -21,7 +21,7 @@ SourceState = Literal[
 
 ``starting``: it has begun and has sent nothing yet; ``listening``: sound arrives; ``no_data``: no bytes since its
 start; ``stalled``: bytes arrived and then stopped; ``silent``: every sample has the same value; ``wrong_rate``: bytes
-arrive faster or slower than the sample rate; ``waiting``: its schedule says that the machine does not run; ``failed``:
+arrive faster or slower than the sample rate; ``waiting``: by its schedule, the machine does not run; ``failed``:
 it ended, or cannot start; ``no_model``: there is no model to judge it; ``disabled``: it is switched off.
 """
 PROBLEM_STATES: tuple[SourceState, ...] = ("no_data", "stalled", "silent", "wrong_rate", "failed", "no_model")
@@ -70,6 +70,9 @@ class SoundReceiver(Protocol):
         Raises:
             AudioError: the recording cannot be read.
         """
+
+    def refuse_recording(self, name: str, cause: str) -> None:
+        """Count a recording, or a piece of one, that the reader itself cannot use, and log its name and the cause."""
 
     def report_state(self, state: SourceState, cause: str = "") -> None:
         """Note the state of the source, with the cause as the tool reported it."""

@@ -96,6 +96,10 @@ class ListenerStatus:
         clip_bytes: size of all clips of events, in bytes.
         clips_dropped: clips of events that could not be written, such as on a full disk.
         problems: sentences about entries of the configuration that are not used.
+        verdicts_waiting: verdicts that are recorded later, because the record of machines cannot be written now.
+        verdicts_lost: verdicts that were never recorded, because too many waited.
+        events_waiting: changes of events that are saved later, because they cannot be written now.
+        events_lost: changes of events that were given up, because too many waited.
     """
 
     started_at: str
@@ -105,6 +109,10 @@ class ListenerStatus:
     clip_bytes: int = 0
     clips_dropped: int = 0
     problems: list[str] = field(default_factory=list)
+    verdicts_waiting: int = 0
+    verdicts_lost: int = 0
+    events_waiting: int = 0
+    events_lost: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values as JSON types."""

@@ -8,7 +8,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -31,6 +31,8 @@ class EventFilter(NamedTuple):
         state: in this state.
         reviewed: with, or without, a review.
         since, until: that began at or after, and before, this time; ISO 8601, UTC.
+        origin: that this device reported; empty for events of this one.
+        machines: of one of these machines.
     """
 
     machine_id: str | None = None
@@ -39,6 +41,8 @@ class EventFilter(NamedTuple):
     reviewed: bool | None = None
     since: str | None = None
     until: str | None = None
+    origin: str | None = None
+    machines: Sequence[str] | None = None
 
 
 ALL_EVENTS = EventFilter()
@@ -123,13 +127,17 @@ class EventStore:
         with self._lock:
             self._db.close()
 
-    def save(self, event: Event, change: Change, alerts: Sequence[NewAlert] = ()) -> int:
+    def save(
+        self, event: Event, change: Change, alerts: Sequence[NewAlert] = (), *, only: Collection[str] | None = None
+    ) -> int:
         """Write an event, its change and the alerts about it: all or nothing.
 
         Args:
             event: the whole event; a known id replaces its content.
             change: what changed.
             alerts: alerts of sinks about this change.
+            only: fields to write; the others of a known event stay as they are in the file, where another thread or
+                process may have changed them. None for all.
 
         Returns:
             Number of the change.
@@ -139,6 +147,7 @@ class EventStore:
         """
         at = timestamp()
         with self.transaction() as db:
+            event = event if only is None else _merge(db, event, only)
             _write(db, event)
             number = db.execute(
                 "INSERT INTO changes (event, change, at) VALUES (?, ?, ?)", (event.id, change, at)
@@ -150,6 +159,30 @@ class EventStore:
                 [(*about, each.sink, each.due) for each in alerts],
             )
         return int(number or 0)
+
+    def update(self, event_id: str, modify: Callable[[Event | None], tuple[Event, Change] | None]) -> Event | None:
+        """Read an event, change it and write it, with no other writer meanwhile.
+
+        Args:
+            event_id: the event.
+            modify: gets the event as it is, or None if there is none of this id; returns the new one with what
+                changed, or None to change nothing. Errors that it raises are passed on, and nothing is written.
+
+        Returns:
+            The event after the change; None if there is none.
+
+        Raises:
+            StorageFull, EventsUnavailable: nothing was written.
+        """
+        with self.transaction() as db:
+            found = self.find(event_id)
+            changed = modify(found)
+            if changed is None:
+                return found
+            event, change = changed
+            _write(db, event)
+            db.execute("INSERT INTO changes (event, change, at) VALUES (?, ?, ?)", (event_id, change, timestamp()))
+            return event
 
     def get(self, event_id: str) -> Event:
         """Return an event.
@@ -209,6 +242,15 @@ class EventStore:
         rows = self._all("SELECT change, at FROM changes WHERE event = ? ORDER BY number", (event_id,))
         return [(row["change"], row["at"]) for row in rows]
 
+    def machines(self) -> list[str]:
+        """Return the names of all machines with an event, in alphabetical order."""
+        return [row["machine_id"] for row in self._all("SELECT DISTINCT machine_id FROM events ORDER BY 1", ())]
+
+    def counts(self) -> dict[EventState, int]:
+        """Return the number of events in each state that occurs."""
+        rows = self._all("SELECT state, count(*) AS events FROM events GROUP BY state", ())
+        return {row["state"]: row["events"] for row in rows}
+
     def last_change(self) -> int:
         """Return the number of the last change; 0 without any."""
         row = self._one("SELECT max(number) AS last FROM changes", ())
@@ -257,6 +299,14 @@ def parse_event(text: str) -> Event:
     return Event(**values)
 
 
+def _merge(db: sqlite3.Connection, event: Event, only: Collection[str]) -> Event:
+    """Return the event as it is in the file, with some fields of another one; that one if it is not in the file."""
+    row = db.execute("SELECT content FROM events WHERE id = ?", (event.id,)).fetchone()
+    if row is None:
+        return event
+    return parse_event(row["content"]).changed(**{name: getattr(event, name) for name in only})
+
+
 def _write(db: sqlite3.Connection, event: Event) -> None:
     verdict = None if event.review is None else event.review.verdict
     db.execute(
@@ -280,6 +330,10 @@ def _conditions(wanted: EventFilter) -> tuple[list[str], list[Any]]:
         "reviewed = ?": wanted.reviewed,
         "began >= ?": wanted.since,
         "began < ?": wanted.until,
+        "origin = ?": wanted.origin,
+        "machine_id IN (SELECT value FROM json_each(?))": None
+        if wanted.machines is None
+        else json.dumps(list(wanted.machines)),
     }
     used = {condition: value for condition, value in columns.items() if value is not None}
     return list(used), list(used.values())

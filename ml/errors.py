@@ -465,6 +465,12 @@ class EventNotFound(ListenerError):
     code = "event_not_found"
 
 
+class EventConflict(ListenerError):
+    """The event of this id is known from another device, or about another machine."""
+
+    code = "event_conflict"
+
+
 class ClipNotFound(ListenerError):
     """The event has no clip, or it was deleted to make room."""
 

@@ -215,7 +215,6 @@ class ListenerProcess(RunningProgram):
 
     def _runs(self) -> bool:
         from listener.client import ListenerClient
-
         from ml.errors import ListenerNotRunning
 
         with suppress(ListenerNotRunning):

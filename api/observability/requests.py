@@ -15,8 +15,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.serving import LiveModel
 from api.settings import METRICS_VARIABLE
+from ml.models.live_model import LiveModel
 from ml.system.logs import request_context
 
 logger = logging.getLogger("signalml.access")

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from api.dependencies import ServicesDep
 from api.job_queue import JobQueueClient
 from api.observability.jobs import JobMetrics
+from api.observability.listening import ListeningMetrics
 from api.observability.machines import MachineMetrics
 from api.schemas.common import AnsweringModel, Live, Ready
 from api.settings import Settings
@@ -59,7 +60,7 @@ async def livez() -> Live:
 async def readyz(services: ServicesDep) -> Response:
     """Answer 200 if a model is loaded and has answered its golden clip, else 503.
 
-    The body also has the state of the job queue, which does not change the status.
+    The body also has the states of the job queue and of the listener, which do not change the status.
     """
     live = services.live_model
     predictor = live.current
@@ -73,7 +74,13 @@ async def readyz(services: ServicesDep) -> Response:
         )
     status: Literal["ready", "not ready"] = "ready" if model else "not ready"
     failure = None if live.failure is None else hide_home(live.failure, services.settings.home)
-    ready = Ready(status=status, model=model, model_failure=failure, queue=services.queue_monitor.state)
+    ready = Ready(
+        status=status,
+        model=model,
+        model_failure=failure,
+        queue=services.queue_monitor.state,
+        listener=services.listener_monitor.state,
+    )
     return JSONResponse(ready.model_dump(), 200 if model else 503)
 
 
@@ -84,8 +91,11 @@ async def readyz(services: ServicesDep) -> Response:
     responses={200: {"content": {"text/plain": {"example": 'signalml_requests_total{method="POST"} 1.0'}}}},
 )
 async def metrics(services: ServicesDep) -> Response:
-    """Get metrics of requests, inference, refusals, the model, machines, jobs, queues and workers."""
-    more: list[Collector] = [MachineMetrics(await asyncio.to_thread(_states, services.settings))]
+    """Get metrics of requests, inference, refusals, the model, machines, jobs, queues, workers and live listening."""
+    more: list[Collector] = [
+        MachineMetrics(await asyncio.to_thread(_states, services.settings)),
+        ListeningMetrics(services.listener_monitor.figures),
+    ]
     if services.job_queue.configured:
         more.append(JobMetrics(await _figures(services.job_queue)))
     shown = await asyncio.to_thread(services.metrics.exposition, *more)

@@ -25,6 +25,7 @@ from api.problems import error_responses, problem_of_error
 from api.schemas.predictions import AnomalyResponse, BatchItem, BatchResponse, PredictResponse
 from api.security import AuthFirstRoute, check_machine_binding
 from api.services import Services
+from api.serving import require_predictor
 from api.sound_length import estimate_duration_s
 from api.upload_request import UploadRequest
 from api.uploads import Upload
@@ -91,7 +92,7 @@ async def inference(
     The answer has the keys and types of the original service.
     """
     uploaded = UploadRequest.of(form, machine_id, recorded_at, idempotency_key)
-    predictor = services.live_model.predictor()
+    predictor = require_predictor(services.live_model)
     task = _PredictionTask(services, predictor, uploaded, _recorded_machine(request, predictor, uploaded))
     judged = await services.executor.run(task, task.sound_s, request.receive)
     _mark_repeat(response, [judged])
@@ -119,7 +120,7 @@ async def predict(
 ) -> PredictResponse:
     """Judge a recording: the part `file` of a multipart form or, faster, the body itself."""
     uploaded = UploadRequest.of(form, machine_id, recorded_at, idempotency_key)
-    predictor = services.live_model.predictor()
+    predictor = require_predictor(services.live_model)
     machine = _recorded_machine(request, predictor, uploaded)
     task = _PredictionTask(services, predictor, uploaded, machine, explain=explain)
     judged = await services.executor.run(task, task.sound_s, request.receive)
@@ -148,7 +149,7 @@ async def predict_batch(
     The files are judged one after another, so that single uploads are answered in between. `machine_id` applies to all
     files. Files that are equal to the byte count once for the machine.
     """
-    predictor = services.live_model.predictor()
+    predictor = require_predictor(services.live_model)
     uploaded = UploadRequest.of(form, machine_id, recorded_at, idempotency_key)
     machine = _recorded_machine(request, predictor, uploaded)
     if idempotency_key is not None:

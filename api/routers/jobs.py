@@ -1,8 +1,7 @@
 """Routes of jobs: submit, list, watch and cancel long work, and get its result."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import aclosing
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -12,11 +11,11 @@ from starlette.convertors import Convertor, register_url_convertor
 from api.api_keys import ApiKey
 from api.dependencies import RejectUnknownParameters, ServicesDep
 from api.errors import BODY_ERRORS, V1_ERRORS, Busy, InvalidRequest
+from api.event_streams import EVENT_STREAM, NO_CACHE, encode_events
 from api.idempotency_keys import idempotency_header
-from api.job_queue import JobEvent
 from api.problems import error_responses
 from api.schemas.common import JobRows
-from api.security import AuthFirstRoute, KeyDep, check_dataset_binding, is_still_valid, require_admin
+from api.security import AuthFirstRoute, KeyDep, check_dataset_binding, require_admin, until_revoked
 from api.services import Services
 from ml.errors import AliasNotSet, DatasetNotFound, IdempotencyConflict, ModelNotCalibrated, ModelNotFound
 from ml.system.audit import record_change
@@ -52,9 +51,6 @@ SUBMIT_ERRORS = (*V1_ERRORS, *BODY_ERRORS, IdempotencyConflict, JobConflict, Que
 DATASET_JOB_ERRORS = (*SUBMIT_ERRORS, DatasetNotFound)
 JOB_ERRORS = (*V1_ERRORS, InvalidRequest, JobNotFound, JobRecordDamaged, QueueUnavailable)
 RETRY_AFTER_S = 1
-EVENT_STREAM = "text/event-stream"
-# A client that lost its stream waits this long before it connects again.
-RECONNECT_MS = 1000
 ROWS_AT_ONCE = 500
 
 
@@ -295,8 +291,8 @@ async def watch_job(
         if not left:
             return Response(status_code=204)
     events = services.job_queue.events(job, last_event_id or "0")
-    allowed = _until_revoked(events, services, api_key)
-    return StreamingResponse(_encode_events(allowed), media_type=EVENT_STREAM, headers={"Cache-Control": "no-cache"})
+    allowed = until_revoked(events, services, api_key)
+    return StreamingResponse(encode_events(allowed), media_type=EVENT_STREAM, headers=NO_CACHE)
 
 
 @router.get(
@@ -387,24 +383,6 @@ async def _visible_job(services: Services, key: ApiKey, job: str) -> Job:
     if not key.reaches_dataset(found.parameters.get("dataset")):
         raise JobNotFound(f"There is no job {job!r} that this API key can reach.")
     return found
-
-
-async def _until_revoked(
-    events: AsyncGenerator[JobEvent | None], services: Services, key: ApiKey
-) -> AsyncIterator[JobEvent | None]:
-    """Pass events on while the key is valid. The queue yields at least once a second."""
-    async with aclosing(events):
-        async for event in events:
-            if not await asyncio.to_thread(is_still_valid, services, key):
-                return
-            yield event
-
-
-async def _encode_events(events: AsyncIterator[JobEvent | None]) -> AsyncIterator[bytes]:
-    """Encode events as in the HTML standard (9.2.5). Comments keep proxies from closing the connection."""
-    yield f"retry: {RECONNECT_MS}\n\n".encode()
-    async for event in events:
-        yield f"id: {event.id}\nevent: {event.kind}\ndata: {event.data}\n\n".encode() if event else b": waiting\n\n"
 
 
 def _accepted(accept: str) -> ResultFormat:

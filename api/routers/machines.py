@@ -1,16 +1,28 @@
 """Routes of machines over time: alarms, verdicts, drift, and acknowledgements."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
+from pydantic.config import JsonDict
 from starlette.convertors import PathConvertor, register_url_convertor
 
 from api.api_keys import ApiKey
 from api.dependencies import RejectUnknownParameters, ServicesDep
 from api.errors import BODY_ERRORS, V1_ERRORS, InvalidRequest
 from api.problems import error_responses
-from api.schemas.machines import AlarmRule, AlarmSeen, MachineAlarm, MachineHealth, MachineList, MachineSummary
+from api.schemas.machines import (
+    AlarmRule,
+    AlarmSeen,
+    MachineAlarm,
+    MachineHealth,
+    MachineList,
+    MachineScores,
+    MachineSummary,
+    ScoredTime,
+)
+from api.schemas.times import MAX_TIME, QueryTime
 from api.security import AuthFirstRoute, KeyDep, check_machine_binding
 from api.services import Services
 from api.settings import Settings
@@ -29,10 +41,15 @@ router = APIRouter(
 )
 
 
+WEEK = timedelta(days=7)
+DATE_TIME: JsonDict = {"format": "date-time"}
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 class MachineConvertor(PathConvertor):
     """Path converter of the name of a machine, which may have a slash, except for the addresses below a machine."""
 
-    regex = "(?!.*/(?:health|acknowledge)$).+"
+    regex = "(?!.*/(?:health|scores|acknowledge)$).+"
 
 
 register_url_convertor("machine", MachineConvertor())
@@ -83,6 +100,51 @@ async def show_machine(
     A verdict appears here within a second after its answer. Verdicts count in the order of the times of the recordings.
     """
     return await asyncio.to_thread(_health, request, services, machine_id, latest)
+
+
+@router.get(
+    "/{machine_id:path}/scores",
+    summary="Show the scores of a machine over time",
+    responses=error_responses(
+        *V1_ERRORS,
+        InvalidRequest,
+        errors.MachineNotFound,
+        errors.MachinesUnavailable,
+    ),
+)
+async def show_scores(
+    machine_id: MachineIdPath,
+    request: Request,
+    services: ServicesDep,
+    since: Annotated[
+        QueryTime | None,
+        Query(
+            max_length=MAX_TIME,
+            description="Beginning, ISO 8601. Default: a week before `until`.",
+            json_schema_extra=DATE_TIME,
+        ),
+    ] = None,
+    until: Annotated[
+        QueryTime | None,
+        Query(max_length=MAX_TIME, description="End, ISO 8601. Default: now.", json_schema_extra=DATE_TIME),
+    ] = None,
+    points: Annotated[int, Query(ge=1, le=2000, description="Largest number of points in the answer.")] = 200,
+) -> MachineScores:
+    """Show the verdicts on a machine as points of one or more whole hours each, for a picture.
+
+    The answer has counts and scores of each point; points without recordings are left out. They are kept for 400 days,
+    longer than the single verdicts. Recordings count at the times at which they were made.
+    """
+    end = until or timestamp()
+    begin = since or (max(datetime.fromisoformat(end), EARLIEST + WEEK) - WEEK).isoformat()
+
+    def read() -> MachineScores:
+        with Ledger(services.settings.home) as ledger:
+            name = _recorded_name(ledger, request, services, machine_id)
+            found = ledger.score_points(name, begin, end, points)
+        return MachineScores(machine_id=name, points=[ScoredTime.model_validate(each) for each in found])
+
+    return await asyncio.to_thread(read)
 
 
 @router.post(

@@ -1,10 +1,13 @@
 """Routes of thresholds: show the threshold of a model, and move it."""
 
 import asyncio
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
 
+from api.api_keys import ApiKey
 from api.dependencies import RejectUnknownParameters, ServicesDep
 from api.errors import InvalidRequest
 from api.one_request import ONE_REQUEST_ERRORS, OneRequest
@@ -13,20 +16,30 @@ from api.routers.jobs import DATASET_JOB_ERRORS, SUBMITTED, IdempotencyKey, subm
 from api.routers.models import MODEL_ERRORS, ModelReferencePath
 from api.schemas.thresholds import (
     AlarmFrequency,
+    MachinePreview,
     RecalibrationFacts,
     SensitivityPoint,
     ThresholdEvidence,
     ThresholdPatch,
     ThresholdPlace,
+    ThresholdPreview,
     ThresholdState,
 )
-from api.security import AuthFirstRoute
+from api.security import AuthFirstRoute, KeyDep
+from api.services import Services
 from ml import errors
 from ml.detectors.alarm_rule import KOfNRule
+from ml.machines.ledger import Ledger
 from ml.models.recalibration import recalibrated
 from ml.models.registry import Registry
 from ml.models.revisions import recalibration_in_force
-from ml.models.thresholds import current_false_alarms, current_limit_notes, current_operating_point, sensitivities
+from ml.models.thresholds import (
+    current_false_alarms,
+    current_limit_notes,
+    current_operating_point,
+    find_calibration,
+    sensitivities,
+)
 from worker.jobs import Job, RecalibrationParameters
 
 router = APIRouter(
@@ -48,6 +61,30 @@ SUBMITTED_HERE: dict[int | str, dict[str, Any]] = {202: SUBMITTED[202] | {"model
 async def show_threshold(version: ModelReferencePath, services: ServicesDep) -> ThresholdState:
     """Show the present threshold, its expected false-alarm rate, the alternatives and the history."""
     return await asyncio.to_thread(_state, services.registry, version, services.settings.alarm_rule)
+
+
+@router.get(
+    "/{version}/threshold/preview",
+    summary="Show what another threshold would mean",
+    responses=error_responses(*MODEL_ERRORS, InvalidRequest, errors.MachinesUnavailable),
+)
+async def preview_threshold(
+    version: ModelReferencePath,
+    services: ServicesDep,
+    key: KeyDep,
+    threshold: Annotated[float, Query(ge=0, le=1, description="The threshold, a score.", examples=[0.62])],
+    days: Annotated[int, Query(ge=1, le=400, description="Days until now whose recordings count.")] = 28,
+) -> ThresholdPreview:
+    """Show what another threshold would mean; nothing is changed.
+
+    The answer has the expected false alarms, and the scores of normal recordings that they come from. For each machine
+    it has the alarms of its last recordings: as they were, and as they would have been at this threshold.
+    """
+
+    def read() -> ThresholdPreview:
+        return _preview(services, key, version, threshold, datetime.now(UTC) - timedelta(days=days))
+
+    return await asyncio.to_thread(read)
 
 
 @router.patch(
@@ -107,6 +144,25 @@ async def move_threshold(
         return _state(services.registry, moved, rule)
 
     return await asyncio.to_thread(move)
+
+
+def _preview(services: Services, key: ApiKey, reference: str, threshold: float, since: datetime) -> ThresholdPreview:
+    rule = services.settings.alarm_rule
+    bundle = services.registry.read(reference)
+    scores = recalibration_in_force(services.registry.threshold_revisions(bundle.version, bundle))
+    content = recalibrated(bundle.content, scores)
+    known, alarms = current_operating_point(content, threshold), current_false_alarms(content, threshold, rule)
+    calibration = find_calibration(content)
+    with Ledger(services.settings.home, rule=rule) as ledger:
+        machines = ledger.preview_threshold(bundle.version, threshold, since.isoformat(timespec="milliseconds"))
+    return ThresholdPreview(
+        version=bundle.version,
+        threshold=threshold,
+        evidence=None if known is None else ThresholdEvidence.model_validate(known),
+        alarms=None if alarms is None else AlarmFrequency.of(alarms, ()),
+        normal_scores=[] if calibration is None else np.sort(calibration.named[calibration.kept]).tolist(),
+        machines=[MachinePreview.model_validate(each) for each in machines if key.reaches_machine(each.machine_id)],
+    )
 
 
 def _state(registry: Registry, reference: str, rule: KOfNRule) -> ThresholdState:

@@ -183,6 +183,18 @@ class QueueState(Schema):
     """Reason why the queue is unreachable; otherwise null."""
 
 
+class ListenerState(Schema):
+    """Last known state of the listener. It does not affect readiness."""
+
+    status: Literal["running", "not running"]
+    sources: int = Field(ge=0, examples=[2])
+    """Number of sources that are switched on."""
+    listening: int = Field(ge=0, examples=[2])
+    """Number of sources whose sound arrives, or that wait by their schedule."""
+    detail: str | None = Field(examples=[None])
+    """How to start the listener; null if it runs."""
+
+
 class Ready(Schema):
     """Whether uploads are answered."""
 
@@ -192,3 +204,5 @@ class Ready(Schema):
     model_failure: str | None
     """Reason why the present champion cannot be used, so that an earlier model or none answers; otherwise null."""
     queue: QueueState
+    listener: ListenerState | None = Field(examples=[None])
+    """State of live listening; null without sources."""

@@ -66,6 +66,36 @@ class MachineAlarm(Schema):
     """Null while the alarm is active."""
 
 
+class ScoredTime(Schema):
+    """Verdicts on a machine within some time."""
+
+    begins: Timestamp
+    ends: Timestamp
+    """End of the time; it is not part of it."""
+    judged: int = Field(ge=0, examples=[6])
+    """Number of judged recordings."""
+    anomalous: int = Field(ge=0, examples=[1])
+    """Number of anomalous ones among them."""
+    unusable: int = Field(ge=0, examples=[0])
+    """Number of recordings that could not be judged."""
+    mean: Share | None = Field(examples=[0.31])
+    """Mean score of the judged recordings; null without any, as the next two."""
+    lowest: Share | None = Field(examples=[0.12])
+    highest: Share | None = Field(examples=[0.74])
+    threshold: Share = Field(examples=[0.58])
+    """Threshold of the last recording."""
+    version: ModelVersion
+    """Model version of the last recording."""
+
+
+class MachineScores(Schema):
+    """Scores of a machine over time."""
+
+    machine_id: MachineId
+    points: list[ScoredTime]
+    """In time order, each of the same length: one or more whole hours."""
+
+
 class ScoreDrift(Schema):
     """Recent scores of a version on a machine, compared with its first ones by Wilcoxon's rank-sum test."""
 

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import AliasPath, ConfigDict, Field, field_validator, model_validator
 
 from api.schemas.common import ModelVersion, Schema, Share, Timestamp
-from api.schemas.machines import AlarmRule
+from api.schemas.machines import AlarmRule, MachineId
 from ml.detectors.alarm_limit import EVERY_PATTERN, FALSE_ALARMS_PATTERN, FalseAlarmLimit
 from ml.detectors.alarm_rule import KOfNRule
 from ml.detectors.calibration import RateHoldsFor
@@ -167,6 +167,55 @@ class ThresholdState(Schema):
     """Threshold of each sensitivity; empty for such a model."""
     history: list[ThresholdPlace]
     """All revisions, the present one last."""
+
+
+class PreviewedAlarm(Schema):
+    """Alarm of a machine at a threshold."""
+
+    raised_at: Timestamp
+    cleared_at: Timestamp | None
+    """Null if it lasts until the last recording."""
+    highest: Share = Field(examples=[0.91])
+    """Highest score within it."""
+
+
+class PreviewedVerdicts(Schema):
+    """Verdicts on a machine at a threshold."""
+
+    anomalous: int = Field(ge=0, examples=[4])
+    """Number of anomalous recordings."""
+    alarms: list[PreviewedAlarm]
+    """Alarms by the alarm rule of this service, in time order."""
+
+
+class MachinePreview(Schema):
+    """What a threshold would have meant for a machine."""
+
+    machine_id: MachineId
+    since: Timestamp
+    """Time of the first recording that counts."""
+    recordings: int = Field(ge=1, examples=[480])
+    """Number of judged recordings of this version that are kept, at most 1000."""
+    given: PreviewedVerdicts
+    """As the answers were."""
+    then: PreviewedVerdicts
+    """At the threshold of the preview. What the classifier alone found stays anomalous."""
+
+
+class ThresholdPreview(Schema):
+    """What a threshold would mean: for normal recordings of the training, and for the last recordings of machines."""
+
+    version: ModelVersion
+    threshold: Share = Field(examples=[0.62])
+    evidence: ThresholdEvidence | None
+    """Null for a model without scores of normal recordings."""
+    alarms: AlarmFrequency | None
+    """False alarms of a machine at this threshold; null for such a model."""
+    normal_scores: list[Share] = Field(examples=[[0.11, 0.19, 0.37]])
+    """Scores of normal recordings by engines that have not learned from them, in rising order; empty for such a model.
+    Recordings that stand apart from their session are left out."""
+    machines: list[MachinePreview]
+    """Machines with verdicts of this version, by name; for a key that is bound to machines, these only."""
 
 
 class ThresholdPatch(Schema):

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.audio.decode import ROUNDING, AudioSource, open_audio, view_bytes
+from ml.audio.decode import AudioSource, open_audio, view_bytes
 from ml.audio.limits import DEFAULT_LIMITS, AudioLimits
 from ml.audio.meter import Meter
+from ml.audio.mixing import ROUNDING
 
 HASH_DIGITS = 32
 

@@ -13,6 +13,7 @@ from ml.errors import (
 )
 
 UNPACKED_BYTES_PER_SAMPLE = 4  # float32
+MAX_FILE_BYTES = 32 * 2**20  # largest recording, unless a setting has another number
 
 
 Encoding = Literal["signed", "unsigned", "float", "mulaw", "alaw", "coded"]

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from ml.detectors.alarm_rule import KOfNRule
-from ml.machines import repeats, retention, rows
+from ml.machines import history, repeats, retention, rows
 from ml.machines.alarm_replay import replay_alarms
 from ml.machines.limits import VERSIONS_KEPT, MachineLimits
 from ml.machines.merge import merge_machines
@@ -69,7 +69,9 @@ def _insert(db: sqlite3.Connection, observation: Observation, limits: MachineLim
     number = rows.count_verdicts(db, machine_id, version) + 1 if observation.judged else None
     facts = {name: getattr(observation, name) for name in rows.OBSERVED}
     facts |= {"number": number, "recorded_at": _place(db, observation)}
-    return db.execute(INSERT, facts).lastrowid
+    row = db.execute(INSERT, facts).lastrowid
+    history.add_to_hour(db, observation, facts["recorded_at"])
+    return row
 
 
 def _place(db: sqlite3.Connection, observation: Observation) -> str:

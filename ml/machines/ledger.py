@@ -16,19 +16,21 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Self
 
 from ml.detectors.alarm_rule import DEFAULT_RULE, KOfNRule
 from ml.errors import MachinesUnavailable, NothingToAcknowledge, StorageFull
-from ml.machines import insertion, queries, repeats, rows
+from ml.machines import history, insertion, queries, repeats, rows
 from ml.machines.alarms import Acknowledgement, Alarm, AlarmState
 from ml.machines.health import Health, HealthSummary
+from ml.machines.history import ScorePoint
 from ml.machines.limits import INSERTED_AT_ONCE, MACHINES_KEPT, MachineLimits
 from ml.machines.observation import KeyedRequest, Observation
 from ml.machines.repeats import Repeat
 from ml.machines.schema import open_for_reading, open_for_writing
+from ml.machines.threshold_preview import MachinePreview, preview_machine
 from ml.system.audit import record_change
 from ml.system.clock import timestamp
 
@@ -198,6 +200,16 @@ class Ledger:
             return queries.states(self._db, self.rule)
 
     @_translate_errors()
+    def state(self, machine_id: str) -> AlarmState:
+        """Return the state of one machine; ``normal`` without a record.
+
+        Raises:
+            MachinesUnavailable
+        """
+        with self._reading():
+            return queries.state(self._db, machine_id, self.rule)
+
+    @_translate_errors()
     def summaries(self) -> list[HealthSummary]:
         """Return the summary of each machine, in the order of names."""
         with self._reading():
@@ -225,6 +237,40 @@ class Ledger:
         """
         with self._reading():
             return queries.health(self._db, machine_id, self.rule, latest)
+
+    @_translate_errors()
+    def score_points(self, machine_id: str, since: str, until: str, most: int) -> list[ScorePoint]:
+        """Return the verdicts on a machine over time as at most ``most`` points.
+
+        Args:
+            machine_id: name of the machine.
+            since: beginning, ISO 8601.
+            until: end, ISO 8601.
+            most: largest number of points, at least 1.
+
+        Raises:
+            MachineNotFound, MachinesUnavailable
+        """
+        with self._reading():
+            rows.require_machine(self._db, machine_id)
+            return history.score_points(self._db, machine_id, since, until, most)
+
+    @_translate_errors()
+    def preview_threshold(self, version: str, threshold: float, since: str) -> list[MachinePreview]:
+        """Return what another threshold would have meant for each machine, in the order of names.
+
+        Args:
+            version: model version; machines without its verdicts are left out.
+            threshold: the other threshold, 0 to 1.
+            since: beginning, ISO 8601, UTC.
+
+        Raises:
+            MachinesUnavailable
+        """
+        with self._reading():
+            observations = rows.judged_since(self._db, version, since)
+        machines = groupby(observations, key=lambda each: each.machine_id)
+        return [preview_machine(name, list(some), threshold, self.rule) for name, some in machines]
 
     @contextmanager
     def _writing(self, synchronous: str) -> Iterator[None]:

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterable
 
-from ml.machines import retention, rows
+from ml.machines import history, retention, rows
 from ml.machines.limits import OBSERVATIONS_KEPT, VERSIONS_KEPT
 from ml.machines.numbering import number_in_order
 
@@ -34,6 +34,7 @@ def merge_machines(db: sqlite3.Connection, other: str, machine_id: str, at: str)
     if rows.active_alarm(db, machine_id) is not None:
         db.execute("UPDATE alarms SET cleared_at = ? WHERE machine_id = ? AND cleared_at IS NULL", (at, other))
     db.execute("UPDATE alarms SET machine_id = ? WHERE machine_id = ?", (machine_id, other))
+    history.move_hours(db, other, machine_id)
     db.execute("DELETE FROM machines WHERE machine_id = ?", (other,))
     _apply_retention(db, machine_id, [version for (version,) in moved])
 

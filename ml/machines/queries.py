@@ -20,7 +20,12 @@ RECENT = 100
 def states(db: sqlite3.Connection, rule: KOfNRule) -> dict[str, AlarmState]:
     """Return the state of each machine, in the order of names."""
     names = [row["machine_id"] for row in db.execute("SELECT machine_id FROM machines ORDER BY machine_id")]
-    return {name: _state(db, name, rule, rows.active_alarm(db, name)) for name in names}
+    return {name: state(db, name, rule) for name in names}
+
+
+def state(db: sqlite3.Connection, machine_id: str, rule: KOfNRule) -> AlarmState:
+    """Return the state of one machine; ``normal`` without a record."""
+    return _state(db, machine_id, rule, rows.active_alarm(db, machine_id))
 
 
 def summaries(db: sqlite3.Connection, rule: KOfNRule) -> list[HealthSummary]:

@@ -52,6 +52,15 @@ def latest_verdicts(db: sqlite3.Connection, machine_id: str, most: int) -> list[
     return [parse_observation(row) for row in db.execute(query, (machine_id, most))]
 
 
+def judged_since(db: sqlite3.Connection, version: str, since: str) -> list[Observation]:
+    """Return the judged recordings of a version from a time on, by machine and in time order."""
+    query = (
+        "SELECT * FROM observations WHERE version = ? AND number IS NOT NULL AND recorded_at >= ? "
+        "ORDER BY machine_id, recorded_at, id"
+    )
+    return [parse_observation(row) for row in db.execute(query, (version, since))]
+
+
 def active_alarm(db: sqlite3.Connection, machine_id: str) -> Alarm | None:
     """Return the active alarm of a machine; None without one."""
     query = "SELECT * FROM alarms WHERE machine_id = ? AND cleared_at IS NULL"

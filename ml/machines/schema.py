@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.errors import MachinesUnavailable
+from ml.machines.history import has_hours, make_hours
 from ml.system.atomic import file_lock, make_folder
 
 UNMADE, WITHOUT_TIMES, FORMAT = 0, 1, 2
@@ -124,6 +125,7 @@ def open_for_writing(file: Path) -> sqlite3.Connection:
                 _make(connection)
         _require_format(connection)
         connection.execute(MAKERS)
+        _add_hours(connection, file)
     return connection
 
 
@@ -144,11 +146,20 @@ def open_for_reading(file: Path) -> sqlite3.Connection:
                     _make(connection)
             if _format(connection) != UNMADE:
                 _require_format(connection)
+                _add_hours(connection, file)
                 return connection
         connection.close()  # another process is making the tables, or was ended before, or found the disk full
     connection = _connect(IN_MEMORY)
     _make(connection)
+    make_hours(connection)
     return connection
+
+
+def _add_hours(connection: sqlite3.Connection, file: Path) -> None:
+    """Make the table of hours in a file of an earlier version."""
+    if not has_hours(connection):
+        with _making(file):
+            make_hours(connection)
 
 
 def _making(file: Path) -> AbstractContextManager[None]:

@@ -172,10 +172,19 @@ class Registry:
         """Return all revisions of a version's threshold, the current one last."""
         return self._revisions.threshold_revisions(found or self.read(reference))
 
-    def champion_stamp(self) -> tuple[object, ...]:
-        """Return a value that changes with the champion, its labels or its threshold; cheap enough to poll."""
-        champion = self.aliases().get("champion")
-        return (champion, self._stamp(self._aliases.file), champion and self.stamp(champion))
+    def reference_stamp(self, reference: str) -> tuple[object, ...]:
+        """Return a value that changes with the version of a reference, its labels or its threshold.
+
+        It is cheap enough to poll.
+
+        Raises:
+            ModelNotFound, BundleUnrecognised
+        """
+        if reference in ALIASES:
+            version = self.aliases().get(reference)
+            return (version, self._stamp(self._aliases.file), version and self.stamp(version))
+        version = self.resolve(reference)
+        return (version, None, self.stamp(version))
 
     def stamp(self, version: str) -> tuple[object, ...]:
         """Return a value that changes with the labels or the threshold of a version."""

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any, TextIO
 
 from ml.errors import SignalMLError
@@ -18,6 +18,12 @@ KEPT_BYTES = 256 * 2**20
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
+@cache
+def c_library() -> ctypes.CDLL:
+    """Return the C library of this process."""
+    return ctypes.CDLL(None)
+
+
 def reuse_memory() -> None:
     """Let glibc keep up to 256 MiB of freed memory for the next recording; without glibc, do nothing.
 
@@ -25,7 +31,7 @@ def reuse_memory() -> None:
     10 s recording of 8 channels takes 4.3 ms of CPU by default, and 3.2 ms with this setting. It applies to the whole
     process, and is for processes that judge many recordings.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(c_library(), "mallopt", None)
     if mallopt is not None:
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
         mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
@@ -50,20 +56,27 @@ def signal_on_parent_death(parent: int, number: signal.Signals) -> None:
         number: the signal.
     """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+        c_library().prctl(PR_SET_PDEATHSIG, number)
         if os.getppid() != parent:
             os.kill(os.getpid(), number)
 
 
-def start_in_new_session(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
-    """Start a command that ignores the terminal's Ctrl-C and gets SIGTERM when this process ends.
+def start_in_new_session(
+    command: Sequence[str], death_signal: signal.Signals = signal.SIGTERM, **options: Any
+) -> "subprocess.Popen[bytes]":
+    """Start a command that ignores the terminal's Ctrl-C and gets a signal when this process ends.
+
+    The kernel also sends the signal when the thread that called this function ends.
 
     Args:
         command: the command; never text from a client.
+        death_signal: the signal.
         options: keyword arguments of ``subprocess.Popen``.
     """
-    # preexec_fn runs in the forked process. It can hang only if another thread held a lock during the fork.
-    stop_with_parent = partial(signal_on_parent_death, os.getpid(), signal.SIGTERM)
+    # preexec_fn runs in the forked process. It can hang only if another thread held a lock during the fork, such as
+    # that of the loader of libraries: so the C library is looked up before the fork.
+    c_library()
+    stop_with_parent = partial(signal_on_parent_death, os.getpid(), death_signal)
     return subprocess.Popen(command, start_new_session=True, preexec_fn=stop_with_parent, **options)  # noqa: S603 - no text from a client
 
 

@@ -37,7 +37,7 @@ def test_help_shows_every_way_to_set_the_threshold(tmp_path: Path) -> None:
 
 def test_without_an_option_the_threshold_is_shown_and_unchanged(detector_home: Path) -> None:
     """The output has the threshold, each sensitivity, the history, and notes on the figures."""
-    before = Registry(detector_home).champion_stamp()
+    before = Registry(detector_home).reference_stamp("champion")
     shown = succeeds(detector_home, "thresholds")
     assert "a score above 0.5 is anomalous (chosen by a test)" in shown
     measured = "of normal recordings, measured with 199 of them, from 5 sessions. The lowest rate that their number"
@@ -50,7 +50,7 @@ def test_without_an_option_the_threshold_is_shown_and_unchanged(detector_home: P
     assert [row[0] for row in rows(shown, "revision")] == ["1"]
     assert "- The interval was drawn from 5 sessions and is rough." in shown
     assert "- low: 199 normal recordings support no false-alarm rate below 0.5 %; 0.1 % was requested." in shown
-    assert Registry(detector_home).champion_stamp() == before
+    assert Registry(detector_home).reference_stamp("champion") == before
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,22 @@ def test_recordings_of_no_machine_leave_nothing_behind(serve: Serve, home: Path,
     assert not (home / "machines").exists()
 
 
+def test_scores_over_time_are_points_of_hours(remembering: ServerProcess, healthy: bytes, faulty: bytes) -> None:
+    """With the counts of all recordings; of a machine without a record, and a time that is none, there are none."""
+    judged_of(remembering, healthy, "over-time")
+    score = judged_of(remembering, faulty, "over-time")["score"]
+    wait_for_verdicts(remembering, 2, "over-time")
+    answer = remembering.client.get("/v1/machines/over-time/scores", params={"points": 1})
+    (point,) = answer.json()["points"]
+    assert (point["judged"], point["anomalous"], point["unusable"], point["highest"]) == (2, 1, 0, score)
+    assert point["begins"] < timestamp() < point["ends"]
+    path, before = "/v1/machines/over-time/scores", {"until": "2020-01-01"}
+    assert remembering.client.get(path, params=before).json() == {"machine_id": "over-time", "points": []}
+    assert_problem(remembering.client.get("/v1/machines/nobody/scores"), 404, "machine_not_found")
+    for wrong in ({"since": "yesterday"}, {"points": 0}):
+        assert_problem(remembering.client.get(path, params=wrong), 422, "request_invalid")
+
+
 def test_every_way_to_upload_counts(remembering: ServerProcess, healthy: bytes, faulty: bytes) -> None:
     """One for /inference, one for /v1/predict, and one for each file of a batch that is judged, in their order."""
     server, way = remembering, {"machine_id": "every-way"}

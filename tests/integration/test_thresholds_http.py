@@ -15,6 +15,7 @@ from testing.jobs import run_jobs
 from testing.servers import Serve, ServerProcess, assert_problem, wait_until
 from tests import sounds
 from tests.integration.conftest import Lend
+from tests.integration.machines import judged_of, wait_for_verdicts
 from tests.integration.test_model_swaps import clients
 from tests.integration.test_models import create_key
 from tests.integration.uploads import WAV_TYPE, Body, judged
@@ -75,6 +76,26 @@ def test_a_detectors_threshold_is_shown_with_what_it_rests_on(detector_server: S
     scores = detectors.calibration().named
     assert [point["threshold"] for point in points] == [threshold_at(scores, rate) for rate in SENSITIVITIES.values()]
     assert "support no false-alarm rate below 0.5 %" in points[0]["evidence"]["notes"][0]
+
+
+def test_a_preview_has_the_scores_and_the_alarms_of_machines(detector_server: ServerProcess) -> None:
+    """At another threshold, without a change."""
+    before = state(detector_server)
+    wav = sounds.recording(sounds.fan(3.0, seed=1))
+    scores = [judged_of(detector_server, wav)["score"] for _ in range(3)]
+    wait_for_verdicts(detector_server, 3)
+    path = "/v1/models/champion/threshold/preview"
+    low = detector_server.client.get(path, params={"threshold": 0.0}).json()
+    (machine,) = low["machines"]
+    assert (low["threshold"], machine["machine_id"], machine["recordings"]) == (0.0, "fan-3", 3)
+    assert (machine["then"]["anomalous"], machine["then"]["alarms"][0]["highest"]) == (3, max(scores))
+    assert low["normal_scores"] == sorted(detectors.calibration().named)
+    assert low["evidence"]["expected"]["value"] > 0.9
+    high = detector_server.client.get(path, params={"threshold": 1.0}).json()
+    assert (high["machines"][0]["then"], high["alarms"]["counted"]) == ({"anomalous": 0, "alarms": []}, 0)
+    assert state(detector_server) == before
+    assert_problem(detector_server.client.get(path, params={"threshold": 2}), 422, "request_invalid")
+    assert_problem(detector_server.client.get(path), 422, "request_invalid")
 
 
 def detector_version(server: ServerProcess) -> str:

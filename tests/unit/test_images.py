@@ -1,12 +1,15 @@
-"""The two images and their locks: their common steps and releases are equal."""
+"""The images and their locks: their common steps and releases are equal."""
 
 import re
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 # Instructions that differ between the images: their libraries and their names.
 OWN = ("ARG LOCK=", "LABEL ")
 STRIPPING = "strip --strip-unneeded"
+RECORDERS = "alsa-utils ffmpeg pulseaudio-utils"
 
 
 def instructions(dockerfile: str) -> list[str]:
@@ -29,11 +32,21 @@ def pinned(lock: str, package: str) -> set[str]:
     return set(found)
 
 
-def test_both_images_are_made_by_the_same_steps():
-    """The steps are equal, except that the worker's image strips TensorFlow's libraries."""
-    worker = common_steps("Dockerfile.worker")
-    assert sum(STRIPPING in step for step in worker) == 1
-    assert [step for step in worker if STRIPPING not in step] == common_steps("Dockerfile.api")
+@pytest.mark.parametrize(("image", "own_step"), [("worker", STRIPPING), ("listener", RECORDERS)])
+def test_the_images_are_made_by_the_same_steps(image: str, own_step: str) -> None:
+    """The steps are equal, except that the worker's image strips TensorFlow's libraries, and the listener's records."""
+    steps = common_steps(f"Dockerfile.{image}")
+    assert sum(own_step in step for step in steps) == 1
+    assert [step for step in steps if own_step not in step] == common_steps("Dockerfile.api")
+
+
+def test_the_listeners_image_has_what_it_needs_and_no_tensorflow() -> None:
+    """Debian's ffmpeg replaces the one in a wheel, which cannot read ALSA."""
+    assert pinned("listener.lock", "paho-mqtt")
+    assert pinned("listener.lock", "watchfiles")
+    lock = (ROOT / "requirements" / "listener.lock").read_text()
+    assert "tensorflow" not in lock
+    assert "imageio-ffmpeg==" not in re.sub(r"^imageio-ffmpeg==\S+ ; sys_platform == 'never'.*$", "", lock, flags=re.M)
 
 
 def test_workers_train_with_the_release_of_tensorflow_that_the_tests_use():
@@ -47,6 +60,6 @@ def test_every_pinned_library_of_the_images_is_one_that_the_tests_use():
     """An image has the tested releases, except for TensorFlow's name."""
     named = re.compile(r"^([a-z0-9.-]+==[^ ;]+)", re.MULTILINE)
     tested = set(named.findall((ROOT / "requirements/dev.lock").read_text()))
-    for lock in ("serve.lock", "train.lock", "build.lock"):
+    for lock in ("serve.lock", "train.lock", "listener.lock", "build.lock"):
         untested = set(named.findall((ROOT / "requirements" / lock).read_text())) - tested
         assert not {each for each in untested if not each.startswith("tensorflow-cpu==")}, lock

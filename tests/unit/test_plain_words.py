@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("ml", "worker", "api", "cli", "testing", "benchmarks", "tests")
+FOLDERS = ("ml", "worker", "listener", "api", "cli", "testing", "benchmarks", "tests")
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py") if path != Path(__file__))
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")])
 TEMPLATES = sorted([*ROOT.glob("ml/**/*.jinja"), *ROOT.glob("api/**/*.html")])
-OTHER_TEXTS = [ROOT / name for name in ("Makefile", "docker-compose.yml", "Dockerfile.api", "Dockerfile.worker")]
+OTHER_TEXTS = [ROOT / "Makefile", ROOT / "docker-compose.yml", *sorted(ROOT.glob("Dockerfile.*"))]
 
 RETIRED_IN_NAMES = {
     *("heard", "hear", "hears", "hearing", "unheard"),

@@ -3,6 +3,8 @@
 import io
 import re
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from ml.detectors.deviations import BandDeviation
 from ml.detectors.fitting import fit_detector
 from ml.detectors.reference_benefit import ReferenceBenefit
 from ml.detectors.reference_channel import QUANTITIES, MainChannel, Regression
+from ml.detectors.spectra import Spectra
 from ml.errors import BundleDamaged, ReferenceChannelMissing
 from ml.models.verdict import Verdict
 from ml.training.detector_stage import _with_reference
@@ -122,6 +125,34 @@ def test_swapped_channels_are_unusable() -> None:
         assert found.unusable is not None
         assert (found.value, found.unusable.code) == ("unusable", "channels_swapped")
         assert found.quality.reference == "swapped"
+
+
+def test_a_band_in_which_the_channels_often_differ_does_not_count_as_swapped() -> None:
+    """The spectra are whitened: an opposite difference in one loud and unsteady band is no sign of swapped channels."""
+    detector = pairs.predictor().detector
+    assert detector is not None
+    assert detector.pair is not None
+    regression = detector.pair.regression
+    usual = np.full(regression.main_centres["fine_spectrum"].shape[1], 2, np.float32)
+    usual[0] = 40
+    main = np.tile(usual, (len(regression.main_centres["fine_spectrum"]), 1))
+    steady = np.ones(len(usual), np.float32)
+    steady[0] = 0.001
+    channel = replace(
+        detector.pair,
+        whitening=np.diag(steady),
+        regression=replace(
+            regression,
+            main_centres=regression.main_centres | {"fine_spectrum": main},
+            reference_centres=regression.reference_centres | {"fine_spectrum": np.zeros_like(main)},
+        ),
+    )
+    unsteady, opposite = usual.copy(), -usual
+    unsteady[0] = -40
+    for spectrum, swapped in ((unsteady, False), (opposite, True)):
+        reference = SimpleNamespace(fine_spectrum=np.zeros_like(usual))
+        clip = SimpleNamespace(fine_spectrum=spectrum, reference=reference)
+        assert channel.is_swapped(cast(Spectra, clip), 0) is swapped
 
 
 def test_most_normal_recordings_are_judged_with_the_reference() -> None:

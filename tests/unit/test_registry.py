@@ -185,10 +185,10 @@ def test_the_champion_stamp_changes_with_promotion_and_renaming_only(
     registry: Registry, first: str, second: str
 ) -> None:
     """A poller sees each change of the served model, and nothing else."""
-    seen = [registry.champion_stamp()]
+    seen = [registry.reference_stamp("champion")]
 
     def changed() -> bool:
-        seen.append(registry.champion_stamp())
+        seen.append(registry.reference_stamp("champion"))
         return seen[-1] != seen[-2]
 
     assert not changed()
@@ -207,11 +207,11 @@ def test_the_champion_stamp_changes_with_promotion_and_renaming_only(
 def test_the_champion_stamp_of_an_empty_home_changes_with_the_first_champion(home: Path, tmp_path: Path) -> None:
     """A service that waits for its first model notices it."""
     registry, archive = Registry(tmp_path / "empty"), tmp_path / "model.zip"
-    before = registry.champion_stamp()
+    before = registry.reference_stamp("champion")
     Registry(home).export("champion", archive)
     version = registry.add_archive(archive)
     registry.promote(version)
-    assert registry.champion_stamp() != before
+    assert registry.reference_stamp("champion") != before
 
 
 def test_the_aliases_file_is_plain_json(registry: Registry, first: str) -> None:

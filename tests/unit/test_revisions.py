@@ -209,12 +209,12 @@ def test_a_threshold_does_not_affect_the_golden_clip(detector_registry: Registry
 def test_the_champion_stamp_changes_with_the_threshold(registry: Registry) -> None:
     """It does not change with a reset to the same threshold, or with another version's threshold."""
     other = bundles.further(registry)
-    before = registry.champion_stamp()
+    before = registry.reference_stamp("champion")
     registry.set_threshold("champion", ThresholdRequest(reset=True))
     registry.set_threshold(other, ThresholdRequest(threshold=0.9))
-    assert registry.champion_stamp() == before
+    assert registry.reference_stamp("champion") == before
     registry.set_threshold("champion", ThresholdRequest(threshold=0.7))
-    assert registry.champion_stamp() != before
+    assert registry.reference_stamp("champion") != before
 
 
 GOOD = {"revision": 2, "created": "", "threshold": 0.5, "false_alarm_rate": None, "basis": "", "sensitivity": None}

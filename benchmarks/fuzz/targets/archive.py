@@ -62,7 +62,7 @@ class Archive:
             del members[name]
         elif what < 0.12:
             members[name] = bytes(random.choice(EDGES[:8]) * 1000)
-        elif name.endswith(".json"):
+        elif name in self._members and name.endswith(".json"):  # others were added before
             members[name] = json_text(random, change_value(random, json.loads(self._members[name])))
         else:
             members[name] = mutate(random, members[name])

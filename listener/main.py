@@ -1,0 +1,218 @@
+"""Listener: one supervisor of all sources of a home.
+
+One thread reads each source, some threads judge, one follows the models. The supervisor looks at the files of sources
+and sinks again and again, and starts, stops and replaces what has changed. An error of one source harms no other.
+"""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from listener.capture.readers import make_reader
+from listener.clips import ClipWriter
+from listener.config import sink_file, source_file
+from listener.delivery import Delivery
+from listener.event_keeper import EventKeeper
+from listener.judge import Judge
+from listener.live import LiveServer
+from listener.lock import hold_listener_lock
+from listener.machine_record import MachineRecord
+from listener.metrics import serve_metrics
+from listener.models import Models
+from listener.options import ListenerOptions
+from listener.source_listener import SourceListener
+from listener.sources import MakeReader, RunningSources
+from listener.status import ListenerStatus
+from listener.store import EventStore
+from listener.watched_file import WatchedFile
+from ml.errors import ListenerNotRunning
+from ml.models.predictor import Predictor
+from ml.system.clock import timestamp
+from ml.system.parallel import one_blas_thread
+
+logger = logging.getLogger("signalml.listener")
+STOPPED = "The listener was stopped."
+LONGEST_POLL_S = 2.0
+PUBLISH_EVERY_S = 5.0
+
+
+class Listener:
+    """Listener of one home. Use it once.
+
+    Args:
+        options: its options.
+        make_reader: makes the reader of a source.
+
+    Example::
+
+        Listener(ListenerOptions(home)).run()
+    """
+
+    def __init__(self, options: ListenerOptions, make_reader: MakeReader = make_reader) -> None:
+        self.options = options
+        self._make_reader = make_reader
+        self._source_file = WatchedFile(source_file(options.home))
+        self._sink_file = WatchedFile(sink_file(options.home))
+        self._started_at = timestamp()
+        self._stopped = threading.Event()
+        self._parts: _Parts | None = None
+
+    def run(self) -> None:
+        """Listen until SIGTERM, SIGINT or :meth:`stop`.
+
+        Raises:
+            ListenerRunsAlready: another listener runs in this home.
+            EventsUnavailable, StorageFull: the events cannot be opened.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(hold_listener_lock(self.options))
+            stack.enter_context(one_blas_thread())
+            stack.enter_context(self._stop_at_signals())
+            store = stack.enter_context(EventStore(self.options.home, create=True))
+            self._parts = parts = _Parts(self.options, store, self._make_reader)
+            stack.callback(parts.stop)
+            live = LiveServer(self.options, self)
+            live.start()
+            stack.callback(live.stop)
+            if self.options.metrics_port is not None:
+                stack.callback(serve_metrics(self.options.metrics_port, self.status))
+            stack.callback(self.stop)
+            threading.Thread(target=self._follow_models, args=(parts,), name="models", daemon=True).start()
+            self._supervise(parts)
+
+    def stop(self) -> None:
+        """Let :meth:`run` return. Safe from any thread."""
+        self._stopped.set()
+
+    # What the local socket shows
+
+    def status(self) -> ListenerStatus:
+        """Return the state of the listener, its sources and its sinks. Safe from any thread."""
+        status = ListenerStatus(self._started_at, os.getpid())
+        status.problems = [*self._source_file.problems, *self._sink_file.problems]
+        if self._parts is not None:
+            self._parts.fill(status)
+        return status
+
+    def source(self, name: str) -> SourceListener | None:
+        """Return a source that runs; None if there is none of this name."""
+        return None if self._parts is None else self._parts.sources.get(name)
+
+    def predictor(self, reference: str) -> Predictor | None:
+        """Return the predictor of a model; None without one."""
+        return None if self._parts is None else self._parts.models.get(reference).current
+
+    def test_sink(self, name: str) -> None:
+        """Send a test alert to a sink, and wait for its acknowledgement.
+
+        Raises:
+            EntryNotFound, DeliveryFailed, MissingExtra, ListenerNotRunning
+        """
+        if self._parts is None:
+            raise ListenerNotRunning("The listener is starting.")
+        self._parts.delivery.test(name)
+
+    # Supervision
+
+    def _supervise(self, parts: "_Parts") -> None:
+        wait_s, published = min(self.options.poll_interval_s, LONGEST_POLL_S), float("-inf")
+        while not self._stopped.is_set():
+            self._try_update(parts)
+            if time.monotonic() - published >= PUBLISH_EVERY_S:
+                published = time.monotonic()
+                parts.delivery.publish_state(parts.sources.statuses())
+            self._stopped.wait(wait_s)
+
+    def _try_update(self, parts: "_Parts") -> None:
+        """Take up what changed; an error must not end the supervision."""
+        for step in (self._update_sinks, self._update_sources, lambda each: each.sources.tick(), _tick_events):
+            try:
+                step(parts)
+            except Exception:
+                logger.exception("unexpected error of the supervisor")
+
+    def _update_sinks(self, parts: "_Parts") -> None:
+        _take_up(self._sink_file, parts.delivery.update)
+
+    def _update_sources(self, parts: "_Parts") -> None:
+        if self.options.sources is not None:
+            parts.sources.update({each.name: each for each in self.options.sources})
+        else:
+            _take_up(self._source_file, parts.sources.update)
+
+    def _follow_models(self, parts: "_Parts") -> None:
+        """Load the models, and follow their changes."""
+        while not self._stopped.is_set():
+            try:
+                parts.models.refresh()
+            except Exception:
+                logger.exception("unexpected error while models were loaded")
+            self._stopped.wait(min(self.options.poll_interval_s, LONGEST_POLL_S))
+
+    @contextmanager
+    def _stop_at_signals(self) -> Iterator[None]:
+        """Stop at SIGTERM and SIGINT; only the main thread can set that."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(*_: object) -> None:
+            self.stop()
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class _Parts:
+    """The parts of a running listener, from the models to the alerts."""
+
+    def __init__(self, options: ListenerOptions, store: EventStore, make_reader: MakeReader) -> None:
+        self.models = Models(options.home)
+        self.record = MachineRecord(options)
+        self.delivery = Delivery(options, store, options.clips_folder)
+        self.clips = ClipWriter(options, store, self.delivery.route)
+        self.keeper = EventKeeper(options, store, self.delivery.route, self.clips)
+        self.judge = Judge(options, self.models, self.record, self.keeper.judged)
+        self.sources = RunningSources(options, self.judge, self.models, self.keeper, make_reader)
+        self.judge.start()
+
+    def fill(self, status: ListenerStatus) -> None:
+        """Set what the parts know."""
+        status.sources = self.sources.statuses()
+        status.sinks = self.delivery.statuses()
+        status.clip_bytes, status.clips_dropped = self.clips.clip_bytes, self.clips.dropped
+        status.verdicts_waiting, status.verdicts_lost = self.record.waiting, self.record.lost
+        status.events_waiting, status.events_lost = self.keeper.unsaved, self.keeper.lost
+
+    def stop(self) -> None:
+        """Stop in the order of the data: nothing that is judged is lost."""
+        self.sources.stop()
+        self.judge.stop()
+        self.keeper.close_all(STOPPED)
+        self.clips.stop()
+        self.delivery.publish_state(self.sources.statuses())
+        self.delivery.stop()
+        self.record.close()
+
+
+def _take_up(file: WatchedFile, use: Callable[[dict[str, Any]], None]) -> None:
+    """Use the entries of a file if it changed; after an error, again at the next call."""
+    if file.changed():
+        try:
+            use(file.entries)
+        except BaseException:
+            file.take_up_again()
+            raise
+
+
+def _tick_events(parts: _Parts) -> None:
+    parts.keeper.tick()
