@@ -23,6 +23,7 @@ from listener.clip_files import write_files
 from listener.events import Change, Event, EventClip
 from listener.options import ListenerOptions
 from listener.retention import Retention
+from listener.routes import route_by_file
 from listener.store import EventStore
 from ml.audio.formats import FLAC, HEAD_BYTES, recognise
 from ml.audio.info import AudioInfo, read_info
@@ -32,6 +33,7 @@ logger = logging.getLogger("signalml.events")
 PNG_HEAD = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 MAX_PNG_BYTES = 4 * 2**20
 MAX_PNG_SIDE = 8192  # pixels
+DURATION_DIGITS = 3
 ENDED_STATES = ("ended", "interrupted")
 
 
@@ -88,10 +90,10 @@ async def take_report(report: Report, services: Services, receive: Receive) -> R
 
 def _store(report: Report, info: AudioInfo | None, options: ListenerOptions) -> ReportResult:
     facts = report.facts
-    with EventStore(options.home, create=True) as store:
+    with EventStore(options.home, create=True, route=route_by_file(options.home)) as store:
         known = store.find(facts.id)
         _require_same_origin(known, facts)
-        wanted = info is not None and (known is None or known.clip is None or is_newer(facts, known))
+        wanted = info is not None and (known is None or is_newer(facts, known) or is_longer(info.duration_s, known))
         clip = _write_clip(report, info, options, store) if info is not None and wanted else None
         before: list[Event | None] = []
 
@@ -137,7 +139,7 @@ def merge(
             review=max(reviews, key=lambda review: review.at, default=None),
             recording=known.recording,
         ), _change(known, event)
-    if clip is not None and known.clip is None:
+    if clip is not None and is_longer(clip.duration_s, known):
         return known.changed(clip=clip, missing_clip=None), "clip"
     return None
 
@@ -145,6 +147,11 @@ def merge(
 def is_newer(facts: EventReport, known: Event) -> bool:
     """Return whether a report is newer than the event that is known here. An end is never taken back."""
     return (facts.state in ENDED_STATES, facts.updated) > (known.state in ENDED_STATES, known.updated)
+
+
+def is_longer(duration_s: float, known: Event) -> bool:
+    """Return whether a sound is longer than the one that is known here: a device writes a first and a final version."""
+    return known.clip is None or round(duration_s, DURATION_DIGITS) > known.clip.duration_s
 
 
 def _change(known: Event | None, event: Event) -> Change:
@@ -170,7 +177,7 @@ def _write_clip(report: Report, info: AudioInfo, options: ListenerOptions, store
     try:
         if not Retention(options, store).make_room(len(report.flac) + len(report.png or b"")):
             return None
-        duration_s = round(info.duration_s, 3)
+        duration_s = round(info.duration_s, DURATION_DIGITS)
         return write_files(options.home, facts.id, facts.clip.began, duration_s, report.flac, report.png)
     except (StorageFull, EventsUnavailable, OSError) as error:
         logger.warning("the clip of an event is dropped: %s", error, extra={"facts": {"event": facts.id}})

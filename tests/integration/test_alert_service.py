@@ -10,9 +10,11 @@ import pytest
 from api.api_keys import ApiKeyStore
 from listener import sink_worker
 from listener.alert_message import public_values
+from listener.config import sink_file
 from listener.events import Event, EventClip
-from listener.outbox import Counts
+from listener.outbox import Counts, Outbox
 from listener.sink_types import ServiceSink
+from listener.store import EventStore
 from ml.errors import DeliveryFailed
 from testing.servers import Serve, ServerProcess, wait_until
 from tests import sounds
@@ -78,6 +80,46 @@ def test_an_event_arrives_with_its_clip_and_its_end(central: ServerProcess, devi
     assert clip.content == (device.options.clips_folder / "first.flac").read_bytes()
     assert central.client.get(f"/v1/events/{began.id}/spectrogram").content == PNG
     assert device.outbox.counts() == {}
+
+
+def test_the_final_clip_replaces_the_first_one(central: ServerProcess, device: AlertingDevice) -> None:
+    """The device writes it after the end of the event, whose time it does not change."""
+    device.use(service(central.base_url))
+    event = device.ends(device.changes(with_clip(device, device.begins(), "early", 0.5), "clip"))
+    device.changes(with_clip(device, event, "late", 2.0), "clip")
+    wait_until(lambda: (shown(central, event).get("clip") or {}).get("duration_s") == 2.0, WITHIN_S)
+    assert shown(central, event)["state"] == "ended"
+
+
+def test_the_central_service_sends_alerts_of_its_own(
+    central: ServerProcess, device: AlertingDevice, request: pytest.FixtureRequest
+) -> None:
+    """An event that a device reports is an alert for the sinks of the service that keeps it."""
+    sinks = sink_file(central.home)
+    sinks.add({"name": "hook", "kind": "webhook", "url": "https://example.org/", "rules": {"changes": ["began"]}})
+    request.addfinalizer(lambda: sinks.remove("hook"))
+    device.use(service(central.base_url))
+    event = device.ends(device.begins("pump"))
+    wait_until(lambda: shown(central, event).get("state") == "ended", WITHIN_S)
+    central.client.patch(f"/v1/events/{event.id}", json={"verdict": "faulty"}).raise_for_status()
+    with EventStore(central.home) as store:
+        alerts = Outbox(store).waiting("hook")
+        changes = [change for change, _ in store.changes_of(event.id)]
+    assert changes[-1] == "reviewed"
+    assert [each.event.origin for each in alerts] == ["press-room"] * changes.count("began")
+
+
+def test_an_event_of_another_device_is_refused_for_good(device: AlertingDevice) -> None:
+    """Another attempt would get the same answer."""
+
+    def behave(connection: Any) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 409 Conflict\r\ncontent-length: 0\r\n\r\n")
+
+    with RawServer(behave) as server:
+        device.use(service(server.url))
+        device.begins()
+        wait_until(lambda: device.outbox.counts() == {"central": Counts(dead=1)}, WITHIN_S)
 
 
 def test_the_values_of_an_alert_are_those_of_the_api(central: ServerProcess, device: AlertingDevice) -> None:
