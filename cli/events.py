@@ -17,6 +17,7 @@ from cli.output import print_table
 from cli.times import TIME_HELP, local_time, parse_time, show_duration
 from listener.events import Event, EventState, Review, ReviewVerdict
 from listener.options import LISTENER_FOLDER
+from listener.routes import route_by_file
 from listener.schema import EVENTS_FILE
 from listener.store import MAX_PAGE, EventChange, EventFilter, EventStore
 from ml.errors import ClipNotFound
@@ -148,7 +149,7 @@ def review(
     """Give the verdict of a person on an event."""
     home = Settings().home
     given = Review(verdict, label, note, by or user_name(), timestamp())
-    with EventStore(home) as store:
+    with EventStore(home, route=route_by_file(home)) as store:
         before = store.get(event_id).review
         store.update(event_id, lambda event: None if event is None else (event.changed(review=given), "reviewed"))
     record_change(home, "event.review", event_id, before=_verdict(before), after=_verdict(given))
