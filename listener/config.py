@@ -25,6 +25,14 @@ from ml.system.audit import record_change
 
 SOURCES_FILE, SINKS_FILE = "sources.toml", "sinks.toml"
 OWNER_ONLY = 0o600  # both files can contain passwords
+# What a person reads instead of a regular expression.
+FORMS = {
+    "name": "a name of lower-case letters, digits, '.', '_' and '-', at most 40,",
+    "device": "default, pulse:NAME or alsa:NAME",
+    "topic": "a topic without + and #",
+    "discovery_topic": "a topic without + and #",
+    "sender": "an e-mail address",
+}
 KINDS = ("device", "stream", "folder", "pipe", "mqtt", "webhook", "email", "service")
 
 
@@ -265,7 +273,10 @@ def _sentence(error: ValidationError) -> str:
     """Return what is wrong, without the values: they can be secret."""
     found = []
     for each in error.errors(include_input=False, include_url=False):
-        place = ".".join(str(part) for part in each["loc"] if part not in KINDS)
+        fields = each["loc"][1:] if each["loc"] and each["loc"][0] in KINDS else each["loc"]
+        place = ".".join(map(str, fields))
         message = each["msg"].removeprefix("Value error, ")
+        if each["type"] == "string_pattern_mismatch" and place in FORMS:
+            message = f"{FORMS[place]} was expected"
         found.append(f"{place}: {message}" if place else message)
     return "; ".join(found)
