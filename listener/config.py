@@ -27,6 +27,14 @@ from ml.system.validation import EXPECTED, shorten
 
 SOURCES_FILE, SINKS_FILE = "sources.toml", "sinks.toml"
 OWNER_ONLY = 0o600  # both files can contain passwords
+# What a person reads instead of a regular expression.
+FORMS = {
+    "name": "a name of lower-case letters, digits, '.', '_' and '-', at most 40,",
+    "device": "default, pulse:NAME or alsa:NAME",
+    "topic": "a topic without + and #",
+    "discovery_topic": "a topic without + and #",
+    "sender": "an e-mail address",
+}
 KINDS = ("device", "stream", "folder", "pipe", "mqtt", "webhook", "email", "service")
 
 
