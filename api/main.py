@@ -16,7 +16,7 @@ from api.limits import BodyLimitMiddleware
 from api.observability.requests import RequestLogMiddleware
 from api.openapi import describe_scopes
 from api.paths import PathMiddleware
-from api.routers import datasets, events, health, inference, jobs, machines, models, sinks, sources, thresholds
+from api.routers import datasets, events, health, inference, jobs, machines, models, session, sinks, sources, thresholds
 from api.services import Services
 from api.serving import poll_forever
 from api.settings import Settings
@@ -67,6 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(datasets.router)
     app.include_router(jobs.router)
     app.include_router(machines.router)
+    app.include_router(session.router)
     app.include_router(events.router)
     app.include_router(sources.router)
     app.include_router(sinks.router)

@@ -8,6 +8,7 @@ from typing import Self
 from starlette.requests import HTTPConnection
 
 from api.api_keys import ApiKeyStore
+from api.browser_sessions import BrowserSessions
 from api.event_feed import EventFeed
 from api.event_streams import StreamPlaces
 from api.executor import InferenceExecutor
@@ -40,6 +41,7 @@ class Services:
     metrics: Metrics
     machine_recorder: MachineRecorder
     keys: ApiKeyStore
+    sessions: BrowserSessions
     queue_monitor: QueueMonitor
     streams: StreamPlaces
     job_queue: JobQueueClient
@@ -67,6 +69,7 @@ class Services:
             metrics=metrics,
             machine_recorder=MachineRecorder(settings, metrics),
             keys=ApiKeyStore(settings.home),
+            sessions=BrowserSessions(settings.home, settings.session_hours),
             queue_monitor=QueueMonitor(settings.redis_url),
             streams=streams,
             job_queue=JobQueueClient(settings.redis_url, streams),

@@ -26,6 +26,8 @@ from ml.system.clock import timestamp
 from ml.system.text import printable
 
 FOLLOW_S = 0.5
+# Changes that are no news for a person: progress of an event, and its clip.
+QUIET_CHANGES = ("updated", "clip")
 NO_EVENTS = "No events yet."
 NO_CLIP = {
     "pending": "it is not written yet",

@@ -80,7 +80,7 @@ class ClipWriter:
         with self._changed:
             plan = self._plans.get(event.id)
             if plan is not None:
-                plan.close()
+                plan.close(to_seconds(event.ended or event.updated))
             elif event.clip is None and event.missing_clip is not None:
                 # Nothing of it could be written, because the event itself had to wait.
                 self._note(event.id, None, "no_sound" if event.missing_clip == "pending" else event.missing_clip)

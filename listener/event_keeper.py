@@ -40,7 +40,8 @@ class EventClips(Protocol):
 class EventKeeper:
     """Events of one listener. Any thread may call it.
 
-    At its start, the active events of an earlier listener are interrupted.
+    The first call of :meth:`judged`, :meth:`tick` or :meth:`close_all` interrupts the active events of an earlier
+    listener: only then, because ``route`` must know the sinks by then.
 
     Args:
         options: options of the listener.
@@ -62,10 +63,7 @@ class EventKeeper:
         self._saves = EventSaves(store, route, clock)
         self._machines: dict[str, MachineWatch] = {}
         self._lock = threading.RLock()
-        for event in store.active():
-            machine = self._machine(event.machine_id)
-            machine.last_end, machine.interrupted = to_seconds(event.updated), event.id
-            self._close(machine, event, "interrupted", RESTARTED)
+        self._earlier = store.active()
 
     @property
     def unsaved(self) -> int:
@@ -86,6 +84,7 @@ class EventKeeper:
     def judged(self, clip: JudgedClip) -> None:
         """Take a clip with its verdict, and the state of its machine's alarm after it."""
         with self._lock:
+            self._interrupt_earlier()
             self._leave_other_machines(clip)
             machine = self._machine(clip.machine_id)
             machine.add(clip, self._clock(), self._options.longest_event_s)
@@ -110,6 +109,7 @@ class EventKeeper:
     def close_all(self, cause: str) -> None:
         """End all active events, when the listener stops."""
         with self._lock:
+            self._interrupt_earlier()
             for machine in self._machines.values():
                 self._interrupt(machine, cause)
             self._saves.flush()
@@ -117,6 +117,7 @@ class EventKeeper:
     def tick(self) -> None:
         """End the events of lost sources, and save what waits. Call it about once a second."""
         with self._lock:
+            self._interrupt_earlier()
             for machine in self._machines.values():
                 if lost := " ".join(machine.lost_sources(self._clock())):
                     self._interrupt(machine, lost)
@@ -124,6 +125,13 @@ class EventKeeper:
 
     def _machine(self, machine_id: str) -> MachineWatch:
         return self._machines.setdefault(machine_id, MachineWatch())
+
+    def _interrupt_earlier(self) -> None:
+        earlier, self._earlier = self._earlier, []
+        for event in earlier:
+            machine = self._machine(event.machine_id)
+            machine.last_end, machine.interrupted = to_seconds(event.updated), event.id
+            self._close(machine, event, "interrupted", RESTARTED)
 
     def _leave_other_machines(self, clip: JudgedClip) -> None:
         """A source that records another machine now is removed from the one before."""

@@ -9,8 +9,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from listener.capture.readers import make_reader
 from listener.clips import ClipWriter
@@ -129,17 +130,20 @@ class Listener:
 
     def _try_update(self, parts: "_Parts") -> None:
         """Take up what changed; an error must not end the supervision."""
-        try:
-            if self._sink_file.changed():
-                parts.delivery.update(self._sink_file.entries)
-            if self.options.sources is not None:
-                parts.sources.update({each.name: each for each in self.options.sources})
-            elif self._source_file.changed():
-                parts.sources.update(self._source_file.entries)
-            parts.sources.tick()
-            parts.keeper.tick()
-        except Exception:
-            logger.exception("unexpected error of the supervisor")
+        for step in (self._update_sinks, self._update_sources, lambda each: each.sources.tick(), _tick_events):
+            try:
+                step(parts)
+            except Exception:
+                logger.exception("unexpected error of the supervisor")
+
+    def _update_sinks(self, parts: "_Parts") -> None:
+        _take_up(self._sink_file, parts.delivery.update)
+
+    def _update_sources(self, parts: "_Parts") -> None:
+        if self.options.sources is not None:
+            parts.sources.update({each.name: each for each in self.options.sources})
+        else:
+            _take_up(self._source_file, parts.sources.update)
 
     def _follow_models(self, parts: "_Parts") -> None:
         """Load the models, and follow their changes."""
@@ -198,3 +202,17 @@ class _Parts:
         self.delivery.publish_state(self.sources.statuses())
         self.delivery.stop()
         self.record.close()
+
+
+def _take_up(file: WatchedFile, use: Callable[[dict[str, Any]], None]) -> None:
+    """Use the entries of a file if it changed; after an error, again at the next call."""
+    if file.changed():
+        try:
+            use(file.entries)
+        except BaseException:
+            file.take_up_again()
+            raise
+
+
+def _tick_events(parts: _Parts) -> None:
+    parts.keeper.tick()

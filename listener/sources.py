@@ -108,8 +108,8 @@ class RunningSources:
         schedule = RunningSchedule(entry.schedule)
         listener = SourceListener(entry, self._options, self._judge, self._models, schedule, self._events.source_lost)
         runner = SourceRunner(listener, lambda: self._make_reader(entry, self._options), before)
-        runner.start()
         logger.info("source %s: %s", entry.name, "started" if before is None else "replaced")
+        runner.start()
         return runner
 
     def _begin_stop(self, runner: SourceRunner, replaced_by: SourceEntry | None) -> None:

@@ -1,10 +1,10 @@
 """Ffmpeg: where it is, and its command for a stream."""
 
-import os
 import re
 import shutil
 import subprocess
 from functools import lru_cache
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from listener.capture.causes import Credentials
@@ -36,6 +36,7 @@ FORMATS = (
     "rtsp,rtp,sdp,hls,mpegts,mp3,aac,ogg,wav,w64,flac,aiff,au,caf,mov,mp4,m4a,matroska,webm,asf,flv,ac3,eac3,amr,"
     "loas,latm,s16le,s16be,g722,g726"
 )
+NOISE = ("Impossible to open", "Unused options")  # other lines give the reason
 PROBE_BYTES, ANALYZE_US = 500_000, 2_000_000
 CONNECT_S = 3.0  # beyond the time limit of a stream
 PLAYLIST_SUFFIXES = (".m3u8", ".m3u")
@@ -50,7 +51,7 @@ def find_ffmpeg() -> str:
         ProgramMissing: there is none.
     """
     for path in (shutil.which("ffmpeg"), _packaged()):
-        if path is not None and _version(path, os.stat(path).st_mtime) >= OLDEST_VERSION:
+        if path is not None and _version(path, Path(path).stat().st_mtime) >= OLDEST_VERSION:
             return path
     raise ProgramMissing(MISSING)
 
@@ -76,7 +77,7 @@ def stream_command(source: StreamSource) -> Command:
     options = {"protocol_whitelist": protocols, "format_whitelist": FORMATS} | _options(source)
     lines = ["ffconcat version 1.0", f"file {_quoted(source.url)}"]
     lines += [f"option {name} {value}" for name, value in options.items()]
-    return Command(words, "\n".join([*lines, ""]).encode(), Credentials(source.url))
+    return Command(words, "\n".join([*lines, ""]).encode(), Credentials(source.url), NOISE)
 
 
 def stream_reader(source: StreamSource) -> PcmReader:

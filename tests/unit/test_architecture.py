@@ -35,6 +35,7 @@ ALLOWED = {
         "listener.options",
         "listener.outbox",
         "listener.recordings",
+        "listener.retention",
         "listener.sink_types",
         "listener.sound",
         "listener.source_types",
