@@ -24,7 +24,7 @@ class SoundFeed:
     """Sound in real time, as a microphone gives it: into programs, named pipes or functions.
 
     Args:
-        sounds: sounds by name, int16 ``(samples,)``; each is repeated.
+        sounds: sounds by name, int16 ``(samples,)``; each is repeated. All go on while another one plays.
         outputs: get the samples of 20 ms at a time, as bytes. More can be added at any time.
         rate_hz: sample rate.
     """
@@ -64,15 +64,14 @@ class SoundFeed:
         playing, position, due = None, 0, time.monotonic()
         while not self._stopped.is_set():
             if not self._changed.is_set():
-                playing, position, self._changed_at = self._wanted, 0, time.time()
+                playing, self._changed_at = self._wanted, time.time()
                 self._changed.set()
             due += CHUNK_S
             self._stopped.wait(max(0.0, due - time.monotonic()))
+            places, position = range(position, position + self._chunk), position + self._chunk
             if playing is None:
                 continue
-            samples = self._sounds[playing]
-            data = samples.take(range(position, position + self._chunk), mode="wrap").astype("<i2").tobytes()
-            position += self._chunk
+            data = self._sounds[playing].take(places, mode="wrap").astype("<i2").tobytes()
             for output in list(self.outputs):
                 output(data)
 

@@ -1,10 +1,12 @@
 """A fan that is listened to: its sound, healthy and faulty, a model of it, and a listener with sources and sinks."""
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from listener.config import source_file
 from listener.events import Event
 from listener.store import EventStore
 from ml.detectors.engines.registry import engine_by_name
@@ -23,6 +25,7 @@ from ml.models.predictor import Predictor
 from ml.models.registry import Registry
 from ml.models.served import ServedModel
 from ml.models.thresholds import decision_at
+from testing.listening import ListenerProcess
 from testing.sound_feed import RATE_HZ, Samples
 from tests.complete import require_program, require_rtsp_server
 
@@ -31,6 +34,7 @@ SPEC = FeatureSpec(
     sample_rate_hz=RATE_HZ, channel="intact", clip_frames=30, n_fft=1024, hop_length=512, fmax_hz=RATE_HZ / 2
 )
 RULE = {"alarm_raise": 2, "alarm_of": 3, "alarm_clear": 0}
+WITHIN_S = 60.0  # longest wait; not a promise
 LINES_HZ, BEARING_HZ = 120.0 * np.arange(1, 7), 2750.0
 
 
@@ -96,3 +100,15 @@ def events_of(home: Path) -> list[Event]:
     """Return all events of a home, the oldest first."""
     with EventStore(home) as store:
         return store.page(most=1000).events[::-1]
+
+
+def add_sources(home: Path, **places: Mapping[str, object]) -> None:
+    """Add sources, each of a machine of its name."""
+    for name, place in places.items():
+        source_file(home).add({"name": name, "machine_id": name, "clip_s": CLIP_S, **place})
+
+
+def has_judged(listener: ListenerProcess, names: Collection[str], clips: int = 4) -> bool:
+    """Return whether all sources have judged so many clips."""
+    statuses = listener.client.status().sources
+    return {each.name for each in statuses if each.clips_judged >= clips} == set(names)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from listener.config import sink_file, source_file
+from listener.config import sink_file
 from listener.event_facts import to_seconds
 from listener.events import Event
 from listener.store import EventStore
@@ -24,13 +24,15 @@ from tests.integration.listening import (
     BEARING_HZ,
     CLIP_S,
     RULE,
+    WITHIN_S,
+    add_sources,
     events_of,
     fan_sounds,
+    has_judged,
     require_listening_programs,
 )
 
 KINDS = ("device", "rtsp", "icecast", "folder", "pipe", "mqtt")
-WITHIN_S = 60.0
 WITHOUT_FOLDER = tuple(kind for kind in KINDS if kind != "folder")
 BEFORE_S, FAULT_S = 2.0, 5.0
 # From a sound to its samples: a microphone, an encoder, a file that must not change any more; and a busy computer.
@@ -197,18 +199,6 @@ def test_another_service_has_the_event_with_its_clip(watched: Watched, kind: str
 def test_home_assistant_knows_the_machine(watched: Watched, kind: str) -> None:
     assert any(topic.startswith("homeassistant/device/") and kind in topic for topic in watched.retained)
     assert f"signalml/machines/{kind}/state" in watched.retained
-
-
-def add_sources(home: Path, **places: Mapping[str, object]) -> None:
-    """Add sources, each of a machine of its name."""
-    for name, place in places.items():
-        source_file(home).add({"name": name, "machine_id": name, "clip_s": CLIP_S, **place})
-
-
-def has_judged(listener: ListenerProcess, names: Sequence[str], clips: int = 4) -> bool:
-    """Return whether all sources have judged so many clips."""
-    statuses = listener.client.status().sources
-    return {each.name for each in statuses if each.clips_judged >= clips} == set(names)
 
 
 def in_chunks(send: Callable[[bytes], object]) -> Callable[[bytes], None]:
