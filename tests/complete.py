@@ -27,6 +27,13 @@ def require_rtsp_server() -> None:
     _miss("the RTSP server is not installed: apt-get install gir1.2-gst-rtsp-server-1.0 python3-gi")
 
 
+def require_listening_programs() -> None:
+    """Skip the test without a program that live listening meets; in CI, fail."""
+    for program in ("pulseaudio", "pactl", "pacat", "ffmpeg", "icecast2", "mosquitto"):
+        require_program(program)
+    require_rtsp_server()
+
+
 def _miss(problem: str) -> None:
     if os.environ.get(COMPLETE):
         pytest.fail(f"{problem}; {COMPLETE} is set")

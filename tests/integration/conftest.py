@@ -11,9 +11,9 @@ import pytest
 from ml.dataset.simulate.simulator import simulate
 from ml.models.registry import Registry
 from testing import keras2
+from testing.fans import make_fan_home
 from testing.servers import Serve, ServerProcess, run_servers, wait_until
 from tests import sounds
-from tests.integration.listening import make_fan_home
 from tests.integration.trainings import SHORT, TINY, FinishedTraining, train_with_snapshots, without_report
 from tests.integration.uploads import GOOD, SECOND, WAV_TYPE, judged
 from tests.shared import made_once

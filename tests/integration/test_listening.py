@@ -16,11 +16,7 @@ from listener.config import sink_file
 from listener.event_facts import to_seconds
 from listener.events import Event
 from listener.store import EventStore
-from testing.listening import Icecast, ListenerProcess, Mosquitto, PulseServer, RtspServer
-from testing.receivers import MailServer, MqttSubscriber, WebhookReceiver
-from testing.servers import Serve, wait_until
-from testing.sound_feed import RATE_HZ, FolderRecorder, NamedPipe, SoundFeed
-from tests.integration.listening import (
+from testing.fans import (
     BEARING_HZ,
     CLIP_S,
     RULE,
@@ -29,8 +25,12 @@ from tests.integration.listening import (
     events_of,
     fan_sounds,
     has_judged,
-    require_listening_programs,
 )
+from testing.listening import Icecast, ListenerProcess, Mosquitto, PulseServer, RtspServer
+from testing.receivers import MailServer, MqttSubscriber, WebhookReceiver
+from testing.servers import Serve, wait_until
+from testing.sound_feed import RATE_HZ, FolderRecorder, NamedPipe, SoundFeed
+from tests.complete import require_listening_programs
 
 KINDS = ("device", "rtsp", "icecast", "folder", "pipe", "mqtt")
 WITHOUT_FOLDER = tuple(kind for kind in KINDS if kind != "folder")

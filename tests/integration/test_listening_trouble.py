@@ -13,10 +13,7 @@ import pytest
 from listener.event_facts import to_seconds
 from listener.events import Event
 from listener.status import SourceStatus
-from testing.listening import ListenerProcess, PulseServer, RtspServer
-from testing.servers import wait_until
-from testing.sound_feed import NamedPipe, SoundFeed
-from tests.integration.listening import (
+from testing.fans import (
     CLIP_S,
     RULE,
     WITHIN_S,
@@ -24,8 +21,11 @@ from tests.integration.listening import (
     events_of,
     fan_sounds,
     has_judged,
-    require_listening_programs,
 )
+from testing.listening import ListenerProcess, PulseServer, RtspServer
+from testing.servers import wait_until
+from testing.sound_feed import NamedPipe, SoundFeed
+from tests.complete import require_listening_programs
 
 HEALED_WITHIN_S = 15.0
 # State and a part of the cause of each source, by what happens to it.

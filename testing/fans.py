@@ -27,7 +27,6 @@ from ml.models.served import ServedModel
 from ml.models.thresholds import decision_at
 from testing.listening import ListenerProcess
 from testing.sound_feed import RATE_HZ, Samples
-from tests.complete import require_program, require_rtsp_server
 
 CLIP_S = 1
 SPEC = FeatureSpec(
@@ -36,13 +35,6 @@ SPEC = FeatureSpec(
 RULE = {"alarm_raise": 2, "alarm_of": 3, "alarm_clear": 0}
 WITHIN_S = 60.0  # longest wait; not a promise
 LINES_HZ, BEARING_HZ = 120.0 * np.arange(1, 7), 2750.0
-
-
-def require_listening_programs() -> None:
-    """Skip the test without a program that live listening meets; in CI, fail."""
-    for program in ("pulseaudio", "pactl", "pacat", "ffmpeg", "icecast2", "mosquitto"):
-        require_program(program)
-    require_rtsp_server()
 
 
 def healthy(duration_s: float, seed: int = 0) -> NDArray[np.float64]:
