@@ -135,6 +135,12 @@ class ApiKeyExpired(RequestError):
     code = "api_key_expired"
 
 
+class SessionEnded(RequestError):
+    """The session of the browser has ended, or its API key was revoked or has expired: log in again."""
+
+    code = "session_ended"
+
+
 class MissingApiKeyScope(RequestError):
     """The API key does not have the scope that the route needs."""
 
@@ -161,7 +167,7 @@ class Busy(RequestError):
 
 # Errors that many routes share, for their entries in the OpenAPI schema.
 CLIENT_ERRORS = (HostNotAllowed, OriginNotAllowed, TooManyRequests)
-KEY_ERRORS = (MissingApiKey, ApiKeyExpired, MissingApiKeyScope, OutOfBinding, *CLIENT_ERRORS)
+KEY_ERRORS = (MissingApiKey, ApiKeyExpired, SessionEnded, MissingApiKeyScope, OutOfBinding, *CLIENT_ERRORS)
 V1_ERRORS = (*KEY_ERRORS, UnknownParameter)
 BODY_ERRORS = (BodyTooLarge, BodyTimeout, UnsupportedContentEncoding, InvalidRequest)
 FORM_ERRORS = (UnsupportedMediaType, MalformedMultipart, MissingPart, TooManyParts, Busy)
@@ -239,6 +245,7 @@ STATUS: Mapping[type[SignalMLError], int] = {
     TooManyParts: 422,
     MissingApiKey: 401,
     ApiKeyExpired: 401,
+    SessionEnded: 401,
     MissingApiKeyScope: 403,
     OutOfBinding: 403,
     NoModel: 503,

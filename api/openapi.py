@@ -36,5 +36,6 @@ def _add_scopes(schema: dict[str, Any]) -> None:
         for method, operation in operations.items():
             if f"{method.upper()} {path}" not in OPEN_ROUTES:
                 scope = scope_of(method.upper(), path)
-                operation["security"] = [{SCHEME: [scope]}]
-                operation["description"] = f"{operation['description']}\n\nScope of the API key: `{scope}`."
+                operation["security"] = [{SCHEME: [] if scope is None else [scope]}]
+                needed = "any" if scope is None else f"`{scope}`"
+                operation["description"] = f"{operation['description']}\n\nScope of the API key: {needed}."

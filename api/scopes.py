@@ -19,11 +19,15 @@ MEANINGS: Mapping[Scope, str] = {
     "admin": "Everything: also promote and change models, remove recordings, datasets, machines and models, change "
     "sources, and read and change sinks.",
 }
-# Scope of each route. A route that is not here needs admin, so a forgotten route is closed and not open.
-ROUTE_SCOPES: Mapping[str, Scope] = {
+# Scope of each route; None: every key may use it. A route that is not here needs admin, so a forgotten route is closed
+# and not open.
+ROUTE_SCOPES: Mapping[str, Scope | None] = {
+    "GET /v1/session": None,
+    "DELETE /v1/session": None,
     "POST /inference": "predict",
     "POST /v1/predict": "predict",
     "POST /v1/predict/batch": "predict",
+    "POST /v1/features": "predict",
     "GET /v1/models": "read",
     "GET /v1/models/{version}": "read",
     "GET /v1/models/{version}/report": "read",
@@ -44,6 +48,7 @@ ROUTE_SCOPES: Mapping[str, Scope] = {
     "DELETE /v1/datasets/{name}/recordings/{recording}": "admin",
     "PATCH /v1/datasets/{name}/recordings/{recording}": "label",
     "GET /v1/datasets/{name}/recordings/{recording}/audio": "read",
+    "GET /v1/datasets/{name}/recordings/{recording}/features": "read",
     "POST /v1/jobs/feature-extraction": "train",
     "POST /v1/jobs/scoring": "train",
     "POST /v1/jobs/retraining": "train",
@@ -88,12 +93,12 @@ ROUTE_SCOPES: Mapping[str, Scope] = {
     "GET /v1/sinks/{sink}/dead": "admin",
     "POST /v1/sinks/{sink}/dead/resend": "admin",
 }
-# Routes that need no key: programs that watch the service, and the page at / with its documentation.
-OPEN_ROUTES = frozenset({"GET /", "GET /livez", "GET /readyz", "GET /metrics"})
+# Routes that need no key: the login, programs that watch the service, and the page at / with its documentation.
+OPEN_ROUTES = frozenset({"GET /", "GET /livez", "GET /readyz", "GET /metrics", "POST /v1/session"})
 
 
-def scope_of(method: str, path: str) -> Scope:
-    """Return the scope that a route needs.
+def scope_of(method: str, path: str) -> Scope | None:
+    """Return the scope that a route needs; None if any key may use it.
 
     Args:
         method: method of the request.
@@ -107,5 +112,9 @@ def scope_of(method: str, path: str) -> Scope:
 
 def render_table() -> str:
     """Return the table of all routes and their scopes, in Markdown."""
-    rows = [f"| `{route}` | `{scope}` |\n" for route, scope in ROUTE_SCOPES.items() if route != "POST /v1/jobs/{kind}"]
+    rows = [
+        f"| `{route}` | {'any' if scope is None else f'`{scope}`'} |\n"
+        for route, scope in ROUTE_SCOPES.items()
+        if route != "POST /v1/jobs/{kind}"
+    ]
     return "| route | scope |\n| --- | --- |\n" + "".join(rows)

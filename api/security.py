@@ -17,10 +17,20 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from api.api_keys import LOCAL, SHOWN_DIGEST, ApiKey, digest_of
-from api.errors import ApiKeyExpired, InvalidRequest, MissingApiKey, MissingApiKeyScope, OutOfBinding, RequestError
+from api.browser_sessions import COOKIE
+from api.errors import (
+    ApiKeyExpired,
+    InvalidRequest,
+    MissingApiKey,
+    MissingApiKeyScope,
+    OriginNotAllowed,
+    OutOfBinding,
+    RequestError,
+    SessionEnded,
+)
 from api.event_streams import StreamEvent
 from api.json_bodies import StrictJsonRequest
-from api.scopes import Scope, scope_of
+from api.scopes import OPEN_ROUTES, Scope, scope_of
 from api.services import Services, services_of
 from ml.errors import SignalMLError
 from ml.system.audit import Actor, acting_as, record_change
@@ -43,26 +53,32 @@ class AuthFirstRoute(APIRoute):
         answer = super().get_route_handler()
 
         async def check_and_answer(request: Request) -> Response:
+            if f"{request.method} {self.path_format}" in OPEN_ROUTES:
+                return await answer(StrictJsonRequest(request.scope, request.receive))
             scope = scope_of(request.method, self.path_format)
             key = authorize(request, scope)
             request = StrictJsonRequest(request.scope, request.receive)
             if scope == "predict" or request.method not in CHANGING:
                 return await answer(request)
-            with acting_as(_actor(request, key)) as actor:
+            with acting_as(actor_of(request, key)) as actor:
                 return await _audited(request, self.path_format, actor, answer)
 
         return check_and_answer
 
 
-def authorize(request: Request, scope: Scope) -> ApiKey:
+def authorize(request: Request, scope: Scope | None) -> ApiKey:
     """Check the key of a request, and keep it for :func:`current_key`.
 
+    Args:
+        request: the request.
+        scope: scope that its route needs; None if any key may use it.
+
     Raises:
-        MissingApiKey, ApiKeyExpired, MissingApiKeyScope, OutOfBinding
+        MissingApiKey, ApiKeyExpired, SessionEnded, MissingApiKeyScope, OutOfBinding, OriginNotAllowed
     """
     services = services_of(request)
     request.state.key = key = _find_key(request, services) if services.settings.require_api_key else LOCAL
-    if not key.allows(scope):
+    if scope is not None and not key.allows(scope):
         scopes = ", ".join(key.scopes)
         detail = f"The API key {key.name!r} has the scope {scopes}; this route needs {scope}."
         _refuse(request, MissingApiKeyScope(detail), key.name)
@@ -167,9 +183,36 @@ def _check_path_machine(request: Request, services: Services, requested: str) ->
 
 
 def _find_key(request: Request, services: Services) -> ApiKey:
-    secret = request.headers.get(HEADER)
-    if not secret:
+    secret, cookie = request.headers.get(HEADER), request.cookies.get(COOKIE)
+    if not secret and not cookie:
         _refuse(request, MissingApiKey(f"The request has no API key; one is expected in the header {HEADER}."), None)
+    return find_valid_key(request, services, secret) if secret else _key_of_session(request, services, cookie or "")
+
+
+def _key_of_session(request: Request, services: Services, cookie: str) -> ApiKey:
+    """Return the key of the session of a browser.
+
+    A form of another page has the cookie only where the browser takes that page for one of this site; the browser then
+    states the page in ``Origin``, which :mod:`api.hosts` checks.
+    """
+    session = services.sessions.find(cookie)
+    keys = [] if session is None else [key for key in services.keys.list_keys() if key.sha256 == session.key]
+    if not keys or keys[0].has_expired():
+        _refuse(request, SessionEnded("The session has ended, or its API key was revoked: log in again."), None)
+    if request.method in CHANGING and "origin" not in request.headers:
+        detail = "A request with a session may change something only from a page of this service; it has no Origin."
+        _refuse(request, OriginNotAllowed(detail), keys[0].name)
+    request.state.session = session
+    return keys[0]
+
+
+def find_valid_key(request: Request, services: Services, secret: str) -> ApiKey:
+    """Return the key with a secret.
+
+    Raises:
+        MissingApiKey: there is none.
+        ApiKeyExpired
+    """
     key = services.keys.find(secret)
     if key is None:
         digest = f"sha256:{digest_of(secret)[:SHOWN_DIGEST]}"
@@ -188,7 +231,8 @@ def _refuse(request: Request, error: RequestError, key: str | None) -> NoReturn:
     raise error
 
 
-def _actor(request: Request, key: ApiKey) -> Actor:
+def actor_of(request: Request, key: ApiKey) -> Actor:
+    """Return who makes the changes of a request, for the audit log."""
     return Actor("local" if key is LOCAL else "key", key.name, _address(request))
 
 

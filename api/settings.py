@@ -117,6 +117,8 @@ class Settings(BaseSettings):
     require_api_key: bool = False
     """Answer only requests with an API key (`signalml keys create`). Health, metrics, documentation and the page at `/`
     need none."""
+    session_hours: float = Field(default=12, gt=0, le=720)
+    """Hours after which a browser must log in again with an API key, at most 720. Only used if keys are required."""
     redis_url: str | None = None
     """Address of the job queue, a Redis-compatible server: redis://[:password@]host:port/db. Without it there are no
     jobs, except with `signalml run`, which starts its own server. `/readyz` reports the state of the queue."""

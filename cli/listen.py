@@ -1,6 +1,7 @@
 """``signalml listen``: record and judge the sources of a home, or one source at once."""
 
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TextIO, cast
@@ -25,6 +26,7 @@ from listener.main import Listener
 from listener.source_types import STREAM_SCHEMES, SourceEntry
 from ml.errors import InvalidParameter
 from ml.system.logs import configure_logging
+from ml.system.native import quiet_native_stderr
 
 SOURCE_EXPECTED = (
     "device:default, device:pulse:NAME, device:alsa:NAME, a URL of a stream, folder:PATH, pipe:- or an MQTT broker was "
@@ -72,15 +74,17 @@ def listen(
     warn_of_unknown_variables()
     fields = given(topic=topic, model=model, clip_s=clip_s, hop_s=hop_s)
     entry = _source(settings.home, source, machine, fields, password_file, set_ or [])
-    protect_home(settings)
     options = replace(settings.listener_options, sources=None if entry is None else (entry,))
     if quiet:
         configure_logging(settings.log_level)
+        protect_home(settings)
         Listener(options).run()
         return
     console = Console(highlight=False)
-    _configure_logging(settings, console)
-    with ListenerView(settings.home, console):
+    with ExitStack() as stack:
+        _configure_logging(settings, console, stack)
+        protect_home(settings)
+        stack.enter_context(ListenerView(settings.home, console))
         Listener(options).run()
 
 
@@ -129,13 +133,14 @@ def _source(
     return entry
 
 
-def _configure_logging(settings: Settings, console: Console) -> None:
+def _configure_logging(settings: Settings, console: Console, stack: ExitStack) -> None:
     """Write log lines to stderr; on a terminal with a live view, warnings and errors above the view."""
-    if console.is_terminal and sys.stderr.isatty():
-        level = settings.log_level if settings.log_level == "error" else "warning"
-        configure_logging(level, cast(TextIO, FileProxy(console, sys.stderr)))
-    else:
+    if not (console.is_terminal and sys.stderr.isatty()):
         configure_logging(settings.log_level)
+        return
+    stderr = stack.enter_context(quiet_native_stderr())  # messages of libraries would break the view
+    level = settings.log_level if settings.log_level == "error" else "warning"
+    configure_logging(level, cast(TextIO, FileProxy(console, stderr)))
 
 
 def _watch(home: Path) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from cli.events import describe_change
+from cli.events import QUIET_CHANGES, describe_change
 from cli.times import local_time
 from listener.client import ListenerClient
 from listener.sound import PROBLEM_STATES
@@ -24,6 +24,7 @@ from ml.system.text import printable
 
 POLL_S = 0.25
 EVENTS_SHOWN = 5
+OLD_CHANGES = 100  # that are read at the start, to find the last events
 # With more sources, each has one line and not three.
 FULL_SOURCES = 5
 BAR_WIDTH = 40
@@ -47,7 +48,7 @@ class ListenerView:
         self._console = console
         self._changes: deque[EventChange] = deque(maxlen=EVENTS_SHOWN)
         self._last_change: int | None = None
-        self._old_events = EVENTS_SHOWN if console.is_terminal else 0
+        self._old_changes = OLD_CHANGES if console.is_terminal else 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="view", daemon=True)
 
@@ -75,10 +76,11 @@ class ListenerView:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def _run_live(self) -> None:
+        status = None
         with Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
             while True:
                 ended = self._ended.wait(POLL_S)
-                status = self._status()
+                status = self._status() or status
                 self._changes.extend(self._new_changes())
                 if status is not None:
                     live.update(render(status, self._changes), refresh=True)
@@ -111,12 +113,12 @@ class ListenerView:
             with EventStore(self._home) as store:
                 after = self._last_change
                 if after is None:
-                    after = max(0, store.last_change() - self._old_events)
+                    after = max(0, store.last_change() - self._old_changes)
                 found = store.changes(after)
         except EventsUnavailable:
             return []
         self._last_change = found[-1].number if found else after
-        return found
+        return [change for change in found if change.change not in QUIET_CHANGES]
 
 
 def describe_progress(before: dict[str, SourceStatus], sources: Iterable[SourceStatus]) -> Iterable[str]:
@@ -167,9 +169,9 @@ def _full(source: SourceStatus) -> list[Text]:
     head = _line(f"{source.name}  {source.machine_id}  ", indent="", style="bold")
     head.append(source.state, style="red" if source.state in PROBLEM_STATES else "green")
     if source.machine_state is not None:
-        head.append(f"  alarm: {source.machine_state}", style=COLOURS.get(source.machine_state, ""))
+        head.append(f"  machine: {source.machine_state}", style=COLOURS.get(source.machine_state, ""))
     if source.clips_skipped or source.gaps:
-        head.append(f"  {source.clips_skipped} clips skipped, {source.gaps} gaps", style="dim")
+        head.append(f"  clips skipped: {source.clips_skipped}, gaps: {source.gaps}", style="dim")
     lines = [head]
     if source.cause:
         lines.append(_line(source.cause, style="red" if source.state in PROBLEM_STATES else ""))

@@ -9,10 +9,11 @@ from typing import Any
 from api.settings import Settings
 from cli.entries import listener_status
 from cli.finding import Finding
+from listener.capture.ffmpeg import find_ffmpeg
 from listener.config import Entries, sink_file, source_file
 from listener.sound import PROBLEM_STATES
 from listener.status import ListenerStatus, SinkStatus, SourceStatus
-from ml.errors import ModelError
+from ml.errors import ModelError, ProgramMissing
 from ml.models.registry import Registry
 
 # Packages of the extra `live`, by the kinds of sources and sinks that need them.
@@ -51,9 +52,12 @@ def check_listening(settings: Settings) -> Iterator[Finding]:
 
 def _programs(entries: list[Any]) -> Iterator[Finding]:
     kinds = {entry.kind for entry in entries}
-    if "stream" in kinds and shutil.which("ffmpeg") is None and find_spec("imageio_ffmpeg") is None:
-        remedy = "apt-get install ffmpeg, or pip install 'signalml[live]'"
-        yield Finding("ffmpeg", "wrong", "ffmpeg is not installed: streams cannot be read.", remedy)
+    if "stream" in kinds:
+        try:
+            find_ffmpeg()
+        except ProgramMissing as error:
+            remedy = "apt-get install ffmpeg, or pip install 'signalml[live]'"
+            yield Finding("ffmpeg", "wrong", f"Streams cannot be read. {error}", remedy)
     for package in sorted({PACKAGES[kind] for kind in kinds & PACKAGES.keys() if find_spec(PACKAGES[kind]) is None}):
         needed = ", ".join(sorted(kind for kind in kinds if PACKAGES.get(kind) == package))
         detail = f"The package {package} is not installed; it is needed for {needed}."

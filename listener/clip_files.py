@@ -27,6 +27,7 @@ CLIP_FIELDS = ("clip", "missing_clip")
 ORPHAN_S = 300.0  # age at which a file that no event names is deleted
 MOST_CHANNELS = 8  # of FLAC
 FULL_SCALE_16 = 32_768
+FRAMES_AT_ONCE = 65_536
 NO_CLIP = {
     "pending": "its clip is not written yet",
     "disk_full": "the disk was full when its clip was to be written",
@@ -82,12 +83,15 @@ def encode_flac(block: SoundBlock) -> bytes:
         b'fLaC'
     """
     samples = block.samples[:, :MOST_CHANNELS]
-    bits = 16 if _fits_16_bits(samples) else 24
+    # Not all at once: a minute of eight channels would need half a gigabyte.
+    parts = [samples[start : start + FRAMES_AT_ONCE] for start in range(0, len(samples), FRAMES_AT_ONCE)]
+    bits = 16 if all(map(_fits_16_bits, parts)) else 24
     form = {"channels": samples.shape[1], "format": "FLAC", "subtype": f"PCM_{bits}"}
     file = io.BytesIO()
     with soundfile.SoundFile(file, "w", block.sample_rate_hz, **form) as flac:
         flac.date = to_time(block.at)  # as a recording with a time, if a person uploads it
-        flac.write(_integers(samples, bits))
+        for part in parts:
+            flac.write(_integers(part, bits))
     return file.getvalue()
 
 

@@ -11,6 +11,7 @@ from listener.sound import SoundBlock
 from ml.errors import AudioError
 
 SAME_S = 0.1  # two versions begin at the same time if they differ by less
+LEAST_BEFORE_S = 2.0  # chosen here: sound before the event that a longer version must have
 
 
 @dataclass(slots=True)
@@ -50,15 +51,16 @@ class ClipPlan:
         self.is_final = clip.ended >= self.stop
         self.is_due |= self.is_final
 
-    def close(self) -> None:
-        """Take the end of the event."""
-        self.is_due |= not self.is_final and self.clip.recording is None
+    def close(self, ended: float) -> None:
+        """Take the end of the event, in seconds since 1970."""
+        if not self.is_final and self.clip.recording is None:
+            self.stop, self.is_due = min(self.stop, ended), True
         self.is_final = self.is_closed = True
 
     def sound(self, clip: JudgedClip, options: ListenerOptions) -> SoundBlock | None:
         """Return the sound of the clip after a judged clip; None without any."""
         if clip.recording is None:
-            return clip.sound(self.start, min(clip.ended, self.stop))
+            return clip.sound(self.start, self.stop if self.is_final else min(clip.ended, self.stop))
         try:
             return _crop(read_recording(clip.recording, clip.began), clip, options)
         except AudioError:
@@ -72,11 +74,11 @@ class ClipPlan:
     def is_better(self, sound: SoundBlock) -> bool:
         """Return whether a sound is better than the version that is written.
 
-        After a gap, or if the ring buffer has lost the beginning, the earlier version has more of what came before.
+        After a gap, or if the ring buffer has lost too much, the earlier version has more of what came before.
         """
         if self.written is None or self.clip.recording is not None:
             return True
-        latest = max(to_seconds(self.written.began) + SAME_S, to_seconds(self.event.began))
+        latest = max(to_seconds(self.written.began) + SAME_S, to_seconds(self.event.began) - LEAST_BEFORE_S)
         return sound.at <= latest and len(sound.samples) > self.written.duration_s * sound.sample_rate_hz
 
 

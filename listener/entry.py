@@ -17,9 +17,9 @@ DAY = "(Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 HOUR = "(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)"
 HOURS = re.compile(rf"({DAY}(-{DAY})? )?{HOUR}-{HOUR}")
 
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN, examples=["hall-3"])]
 Topic = Annotated[str, Field(pattern=r"^[^+#\x00]{1,500}$")]
-MachineId = Annotated[str, Field(pattern=MACHINE_ID_PATTERN, max_length=MAX_MACHINE_ID)]
+MachineId = Annotated[str, Field(pattern=MACHINE_ID_PATTERN, max_length=MAX_MACHINE_ID, examples=["fan-3"])]
 
 
 class Entry(BaseModel):

@@ -19,6 +19,7 @@ from listener.events import Change, Event
 from listener.judged_clip import JudgedClip
 from listener.machine_watch import MachineWatch
 from listener.options import ListenerOptions
+from listener.source_types import SourceEntry
 from listener.store import EventStore
 
 SAVE_EVERY_S = 10.0  # chosen here: between two saves of an event that only goes on
@@ -40,7 +41,8 @@ class EventClips(Protocol):
 class EventKeeper:
     """Events of one listener. Any thread may call it.
 
-    At its start, the active events of an earlier listener are interrupted.
+    The first call of :meth:`judged`, :meth:`tick` or :meth:`close_all` interrupts the active events of an earlier
+    listener: only then, because ``route`` must know the sinks by then.
 
     Args:
         options: options of the listener.
@@ -61,11 +63,9 @@ class EventKeeper:
         self._options, self._clips, self._clock = options, clips, clock
         self._saves = EventSaves(store, route, clock)
         self._machines: dict[str, MachineWatch] = {}
+        self._removed: dict[str, SourceEntry] = {}
         self._lock = threading.RLock()
-        for event in store.active():
-            machine = self._machine(event.machine_id)
-            machine.last_end, machine.interrupted = to_seconds(event.updated), event.id
-            self._close(machine, event, "interrupted", RESTARTED)
+        self._earlier = store.active()
 
     @property
     def unsaved(self) -> int:
@@ -86,6 +86,9 @@ class EventKeeper:
     def judged(self, clip: JudgedClip) -> None:
         """Take a clip with its verdict, and the state of its machine's alarm after it."""
         with self._lock:
+            self._interrupt_earlier()
+            if self._removed.get(clip.source.name) is clip.source:
+                return  # it was judged while its source was removed
             self._leave_other_machines(clip)
             machine = self._machine(clip.machine_id)
             machine.add(clip, self._clock(), self._options.longest_event_s)
@@ -105,11 +108,14 @@ class EventKeeper:
         """Note that a source was removed or disabled. The event of its machine ends, if it has no other source."""
         with self._lock:
             for machine in self._machines.values():
+                if source in machine.sources:
+                    self._removed[source] = machine.sources[source].entry
                 self._remove_source(machine, source, cause.format(source=source))
 
     def close_all(self, cause: str) -> None:
         """End all active events, when the listener stops."""
         with self._lock:
+            self._interrupt_earlier()
             for machine in self._machines.values():
                 self._interrupt(machine, cause)
             self._saves.flush()
@@ -117,6 +123,7 @@ class EventKeeper:
     def tick(self) -> None:
         """End the events of lost sources, and save what waits. Call it about once a second."""
         with self._lock:
+            self._interrupt_earlier()
             for machine in self._machines.values():
                 if lost := " ".join(machine.lost_sources(self._clock())):
                     self._interrupt(machine, lost)
@@ -124,6 +131,13 @@ class EventKeeper:
 
     def _machine(self, machine_id: str) -> MachineWatch:
         return self._machines.setdefault(machine_id, MachineWatch())
+
+    def _interrupt_earlier(self) -> None:
+        earlier, self._earlier = self._earlier, []
+        for event in earlier:
+            machine = self._machine(event.machine_id)
+            machine.last_end, machine.interrupted = to_seconds(event.updated), event.id
+            self._close(machine, event, "interrupted", RESTARTED)
 
     def _leave_other_machines(self, clip: JudgedClip) -> None:
         """A source that records another machine now is removed from the one before."""

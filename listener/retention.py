@@ -25,6 +25,7 @@ from ml.errors import StorageFull
 
 logger = logging.getLogger("signalml.events")
 DAY_S = 86_400.0
+EVENTS_EVERY_S = 3600.0  # between two looks for old events, which read the whole file
 EVENTS_NEED_BYTES = 32 * 2**20  # chosen here: about 10 000 changes of events
 UPDATES_KEPT_S = DAY_S  # progress of events, for readers of the stream of changes
 REVIEWED, UNREVIEWED, LABELLED = 0, 1, 2
@@ -49,6 +50,7 @@ class Retention:
 
     def __init__(self, options: ListenerOptions, store: EventStore) -> None:
         self._options, self._store = options, store
+        self._events_at = 0.0
 
     @property
     def clip_bytes(self) -> int:
@@ -64,7 +66,9 @@ class Retention:
         """
         self.make_room(0)
         self._delete_old_clips()
-        self._delete_old_events()
+        if time.monotonic() >= self._events_at:
+            self._events_at = time.monotonic() + EVENTS_EVERY_S
+            self._delete_old_events()
         named = {name for row in self._store.query(NAMED) for name in tuple(row)}
         delete_orphans(self._options.home, named)
 
@@ -115,7 +119,7 @@ class Retention:
     def _delete_old_events(self) -> None:
         """Delete old events, whose files then have no event, and the progress of others."""
         oldest = to_time(time.time() - self._options.events_days * DAY_S)
-        rows = self._store.query("SELECT id FROM events WHERE state != 'active' AND ended < ?", (oldest,))
+        rows = self._store.query("SELECT id FROM events WHERE state != 'active' AND began < ?", (oldest,))
         if rows:
             self._store.remove(row["id"] for row in rows)
         oldest = to_time(time.time() - UPDATES_KEPT_S)

@@ -75,7 +75,7 @@ class WebhookSink(SinkEntry):
     """HTTP POST of each alert, signed as Standard Webhooks."""
 
     kind: Literal["webhook"] = "webhook"
-    url: Annotated[str, Field(max_length=2000)]
+    url: Annotated[str, Field(max_length=2000, examples=["https://example.org/hook"])]
     """Address of the receiver, http or https."""
     secret: SecretStr | None = None
     """Key of the signature: `whsec_` and base64 of 24 to 64 bytes."""
@@ -95,7 +95,7 @@ class MqttSink(SinkEntry):
     """MQTT broker, also with the discovery of Home Assistant."""
 
     kind: Literal["mqtt"] = "mqtt"
-    url: Annotated[str, Field(max_length=2000)]
+    url: Annotated[str, Field(max_length=2000, examples=["mqtt://broker:1883"])]
     """Broker: mqtt:// or mqtts://, with user and password if it needs them."""
     topic: Annotated[str, Field(pattern=r"^[^+#\x00]{1,200}$")] = "signalml"
     """First part of all topics."""
@@ -114,15 +114,17 @@ class EmailSink(SinkEntry):
     """E-mail by SMTP with TLS, one message for each alarm."""
 
     kind: Literal["email"] = "email"
-    server: Annotated[str, Field(max_length=2000)]
+    server: Annotated[str, Field(max_length=2000, examples=["smtps://mail.example.org"])]
     """Server: `smtp://` with STARTTLS, or `smtps://`, with user and password if it needs them."""
     rules: EmailRules = EmailRules()
     """Which alerts it gets, and when."""
-    sender: Annotated[str, Field(pattern=r"^[^@\s\r\n]+@[^@\s\r\n]+$", max_length=300)]
+    sender: Annotated[
+        str, Field(pattern=r"^[^@\s\r\n]+@[^@\s\r\n]+$", max_length=300, examples=["signalml@example.org"])
+    ]
     """Address of the sender."""
     to: Annotated[
         tuple[Annotated[str, Field(pattern=r"^[^@\s\r\n]+@[^@\s\r\n]+$", max_length=300)], ...],
-        Field(min_length=1, max_length=50),
+        Field(min_length=1, max_length=50, examples=[["ana@example.org"]]),
     ]
     """Addresses of the receivers."""
     attach_clip: bool = True
@@ -142,7 +144,7 @@ class ServiceSink(SinkEntry):
     """Another signalml service, to which events are reported with their clips."""
 
     kind: Literal["service"] = "service"
-    url: Annotated[str, Field(max_length=2000)]
+    url: Annotated[str, Field(max_length=2000, examples=["https://central.example.org"])]
     """Address of the service, http or https."""
     api_key: SecretStr | None = None
     """API key with the scope `predict`."""

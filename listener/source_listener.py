@@ -20,9 +20,6 @@ from ml.machines.recording_time import RecordingTime
 from ml.models.verdict import Verdict
 
 logger = logging.getLogger("signalml.listener")
-# The time of the first sample of a block differs from the end of the block before by at most this time; otherwise the
-# clock was set, and the block begins a new segment.
-CLOCK_STEP_S = 1.0
 JUDGED: tuple[SourceState, ...] = ("listening", "starting", "wrong_rate")  # states in which clips are judged
 MODEL_WAIT_S = 0.2
 
@@ -54,7 +51,6 @@ class SourceListener:
         self._judge, self._models, self._schedule, self._lost = judge, models, schedule, lost
         self._meter = LevelMeter()
         self._format: tuple[int, int] | None = None
-        self._ends_at: float | None = None
         self._next_clip = 0
         self._problem = ""
         self._refused: tuple[str, str] | None = None
@@ -130,12 +126,11 @@ class SourceListener:
     # Clips
 
     def _follow(self, block: SoundBlock) -> None:
-        """Begin a new segment if a block does not continue the one before."""
+        """Begin a new segment if the format changes. The reader reports gaps; times alone can jump with the clock."""
         found = (block.sample_rate_hz, block.samples.shape[1])
-        is_new = self._format is not None and found != self._format
-        if is_new or (self._ends_at is not None and abs(block.at - self._ends_at) > CLOCK_STEP_S):
+        if self._format is not None and found != self._format:
             self._begin_segment()
-        self._format, self._ends_at = found, block.ends_at
+        self._format = found
 
     def _used_channels(self, block: SoundBlock) -> SoundBlock:
         """Return the one channel that the source names; all, if it names none or the reader has chosen it already."""

@@ -53,8 +53,11 @@ class SourceRunner:
         """Let the reader end, without waiting."""
         self._stopped.set()
         self.listener.stop()
-        if self._reader is not None:
-            self._reader.stop()
+        try:
+            if self._reader is not None:
+                self._reader.stop()
+        except Exception:  # an error of one source must never end another
+            logger.exception("the reader of source %s cannot be stopped", self.listener.entry.name)
 
     def wait(self) -> None:
         """Wait until the reader has ended."""

@@ -9,6 +9,7 @@ from listener.entry import HOURS, MQTT_SCHEMES, Entry, MachineId, Topic, check_u
 
 STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "rtp", "srt")
 NUMBERED_CARD = re.compile(r"(hw|plughw|dsnoop|CARD=)[:=]?[0-9]+(,|$)")
+WRITING_PLUGIN = re.compile(r"alsa:(file|tee)\b")  # plugins of ALSA that write what they record into a file
 SampleFormat = Literal["s16le", "s32le", "f32le"]
 
 
@@ -85,6 +86,8 @@ class DeviceSource(SourceEntry):
                 f"{self.device!r} names a card by its number, which changes; its name was expected, such as "
                 "alsa:hw:CARD=USB,DEV=0 (arecord -L lists them)"
             )
+        if WRITING_PLUGIN.match(self.device):
+            raise ValueError(f"{self.device!r} would write a file; the name of a microphone was expected")
         return self
 
 
@@ -92,7 +95,7 @@ class StreamSource(SourceEntry):
     """Stream from the network, read with ffmpeg."""
 
     kind: Literal["stream"] = "stream"
-    url: Annotated[str, Field(max_length=2000)]
+    url: Annotated[str, Field(max_length=2000, examples=["rtsp://camera-7/audio"])]
     """Address: rtsp, rtsps, http, https (also Icecast and HLS), udp, rtp or srt."""
     transport: Literal["tcp", "udp"] = "tcp"
     """Transport of RTSP."""
@@ -113,7 +116,7 @@ class FolderSource(SourceEntry):
     """Folder into which other recorders write."""
 
     kind: Literal["folder"] = "folder"
-    path: Annotated[str, Field(min_length=1, max_length=1000)]
+    path: Annotated[str, Field(min_length=1, max_length=1000, examples=["inbox"])]
     """The folder. Folders in it are read too."""
     after: Literal["leave", "move", "delete"] = "leave"
     """What happens to a recording after its verdict."""
@@ -151,7 +154,7 @@ class MqttSource(SourceEntry):
     """Audio chunks that small devices send to an MQTT broker."""
 
     kind: Literal["mqtt"] = "mqtt"
-    url: Annotated[str, Field(max_length=2000)]
+    url: Annotated[str, Field(max_length=2000, examples=["mqtt://broker:1883"])]
     """Broker: mqtt:// or mqtts://, with user and password if it needs them."""
     topic: Topic
     """Topic of the chunks, without wildcards."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from listener.judge import Judge
 from listener.models import Models
@@ -15,7 +15,7 @@ from listener.source_types import SourceEntry
 from listener.status import SourceStatus
 
 logger = logging.getLogger("signalml.listener")
-MakeReader = Callable[[SourceEntry, ListenerOptions], SourceReader]
+MakeReader = Callable[[Any, ListenerOptions], SourceReader]  # of one of the types of sources
 
 
 class SourceEvents(Protocol):
@@ -108,8 +108,8 @@ class RunningSources:
         schedule = RunningSchedule(entry.schedule)
         listener = SourceListener(entry, self._options, self._judge, self._models, schedule, self._events.source_lost)
         runner = SourceRunner(listener, lambda: self._make_reader(entry, self._options), before)
-        runner.start()
         logger.info("source %s: %s", entry.name, "started" if before is None else "replaced")
+        runner.start()
         return runner
 
     def _begin_stop(self, runner: SourceRunner, replaced_by: SourceEntry | None) -> None:

@@ -38,6 +38,10 @@ class WatchedFile:
         self._entries = found if found.whole else Entries(self._entries.entries, found.problems)
         return True
 
+    def take_up_again(self) -> None:
+        """Let the next :meth:`changed` return True: what was read could not be taken up."""
+        self._stamp = "not read yet"
+
     @property
     def entries(self) -> dict[str, Any]:
         """Entries that are in use, by name."""

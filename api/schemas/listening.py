@@ -65,7 +65,7 @@ class SourceNow(Schema):
     state: ShownState = Field(examples=["listening"])
     """`starting`: it has sent nothing yet; `listening`: sound arrives; `no_data`: no bytes since its start; `stalled`:
     bytes arrived and then stopped; `silent`: every sample has the same value; `wrong_rate`: bytes arrive faster or
-    slower than the sample rate; `waiting`: its schedule says that the machine does not run; `failed`: it ended, or
+    slower than the sample rate; `waiting`: by its schedule the machine does not run; `failed`: it ended, or
     cannot start; `no_model`: there is no model to judge it; `disabled`: it is switched off; `not_listening`: no
     listener runs."""
     cause: str = Field(examples=[""])

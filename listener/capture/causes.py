@@ -12,6 +12,8 @@ USER = re.compile(r"(\w+://)[^/\s'\"]*@")
 QUERY = re.compile(r"(\w+://[^\s'\"?]*)\?[^\s'\"]*")
 # Ends of lines and control sequences of a terminal.
 LINE_ENDS, CONTROL = re.compile(rb"[\r\n]+"), re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x1f\x7f]")
+# Addresses in memory, which differ each time, and the name of stdin.
+MEANINGLESS = re.compile(r" @ 0x[0-9a-f]+|^pipe:0: ")
 SHORTEST_SECRET = 4  # a shorter one would also be in ordinary words
 
 
@@ -47,7 +49,7 @@ class Messages:
 
     Args:
         credentials: these are left out.
-        noise: lines that begin like this are left out.
+        noise: lines with one of these texts are left out.
     """
 
     def __init__(self, credentials: Credentials, noise: tuple[str, ...] = ()) -> None:
@@ -70,6 +72,6 @@ class Messages:
 
     def _clean(self, parts: Iterable[bytes]) -> Iterable[str]:
         for part in parts:
-            line = CONTROL.sub("", part.decode(errors="replace")).strip()
-            if line and not line.startswith(self._noise or ("\0",)):
+            line = MEANINGLESS.sub("", CONTROL.sub("", part.decode(errors="replace")).strip())
+            if line and not any(each in line for each in self._noise):
                 yield self._credentials.hide(line)[:MAX_LINE]

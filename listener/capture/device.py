@@ -23,7 +23,7 @@ ARECORD_FORMATS = {"s16le": "S16_LE", "s32le": "S32_LE", "f32le": "FLOAT_LE"}
 MOVED = re.compile(r"Stream moved to device .*?(?= \(|$)")
 PAREC_NOISE = (
     *("Time:", "Opening a ", "Connection established", "Stream successfully created", "Buffer metrics"),
-    *("Using sample spec", "Connected to device", "Started.", "Stream started", "Stream suspended", "Stream resumed"),
+    *("Using sample spec", "Connected to device", "Started.", "Stream started", "device suspended", "device resumed"),
 )
 
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import NamedTuple
 
 from pydantic import ValidationError
@@ -50,7 +51,7 @@ def parse_alsa(text: str) -> list[Device]:
         [Device(name='alsa:plughw:CARD=USB,DEV=0', description='USB microphone')]
     """
     lines = text.splitlines()
-    followed = zip(lines, [*lines[1:], ""], strict=True)
+    followed = zip_longest(lines, lines[1:], fillvalue="")
     return [
         Device(f"alsa:{line.strip()}", following.strip())
         for line, following in followed

@@ -5,7 +5,7 @@ from typing import Protocol
 from listener.sound import SourceState
 
 
-class InputLost(Exception):  # noqa: N818 - not an error of the caller
+class InputLost(Exception):
     """The input gives no more usable samples.
 
     Attributes:

@@ -60,7 +60,7 @@ class PcmReader:
         self._silence_s = SILENCE_S
         self._connection: Connection | None = None
         self._ended: float | None = None  # steady time after the last sound
-        self._gap_due = False
+        self._gap_cause: str | None = None  # of the gap that the next block ends
 
     def run(self, receiver: SoundReceiver) -> None:
         """Read until :meth:`stop` is called."""
@@ -110,17 +110,15 @@ class PcmReader:
         """Open the input once, and read it until it is lost."""
         source = self._open()
         self.starts += 1
-        self._gap_due = self._ended is not None
+        self._gap_cause = None if self._ended is None else self._state[1] or "the source was opened again"
         decoder = PcmDecoder(self._format, self._channel)
         connection = Connection(source, decoder, self._limits, Report(self._put, self._set_state), self._silence_s)
         self._connection = connection
         try:
             while not self._stopped.is_set():
-                has_more = connection.step()
-                ahead = connection.ahead_s()
-                if ahead > 0:
-                    self._stopped.wait(min(ahead, LONGEST_WAIT_S))
-                elif not has_more:
+                if (ahead_s := connection.ahead_s()) > 0:
+                    self._stopped.wait(min(ahead_s, LONGEST_WAIT_S))
+                elif not connection.step():
                     self._stopped.wait(COLLECT_S)
         except InputLost as lost:
             if lost.state == "silent":
@@ -142,9 +140,9 @@ class PcmReader:
         if isinstance(item, SoundBlock):
             self.sample_rate_hz = item.sample_rate_hz
             self._silence_s = SILENCE_S
-            if self._gap_due:
-                self._gap_due = False
-                self._buffer.put(Gap(self._time_lost(), self._state[1] or "the source was opened again"))
+            if self._gap_cause is not None:
+                self._buffer.put(Gap(self._time_lost(), self._gap_cause))
+                self._gap_cause = None
         self._buffer.put(item)
 
     def _time_lost(self) -> float:

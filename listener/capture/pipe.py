@@ -4,6 +4,7 @@ import os
 import select
 import stat
 import time
+from pathlib import Path
 
 from listener.capture.connection import Limits
 from listener.capture.input import InputLost
@@ -93,7 +94,7 @@ class FifoInput:
 
     def _check_same(self) -> None:
         try:
-            found = os.stat(self._path)
+            found = Path(self._path).stat()
         except OSError as error:
             raise InputLost("failed", f"the named pipe cannot be read: {error.strerror}") from error
         if not os.path.samestat(found, self._opened):
@@ -103,5 +104,7 @@ class FifoInput:
 def pipe_reader(source: PipeSource) -> PcmReader:
     """Return the reader of a pipe."""
     format = PcmFormat(source.sample_rate_hz, source.channels, DTYPES[source.sample_format])
-    opens = StdinInput if source.path == STDIN else lambda: FifoInput(source.path)
-    return PcmReader(source.name, opens, format, source.channel, LIMITS)
+    if source.path != STDIN:
+        return PcmReader(source.name, lambda: FifoInput(source.path), format, source.channel, LIMITS)
+    limits = LIMITS._replace(paced=stat.S_ISREG(os.fstat(STDIN_FILE).st_mode))  # a file as stdin has no time of its own
+    return PcmReader(source.name, StdinInput, format, source.channel, limits)

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
-from typing import NamedTuple
+from pathlib import Path
+from typing import IO, NamedTuple
 
 from listener.capture.causes import Credentials, Messages
 from listener.capture.input import InputLost
@@ -19,9 +20,9 @@ from ml.system.native import start_in_new_session
 logger = logging.getLogger("signalml.capture")
 
 READ_BYTES = 2**17
-PIPE_BYTES = 2**20
+PIPE_BYTES, MESSAGE_PIPE_BYTES = 2**20, 2**18
 KILL_WAIT_S = 1.0
-MAX_MESSAGES_READ = 2**16
+MAX_MESSAGES_READS = 32
 
 
 class Command(NamedTuple):
@@ -31,7 +32,7 @@ class Command(NamedTuple):
         words: the program and its arguments.
         stdin: text for its stdin, such as an address with credentials: arguments are visible to all users.
         credentials: credentials that no message shows.
-        noise: lines of stderr that begin like this are left out.
+        noise: lines of stderr with one of these texts are left out.
         refused: a line of stderr that matches ends the program; the whole match is the cause.
     """
 
@@ -44,7 +45,7 @@ class Command(NamedTuple):
     @property
     def program(self) -> str:
         """Name of the program."""
-        return os.path.basename(self.words[0])
+        return Path(self.words[0]).name
 
 
 class Program:
@@ -58,20 +59,16 @@ class Program:
         self._command = command
         self._messages = Messages(command.credentials, command.noise)
         self._process = _start(command)
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        self._out, self._err = self._process.stdout.fileno(), self._process.stderr.fileno()
+        stdin, self._stdout, self._stderr = _pipes(self._process)
+        self._out, self._err = self._stdout.fileno(), self._stderr.fileno()
         self._poll = select.poll()
-        for file in (self._out, self._err):
+        for file, size in ((self._out, PIPE_BYTES), (self._err, MESSAGE_PIPE_BYTES)):
             os.set_blocking(file, False)
             self._poll.register(file, select.POLLIN)
-        if hasattr(fcntl, "F_SETPIPE_SZ"):
-            with suppress(OSError):  # an ordinary user has a limit for all pipes together
-                fcntl.fcntl(self._out, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            _enlarge(file, size)
         with suppress(BrokenPipeError):
-            os.write(self._process.stdin.fileno(), command.stdin)
-        self._process.stdin.close()
+            os.write(stdin.fileno(), command.stdin)
+        stdin.close()
 
     @property
     def pid(self) -> int:
@@ -108,9 +105,8 @@ class Program:
             return
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        for pipe in (self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                pipe.close()
+        self._stdout.close()
+        self._stderr.close()
         try:
             self._process.wait(KILL_WAIT_S)
         except subprocess.TimeoutExpired:  # only if a driver of the kernel hangs
@@ -134,24 +130,34 @@ class Program:
 
     def _status(self) -> str:
         found = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
-        assert found is not None
-        if found.si_code == os.CLD_EXITED:
-            return f"status {found.si_status}"
-        return f"signal {found.si_status}"
+        return "" if found is None else f"{'status' if found.si_code == os.CLD_EXITED else 'signal'} {found.si_status}"
 
     def _read_messages(self, may_refuse: bool = True) -> None:
-        try:
-            data = os.read(self._err, MAX_MESSAGES_READ)
-        except BlockingIOError:
-            return
-        if not data:
-            with suppress(KeyError):
-                self._poll.unregister(self._err)
-            return
-        for line in self._messages.add(data):
-            refused = self._command.refused and self._command.refused.search(line)
-            if refused and may_refuse:
-                raise InputLost("failed", refused[0])
+        """Read what waits on stderr: a program that can write no message stops."""
+        for _ in range(MAX_MESSAGES_READS):
+            try:
+                data = os.read(self._err, READ_BYTES)
+            except BlockingIOError:
+                return
+            if not data:
+                with suppress(KeyError):
+                    self._poll.unregister(self._err)
+                return
+            for line in self._messages.add(data):
+                refused = self._command.refused and self._command.refused.search(line)
+                if refused and may_refuse:
+                    raise InputLost("failed", refused[0])
+
+
+def _enlarge(pipe: int, size: int) -> None:
+    """Enlarge a pipe: the program goes on while this process is busy."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with suppress(OSError):  # an ordinary user has a limit for all pipes together
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, size)
+
+
+def _pipes(process: "subprocess.Popen[bytes]") -> tuple[IO[bytes], ...]:
+    return tuple(pipe for pipe in (process.stdin, process.stdout, process.stderr) if pipe is not None)
 
 
 def _start(command: Command) -> "subprocess.Popen[bytes]":

@@ -57,9 +57,10 @@ class StreamClock:
         self.frames = 0
         self._rate, self._window_s, self._offset = sample_rate_hz, window_s, offset
         self._origin: float | None = None
-        self._began = self._window_began = self._last = 0.0
-        self._lowest = float("inf")
+        self._window_began = self._last = 0.0
+        self._lowest = self._lowest_since_gap = float("inf")
         self._windows: deque[tuple[float, float]] = deque(maxlen=WINDOWS_FOR_DRIFT)
+        self._previous: tuple[float, float] | None = None
         self._slopes: deque[float] = deque(maxlen=WRONG_RATE_WINDOWS)
 
     def add(self, frames: int, arrived: float) -> int:
@@ -76,9 +77,10 @@ class StreamClock:
         self.frames += frames
         self._last = arrived - self.frames / self._rate
         if self._origin is None:
-            self._origin, self._began, self._window_began = self._last, arrived, arrived
+            self._origin, self._window_began = self._last, arrived
         self._origin = min(self._origin, self._last)
         self._lowest = min(self._lowest, self._last)
+        self._lowest_since_gap = min(self._lowest_since_gap, self._last)
         if arrived - self._window_began >= self._window_s:
             self._end_window(arrived)
         return before
@@ -96,15 +98,11 @@ class StreamClock:
         """How much later the last sample came than its count shows, in seconds: a delay, or missing samples."""
         return 0.0 if self._origin is None else self._last - self._origin
 
-    def ahead_s(self, now: float) -> float:
-        """Return by how much more sound arrived than time has passed since the first sample, in seconds."""
-        return self.frames / self._rate - (now - self._began)
-
     def accept(self, late_s: float) -> None:
         """Move the time of the samples by a lateness: this much sound is missing."""
         if self._origin is not None:
             self._origin += late_s
-        self._lowest = self._last
+        self._lowest_since_gap = self._last
         self._windows.clear()
 
     @property
@@ -117,8 +115,9 @@ class StreamClock:
             return None
         times, values = zip(*self._windows, strict=True)
         mean_time, mean_value = sum(times) / len(times), sum(values) / len(values)
-        product = sum((t - mean_time) * (v - mean_value) for t, v in self._windows)
-        return -1e6 * product / sum((t - mean_time) ** 2 for t in times)
+        product: float = sum((t - mean_time) * (v - mean_value) for t, v in self._windows)
+        spread: float = sum((t - mean_time) * (t - mean_time) for t in times)
+        return -1e6 * product / spread
 
     @property
     def measured_rate_hz(self) -> float | None:
@@ -132,9 +131,11 @@ class StreamClock:
 
     def _end_window(self, now: float) -> None:
         """Tie the count to the clock: the smallest delay of a window becomes the time of the samples."""
-        if self._windows:
-            before, value = self._windows[-1]
+        if self._previous is not None:
+            before, value = self._previous
             self._slopes.append((self._lowest - value) / (now - before))
-        self._origin = self._lowest
-        self._windows.append((now, self._lowest))
-        self._window_began, self._lowest = now, float("inf")
+        self._previous = (now, self._lowest)
+        self._origin = self._lowest_since_gap
+        self._windows.append((now, self._lowest_since_gap))
+        self._window_began = now
+        self._lowest = self._lowest_since_gap = float("inf")

@@ -35,6 +35,9 @@ class Tolerance(NamedTuple):
     silent_s: float = 5.0
 
 
+NORMAL = Tolerance()
+
+
 class Timeline:
     """Times and gaps of the sound of one connection.
 
@@ -52,7 +55,7 @@ class Timeline:
     def __init__(
         self,
         sample_rate_hz: int,
-        tolerance: Tolerance = Tolerance(),
+        tolerance: Tolerance = NORMAL,
         offset: Callable[[], float] = wall_offset,
     ) -> None:
         self.clock = StreamClock(sample_rate_hz, tolerance.window_s, offset)

@@ -17,14 +17,15 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote, urlsplit
 
 from listener.sinks.addresses import require_public, resolve
 from ml.errors import DeliveryFailed
 
 MAX_BODY = 16 * 1024
 LONGEST_RETRY_AFTER_S = 3600.0
+KEPT_IN_TARGETS = "%/:?@!$&'()*+,;=~"
 USER_AGENT = "signalml-listener"
 # The receiver refuses this message for good: it is gone, or the message is too large or cannot be used.
 PERMANENT = frozenset({410, 413, 414, 422})
@@ -58,6 +59,30 @@ class HttpAnswer(NamedTuple):
         )
 
 
+class _WholeLines:
+    """File of an answer in which a line without its end is an error: the receiver has failed in the middle."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readline(self, most: int = -1) -> bytes:
+        line: bytes = self._file.readline(most)
+        if not line.endswith(b"\n") and len(line) != most:
+            raise http.client.RemoteDisconnected("")
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+class _WholeResponse(http.client.HTTPResponse):
+    """Answer whose status and headers are complete."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.fp = _WholeLines(self.fp)  # type: ignore[assignment]
+
+
 class HttpRequest:
     """One request. Another thread may interrupt it.
 
@@ -69,12 +94,13 @@ class HttpRequest:
 
     def __init__(self, url: str, timeout_s: float, allow_private: bool) -> None:
         self._parts = urlsplit(url)
-        self._host = self._parts.hostname or ""
+        self._host = _ascii_host(self._parts.hostname or "")
         self._port = self._parts.port or (443 if self._parts.scheme == "https" else 80)
         self._deadline = time.monotonic() + timeout_s
         self._timeout_s = timeout_s
         self._allow_private = allow_private
         self._socket: socket.socket | None = None
+        self._is_open = False
         self._ended = threading.Event()
 
     def send(self, method: str, body: bytes, headers: Mapping[str, str], who: str) -> HttpAnswer:
@@ -112,9 +138,10 @@ class HttpRequest:
 
     def _exchange(self, method: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
         connection = http.client.HTTPConnection(self._host, self._port)
+        connection.response_class = _WholeResponse
         connection.sock = self._connect()
         path = self._parts.path or "/"
-        target = f"{path}?{self._parts.query}" if self._parts.query else path
+        target = quote(f"{path}?{self._parts.query}" if self._parts.query else path, safe=KEPT_IN_TARGETS)
         common = {"Host": self._host_header(), "User-Agent": USER_AGENT, "Connection": "close"}
         connection.request(method, target, body, {**common, **self._authorization(), **headers})
         with connection.getresponse() as response:
@@ -130,6 +157,7 @@ class HttpRequest:
                 self._socket, server_hostname=self._host, do_handshake_on_connect=False
             )
             secured.do_handshake()  # now that the timer knows this socket
+        self._is_open = True
         if self._ended.is_set():  # the timer found no socket to close
             raise TimeoutError
         return self._socket
@@ -169,9 +197,17 @@ class HttpRequest:
             return f"did not answer within {self._timeout_s:g} s"
         if self._ended.is_set():
             return "was not waited for: the listener stops"
-        if isinstance(error, ConnectionResetError | http.client.HTTPException):
+        if isinstance(error, ConnectionError | http.client.HTTPException) and self._is_open:
             return "closed the connection without a complete answer"
         return f"cannot be reached: {getattr(error, 'strerror', None) or type(error).__name__}"
+
+
+def _ascii_host(host: str) -> str:
+    """Return a host name as name servers know it; unchanged if it is no valid name."""
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError:
+        return host
 
 
 def parse_retry_after(value: str | None, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> float | None:

@@ -8,6 +8,7 @@ Topics, below the first part that the sink names:
 """
 
 import secrets
+import time
 from collections.abc import Callable, Sequence
 
 from listener.alert_message import AlertMessage
@@ -25,6 +26,7 @@ CLIENT_ID, RETAINED = "client_id", "retained"  # facts of the sink
 ACKNOWLEDGED_WITHIN_S = 10.0
 MOST_AT_ONCE = 100  # retained messages between two looks at the alerts
 STOP_WITHIN_S = 2.0
+TAKE_BACK_AFTER_S = 5.0
 
 
 class MqttSender(Sender):
@@ -49,6 +51,7 @@ class MqttSender(Sender):
         self._statuses: Sequence[SourceStatus] | None = None
         self._present: dict[str, bytes] = {}  # retained messages that the broker has acknowledged
         self._known: set[str] = set(outbox.fact(sink.name, RETAINED) or ())
+        self._absent_since: dict[str, float] = {}
         self._last_events: dict[str, tuple[str | None, Event | None]] = {}
         client_id = self._client_id()
         self._status_topic = f"{sink.topic}/status/{client_id}"
@@ -79,8 +82,9 @@ class MqttSender(Sender):
         if not self._connection.is_connected or self._statuses is None:
             return
         wanted = self._wanted(self._statuses)
-        changed = [(topic, wanted.get(topic, b"")) for topic in sorted(self._known | wanted.keys())]
-        due = [(topic, payload) for topic, payload in changed if self._present.get(topic) != payload]
+        gone = self._gone(self._known - wanted.keys())
+        messages = {**wanted, **dict.fromkeys(gone, b"")}
+        due = [(topic, payload) for topic, payload in sorted(messages.items()) if self._present.get(topic) != payload]
         self._publish_retained(due[:MOST_AT_ONCE])
 
     def stop(self, removed: bool = False) -> None:
@@ -106,6 +110,12 @@ class MqttSender(Sender):
         present.update(messages)
         gone = {topic for topic, payload in messages if not payload}
         self._remember(self._known - gone)
+
+    def _gone(self, absent: set[str]) -> list[str]:
+        """Return topics to take back: a source that is only changed, or starts, is absent for a moment."""
+        now = time.monotonic()
+        self._absent_since = {topic: self._absent_since.get(topic, now) for topic in absent}
+        return [topic for topic, since in self._absent_since.items() if now - since >= TAKE_BACK_AFTER_S]
 
     def _remember(self, topics: set[str]) -> None:
         if topics != self._known:

@@ -13,7 +13,7 @@ FOLDER_MODE, OTHERS = 0o700, 0o077
 # Entries of a home. A home with other entries too is also used for something else, so its own mode stays.
 ENTRIES = frozenset(
     {"api-keys.json", "broker", "datasets", "features", "jobs", "listener", "machines", "models"}
-    | {"signing-keys", "training", "trusted-keys", "lost+found"}
+    | {"sessions.json", "signing-keys", "training", "trusted-keys", "lost+found"}
 )
 
 

@@ -4,19 +4,17 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from api.api_keys import ApiKeyStore
-from listener.events import Event
 from listener.store import EventStore
 from ml.system.audit import read_entries
 from testing.servers import PATIENCE_S, Serve, ServerProcess, assert_problem, wait_until
 from tests import sounds
-from tests.integration.listening import CLIP, ENDED, PNG, make_event, report, save_event, send
+from tests.integration.listening import CLIP, ENDED, PNG, report, save_event, send
 
 NO_EVENT = "0" * 28
 LATER = "2026-11-22T11:00:00.000+00:00"
@@ -47,12 +45,11 @@ def listed(server: ServerProcess, **query: Any) -> list[str]:
 # Lists and single events
 
 
-def test_a_home_without_events_has_an_empty_list(serve: Serve, tmp_path: Path) -> None:
+def test_a_home_without_events_has_an_empty_list(bare: ServerProcess) -> None:
     """Reading makes no file."""
-    server = serve(tmp_path / "home", wait_for="/livez")
-    assert server.client.get("/v1/events").json() == {"events": [], "next": None}
-    assert_problem(server.client.get(f"/v1/events/{NO_EVENT}"), 404, "event_not_found")
-    assert not (server.home / "listener").exists()
+    assert bare.client.get("/v1/events").json() == {"events": [], "next": None}
+    assert_problem(bare.client.get(f"/v1/events/{NO_EVENT}"), 404, "event_not_found")
+    assert not (bare.home / "listener").exists()
 
 
 def test_pages_have_each_event_once_the_newest_first(empty: ServerProcess) -> None:
@@ -362,6 +359,22 @@ def test_a_report_brings_its_clip_at_once_or_later(empty: ServerProcess) -> None
     assert empty.client.get(f"/v1/events/{event['id']}/spectrogram").content == PNG
 
 
+def test_a_later_version_of_a_clip_replaces_the_first_one(empty: ServerProcess) -> None:
+    """Also after a review here, which is no news of the device. The earlier files are deleted."""
+    longer = sounds.flac(sounds.fan(3.0))
+    event = report()
+    send(empty, event, CLIP, PNG)
+    path = f"/v1/events/{event['id']}"
+    empty.client.patch(path, json={"verdict": "faulty"}).raise_for_status()
+    assert send(empty, event, longer).json()["result"] == "updated"
+    assert empty.client.get(f"{path}/clip").content == longer
+    assert empty.client.get(path).json()["changes"][-1]["change"] == "clip"
+    assert len(list((empty.home / "listener" / "clips").glob(f"{event['id']}*"))) == 1
+    older = event | {"state": "active", "ended": None}
+    assert send(empty, older, CLIP).json()["result"] == "unchanged"
+    assert empty.client.get(f"{path}/clip").content == longer
+
+
 def test_what_a_person_did_here_stays(empty: ServerProcess) -> None:
     """A later state of the device does not take the review and the recording away."""
     event = report(state="active", ended=None)
@@ -460,16 +473,6 @@ def test_a_sound_without_its_time_and_a_form_without_an_event_are_refused(server
     assert_problem(server.client.post("/v1/events", files=extra), 422, "parameter_unknown")
 
 
-def test_without_room_the_event_is_stored_and_the_clip_is_not(serve: Serve, tmp_path: Path) -> None:
-    """The answer says so."""
-    server = serve(tmp_path / "home", wait_for="/livez", clips_max_bytes=1000)
-    event = report()
-    assert send(server, event, CLIP).json() == {"id": event["id"], "result": "created", "has_clip": False}
-    shown = server.client.get(f"/v1/events/{event['id']}").json()
-    assert (shown["clip"], shown["missing_clip"]) == (None, "disk_full")
-    assert list((server.home / "listener").glob("clips/*")) == []
-
-
 def test_equal_reports_at_the_same_time_make_one_event(empty: ServerProcess) -> None:
     """Two connections, one id."""
     event = report()
@@ -493,11 +496,11 @@ def test_equal_reports_at_the_same_time_make_one_event(empty: ServerProcess) -> 
 
 @pytest.fixture(scope="module")
 def keyed(serve_for_all: Serve, tmp_path_factory: pytest.TempPathFactory) -> ServerProcess:
-    """A server that requires keys, with events of two machines."""
+    """A server that requires keys and has no room for clips, with events of two machines."""
     home = tmp_path_factory.mktemp("keyed-events") / "home"
     for machine in ("hall-3/fan", "hall-4/fan"):
         save_event(home, machine_id=machine, clip=True)
-    return serve_for_all(home, wait_for="/livez", require_api_key=True)
+    return serve_for_all(home, wait_for="/livez", require_api_key=True, clips_max_bytes=1000)
 
 
 def key(server: ServerProcess, name: str, *scopes: Any, **bound: Any) -> dict[str, str]:
@@ -510,7 +513,7 @@ def test_a_bound_key_reaches_only_its_machines(keyed: ServerProcess) -> None:
     bound = key(keyed, "bound", "read", "label", "predict", machines=["hall-3/*"])
     free = key(keyed, "free", "read")
     everything = keyed.client.get("/v1/events", headers=free).json()["events"]
-    other, mine = (each["id"] for each in everything)
+    other, mine = (each["id"] for each in everything[-2:])
     assert [each["id"] for each in keyed.client.get("/v1/events", headers=bound).json()["events"]] == [mine]
     assert keyed.client.get(f"/v1/events/{mine}/clip", headers=bound).is_success
     for method, path, body in (
@@ -533,6 +536,20 @@ def test_a_bound_key_reaches_only_its_machines(keyed: ServerProcess) -> None:
     assert {each["data"]["event"]["machine_id"] for each in watch.events} == {"hall-3/fan"}
 
 
+def test_without_room_the_event_is_stored_and_the_clip_is_not(keyed: ServerProcess) -> None:
+    """The answer states it."""
+    header = key(keyed, "reporter", "predict", "read")
+    event = report(machine_id="hall-5/fan")
+    assert send(keyed, event, CLIP, headers=header).json() == {
+        "id": event["id"],
+        "result": "created",
+        "has_clip": False,
+    }
+    shown = keyed.client.get(f"/v1/events/{event['id']}", headers=header).json()
+    assert (shown["clip"], shown["missing_clip"]) == (None, "disk_full")
+    assert list((keyed.home / "listener").glob(f"clips/{event['id']}*")) == []
+
+
 def test_the_stream_ends_with_its_key(keyed: ServerProcess) -> None:
     """Within seconds after it was revoked."""
     header = key(keyed, "watcher", "read")
@@ -544,5 +561,3 @@ def test_the_stream_ends_with_its_key(keyed: ServerProcess) -> None:
         deadline = time.monotonic() + PATIENCE_S
         for _ in lines:
             assert time.monotonic() < deadline
-
-

@@ -60,7 +60,9 @@ def encoded(samples: NDArray[np.float64], encoding: str) -> tuple[NDArray[np.int
         (np.zeros((RATE_HZ, 2)), "mean"),
     ],
 )
-def test_samples_give_the_recording_of_their_file(samples: NDArray[np.float64], channel: Channel, encoding: str) -> None:
+def test_samples_give_the_recording_of_their_file(
+    samples: NDArray[np.float64], channel: Channel, encoding: str
+) -> None:
     """Samples, quality, faults of channels, dropouts and reference are equal, for one and for many channels."""
     coded, file = encoded(samples, encoding)
     assert_equal(mix_samples(coded, RATE_HZ, channel=channel), decode(file, channel=channel))

@@ -54,3 +54,11 @@ def test_the_policy_points_to_the_page() -> None:
     """A reader of the repository finds how to report a weakness."""
     assert "docs/security.md#reporting-a-weakness" in (ROOT / "SECURITY.md").read_text()
     assert "## Reporting a weakness" in (ROOT / "docs" / "security.md").read_text()
+
+
+def test_the_programs_that_tests_need_are_installed() -> None:
+    """Each package of live listening is in the script that CI runs, before the tests."""
+    script = (ROOT / ".ci" / "run").read_text()
+    needed = ("gcc", "ffmpeg", "pulseaudio", "pulseaudio-utils", "alsa-utils", "mosquitto", "icecast2")
+    before, _, _ = script.partition("\nmake test\n")
+    assert not [each for each in (*needed, "gir1.2-gst-rtsp-server-1.0", "python3-gi") if each not in before]

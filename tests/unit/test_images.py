@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent.parent
 # Instructions that differ between the images: their libraries and their names.
 OWN = ("ARG LOCK=", "LABEL ")
 STRIPPING = "strip --strip-unneeded"
-RECORDERS = "alsa-utils ffmpeg"
+RECORDERS = "alsa-utils ffmpeg pulseaudio-utils"
 
 
 def instructions(dockerfile: str) -> list[str]:
