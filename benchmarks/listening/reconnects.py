@@ -6,11 +6,12 @@
 
 A server sends noise in real time over HTTP. Again and again the connection ends in one of four ways, in turn: ffmpeg is
 killed, ffmpeg is stopped (SIGSTOP), the server closes the connection, the server sends nothing more. After each the
-sound must come again. Every tenth time the wall clock is set forward or back by an hour. Waiting times, time limits and
-programs are those of a user.
+sound must come again. Meanwhile the wall clock is set forward and back by an hour. Waiting times, time limits and
+programs are those of a user. Four sources do it at the same time, each with its server.
 """
 
 import argparse
+import itertools
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,7 +30,7 @@ from typing import Any
 import psutil
 
 from listener.capture.ffmpeg import stream_reader
-from listener.capture.pcm_reader import PcmReader
+from listener.capture.program import Program
 from listener.sound import SoundBlock, SourceState
 from listener.source_types import StreamSource
 from testing.clocks import FakeClock
@@ -36,8 +38,9 @@ from testing.servers import wait_until
 
 RATE_HZ, CHUNK_S = 16_000, 0.05
 SOUND_S = 1.0  # of sound between two failures
-WARM_UP = 20  # reconnects before the first count: memory of a process settles
-JUMP_EVERY, HOUR_S = 10, 3600
+SOURCES = 4
+WARM_UP = 4  # reconnects of each source before the first count: the memory of a process settles
+JUMP_EVERY_S, HOUR_S = 7.0, 3600
 WITHIN_S = 60.0
 WAV = bytes.fromhex("52494646ffffffff57415645666d74201000000001000100803e0000007d00000200100064617461ffffffff")
 
@@ -46,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
     """Sends noise in real time."""
 
     def do_GET(self) -> None:
-        """Send until the server is told to close, or the client has gone."""
+        """Send until the server gets the command to close, or the client has gone."""
         server = self.server
         assert isinstance(server, Server)
         server.closing.clear()
@@ -93,16 +96,72 @@ class Receiver:
         """Count a block."""
         self.seconds += len(block.samples) / block.sample_rate_hz
 
-    def report_gap(self, seconds: float, cause: str) -> None:
+    def report_gap(self, _seconds: float, _cause: str) -> None:
         """Count a gap."""
         self.gaps += 1
 
-    def report_state(self, state: SourceState, cause: str = "") -> None:
+    def report_state(self, state: SourceState, _cause: str = "") -> None:
         """Count a state."""
         self.states[state] = self.states.get(state, 0) + 1
 
     def judge_recording(self, *_: Any) -> None:
         """Not for sound in blocks."""
+
+
+class Source:
+    """One source with its server.
+
+    Attributes:
+        receiver: what was received.
+        times: times from each failure to sound again, in seconds.
+    """
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "benchmarks.listening.reconnects", "--serve"]
+        self._server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._server.stdout is not None
+        url = f"http://127.0.0.1:{self._server.stdout.readline().strip()}/"
+        self._reader = stream_reader(StreamSource(name="hall", machine_id="fan-1", url=url))
+        self.receiver = Receiver()
+        self.times: list[float] = []
+        self._thread = threading.Thread(target=self._reader.run, args=(self.receiver,))
+
+    def start(self) -> None:
+        """Start the reader, and wait for sound."""
+        self._thread.start()
+        wait_until(lambda: self.receiver.seconds > SOUND_S, WITHIN_S)
+
+    def stop(self) -> None:
+        """End the reader."""
+        self._reader.stop()
+        self._thread.join()
+
+    def close(self) -> None:
+        """End the server."""
+        self._server.kill()
+        self._server.communicate()
+
+    def reconnect(self, reconnects: int) -> None:
+        """End the connection again and again, and wait each time for sound."""
+        for number in range(reconnects):
+            starts, seconds, began = self._reader.starts, self.receiver.seconds, time.monotonic()
+            self._fail(number % 4)
+            wait_until(lambda: self._reader.starts > starts, WITHIN_S)  # noqa: B023 - called at once
+            seconds = self.receiver.seconds
+            wait_until(lambda: self.receiver.seconds > seconds, WITHIN_S)  # noqa: B023 - called at once
+            self.times.append(time.monotonic() - began)
+            wait_until(lambda: self.receiver.seconds > seconds + SOUND_S, WITHIN_S)  # noqa: B023 - called at once
+
+    def _fail(self, way: int) -> None:
+        if way < 2:
+            connection = self._reader._connection
+            assert connection is not None
+            assert isinstance(connection._source, Program)
+            os.kill(connection._source.pid, (signal.SIGKILL, signal.SIGSTOP)[way])
+            return
+        assert self._server.stdin is not None
+        self._server.stdin.write(("close\n", "silence\n")[way - 2])
+        self._server.stdin.flush()
 
 
 def count() -> dict[str, float]:
@@ -116,77 +175,60 @@ def count() -> dict[str, float]:
     }
 
 
-def failures(server: "subprocess.Popen[str]") -> list[Callable[[], None]]:
-    """Return the ways in which a connection ends."""
-
-    def program() -> psutil.Process:
-        return next(each for each in psutil.Process().children() if each.pid != server.pid)
-
-    def command(word: str) -> None:
-        assert server.stdin is not None
-        server.stdin.write(f"{word}\n")
-        server.stdin.flush()
-
-    return [
-        lambda: program().send_signal(signal.SIGKILL),
-        lambda: program().send_signal(signal.SIGSTOP),
-        lambda: command("close"),
-        lambda: command("silence"),
-    ]
-
-
-def reconnect(reader: PcmReader, receiver: Receiver, fail: Callable[[], None]) -> float:
-    """End one connection, and wait for sound of the next one; returns the time that this took, in seconds."""
-    starts, began = reader.starts, time.monotonic()
-    fail()
-    wait_until(lambda: reader.starts > starts, WITHIN_S)
-    seconds = receiver.seconds
-    wait_until(lambda: receiver.seconds > seconds, WITHIN_S)
-    took = time.monotonic() - began
-    wait_until(lambda: receiver.seconds > seconds + SOUND_S, WITHIN_S)
-    return took
+def reconnect_all(sources: list[Source], each: int) -> None:
+    """Let all sources reconnect so often, at the same time."""
+    threads = [threading.Thread(target=source.reconnect, args=(each,)) for source in sources]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 @contextmanager
-def running(port: int) -> Iterator[tuple[PcmReader, Receiver]]:
-    """A reader of the stream in a thread."""
-    reader = stream_reader(StreamSource(name="hall", machine_id="fan-1", url=f"http://127.0.0.1:{port}/"))
-    receiver = Receiver()
-    thread = threading.Thread(target=reader.run, args=(receiver,))
+def jumping(clock: Callable[[int], None]) -> Iterator[None]:
+    """Set the wall clock forward and back by an hour, again and again."""
+    stopped = threading.Event()
+
+    def jump() -> None:
+        for hours in itertools.cycle((1, 0, -1, 0)):
+            if stopped.wait(JUMP_EVERY_S):
+                return
+            clock(hours * HOUR_S)
+
+    thread = threading.Thread(target=jump)
     thread.start()
     try:
-        yield reader, receiver
+        yield
     finally:
-        reader.stop()
+        stopped.set()
         thread.join()
 
 
 def measure(reconnects: int, clock: Callable[[int], None]) -> dict[str, Any]:
     """Reconnect so often; returns the counts before and after, and the times."""
-    command = [sys.executable, "-m", "benchmarks.listening.reconnects", "--serve"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        idle = count()
-        with running(int(server.stdout.readline())) as (reader, receiver):
-            wait_until(lambda: receiver.seconds > SOUND_S, WITHIN_S)
-            ways, times, before = failures(server), [], count()
-            for number in range(WARM_UP + reconnects):
-                if number == WARM_UP:
-                    before, gaps = count(), receiver.gaps
-                if number % JUMP_EVERY == 0:
-                    clock(HOUR_S * (number // JUMP_EVERY % 3 - 1))
-                times.append(reconnect(reader, receiver, ways[number % len(ways)]))
-            after = count()
-        result = {
-            "reconnects": reconnects,
-            "while_it_runs": {"before": before, "after": after},
-            "idle": {"before": idle, "after": count()},
-            "gaps": receiver.gaps - gaps,
-            "states": receiver.states,
-            "longest_s": round(max(times), 1),
-            "median_s": round(sorted(times)[len(times) // 2], 1),
-        }
-        server.kill()
+    sources = [Source() for _ in range(SOURCES)]
+    idle = count()
+    for source in sources:
+        source.start()
+    reconnect_all(sources, WARM_UP)
+    before, gaps = count(), sum(source.receiver.gaps for source in sources)
+    with jumping(clock):
+        reconnect_all(sources, reconnects // SOURCES)
+    after, gaps = count(), sum(source.receiver.gaps for source in sources) - gaps
+    for source in sources:
+        source.stop()
+    times = sorted(each for source in sources for each in source.times[WARM_UP:])
+    result = {
+        "reconnects": len(times),
+        "while_they_run": {"before": before, "after": after},
+        "idle": {"before": idle, "after": count()},
+        "gaps": gaps,
+        "states": sum((Counter(source.receiver.states) for source in sources), Counter()),
+        "median_s": round(times[len(times) // 2], 1),
+        "longest_s": round(times[-1], 1),
+    }
+    for source in sources:
+        source.close()
     return result
 
 

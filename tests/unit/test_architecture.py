@@ -36,6 +36,7 @@ ALLOWED = {
         "listener.outbox",
         "listener.recordings",
         "listener.retention",
+        "listener.routes",
         "listener.sink_types",
         "listener.sound",
         "listener.source_types",
