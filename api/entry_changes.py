@@ -1,11 +1,12 @@
 """Sources and sinks that clients send: folders of this computer, and values that were hidden in an answer."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from listener.config import shown_values
+from listener.config import EntryFile, shown_values
 from listener.entry import HIDDEN, Entry
 from ml.errors import InvalidListenerConfig
 from ml.system.private import ENTRIES
@@ -17,10 +18,11 @@ ADDRESSES = ("url", "server", "broker")
 SECRETS = ("secret", "api_key")
 
 
-def new_values(sent: Mapping[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
+def new_values(file: EntryFile, sent: Mapping[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
     """Return the values of a new entry, with the paths of folders resolved.
 
     Args:
+        file: file of the entry.
         sent: values of the client.
         folders: folders in which files and folders may lie; the first is the home.
 
@@ -28,13 +30,20 @@ def new_values(sent: Mapping[str, Any], folders: Sequence[Path]) -> dict[str, An
         InvalidListenerConfig
     """
     _refuse_hidden(sent)
+    file.check_json(sent)
     return _with_folders(dict(sent), sent, folders)
 
 
-def changed_values(entry: Entry, sent: Mapping[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
+def changed_values(file: EntryFile, entry: Entry, sent: Mapping[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
     """Return the values of an entry after a change. Null is the default of a field.
 
     A value that equals the one of an answer, with its hidden parts, stays as it is.
+
+    Args:
+        file: file of the entry.
+        entry: the entry as it is.
+        sent: values of the client.
+        folders: folders in which files and folders may lie; the first is the home.
 
     Raises:
         InvalidListenerConfig
@@ -44,7 +53,9 @@ def changed_values(entry: Entry, sent: Mapping[str, Any], folders: Sequence[Path
     _refuse_renaming(entry, sent)
     _refuse_hidden(sent)
     _require_key_again(present, sent)
-    return _with_folders(_merge(present, sent), sent, folders)
+    values = _merge(present, sent)
+    file.check_json(values)
+    return _with_folders(values, sent, folders)
 
 
 def shown_entry(entry: Entry, home: Path) -> dict[str, Any]:
@@ -57,8 +68,11 @@ def shown_entry(entry: Entry, home: Path) -> dict[str, Any]:
 
 
 def _values(entry: Entry) -> dict[str, Any]:
-    """Return the values of an entry that are no defaults, with secrets."""
-    return entry.model_dump(mode="python", exclude_defaults=True) | {"name": entry.name, "kind": entry.kind}  # type: ignore[attr-defined]  # every entry of the unions has it
+    """Return the values of an entry that are no defaults, as JSON types, with secrets."""
+    plain: dict[str, Any] = json.loads(entry.model_dump_json(exclude_defaults=True))
+    secrets = {name: getattr(entry, name) for name in SECRETS if getattr(entry, name, None) is not None}
+    named = {"name": entry.name, "kind": entry.kind}  # type: ignore[attr-defined]  # every entry of the unions has it
+    return plain | {name: secret.get_secret_value() for name, secret in secrets.items()} | named
 
 
 def _without_shown(sent: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 from api.api_keys import ApiKeyStore
 from api.browser_sessions import BrowserSessions
 from api.event_feed import EventFeed
+from api.event_intake import EventIntake
 from api.event_streams import StreamPlaces
 from api.executor import InferenceExecutor
 from api.job_queue import JobQueueClient
@@ -46,6 +47,7 @@ class Services:
     streams: StreamPlaces
     job_queue: JobQueueClient
     event_feed: EventFeed
+    event_intake: EventIntake
     live_feed: LiveFeed
     listener_monitor: ListenerMonitor
     collection: Callable[[str], Collection]
@@ -58,14 +60,16 @@ class Services:
         live = LiveModel(registry)
         metrics = Metrics(live)
         streams = StreamPlaces(settings.event_streams)
+        limits = AudioLimits(max_duration_s=settings.max_duration_s)
+        executor = InferenceExecutor(
+            settings.inference_threads, settings.inference_queue, settings.inference_queue_s, settings.max_wait_s
+        )
         return cls(
             settings=settings,
-            limits=AudioLimits(max_duration_s=settings.max_duration_s),
+            limits=limits,
             registry=registry,
             live_model=live,
-            executor=InferenceExecutor(
-                settings.inference_threads, settings.inference_queue, settings.inference_queue_s, settings.max_wait_s
-            ),
+            executor=executor,
             metrics=metrics,
             machine_recorder=MachineRecorder(settings, metrics),
             keys=ApiKeyStore(settings.home),
@@ -74,6 +78,7 @@ class Services:
             streams=streams,
             job_queue=JobQueueClient(settings.redis_url, streams),
             event_feed=EventFeed(settings.home, streams),
+            event_intake=EventIntake(settings, executor, limits),
             live_feed=LiveFeed(settings.home, streams),
             listener_monitor=ListenerMonitor(settings.home),
             collection=lru_cache(COLLECTIONS_KEPT)(partial(Collection, settings.home)),

@@ -5,6 +5,7 @@ table ``[[source]]`` or ``[[sink]]``. An entry that cannot be used is reported w
 are not affected.
 """
 
+import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from listener.source_types import SOURCES
 from ml.errors import EntryExists, EntryNotFound, InvalidListenerConfig
 from ml.system.atomic import file_lock, make_folder, translate_disk_full, write_atomic
 from ml.system.audit import record_change
+from ml.system.validation import EXPECTED, shorten
 
 SOURCES_FILE, SINKS_FILE = "sources.toml", "sinks.toml"
 OWNER_ONLY = 0o600  # both files can contain passwords
@@ -163,6 +165,17 @@ class EntryFile:
         except ValidationError as error:
             raise InvalidListenerConfig(f"This {self._table} cannot be used: {_sentence(error)}.") from error
 
+    def check_json(self, values: Mapping[str, Any]) -> None:
+        """Check values that came as JSON: 1 is not true there, and a number is no text.
+
+        Raises:
+            InvalidListenerConfig: a value cannot be used; the message has its name and what was expected.
+        """
+        try:
+            self._adapter.validate_json(json.dumps(values), strict=True)
+        except ValidationError as error:
+            raise InvalidListenerConfig(f"This {self._table} cannot be used: {_sentence(error)}.") from error
+
     def _validated(self, listed: list[Any]) -> Entries:
         entries: dict[str, Any] = {}
         problems = []
@@ -273,10 +286,29 @@ def _sentence(error: ValidationError) -> str:
     """Return what is wrong, without the values: they can be secret."""
     found = []
     for each in error.errors(include_input=False, include_url=False):
+<<<<<<< HEAD
         fields = each["loc"][1:] if each["loc"] and each["loc"][0] in KINDS else each["loc"]
         place = ".".join(map(str, fields))
         message = each["msg"].removeprefix("Value error, ")
         if each["type"] == "string_pattern_mismatch" and place in FORMS:
             message = f"{FORMS[place]} was expected"
         found.append(f"{place}: {message}" if place else message)
+=======
+        place = ".".join(str(part) for part in each["loc"] if part not in KINDS)
+        found.append(_what_is_wrong(place, each["type"], each["msg"], each.get("ctx", {})))
+>>>>>>> 3999a143849226a380ae2c1aaee05da3ad3e05da
     return "; ".join(found)
+
+
+def _what_is_wrong(place: str, kind: str, message: str, context: Mapping[str, Any]) -> str:
+    if kind == "missing":
+        return f"{place} is missing"
+    if kind == "extra_forbidden":
+        return f"{place} is not a field of this kind"
+    if kind == "union_tag_not_found":
+        return "kind is missing"
+    if kind == "union_tag_invalid":
+        return f"kind is {shorten(repr(context['tag']))}; {context['expected_tags']} was expected"
+    if kind in EXPECTED:
+        return f"{place}: {EXPECTED[kind].format_map(context)} was expected"
+    return f"{place}: {message.removeprefix('Value error, ')}" if place else message.removeprefix("Value error, ")

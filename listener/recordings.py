@@ -39,8 +39,8 @@ def review_event(
     """
     label = _check_label(verdict, label)
     event, at = store.get(event_id), timestamp()
-    # The listener keeps the time of an active event.
-    updated = event.updated if event.state == "active" else at
+    # The listener keeps the time of an active event; that of another device tells its reports apart.
+    updated = event.updated if event.state == "active" or event.origin else at
     reviewed = event.changed(review=Review(verdict, label, note, by, at), updated=updated)
     store.save(reviewed, "reviewed", only=REVIEW_FIELDS)
     return store.get(event_id)

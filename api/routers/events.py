@@ -24,7 +24,7 @@ from api.errors import (
     MalformedRange,
     RangeNotSatisfiable,
 )
-from api.event_intake import Report, take_report
+from api.event_reports import Report
 from api.event_streams import EVENT_STREAM, NO_CACHE, encode_events, stream_answer
 from api.forms import EVENT_FORM
 from api.problems import error_responses
@@ -45,7 +45,7 @@ from api.settings import Settings
 from api.uploads import UploadForm
 from listener.clip_files import clip_file, spectrogram_file
 from listener.events import Event, EventState
-from listener.recordings import REVIEW_FIELDS, make_recording, review_event
+from listener.recordings import make_recording, review_event
 from listener.store import EventChange, EventFilter, EventStore
 from ml import errors
 from ml.dataset.collection.store import AddResult
@@ -131,7 +131,7 @@ async def report_event(request: Request, form: ReportForm, services: ServicesDep
     """
     report = await asyncio.to_thread(Report.of, form)
     check_machine_binding(request, report.facts.machine_id)
-    result = await take_report(report, services, request.receive)
+    result = await services.event_intake.take(report, request.receive)
     response.headers["Location"] = f"{router.prefix}/{result.id}"
     if result.result != "created":
         response.status_code = 200
@@ -280,7 +280,7 @@ def _review(settings: Settings, key: ApiKey, event_id: str, change: EventReviewC
     with EventStore(settings.home) as store:
         event = find_event(store, key, event_id)
         if change.reviewed is False:
-            store.save(event.changed(review=None), "reviewed", only=REVIEW_FIELDS)
+            store.save(event.changed(review=None), "reviewed", only=("review",))
         else:
             review_event(store, event_id, *change.review_of(event), by=change.by or key.name)
         shown = EventDetails.of(store.get(event_id), store.changes_of(event_id))

@@ -64,7 +64,8 @@ async def add_sink(new: SinkNew, services: ServicesDep, response: Response) -> d
 
     def add() -> dict[str, Any]:
         settings = services.settings
-        return _describe(settings, sink_file(settings.home).add(new_values(new.values, settings.source_folders)))
+        file = sink_file(settings.home)
+        return _describe(settings, file.add(new_values(file, new.values, settings.source_folders)))
 
     shown = await asyncio.to_thread(add)
     response.headers["Location"] = f"{router.prefix}/{shown['name']}"
@@ -196,8 +197,9 @@ def _counts(settings: Settings) -> dict[str, Counts]:
 
 
 def _change(settings: Settings, name: str, sent: dict[str, Any]) -> dict[str, Any]:
-    values = changed_values(_entry(settings, name), sent, settings.source_folders)
-    return _describe(settings, sink_file(settings.home).replace(name, values))
+    file = sink_file(settings.home)
+    values = changed_values(file, _entry(settings, name), sent, settings.source_folders)
+    return _describe(settings, file.replace(name, values))
 
 
 def _entry(settings: Settings, name: str) -> SinkEntry:

@@ -70,7 +70,8 @@ async def add_source(new: SourceNew, request: Request, services: ServicesDep, re
 
     def add() -> dict[str, Any]:
         settings = services.settings
-        file, values = source_file(settings.home), new_values(new.values, settings.source_folders)
+        file = source_file(settings.home)
+        values = new_values(file, new.values, settings.source_folders)
         _check_binding(request, values)
         return _describe(settings, file.add(values))
 
@@ -101,9 +102,10 @@ async def change_source(
 
     def write() -> dict[str, Any]:
         settings = services.settings
-        values = changed_values(_entry(settings, key, source), change.values, settings.source_folders)
+        file, entry = source_file(settings.home), _entry(settings, key, source)
+        values = changed_values(file, entry, change.values, settings.source_folders)
         _check_binding(request, values)
-        return _describe(settings, source_file(settings.home).replace(source, values))
+        return _describe(settings, file.replace(source, values))
 
     return await asyncio.to_thread(write)
 

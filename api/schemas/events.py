@@ -14,7 +14,7 @@ from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN, Label
 
 EVENT_ID = r"^[0-9a-f]{28}$"
 MAX_NOTE = 2000
-MAX_CAUSE = 500
+MAX_CAUSE = 2000
 MAX_VALUES = 50  # of a list or an object of a report
 NOTE_PATTERN = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"  # text with lines
 Text = Annotated[str, Field(max_length=MAX_TEXT, pattern=TEXT_PATTERN)]
@@ -230,7 +230,7 @@ class EventReport(Schema):
     review: ReportedReview | None = None
     recording: str | None = Field(default=None, max_length=200)
     change: Change | None = None
-    """What changed; by default, it follows from the event that is known here."""
+    """What changed at the device."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

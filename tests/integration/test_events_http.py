@@ -359,6 +359,22 @@ def test_a_report_brings_its_clip_at_once_or_later(empty: ServerProcess) -> None
     assert empty.client.get(f"/v1/events/{event['id']}/spectrogram").content == PNG
 
 
+def test_a_later_version_of_a_clip_replaces_the_first_one(empty: ServerProcess) -> None:
+    """Also after a review here, which is no news of the device. The earlier files are deleted."""
+    longer = sounds.flac(sounds.fan(3.0))
+    event = report()
+    send(empty, event, CLIP, PNG)
+    path = f"/v1/events/{event['id']}"
+    empty.client.patch(path, json={"verdict": "faulty"}).raise_for_status()
+    assert send(empty, event, longer).json()["result"] == "updated"
+    assert empty.client.get(f"{path}/clip").content == longer
+    assert empty.client.get(path).json()["changes"][-1]["change"] == "clip"
+    assert len(list((empty.home / "listener" / "clips").glob(f"{event['id']}*"))) == 1
+    older = event | {"state": "active", "ended": None}
+    assert send(empty, older, CLIP).json()["result"] == "unchanged"
+    assert empty.client.get(f"{path}/clip").content == longer
+
+
 def test_what_a_person_did_here_stays(empty: ServerProcess) -> None:
     """A later state of the device does not take the review and the recording away."""
     event = report(state="active", ended=None)
