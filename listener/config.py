@@ -286,17 +286,9 @@ def _sentence(error: ValidationError) -> str:
     """Return what is wrong, without the values: they can be secret."""
     found = []
     for each in error.errors(include_input=False, include_url=False):
-<<<<<<< HEAD
         fields = each["loc"][1:] if each["loc"] and each["loc"][0] in KINDS else each["loc"]
         place = ".".join(map(str, fields))
-        message = each["msg"].removeprefix("Value error, ")
-        if each["type"] == "string_pattern_mismatch" and place in FORMS:
-            message = f"{FORMS[place]} was expected"
-        found.append(f"{place}: {message}" if place else message)
-=======
-        place = ".".join(str(part) for part in each["loc"] if part not in KINDS)
         found.append(_what_is_wrong(place, each["type"], each["msg"], each.get("ctx", {})))
->>>>>>> 3999a143849226a380ae2c1aaee05da3ad3e05da
     return "; ".join(found)
 
 
@@ -309,6 +301,8 @@ def _what_is_wrong(place: str, kind: str, message: str, context: Mapping[str, An
         return "kind is missing"
     if kind == "union_tag_invalid":
         return f"kind is {shorten(repr(context['tag']))}; {context['expected_tags']} was expected"
+    if kind == "string_pattern_mismatch" and place in FORMS:
+        return f"{place}: {FORMS[place]} was expected"
     if kind in EXPECTED:
         return f"{place}: {EXPECTED[kind].format_map(context)} was expected"
     return f"{place}: {message.removeprefix('Value error, ')}" if place else message.removeprefix("Value error, ")
