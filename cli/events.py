@@ -20,6 +20,7 @@ from listener.clip_files import NO_CLIP, clip_file, spectrogram_file
 from listener.events import Event, EventState, Review, ReviewVerdict
 from listener.options import LISTENER_FOLDER
 from listener.recordings import make_recording, review_event
+from listener.routes import route_by_file
 from listener.schema import EVENTS_FILE
 from listener.store import MAX_PAGE, EventChange, EventFilter, EventStore
 from ml.errors import ClipNotFound
@@ -139,7 +140,7 @@ def review(
 ) -> None:
     """Give the verdict of a person on an event."""
     home = Settings().home
-    with EventStore(home) as store:
+    with EventStore(home, route=route_by_file(home)) as store:
         before = store.get(event_id).review
         after = review_event(store, event_id, verdict, label, note, by or user_name()).review
     record_change(home, "event.review", event_id, before=_verdict(before), after=_verdict(after))

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from listener.judge import Judge
 from listener.models import Models
@@ -15,7 +15,7 @@ from listener.source_types import SourceEntry
 from listener.status import SourceStatus
 
 logger = logging.getLogger("signalml.listener")
-MakeReader = Callable[[SourceEntry, ListenerOptions], SourceReader]
+MakeReader = Callable[[Any, ListenerOptions], SourceReader]  # of one of the types of sources
 
 
 class SourceEvents(Protocol):
