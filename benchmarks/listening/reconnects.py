@@ -165,7 +165,8 @@ class Source:
 
 
 def count() -> dict[str, float]:
-    """Return what this process holds."""
+    """Return what this process holds, once threads that ended have left the system."""
+    time.sleep(1)
     process = psutil.Process()
     return {
         "descriptors": process.num_fds(),
