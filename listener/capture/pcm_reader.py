@@ -160,6 +160,4 @@ class PcmReader:
         if state == before and (state in ("silent", "wrong_rate", "listening") or cause == cause_before):
             return
         self._state = (state, cause)
-        level = logging.INFO if state == "listening" else logging.WARNING
-        logger.log(level, "source %s: %s%s", self._name, state, f": {cause}" if cause else "")
         self._buffer.put(StateChange(state, cause))
