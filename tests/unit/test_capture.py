@@ -196,7 +196,7 @@ def test_a_program_that_fails_is_started_again(after: str, state: str, cause: st
     assert len(receiver.gaps) == 1
     assert 0 < receiver.gaps[0][0] < WITHIN_S
     assert cause in receiver.gaps[0][1]
-    assert not [left for each in opened.programs for left in group(each.pid)]
+    wait_until(lambda: not [left for each in opened.programs for left in group(each.pid)], WITHIN_S)
 
 
 def test_a_program_that_writes_nothing_is_named() -> None:
