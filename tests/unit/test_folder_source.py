@@ -17,6 +17,8 @@ import soundfile
 from listener.capture import folder as folder_reader
 from listener.capture import folder_changes, folder_queue
 from listener.capture.folder import FolderReader
+from listener.capture.readers import make_reader
+from listener.options import ListenerOptions
 from listener.sound import SoundBlock, SourceState
 from listener.source_types import FolderSource
 from ml.audio.decode import decode
@@ -94,7 +96,7 @@ def reading(
     """Run a reader; it must stop within two seconds."""
     receiver = receiver or Receiver()
     source = FolderSource(name="hall", machine_id="fan-3", path=str(folder), settle_s=SETTLE_S, **values)
-    reader = FolderReader(source, home)
+    reader = make_reader(source, ListenerOptions(home)) if home else FolderReader(source, None)
     thread = threading.Thread(target=reader.run, args=(receiver,))
     thread.start()
     try:
