@@ -63,7 +63,7 @@ class SourceListener:
         if len(block.samples) == 0:
             return
         self._follow(block)
-        for part in split(self._used_channels(block)):
+        for part in split(block):
             self._meter.read(part.samples, part.sample_rate_hz)
             self.ring.append(part)
             self._cut(part.sample_rate_hz)
@@ -131,14 +131,6 @@ class SourceListener:
         if self._format is not None and found != self._format:
             self._begin_segment()
         self._format = found
-
-    def _used_channels(self, block: SoundBlock) -> SoundBlock:
-        """Return the one channel that the source names; all, if it names none or the reader has chosen it already."""
-        channel = getattr(self.entry, "channel", None)
-        channels = block.samples.shape[1]
-        if channel is None or channels == 1 or channel >= channels:
-            return block
-        return SoundBlock(block.samples[:, [channel]], block.sample_rate_hz, block.at)
 
     def _begin_segment(self) -> None:
         self.ring.begin_segment()
