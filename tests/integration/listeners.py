@@ -18,6 +18,7 @@ import psutil
 from numpy.typing import NDArray
 
 from listener.client import ListenerClient
+from listener.config import source_file
 from listener.status import ListenerStatus, SourceStatus
 from ml.errors import ListenerNotRunning
 from testing.servers import PATIENCE_S, environment, wait_until
@@ -62,6 +63,8 @@ class ListenerProcess:
         """Start the process, and wait until it answers."""
         self.launch()
         wait_until(self.answers, every_s=0.05)
+        entries = source_file(self.home).read().entries
+        wait_until(lambda: len(self.status().sources) == len(entries))
 
     def wait_for_model(self) -> None:
         """Wait until it has loaded a model: sound that arrives before is not judged."""
