@@ -168,7 +168,9 @@ def test_a_clip_is_sent_once_for_each_version(device: AlertingDevice) -> None:
 
     with RawServer(behave) as server:
         device.use(service(server.url))
-        event = device.changes(with_clip(device, device.begins(), "short", 0.5), "clip")
+        began = device.begins()
+        device.wait_delivered("central")
+        event = device.changes(with_clip(device, began, "short", 0.5), "clip")
         device.wait_delivered("central", 2)
         for number in range(3):
             device.changes(event.changed(clips=number), "updated")
@@ -189,7 +191,8 @@ def test_an_event_arrives_without_a_clip_that_is_refused(device: AlertingDevice)
     with RawServer(behave) as server:
         device.use(service(server.url))
         device.changes(with_clip(device, device.begins(), "large", 0.5), "clip")
-        device.wait_delivered("central", 2)
+        wait_until(lambda: device.outbox.counts() == {}, WITHIN_S)
+        assert device.status("central").dead == 0
     assert device.outbox.counts() == {}
 
 
