@@ -14,8 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+import httpx
 import psutil
 
+from listener.client import ListenerClient
+from listener.status import SourceStatus
+from ml.errors import ListenerNotRunning
 from testing.programs import RunningProgram, accepts
 from testing.servers import PATIENCE_S, environment, free_port
 from testing.sound_feed import RATE_HZ
@@ -136,7 +140,7 @@ class Icecast(RunningProgram):
         self.url = f"http://127.0.0.1:{port}/hall.ogg"
         config = folder / "icecast.xml"
         config.write_text(ICECAST.format(port=port, password=PASSWORD, owner=OWNER if os.getuid() == 0 else ""))
-        super().__init__(("icecast2", "-c", config), folder / "icecast.log", lambda: accepts(port))
+        super().__init__(("icecast2", "-c", config), folder / "icecast.log", self._answers)
         target = f"icecast://source:{PASSWORD}@127.0.0.1:{port}/hall.ogg"
         encode = (
             *("ffmpeg", "-hide_banner", "-loglevel", "error", "-probesize", 32, "-analyzeduration", 0),
@@ -160,6 +164,12 @@ class Icecast(RunningProgram):
     def write(self, data: bytes) -> None:
         """Send samples, 16 bits."""
         self.encoder.write(data)
+
+    def _answers(self) -> bool:
+        with suppress(httpx.TransportError):
+            found = httpx.get(self.url, trust_env=False)
+            return found.headers.get("server", "").startswith("Icecast")
+        return False
 
 
 class Mosquitto(RunningProgram):
@@ -193,6 +203,9 @@ class Mosquitto(RunningProgram):
 class ListenerProcess(RunningProgram):
     """A running ``signalml listen``.
 
+    Attributes:
+        client: client of its local socket.
+
     Args:
         home: its SIGNALML_HOME.
         folder: for its log.
@@ -203,10 +216,14 @@ class ListenerProcess(RunningProgram):
     def __init__(
         self, home: Path, folder: Path, variables: Mapping[str, str] | None = None, **settings: object
     ) -> None:
-        self.home = home
+        self.home, self.client = home, ListenerClient(home)
         command = (sys.executable, "-m", "cli.main", "listen", "--quiet")
         used = environment(home=home, **settings) | dict(variables or {})
         super().__init__(command, folder / "listener.log", self._runs, used)
+
+    def status_of(self, source: str) -> SourceStatus:
+        """Return the state of one source."""
+        return next(each for each in self.client.status().sources if each.name == source)
 
     def processes(self) -> list[psutil.Process]:
         """Return it and its children."""
@@ -214,9 +231,6 @@ class ListenerProcess(RunningProgram):
         return [parent, *parent.children(recursive=True)]
 
     def _runs(self) -> bool:
-        from listener.client import ListenerClient
-        from ml.errors import ListenerNotRunning
-
         with suppress(ListenerNotRunning):
-            return ListenerClient(self.home).status().pid == self.pid
+            return self.client.status().pid == self.pid
         return False

@@ -12,6 +12,32 @@ from typing import Self
 from testing.servers import wait_until
 
 STOP_S = 5.0
+WAITING_BYTES = 2**15
+
+
+class PatientWriter:
+    """Writer of a pipe whose reader may be late: what the pipe does not take waits, up to a second of sound.
+
+    A pipe holds little if this computer has many of them. A writer that waited itself would stop the other outputs.
+
+    Args:
+        file: file descriptor of the pipe.
+    """
+
+    def __init__(self, file: int) -> None:
+        os.set_blocking(file, False)
+        self._file, self._waiting = file, b""
+
+    def write(self, data: bytes) -> None:
+        """Write samples; drop them if too much waits.
+
+        Raises:
+            BrokenPipeError: nobody reads.
+        """
+        if len(self._waiting) < WAITING_BYTES:
+            self._waiting += data
+        with suppress(BlockingIOError):
+            self._waiting = self._waiting[os.write(self._file, self._waiting) :]
 
 
 class RunningProgram:
@@ -36,6 +62,7 @@ class RunningProgram:
         self._command, self._log, self._ready = list(map(str, command)), log, ready
         self._variables, self._reads = variables, reads
         self._process: subprocess.Popen[bytes] | None = None
+        self._writer: PatientWriter | None = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -45,6 +72,12 @@ class RunningProgram:
 
     def start(self) -> Self:
         """Start it, and wait until it can be used."""
+        self.launch()
+        wait_until(self._is_ready)
+        return self
+
+    def launch(self) -> None:
+        """Start it without waiting."""
         with self._log.open("ab") as log:
             stdin = subprocess.PIPE if self._reads else subprocess.DEVNULL
             self._process = subprocess.Popen(
@@ -57,9 +90,7 @@ class RunningProgram:
                 bufsize=0,
             )
         if self._process.stdin is not None:
-            os.set_blocking(self._process.stdin.fileno(), False)
-        wait_until(self._is_ready)
-        return self
+            self._writer = PatientWriter(self._process.stdin.fileno())
 
     def stop(self) -> None:
         """Let it end, and kill what is left of it."""
@@ -79,7 +110,7 @@ class RunningProgram:
         self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
-        self._process = None
+        self._process = self._writer = None
 
     def pause(self) -> None:
         """Stop it without an end: its connections stay open, and nothing comes."""
@@ -100,11 +131,11 @@ class RunningProgram:
         return self._log.read_text(errors="replace")
 
     def write(self, data: bytes) -> None:
-        """Write at most 4096 bytes to its stdin; they are dropped if it does not read, or does not run."""
-        process = self._process
-        if process is not None and process.stdin is not None:
-            with suppress(OSError, ValueError):  # ValueError: it was closed meanwhile
-                process.stdin.write(data)
+        """Write to its stdin; most is dropped if it does not read, and all if it does not run."""
+        writer = self._writer
+        if writer is not None:
+            with suppress(OSError):  # it has ended
+                writer.write(data)
 
     def _is_ready(self) -> bool:
         assert self._process is not None

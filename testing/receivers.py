@@ -223,5 +223,9 @@ class MqttSubscriber:
         """Send a message, and wait until the broker has it."""
         self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(PATIENCE_S)
 
+    def send(self, topic: str, payload: bytes) -> None:
+        """Send a message without waiting, as small devices do."""
+        self._client.publish(topic, payload)
+
     def _keep(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         self.messages.append(MqttMessage(message.topic, message.payload, message.retain))

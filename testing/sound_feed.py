@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+import wave
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
@@ -10,6 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from testing.programs import PatientWriter
 from testing.servers import PATIENCE_S
 
 RATE_HZ = 16_000
@@ -22,7 +24,7 @@ class SoundFeed:
     """Sound in real time, as a microphone gives it: into programs, named pipes or functions.
 
     Args:
-        sounds: sounds by name, int16 ``(samples,)``; each is repeated.
+        sounds: sounds by name, int16 ``(samples,)``; each is repeated. All go on while another one plays.
         outputs: get the samples of 20 ms at a time, as bytes. More can be added at any time.
         rate_hz: sample rate.
     """
@@ -54,19 +56,22 @@ class SoundFeed:
         assert self._changed.wait(PATIENCE_S)
         return self._changed_at
 
+    def wait(self, seconds: float) -> None:
+        """Let it play for so long."""
+        self._stopped.wait(seconds)
+
     def _run(self) -> None:
         playing, position, due = None, 0, time.monotonic()
         while not self._stopped.is_set():
             if not self._changed.is_set():
-                playing, position, self._changed_at = self._wanted, 0, time.time()
+                playing, self._changed_at = self._wanted, time.time()
                 self._changed.set()
             due += CHUNK_S
             self._stopped.wait(max(0.0, due - time.monotonic()))
+            places, position = range(position, position + self._chunk), position + self._chunk
             if playing is None:
                 continue
-            samples = self._sounds[playing]
-            data = samples.take(range(position, position + self._chunk), mode="wrap").astype("<i2").tobytes()
-            position += self._chunk
+            data = self._sounds[playing].take(places, mode="wrap").astype("<i2").tobytes()
             for output in list(self.outputs):
                 output(data)
 
@@ -86,13 +91,12 @@ class NamedPipe:
         self.close()
 
     def write(self, data: bytes) -> None:
-        """Write at most 4096 bytes, all or none."""
+        """Write samples."""
         try:
             if self._file < 0:
                 self._file = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK)
-            os.write(self._file, data)
-        except BlockingIOError:
-            return
+                self._writer = PatientWriter(self._file)
+            self._writer.write(data)
         except OSError:  # nobody reads
             self.close()
 
@@ -101,3 +105,34 @@ class NamedPipe:
         if self._file >= 0:
             os.close(self._file)
         self._file = -1
+
+
+class FolderRecorder:
+    """Recorder that writes files of some seconds, whole and one after the other.
+
+    Args:
+        folder: where it writes.
+        seconds: length of a file.
+        rate_hz: sample rate.
+    """
+
+    def __init__(self, folder: Path, seconds: float = 1.0, rate_hz: int = RATE_HZ) -> None:
+        self._folder, self._rate_hz = folder, rate_hz
+        self._length = round(seconds * rate_hz) * 2
+        self._data, self._number = b"", 0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, data: bytes) -> None:
+        """Record samples."""
+        self._data += data
+        while len(self._data) >= self._length:
+            self._number += 1
+            target = self._folder / f"{self._number:06}.wav"
+            hidden = target.with_name(f".{target.name}")
+            with wave.open(str(hidden), "wb") as file:
+                file.setnchannels(1)
+                file.setsampwidth(2)
+                file.setframerate(self._rate_hz)
+                file.writeframes(self._data[: self._length])
+            hidden.rename(target)
+            self._data = self._data[self._length :]

@@ -11,6 +11,7 @@ import pytest
 from ml.dataset.simulate.simulator import simulate
 from ml.models.registry import Registry
 from testing import keras2
+from testing.fans import make_fan_home
 from testing.servers import Serve, ServerProcess, run_servers, wait_until
 from tests import sounds
 from tests.integration.trainings import SHORT, TINY, FinishedTraining, train_with_snapshots, without_report
@@ -99,6 +100,12 @@ def finished(short: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedT
 def short_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings of this process write no report."""
     without_report(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def fan_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose champion is a detector of a fan, with clips of a second. For reading."""
+    return made_once(tmp_path_factory, "fan", lambda folder: make_fan_home(folder / "home"))
 
 
 @pytest.fixture(scope="session")

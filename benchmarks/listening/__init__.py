@@ -1,0 +1,1 @@
+"""Live listening under trouble and load."""
