@@ -143,13 +143,13 @@ class PipeWriter:
         """Wait for a reader."""
         self._file = os.open(self._path, os.O_RDWR)  # also without a reader: its end does not end the writer
 
-    def play(self, samples: NDArray[np.float32]) -> None:
-        """Write samples, and return when they are written."""
+    def play(self, samples: NDArray[np.float32], speed: float | None = None) -> None:
+        """Write samples, and return when they are written; at the usual speed, or at another one."""
         coded = np.round(samples * 32_768).clip(-32_768, 32_767).astype("<i2")
         step, due = round(BLOCK_S * RATE_HZ), time.monotonic()
         for start in range(0, len(coded), step):
             os.write(self._file, coded[start : start + step].tobytes())
-            due += BLOCK_S / self._speed
+            due += BLOCK_S / (speed or self._speed)
             time.sleep(max(0.0, due - time.monotonic()))
 
     def close(self) -> None:
