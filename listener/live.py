@@ -30,7 +30,7 @@ from listener.live_protocol import (
 )
 from listener.options import ListenerOptions
 from listener.source_listener import SourceListener
-from listener.status import ListenerStatus
+from listener.status import ListenerStatus, SourceStatus
 from ml.errors import ClipNotFound, EntryNotFound, ListenerError, ListenerNotRunning, SignalMLError
 from ml.models.predictor import Predictor
 from ml.system.atomic import make_folder
@@ -53,6 +53,9 @@ class LiveView(Protocol):
 
     def source(self, name: str) -> SourceListener | None:
         """Return a source that runs."""
+
+    def source_status(self, name: str) -> SourceStatus | None:
+        """Return the state of a source; None if there is none of this name."""
 
     def predictor(self, reference: str) -> Predictor | None:
         """Return the predictor of a model; None without one."""
@@ -167,14 +170,16 @@ class LiveServer:
 
     def _send_live(self, connection: socket.socket, source: SourceListener) -> None:
         name, due = source.entry.name, time.monotonic()
-        while not self._stopped.is_set() and (now := self._view.source(name)) is not None:
-            connection.sendall(to_line(self._live_values(now)))
+        while not self._stopped.is_set():
+            now, status = self._view.source(name), self._view.source_status(name)  # it can be replaced meanwhile
+            if now is None or status is None:
+                break
+            connection.sendall(to_line(self._live_values(now, status)))
             due = max(due + STEP_S, time.monotonic())
             self._stopped.wait(due - time.monotonic())
         connection.sendall(to_line({"end": True}))
 
-    def _live_values(self, source: SourceListener) -> dict[str, Any]:
-        status = source.status()
+    def _live_values(self, source: SourceListener, status: SourceStatus) -> dict[str, Any]:
         return {
             "at": timestamp(),
             "state": status.state,

@@ -27,7 +27,7 @@ from listener.models import Models
 from listener.options import ListenerOptions
 from listener.source_listener import SourceListener
 from listener.sources import MakeReader, RunningSources
-from listener.status import ListenerStatus
+from listener.status import ListenerStatus, SourceStatus
 from listener.store import EventStore
 from listener.watched_file import WatchedFile
 from ml.errors import ListenerNotRunning, SignalMLError
@@ -79,6 +79,7 @@ class Listener:
             stack.callback(parts.stop)
             self._open_to_others(stack)
             stack.callback(self.stop)
+            self._load_first_models(parts)
             threading.Thread(target=self._follow_models, args=(parts,), name="models", daemon=True).start()
             self._supervise(parts)
 
@@ -99,6 +100,10 @@ class Listener:
     def source(self, name: str) -> SourceListener | None:
         """Return a source that runs; None if there is none of this name."""
         return None if self._parts is None else self._parts.sources.get(name)
+
+    def source_status(self, name: str) -> SourceStatus | None:
+        """Return the state of a source that runs; None if there is none of this name."""
+        return None if self._parts is None else self._parts.sources.status(name)
 
     def predictor(self, reference: str) -> Predictor | None:
         """Return the predictor of a model; None without one."""
@@ -150,13 +155,23 @@ class Listener:
         else:
             _take_up(self._source_file, parts.sources.update)
 
+    def _load_first_models(self, parts: "_Parts") -> None:
+        """Load the models before any source starts, so that its first clip is judged."""
+        given = self.options.sources
+        entries = source_file(self.options.home).read().entries.values() if given is None else given
+        parts.models.use({each.model for each in entries if each.enabled})
+        self._refresh_models(parts)
+
+    def _refresh_models(self, parts: "_Parts") -> None:
+        try:
+            parts.models.refresh()
+        except Exception:
+            logger.exception("unexpected error while models were loaded")
+
     def _follow_models(self, parts: "_Parts") -> None:
         """Load the models, and follow their changes."""
         while not self._stopped.is_set():
-            try:
-                parts.models.refresh()
-            except Exception:
-                logger.exception("unexpected error while models were loaded")
+            self._refresh_models(parts)
             self._stopped.wait(min(self.options.poll_interval_s, LONGEST_POLL_S))
 
     @contextmanager

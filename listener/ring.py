@@ -66,13 +66,11 @@ class Ring:
         self._bytes = 0
         self._segment = 0
         self._lock = threading.Lock()
-        self.first_of_segment = 0
         self.end = 0
 
     def begin_segment(self) -> None:
         """Note that the next sound does not follow the last one."""
         self._segment += 1
-        self.first_of_segment = self.end
 
     def append(self, block: SoundBlock) -> None:
         """Add sound of at most :data:`CHUNK_S`, and forget the oldest."""

@@ -80,6 +80,11 @@ class RunningSources:
         runner = self._runners.get(name)
         return None if runner is None else runner.listener
 
+    def status(self, name: str) -> SourceStatus | None:
+        """Return the state of a source that runs; None if there is none of this name."""
+        runner = self._runners.get(name)
+        return None if runner is None else self._status(runner)
+
     def statuses(self) -> list[SourceStatus]:
         """Return the state of each source, in the order of names."""
         running = [self._status(runner) for runner in self._runners.values()]

@@ -72,6 +72,12 @@ class RunningProgram:
 
     def start(self) -> Self:
         """Start it, and wait until it can be used."""
+        self.launch()
+        wait_until(self._is_ready)
+        return self
+
+    def launch(self) -> None:
+        """Start it without waiting."""
         with self._log.open("ab") as log:
             stdin = subprocess.PIPE if self._reads else subprocess.DEVNULL
             self._process = subprocess.Popen(
@@ -85,8 +91,6 @@ class RunningProgram:
             )
         if self._process.stdin is not None:
             self._writer = PatientWriter(self._process.stdin.fileno())
-        wait_until(self._is_ready)
-        return self
 
     def stop(self) -> None:
         """Let it end, and kill what is left of it."""

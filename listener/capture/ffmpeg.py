@@ -26,8 +26,8 @@ MISSING = (
 PROTOCOLS = {
     "rtsp": "rtsp,rtp,srtp,udp,tcp",
     "rtsps": "rtsps,rtsp,rtp,srtp,udp,tcp,tls",
-    "http": "http,https,tcp,tls,crypto",
-    "https": "http,https,tcp,tls,crypto",
+    "http": "http,https,httpproxy,tcp,tls,crypto",
+    "https": "http,https,httpproxy,tcp,tls,crypto",
     "udp": "udp",
     "rtp": "rtp,srtp,udp",
     "srt": "srt,udp",

@@ -237,6 +237,35 @@ def test_a_refused_message_ends_the_program() -> None:
         assert receiver.wait_for("failed") == "Stream moved to device b."
 
 
+def test_a_program_that_cannot_be_killed_has_no_successor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that hangs in a driver: it is named, and another one starts only after its end."""
+    monkeypatch.setattr("listener.capture.pcm_reader.HANGING_WAIT_S", 0.2)
+    hangs = threading.Event()
+
+    class Hanging(Program):
+        """A program that ends only when it may."""
+
+        def close(self) -> bool:
+            return not hangs.is_set() and super().close()
+
+    opened: list[Program] = []
+
+    def open_next() -> Input:
+        hangs.set()
+        opened.append(Hanging(program("noise", "0.3", str(RATE))))
+        return opened[-1]
+
+    with running(reader_of(open_next)) as receiver:
+        wait_until(lambda: any("SIGKILL" in cause for _, cause in receiver.states), WITHIN_S)
+        time.sleep(1)
+        assert len(opened) == 1
+        hangs.clear()
+        wait_until(lambda: len(opened) == 2, WITHIN_S)
+        hangs.clear()
+    for each in opened:
+        Program.close(each)
+
+
 def test_a_receiver_that_blocks_costs_the_oldest_sound_only() -> None:
     """The capture goes on meanwhile, memory is bounded, and the loss is a gap that is counted."""
     opened = Opened(program("noise", "60", str(RATE)))
