@@ -12,7 +12,7 @@ import sys
 import termios
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +115,7 @@ def listening(home: Path, *words: str, terminal: bool = False) -> Iterator[tuple
     running = Listening(home, *words, terminal=terminal)
 
     def write(data: bytes) -> None:
-        if running.process.poll() is None:
+        with suppress(BrokenPipeError):  # it has ended
             running.stdin.write(data)
 
     try:
