@@ -78,6 +78,9 @@ def _source(source: SourceStatus) -> Finding:
     if source.state in PROBLEM_STATES:
         remedy = REMEDIES.get(source.state, "correct the source:  signalml sources show NAME")
         return Finding(subject, "wrong", f"It is {source.state}{cause}.", remedy.replace("NAME", source.name))
+    if source.recordings_refused:
+        detail = f"{source.recordings_refused} recordings could not be read{cause}."
+        return Finding(subject, "warning", detail, "the log of the listener names them")
     if source.clips_skipped or source.dropped_seconds:
         detail = f"{source.clips_skipped} clips were skipped, {source.dropped_seconds:.0f} s of sound were dropped."
         return Finding(subject, "warning", detail, "this computer is too slow: raise the hop of the sources")
