@@ -36,13 +36,13 @@ def check_listening(settings: Settings) -> Iterator[Finding]:
     entries = [entry for found in (sources, sinks) for entry in found.entries.values() if entry.enabled]
     if not entries:
         return
-    yield from _programs(entries)
     status = listener_status(settings.home)
     if status is None:
         count = f"{len(sources.entries)} sources and {len(sinks.entries)} sinks"
         remedy = "signalml run, or signalml listen"
         yield Finding("listener", "warning", f"There are {count}, and the listener does not run.", remedy)
         yield from _models(settings.home, sources)
+        yield from _programs(entries)
         return
     yield Finding("listener", "ok", f"It runs, as process {status.pid}.")
     yield from (_source(source) for source in status.sources)
@@ -51,6 +51,7 @@ def check_listening(settings: Settings) -> Iterator[Finding]:
 
 
 def _programs(entries: list[Any]) -> Iterator[Finding]:
+    """Check what a listener would miss here. One that runs, perhaps in another container, reports it itself."""
     kinds = {entry.kind for entry in entries}
     if "stream" in kinds:
         try:
