@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
-from api.forms import BATCH_FORM, ONE_FILE_FORM, ORIGINAL_FORM, RECORDINGS_FORM, Form
+from api.forms import BATCH_FORM, FEATURES_FORM, ONE_FILE_FORM, ORIGINAL_FORM, RECORDINGS_FORM, Form
 from api.route_inputs import reject_repeated_parameters, reject_unknown_parameters
 from api.services import Services, services_of
 from api.uploads import UploadForm, read_upload
@@ -109,5 +109,6 @@ class RecordingsReader:
 
 OriginalUpload = Annotated[UploadForm, Depends(UploadReader(ORIGINAL_FORM))]
 AnyUpload = Annotated[UploadForm, Depends(UploadReader(ONE_FILE_FORM))]
+FeaturesUpload = Annotated[UploadForm, Depends(UploadReader(FEATURES_FORM))]
 BatchUpload = Annotated[UploadForm, Depends(UploadReader(BATCH_FORM))]
 RecordingsUpload = Annotated[UploadForm, Depends(RecordingsReader())]

@@ -16,6 +16,7 @@ from api.sound_length import estimate_duration_s
 from listener.clip_files import delete_clip, write_files
 from listener.events import Change, Event, EventClip
 from listener.retention import Retention
+from listener.routes import route_by_file
 from listener.store import EventStore
 from ml.audio.info import AudioInfo, read_info
 from ml.audio.limits import AudioLimits
@@ -62,7 +63,7 @@ class EventIntake:
 
     def _store(self, report: Report, info: AudioInfo | None) -> ReportResult:
         facts = report.facts
-        with EventStore(self._options.home, create=True) as store:
+        with EventStore(self._options.home, create=True, route=route_by_file(self._options.home)) as store:
             self._clean(store)
             known = store.find(facts.id)
             require_same_origin(facts, known)

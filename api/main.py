@@ -16,7 +16,20 @@ from api.limits import BodyLimitMiddleware
 from api.observability.requests import RequestLogMiddleware
 from api.openapi import describe_scopes
 from api.paths import PathMiddleware
-from api.routers import datasets, events, health, inference, jobs, machines, models, session, sinks, sources, thresholds
+from api.routers import (
+    datasets,
+    events,
+    features,
+    health,
+    inference,
+    jobs,
+    machines,
+    models,
+    session,
+    sinks,
+    sources,
+    thresholds,
+)
 from api.services import Services
 from api.serving import poll_forever
 from api.settings import Settings
@@ -37,7 +50,8 @@ can send its own id.
 """
 
 # Paths whose bodies may be as large as recordings.
-UPLOADS = re.compile("|".join((*map(re.escape, (*inference.UPLOAD_PATHS, events.UPLOAD_PATH)), datasets.UPLOAD_PATH)))
+UPLOAD_PATHS = (*inference.UPLOAD_PATHS, features.FEATURES, events.UPLOAD_PATH)
+UPLOADS = re.compile("|".join((*map(re.escape, UPLOAD_PATHS), datasets.UPLOAD_PATH)))
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -65,6 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(models.router)
     app.include_router(thresholds.router)
     app.include_router(datasets.router)
+    app.include_router(features.router)
     app.include_router(jobs.router)
     app.include_router(machines.router)
     app.include_router(session.router)

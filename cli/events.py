@@ -12,30 +12,26 @@ import typer
 from rich.table import Table
 
 from api.settings import Settings
+from cli.home import created_home
 from cli.lazy import MARKUP, DefaultGroup
 from cli.output import print_table
 from cli.times import TIME_HELP, local_time, parse_time, show_duration
+from listener.clip_files import NO_CLIP, clip_file, spectrogram_file
 from listener.events import Event, EventState, Review, ReviewVerdict
 from listener.options import LISTENER_FOLDER
+from listener.recordings import make_recording, review_event
+from listener.routes import route_by_file
 from listener.schema import EVENTS_FILE
 from listener.store import MAX_PAGE, EventChange, EventFilter, EventStore
 from ml.errors import ClipNotFound
 from ml.system.atomic import write_atomic
 from ml.system.audit import record_change, user_name
-from ml.system.clock import timestamp
 from ml.system.text import printable
 
 FOLLOW_S = 0.5
 # Changes that are no news for a person: progress of an event, and its clip.
 QUIET_CHANGES = ("updated", "clip")
 NO_EVENTS = "No events yet."
-NO_CLIP = {
-    "pending": "it is not written yet",
-    "disk_full": "the disk was full",
-    "no_sound": "there was no sound",
-    "deleted": "it was deleted to make room",
-    "off": "clips are switched off",
-}
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the event.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON: one line for each event, as it is stored.")]
 
@@ -116,18 +112,15 @@ def clip(
     ] = False,
 ) -> None:
     """Write the sound of an event, or its spectrogram, to a file."""
-    options = Settings().listener_options
-    with EventStore(options.home) as store:
+    home = Settings().home
+    with EventStore(home) as store:
         event = store.get(event_id)
-    found = event.clip and (event.clip.spectrogram if spectrogram else event.clip.file)
-    if not found:
-        reason = NO_CLIP.get(event.missing_clip or "", "it has no spectrogram")
-        raise ClipNotFound(f"There is no such file of the event {event_id}: {reason}.")
-    target = output or Path(f"{event.id}{Path(found).suffix}")
+    found = (spectrogram_file if spectrogram else clip_file)(home, event)
+    target = output or Path(f"{event.id}{found.suffix}")
     try:
-        content = (options.clips_folder / found).read_bytes()
-    except FileNotFoundError as error:
-        raise ClipNotFound(f"The clip of the event {event_id} is not on the disk any more.") from error
+        content = found.read_bytes()
+    except FileNotFoundError as error:  # it was deleted meanwhile
+        raise ClipNotFound(f"The event {event.id} has no clip: {NO_CLIP['deleted']}.") from error
     write_atomic(target, content)
     typer.echo(f"{target}")
 
@@ -147,12 +140,32 @@ def review(
 ) -> None:
     """Give the verdict of a person on an event."""
     home = Settings().home
-    given = Review(verdict, label, note, by or user_name(), timestamp())
-    with EventStore(home) as store:
+    with EventStore(home, route=route_by_file(home)) as store:
         before = store.get(event_id).review
-        store.update(event_id, lambda event: None if event is None else (event.changed(review=given), "reviewed"))
-    record_change(home, "event.review", event_id, before=_verdict(before), after=_verdict(given))
+        after = review_event(store, event_id, verdict, label, note, by or user_name()).review
+    record_change(home, "event.review", event_id, before=_verdict(before), after=_verdict(after))
     typer.echo(f"event {printable(event_id)} is reviewed")
+
+
+@app.command(
+    epilog="Example:  `signalml events recording 019ac7d2f1e84c7b9a3e51d0c2b7 --dataset hall-3`,  then  `signalml jobs "
+    "submit retraining hall-3`"
+)
+def recording(
+    event_id: IdArgument,
+    dataset: Annotated[str, typer.Option(help="Name of the dataset; it is created if it does not exist.")],
+    label: Annotated[
+        str | None, typer.Option(help="normal or abnormal; default: by the verdict of the review.")
+    ] = None,
+    fault: Annotated[str | None, typer.Option(help="Name of the fault; default: the label of the review.")] = None,
+) -> None:
+    """Put the sound of an event into a dataset with its label, for the next training."""
+    home = created_home().home
+    with EventStore(home) as store:
+        added = make_recording(home, store, event_id, dataset, label, fault)
+    after = {"event": event_id, "recording": added.recording.id, "added": added.added}
+    record_change(home, "event.recording", dataset, after=after)
+    typer.echo(f"recording {added.recording.id} of {printable(dataset)} has the sound of event {printable(event_id)}")
 
 
 def describe_change(change: EventChange) -> str:

@@ -74,15 +74,16 @@ def listen(
     warn_of_unknown_variables()
     fields = given(topic=topic, model=model, clip_s=clip_s, hop_s=hop_s)
     entry = _source(settings.home, source, machine, fields, password_file, set_ or [])
-    protect_home(settings)
     options = replace(settings.listener_options, sources=None if entry is None else (entry,))
     if quiet:
         configure_logging(settings.log_level)
+        protect_home(settings)
         Listener(options).run()
         return
     console = Console(highlight=False)
     with ExitStack() as stack:
         _configure_logging(settings, console, stack)
+        protect_home(settings)
         stack.enter_context(ListenerView(settings.home, console))
         Listener(options).run()
 

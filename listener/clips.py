@@ -10,7 +10,7 @@ A clip that cannot be written is dropped and counted. Judging and events never w
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from listener.clip_files import CLIP_FIELDS, encode_flac, write_clip
@@ -30,6 +30,7 @@ WAKE_S = 1.0
 CLEAN_EVERY_S = 60.0
 STOP_S = 10.0
 MOST_UNSAVED = 1000
+MOST_DUE = 50  # clips that wait to be written; in a storm of alarms, further events have none
 STUCK = (
     "SELECT id FROM events WHERE clip_bytes = 0 AND state != 'active' AND origin = '' "
     "AND json_extract(content, '$.missing_clip') = 'pending'"
@@ -69,10 +70,10 @@ class ClipWriter:
         """Take note of a clip of an active event that is saved."""
         with self._changed:
             plan = self._plans.get(event.id)
-            if plan is None:
-                self._plans[event.id] = self._plan(event, clip)
-            else:
+            if plan is not None:
                 plan.add(clip)
+            elif sum(1 for _ in self._due()) < MOST_DUE:
+                self._plans[event.id] = self._plan(event, clip)
             self._changed.notify()
 
     def ended(self, event: Event) -> None:
@@ -82,9 +83,9 @@ class ClipWriter:
             if plan is not None:
                 plan.close(to_seconds(event.ended or event.updated))
             elif event.clip is None and event.missing_clip is not None:
-                # Nothing of it could be written, because the event itself had to wait.
+                # The event itself had to wait, too many clips waited, or an earlier listener was killed.
                 self._note(event.id, None, "no_sound" if event.missing_clip == "pending" else event.missing_clip)
-                self.dropped += event.missing_clip == "disk_full"
+                self.dropped += 1
             self._changed.notify()
 
     def stop(self) -> None:
@@ -104,22 +105,22 @@ class ClipWriter:
         self._try(self._name_lost_clips)
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._is_stopping or self._due(), WAKE_S)
-                due, is_last = self._due(), self._is_stopping
-                for plan in due:
+                self._changed.wait_for(lambda: self._is_stopping or any(self._due()), WAKE_S)
+                plan, is_last = next(self._due(), None), self._is_stopping
+                if plan is not None:
                     plan.is_due = False
-            for plan in due:
+            if plan is not None:
                 self._try(partial(self._write, plan))
             self._forget_closed()
             self._try(self._save_all)
-            if is_last and not due:
+            if is_last and plan is None:
                 return
             if time.monotonic() >= self._clean_at:
                 self._clean_at = time.monotonic() + CLEAN_EVERY_S
                 self._try(self._retention.run)
 
-    def _due(self) -> list[ClipPlan]:
-        return [plan for plan in self._plans.values() if plan.is_due]
+    def _due(self) -> Iterator[ClipPlan]:
+        return (plan for plan in self._plans.values() if plan.is_due)
 
     def _try(self, work: Callable[[], None]) -> None:
         """Do one work; an error of one clip does not end the thread."""

@@ -27,6 +27,14 @@ from ml.system.validation import EXPECTED, shorten
 
 SOURCES_FILE, SINKS_FILE = "sources.toml", "sinks.toml"
 OWNER_ONLY = 0o600  # both files can contain passwords
+# What a person reads instead of a regular expression.
+FORMS = {
+    "name": "a name of lower-case letters, digits, '.', '_' and '-', at most 40,",
+    "device": "default, pulse:NAME or alsa:NAME",
+    "topic": "a topic without + and #",
+    "discovery_topic": "a topic without + and #",
+    "sender": "an e-mail address",
+}
 KINDS = ("device", "stream", "folder", "pipe", "mqtt", "webhook", "email", "service")
 
 
@@ -278,7 +286,8 @@ def _sentence(error: ValidationError) -> str:
     """Return what is wrong, without the values: they can be secret."""
     found = []
     for each in error.errors(include_input=False, include_url=False):
-        place = ".".join(str(part) for part in each["loc"] if part not in KINDS)
+        fields = each["loc"][1:] if each["loc"] and each["loc"][0] in KINDS else each["loc"]
+        place = ".".join(map(str, fields))
         found.append(_what_is_wrong(place, each["type"], each["msg"], each.get("ctx", {})))
     return "; ".join(found)
 
@@ -292,6 +301,8 @@ def _what_is_wrong(place: str, kind: str, message: str, context: Mapping[str, An
         return "kind is missing"
     if kind == "union_tag_invalid":
         return f"kind is {shorten(repr(context['tag']))}; {context['expected_tags']} was expected"
+    if kind == "string_pattern_mismatch" and place in FORMS:
+        return f"{place}: {FORMS[place]} was expected"
     if kind in EXPECTED:
         return f"{place}: {EXPECTED[kind].format_map(context)} was expected"
     return f"{place}: {message.removeprefix('Value error, ')}" if place else message.removeprefix("Value error, ")

@@ -19,6 +19,7 @@ from listener.events import Change, Event
 from listener.judged_clip import JudgedClip
 from listener.machine_watch import MachineWatch
 from listener.options import ListenerOptions
+from listener.source_types import SourceEntry
 from listener.store import EventStore
 
 SAVE_EVERY_S = 10.0  # chosen here: between two saves of an event that only goes on
@@ -62,6 +63,7 @@ class EventKeeper:
         self._options, self._clips, self._clock = options, clips, clock
         self._saves = EventSaves(store, route, clock)
         self._machines: dict[str, MachineWatch] = {}
+        self._removed: dict[str, SourceEntry] = {}
         self._lock = threading.RLock()
         self._earlier = store.active()
 
@@ -85,6 +87,8 @@ class EventKeeper:
         """Take a clip with its verdict, and the state of its machine's alarm after it."""
         with self._lock:
             self._interrupt_earlier()
+            if self._removed.get(clip.source.name) is clip.source:
+                return  # it was judged while its source was removed
             self._leave_other_machines(clip)
             machine = self._machine(clip.machine_id)
             machine.add(clip, self._clock(), self._options.longest_event_s)
@@ -104,6 +108,8 @@ class EventKeeper:
         """Note that a source was removed or disabled. The event of its machine ends, if it has no other source."""
         with self._lock:
             for machine in self._machines.values():
+                if source in machine.sources:
+                    self._removed[source] = machine.sources[source].entry
                 self._remove_source(machine, source, cause.format(source=source))
 
     def close_all(self, cause: str) -> None:

@@ -162,8 +162,10 @@ class Judge:
             recording = mix_samples(sound.samples, sound.sample_rate_hz, channel=channel)
             # Deviations take a twentieth of the time of a verdict, so that they are always computed.
             verdict = predictor.predict(recording, source.entry.machine_id, explain=True)
-        except AudioError as error:
-            source.state.note_judging_failed(str(error))
+        except Exception as error:
+            source.state.note_judging_failed(str(error) or type(error).__name__)
+            if not isinstance(error, AudioError):
+                raise
             return
         # The clock of this computer can be set back, so that the order of arrival counts, not the time.
         judged_at = RecordingTime(iso_time(sound.at), "arrival")

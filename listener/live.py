@@ -11,6 +11,7 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -29,8 +30,8 @@ from listener.live_protocol import (
 )
 from listener.options import ListenerOptions
 from listener.source_listener import SourceListener
-from listener.status import ListenerStatus
-from ml.errors import ClipNotFound, EntryNotFound, ListenerError, SignalMLError
+from listener.status import ListenerStatus, SourceStatus
+from ml.errors import ClipNotFound, EntryNotFound, ListenerError, ListenerNotRunning, SignalMLError
 from ml.models.predictor import Predictor
 from ml.system.atomic import make_folder
 from ml.system.clock import timestamp
@@ -52,6 +53,9 @@ class LiveView(Protocol):
 
     def source(self, name: str) -> SourceListener | None:
         """Return a source that runs."""
+
+    def source_status(self, name: str) -> SourceStatus | None:
+        """Return the state of a source; None if there is none of this name."""
 
     def predictor(self, reference: str) -> Predictor | None:
         """Return the predictor of a model; None without one."""
@@ -76,8 +80,15 @@ class LiveServer:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._accept, name="live", daemon=True)
 
-    def start(self) -> None:
-        """Open the socket, in place of one that a killed listener left, and start the thread."""
+    def start(self) -> Callable[[], None]:
+        """Open the socket, in place of one that a killed listener left, and start the thread.
+
+        Returns:
+            The function that closes it.
+
+        Raises:
+            OSError: the socket cannot be opened.
+        """
         make_folder(self._folder)
         temporary = f".{SOCKET_FILE}.{secrets.token_hex(4)}"
         with short_address(self._folder, temporary) as address:
@@ -88,6 +99,7 @@ class LiveServer:
         path.rename(self._folder / SOCKET_FILE)
         self._socket.settimeout(STEP_S * 5)
         self._thread.start()
+        return self.stop
 
     def stop(self) -> None:
         """Close the socket and all connections."""
@@ -112,9 +124,11 @@ class LiveServer:
             threading.Thread(target=self._serve, args=(connection,), name="live-client", daemon=True).start()
 
     def _refuse(self, connection: socket.socket) -> None:
+        refusal = ListenerNotRunning(f"{MOST_CLIENTS} clients are connected to the listener already.")
         with connection, suppress(OSError):
             connection.settimeout(STEP_S)
-            connection.sendall(to_line(error_to_message(ListenerError(f"{MOST_CLIENTS} clients are connected."))))
+            connection.recv(MAX_REQUEST_BYTES)  # without it, the client would not get the answer
+            connection.sendall(to_line(error_to_message(refusal)))
 
     def _serve(self, connection: socket.socket) -> None:
         try:
@@ -156,14 +170,16 @@ class LiveServer:
 
     def _send_live(self, connection: socket.socket, source: SourceListener) -> None:
         name, due = source.entry.name, time.monotonic()
-        while not self._stopped.is_set() and (now := self._view.source(name)) is not None:
-            connection.sendall(to_line(self._live_values(now)))
+        while not self._stopped.is_set():
+            now, status = self._view.source(name), self._view.source_status(name)  # it can be replaced meanwhile
+            if now is None or status is None:
+                break
+            connection.sendall(to_line(self._live_values(now, status)))
             due = max(due + STEP_S, time.monotonic())
             self._stopped.wait(due - time.monotonic())
         connection.sendall(to_line({"end": True}))
 
-    def _live_values(self, source: SourceListener) -> dict[str, Any]:
-        status = source.status()
+    def _live_values(self, source: SourceListener, status: SourceStatus) -> dict[str, Any]:
         return {
             "at": timestamp(),
             "state": status.state,

@@ -24,6 +24,7 @@ def hold_listener_lock(options: ListenerOptions) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ListenerRunsAlready(
-                "Another listener runs in this home: stop it first, or choose another home with SIGNALML_HOME."
+                "Another listener runs in this home, and  signalml listen --watch  shows it; stop it first, or choose "
+                "another home with SIGNALML_HOME."
             ) from error
         yield

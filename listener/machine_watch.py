@@ -45,11 +45,13 @@ class SourceWatch:
     """One source of a machine.
 
     Attributes:
+        entry: the source, as it was configured at the last clip.
         judged_at: time of the last clip that could be judged, in seconds of a clock that never goes back.
         quiet_s: seconds without such a clip after which the source counts as lost.
         problem: why nothing could be judged since then; empty if it is not known.
     """
 
+    entry: SourceEntry
     judged_at: float
     quiet_s: float
     problem: str = ""
@@ -99,11 +101,11 @@ class MachineWatch:
         """Remember a clip. One that could not be judged counts for nothing."""
         name = clip.source.name
         quiet = quiet_s(clip.source, longest_event_s)
-        known = self.sources.setdefault(name, SourceWatch(now, quiet))
+        known = self.sources.setdefault(name, SourceWatch(clip.source, now, quiet))
         if clip.verdict.value == "unusable":
             known.problem = clip.verdict.message
             return
-        self.sources[name] = SourceWatch(now, quiet)
+        self.sources[name] = SourceWatch(clip.source, now, quiet)
         if clip.verdict.version != self._version:  # scores of two models cannot be compared
             self._version, self.alerted = clip.verdict.version, None
             self.spans = deque(span._replace(score=OTHER_MODEL) for span in self.spans)

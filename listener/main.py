@@ -27,10 +27,10 @@ from listener.models import Models
 from listener.options import ListenerOptions
 from listener.source_listener import SourceListener
 from listener.sources import MakeReader, RunningSources
-from listener.status import ListenerStatus
+from listener.status import ListenerStatus, SourceStatus
 from listener.store import EventStore
 from listener.watched_file import WatchedFile
-from ml.errors import ListenerNotRunning
+from ml.errors import ListenerNotRunning, SignalMLError
 from ml.models.predictor import Predictor
 from ml.system.clock import timestamp
 from ml.system.parallel import one_blas_thread
@@ -61,6 +61,7 @@ class Listener:
         self._started_at = timestamp()
         self._stopped = threading.Event()
         self._parts: _Parts | None = None
+        self._publish_at = 0.0
 
     def run(self) -> None:
         """Listen until SIGTERM, SIGINT or :meth:`stop`.
@@ -76,12 +77,9 @@ class Listener:
             store = stack.enter_context(EventStore(self.options.home, create=True))
             self._parts = parts = _Parts(self.options, store, self._make_reader)
             stack.callback(parts.stop)
-            live = LiveServer(self.options, self)
-            live.start()
-            stack.callback(live.stop)
-            if self.options.metrics_port is not None:
-                stack.callback(serve_metrics(self.options.metrics_port, self.status))
+            self._open_to_others(stack)
             stack.callback(self.stop)
+            self._load_first_models(parts)
             threading.Thread(target=self._follow_models, args=(parts,), name="models", daemon=True).start()
             self._supervise(parts)
 
@@ -103,6 +101,10 @@ class Listener:
         """Return a source that runs; None if there is none of this name."""
         return None if self._parts is None else self._parts.sources.get(name)
 
+    def source_status(self, name: str) -> SourceStatus | None:
+        """Return the state of a source that runs; None if there is none of this name."""
+        return None if self._parts is None else self._parts.sources.status(name)
+
     def predictor(self, reference: str) -> Predictor | None:
         """Return the predictor of a model; None without one."""
         return None if self._parts is None else self._parts.models.get(reference).current
@@ -119,22 +121,30 @@ class Listener:
 
     # Supervision
 
-    def _supervise(self, parts: "_Parts") -> None:
-        wait_s, published = min(self.options.poll_interval_s, LONGEST_POLL_S), float("-inf")
-        while not self._stopped.is_set():
-            self._try_update(parts)
-            if time.monotonic() - published >= PUBLISH_EVERY_S:
-                published = time.monotonic()
-                parts.delivery.publish_state(parts.sources.statuses())
-            self._stopped.wait(wait_s)
+    def _open_to_others(self, stack: ExitStack) -> None:
+        """Open the local socket and the port of the metrics. Without them the listener works as well."""
+        port = self.options.metrics_port
+        try:
+            stack.callback(LiveServer(self.options, self).start())
+            if port is not None:
+                stack.callback(serve_metrics(port, self.status))
+        except OSError as error:  # a file system without sockets; a port that is taken
+            logger.error("the state of the listener cannot be read by other programs: %s", error)
 
-    def _try_update(self, parts: "_Parts") -> None:
-        """Take up what changed; an error must not end the supervision."""
-        for step in (self._update_sinks, self._update_sources, lambda each: each.sources.tick(), _tick_events):
-            try:
-                step(parts)
-            except Exception:
-                logger.exception("unexpected error of the supervisor")
+    def _supervise(self, parts: "_Parts") -> None:
+        steps = (self._update_sinks, self._update_sources, _tick, self._publish)
+        while not self._stopped.is_set():
+            for step in steps:
+                try:
+                    step(parts)
+                except Exception:  # must not end the supervision
+                    logger.exception("unexpected error of the supervisor")
+            self._stopped.wait(min(self.options.poll_interval_s, LONGEST_POLL_S))
+
+    def _publish(self, parts: "_Parts") -> None:
+        if time.monotonic() >= self._publish_at:
+            self._publish_at = time.monotonic() + PUBLISH_EVERY_S
+            parts.delivery.publish_state(parts.sources.statuses())
 
     def _update_sinks(self, parts: "_Parts") -> None:
         _take_up(self._sink_file, parts.delivery.update)
@@ -145,13 +155,23 @@ class Listener:
         else:
             _take_up(self._source_file, parts.sources.update)
 
+    def _load_first_models(self, parts: "_Parts") -> None:
+        """Load the models before any source starts, so that its first clip is judged."""
+        given = self.options.sources
+        entries = source_file(self.options.home).read().entries.values() if given is None else given
+        parts.models.use({each.model for each in entries if each.enabled})
+        self._refresh_models(parts)
+
+    def _refresh_models(self, parts: "_Parts") -> None:
+        try:
+            parts.models.refresh()
+        except Exception:
+            logger.exception("unexpected error while models were loaded")
+
     def _follow_models(self, parts: "_Parts") -> None:
         """Load the models, and follow their changes."""
         while not self._stopped.is_set():
-            try:
-                parts.models.refresh()
-            except Exception:
-                logger.exception("unexpected error while models were loaded")
+            self._refresh_models(parts)
             self._stopped.wait(min(self.options.poll_interval_s, LONGEST_POLL_S))
 
     @contextmanager
@@ -188,7 +208,10 @@ class _Parts:
     def fill(self, status: ListenerStatus) -> None:
         """Set what the parts know."""
         status.sources = self.sources.statuses()
-        status.sinks = self.delivery.statuses()
+        try:
+            status.sinks = self.delivery.statuses()
+        except SignalMLError as error:  # such as a damaged file of events
+            status.problems.append(str(error))
         status.clip_bytes, status.clips_dropped = self.clips.clip_bytes, self.clips.dropped
         status.verdicts_waiting, status.verdicts_lost = self.record.waiting, self.record.lost
         status.events_waiting, status.events_lost = self.keeper.unsaved, self.keeper.lost
@@ -214,5 +237,6 @@ def _take_up(file: WatchedFile, use: Callable[[dict[str, Any]], None]) -> None:
             raise
 
 
-def _tick_events(parts: _Parts) -> None:
+def _tick(parts: _Parts) -> None:
+    parts.sources.tick()
     parts.keeper.tick()

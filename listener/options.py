@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from listener.source_types import SourceEntry
 from ml.detectors.alarm_rule import DEFAULT_RULE, KOfNRule
 from ml.machines.limits import MACHINES_KEPT
+
+if TYPE_CHECKING:  # the settings need the options, and short commands the settings: without the packages of models
+    from listener.source_types import SourceEntry
 
 LISTENER_FOLDER, CLIPS_FOLDER = "listener", "clips"
 
@@ -46,7 +49,7 @@ class ListenerOptions:
     clips_min_free_bytes: int = 500 * 2**20
     events_days: float = 400.0
     metrics_port: int | None = None
-    sources: tuple[SourceEntry, ...] | None = None
+    sources: "tuple[SourceEntry, ...] | None" = None
 
     @property
     def folder(self) -> Path:

@@ -66,13 +66,11 @@ class Ring:
         self._bytes = 0
         self._segment = 0
         self._lock = threading.Lock()
-        self.first_of_segment = 0
         self.end = 0
 
     def begin_segment(self) -> None:
         """Note that the next sound does not follow the last one."""
         self._segment += 1
-        self.first_of_segment = self.end
 
     def append(self, block: SoundBlock) -> None:
         """Add sound of at most :data:`CHUNK_S`, and forget the oldest."""
@@ -109,8 +107,10 @@ class Ring:
                 found.insert(0, chunk)
         if not found:
             return None
-        start = found[0].first + max(0, _frames(began - found[0].sound.at, found[0]))
         stop = min(found[-1].stop, found[-1].first + _frames(ended - found[-1].sound.at, found[-1]))
+        start = found[0].first + max(0, _frames(began - found[0].sound.at, found[0]))
+        # A source that sends faster than real time has blocks whose times overlap.
+        start = max(start, stop - _frames(ended - began, found[-1]))
         return None if stop <= start else _join(found, start, stop).to_block()
 
     def last(self, seconds: float) -> SoundBlock | None:
@@ -118,8 +118,10 @@ class Ring:
         chunks = self._kept()
         if not chunks:
             return None
-        end = chunks[-1].sound.ends_at
-        return self.between(end - seconds, end)
+        chunks = [chunk for chunk in chunks if chunk.segment == chunks[-1].segment]
+        stop = chunks[-1].stop
+        start = max(chunks[0].first, stop - _frames(seconds, chunks[-1]))
+        return _join([chunk for chunk in chunks if chunk.stop > start], start, stop).to_block()
 
     def _kept(self) -> list[_Chunk]:
         with self._lock:

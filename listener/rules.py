@@ -62,12 +62,16 @@ class LastSent(NamedTuple):
     """What a sink was sent about a machine.
 
     Attributes:
-        at: time of the last alert, in seconds since 1970.
+        at: time of the last alert, or of the end of its event, in seconds since 1970.
         score: highest score of the alerts since the last pause of a cool-down.
+        event_id: event of the last alert.
+        is_open: whether the last alert was not an end.
     """
 
     at: float
     score: float
+    event_id: str
+    is_open: bool
 
 
 class Turn(NamedTuple):
@@ -171,10 +175,17 @@ def is_current(window: Window, now: float) -> bool:
     return window.began <= now < window.began + WINDOW_S
 
 
-def sent_about_machine(sink: Sink, last: LastSent | None, score: float, now: float) -> LastSent:
+def continues_alarm(sink: Sink, turn: Turn) -> bool:
+    """Return whether a beginning belongs to an alarm of which an e-mail was sent: that is one for each alarm."""
+    last, is_new = turn.last, turn.change == "began" and turn.event.continues is not None
+    return isinstance(sink, EmailSink) and is_new and last is not None and last[2:] == (turn.event.continues, True)
+
+
+def sent_about_machine(sink: Sink, last: LastSent | None, new: LastSent) -> LastSent:
     """Return what the sink was sent about a machine, after one more alert."""
-    goes_on = last is not None and 0 <= now - last.at < sink.rules.cooldown_s
-    return LastSent(now, max(score, last.score) if goes_on and last is not None else score)
+    if last is not None and 0 <= new.at - last.at < sink.rules.cooldown_s:
+        return new._replace(score=max(new.score, last.score))
+    return new
 
 
 def is_quiet(sink: Sink, at: float) -> bool:
@@ -198,8 +209,13 @@ def _may_be_first(sink: Sink, change: Change) -> bool:
 
 
 def _needless(sink: Sink, turn: Turn) -> Drop | None:
-    """Drop an end without a beginning, and a worsening that is not wanted."""
+    """Drop an end without a beginning, a worsening that is not wanted, and an alarm that e-mail has reported."""
     rules = sink.rules
+    if isinstance(sink, EmailSink):
+        if turn.change == "ended" and turn.event.cause:
+            return Drop("the alarm goes on")
+        if continues_alarm(sink, turn):
+            return Drop("it continues an alarm that was sent")
     if turn.change in ENDS and turn.sent_score is None and "began" in rules.changes:
         return Drop("its beginning was not sent")
     if turn.change == "worsened" and turn.sent_score is not None and "worsened" not in rules.changes:

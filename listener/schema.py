@@ -57,7 +57,7 @@ CREATE TABLE alerts (
     by_hand INTEGER NOT NULL DEFAULT 0,  -- 1 if a person sends it again: no rule delays or drops it
     UNIQUE (sink, id)
 );
-CREATE INDEX alerts_of_sink ON alerts (sink, state, number);
+CREATE INDEX alerts_of_sink ON alerts (sink, state, machine_id, number);
 CREATE TABLE facts (  -- what delivery remembers for each sink and machine, such as the last alert for a cool-down
     sink TEXT NOT NULL,
     name TEXT NOT NULL,

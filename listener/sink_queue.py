@@ -18,6 +18,7 @@ from listener.rules import (
     Turn,
     Wait,
     Window,
+    continues_alarm,
     count_sent,
     decide,
     decide_digest,
@@ -125,13 +126,24 @@ class SinkQueue:
     def _obey(self, sink: Sink, head: Alert, decision: Decision, now: float) -> None:
         window = self._window()
         if isinstance(decision, Drop):
-            self._outbox.drop(self._name, [head], {_event_fact(head.event_id): None} if head.change in ENDS else None)
+            self._outbox.drop(self._name, [head], self._dropped(sink, head, now))
         elif isinstance(decision, Collect):
             self._make_digest(sink, "storm" if window is not None and window.over else "quiet_hours", now)
         elif isinstance(decision, Wait):
             self._held[head.number] = Held(head.last, now, decision.until)
             if window is not None and is_current(window, now) and window.sent >= sink.rules.digest_above:
                 self._mark_storm(window)
+
+    def _dropped(self, sink: Sink, head: Alert, now: float) -> dict[str, Any]:
+        """Return what is remembered of an alert that is not sent."""
+        if head.change in ENDS:
+            return {_event_fact(head.event_id): None}
+        turn = self._turn(head, now, {})
+        if not continues_alarm(sink, turn):
+            return {}
+        facts: dict[str, Any] = {}
+        self._note_sent(sink, head, turn.event.score, now, facts)  # what follows belongs to the alarm that was sent
+        return facts
 
     def _mark_storm(self, window: Window) -> None:
         if not window.over:
@@ -180,9 +192,9 @@ class SinkQueue:
         self._note_machine(sink, alert, turn.current.score, now, facts)
 
     def _note_machine(self, sink: Sink, alert: Alert, score: float, now: float, facts: dict[str, Any]) -> None:
-        if sink.rules.cooldown_s > 0:
-            last = sent_about_machine(sink, self._last_sent(alert.machine_id, now, facts), score, now)
-            facts[_machine_fact(alert.machine_id)] = [*last, alert.event_id]
+        new = LastSent(now, score, alert.event_id, alert.change not in ENDS)
+        last = self._last_sent(alert.machine_id, now, facts)
+        facts[_machine_fact(alert.machine_id)] = sent_about_machine(sink, last, new)
 
     def _turn(self, alert: Alert, now: float, facts: dict[str, Any]) -> Turn:
         return Turn(
@@ -200,10 +212,10 @@ class SinkQueue:
         found = self._fact(_machine_fact(machine_id), facts)
         if found is None:
             return None
-        at, score, event_id = found
-        event = self._store.find(event_id)
-        ended = at if event is None or event.ended is None else to_seconds(event.ended)
-        return LastSent(max(at, min(ended, now)), score)
+        last = LastSent(*found)
+        event = self._store.find(last.event_id)
+        ended = last.at if event is None or event.ended is None else to_seconds(event.ended)
+        return last._replace(at=max(last.at, min(ended, now)))
 
     def _window(self) -> Window | None:
         found = self._outbox.fact(self._name, WINDOW)

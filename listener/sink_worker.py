@@ -98,7 +98,10 @@ class SinkWorker:
         Raises:
             DeliveryFailed, MissingExtra: it was not acknowledged; the message states why, without secrets.
         """
-        if not self._using.acquire(timeout=TEST_WAIT_S):
+        deadline = time.monotonic() + TEST_WAIT_S
+        while self._wanted is not self._sink and time.monotonic() < deadline:
+            time.sleep(FRESH_POLL_S)  # the test is of the values as they are now
+        if not self._using.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
             raise DeliveryFailed(f"The sink {self._sink.name!r} is busy with an alert.")
         sink = self._sink
         try:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from listener.judge import Judge
 from listener.models import Models
@@ -15,7 +15,7 @@ from listener.source_types import SourceEntry
 from listener.status import SourceStatus
 
 logger = logging.getLogger("signalml.listener")
-MakeReader = Callable[[SourceEntry, ListenerOptions], SourceReader]
+MakeReader = Callable[[Any, ListenerOptions], SourceReader]  # of one of the types of sources
 
 
 class SourceEvents(Protocol):
@@ -79,6 +79,11 @@ class RunningSources:
         """Return a source that runs; None if there is none of this name."""
         runner = self._runners.get(name)
         return None if runner is None else runner.listener
+
+    def status(self, name: str) -> SourceStatus | None:
+        """Return the state of a source that runs; None if there is none of this name."""
+        runner = self._runners.get(name)
+        return None if runner is None else self._status(runner)
 
     def statuses(self) -> list[SourceStatus]:
         """Return the state of each source, in the order of names."""

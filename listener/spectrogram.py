@@ -15,8 +15,8 @@ from ml.errors import MissingExtra
 from ml.models.predictor import Predictor
 
 MOST_COLUMNS = 1000
-# Chosen here: enough for a whole word of speech beside a machine, and a quiet part does not become noise.
-RANGE_DB = 70.0
+# Chosen here: the colours go from the quietest hundredth, at most 70 dB below the loudest point, to this point.
+QUIETEST_PERCENT, MOST_DB, LEAST_DB = 1, 70.0, 1.0
 # Every eighth of viridis (S. van der Walt and N. Smith, 2015, CC0).
 COLOURS = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725")
 LEVELS = 256
@@ -36,14 +36,15 @@ def draw(predictor: Predictor, recording: Recording) -> bytes:
     samples = extractor.resample(recording.samples, recording.sample_rate_hz)
     log_mel = _pool(extractor.log_mel_and_power(samples)[0])
     edges_hz = extractor.band_edges_hz
-    top = float(log_mel.max())
+    low = max(float(log_mel.max()) - MOST_DB, float(np.percentile(log_mel, QUIETEST_PERCENT)))
+    high = max(float(log_mel.max()), low + LEAST_DB)
     return _png(
-        _to_levels(log_mel, top),
+        _to_levels(log_mel, low, high),
         {
             "Seconds": f"0 {recording.quality.duration_s:.3f}",
             "Hertz": f"{edges_hz[0]:.0f} {edges_hz[-1]:.0f}",
             "Scale": "mel",
-            "Decibels": f"{top - RANGE_DB:.1f} {top:.1f}",
+            "Decibels": f"{low:.1f} {high:.1f}",
         },
     )
 
@@ -54,9 +55,9 @@ def _pool(log_mel: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.maximum.reduceat(log_mel, np.arange(0, len(log_mel), width), axis=0), np.float32)
 
 
-def _to_levels(log_mel: NDArray[np.float32], top: float) -> NDArray[np.uint8]:
+def _to_levels(log_mel: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
     """Return levels from 0 to 255 ``(bands, frames)``, the highest frequency first."""
-    share = np.clip((log_mel - (top - RANGE_DB)) / RANGE_DB, 0, 1)
+    share = np.clip((log_mel - low) / (high - low), 0, 1)
     return np.ascontiguousarray(np.rint(share * (LEVELS - 1)).astype(np.uint8).T[::-1])
 
 

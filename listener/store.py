@@ -88,6 +88,15 @@ class NewAlert(NamedTuple):
     due: float
 
 
+Route = Callable[[Event, Change], Sequence[NewAlert]]
+"""Returns the alerts of all sinks about a change of an event."""
+
+
+def no_alerts(_event: Event, _change: Change) -> Sequence[NewAlert]:
+    """Return no alerts."""
+    return ()
+
+
 @contextmanager
 def translate_errors() -> Iterator[None]:
     """Translate errors of SQLite and the system to errors of this project."""
@@ -106,13 +115,15 @@ class EventStore:
     Args:
         home: SIGNALML_HOME.
         create: create the file if it is absent; without this, an absent file reads as no events.
+        route: alerts about changes for which the caller gives none.
 
     Raises:
         EventsUnavailable: the file cannot be read or created.
     """
 
     @translate_errors()
-    def __init__(self, home: Path, create: bool = False) -> None:
+    def __init__(self, home: Path, create: bool = False, route: Route = no_alerts) -> None:
+        self._route = route
         self._db = open_for_writing(home) if create else open_for_reading(home)
         self._lock = threading.RLock()
 
@@ -145,20 +156,9 @@ class EventStore:
         Raises:
             StorageFull, EventsUnavailable: nothing was written.
         """
-        at = timestamp()
         with self.transaction() as db:
             event = event if only is None else _merge(db, event, only)
-            _write(db, event)
-            number = db.execute(
-                "INSERT INTO changes (event, change, at) VALUES (?, ?, ?)", (event.id, change, at)
-            ).lastrowid
-            about = (f"{event.id}-{number}", event.machine_id, event.id, change, to_text(event), time.time())
-            db.executemany(
-                "INSERT INTO alerts (id, machine_id, event, change, content, created, sink, due) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [(*about, each.sink, each.due) for each in alerts],
-            )
-        return int(number or 0)
+            return _write_change(db, event, change, alerts or self._route(event, change))
 
     def update(self, event_id: str, modify: Callable[[Event | None], tuple[Event, Change] | None]) -> Event | None:
         """Read an event, change it and write it, with no other writer meanwhile.
@@ -180,8 +180,7 @@ class EventStore:
             if changed is None:
                 return found
             event, change = changed
-            _write(db, event)
-            db.execute("INSERT INTO changes (event, change, at) VALUES (?, ?, ?)", (event_id, change, timestamp()))
+            _write_change(db, event, change, self._route(event, change))
             return event
 
     def get(self, event_id: str) -> Event:
@@ -305,6 +304,21 @@ def _merge(db: sqlite3.Connection, event: Event, only: Collection[str]) -> Event
     if row is None:
         return event
     return parse_event(row["content"]).changed(**{name: getattr(event, name) for name in only})
+
+
+def _write_change(db: sqlite3.Connection, event: Event, change: Change, alerts: Sequence[NewAlert]) -> int:
+    """Write an event, its change and the alerts about it; returns the number of the change."""
+    _write(db, event)
+    number = db.execute(
+        "INSERT INTO changes (event, change, at) VALUES (?, ?, ?)", (event.id, change, timestamp())
+    ).lastrowid
+    about = (f"{event.id}-{number}", event.machine_id, event.id, change, to_text(event), time.time())
+    db.executemany(
+        "INSERT INTO alerts (id, machine_id, event, change, content, created, sink, due) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(*about, each.sink, each.due) for each in alerts],
+    )
+    return int(number or 0)
 
 
 def _write(db: sqlite3.Connection, event: Event) -> None:

@@ -26,8 +26,12 @@ class FakeClock:
 
     def jump(self, days: int) -> None:
         """Set the clock to so many days after the true time, or before it."""
+        self.shift(days * DAY_S)
+
+    def shift(self, seconds: int) -> None:
+        """Set the clock to so many seconds after the true time, or before it."""
         with self._file.open("r+b") as mapped:
-            mapped.write(struct.pack("q", days * DAY_S))
+            mapped.write(struct.pack("q", seconds))
 
     @contextmanager
     def applied(self) -> Iterator[None]:

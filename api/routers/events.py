@@ -46,6 +46,7 @@ from api.uploads import UploadForm
 from listener.clip_files import clip_file, spectrogram_file
 from listener.events import Event, EventState
 from listener.recordings import make_recording, review_event
+from listener.routes import route_by_file
 from listener.store import EventChange, EventFilter, EventStore
 from ml import errors
 from ml.dataset.collection.store import AddResult
@@ -277,7 +278,7 @@ def _details(settings: Settings, key: ApiKey, event_id: str) -> EventDetails:
 
 
 def _review(settings: Settings, key: ApiKey, event_id: str, change: EventReviewChange) -> EventDetails:
-    with EventStore(settings.home) as store:
+    with EventStore(settings.home, route=route_by_file(settings.home)) as store:
         event = find_event(store, key, event_id)
         if change.reviewed is False:
             store.save(event.changed(review=None), "reviewed", only=("review",))
@@ -290,7 +291,7 @@ def _review(settings: Settings, key: ApiKey, event_id: str, change: EventReviewC
 
 
 def _make_recording(settings: Settings, key: ApiKey, event_id: str, wanted: ClipRecordingRequest) -> AddResult:
-    with EventStore(settings.home) as store:
+    with EventStore(settings.home, route=route_by_file(settings.home)) as store:
         find_event(store, key, event_id)
         added = make_recording(
             settings.home, store, event_id, wanted.dataset, wanted.label, wanted.fault, current_request_id()

@@ -17,7 +17,7 @@ class Backoff:
 
     def next_s(self) -> float:
         """Return the next waiting time: between half of the longest one and all of it."""
-        longest = min(self._longest_s, self._first_s * 2 ** min(self._failures, 20))
+        longest = min(self._longest_s, self._first_s * 2.0 ** min(self._failures, 20))
         self._failures += 1
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 

@@ -12,6 +12,7 @@ from listener.capture.connection import Limits
 from listener.capture.pcm_reader import PcmReader
 from listener.capture.program import Command, Program
 from listener.capture.timeline import Tolerance
+from listener.entry import WEB_SCHEMES
 from listener.source_types import StreamSource
 from ml.errors import ProgramMissing
 
@@ -25,8 +26,8 @@ MISSING = (
 PROTOCOLS = {
     "rtsp": "rtsp,rtp,srtp,udp,tcp",
     "rtsps": "rtsps,rtsp,rtp,srtp,udp,tcp,tls",
-    "http": "http,https,tcp,tls,crypto",
-    "https": "http,https,tcp,tls,crypto",
+    "http": "http,https,httpproxy,tcp,tls,crypto",
+    "https": "http,https,httpproxy,tcp,tls,crypto",
     "udp": "udp",
     "rtp": "rtp,srtp,udp",
     "srt": "srt,udp",
@@ -36,8 +37,10 @@ FORMATS = (
     "rtsp,rtp,sdp,hls,mpegts,mp3,aac,ogg,wav,w64,flac,aiff,au,caf,mov,mp4,m4a,matroska,webm,asf,flv,ac3,eac3,amr,"
     "loas,latm,s16le,s16be,g722,g726"
 )
-NOISE = ("Impossible to open", "Unused options")  # other lines give the reason
-PROBE_BYTES, ANALYZE_US = 500_000, 2_000_000
+NOISE = ("Impossible to open", "Unused options", "Ignoring maximum wav data size", "Guessed Channel Layout")
+# What ffmpeg reads before it begins. At 16 kHz, WAV without compression has 64 KiB in two seconds; a playlist with a
+# picture needs more until its sound comes.
+PROBE_BYTES, PLAYLIST_PROBE_BYTES, ANALYZE_US = 2**16, 500_000, 2_000_000
 CONNECT_S = 3.0  # beyond the time limit of a stream
 PLAYLIST_SUFFIXES = (".m3u8", ".m3u")
 # A playlist has pieces of up to about ten seconds, each of which arrives at once.
@@ -69,7 +72,7 @@ def stream_command(source: StreamSource) -> Command:
     protocols = PROTOCOLS[_scheme(source)]
     words = (
         *(find_ffmpeg(), "-hide_banner", "-nostats", "-loglevel", "warning"),
-        *("-protocol_whitelist", f"pipe,{protocols}", "-fflags", "nobuffer", "-threads", "1"),
+        *("-protocol_whitelist", f"pipe,{protocols}", "-threads", "1"),
         *("-f", "concat", "-safe", "0", "-i", "pipe:0"),
         *("-map", "0:a:0", *rate, "-c:a", "pcm_s16be", "-map_metadata", "-1"),
         *("-flush_packets", "1", "-f", "au", "pipe:1"),
@@ -86,7 +89,7 @@ def stream_reader(source: StreamSource) -> PcmReader:
 
 
 def _limits(source: StreamSource) -> Limits:
-    if urlsplit(source.url).path.endswith(PLAYLIST_SUFFIXES):
+    if _is_playlist(source):
         stall_s = max(source.timeout_s, PLAYLIST_STALL_S)
         return Limits(stall_s, stall_s, tolerance=PLAYLIST_TOLERANCE)
     return Limits(source.timeout_s + CONNECT_S, source.timeout_s)
@@ -95,20 +98,25 @@ def _limits(source: StreamSource) -> Limits:
 def _options(source: StreamSource) -> dict[str, object]:
     """Return options of ffmpeg's input, each with a time limit."""
     scheme, limit_us = _scheme(source), int((source.timeout_s + 1) * 1e6)
-    common = {"probesize": PROBE_BYTES, "analyzeduration": ANALYZE_US, "fflags": "nobuffer"}
+    probe_bytes = PROBE_BYTES if scheme in WEB_SCHEMES and not _is_playlist(source) else PLAYLIST_PROBE_BYTES
+    common: dict[str, object] = {"probesize": probe_bytes, "analyzeduration": ANALYZE_US}
     if scheme in ("rtsp", "rtsps"):
         return common | {
             "rtsp_transport": source.transport,
             "allowed_media_types": "audio",
             "timeout": limit_us,
         }
-    if scheme in ("http", "https"):
+    if scheme in WEB_SCHEMES:
         return common | {"rw_timeout": limit_us, "icy": 0}
     return common | {"timeout": limit_us}
 
 
 def _scheme(source: StreamSource) -> str:
     return urlsplit(source.url).scheme
+
+
+def _is_playlist(source: StreamSource) -> bool:
+    return urlsplit(source.url).path.endswith(PLAYLIST_SUFFIXES)
 
 
 def _quoted(text: str) -> str:

@@ -40,7 +40,8 @@ HANGS_AFTER_S = 30.0
 RETRY_S = 2.0
 CHECK_EVERY_S = 1.0
 LIST_EVERY_S, POLL_EVERY_S = 60.0, 2.0
-LISTING_SHARE = 50  # listings take at most this part of the time: 2 %
+# Listings take at most 4 % of a core, and a third of the time of a disk.
+CPU_FACTOR, DISK_FACTOR = 25, 3
 JUDGE_FOR_S = 1.0  # then the changes are read again
 EMPTY_SETTLE_S = 60.0  # some recorders make a file at the beginning and write it at the end
 MOST_FINISHED = 1000  # moves and deletions that are tried again after each listing
@@ -67,7 +68,7 @@ class FolderReader:
         self._mount: Mount | None = None
         self._rhythm = Rhythm()
         self._has_read = False
-        self._next_listing = self._listing_took = 0.0
+        self._next_listing = self._listing_pause = 0.0
 
     def run(self, receiver: SoundReceiver) -> None:
         """Read until :meth:`stop` is called."""
@@ -184,16 +185,16 @@ class FolderReader:
 
     def _list(self, folder: Folder) -> Listing:
         """List the folder, and add what is not known to the queue."""
-        began = time.monotonic()
+        began, worked = time.monotonic(), time.thread_time()
         listing = new_listing()
         excluded = None
         if folder.target is not None and is_below(str(folder.target), folder.root):
             excluded = os.path.relpath(folder.target, folder.root)
         found = list_files(folder.root, listing, excluded, self._beat)
-        unknown = (each for each in found if self._memory.find(each.path, each.fingerprint) is None)
+        unknown = (each for each in found if not self._memory.is_known(each.path, each.fingerprint))
         self._queue.add_listed(unknown, began)
         self._note_rest(folder, listing)
-        self._listing_took = time.monotonic() - began
+        self._listing_pause = max(CPU_FACTOR * (time.thread_time() - worked), DISK_FACTOR * (time.monotonic() - began))
         return listing
 
     def _note_rest(self, folder: Folder, listing: Listing) -> None:
@@ -211,7 +212,7 @@ class FolderReader:
 
     def _plan_listing(self, after_s: float) -> None:
         """Plan the next listing: not too soon after a long one."""
-        soonest = time.monotonic() + max(after_s, LISTING_SHARE * self._listing_took)
+        soonest = time.monotonic() + max(after_s, self._listing_pause)
         self._next_listing = min(soonest, self._next_listing) if after_s == 0 else soonest
 
     def _judge_ready(self, folder: Folder) -> None:
@@ -225,7 +226,7 @@ class FolderReader:
                     self._rhythm.note(time.monotonic())
             self._beat()
         if not self._queue and not self._queue.is_complete:
-            self._plan_listing(0.0)
+            self._next_listing = 0.0  # thousands were judged since the last one
 
     def _note_quiet(self) -> None:
         state = None if self._state is None else self._state[0]

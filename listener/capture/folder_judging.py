@@ -104,7 +104,7 @@ class FolderJudge:
         except OSError as error:
             self.note(f"{path} cannot be {'deleted' if self._source.after == 'delete' else 'moved'}: {reason(error)}")
             return False
-        self._memory.forget(path)
+        self._memory.forget(path, known)
         return True
 
     def note(self, problem: str) -> None:

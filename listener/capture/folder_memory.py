@@ -21,6 +21,7 @@ SOUNDS_KEPT = 200_000  # digests of the newest sounds: 23 days of a recording ev
 FILES_KEPT = 200_000  # above it, files that are gone are forgotten
 FORGET_EVERY, FORGET_AT_ONCE = 1000, 2000
 MOST_UNWRITTEN = 10_000  # while the disk is full
+MOST_QUICK = 300_000  # files that are known without the disk: 80 bytes of memory each
 BUSY_S = 5.0
 Outcome = Literal["judged", "unusable", "refused"]
 TABLES = """
@@ -77,6 +78,7 @@ class FolderMemory:
         self._written = 0
         self._forget_after = b""
         self._db = self._open()
+        self._quick, self._all_quick = self._read_quick()
 
     def close(self) -> None:
         """Close the file."""
@@ -86,6 +88,12 @@ class FolderMemory:
         """Return what is known of a file in this state; None for a file that is new or has changed."""
         known = self._unwritten.get(path) or self._read(path)
         return known if known is not None and known.fingerprint == fingerprint else None
+
+    def is_known(self, path: str, fingerprint: Fingerprint) -> bool:
+        """Return whether a file was read in this state; quick, for listings of many files."""
+        if hash((path, fingerprint)) in self._quick:
+            return True
+        return not self._all_quick and self.find(path, fingerprint) is not None
 
     def outcome_of(self, digest: str) -> Outcome | None:
         """Return the outcome of a sound that was judged before; None for a new one."""
@@ -99,10 +107,14 @@ class FolderMemory:
         """Keep the outcome of a file."""
         self._unwritten.pop(path, None)
         self._unwritten[path] = known
+        self._all_quick = self._all_quick and len(self._quick) < MOST_QUICK
+        if self._all_quick:
+            self._quick.add(hash((path, known.fingerprint)))
         self._write()
 
-    def forget(self, path: str) -> None:
+    def forget(self, path: str, known: KnownFile) -> None:
         """Forget a file that was moved or deleted; its sound stays known."""
+        self._quick.discard(hash((path, known.fingerprint)))
         waiting = self._unwritten.pop(path, None)
 
         def change(db: sqlite3.Connection) -> None:
@@ -131,6 +143,12 @@ class FolderMemory:
         absent = [(path,) for (path,) in rows if not exists(os.fsdecode(path))]
         self._forget_after = rows[-1][0] if rows else b""
         self._change(lambda db: db.executemany("DELETE FROM files WHERE path = ?", absent))
+
+    def _read_quick(self) -> tuple[set[int], bool]:
+        """Return the hashes of known files, and whether they are all."""
+        rows = self._all("SELECT path, size, mtime_ns, ctime_ns FROM files LIMIT ?", (MOST_QUICK,))
+        quick = {hash((os.fsdecode(path), Fingerprint(*numbers))) for path, *numbers in rows}
+        return quick, len(rows) < MOST_QUICK
 
     def _write(self) -> None:
         waiting = list(self._unwritten.items())

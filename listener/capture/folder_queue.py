@@ -98,8 +98,8 @@ class FolderQueue:
             old.append(WaitingFile(each.path, each.fingerprint, now, is_new=False))
             if len(old) >= 2 * MOST_WAITING:
                 old = self._oldest(old)
-        for each_old in self._oldest(old):
-            self._old[each_old.path] = each_old
+        waiting = sorted([*self._old.values(), *self._oldest(old)], key=_order)
+        self._old = {each.path: each for each in waiting}
 
     def see(self, waiting: WaitingFile, fingerprint: Fingerprint, now: float) -> bool:
         """Note the state of a file; returns whether it has changed."""
@@ -113,7 +113,7 @@ class FolderQueue:
     def take(self, now: float) -> WaitingFile | None:
         """Return the next file that has settled, new and old ones in turn; it stays until it is removed."""
         first, second = (self._old, self._new) if self._turn_of_old else (self._new, self._old)
-        taken = self._next(first, now) or self._next(second, now)
+        taken = self._next(first, now) or self._next(second, now)  # of old ones the first, as they are in order
         if taken is not None:
             self._turn_of_old = taken.is_new
         return taken
@@ -125,12 +125,16 @@ class FolderQueue:
 
     def _next(self, files: dict[str, WaitingFile], now: float) -> WaitingFile | None:
         ready = (each for each in files.values() if each.settles_at(self._settle_s, self._empty_s) <= now)
-        return min(ready, key=lambda each: (each.at, each.path), default=None)
+        return next(ready, None) if files is self._old else min(ready, key=_order, default=None)
 
     def _oldest(self, files: list[WaitingFile]) -> list[WaitingFile]:
         room = MOST_WAITING - len(self._old)
         self.is_complete = self.is_complete and len(files) <= room
-        return sorted(files, key=lambda each: (each.at, each.path))[:room]
+        return sorted(files, key=_order)[:room]
+
+
+def _order(waiting: WaitingFile) -> tuple[float, str]:
+    return waiting.at, waiting.path
 
 
 def recorded_before_reading(path: str, fingerprint: Fingerprint) -> float:

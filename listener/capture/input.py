@@ -31,5 +31,9 @@ class Input(Protocol):
     def messages(self) -> str:
         """Return the last messages of the tool; empty without any."""
 
-    def close(self) -> None:
-        """End it, without a process or a descriptor left."""
+    def close(self) -> bool:
+        """End it, without a process or a descriptor left. It can be called again.
+
+        Returns:
+            Whether it has ended; a program that hangs in the kernel does not end.
+        """

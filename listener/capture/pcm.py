@@ -84,7 +84,9 @@ class PcmDecoder:
             coded = coded[:, self._channel : self._channel + 1]
         if coded.dtype.kind == "f":
             return np.array(coded, np.float32)
-        return np.multiply(coded, np.float32(1 / -float(np.iinfo(coded.dtype).min)), dtype=np.float32)
+        full_scale = 2.0 ** (8 * coded.dtype.itemsize - 1)
+        scaled: NDArray[np.float32] = np.multiply(coded, np.float32(1 / full_scale), dtype=np.float32)
+        return scaled
 
     def _read_header(self, data: bytes) -> bytes:
         """Read the header if it is complete; return what follows it."""

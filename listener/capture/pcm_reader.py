@@ -23,7 +23,8 @@ COLLECT_S = 0.08  # between two reads: about ten blocks a second
 STOP_S = 1.8
 SILENCE_S, LONGEST_SILENCE_S = 60.0, 600.0
 STEADY_S = 10.0  # of sound, after which a failure is a new one
-LONGEST_WAIT_S = 0.2
+LONGEST_WAIT_S, HANGING_WAIT_S = 0.2, 5.0
+HANGING = "the program does not end after SIGKILL: a driver of the system hangs"
 
 
 class PcmReader:
@@ -128,7 +129,9 @@ class PcmReader:
             self._close(source, connection)
 
     def _close(self, source: Input, connection: Connection) -> None:
-        source.close()
+        while not source.close() and not self._stopped.is_set():  # never two programs of one source
+            self._set_state("failed", HANGING)
+            self._stopped.wait(HANGING_WAIT_S)
         connection.end()
         if connection.timeline is not None and connection.sound_s:
             self._ended = connection.timeline.ended
@@ -157,6 +160,4 @@ class PcmReader:
         if state == before and (state in ("silent", "wrong_rate", "listening") or cause == cause_before):
             return
         self._state = (state, cause)
-        level = logging.INFO if state == "listening" else logging.WARNING
-        logger.log(level, "source %s: %s%s", self._name, state, f": {cause}" if cause else "")
         self._buffer.put(StateChange(state, cause))

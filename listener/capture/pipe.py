@@ -40,8 +40,9 @@ class StdinInput:
         """Return nothing: stdin has no messages."""
         return ""
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """Leave stdin open."""
+        return True
 
 
 class FifoInput:
@@ -88,9 +89,10 @@ class FifoInput:
         """Return whether there is a writer."""
         return "" if self._has_writer else NO_WRITER
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """Close it."""
         os.close(self._file)
+        return True
 
     def _check_same(self) -> None:
         try:

@@ -1,7 +1,6 @@
 """One child process that writes samples to its stdout."""
 
 import fcntl
-import logging
 import os
 import re
 import select
@@ -16,8 +15,6 @@ from listener.capture.causes import Credentials, Messages
 from listener.capture.input import InputLost
 from ml.errors import ProgramMissing
 from ml.system.native import start_in_new_session
-
-logger = logging.getLogger("signalml.capture")
 
 READ_BYTES = 2**17
 PIPE_BYTES, MESSAGE_PIPE_BYTES = 2**20, 2**18
@@ -99,18 +96,21 @@ class Program:
         self._read_messages(may_refuse=False)
         return self._messages.text()
 
-    def close(self) -> None:
-        """Kill it and all processes of its group; wait for its end. It can be called again if it did not end."""
+    def close(self) -> bool:
+        """Kill it and all processes of its group; wait for its end, for at most a second.
+
+        Returns:
+            Whether it has ended.
+        """
         if self._process.returncode is not None:
-            return
+            return True
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._stdout.close()
         self._stderr.close()
-        try:
+        with suppress(subprocess.TimeoutExpired):  # only if a driver of the kernel hangs
             self._process.wait(KILL_WAIT_S)
-        except subprocess.TimeoutExpired:  # only if a driver of the kernel hangs
-            logger.warning("%s does not end after SIGKILL", self._command.program)
+        return self._process.returncode is not None
 
     @property
     def has_ended(self) -> bool:

@@ -115,8 +115,9 @@ class StreamClock:
             return None
         times, values = zip(*self._windows, strict=True)
         mean_time, mean_value = sum(times) / len(times), sum(values) / len(values)
-        product = sum((t - mean_time) * (v - mean_value) for t, v in self._windows)
-        return -1e6 * product / sum((t - mean_time) ** 2 for t in times)
+        product: float = sum((t - mean_time) * (v - mean_value) for t, v in self._windows)
+        spread: float = sum((t - mean_time) * (t - mean_time) for t in times)
+        return -1e6 * product / spread
 
     @property
     def measured_rate_hz(self) -> float | None:

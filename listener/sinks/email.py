@@ -55,7 +55,7 @@ class EmailSender(Sender):
             ) from None
         except smtplib.SMTPException as error:
             raise _failure(error) from None
-        except (OSError, ValueError) as error:  # ValueError: a name or password that cannot be sent
+        except (OSError, ValueError) as error:  # ValueError: a name of a host that cannot be encoded
             reason = getattr(error, "strerror", None) or type(error).__name__
             raise DeliveryFailed(f"The mail server cannot be reached: {reason}.") from None
         finally:
@@ -71,8 +71,7 @@ class EmailSender(Sender):
 
     def _send(self, message: AlertMessage) -> None:
         smtp = self._connect()
-        if self._parts.username is not None:
-            smtp.login(unquote(self._parts.username), unquote(self._parts.password or ""))
+        self._log_in(smtp)
         clip = self._clip(message, smtp)
         try:
             refused = smtp.send_message(self._mail(message, clip))
@@ -98,6 +97,14 @@ class EmailSender(Sender):
             smtp.starttls(context=context)
         smtp.ehlo()
         return smtp
+
+    def _log_in(self, smtp: smtplib.SMTP) -> None:
+        if self._parts.username is None:
+            return
+        user, password = unquote(self._parts.username), unquote(self._parts.password or "")
+        if not (user + password).isascii():  # the library cannot send them, and its error has the password
+            raise DeliveryFailed("The user or the password of the mail server has letters that are not ASCII.")
+        smtp.login(user, password)
 
     def _context(self) -> ssl.SSLContext:
         try:

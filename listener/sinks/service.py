@@ -19,11 +19,13 @@ from listener.outbox import Outbox
 from listener.sink_types import ServiceSink
 from listener.sinks.http_request import HttpAnswer, HttpRequest
 from listener.sinks.sender import Sender
+from ml.errors import DeliveryFailed
 
 API_KEY_HEADER = "X-API-Key"
 EVENTS_PATH = "/v1/events"
 SERVICE = "The service"
 MAX_NAME = 60
+CONFLICT = 409
 UNREADABLE = 422  # of a report without its parts: the key was accepted
 # The service refuses the clip; the event is sent without it.
 CLIP_REFUSED = frozenset({413, 415, 422})
@@ -70,6 +72,8 @@ class ServiceSender(Sender):
         answer = self._post([report, *files])
         if files and answer.status in CLIP_REFUSED:
             answer = self._post([report])
+        if answer.status == CONFLICT:
+            raise DeliveryFailed(f"{SERVICE} knows this event from another device, or about another machine.", True)
         if not answer.is_success:
             raise answer.error(SERVICE, _code(answer))
         if files and event.clip is not None:

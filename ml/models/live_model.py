@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 from ml.errors import AliasNotSet, ModelError
 from ml.models.aliases import FIRST_MODEL
@@ -37,6 +37,7 @@ class LiveModel:
         self._registry = registry
         self._seen: tuple[object, ...] | None = None
         self._attempted_at = float("-inf")
+        self._is_checked = False
         self._refreshing = threading.Lock()
         self.reference = reference
         self.current: Predictor | None = None
@@ -45,7 +46,7 @@ class LiveModel:
     @property
     def problem(self) -> str | None:
         """Why there is no model, as a sentence; None if there is one, or before the first check."""
-        if self.current is not None or (self._seen is None and self.failure is None):
+        if self.current is not None or not self._is_checked:
             return None
         if self.failure is not None:
             return self.failure
@@ -58,6 +59,7 @@ class LiveModel:
         """
         with self._refreshing:
             self._refresh()
+            self._is_checked = True
 
     def _refresh(self) -> None:
         try:
@@ -65,8 +67,7 @@ class LiveModel:
             retry = self.failure is not None and time.monotonic() - self._attempted_at > RETRY_FAILED_S
             if state == self._seen and not retry:
                 return
-            # LiteRT prints a note about the CPU once; during the first check, nothing else writes to stderr.
-            quiet = quiet_native_stderr() if self._seen is None else nullcontext()
+            quiet = _quiet_once()
             # Stored before loading: the next check sees a change that happens meanwhile.
             self._seen, self._attempted_at = state, time.monotonic()
             with quiet:
@@ -93,3 +94,14 @@ class LiveModel:
     @property
     def _shown(self) -> str:
         return self.reference if self.reference == CHAMPION else f"model {self.reference}"
+
+
+_is_quiet_due = iter([True])
+
+
+def _quiet_once() -> AbstractContextManager[object]:
+    """Hide the note about the CPU that LiteRT prints once in a process, with its first model.
+
+    Nothing else writes to stderr then: neither requests nor sources are served yet.
+    """
+    return quiet_native_stderr() if next(_is_quiet_due, False) else nullcontext()

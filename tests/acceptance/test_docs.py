@@ -27,7 +27,7 @@ GENERATED = [
     ("training-options.md", cli.training_options.render_reference),
 ]
 # Pages whose Python examples work on a folder data/fans and a home var.
-PAGES_WITH_SCRIPTS = ("../README.md", "training.md", "thresholds.md", "comparing.md", "reports.md")
+PAGES_WITH_SCRIPTS = ("../README.md", "training.md", "thresholds.md", "comparing.md", "reports.md", "alerts.md")
 
 
 def subcommands(command: Any) -> dict[str, Any]:

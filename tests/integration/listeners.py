@@ -49,7 +49,7 @@ class ListenerProcess:
         self.home = home
         self.client = ListenerClient(home)
         self._options = json.dumps({"poll_interval_s": 0.1, **options})
-        self._log = home / "listener.log"
+        self._log = home / f"listener-{len(list(home.glob('listener-*.log')))}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def launch(self) -> None:
@@ -62,6 +62,10 @@ class ListenerProcess:
         """Start the process, and wait until it answers."""
         self.launch()
         wait_until(self.answers, every_s=0.05)
+
+    def wait_for_model(self) -> None:
+        """Wait until it has loaded a model: sound that arrives before is not judged."""
+        wait_until(lambda: "serving" in self.log(), within_s=60)
 
     def answers(self) -> bool:
         """Return whether it answers; it must not have ended."""

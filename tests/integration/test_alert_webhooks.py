@@ -307,6 +307,9 @@ def test_a_test_alert_arrives_now_or_the_reason_is_given(receiver: WebhookReceiv
         receiver.status = 401
         with pytest.raises(DeliveryFailed, match="401 Unauthorized"):
             device.delivery.test("hook")
+        receiver.status = 204
+        device.use(hook(receiver.url, timeout_s=2.0))
+        device.delivery.test("hook")
         with pytest.raises(EntryNotFound):
             device.delivery.test("other")
         assert device.outbox.counts() == {}

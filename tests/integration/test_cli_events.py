@@ -10,8 +10,10 @@ import pytest
 
 from listener.events import Event, EventClip, new_event_id
 from listener.store import EventStore
+from ml.dataset.collection.store import Collection
 from ml.system.audit import read_entries
 from testing.servers import wait_until
+from tests import sounds
 from tests.commands import assert_one_sentence, signalml, start, succeeds
 
 BAND = {"low_hz": 413.2, "high_hz": 851.0, "db": 6.24, "sigma": 2.1, "share": 0.4, "hall_db": None}
@@ -82,10 +84,10 @@ def test_the_sound_of_an_event_is_written_to_a_file(home: Path, events: list[Eve
     assert target.read_bytes() == SOUND
     assert succeeds(home, "events", "clip", events[0].id) == f"{events[0].id}.flac"
     assert (tmp_path / f"{events[0].id}.flac").read_bytes() == SOUND
-    assert_one_sentence(signalml(home, "events", "clip", events[0].id, "--spectrogram"), "it has no spectrogram")
-    assert_one_sentence(signalml(home, "events", "clip", events[1].id), "it is not written yet")
+    assert_one_sentence(signalml(home, "events", "clip", events[0].id, "--spectrogram"), "spectrogram")
+    assert_one_sentence(signalml(home, "events", "clip", events[1].id), "is not written yet")
     (home / "listener" / "clips" / "a.flac").unlink()
-    assert_one_sentence(signalml(home, "events", "clip", events[0].id), "not on the disk")
+    assert_one_sentence(signalml(home, "events", "clip", events[0].id), "no clip")
 
 
 def test_a_person_gives_a_verdict(home: Path, events: list[Event]) -> None:
@@ -96,12 +98,27 @@ def test_a_person_gives_a_verdict(home: Path, events: list[Event]) -> None:
         found = store.get(events[0].id)
     assert found.review is not None
     assert (found.review.verdict, found.review.label, found.review.by) == ("faulty", "imbalance", "Lee")
-    assert found.changed(review=None) == events[0]
+    assert found.changed(review=None, updated=events[0].updated) == events[0]
     shown = succeeds(home, "events", "show", events[0].id)
     assert [each for each in ("faulty, imbalance", "Screw was loose", "Lee", "reviewed") if each not in shown] == []
     assert [entry["action"] for entry in read_entries(home)] == ["event.review"]
+    assert_one_sentence(signalml(home, "events", "review", events[0].id, "--verdict", "healthy", "--label", "x"), "x")
     assert_one_sentence(signalml(home, "events", "review", "nosuch", "--verdict", "healthy"), "nosuch")
     assert_one_sentence(signalml(home, "events", "--since", "yesterday"), "yesterday", "2h")
+
+
+def test_the_sound_of_an_event_becomes_a_recording_of_a_dataset(home: Path, events: list[Event]) -> None:
+    """With the label of the review; without one, the sentence asks for it."""
+    clip = home / "listener" / "clips" / "a.flac"
+    clip.write_bytes(sounds.flac(sounds.fan(1.0)))
+    words = ("events", "recording", events[0].id, "--dataset", "hall-3")
+    assert_one_sentence(signalml(home, *words), "normal or abnormal")
+    succeeds(home, "events", "review", events[0].id, "--verdict", "faulty", "--label", "imbalance")
+    assert "hall-3" in succeeds(home, *words)
+    (recording,) = Collection(home, "hall-3").recordings()
+    assert (recording.annotation.label, recording.annotation.fault) == ("abnormal", "imbalance")
+    assert f"hall-3/{recording.id}" in succeeds(home, "events", "show", events[0].id)
+    assert [entry["action"] for entry in read_entries(home)][-1] == "event.recording"
 
 
 def test_changes_are_followed_when_they_happen(tmp_path: Path, events: list[Event]) -> None:

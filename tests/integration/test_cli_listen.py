@@ -16,15 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from numpy.typing import NDArray
 
 from listener.client import ListenerClient
-from listener.config import source_file
 from listener.store import EventStore
 from ml.errors import ListenerNotRunning
-from testing.servers import PATIENCE_S, ROOT, environment, free_port, wait_until
+from testing.servers import PATIENCE_S, ROOT, environment, wait_until
 from testing.sound_feed import RATE_HZ, SoundFeed
 from tests import sounds
 from tests.commands import assert_one_sentence, signalml, succeeds
@@ -138,7 +136,7 @@ def test_sound_on_stdin_becomes_lines_and_an_event(home: Path) -> None:
         assert running.shows(r"pipe \(fan-3\)  anomalous")
         watched = signalml(home, "sources", "--json")
         assert json.loads(watched.stdout) == []  # the source of the command line is none of the home
-        assert_one_sentence(signalml(home, "listen", "--quiet"), "listener", "already")
+        assert_one_sentence(signalml(home, "listen", "--quiet"), "Another listener", "--watch")
         assert running.stop() == 0
     assert "\x1b" not in running.output
     assert "Traceback" not in running.errors.read_text()
@@ -160,8 +158,8 @@ def test_a_terminal_shows_it_live_in_80_columns(home: Path) -> None:
         assert running.stop(signal.SIGTERM) == 0
     assert running.output.rstrip().endswith("\x1b[?25h")  # the cursor is shown again
     assert "interrupted" in running.output.rpartition("Last events")[2]
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", running.output)
-    assert max(len(line) for line in re.split(r"[\r\n]+", plain)) <= 80
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", running.output.replace("\x1b[1A", "\n"))  # one line up
+    assert not [line for line in re.split(r"[\r\n]+", plain) if len(line) > 80]
     assert "XNNPACK" not in plain
 
 
@@ -198,7 +196,7 @@ def test_the_health_check_of_the_image_asks_the_listener(home: Path) -> None:
         (("--source", "pipe:-"), ["--machine"]),
         (("--source", "nosuch:thing", "--machine", "fan-3"), ["nosuch:thing", "device:default"]),
         (("--source", "file:///etc/passwd", "--machine", "fan-3"), ["file:///etc/passwd"]),
-        (("--source", "device:hw:0", "--machine", "fan-3"), ["device"]),
+        (("--source", "device:hw:0", "--machine", "fan-3"), ["device: ", "pulse:NAME"]),
         (("--source", "mqtt://broker", "--machine", "fan-3"), ["topic"]),
         (("--machine", "fan-3"), ["--machine needs --source"]),
         (("--watch",), ["signalml listen"]),
@@ -208,44 +206,3 @@ def test_the_health_check_of_the_image_asks_the_listener(home: Path) -> None:
 def test_a_source_that_cannot_be_used_is_refused(home: Path, words: tuple[str, ...], fragments: list[str]) -> None:
     """In one sentence, before anything starts."""
     assert_one_sentence(signalml(home, "listen", *words), *fragments)
-
-
-def test_a_first_source_starts_the_listener_of_a_run(home: Path) -> None:
-    """Before, none runs and needs memory; the doctor reports both. It ends with the run."""
-    port = free_port()
-    with (home.parent / "run.log").open("wb") as log:
-        run = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "run"],
-            env=environment(home=home, port=port, worker_processes=1),
-            stdout=log,
-            stderr=log,
-            cwd=home.parent,
-        )
-
-    def doctor() -> dict[str, dict[str, str]]:
-        return {each["what"]: each for each in json.loads(signalml(home, "doctor", "--json").stdout)}
-
-    try:
-        process = psutil.Process(run.pid)
-        wait_until(lambda: any("serve" in child.cmdline() for child in process.children()))
-        assert "listener" not in doctor()
-        os.mkfifo(home / "sound")
-        succeeds(home, "sources", "add", "hall", "--pipe", home / "sound", "--machine", "fan-3")
-        wait_until(lambda: _runs(home))
-        found = doctor()
-        assert found["listener"]["grade"] == "ok"
-        assert "source hall" in found
-        assert "process" in found["listener"]["says"]
-        succeeds(home, "sources", "remove", "hall", "--confirm", "hall")
-    finally:
-        run.terminate()
-        assert run.wait(PATIENCE_S) == 0
-    assert not _runs(home)
-    assert source_file(home).path.exists()
-
-
-def _runs(home: Path) -> bool:
-    try:
-        return ListenerClient(home).status().pid > 0
-    except ListenerNotRunning:
-        return False

@@ -183,6 +183,8 @@ def test_every_route_of_the_issue_is_there(schema: Json) -> None:
         "DELETE /v1/datasets/{name}/recordings/{recording}",
         "PATCH /v1/datasets/{name}/recordings/{recording}",
         "GET /v1/datasets/{name}/recordings/{recording}/audio",
+        "POST /v1/features",
+        "GET /v1/datasets/{name}/recordings/{recording}/features",
         "POST /v1/jobs/feature-extraction",
         "POST /v1/jobs/scoring",
         "POST /v1/jobs/retraining",

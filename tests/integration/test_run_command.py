@@ -14,6 +14,8 @@ import httpx
 import psutil
 import pytest
 
+from listener.client import ListenerClient
+from ml.errors import ListenerNotRunning
 from testing.jobs import Broker
 from testing.servers import PATIENCE_S, environment, free_port, wait_until
 from tests import sounds
@@ -174,6 +176,45 @@ def diagnosis(home: Path, **settings: object) -> tuple[int, dict[str, dict[str, 
     """Findings of the doctor, by what it looked at."""
     done = signalml(home, "doctor", "--json", **settings)
     return done.returncode, {finding["what"]: finding for finding in json.loads(done.stdout)}
+
+
+def test_a_first_source_starts_a_listener(standing: Run) -> None:
+    """Before, none needs memory. The doctor reports both, and what is wrong with a source."""
+    home = standing.home
+
+    def listens() -> bool:
+        try:
+            return [source.name for source in ListenerClient(home).status().sources] == ["hall"]
+        except ListenerNotRunning:
+            return False
+
+    assert "listener" not in diagnosis(home)[1]
+    words = ("sources", "add", "hall", "--pipe", home / "nosuch", "--machine", "fan-3")
+    assert signalml(home, *words).returncode == 0
+    wait_until(listens)
+    status, found = diagnosis(home)
+    assert (status, found["listener"]["grade"], found["clips"]["grade"]) == (1, "ok", "ok")
+    assert found["source hall"]["grade"] == "wrong"
+    assert "named pipe cannot be read" in found["source hall"]["says"]
+    assert signalml(home, "sources", "change", "hall", "--disable").returncode == 0
+    wait_until(lambda: diagnosis(home)[0] == 0)
+
+
+def test_doctor_names_sources_and_sinks_that_nothing_serves(home: Path) -> None:
+    """A listener that does not run, a source without its model, and an entry that cannot be used."""
+    for words in (
+        ("sources", "add", "hall", "--device", "default", "--machine", "fan-3", "--model", "nosuch"),
+        ("sinks", "add", "mqtt://broker"),
+    ):
+        assert signalml(home, *words).returncode == 0
+    with (home / "listener" / "sinks.toml").open("a") as file:
+        file.write('[[sink]]\nname = "bad"\nkind = "mqtt"\nurl = "ftp://user:word@broker"\n')
+    status, found = diagnosis(home)
+    assert status == 1
+    assert found["listener"]["says"] == "There are 1 sources and 1 sinks, and the listener does not run."
+    assert "nosuch" in found["source hall"]["says"]
+    assert "'bad' is not used" in found["listening"]["says"]
+    assert "word" not in str(found)
 
 
 def test_doctor_names_what_is_wrong(home: Path, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ ALLOWED = {
         "listener.outbox",
         "listener.recordings",
         "listener.retention",
+        "listener.routes",
         "listener.sink_types",
         "listener.sound",
         "listener.source_types",
@@ -313,6 +314,14 @@ def test_ml_loads_no_web_and_no_queue() -> None:
     """ml loads no HTTP package and no broker, also not indirectly."""
     loaded = loaded_by("import ml.models.registry, ml.models.import_original")
     assert not loaded & {"fastapi", "starlette", "celery", "redis", "httpx"}
+
+
+def test_the_listener_loads_little() -> None:
+    """A listener needs neither the training packages, nor the API, nor the queue: small devices have little memory."""
+    loaded = loaded_by("import listener.main")
+    assert "scipy" in loaded
+    assert not loaded & (TRAINING_LIBRARIES | {"api", "worker", "fastapi", "starlette", "uvicorn", "celery", "redis"})
+    assert not loaded & {"sklearn", "matplotlib", "jinja2", "httpx", "paho", "PIL", "watchfiles", "av", "pandas"}
 
 
 def test_scoring_a_recording_loads_no_tensorflow(original_home: Path) -> None:

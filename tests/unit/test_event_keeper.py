@@ -206,6 +206,16 @@ def test_recordings_may_arrive_at_any_distance(keeper: EventKeeper, store: Event
     assert events(store)[0].cause == "Source files: no clip could be judged for 600 s."
 
 
+def test_a_clip_of_a_removed_source_begins_no_event(keeper: EventKeeper, store: EventStore) -> None:
+    """It was judged meanwhile. A source of this name that is added later is another one."""
+    raise_alarm(keeper)
+    keeper.source_removed("hall")
+    keeper.judged(judged(3, ANOMALOUS, "alarm"))
+    assert [event.state for event in events(store)] == ["interrupted"]
+    keeper.judged(judged(4, ANOMALOUS, "alarm", HALL.model_copy()))
+    assert [event.state for event in events(store)] == ["interrupted", "active"]
+
+
 def test_a_source_of_another_machine_ends_the_event(keeper: EventKeeper, store: EventStore) -> None:
     """The name of a source may be used for another machine."""
     raise_alarm(keeper)

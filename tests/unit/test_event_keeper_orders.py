@@ -10,7 +10,7 @@ from listener.event_keeper import EventKeeper
 from listener.events import Event
 from listener.machine_watch import is_clearly_higher
 from listener.options import ListenerOptions
-from listener.source_types import FolderSource, PipeSource
+from listener.source_types import FolderSource, PipeSource, SourceEntry
 from listener.store import EventStore
 from ml.detectors.alarm_rule import KOfNRule
 from ml.errors import StorageFull
@@ -25,10 +25,16 @@ SOURCES = (
 RULE = KOfNRule(2, 3, 0)
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("judged"), st.sampled_from(SOURCES), st.sampled_from([0.2, 0.6, 0.9, None]), st.booleans()),
+        st.tuples(
+            st.just("judged"),
+            st.sampled_from(range(len(SOURCES))),
+            st.sampled_from([0.2, 0.6, 0.9, None]),
+            st.booleans(),
+        ),
         st.tuples(st.just("wait"), st.sampled_from([1, 20, 70, 700])),
         st.tuples(st.just("jump"), st.sampled_from([-3600, 3600])),
         st.tuples(st.just("removed"), st.sampled_from("abc")),
+        st.tuples(st.just("added")),
         st.tuples(st.just("lost"), st.sampled_from("abc")),
         st.tuples(st.just("restart")),
         st.tuples(st.just("disk"), st.booleans()),
@@ -54,6 +60,7 @@ class Run:
     def __init__(self, home: Path) -> None:
         self.options = ListenerOptions(home, longest_event_s=120)
         self.store, self.clock, self.offset_s = SmallStore(home, create=True), Clock(), 0.0
+        self.sources: list[SourceEntry] = list(SOURCES)
         self.restart()
 
     def restart(self) -> None:
@@ -65,12 +72,12 @@ class Run:
     def do(self, step: tuple[object, ...]) -> None:
         """Take one step."""
         match step:
-            case ("judged", source, score, alarm):
+            case ("judged", int(place), score, alarm):
                 self.clock.now += 10
                 number = (self.clock.now + self.offset_s) / 10
                 state = "alarm" if alarm else "normal"
                 unusable = score is None
-                clip = judged(number, score or 0.0, state, source, unusable=unusable, rule=RULE)  # type: ignore[arg-type]
+                clip = judged(number, score or 0.0, state, self.sources[place], unusable=unusable, rule=RULE)  # type: ignore[arg-type]
                 self.keeper.judged(clip)
             case ("wait", int(seconds)):
                 self.clock.now += seconds
@@ -79,6 +86,8 @@ class Run:
                 self.offset_s += seconds
             case ("removed", str(name)):
                 self.keeper.source_removed(name)
+            case ("added",):
+                self.sources = [source.model_copy() for source in SOURCES]
             case ("lost", str(name)):
                 self.keeper.source_lost(name, "gone")
             case ("restart",):

@@ -203,7 +203,6 @@ def test_the_oldest_recording_is_judged_first(folder: Path) -> None:
 def test_new_recordings_do_not_wait_for_old_ones(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Old and new ones are judged in turn, and more old ones than are kept in memory are judged too."""
     monkeypatch.setattr(folder_queue, "MOST_WAITING", 5)
-    monkeypatch.setattr(folder_reader, "LISTING_SHARE", 1)
     for number in range(20):
         (folder / f"old-{number}.wav").write_bytes(wav(number))
         os.utime(folder / f"old-{number}.wav", (1.7e9 + number, 1.7e9 + number))

@@ -4,17 +4,20 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
+from listener.metrics import serve_metrics
 from listener.sound import SoundBlock
 from listener.source_types import FolderSource, PipeSource, Schedule
+from listener.status import ListenerStatus, SinkStatus, SourceStatus
 from ml.errors import NotAudio
 from ml.machines.ledger import Ledger
 from ml.machines.recording_time import RecordingTime
 from ml.models.registry import Registry
 from ml.models.thresholds import ThresholdRequest
-from testing.servers import wait_until
+from testing.servers import free_port, wait_until
 from tests import sounds
 from tests.unit import detectors, listening
 from tests.unit.listening import RATE_HZ, Fed, faulty, fed, healthy
@@ -229,3 +232,35 @@ def test_a_model_that_cannot_use_the_sound_is_named(detector_home: Path, running
     assert "NaN" in status.cause
     source.play(healthy(3.0), T0 + 3.0)
     assert source.source.status().state == "listening"
+
+
+def test_a_model_that_does_not_exist_is_named(detector_home: Path, running: list[Fed]) -> None:
+    """A source whose model was never trained states that; when the model arrives, its newest version judges."""
+    source = fed(detector_home, model="pumps")
+    running.append(source)
+    source.source.report_state("listening")
+    source.source.tick()
+    status = source.source.status()
+    assert (status.state, "'pumps'" in status.cause) == ("no_model", True)
+    version = detectors.add(Registry(detector_home), name="pumps", decision=listening.DECISION)
+    source.models.refresh()
+    source.source.tick()
+    source.play(healthy(3.0), T0)
+    assert source.source.status().state == "listening"
+    assert source.clips[-1].verdict.version == version
+
+
+def test_metrics_on_a_port() -> None:
+    """The state of the sources can be read by Prometheus, on this computer only."""
+    status = ListenerStatus("2026-11-29T10:00:00.000+00:00", 1, [SourceStatus("hall", "pipe", "fan-3", clips_judged=7)])
+    status.sinks.append(SinkStatus("hook", "webhook", waiting=3))
+    port = free_port()
+    stop = serve_metrics(port, lambda: status)
+    try:
+        shown = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+    finally:
+        stop()
+    assert 'signalml_clips_judged_total{source="hall"} 7.0' in shown
+    assert 'signalml_source_state{source="hall",state="starting"} 1.0' in shown
+    assert 'signalml_source_state{source="hall",state="stalled"} 0.0' in shown
+    assert 'signalml_outbox_waiting{sink="hook"} 3.0' in shown

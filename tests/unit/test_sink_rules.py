@@ -107,6 +107,34 @@ def test_email_is_one_message_for_each_alarm(store: EventStore) -> None:
     assert device.waiting() == 0
 
 
+def test_a_long_alarm_is_one_email(store: EventStore) -> None:
+    """Its events continue each other every hour, and after a restart of the listener."""
+    device = Device(store, mail(changes=("began", "worsened", "ended")))
+    parts = [device.begins()]
+    device.deliver()
+    for cause, state in (("longest", "ended"), ("restart", "interrupted"), ("longest", "ended")):
+        device.now += 3600
+        device.changes(ended(parts[-1], device.now, state=state, cause=cause), state)  # type: ignore[arg-type]
+        parts.append(device.begins(continues=parts[-1].id))
+        device.restart()
+        assert device.deliver() == []
+    device.worsens(parts[-1], 0.95)
+    device.ends(parts[-1])
+    assert device.deliver() == [("worsened", "fan-3"), ("ended", "fan-3")]
+    device.begins()
+    assert device.deliver() == [("began", "fan-3")]
+
+
+def test_an_alarm_that_continues_one_that_was_not_sent_is_an_email(store: EventStore) -> None:
+    """The first event was too short for the rules."""
+    device = Device(store, mail(min_duration_s=60))
+    first = device.begins()
+    device.now += 10
+    device.ends(first, "interrupted")
+    device.begins(continues=first.id)
+    assert device.deliver_for(120) == [("began", "fan-3")]
+
+
 def test_an_email_waits_some_seconds_for_its_clip(store: EventStore) -> None:
     """The clip is written after the event has begun; a clip that never comes holds nothing back for long."""
     device = Device(store, mail())
