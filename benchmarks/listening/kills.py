@@ -25,6 +25,7 @@ from rich.console import Console
 
 from benchmarks.inference import machine
 from benchmarks.inference.samples import REPOSITORY
+from listener.clip_files import delete_orphans
 from listener.config import sink_file
 from listener.schema import EVENTS_FILE
 from listener.sink_types import Rules
@@ -37,7 +38,7 @@ from testing.sound_feed import NamedPipe, SoundFeed
 OUTPUT = REPOSITORY / "benchmarks" / "results" / "listening_kills.json"
 MACHINES = ("fan-0", "fan-1", "fan-2", "fan-3")
 LIFE_S = (0.3, 14.0)  # of a listener; it is ready after one to two seconds
-FAULT_S = (2.5, 5.0)
+FAULT_S = (4.0, 7.0)
 SLOW_S = (0.0, 0.0, 0.2, 1.0)  # answers of the receiver
 WITHIN_S = 120.0
 
@@ -131,11 +132,17 @@ def find_problems(home: Path, receiver: WebhookReceiver, subscriber: MqttSubscri
         contents = Counter(identity for identity, _ in set(received))
         yield f"alerts with two contents: {name}", sum(count > 1 for count in contents.values())
     clips = home / "listener" / "clips"
-    stored = {each.clip.file for each in events_of(home) if each.clip is not None}
-    yield "clips that are missing", sum(not (clips / file).exists() for file in stored)
-    left = {file.name for file in clips.glob("*.flac")} - stored if clips.exists() else set()
-    yield "clips of no event", len(left)
-    yield "unfinished files", sum(file.name.startswith(".") for file in clips.iterdir()) if clips.exists() else 0
+    # What a killed listener had begun is deleted five minutes later; here at once.
+    delete_orphans(home, named_files(home), older_s=0)
+    left = {file.name for file in clips.iterdir()} if clips.exists() else set()
+    yield "clips that are missing", len(named_files(home) - left)
+    yield "files of no event", len(left - named_files(home))
+
+
+def named_files(home: Path) -> set[str]:
+    """Return the names of the files of all clips that events name."""
+    clips = [each.clip for each in events_of(home) if each.clip is not None]
+    return {name for clip in clips for name in (clip.file, clip.spectrogram) if name is not None}
 
 
 def expected(home: Path) -> set[str]:
