@@ -32,7 +32,8 @@ CLIP_S = 1
 SPEC = FeatureSpec(
     sample_rate_hz=RATE_HZ, channel="intact", clip_frames=30, n_fft=1024, hop_length=512, fmax_hz=RATE_HZ / 2
 )
-RULE = {"alarm_raise": 2, "alarm_of": 3, "alarm_clear": 0}
+# A drop-out of a virtual microphone, on a computer that other work uses too, is one anomalous clip and no alarm.
+RULE = {"alarm_raise": 3, "alarm_of": 4, "alarm_clear": 1}
 WITHIN_S = 60.0  # longest wait; not a promise
 LINES_HZ, BEARING_HZ = 120.0 * np.arange(1, 7), 2750.0
 

@@ -70,7 +70,7 @@ class PulseServer(RunningProgram):
         )
         super().__init__(command, folder / "pulse.log", self._answers, os.environ | self.variables)
         play = ("pacat", "--playback", "--raw", f"--rate={rate_hz}", "--channels=1", "--format=s16le")
-        play += (f"--device={SINK}", "--latency-msec=40", "--process-time-msec=20")
+        play += (f"--device={SINK}", "--latency-msec=400", "--process-time-msec=50")
         self._player = RunningProgram(play, folder / "pacat.log", variables=os.environ | self.variables, reads=True)
 
     def start(self) -> Self:

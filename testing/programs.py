@@ -73,7 +73,11 @@ class RunningProgram:
     def start(self) -> Self:
         """Start it, and wait until it can be used."""
         self.launch()
-        wait_until(self._is_ready)
+        try:
+            wait_until(self._is_ready)
+        except BaseException:  # also Ctrl-C: nothing is left
+            self.kill()
+            raise
         return self
 
     def launch(self) -> None:

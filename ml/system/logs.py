@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 NO_REQUEST = "-"
+QUIET_LOGGERS = ("watchfiles",)  # a line for each new file
 _request_id: ContextVar[str] = ContextVar("request_id", default=NO_REQUEST)
 _job: ContextVar[dict[str, Any]] = ContextVar("job", default={})  # noqa: B039 - replaced, never changed
 
@@ -78,3 +79,5 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in QUIET_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)

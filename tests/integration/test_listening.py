@@ -34,7 +34,7 @@ from tests.complete import require_listening_programs
 
 KINDS = ("device", "rtsp", "icecast", "folder", "pipe", "mqtt")
 WITHOUT_FOLDER = tuple(kind for kind in KINDS if kind != "folder")
-BEFORE_S, FAULT_S = 2.0, 5.0
+BEFORE_S, FAULT_S = 2.0, 6.0
 # From a sound to its samples: a microphone, an encoder, a file that must not change any more; and a busy computer.
 DELAY_S = 4.0
 ONCE_EACH = dict.fromkeys(KINDS, 1)
@@ -69,7 +69,7 @@ class Watched(NamedTuple):
 
 @pytest.fixture(scope="module")
 def watched(fan_home: Path, serve_for_all: Serve, tmp_path_factory: pytest.TempPathFactory) -> Watched:
-    """One listener with sources of all kinds and four sinks, while a healthy fan has a fault for five seconds."""
+    """One listener with sources of all kinds and four sinks, while a healthy fan has a fault for six seconds."""
     require_listening_programs()
     folder = tmp_path_factory.mktemp("watched")
     home = Path(shutil.copytree(fan_home, folder / "home"))
@@ -141,8 +141,9 @@ def watched(fan_home: Path, serve_for_all: Serve, tmp_path_factory: pytest.TempP
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fault_is_one_event_that_begins_in_time_and_ends_after_it(watched: Watched, kind: str) -> None:
     (event,) = watched.events[kind]
-    # The first anomalous clip may have begun before the fault.
-    assert -CLIP_S - 0.5 <= to_seconds(event.began) - watched.began <= CLIP_S + DELAY_S
+    # The first anomalous clip may have begun before the fault; so may a drop-out of the virtual microphone.
+    earliest = -CLIP_S * (RULE["alarm_of"] if kind == "device" else 1) - 0.5
+    assert earliest <= to_seconds(event.began) - watched.began <= CLIP_S + DELAY_S
     assert watched.alarmed[kind] - watched.began <= CLIP_S + RULE["alarm_raise"] * CLIP_S + DELAY_S
     assert event.state == "ended"
     assert event.ended is not None
