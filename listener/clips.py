@@ -15,8 +15,8 @@ from functools import partial
 
 from listener.clip_files import CLIP_FIELDS, encode_flac, write_clip
 from listener.clip_plan import ClipPlan
-from listener.event_facts import to_seconds
 from listener.event_saves import Route
+from listener.event_time import to_seconds
 from listener.events import Event, EventClip, MissingClip
 from listener.judged_clip import JudgedClip
 from listener.options import ListenerOptions

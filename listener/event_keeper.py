@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from listener.event_facts import to_seconds, to_time
 from listener.event_saves import EventSaves, Route
+from listener.event_time import to_seconds, to_time
 from listener.events import Change, Event
 from listener.judged_clip import JudgedClip
 from listener.machine_watch import MachineWatch
