@@ -115,6 +115,7 @@ EVENT_FORM = Form(
         EVENT_PART: {
             "type": "string",
             "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/EventReport"},
             "description": "The event as JSON: an `EventReport`.",
         },
         CLIP_PART: {"type": "string", "format": "binary", "description": "Its sound, a FLAC file."},

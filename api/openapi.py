@@ -1,9 +1,10 @@
-"""Scopes of API keys in the OpenAPI schema: each operation states the one that it needs."""
+"""What the OpenAPI schema has besides the routes: the scope that each operation needs, and the event of a report."""
 
 from typing import Any
 
 from fastapi import FastAPI
 
+from api.schemas.events import EventReport
 from api.scopes import MEANINGS, OPEN_ROUTES, scope_of
 from api.security import HEADER
 
@@ -16,7 +17,9 @@ def describe_scopes(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            _add_scopes(make_schema())
+            schema = make_schema()
+            _add_scopes(schema)
+            _add_report(schema)
         return make_schema()
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents
@@ -39,3 +42,9 @@ def _add_scopes(schema: dict[str, Any]) -> None:
                 operation["security"] = [{SCHEME: [] if scope is None else [scope]}]
                 needed = "any" if scope is None else f"`{scope}`"
                 operation["description"] = f"{operation['description']}\n\nScope of the API key: {needed}."
+
+
+def _add_report(schema: dict[str, Any]) -> None:
+    """Add the schema of the JSON in the form of ``POST /v1/events``, which is a text to FastAPI."""
+    report = EventReport.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema["components"]["schemas"] |= report.pop("$defs") | {EventReport.__name__: report}

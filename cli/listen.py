@@ -145,7 +145,7 @@ def _configure_logging(settings: Settings, console: Console, stack: ExitStack) -
 
 def _watch(home: Path) -> None:
     ListenerClient(home).status()  # it runs
-    with ListenerView(home, Console(highlight=False)) as view:
+    with ListenerView(home, Console(highlight=False), ends_with_it=True) as view:
         view.wait()
 
 

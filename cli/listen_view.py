@@ -40,12 +40,14 @@ class ListenerView:
     Args:
         home: SIGNALML_HOME.
         console: output.
+        ends_with_it: whether the view ends when the listener has ended.
     """
 
-    def __init__(self, home: Path, console: Console) -> None:
+    def __init__(self, home: Path, console: Console, ends_with_it: bool = False) -> None:
         self._client = ListenerClient(home)
         self._home = home
         self._console = console
+        self._ends_with_it = ends_with_it
         self._changes: deque[EventChange] = deque(maxlen=EVENTS_SHOWN)
         self._last_change: int | None = None
         self._old_changes = OLD_CHANGES if console.is_terminal else 0
@@ -79,7 +81,7 @@ class ListenerView:
         status = None
         with Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
             while True:
-                ended = self._ended.wait(POLL_S)
+                ended = self._has_ended()
                 status = self._status() or status
                 self._changes.extend(self._new_changes())
                 if status is not None:
@@ -90,7 +92,7 @@ class ListenerView:
     def _run_lines(self) -> None:
         before: dict[str, SourceStatus] = {}
         while True:
-            ended = self._ended.wait(POLL_S)
+            ended = self._has_ended()
             status = self._status()
             lines = [] if status is None else list(describe_progress(before, status.sources))
             lines.extend(describe_change(change) for change in self._new_changes())
@@ -100,6 +102,10 @@ class ListenerView:
             before = before if status is None else {each.name: each for each in status.sources}
             if ended:
                 return
+
+    def _has_ended(self) -> bool:
+        """Wait for the next look; returns whether it is the last one."""
+        return self._ended.wait(POLL_S) or (self._ends_with_it and self._status() is None)
 
     def _status(self) -> ListenerStatus | None:
         try:

@@ -36,13 +36,13 @@ def check_listening(settings: Settings) -> Iterator[Finding]:
     entries = [entry for found in (sources, sinks) for entry in found.entries.values() if entry.enabled]
     if not entries:
         return
-    yield from _programs(entries)
     status = listener_status(settings.home)
     if status is None:
         count = f"{len(sources.entries)} sources and {len(sinks.entries)} sinks"
         remedy = "signalml run, or signalml listen"
         yield Finding("listener", "warning", f"There are {count}, and the listener does not run.", remedy)
         yield from _models(settings.home, sources)
+        yield from _programs(entries)
         return
     yield Finding("listener", "ok", f"It runs, as process {status.pid}.")
     yield from (_source(source) for source in status.sources)
@@ -51,6 +51,7 @@ def check_listening(settings: Settings) -> Iterator[Finding]:
 
 
 def _programs(entries: list[Any]) -> Iterator[Finding]:
+    """Check what a listener would miss here. One that runs, perhaps in another container, reports it itself."""
     kinds = {entry.kind for entry in entries}
     if "stream" in kinds:
         try:
@@ -78,6 +79,9 @@ def _source(source: SourceStatus) -> Finding:
     if source.state in PROBLEM_STATES:
         remedy = REMEDIES.get(source.state, "correct the source:  signalml sources show NAME")
         return Finding(subject, "wrong", f"It is {source.state}{cause}.", remedy.replace("NAME", source.name))
+    if source.recordings_refused:
+        detail = f"{source.recordings_refused} recordings could not be read{cause}."
+        return Finding(subject, "warning", detail, "the log of the listener names them")
     if source.clips_skipped or source.dropped_seconds:
         detail = f"{source.clips_skipped} clips were skipped, {source.dropped_seconds:.0f} s of sound were dropped."
         return Finding(subject, "warning", detail, "this computer is too slow: raise the hop of the sources")

@@ -20,7 +20,7 @@ from listener.judged_clip import JudgedClip
 from listener.machine_record import MachineRecord
 from listener.models import Models
 from listener.options import ListenerOptions
-from listener.ring import CodedSound, Ring
+from listener.ring import Ring
 from listener.source_state import StateKeeper, iso_time
 from listener.source_types import SourceEntry
 from ml.audio.mixing import mix_samples
@@ -49,11 +49,13 @@ class SourceClip(NamedTuple):
 
     Attributes:
         source: the source.
-        sound: its samples.
+        start: number of its first frame in the ring buffer.
+        stop: number of the frame after its last one.
     """
 
     source: ClipSource
-    sound: CodedSound
+    start: int
+    stop: int
 
 
 class FolderRecording(NamedTuple):
@@ -153,9 +155,13 @@ class Judge:
                 self._queue.done(work)
 
     def _judge_clip(self, clip: SourceClip) -> None:
-        source, sound = clip
+        source, start, stop = clip
         predictor = self._models.get(source.entry.model).current
         if predictor is None:
+            return
+        sound = source.ring.frames(start, stop)
+        if sound is None:  # it waited for longer than the ring buffer keeps
+            source.state.count_skipped()
             return
         try:
             channel = predictor.extractor.spec.used_channels

@@ -90,6 +90,8 @@ class LiveServer:
             OSError: the socket cannot be opened.
         """
         make_folder(self._folder)
+        for left in self._folder.glob(f".{SOCKET_FILE}.*"):  # of a listener that was killed here
+            left.unlink(missing_ok=True)
         temporary = f".{SOCKET_FILE}.{secrets.token_hex(4)}"
         with short_address(self._folder, temporary) as address:
             self._socket.bind(address)

@@ -275,6 +275,8 @@ class SinkWorker:
                 sender.stop(removed)
             except SignalMLError as error:
                 self._note_error(hide_secrets(str(error), self._sink))
+            except Exception as error:  # noqa: BLE001 - the end of a sink must not fail with a secret in a traceback
+                self._log_bug(error, self._sink)
 
 
 def backoff_s(failures: int) -> float:

@@ -63,10 +63,10 @@ class SourceListener:
         if len(block.samples) == 0:
             return
         self._follow(block)
-        for part in split(self._used_channels(block)):
+        for part in split(block):
             self._meter.read(part.samples, part.sample_rate_hz)
             self.ring.append(part)
-            self._cut(part.sample_rate_hz)
+            self._cut(part.sample_rate_hz, part.ends_at)
         self.state.note_sound(block.ends_at, self._meter.level_dbfs, block.sample_rate_hz)
 
     def report_gap(self, seconds: float, cause: str) -> None:
@@ -132,31 +132,27 @@ class SourceListener:
             self._begin_segment()
         self._format = found
 
-    def _used_channels(self, block: SoundBlock) -> SoundBlock:
-        """Return the one channel that the source names; all, if it names none or the reader has chosen it already."""
-        channel = getattr(self.entry, "channel", None)
-        channels = block.samples.shape[1]
-        if channel is None or channels == 1 or channel >= channels:
-            return block
-        return SoundBlock(block.samples[:, [channel]], block.sample_rate_hz, block.at)
-
     def _begin_segment(self) -> None:
         self.ring.begin_segment()
         self._meter.restart()
         self._next_clip = self.ring.end
 
-    def _cut(self, sample_rate_hz: int) -> None:
+    def _cut(self, sample_rate_hz: int, ends_at: float) -> None:
         """Offer all clips that are whole now."""
         length = round(self.entry.clip_s * sample_rate_hz)
         while self._next_clip + length <= self.ring.end:
             start = self._next_clip
             self._next_clip += max(1, round(self.entry.used_hop_s * sample_rate_hz))
-            sound = self.ring.frames(start, start + length)
-            if sound is None:
-                continue
-            level = level_dbfs(sound.to_block().samples)
-            if self._is_running(sound.ends_at, level, self.entry.clip_s):
-                self._judge.offer_clip(SourceClip(self, sound))
+            clip = SourceClip(self, start, start + length)
+            if self._is_running(ends_at, self._level(clip), self.entry.clip_s):
+                self._judge.offer_clip(clip)
+
+    def _level(self, clip: SourceClip) -> float | None:
+        """Return the level of a clip, if the schedule needs it."""
+        if self.entry.schedule.min_level_dbfs is None:
+            return None
+        sound = self.ring.frames(clip.start, clip.stop)
+        return None if sound is None else level_dbfs(sound.to_block().samples)
 
     def _is_running(self, at: float, level: float | None, lasting_s: float) -> bool:
         is_running = self._schedule.is_running(at, level, lasting_s)

@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Body, Path, Query, Response
 
 from api.dependencies import RejectUnknownParameters, ServicesDep
 from api.entry_changes import changed_values, new_values
@@ -12,6 +12,7 @@ from api.errors import BODY_ERRORS, V1_ERRORS, InvalidRequest
 from api.listening import describe_listener, describe_sink, read_status
 from api.problems import error_responses
 from api.schemas.listening import (
+    SINK_EXAMPLES,
     DeadAlert,
     DeadAlerts,
     Mute,
@@ -56,7 +57,9 @@ async def list_sinks(services: ServicesDep) -> SinkList:
     response_model=ShownSink,
     responses=error_responses(*SINKS_ERRORS, *CHANGE_ERRORS, errors.EntryExists),
 )
-async def add_sink(new: SinkNew, services: ServicesDep, response: Response) -> dict[str, Any]:
+async def add_sink(
+    new: Annotated[SinkNew, Body(openapi_examples=SINK_EXAMPLES)], services: ServicesDep, response: Response
+) -> dict[str, Any]:
     """Add a sink: a webhook, an MQTT broker, e-mail, or another service like this one. `Location` is its address.
 
     A listener that runs takes it up within 2 s. `POST .../test` sends it a test alert.

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.api_keys import ApiKey
@@ -14,7 +14,7 @@ from api.errors import BODY_ERRORS, V1_ERRORS, Busy, InvalidRequest
 from api.event_streams import EVENT_STREAM, NO_CACHE, encode_events, stream_answer
 from api.listening import describe_listener, describe_source, read_status
 from api.problems import error_responses
-from api.schemas.listening import ShownSource, SourceChange, SourceList, SourceNew
+from api.schemas.listening import SOURCE_EXAMPLES, ShownSource, SourceChange, SourceList, SourceNew
 from api.security import AuthFirstRoute, KeyDep, check_machine_binding, until_revoked
 from api.settings import Settings
 from listener.client import ListenerClient
@@ -61,7 +61,12 @@ async def list_sources(services: ServicesDep, key: KeyDep) -> SourceList:
     response_model=ShownSource,
     responses=error_responses(*SOURCES_ERRORS, *CHANGE_ERRORS, errors.EntryExists),
 )
-async def add_source(new: SourceNew, request: Request, services: ServicesDep, response: Response) -> dict[str, Any]:
+async def add_source(
+    new: Annotated[SourceNew, Body(openapi_examples=SOURCE_EXAMPLES)],
+    request: Request,
+    services: ServicesDep,
+    response: Response,
+) -> dict[str, Any]:
     """Add a source. `Location` is its address. A listener that runs takes it up within 2 s.
 
     A folder or a named pipe must lie in the home, or in a folder of the setting `SIGNALML_LISTEN_FOLDERS`; a relative

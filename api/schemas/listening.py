@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, TypeAlias, get_args
 
+from fastapi.openapi.models import Example
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, SecretStr, create_model, model_validator
 from pydantic.fields import FieldInfo
 
@@ -232,6 +233,25 @@ def _change_schema(name: str, kinds: tuple[type[Entry], ...]) -> type[BaseModel]
     return change
 
 
+def _example(kind: str, **values: JsonValue) -> Example:
+    return {"summary": kind, "value": {"name": "hall-3", "kind": kind, **values}}
+
+
+SOURCE_EXAMPLES = {
+    "device": _example("device", machine_id="fan-3", device="alsa:hw:CARD=USB,DEV=0"),
+    "stream": _example("stream", machine_id="fan-3", url="rtsp://camera-7/audio"),
+    "folder": _example("folder", machine_id="fan-3", path="inbox", after="move", move_to="done"),
+    "pipe": _example("pipe", machine_id="fan-3", path="fifo", sample_rate_hz=16_000),
+    "mqtt": _example("mqtt", machine_id="fan-3", url="mqtt://broker:1883", topic="nodes/7/audio"),
+}
+SINK_EXAMPLES = {
+    "webhook": _example("webhook", url="https://example.org/hook", secret="whsec_" + "c2VjcmV0" * 4),
+    "mqtt": _example("mqtt", url="mqtt://broker:1883", home_assistant=True),
+    "email": _example(
+        "email", server="smtps://mail.example.org", sender="signalml@example.org", to=["ana@example.org"]
+    ),
+    "service": _example("service", url="https://central.example.org", api_key="sml_..."),
+}
 SOURCE_EXAMPLE: dict[str, JsonValue] = {"name": "hall-3", "kind": "device", "machine_id": "fan-3"}
 SINK_EXAMPLE: dict[str, JsonValue] = {"name": "hook", "kind": "webhook", "url": "https://example.org/hook"}
 

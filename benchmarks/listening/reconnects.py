@@ -7,7 +7,8 @@
 A server sends noise in real time over HTTP. Again and again the connection ends in one of four ways, in turn: ffmpeg is
 killed, ffmpeg is stopped (SIGSTOP), the server closes the connection, the server sends nothing more. After each the
 sound must come again. Meanwhile the wall clock is set forward and back by an hour. Waiting times, time limits and
-programs are those of a user. Four sources do it at the same time, each with its server.
+programs are those of a user. Four sources do it at the same time, each with its server. Nothing may be left over, each
+reconnect must be one gap, and none may take longer than 15 s after the time limit of the stream.
 """
 
 import argparse
@@ -42,6 +43,8 @@ SOURCES = 4
 WARM_UP = 4  # reconnects of each source before the first count: the memory of a process settles
 JUMP_EVERY_S, HOUR_S = 7.0, 3600
 WITHIN_S = 60.0
+MOST_GROWTH_MIB = 1.0
+HEALED_WITHIN_S = 5.0 + 15.0  # the time limit of the stream, and the longest way back
 WAV = bytes.fromhex("52494646ffffffff57415645666d74201000000001000100803e0000007d00000200100064617461ffffffff")
 
 
@@ -165,7 +168,8 @@ class Source:
 
 
 def count() -> dict[str, float]:
-    """Return what this process holds."""
+    """Return what this process holds, once threads that ended have left the system."""
+    time.sleep(1)
     process = psutil.Process()
     return {
         "descriptors": process.num_fds(),
@@ -232,6 +236,19 @@ def measure(reconnects: int, clock: Callable[[int], None]) -> dict[str, Any]:
     return result
 
 
+def problems(result: dict[str, Any]) -> list[str]:
+    """Return what is not as it must be."""
+    before, after = result["while_they_run"]["before"], result["while_they_run"]["after"]
+    found = [f"more {name}" for name in ("descriptors", "threads", "children") if after[name] > before[name]]
+    if after["memory_mib"] - before["memory_mib"] > MOST_GROWTH_MIB:
+        found.append("more memory")
+    if result["gaps"] != result["reconnects"]:
+        found.append("gaps that are none, or gaps without a report")
+    if result["longest_s"] > HEALED_WITHIN_S:
+        found.append("a reconnect took too long")
+    return found
+
+
 def main() -> None:
     """Measure in a process whose wall clock can be set."""
     parser = argparse.ArgumentParser()
@@ -244,11 +261,14 @@ def main() -> None:
     elif options.clock is not None:
         clock = FakeClock.__new__(FakeClock)
         clock._file = options.clock
-        print(json.dumps(measure(options.reconnects, clock.shift), indent=2))
+        result = measure(options.reconnects, clock.shift)
+        print(json.dumps(result, indent=2))
+        if found := problems(result):
+            sys.exit("; ".join(found))
     else:
         with tempfile.TemporaryDirectory() as folder, FakeClock(Path(folder)).applied():
             command = [sys.executable, "-m", "benchmarks.listening.reconnects", "--clock", f"{folder}/offset"]
-            subprocess.run([*command, "--reconnects", str(options.reconnects)], check=True)
+            sys.exit(subprocess.run([*command, "--reconnects", str(options.reconnects)], check=False).returncode)
 
 
 if __name__ == "__main__":

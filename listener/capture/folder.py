@@ -58,7 +58,7 @@ class FolderReader:
         starts: number of times that the folder was opened.
     """
 
-    def __init__(self, source: FolderSource, listener_folder: Path | None = None) -> None:
+    def __init__(self, source: FolderSource, listener_folder: Path | None) -> None:
         self.starts = 0
         self._source, self._listener_folder = source, listener_folder
         self._stopping = threading.Event()

@@ -61,6 +61,7 @@ def changed_paths(folders: list[str], polling: bool, stopping: threading.Event) 
 def _watched_paths(folders: list[str], stopping: threading.Event) -> Iterator[set[str]]:
     from watchfiles import watch
 
+    logging.getLogger("watchfiles.main").setLevel(logging.WARNING)  # else it logs each change of a folder
     changes = watch(
         *(folder for folder in folders if os.path.isdir(folder)),  # noqa: PTH112 - a text
         watch_filter=None,

@@ -10,14 +10,14 @@ from listener.sound import SourceReader
 from listener.source_types import DeviceSource, FolderSource, MqttSource, Source, StreamSource
 
 
-def make_reader(source: Source, _options: ListenerOptions) -> SourceReader:
+def make_reader(source: Source, options: ListenerOptions) -> SourceReader:
     """Return the reader of a source. It opens nothing before it runs."""
     if isinstance(source, DeviceSource):
         return device_reader(source)
     if isinstance(source, StreamSource):
         return stream_reader(source)
     if isinstance(source, FolderSource):
-        return FolderReader(source)
+        return FolderReader(source, options.folder)
     if isinstance(source, MqttSource):
         return MqttReader(source)
     return pipe_reader(source)

@@ -50,6 +50,8 @@ def is_public(address: str) -> bool:
         [True, False, False, False, False]
     """
     found = _embedded(ipaddress.ip_address(address.partition("%")[0]))
+    if isinstance(found, ipaddress.IPv6Address) and found.is_site_local:
+        return False
     return found.is_global and not (found.is_multicast or found.is_reserved or found.is_unspecified)
 
 

@@ -23,6 +23,7 @@ from listener.status import SourceStatus
 from listener.store import EventFilter, EventStore
 
 CLIENT_ID, RETAINED = "client_id", "retained"  # facts of the sink
+CONNECTED_WITHIN_S = 2.0
 ACKNOWLEDGED_WITHIN_S = 10.0
 MOST_AT_ONCE = 100  # retained messages between two looks at the alerts
 STOP_WITHIN_S = 2.0
@@ -71,6 +72,7 @@ class MqttSender(Sender):
 
     def deliver(self, message: AlertMessage) -> None:
         """Publish a message, and wait for the broker's acknowledgement."""
+        self._connection.wait_connected(CONNECTED_WITHIN_S)  # a sink that was added just now is not connected yet
         self._connection.publish(self._topic(message), message.to_json(), wait_s=ACKNOWLEDGED_WITHIN_S)
 
     def publish_states(self, statuses: Sequence[SourceStatus]) -> None:

@@ -120,16 +120,17 @@ def score_points(db: sqlite3.Connection, machine_id: str, since: str, until: str
     first, last = hour_of(since), hour_of(until)
     width = max(1, -(-(last - first + 1) // most))
     # In SQLite, the other columns of a row with max() are those of the row that has the maximum.
+    wanted = {"first": first, "width": width, "machine_id": machine_id, "last": last}
     rows = db.execute(
-        "SELECT (hour - ?1) / ?2 AS place, sum(judged) AS judged, sum(anomalous) AS anomalous, "
+        "SELECT (hour - :first) / :width AS place, sum(judged) AS judged, sum(anomalous) AS anomalous, "
         "sum(unusable) AS unusable, sum(score_sum) AS score_sum, min(score_min) AS lowest, max(score_max) AS highest "
-        "FROM hours WHERE machine_id = ?3 AND hour BETWEEN ?1 AND ?4 GROUP BY place ORDER BY place",
-        (first, width, machine_id, last),
+        "FROM hours WHERE machine_id = :machine_id AND hour BETWEEN :first AND :last GROUP BY place ORDER BY place",
+        wanted,
     ).fetchall()
     latest = db.execute(
-        "SELECT (hour - ?1) / ?2 AS place, max(hour), version, threshold FROM hours "
-        "WHERE machine_id = ?3 AND hour BETWEEN ?1 AND ?4 GROUP BY place ORDER BY place",
-        (first, width, machine_id, last),
+        "SELECT (hour - :first) / :width AS place, max(hour), version, threshold FROM hours "
+        "WHERE machine_id = :machine_id AND hour BETWEEN :first AND :last GROUP BY place ORDER BY place",
+        wanted,
     ).fetchall()
     return [
         ScorePoint(

@@ -26,8 +26,8 @@ def make_place(db: sqlite3.Connection, limits: MachineLimits, made_by: str | Non
         "SELECT machines.machine_id FROM machines "
         "LEFT JOIN alarms ON alarms.machine_id = machines.machine_id AND cleared_at IS NULL "
         "LEFT JOIN makers ON makers.machine_id = machines.machine_id "
-        "WHERE ?1 IS NULL OR makers.made_by = ?1 ORDER BY alarms.id IS NOT NULL, heard_at LIMIT ?2",
-        (made_by, surplus),
+        "WHERE :made_by IS NULL OR makers.made_by = :made_by ORDER BY alarms.id IS NOT NULL, heard_at LIMIT :surplus",
+        {"made_by": made_by, "surplus": surplus},
     ).fetchall()
     if len(removable) < surplus:
         return False

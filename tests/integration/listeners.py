@@ -18,6 +18,7 @@ import psutil
 from numpy.typing import NDArray
 
 from listener.client import ListenerClient
+from listener.config import source_file
 from listener.status import ListenerStatus, SourceStatus
 from ml.errors import ListenerNotRunning
 from testing.servers import PATIENCE_S, environment, wait_until
@@ -62,6 +63,8 @@ class ListenerProcess:
         """Start the process, and wait until it answers."""
         self.launch()
         wait_until(self.answers, every_s=0.05)
+        entries = source_file(self.home).read().entries
+        wait_until(lambda: len(self.status().sources) == len(entries))
 
     def wait_for_model(self) -> None:
         """Wait until it has loaded a model: sound that arrives before is not judged."""
@@ -140,13 +143,13 @@ class PipeWriter:
         """Wait for a reader."""
         self._file = os.open(self._path, os.O_RDWR)  # also without a reader: its end does not end the writer
 
-    def play(self, samples: NDArray[np.float32]) -> None:
-        """Write samples, and return when they are written."""
+    def play(self, samples: NDArray[np.float32], speed: float | None = None) -> None:
+        """Write samples, and return when they are written; at the usual speed, or at another one."""
         coded = np.round(samples * 32_768).clip(-32_768, 32_767).astype("<i2")
         step, due = round(BLOCK_S * RATE_HZ), time.monotonic()
         for start in range(0, len(coded), step):
             os.write(self._file, coded[start : start + step].tobytes())
-            due += BLOCK_S / self._speed
+            due += BLOCK_S / (speed or self._speed)
             time.sleep(max(0.0, due - time.monotonic()))
 
     def close(self) -> None:

@@ -83,6 +83,15 @@ def test_an_alert_is_one_message_that_is_not_retained(broker: Mosquitto, watcher
     assert [topic for topic in retained(broker) if "events" in topic or "test" in topic] == []
 
 
+def test_a_sink_that_was_added_just_now_can_be_tested(broker: Mosquitto, home: Path) -> None:
+    """The test waits for the connection, and no alert fails at the start."""
+    with AlertingDevice(home, sink(broker)) as device:
+        device.delivery.test("mqtt")
+        device.begins()
+        device.wait_delivered("mqtt")
+        assert not device.status("mqtt").last_error
+
+
 def test_nothing_is_lost_while_the_broker_is_away(broker: Mosquitto, watcher: MqttSubscriber, home: Path) -> None:
     """The alerts arrive at its return, at once, each with one id."""
     with AlertingDevice(home, sink(broker)) as device:

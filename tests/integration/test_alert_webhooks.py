@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from listener import sink_worker
-from listener.outbox import Counts
+from listener.outbox import Counts, Outbox
 from listener.sink_types import WebhookSink
 from listener.sinks import http_request
-from ml.errors import DeliveryFailed, EntryNotFound
+from ml.errors import DeliveryFailed, EntryNotFound, StorageFull
 from testing.receivers import WebhookReceiver
 from testing.servers import wait_until
 from tests.integration.alerting import AlertingDevice, RawServer, drip, read_request
@@ -256,6 +256,28 @@ def test_a_sink_that_hangs_holds_up_neither_others_nor_the_end(receiver: Webhook
         assert time.monotonic() - began < 5.0
         assert device.status_counts() == {"slow": Counts(waiting=10)}
         device.store.close()
+
+
+def test_a_full_disk_does_not_send_an_alert_again_and_again(
+    receiver: WebhookReceiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it was delivered cannot be written: only this is repeated, until there is room."""
+    failures = [StorageFull("The disk is full.")] * 5
+    drop = Outbox.drop
+
+    def drop_later(self: Outbox, *arguments: Any, **options: Any) -> None:
+        if failures:
+            raise failures.pop()
+        drop(self, *arguments, **options)
+
+    monkeypatch.setattr(Outbox, "drop", drop_later)
+    with AlertingDevice(tmp_path, hook(receiver.url)) as device:
+        device.begins()
+        wait_until(lambda: device.outbox.counts() == {}, 30)
+        device.begins()
+        device.wait_delivered("hook", 2)
+    assert not failures
+    assert len(receiver.received) == 2
 
 
 # Private addresses

@@ -18,7 +18,10 @@ from tests.commands import assert_one_sentence, signalml, succeeds
 
 @pytest.mark.parametrize(
     "command",
-    ["", "serve", "models import", "models promote", "models export", "models label", "keys create"],
+    [
+        *("", "serve", "models import", "models promote", "models export", "models label", "keys create"),
+        *("listen", "sources add", "sources change", "sinks add", "sinks mute", "events clip", "events review"),
+    ],
 )
 def test_help_shows_an_example(tmp_path: Path, command: str) -> None:
     """--help of these commands has an example; --help of ``signalml`` names the settings."""

@@ -12,7 +12,7 @@ import sys
 import termios
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from ml.errors import ListenerNotRunning
 from testing.servers import PATIENCE_S, ROOT, environment, wait_until
 from testing.sound_feed import RATE_HZ, SoundFeed
 from tests import sounds
-from tests.commands import assert_one_sentence, signalml, succeeds
+from tests.commands import assert_one_sentence, signalml, start, succeeds
 
 PIPE = ("--source", "pipe:-", "--machine", "fan-3", "--clip", "1")
 
@@ -115,7 +115,7 @@ def listening(home: Path, *words: str, terminal: bool = False) -> Iterator[tuple
     running = Listening(home, *words, terminal=terminal)
 
     def write(data: bytes) -> None:
-        if running.process.poll() is None:
+        with suppress(BrokenPipeError):  # it has ended
             running.stdin.write(data)
 
     try:
@@ -137,7 +137,12 @@ def test_sound_on_stdin_becomes_lines_and_an_event(home: Path) -> None:
         watched = signalml(home, "sources", "--json")
         assert json.loads(watched.stdout) == []  # the source of the command line is none of the home
         assert_one_sentence(signalml(home, "listen", "--quiet"), "Another listener", "--watch")
+        watching = start(home, "listen", "--watch")
+        assert watching.stdout is not None
+        assert "pipe (fan-3)" in watching.stdout.readline()
         assert running.stop() == 0
+    assert watching.wait(PATIENCE_S) == 0  # it ends with the listener
+    watching.communicate()
     assert "\x1b" not in running.output
     assert "Traceback" not in running.errors.read_text()
     with EventStore(home) as store:

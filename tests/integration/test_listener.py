@@ -1,5 +1,6 @@
 """The listener as a process: from sound to an event, its clip and its alert; changed files; kills; a second one."""
 
+import json
 import random
 import subprocess
 import sys
@@ -123,7 +124,7 @@ def test_the_files_are_followed(home: Path, writer: PipeWriter, tmp_path: Path) 
 
 
 def test_no_event_stays_open_after_kills(home: Path, writer: PipeWriter, receiver: Receiver) -> None:
-    """Killed at random moments of an alarm: the next start ends each event, and each change is an alert once."""
+    """Killed at random moments of an alarm: the next start ends each event, and its alerts are delivered."""
     rng = random.Random(16)
     for _ in range(3):
         listener = ListenerProcess(home)
@@ -131,14 +132,16 @@ def test_no_event_stays_open_after_kills(home: Path, writer: PipeWriter, receive
         listener.wait_for_model()
         writer.play(faulty(12.0 + rng.uniform(0, 6)))
         listener.kill()
-    with running(home) as listener:
-        with EventStore(home) as store:
-            events = store.page().events
-            assert len(events) >= 2
-            assert {event.state for event in events} == {"interrupted"}
-            assert all(event.ended for event in events)
-        wait_until(lambda: not any(sink.waiting for sink in listener.status().sinks), within_s=30)
-    assert {body["data"]["id"] for body in receiver.got} == {event.id for event in events}
+    with running(home), EventStore(home) as store:
+        # The rest of the sound in the pipe may begin a last event.
+        killed = [event for event in store.page().events if event.state != "active"]
+        assert len(killed) >= 2
+        assert {event.state for event in killed} == {"interrupted"}
+        wait_until(lambda: {event.id for event in killed} <= {body["data"]["id"] for body in receiver.got}, within_s=60)
+    with EventStore(home) as store:
+        assert store.active() == []
+        assert all(event.ended for event in store.page().events)
+    assert len(set(receiver.ids)) == len({json.dumps(body) for body in receiver.got})
 
 
 def test_one_listener_for_a_home(home: Path) -> None:

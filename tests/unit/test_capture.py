@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +67,16 @@ class Opened:
         command = self.commands[min(len(self.programs), len(self.commands) - 1)]
         self.programs.append(Program(command))
         return self.programs[-1]
+
+
+def group(leader: int) -> list[psutil.Process]:
+    """The processes of a group that still run."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getpgid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def reader_of(opened: Callable[[], Input], limits: Limits = LIMITS) -> PcmReader:
@@ -186,6 +196,7 @@ def test_a_program_that_fails_is_started_again(after: str, state: str, cause: st
     assert len(receiver.gaps) == 1
     assert 0 < receiver.gaps[0][0] < WITHIN_S
     assert cause in receiver.gaps[0][1]
+    wait_until(lambda: not [left for each in opened.programs for left in group(each.pid)], WITHIN_S)
 
 
 def test_a_program_that_writes_nothing_is_named() -> None:

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -48,15 +48,31 @@ def home(tmp_path: Path) -> Iterator[Path]:
     """The home of a listener that runs in a thread, with a source that sent sound, and one that sent none."""
     home = tmp_path / "home"
     listening.make_home(home)
+    leave_sockets(home)
     sources = tuple(PipeSource(name=name, machine_id=f"m-{name}", clip_s=3.0) for name in ("hall", "mute"))
     options = ListenerOptions(home, poll_interval_s=0.02, sources=sources)
     listener = Listener(options, lambda entry, _: Player(healthy(4.0) if entry.name == "hall" else np.empty((0, 1))))
     thread = threading.Thread(target=listener.run)
     thread.start()
-    wait_until(lambda: (home / "listener" / SOCKET_FILE).exists())
+    wait_until(lambda: thread.is_alive() and answers(home))
     yield home
     listener.stop()
     thread.join()
+
+
+def answers(home: Path) -> bool:
+    """Whether the listener answers."""
+    with suppress(ListenerNotRunning):
+        return bool(ListenerClient(home).status().started_at)
+    return False
+
+
+def leave_sockets(home: Path) -> None:
+    """Leave what a killed listener can leave: its socket, and one without its final name."""
+    (home / "listener").mkdir()
+    for name in (SOCKET_FILE, f".{SOCKET_FILE}.12ab"):
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(home / "listener" / name))
 
 
 @pytest.fixture
@@ -75,9 +91,10 @@ def connected(home: Path) -> socket.socket:
     return connection
 
 
-def test_state_live_values_and_sound(client: ListenerClient) -> None:
+def test_state_live_values_and_sound(home: Path, client: ListenerClient) -> None:
     """The state of all sources, values ten times a second with a column of the spectrum, and the last sound."""
     assert [source.name for source in client.status().sources] == ["hall", "mute"]
+    assert len(list((home / "listener").glob(f"*{SOCKET_FILE}*"))) == 1
     wait_until(lambda: next(iter(client.live("hall")))["mel"])
     began = time.monotonic()
     with closing(client.live("hall")) as values:
