@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from listener.config import EntryFile, shown_values
-from listener.entry import HIDDEN, Entry
+from listener.config.entry import HIDDEN, Entry
+from listener.config.files import EntryFile, shown_values
 from ml.errors import InvalidListenerConfig
 from ml.system.private import ENTRIES
 from ml.system.validation import shorten

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 from api.event_streams import StreamEvent, StreamPlaces
-from listener.store import EventChange, EventStore
+from listener.events.store import EventChange, EventStore
 from ml.errors import EventsUnavailable
 
 POLL_S = 0.3

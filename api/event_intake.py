@@ -13,11 +13,11 @@ from api.executor import InferenceExecutor
 from api.schemas.events import ReportResult
 from api.settings import Settings
 from api.sound_length import estimate_duration_s
-from listener.clip_files import delete_clip, write_files
-from listener.events import Change, Event, EventClip
-from listener.retention import Retention
-from listener.routes import route_by_file
-from listener.store import EventStore
+from listener.alerts.routes import route_by_file
+from listener.events.clip_files import delete_clip, write_files
+from listener.events.event import Change, Event, EventClip
+from listener.events.retention import Retention
+from listener.events.store import EventStore
 from ml.audio.info import AudioInfo, read_info
 from ml.audio.limits import AudioLimits
 from ml.errors import EventsUnavailable, StorageFull

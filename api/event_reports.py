@@ -12,7 +12,7 @@ from api.json_bodies import parse_strict
 from api.schemas.events import EventReport
 from api.uploads import UploadForm
 from api.validation import explain_errors
-from listener.events import Change, Event, EventClip
+from listener.events.event import Change, Event, EventClip
 from ml.audio.formats import FLAC, HEAD_BYTES, recognise
 from ml.errors import EventConflict, NotAudio
 

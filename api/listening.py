@@ -11,14 +11,14 @@ from typing import Any
 from api.entry_changes import shown_entry
 from api.schemas.common import ListenerState
 from api.schemas.listening import ListenerNow, SinkFacts, SourceFacts
-from listener.client import ListenerClient
-from listener.config import source_file
-from listener.entry import Entry
-from listener.events import EventState
+from listener.alerts.outbox import Counts, Outbox
+from listener.config.entry import Entry
+from listener.config.files import source_file
+from listener.events.event import EventState
+from listener.events.store import EventStore
+from listener.live.client import ListenerClient
 from listener.options import LISTENER_FOLDER
-from listener.outbox import Counts, Outbox
 from listener.status import ListenerStatus
-from listener.store import EventStore
 from ml.errors import ListenerError, ListenerNotRunning
 from ml.system.server_paths import hide_home
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from api.errors import Busy
 from api.event_streams import StreamEvent, StreamPlaces
-from listener.client import ListenerClient
+from listener.live.client import ListenerClient
 from ml.errors import ListenerNotRunning, SignalMLError
 
 MAX_SOURCES = 8  # watched at the same time in one process; the listener serves 32 clients

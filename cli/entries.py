@@ -12,9 +12,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import typer
 from rich.table import Table
 
-from listener.client import ListenerClient
-from listener.config import Entries, shown_values
-from listener.entry import Entry
+from listener.config.entry import Entry
+from listener.config.files import Entries, shown_values
+from listener.live.client import ListenerClient
 from listener.status import ListenerStatus
 from ml.errors import InvalidParameter, ListenerNotRunning
 

@@ -16,13 +16,13 @@ from cli.home import created_home
 from cli.lazy import MARKUP, DefaultGroup
 from cli.output import print_table
 from cli.times import TIME_HELP, local_time, parse_time, show_duration
-from listener.clip_files import NO_CLIP, clip_file, spectrogram_file
-from listener.events import Event, EventState, Review, ReviewVerdict
+from listener.alerts.routes import route_by_file
+from listener.events.clip_files import NO_CLIP, clip_file, spectrogram_file
+from listener.events.event import Event, EventState, Review, ReviewVerdict
+from listener.events.recordings import make_recording, review_event
+from listener.events.schema import EVENTS_FILE
+from listener.events.store import MAX_PAGE, EventChange, EventFilter, EventStore
 from listener.options import LISTENER_FOLDER
-from listener.recordings import make_recording, review_event
-from listener.routes import route_by_file
-from listener.schema import EVENTS_FILE
-from listener.store import MAX_PAGE, EventChange, EventFilter, EventStore
 from ml.errors import ClipNotFound
 from ml.system.atomic import write_atomic
 from ml.system.audit import record_change, user_name

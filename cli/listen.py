@@ -19,11 +19,11 @@ from cli.listen_view import ListenerView
 from cli.output import print_table, warn_of_unknown_variables
 from cli.sources import ClipOption, HopOption, ModelOption, PasswordFileOption, SetOption, TopicOption, read_place
 from listener.capture.devices import list_devices
-from listener.client import ListenerClient
-from listener.config import source_file
-from listener.entry import MQTT_SCHEMES, hide_credentials
+from listener.config.entry import MQTT_SCHEMES, hide_credentials
+from listener.config.files import source_file
+from listener.config.source_types import STREAM_SCHEMES, SourceEntry
+from listener.live.client import ListenerClient
 from listener.main import Listener
-from listener.source_types import STREAM_SCHEMES, SourceEntry
 from ml.errors import InvalidParameter
 from ml.system.logs import configure_logging
 from ml.system.native import quiet_native_stderr

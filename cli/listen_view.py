@@ -14,10 +14,10 @@ from rich.text import Text
 
 from cli.events import QUIET_CHANGES, describe_change
 from cli.times import local_time
-from listener.client import ListenerClient
+from listener.events.store import EventChange, EventStore
+from listener.live.client import ListenerClient
 from listener.sound import PROBLEM_STATES
 from listener.status import ListenerStatus, SourceStatus
-from listener.store import EventChange, EventStore
 from ml.errors import EventsUnavailable, ListenerNotRunning
 from ml.models.aliases import FIRST_MODEL
 from ml.system.text import printable

@@ -10,7 +10,7 @@ from api.settings import Settings
 from cli.entries import listener_status
 from cli.finding import Finding
 from listener.capture.ffmpeg import find_ffmpeg
-from listener.config import Entries, sink_file, source_file
+from listener.config.files import Entries, sink_file, source_file
 from listener.sound import PROBLEM_STATES
 from listener.status import ListenerStatus, SinkStatus, SourceStatus
 from ml.errors import ModelError, ProgramMissing

@@ -10,7 +10,7 @@ from api.settings import Settings, unknown_variables
 from cli.home import protect_home
 from cli.output import warn_of_unknown_variables
 from cli.supervisor import Process, Supervisor
-from listener.config import sink_file, source_file
+from listener.config.files import sink_file, source_file
 from ml.system.logs import configure_logging
 from ml.system.native import start_in_new_session
 from worker.broker import LocalBroker, find_queue_url

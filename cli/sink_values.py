@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import typer
 
 from cli.entries import SECRET_FILE_HELP, SET_HELP, given, read_secret
-from listener.entry import MQTT_SCHEMES, WEB_SCHEMES, hide_credentials
-from listener.sink_types import MAIL_SCHEMES
+from listener.config.entry import MQTT_SCHEMES, WEB_SCHEMES, hide_credentials
+from listener.config.sink_types import MAIL_SCHEMES
 from ml.errors import InvalidParameter
 
 SECRET_BYTES = 32

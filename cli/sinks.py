@@ -38,11 +38,11 @@ from cli.sink_values import (
     rules_of,
 )
 from cli.times import TIME_HELP, local_time, parse_time
-from listener.client import ListenerClient
-from listener.config import shown_values, sink_file
-from listener.outbox import Counts, Outbox
+from listener.alerts.outbox import Counts, Outbox
+from listener.config.files import shown_values, sink_file
+from listener.events.store import EventStore
+from listener.live.client import ListenerClient
 from listener.status import SinkStatus
-from listener.store import EventStore
 from ml.errors import InvalidParameter
 from ml.system.audit import record_change
 from ml.system.text import printable

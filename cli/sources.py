@@ -24,8 +24,8 @@ from cli.entries import (
 from cli.home import created_home
 from cli.lazy import MARKUP, DefaultGroup
 from cli.output import CONFIRM_HELP, print_note, print_table, require_confirmation
-from listener.config import shown_values, source_file
-from listener.source_types import SourceEntry
+from listener.config.files import shown_values, source_file
+from listener.config.source_types import SourceEntry
 from listener.status import SourceStatus
 from ml.errors import InvalidParameter
 from ml.system.text import printable

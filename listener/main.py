@@ -13,23 +13,23 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from listener.alerts.delivery import Delivery
 from listener.capture.readers import make_reader
-from listener.clips import ClipWriter
-from listener.config import sink_file, source_file
-from listener.delivery import Delivery
-from listener.event_keeper import EventKeeper
-from listener.judge import Judge
-from listener.live import LiveServer
+from listener.config.files import sink_file, source_file
+from listener.config.watched_file import WatchedFile
+from listener.events.clips import ClipWriter
+from listener.events.event_keeper import EventKeeper
+from listener.events.store import EventStore
+from listener.judging.judge import Judge
+from listener.judging.machine_record import MachineRecord
+from listener.judging.models import Models
+from listener.live.server import LiveServer
 from listener.lock import hold_listener_lock
-from listener.machine_record import MachineRecord
 from listener.metrics import serve_metrics
-from listener.models import Models
 from listener.options import ListenerOptions
-from listener.source_listener import SourceListener
-from listener.sources import MakeReader, RunningSources
+from listener.sources.source_listener import SourceListener
+from listener.sources.sources import MakeReader, RunningSources
 from listener.status import ListenerStatus, SourceStatus
-from listener.store import EventStore
-from listener.watched_file import WatchedFile
 from ml.errors import ListenerNotRunning, SignalMLError
 from ml.models.predictor import Predictor
 from ml.system.clock import timestamp

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import unquote, urlsplit
 
-from listener.entry import hide_credentials
+from listener.config.entry import hide_credentials
 from ml.errors import DeliveryFailed, MissingExtra
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Broker(NamedTuple):
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Read the address of a broker, which :func:`listener.entry.check_url` accepted.
+        """Read the address of a broker, which :func:`listener.config.entry.check_url` accepted.
 
         Example:
             >>> Broker.parse("mqtts://fan%40hall:a%3Ab@broker")

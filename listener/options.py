@@ -8,7 +8,7 @@ from ml.detectors.alarm_rule import DEFAULT_RULE, KOfNRule
 from ml.machines.limits import MACHINES_KEPT
 
 if TYPE_CHECKING:  # the settings need the options, and short commands the settings: without the packages of models
-    from listener.source_types import SourceEntry
+    from listener.config.source_types import SourceEntry
 
 LISTENER_FOLDER, CLIPS_FOLDER = "listener", "clips"
 

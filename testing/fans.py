@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from listener.config import source_file
-from listener.events import Event
-from listener.store import EventStore
+from listener.config.files import source_file
+from listener.events.event import Event
+from listener.events.store import EventStore
 from ml.detectors.engines.registry import engine_by_name
 from ml.detectors.fitting import fit_detector
 from ml.detectors.reference import NormalRecording

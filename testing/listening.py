@@ -17,7 +17,7 @@ from typing import Self
 import httpx
 import psutil
 
-from listener.client import ListenerClient
+from listener.live.client import ListenerClient
 from listener.status import SourceStatus
 from ml.errors import ListenerNotRunning
 from testing.programs import RunningProgram, accepts

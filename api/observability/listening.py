@@ -7,9 +7,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from api.listening import ListeningFigures
-from listener.events import EventState
+from listener.alerts.outbox import Counts
+from listener.events.event import EventState
 from listener.metrics import status_metrics
-from listener.outbox import Counts
 
 
 class ListeningMetrics(Collector):

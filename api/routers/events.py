@@ -43,11 +43,11 @@ from api.schemas.times import MAX_TIME, QueryTime
 from api.security import AuthFirstRoute, KeyDep, check_dataset_binding, check_machine_binding, until_revoked
 from api.settings import Settings
 from api.uploads import UploadForm
-from listener.clip_files import clip_file, spectrogram_file
-from listener.events import Event, EventState
-from listener.recordings import make_recording, review_event
-from listener.routes import route_by_file
-from listener.store import EventChange, EventFilter, EventStore
+from listener.alerts.routes import route_by_file
+from listener.events.clip_files import clip_file, spectrogram_file
+from listener.events.event import Event, EventState
+from listener.events.recordings import make_recording, review_event
+from listener.events.store import EventChange, EventFilter, EventStore
 from ml import errors
 from ml.dataset.collection.store import AddResult
 from ml.machines.observation import MACHINE_ID_PATTERN, MAX_MACHINE_ID

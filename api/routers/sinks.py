@@ -25,11 +25,11 @@ from api.schemas.listening import (
 )
 from api.security import AuthFirstRoute
 from api.settings import Settings
-from listener.client import ListenerClient
-from listener.config import sink_file
-from listener.outbox import Alert, Counts, Outbox
-from listener.sink_types import SinkEntry
-from listener.store import EventStore
+from listener.alerts.outbox import Alert, Counts, Outbox
+from listener.config.files import sink_file
+from listener.config.sink_types import SinkEntry
+from listener.events.store import EventStore
+from listener.live.client import ListenerClient
 from ml import errors
 from ml.system.audit import record_change
 from ml.system.validation import shorten

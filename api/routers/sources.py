@@ -17,9 +17,9 @@ from api.problems import error_responses
 from api.schemas.listening import SOURCE_EXAMPLES, ShownSource, SourceChange, SourceList, SourceNew
 from api.security import AuthFirstRoute, KeyDep, check_machine_binding, until_revoked
 from api.settings import Settings
-from listener.client import ListenerClient
-from listener.config import source_file
-from listener.source_types import SourceEntry
+from listener.config.files import source_file
+from listener.config.source_types import SourceEntry
+from listener.live.client import ListenerClient
 from ml import errors
 from ml.system.validation import shorten
 

@@ -8,8 +8,8 @@ from api.schemas.common import ModelVersion, RequestSchema, Schema, Share, Times
 from api.schemas.datasets import DatasetName, RecordingSummary
 from api.schemas.machines import MachineId
 from api.schemas.times import Time
-from listener.entry import NAME_PATTERN
-from listener.events import Change, Event, EventClip, EventState, MissingClip, Review, ReviewVerdict
+from listener.config.entry import NAME_PATTERN
+from listener.events.event import Change, Event, EventClip, EventState, MissingClip, Review, ReviewVerdict
 from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN, Label
 
 EVENT_ID = r"^[0-9a-f]{28}$"

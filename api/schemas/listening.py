@@ -10,10 +10,10 @@ from api.schemas.common import ModelVersion, RequestSchema, Schema, Share, Times
 from api.schemas.events import EventId
 from api.schemas.machines import MachineState
 from api.schemas.times import Time
-from listener.entry import Entry
-from listener.sink_types import EmailSink, MqttSink, ServiceSink, Sink, WebhookSink
+from listener.config.entry import Entry
+from listener.config.sink_types import EmailSink, MqttSink, ServiceSink, Sink, WebhookSink
+from listener.config.source_types import DeviceSource, FolderSource, MqttSource, PipeSource, Source, StreamSource
 from listener.sound import SourceState
-from listener.source_types import DeviceSource, FolderSource, MqttSource, PipeSource, Source, StreamSource
 from ml.models.verdict import VerdictValue
 
 SOURCE_KINDS: tuple[type[Entry], ...] = (DeviceSource, StreamSource, FolderSource, PipeSource, MqttSource)
@@ -204,7 +204,7 @@ class Mute(Schema):
 
 
 class _Unchecked(RootModel[Any]):
-    """Body whose schema is shown, and whose values :mod:`listener.config` checks: its sentences show no secrets."""
+    """Body whose schema is shown. :mod:`listener.config.files` checks its values: its sentences show no secrets."""
 
     model_config = ConfigDict(frozen=True)
 

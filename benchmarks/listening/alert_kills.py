@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from listener.outbox import Outbox
-from listener.store import EventStore
+from listener.alerts.outbox import Outbox
+from listener.events.store import EventStore
 from testing.alerting import DELIVER, WRITE
 from testing.listening import Mosquitto
 from testing.receivers import MqttSubscriber, WebhookReceiver

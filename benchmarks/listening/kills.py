@@ -25,10 +25,10 @@ from rich.console import Console
 
 from benchmarks.inference import machine
 from benchmarks.inference.samples import REPOSITORY
-from listener.clip_files import delete_orphans
-from listener.config import sink_file
-from listener.schema import EVENTS_FILE
-from listener.sink_types import Rules
+from listener.config.files import sink_file
+from listener.config.sink_types import Rules
+from listener.events.clip_files import delete_orphans
+from listener.events.schema import EVENTS_FILE
 from testing.fans import RULE, add_sources, events_of, fan_sounds, make_fan_home
 from testing.listening import ListenerProcess, Mosquitto
 from testing.receivers import MqttSubscriber, WebhookReceiver

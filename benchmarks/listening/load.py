@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.listening.uploads import all_judged, trained_home
-from listener.client import ListenerClient
-from listener.config import source_file
+from listener.config.files import source_file
+from listener.live.client import ListenerClient
 from ml.machines.ledger import Ledger
 from ml.system.atomic import write_atomic
 from testing.servers import environment, wait_until

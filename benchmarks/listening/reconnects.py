@@ -32,8 +32,8 @@ import psutil
 
 from listener.capture.ffmpeg import stream_reader
 from listener.capture.program import Program
+from listener.config.source_types import StreamSource
 from listener.sound import SoundBlock, SourceState
-from listener.source_types import StreamSource
 from testing.clocks import FakeClock
 from testing.servers import wait_until
 

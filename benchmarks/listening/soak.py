@@ -22,7 +22,7 @@ from rich.table import Table
 from benchmarks.inference import machine
 from benchmarks.inference.samples import REPOSITORY
 from benchmarks.soak.slopes import Slope, slope
-from listener.config import sink_file
+from listener.config.files import sink_file
 from testing.fans import CLIP_S, RULE, add_sources, events_of, fan_sounds, make_fan_home
 from testing.listening import ListenerProcess
 from testing.receivers import WebhookReceiver

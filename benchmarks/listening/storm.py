@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from listener.delivery import Delivery
-from listener.event_time import to_time
-from listener.events import Event, new_event_id
+from listener.alerts.delivery import Delivery
+from listener.alerts.outbox import Outbox
+from listener.config.sink_types import EmailSink, MqttSink, WebhookSink
+from listener.events.event import Event, new_event_id
+from listener.events.event_time import to_time
+from listener.events.store import EventStore
 from listener.options import ListenerOptions
-from listener.outbox import Outbox
-from listener.sink_types import EmailSink, MqttSink, WebhookSink
-from listener.store import EventStore
 from testing.listening import Mosquitto
 from testing.receivers import MailServer, MqttSubscriber, WebhookReceiver
 from testing.servers import wait_until

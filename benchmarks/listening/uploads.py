@@ -20,8 +20,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from listener.client import ListenerClient
-from listener.config import source_file
+from listener.config.files import source_file
+from listener.live.client import ListenerClient
 from ml.dataset.simulate.plan import SimulationPlan
 from ml.dataset.simulate.simulator import simulate
 from ml.errors import ListenerNotRunning

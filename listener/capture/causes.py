@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable
 from urllib.parse import unquote, urlsplit
 
-from listener.entry import HIDDEN, hide_credentials
+from listener.config.entry import HIDDEN, hide_credentials
 
 MAX_LINE, MAX_LINES, SHOWN_LINES = 300, 20, 3
 USER = re.compile(r"(\w+://)[^/\s'\"]*@")

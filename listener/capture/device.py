@@ -12,7 +12,7 @@ from listener.capture.ffmpeg import find_ffmpeg
 from listener.capture.pcm import DTYPES, PcmFormat
 from listener.capture.pcm_reader import PcmReader
 from listener.capture.program import Command, Program
-from listener.source_types import DeviceSource
+from listener.config.source_types import DeviceSource
 from ml.errors import ProgramMissing
 
 LIMITS = Limits(start_s=6.0, stall_s=4.0)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from listener.source_types import DeviceSource
+from listener.config.source_types import DeviceSource
 
 LIST_S = 5.0
 PULSE_ENTRY = re.compile(r"^\tName: (?P<name>\S+)\n\tDescription: (?P<description>.*)$", re.MULTILINE)

@@ -12,8 +12,8 @@ from listener.capture.connection import Limits
 from listener.capture.pcm_reader import PcmReader
 from listener.capture.program import Command, Program
 from listener.capture.timeline import Tolerance
-from listener.entry import WEB_SCHEMES
-from listener.source_types import StreamSource
+from listener.config.entry import WEB_SCHEMES
+from listener.config.source_types import StreamSource
 from ml.errors import ProgramMissing
 
 OLDEST_VERSION = 5  # older ones have other names for the time limits

@@ -30,8 +30,8 @@ from listener.capture.folder_judging import Folder, FolderJudge, reason
 from listener.capture.folder_memory import FolderMemory, memory_file
 from listener.capture.folder_queue import FolderQueue
 from listener.capture.mounts import Mount, is_below, mount_of, read_mounts
+from listener.config.source_types import FolderSource
 from listener.sound import SoundReceiver, SourceState
-from listener.source_types import FolderSource
 from ml.errors import SignalMLError
 
 logger = logging.getLogger("signalml.listener")

@@ -12,8 +12,8 @@ from listener.capture.folder_disposal import delete_file, move_file
 from listener.capture.folder_files import fingerprint_of, read_file
 from listener.capture.folder_memory import FolderMemory, KnownFile, Outcome
 from listener.capture.folder_queue import FolderQueue, WaitingFile
+from listener.config.source_types import FolderSource
 from listener.sound import SoundReceiver
-from listener.source_types import FolderSource
 from ml.audio.limits import MAX_FILE_BYTES
 from ml.errors import AudioError
 from ml.machines.recording_time import CLOCK_TOLERANCE, EARLIEST, RecordingTime, find_recording_time

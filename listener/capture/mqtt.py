@@ -14,9 +14,9 @@ from listener.capture.mqtt_chunks import Arrival, Arrivals, Chunk, ChunkDecoder,
 from listener.capture.sound_buffer import Gap, deliver
 from listener.capture.stream_clock import steady_time
 from listener.capture.timeline import Timeline, Tolerance, silence_cause
+from listener.config.source_types import MqttSource
 from listener.mqtt_client import MqttConnection, MqttMessage, make_client_id
 from listener.sound import SoundReceiver, SourceState
-from listener.source_types import MqttSource
 from ml.errors import AudioError
 
 logger = logging.getLogger("signalml.listener")

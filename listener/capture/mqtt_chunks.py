@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from listener.capture.pcm import DTYPES, PcmDecoder, PcmFormat
 from listener.capture.timeline import is_usable
-from listener.source_types import MqttSource
+from listener.config.source_types import MqttSource
 from ml.audio.decode import open_audio
 from ml.audio.flac import MAGIC as FLAC_MAGIC
 from ml.audio.limits import MAX_FILE_BYTES, AudioLimits

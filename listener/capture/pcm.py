@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from listener.source_types import SampleFormat
+from listener.config.source_types import SampleFormat
 from ml.errors import MalformedAudio
 
 DTYPES: dict[SampleFormat, str] = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4"}

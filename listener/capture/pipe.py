@@ -10,7 +10,7 @@ from listener.capture.connection import Limits
 from listener.capture.input import InputLost
 from listener.capture.pcm import DTYPES, PcmFormat
 from listener.capture.pcm_reader import PcmReader
-from listener.source_types import PipeSource
+from listener.config.source_types import PipeSource
 
 STDIN = "-"
 STDIN_FILE = 0

@@ -5,9 +5,9 @@ from listener.capture.ffmpeg import stream_reader
 from listener.capture.folder import FolderReader
 from listener.capture.mqtt import MqttReader
 from listener.capture.pipe import pipe_reader
+from listener.config.source_types import DeviceSource, FolderSource, MqttSource, Source, StreamSource
 from listener.options import ListenerOptions
 from listener.sound import SourceReader
-from listener.source_types import DeviceSource, FolderSource, MqttSource, Source, StreamSource
 
 
 def make_reader(source: Source, options: ListenerOptions) -> SourceReader:

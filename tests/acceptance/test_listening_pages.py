@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from listener.config import sink_file, source_file
-from listener.sink_types import EmailSink, MqttSink, Rules, ServiceSink, WebhookSink
-from listener.sinks.webhook import sign
+from listener.alerts.sinks.webhook import sign
+from listener.config.files import sink_file, source_file
+from listener.config.sink_types import EmailSink, MqttSink, Rules, ServiceSink, WebhookSink
+from listener.config.source_types import DeviceSource, FolderSource, MqttSource, PipeSource, Schedule, StreamSource
 from listener.sound import SourceState
-from listener.source_types import DeviceSource, FolderSource, MqttSource, PipeSource, Schedule, StreamSource
 from tests.commands import signalml
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from listener.delivery import Delivery
-from listener.events import Change, Event
+from listener.alerts.delivery import Delivery
+from listener.alerts.outbox import Counts, Outbox
+from listener.config.sink_types import Sink
+from listener.events.event import Change, Event
+from listener.events.store import EventStore
 from listener.options import ListenerOptions
-from listener.outbox import Counts, Outbox
-from listener.sink_types import Sink
 from listener.status import SinkStatus
-from listener.store import EventStore
 from testing.servers import wait_until
 from tests.unit.alerts import ended, event
 

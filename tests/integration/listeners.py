@@ -17,8 +17,8 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from listener.client import ListenerClient
-from listener.config import source_file
+from listener.config.files import source_file
+from listener.live.client import ListenerClient
 from listener.status import ListenerStatus, SourceStatus
 from ml.errors import ListenerNotRunning
 from testing.servers import PATIENCE_S, environment, wait_until

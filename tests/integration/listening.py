@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from listener.clip_files import write_files
-from listener.events import Event, new_event_id
-from listener.store import EventStore
+from listener.events.clip_files import write_files
+from listener.events.event import Event, new_event_id
+from listener.events.store import EventStore
 from testing.servers import ServerProcess
 from tests import sounds
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from listener.outbox import Outbox
-from listener.store import EventStore
+from listener.alerts.outbox import Outbox
+from listener.events.store import EventStore
 from testing.alerting import DELIVER, WRITE
 from testing.listening import Mosquitto
 from testing.receivers import MqttSubscriber, WebhookReceiver

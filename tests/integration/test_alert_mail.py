@@ -17,14 +17,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from listener import sink_worker
-from listener.alert_message import AlertMessage
-from listener.event_time import to_time
-from listener.events import EventClip
-from listener.outbox import Counts
-from listener.sink_types import EmailSink
-from listener.sinks import email
-from listener.sinks.alert_text import subject, text
+from listener.alerts import sink_worker
+from listener.alerts.alert_message import AlertMessage
+from listener.alerts.outbox import Counts
+from listener.alerts.sinks import email
+from listener.alerts.sinks.alert_text import subject, text
+from listener.config.sink_types import EmailSink
+from listener.events.event import EventClip
+from listener.events.event_time import to_time
 from ml.errors import DeliveryFailed
 from testing.receivers import MailServer
 from testing.servers import PATIENCE_S, free_port, wait_until

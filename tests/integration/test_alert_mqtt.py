@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from listener import sink_worker
-from listener.sink_types import MqttSink
-from listener.sinks import mqtt
+from listener.alerts import sink_worker
+from listener.alerts.sinks import mqtt
+from listener.config.sink_types import MqttSink
 from listener.status import SourceStatus
 from ml.errors import DeliveryFailed
 from ml.system.clock import timestamp

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from api.api_keys import ApiKeyStore
-from listener import sink_worker
-from listener.alert_message import public_values
-from listener.config import sink_file
-from listener.events import Event, EventClip
-from listener.outbox import Counts, Outbox
-from listener.sink_types import ServiceSink
-from listener.store import EventStore
+from listener.alerts import sink_worker
+from listener.alerts.alert_message import public_values
+from listener.alerts.outbox import Counts, Outbox
+from listener.config.files import sink_file
+from listener.config.sink_types import ServiceSink
+from listener.events.event import Event, EventClip
+from listener.events.store import EventStore
 from ml.errors import DeliveryFailed
 from testing.servers import Serve, ServerProcess, free_port, wait_until
 from tests import sounds

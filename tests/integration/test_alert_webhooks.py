@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from listener import sink_worker
-from listener.outbox import Counts, Outbox
-from listener.sink_types import WebhookSink
-from listener.sinks import http_request
+from listener.alerts import sink_worker
+from listener.alerts.outbox import Counts, Outbox
+from listener.alerts.sinks import http_request
+from listener.config.sink_types import WebhookSink
 from ml.errors import DeliveryFailed, EntryNotFound, StorageFull
 from testing.receivers import WebhookReceiver
 from testing.servers import wait_until
@@ -368,7 +368,7 @@ def _fail_with_everything(self: Any, *request: Any, **_: Any) -> None:
 
 def test_a_digest_has_its_own_type(receiver: WebhookReceiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One request in place of many, with one id over its attempts."""
-    monkeypatch.setattr("listener.rules.WINDOW_S", 1.0)
+    monkeypatch.setattr("listener.alerts.rules.WINDOW_S", 1.0)
     receiver.status = lambda number: 500 if number == 2 else 204
     with AlertingDevice(tmp_path, hook(receiver.url, rules={"digest_above": 2})) as device:
         for number in range(30):

@@ -13,7 +13,7 @@ from listener.capture.device import device_reader
 from listener.capture.devices import list_devices
 from listener.capture.ffmpeg import stream_reader
 from listener.capture.pcm_reader import PcmReader
-from listener.source_types import DeviceSource, StreamSource
+from listener.config.source_types import DeviceSource, StreamSource
 from testing.listening import Icecast, PulseServer, RtspServer
 from testing.servers import wait_until
 from testing.sound_feed import RATE_HZ, SoundFeed

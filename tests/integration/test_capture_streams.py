@@ -17,7 +17,7 @@ import pytest
 
 from listener.capture.ffmpeg import find_ffmpeg, stream_command, stream_reader
 from listener.capture.pcm_reader import PcmReader
-from listener.source_types import StreamSource
+from listener.config.source_types import StreamSource
 from testing.servers import wait_until
 from tests.capture import Receiver, running
 from tests.complete import require_program

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from listener.events import Event, EventClip, new_event_id
-from listener.store import EventStore
+from listener.events.event import Event, EventClip, new_event_id
+from listener.events.store import EventStore
 from ml.dataset.collection.store import Collection
 from ml.system.audit import read_entries
 from testing.servers import wait_until

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from listener.client import ListenerClient
-from listener.store import EventStore
+from listener.events.store import EventStore
+from listener.live.client import ListenerClient
 from ml.errors import ListenerNotRunning
 from testing.servers import PATIENCE_S, ROOT, environment, wait_until
 from testing.sound_feed import RATE_HZ, SoundFeed

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from listener.config import sink_file
-from listener.events import Event, new_event_id
-from listener.outbox import Outbox
-from listener.store import EventStore, NewAlert
+from listener.alerts.outbox import Outbox
+from listener.config.files import sink_file
+from listener.events.event import Event, new_event_id
+from listener.events.store import EventStore, NewAlert
 from ml.system.audit import read_entries
 from tests.commands import assert_one_sentence, signalml, succeeds
 

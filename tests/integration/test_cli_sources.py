@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from listener.config import source_file
+from listener.config.files import source_file
 from ml.system.audit import read_entries
 from tests.commands import assert_one_sentence, signalml, succeeds
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from api.api_keys import ApiKeyStore
-from listener.store import EventStore
+from listener.events.store import EventStore
 from ml.system.audit import read_entries
 from testing.servers import PATIENCE_S, Serve, ServerProcess, assert_problem, wait_until
 from tests import sounds

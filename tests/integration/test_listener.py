@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from listener.client import ListenerClient
-from listener.config import sink_file, source_file
-from listener.store import EventStore
+from listener.config.files import sink_file, source_file
+from listener.events.store import EventStore
+from listener.live.client import ListenerClient
 from ml.errors import EntryNotFound, ListenerNotRunning
 from ml.machines.ledger import Ledger
 from testing.servers import environment, wait_until

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from listener.config import sink_file
-from listener.event_facts import to_seconds
-from listener.events import Event
-from listener.store import EventStore
+from listener.config.files import sink_file
+from listener.events.event import Event
+from listener.events.event_facts import to_seconds
+from listener.events.store import EventStore
 from testing.fans import (
     BEARING_HZ,
     CLIP_S,

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
-from listener.event_facts import to_seconds
-from listener.events import Event
+from listener.events.event import Event
+from listener.events.event_facts import to_seconds
 from listener.status import SourceStatus
 from testing.fans import (
     CLIP_S,

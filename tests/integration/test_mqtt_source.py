@@ -13,10 +13,10 @@ import pytest
 
 from listener.capture import mqtt
 from listener.capture.mqtt import MqttReader
+from listener.config.source_types import MqttSource, Schedule
 from listener.mqtt_client import MqttConnection, MqttMessage, make_client_id
-from listener.schedule import RunningSchedule
 from listener.sound import SoundBlock, SourceState
-from listener.source_types import MqttSource, Schedule
+from listener.sources.schedule import RunningSchedule
 from ml.errors import DeliveryFailed
 from testing.listening import Mosquitto
 from testing.servers import wait_until

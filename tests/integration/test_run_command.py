@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from listener.client import ListenerClient
+from listener.live.client import ListenerClient
 from ml.errors import ListenerNotRunning
 from testing.jobs import Broker
 from testing.servers import PATIENCE_S, environment, free_port, wait_until

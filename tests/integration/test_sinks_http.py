@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from listener.config import sink_file
-from listener.outbox import Outbox
-from listener.store import EventStore, NewAlert
+from listener.alerts.outbox import Outbox
+from listener.config.files import sink_file
+from listener.events.store import EventStore, NewAlert
 from ml.system.audit import read_entries
 from testing.servers import Serve, ServerProcess, assert_problem
 from tests.integration.listening import make_event

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from api.api_keys import ApiKeyStore
-from listener.config import source_file
+from listener.config.files import source_file
 from ml.system.audit import read_entries
 from testing.servers import Serve, ServerProcess, assert_problem, wait_until
 

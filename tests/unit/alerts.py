@@ -4,13 +4,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from listener.event_time import to_time
-from listener.events import Change, Event, new_event_id
-from listener.outbox import Outbox
-from listener.rules import alerts_for
-from listener.sink_queue import SinkQueue
-from listener.sink_types import Sink
-from listener.store import EventStore, NewAlert
+from listener.alerts.outbox import Outbox
+from listener.alerts.rules import alerts_for
+from listener.alerts.sink_queue import SinkQueue
+from listener.config.sink_types import Sink
+from listener.events.event import Change, Event, new_event_id
+from listener.events.event_time import to_time
+from listener.events.store import EventStore, NewAlert
 
 NOON = 1_795_953_600.0  # Sunday, 29 November 2026, 12:00 UTC
 

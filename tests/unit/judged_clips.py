@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from listener.event_keeper import EventClips
-from listener.events import Change, Event
-from listener.judged_clip import JudgedClip, SoundBetween, no_sound
+from listener.config.source_types import FolderSource, PipeSource, SourceEntry
+from listener.events.event import Change, Event
+from listener.events.event_keeper import EventClips
+from listener.events.store import NewAlert
+from listener.judging.judged_clip import JudgedClip, SoundBetween, no_sound
 from listener.sound import SoundBlock
-from listener.source_types import FolderSource, PipeSource, SourceEntry
-from listener.store import NewAlert
 from ml.audio.recording import AudioQuality
 from ml.detectors.deviations import BandDeviation, Deviations
 from ml.detectors.recorder_checks import UnusableReason

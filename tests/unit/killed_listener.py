@@ -9,13 +9,13 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-import listener.clips
-from listener.clips import ClipWriter
-from listener.event_keeper import EventKeeper
-from listener.events import Change, Event
+import listener.events.clips
+from listener.config.source_types import PipeSource
+from listener.events.clips import ClipWriter
+from listener.events.event import Change, Event
+from listener.events.event_keeper import EventKeeper
+from listener.events.store import EventStore, NewAlert
 from listener.options import ListenerOptions
-from listener.source_types import PipeSource
-from listener.store import EventStore, NewAlert
 from tests.unit.judged_clips import HOP_S, T0, judged, tone
 
 MACHINES = [PipeSource(name=f"hall-{number}", machine_id=f"fan-{number}", path="/fifo") for number in range(3)]

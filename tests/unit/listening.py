@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from listener.judge import Judge
-from listener.judged_clip import JudgedClip
-from listener.machine_record import MachineRecord
-from listener.models import Models
+from listener.config.source_types import PipeSource
+from listener.judging.judge import Judge
+from listener.judging.judged_clip import JudgedClip
+from listener.judging.machine_record import MachineRecord
+from listener.judging.models import Models
 from listener.options import ListenerOptions
-from listener.schedule import RunningSchedule
 from listener.sound import SoundBlock
-from listener.source_listener import SourceListener
-from listener.source_types import PipeSource
+from listener.sources.schedule import RunningSchedule
+from listener.sources.source_listener import SourceListener
 from ml.models.bundle import DecisionThreshold
 from ml.models.registry import Registry
 from testing.servers import wait_until

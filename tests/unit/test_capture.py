@@ -28,8 +28,8 @@ from listener.capture.pipe import pipe_reader
 from listener.capture.program import Command, Program
 from listener.capture.sound_buffer import TOO_SLOW, Gap, SoundBuffer, StateChange
 from listener.capture.timeline import Tolerance
+from listener.config.source_types import DeviceSource, PipeSource, StreamSource
 from listener.sound import SoundBlock
-from listener.source_types import DeviceSource, PipeSource, StreamSource
 from ml.errors import MalformedAudio, ProgramMissing
 from testing.servers import wait_until
 from tests.capture import Receiver, running

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from listener.clip_files import clip_file, encode_flac, write_clip
-from listener.event_time import to_time
-from listener.events import Event, Review, ReviewVerdict, new_event_id
+from listener.events.clip_files import clip_file, encode_flac, write_clip
+from listener.events.event import Event, Review, ReviewVerdict, new_event_id
+from listener.events.event_time import to_time
+from listener.events.retention import DAY_S, EVENTS_NEED_BYTES, Retention
+from listener.events.store import EventStore
 from listener.options import ListenerOptions
-from listener.retention import DAY_S, EVENTS_NEED_BYTES, Retention
-from listener.store import EventStore
 from ml.errors import ClipNotFound
 from tests.disks import fill, small_disk
 from tests.unit.judged_clips import T0, tone

@@ -12,13 +12,13 @@ import pytest
 import soundfile
 from PIL import Image
 
-from listener.clip_files import clip_file, delete_orphans, encode_flac, read_recording, spectrogram_file
-from listener.clips import ClipWriter
-from listener.event_keeper import EventKeeper
-from listener.events import Event
+from listener.events.clip_files import clip_file, delete_orphans, encode_flac, read_recording, spectrogram_file
+from listener.events.clips import ClipWriter
+from listener.events.event import Event
+from listener.events.event_keeper import EventKeeper
+from listener.events.store import EventStore, NewAlert
 from listener.options import ListenerOptions
 from listener.sound import SoundBlock
-from listener.store import EventStore, NewAlert
 from ml.errors import ClipNotFound
 from ml.models.predictor import Predictor
 from ml.models.registry import Registry
@@ -299,8 +299,8 @@ def test_a_clip_is_no_path(hall: Hall) -> None:
 
 def test_in_a_storm_the_clips_that_wait_are_bounded(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
     """Further events have none, which they name, and which is counted."""
-    monkeypatch.setattr("listener.clips.MOST_DUE", 2)
-    monkeypatch.setattr("listener.clips.encode_flac", lambda sound: time.sleep(0.2) or encode_flac(sound))
+    monkeypatch.setattr("listener.events.clips.MOST_DUE", 2)
+    monkeypatch.setattr("listener.events.clips.encode_flac", lambda sound: time.sleep(0.2) or encode_flac(sound))
     for _ in range(6):
         hall.raise_alarm()
         hall.judge(3, NORMAL, "normal")
@@ -313,7 +313,7 @@ def test_in_a_storm_the_clips_that_wait_are_bounded(hall: Hall, monkeypatch: pyt
 
 def test_judging_does_not_wait_for_the_disk(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that hangs delays the clip alone."""
-    monkeypatch.setattr("listener.clips.write_clip", lambda *_: time.sleep(1.0))
+    monkeypatch.setattr("listener.events.clips.write_clip", lambda *_: time.sleep(1.0))
     began = time.monotonic()
     hall.raise_alarm()
     for number in range(3, 9):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from listener.event_keeper import LONGEST, RESTARTED, EventKeeper
-from listener.events import Event
+from listener.events.event import Event
+from listener.events.event_keeper import LONGEST, RESTARTED, EventKeeper
+from listener.events.recordings import review_event
+from listener.events.store import EventStore, NewAlert
 from listener.options import ListenerOptions
-from listener.recordings import review_event
-from listener.store import EventStore, NewAlert
 from ml.errors import StorageFull
 from tests.unit.judged_clips import FOLDER, HALL, OTHER, Clock, NoClips, judged, no_alerts
 
@@ -323,7 +323,7 @@ def test_waiting_progress_is_bounded(
     """Only the last progress of an event waits; a begin or an end is given up last, and counted."""
     keeper = make(store, clock, tmp_path)
     monkeypatch.setattr(EventStore, "save", _no_room)
-    monkeypatch.setattr("listener.event_saves.MAX_WAITING", 3)
+    monkeypatch.setattr("listener.events.event_saves.MAX_WAITING", 3)
     raise_alarm(keeper)
     for number in range(3, 9):
         clock.now += 10

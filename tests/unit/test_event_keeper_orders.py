@@ -6,12 +6,12 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from listener.event_keeper import EventKeeper
-from listener.events import Event
-from listener.machine_watch import is_clearly_higher
+from listener.config.source_types import FolderSource, PipeSource, SourceEntry
+from listener.events.event import Event
+from listener.events.event_keeper import EventKeeper
+from listener.events.machine_watch import is_clearly_higher
+from listener.events.store import EventStore
 from listener.options import ListenerOptions
-from listener.source_types import FolderSource, PipeSource, SourceEntry
-from listener.store import EventStore
 from ml.detectors.alarm_rule import KOfNRule
 from ml.errors import StorageFull
 from tests.unit.judged_clips import Clock, NoClips, judged, no_alerts

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from listener.clip_files import delete_clip, encode_flac, write_clip
-from listener.events import Event, new_event_id
-from listener.recordings import make_recording, review_event
-from listener.store import EventStore
+from listener.events.clip_files import delete_clip, encode_flac, write_clip
+from listener.events.event import Event, new_event_id
+from listener.events.recordings import make_recording, review_event
+from listener.events.store import EventStore
 from ml.audio.info import read_info
 from ml.dataset.collection.store import Collection
 from ml.dataset.indexing.times import time_in_name

@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 
-from listener.fair_queue import FairQueue, Work
+from listener.judging.fair_queue import FairQueue, Work
 
 
 class Clips:

@@ -18,9 +18,9 @@ from listener.capture import folder as folder_reader
 from listener.capture import folder_changes, folder_queue
 from listener.capture.folder import FolderReader
 from listener.capture.readers import make_reader
+from listener.config.source_types import FolderSource
 from listener.options import ListenerOptions
 from listener.sound import SoundBlock, SourceState
-from listener.source_types import FolderSource
 from ml.audio.decode import decode
 from ml.audio.recording import AudioQuality
 from ml.detectors.recorder_checks import UnusableReason

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import soundfile
 
-from listener.clips import ClipWriter
-from listener.event_keeper import EventKeeper
-from listener.event_time import to_seconds
-from listener.events import Event
+from listener.events.clips import ClipWriter
+from listener.events.event import Event
+from listener.events.event_keeper import EventKeeper
+from listener.events.event_time import to_seconds
+from listener.events.store import EventStore
 from listener.options import ListenerOptions
-from listener.store import EventStore
 from tests.unit.judged_clips import no_alerts
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from cli.listen_view import EVENTS_SHOWN, FULL_SOURCES, describe_progress, render
 from cli.times import parse_time, show_duration
-from listener.events import Event
+from listener.events.event import Event
+from listener.events.store import EventChange
 from listener.status import ListenerStatus, SinkStatus, SourceStatus
-from listener.store import EventChange
 from ml.errors import InvalidParameter
 
 AT = "2026-11-28T14:30:00.000+00:00"

@@ -8,9 +8,9 @@ import httpx
 import numpy as np
 import pytest
 
+from listener.config.source_types import FolderSource, PipeSource, Schedule
 from listener.metrics import serve_metrics
 from listener.sound import SoundBlock
-from listener.source_types import FolderSource, PipeSource, Schedule
 from listener.status import ListenerStatus, SinkStatus, SourceStatus
 from ml.errors import NotAudio
 from ml.machines.ledger import Ledger

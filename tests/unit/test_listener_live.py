@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from listener import live
-from listener.client import ListenerClient
-from listener.live_protocol import SOCKET_FILE, to_line
+from listener.config.source_types import PipeSource
+from listener.live import server as live
+from listener.live.client import ListenerClient
+from listener.live.protocol import SOCKET_FILE, to_line
 from listener.main import Listener
 from listener.options import ListenerOptions
 from listener.sound import SoundBlock, SoundReceiver
-from listener.source_types import PipeSource
 from ml.errors import ClipNotFound, EntryNotFound, ListenerError, ListenerNotRunning, ListenerRunsAlready
 from testing.servers import wait_until
 from tests.unit import listening

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from listener.ring import Ring, split
 from listener.sound import SoundBlock
+from listener.sources.ring import Ring, split
 
 RATE_HZ = 1000
 

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
-from listener.schedule import RunningSchedule
-from listener.source_types import Schedule
+from listener.config.source_types import Schedule
+from listener.sources.schedule import RunningSchedule
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

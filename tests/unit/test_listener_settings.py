@@ -9,7 +9,7 @@ import pytest
 
 from api.schemas.listening import SINK_EXAMPLES, SOURCE_EXAMPLES
 from api.settings import Settings
-from listener.config import sink_file, source_file
+from listener.config.files import sink_file, source_file
 from listener.options import ListenerOptions
 from ml.detectors.alarm_rule import KOfNRule
 

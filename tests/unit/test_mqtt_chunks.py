@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from listener.capture.mqtt_chunks import MOST_WAITING, Arrival, Arrivals, ChunkDecoder
+from listener.config.source_types import MqttSource
 from listener.mqtt_client import Broker, make_client_id
-from listener.source_types import MqttSource
 from ml.errors import AudioError
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from listener.events import Event
-from listener.outbox import Alert, Counts, Outbox
-from listener.store import EventStore, NewAlert
+from listener.alerts.outbox import Alert, Counts, Outbox
+from listener.events.event import Event
+from listener.events.store import EventStore, NewAlert
 from tests.unit.alerts import event
 
 DAY_S = 86_400.0

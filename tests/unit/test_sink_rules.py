@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from listener.events import Event
-from listener.rules import is_quiet, next_minute, wants
-from listener.sink_types import EmailSink, MqttSink, ServiceSink, Sink, WebhookSink
-from listener.store import EventStore
+from listener.alerts.rules import is_quiet, next_minute, wants
+from listener.config.sink_types import EmailSink, MqttSink, ServiceSink, Sink, WebhookSink
+from listener.events.event import Event
+from listener.events.store import EventStore
 from tests.unit.alerts import NOON, Device, ended, event
 
 HOUR_S = 3600.0

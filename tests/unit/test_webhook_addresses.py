@@ -2,7 +2,7 @@
 
 import pytest
 
-from listener.sinks.addresses import is_public, require_public, resolve
+from listener.alerts.sinks.addresses import is_public, require_public, resolve
 from ml.errors import DeliveryFailed
 
 PRIVATE = (

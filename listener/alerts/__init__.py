@@ -1,0 +1,1 @@
+"""From events to alerts, and to the sinks that deliver them."""

@@ -1,0 +1,1 @@
+"""Sources and sinks: their types, their files, and the checks of their values."""

@@ -1,0 +1,1 @@
+"""Events of machines, their sound, and where both are kept."""

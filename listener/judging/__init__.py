@@ -1,0 +1,1 @@
+"""From clips to verdicts, and to the records of machines."""
