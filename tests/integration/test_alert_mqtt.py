@@ -125,7 +125,7 @@ def test_the_broker_reports_a_killed_listener(
 ) -> None:
     """By the will: offline, retained. The client id stays the same after a restart."""
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom listener.sink_types import MqttSink\n"
+        "import sys, time\nfrom pathlib import Path\nfrom listener.config.sink_types import MqttSink\n"
         "from tests.integration.alerting import AlertingDevice\n"
         "AlertingDevice(Path(sys.argv[1]), MqttSink(name='mqtt', url=sys.argv[2]))\ntime.sleep(600)\n"
     )
