@@ -81,7 +81,7 @@ def list_(
         return
     table = Table("began", "machine", "state", "lasted", "score", "label", "why", "review", "clip", "event", box=None)
     for event in events:
-        table.add_row(*_cells(event, now))
+        table.add_row(*_cells(event))
     print_table(table, NO_EVENTS, keys=2)
 
 
@@ -234,12 +234,12 @@ def _matches(event: Event, wanted: EventFilter) -> bool:
     )
 
 
-def _cells(event: Event, now: datetime) -> tuple[str, ...]:
+def _cells(event: Event) -> tuple[str, ...]:
     return (
         local_time(event.began),
         event.machine_id,
         event.state,
-        _lasted(event, now),
+        _lasted(event),
         f"{event.score:.3f}",
         event.label,
         describe_reason(event) or "-",
@@ -249,8 +249,9 @@ def _cells(event: Event, now: datetime) -> tuple[str, ...]:
     )
 
 
-def _lasted(event: Event, now: datetime) -> str:
-    end = now if event.ended is None else datetime.fromisoformat(event.ended)
+def _lasted(event: Event) -> str:
+    """Return how long an event lasted or, while it is active, its length until the last judged clip."""
+    end = datetime.fromisoformat(event.ended or event.updated)
     return show_duration(max(0.0, (end - datetime.fromisoformat(event.began)).total_seconds()))
 
 
@@ -263,7 +264,7 @@ def _facts(event: Event) -> Iterator[tuple[str, str]]:
         "cause": event.cause,
         "began": local_time(event.began),
         "ended": local_time(event.ended),
-        "lasted": _lasted(event, datetime.now(UTC)),
+        "lasted": _lasted(event),
         "anomalous clips": f"{event.anomalous} of {event.clips}",
         "highest score": f"{event.score:.3f}, threshold {event.threshold:.3f}",
         "label": event.label,
