@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from listener.event_facts import to_time
+from listener.event_time import to_time
 from listener.events import Event, EventClip
 from listener.options import CLIPS_FOLDER, LISTENER_FOLDER
 from listener.sound import SoundBlock

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from listener.clip_files import read_recording
-from listener.event_facts import to_seconds
+from listener.event_time import to_seconds
 from listener.events import Event, EventClip, MissingClip
 from listener.judged_clip import JudgedClip
 from listener.options import ListenerOptions

@@ -15,14 +15,13 @@ from functools import partial
 
 from listener.clip_files import CLIP_FIELDS, encode_flac, write_clip
 from listener.clip_plan import ClipPlan
-from listener.event_facts import to_seconds
-from listener.event_saves import Route
+from listener.event_time import to_seconds
 from listener.events import Event, EventClip, MissingClip
 from listener.judged_clip import JudgedClip
 from listener.options import ListenerOptions
 from listener.retention import Retention
 from listener.spectrogram import draw
-from listener.store import EventStore
+from listener.store import EventStore, Route
 from ml.errors import EventsUnavailable, SignalMLError, StorageFull
 
 logger = logging.getLogger("signalml.events")

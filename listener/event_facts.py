@@ -1,7 +1,6 @@
 """Facts of an event that come from its clips, as JSON can hold them."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from listener.judged_clip import JudgedClip
@@ -14,26 +13,6 @@ JUDGED_FIELDS = (
     *("labels_revision", "threshold_revision", "quality", "cause"),
 )
 """Fields that change with judged clips. Clips, persons and deliveries change the others."""
-
-
-def to_time(seconds: float) -> str:
-    """Return seconds since 1970 as ISO 8601, UTC.
-
-    Example:
-        >>> to_time(1_790_000_000.5)
-        '2026-09-21T14:13:20.500+00:00'
-    """
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-
-
-def to_seconds(time: str) -> float:
-    """Return a time in ISO 8601 as seconds since 1970.
-
-    Example:
-        >>> to_seconds("2026-09-21T14:13:20.500+00:00")
-        1790000000.5
-    """
-    return datetime.fromisoformat(time).timestamp()
 
 
 def facts_of(clip: JudgedClip) -> dict[str, Any]:

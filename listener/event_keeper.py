@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from listener.event_facts import to_seconds, to_time
-from listener.event_saves import EventSaves, Route
+from listener.event_saves import EventSaves
+from listener.event_time import to_seconds, to_time
 from listener.events import Change, Event
 from listener.judged_clip import JudgedClip
 from listener.machine_watch import MachineWatch
 from listener.options import ListenerOptions
 from listener.source_types import SourceEntry
-from listener.store import EventStore
+from listener.store import EventStore, Route
 
 SAVE_EVERY_S = 10.0  # chosen here: between two saves of an event that only goes on
 RESTARTED = "The listener was started again while the event was active."

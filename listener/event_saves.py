@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 
 from listener.event_facts import JUDGED_FIELDS
 from listener.events import Change, Event
-from listener.store import EventStore, NewAlert
+from listener.store import EventStore, NewAlert, Route
 from ml.errors import EventsUnavailable, StorageFull
 
 logger = logging.getLogger("signalml.events")
-Route = Callable[[Event, Change], Sequence[NewAlert]]
-"""Returns the alerts of all sinks about a change of an event."""
 RETRY_S = 1.0
 MAX_WAITING = 10_000  # about 20 MB
 

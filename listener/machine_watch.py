@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from listener.event_facts import facts_of, to_time
+from listener.event_facts import facts_of
+from listener.event_time import to_time
 from listener.events import Event, new_event_id
 from listener.judged_clip import JudgedClip
 from listener.source_types import FolderSource, SourceEntry

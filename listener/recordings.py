@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from listener.clip_files import clip_file
-from listener.event_facts import to_seconds
+from listener.event_time import to_seconds
 from listener.events import Event, Review, ReviewVerdict
 from listener.store import EventStore
 from ml.audio.info import read_info

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 
 from listener.clip_files import CLIP_FIELDS, delete_clip, delete_orphans
-from listener.event_facts import to_time
+from listener.event_time import to_time
 from listener.events import Event
 from listener.options import ListenerOptions
 from listener.store import EventStore, parse_event

@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 from ml.audio.recording import Recording
 from ml.errors import MissingExtra
 from ml.models.predictor import Predictor
+from ml.models.sound_features import HIGHEST_LEVEL, compute_sound_features
 
-MOST_COLUMNS = 1000
-# Chosen here: the colours go from the quietest hundredth, at most 70 dB below the loudest point, to this point.
-QUIETEST_PERCENT, MOST_DB, LEAST_DB = 1, 70.0, 1.0
 # Every eighth of viridis (S. van der Walt and N. Smith, 2015, CC0).
 COLOURS = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725")
-LEVELS = 256
+LEVELS = HIGHEST_LEVEL + 1
 
 
 def draw(predictor: Predictor, recording: Recording) -> bytes:
@@ -32,33 +30,16 @@ def draw(predictor: Predictor, recording: Recording) -> bytes:
     Raises:
         MissingExtra: Pillow is not installed.
     """
-    extractor = predictor.extractor if predictor.detector is None else predictor.detector.extractor
-    samples = extractor.resample(recording.samples, recording.sample_rate_hz)
-    log_mel = _pool(extractor.log_mel_and_power(samples)[0])
-    edges_hz = extractor.band_edges_hz
-    low = max(float(log_mel.max()) - MOST_DB, float(np.percentile(log_mel, QUIETEST_PERCENT)))
-    high = max(float(log_mel.max()), low + LEAST_DB)
+    found = compute_sound_features(predictor, recording)
     return _png(
-        _to_levels(log_mel, low, high),
+        np.ascontiguousarray(found.levels[::-1]),
         {
-            "Seconds": f"0 {recording.quality.duration_s:.3f}",
-            "Hertz": f"{edges_hz[0]:.0f} {edges_hz[-1]:.0f}",
+            "Seconds": f"0 {found.duration_s:.3f}",
+            "Hertz": f"{found.band_edges_hz[0]:.0f} {found.band_edges_hz[-1]:.0f}",
             "Scale": "mel",
-            "Decibels": f"{low:.1f} {high:.1f}",
+            "Decibels": f"{found.low_db:.1f} {found.high_db:.1f}",
         },
     )
-
-
-def _pool(log_mel: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the largest levels of neighbouring frames, at most :data:`MOST_COLUMNS` of them."""
-    width = -(-len(log_mel) // MOST_COLUMNS)
-    return np.asarray(np.maximum.reduceat(log_mel, np.arange(0, len(log_mel), width), axis=0), np.float32)
-
-
-def _to_levels(log_mel: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
-    """Return levels from 0 to 255 ``(bands, frames)``, the highest frequency first."""
-    share = np.clip((log_mel - low) / (high - low), 0, 1)
-    return np.ascontiguousarray(np.rint(share * (LEVELS - 1)).astype(np.uint8).T[::-1])
 
 
 @cache

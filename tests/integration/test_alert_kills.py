@@ -16,7 +16,7 @@ from testing.receivers import MqttSubscriber, WebhookReceiver
 from testing.servers import ROOT, environment, wait_until
 from tests.complete import require_program
 
-KILLS = 3  # benchmarks/listening/kills.py does it 50 times
+KILLS = 3  # benchmarks/listening/alert_kills.py does it 50 times
 SEED = 20
 
 

@@ -29,7 +29,7 @@ ALLOWED = {
         "listener.clip_files",
         "listener.config",
         "listener.entry",
-        "listener.event_facts",
+        "listener.event_time",
         "listener.events",
         "listener.metrics",
         "listener.options",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from listener.clip_files import clip_file, encode_flac, write_clip
-from listener.event_facts import to_time
+from listener.event_time import to_time
 from listener.events import Event, Review, ReviewVerdict, new_event_id
 from listener.options import ListenerOptions
 from listener.retention import DAY_S, EVENTS_NEED_BYTES, Retention

@@ -8,8 +8,8 @@ from pathlib import Path
 import soundfile
 
 from listener.clips import ClipWriter
-from listener.event_facts import to_seconds
 from listener.event_keeper import EventKeeper
+from listener.event_time import to_seconds
 from listener.events import Event
 from listener.options import ListenerOptions
 from listener.store import EventStore
