@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from listener.config import sink_file
-from listener.event_facts import to_seconds
+from listener.event_time import to_seconds
 from listener.events import Event
 from listener.store import EventStore
 from testing.fans import (

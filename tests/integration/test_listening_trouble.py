@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from listener.event_facts import to_seconds
+from listener.event_time import to_seconds
 from listener.events import Event
 from listener.status import SourceStatus
 from testing.fans import (
