@@ -14,7 +14,7 @@ import soundfile
 
 from listener.config.files import sink_file
 from listener.events.event import Event
-from listener.events.event_facts import to_seconds
+from listener.events.event_time import to_seconds
 from listener.events.store import EventStore
 from testing.fans import (
     BEARING_HZ,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from listener.events.event import Event
-from listener.events.event_facts import to_seconds
+from listener.events.event_time import to_seconds
 from listener.status import SourceStatus
 from testing.fans import (
     CLIP_S,
