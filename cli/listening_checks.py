@@ -17,7 +17,7 @@ from ml.errors import ModelError, ProgramMissing
 from ml.models.registry import Registry
 
 # Packages of the extra `live`, by the kinds of sources and sinks that need them.
-PACKAGES = {"folder": "watchfiles", "mqtt": "paho", "webhook": "httpx", "service": "httpx"}
+PACKAGES = {"folder": "watchfiles", "mqtt": "paho"}
 REMEDIES = {
     "no_data": "check cable, gain and address; signalml listen --devices lists microphones",
     "stalled": "check the sender and the network",
