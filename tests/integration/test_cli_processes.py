@@ -37,9 +37,13 @@ ELSEWHERE = {
     "compare": "test_cli_compare",
     "demo": "test_session",
     "download": "test_download",
+    "events": "test_cli_events",
     "jobs": "test_run_command",
+    "listen": "test_cli_listen",
     "run": "test_run_command",
     "serve": "test_inference",
+    "sinks": "test_cli_sinks",
+    "sources": "test_cli_sources",
     "train": "test_training",
     "worker": "test_run_command",
 }

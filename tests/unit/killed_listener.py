@@ -30,7 +30,7 @@ def alert(event: Event, change: Change) -> list[NewAlert]:
 
 def judge_for_ever(home: Path) -> None:
     """Judge clips of three machines, which are in alarm for some clips and healthy for some."""
-    listener.clips._spectrogram = lambda *_: None  # it needs a model
+    listener.events.clips._spectrogram = lambda *_: None  # it needs a model
     options = ListenerOptions(home, before_s=1.0, longest_clip_s=4.0, longest_event_s=300.0, clips_min_free_bytes=0)
     store = EventStore(home, create=True)
     keeper = EventKeeper(options, store, alert, ClipWriter(options, store, alert))

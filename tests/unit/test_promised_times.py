@@ -6,8 +6,9 @@ be unreliable.
 
 from pathlib import Path
 
-from api import job_queue, machine_recorder, queue_monitor, serving
+from api import job_queue, machine_recorder, queue_monitor
 from api.settings import Settings
+from ml.models import live_model
 from worker import lease, store
 
 # The last poll may just have missed a change, and the reaction takes some time.
@@ -57,7 +58,7 @@ def test_a_change_of_the_queue_is_noticed_within_8_s() -> None:
 def test_running_services_load_changes_within_2_s() -> None:
     """By default, models, names and thresholds of another process are loaded within 2 s."""
     assert MISSED * settings().poll_interval_s + DONE_S < 2
-    assert settings().poll_interval_s < serving.RETRY_FAILED_S
+    assert settings().poll_interval_s < live_model.RETRY_FAILED_S
 
 
 def test_a_stopping_service_waits_8_s_for_a_hanging_disk() -> None:
