@@ -6,7 +6,6 @@ from other sites do not have it (SameSite=Strict). A request that may change som
 ``Origin``, which :mod:`api.hosts` has checked. A session ends at its time, when a person logs out, and with its key.
 """
 
-import hmac
 import json
 import secrets
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from ml.system.audit import record_change
 
 FILE, LOCK = "sessions.json", ".sessions.lock"
 COOKIE = "signalml_session"
-MOST_SESSIONS = 1000  # the oldest ends for a further one
+MOST_SESSIONS, MOST_OF_KEY = 1000, 100  # the oldest ends for a further one
 OWNER_ONLY = 0o600
 
 
@@ -55,6 +54,8 @@ class BrowserSessions:
 
     def __init__(self, home: Path, hours: float) -> None:
         self._home, self._lifetime = home, timedelta(hours=hours)
+        self._known: dict[str, BrowserSession] = {}
+        self._read_of: tuple[int, int, int] | None = None
 
     def begin(self, key: ApiKey) -> tuple[str, BrowserSession]:
         """Begin a session, which ends with its key at the latest.
@@ -71,15 +72,18 @@ class BrowserSessions:
             end = min(end, datetime.fromisoformat(key.expires))
         session = BrowserSession(digest_of(cookie), key.sha256, end.isoformat(timespec="seconds"))
         with self._changing() as entries:
-            entries[:] = [*[each for each in entries if not each.has_ended()][1 - MOST_SESSIONS :], session]
+            current = [each for each in entries if not each.has_ended()]
+            of_key = [each for each in current if each.key == key.sha256]
+            ending = of_key[: max(0, len(of_key) + 1 - MOST_OF_KEY)]
+            entries[:] = [*[each for each in current if each not in ending][1 - MOST_SESSIONS :], session]
         record_change(self._home, "session.begin", key.name)
         return cookie, session
 
     def find(self, cookie: str) -> BrowserSession | None:
         """Return the session of a cookie; None if there is none, or it has ended."""
-        digest = digest_of(cookie)
-        matching = [each for each in self._read() if hmac.compare_digest(each.sha256, digest)]
-        return matching[0] if matching and not matching[0].has_ended() else None
+        self._read_if_changed()
+        found = self._known.get(digest_of(cookie))
+        return None if found is None or found.has_ended() else found
 
     def end(self, cookie: str, name: str) -> None:
         """End the session of a cookie, if there is one.
@@ -101,6 +105,17 @@ class BrowserSessions:
             yield entries
             with translate_disk_full(Path(FILE), "the sessions are unchanged"):
                 write_atomic(self._home / FILE, to_json([asdict(each) for each in entries]), OWNER_ONLY)
+
+    def _read_if_changed(self) -> None:
+        """Read the file if it is another one than before: most requests of a page come between two logins."""
+        try:
+            found = (self._home / FILE).stat()
+            state = found.st_ino, found.st_mtime_ns, found.st_size
+        except FileNotFoundError:
+            state = None
+        if state is None or state != self._read_of:
+            self._known = {each.sha256: each for each in self._read()}
+            self._read_of = state
 
     def _read(self) -> list[BrowserSession]:
         """Return all sessions; a damaged file has none, so that people log in again."""

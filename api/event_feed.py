@@ -66,6 +66,7 @@ class EventFeed:
                     if (data := encode(change)) is not None:
                         yield StreamEvent(str(after), change.change, data)
                 if found:
+                    yield None  # all of them may have been left out
                     continue
                 if time.monotonic() >= sign_at:
                     yield None

@@ -16,7 +16,7 @@ from api.sound_length import estimate_duration_s
 from listener.alerts.routes import route_by_file
 from listener.events.clip_files import delete_clip, write_files
 from listener.events.event import Change, Event, EventClip
-from listener.events.retention import Retention
+from listener.events.retention import UNREVIEWED, Retention
 from listener.events.store import EventStore
 from ml.audio.info import AudioInfo, read_info
 from ml.audio.limits import AudioLimits
@@ -90,7 +90,7 @@ class EventIntake:
         if report.flac is None or facts.clip is None:
             return None
         try:
-            if not Retention(self._options, store).make_room(report.clip_bytes):
+            if not Retention(self._options, store).make_room(report.clip_bytes, UNREVIEWED):
                 return None
             return write_files(self._options.home, facts.id, facts.clip.began, duration_s, report.flac, report.png)
         except (StorageFull, EventsUnavailable, OSError) as error:

@@ -81,7 +81,7 @@ def merge(
 ) -> tuple[Event, Change] | None:
     """Return the event after a report, with what changed; None if nothing does.
 
-    The newer state wins. What a person did here stays: the review with the later time, and the recording.
+    The newer state wins. What a person did here stays: the review and the recording.
 
     Args:
         known: the event as it is here; None without.
@@ -100,11 +100,10 @@ def merge(
     require_same_origin(facts, known)
     if _age(facts) > _age(known):
         kept = clip or known.clip
-        reviews = [each for each in (known.review, event.review) if each is not None]
         return event.changed(
             clip=kept,
             missing_clip=None if kept else event.missing_clip,
-            review=max(reviews, key=lambda review: review.at, default=None),
+            review=known.review or event.review,
             recording=known.recording,
         ), _change(known, event)
     if clip is not None:
@@ -121,7 +120,7 @@ def _change(known: Event | None, event: Event) -> Change:
         return "ended" if event.state == "ended" else "interrupted"
     if known is None:
         return "began"
-    if event.review is not None and (known.review is None or event.review.at > known.review.at):
+    if event.review is not None and known.review is None:
         return "reviewed"
     return "worsened" if event.score > known.score else "updated"
 

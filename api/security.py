@@ -154,18 +154,30 @@ def require_admin(request: Request, what: str) -> None:
         _refuse(request, MissingApiKeyScope(f"The API key {key.name!r} has no scope admin; {what} needs it."), key.name)
 
 
-def is_still_valid(services: Services, key: ApiKey) -> bool:
-    """Return whether a key that was accepted earlier still exists and has not expired, for answers that last long."""
+def is_still_valid(services: Services, key: ApiKey, cookie: str | None = None) -> bool:
+    """Return whether a key that was accepted earlier still exists and has not expired, for answers that last long.
+
+    Args:
+        services: the services.
+        key: the key.
+        cookie: cookie of the session that stands for the key; None without one.
+    """
+    if cookie is not None and services.sessions.find(cookie) is None:
+        return False
     return key is LOCAL or (key in services.keys.list_keys() and not key.has_expired())
 
 
 async def until_revoked(
-    events: AsyncGenerator[StreamEvent | None], services: Services, key: ApiKey
+    events: AsyncGenerator[StreamEvent | None], services: Services, request: Request
 ) -> AsyncIterator[StreamEvent | None]:
-    """Pass the events of a stream on while the key is valid. The stream yields at least once a second."""
+    """Pass the events of a stream on while the key, or the session, of its request is valid.
+
+    The stream yields at least once a second.
+    """
+    cookie = request.cookies.get(COOKIE) if getattr(request.state, "session", None) else None
     async with aclosing(events):
         async for event in events:
-            if not await asyncio.to_thread(is_still_valid, services, key):
+            if not await asyncio.to_thread(is_still_valid, services, request.state.key, cookie):
                 return
             yield event
 

@@ -5,7 +5,6 @@ meaning in docs/settings.md.
 """
 
 import os
-import platform
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +14,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfig
 
 from listener.options import ListenerOptions
 from ml.audio.limits import MAX_FILE_BYTES
-from ml.dataset.annotations import MAX_TEXT, TEXT_PATTERN
+from ml.dataset.annotations import TEXT_PATTERN
 from ml.detectors.alarm_rule import DEFAULT_RULE, KOfNRule
 from ml.errors import InvalidParameter
 from ml.machines.limits import MACHINES_KEPT
@@ -158,7 +157,8 @@ class Settings(BaseSettings):
     judge_threads: int = Field(default=1, ge=1, le=256)
     """Number of clips that a listener judges at the same time, 1 to 256."""
     device_name: str = Field(default="", max_length=64, pattern=TEXT_PATTERN)
-    """Name of this device in events that its listener sends to another service. Default: name of the computer."""
+    """Name of this device in events that its listener sends to another service. Default: name of the
+    computer when its listener started first."""
     clip_before_s: float = Field(default=10, ge=0, le=60)
     """Seconds of sound before the beginning of an event that its clip holds, 0 to 60."""
     clip_longest_s: float = Field(default=60, ge=10, le=600)
@@ -224,7 +224,7 @@ class Settings(BaseSettings):
         """Options of a listener of this home."""
         return ListenerOptions(
             home=self.home.absolute(),
-            device_name=self.device_name or platform.node()[:MAX_TEXT] or "listener",
+            device_name=self.device_name,
             alarm_rule=self.alarm_rule,
             machines_kept=self.machines_kept,
             judge_threads=self.judge_threads,

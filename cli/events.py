@@ -191,12 +191,15 @@ def describe_reason(event: Event) -> str:
         >>> band = {"low_hz": 413.2, "high_hz": 851.0, "db": 6.24}
         >>> describe_reason(Event("1", "fan", "hall", "", "", 0.9, 0.5, "unknown", "v", reasons=(band,)))
         '6.2 dB louder at 413 to 851 Hz'
+        >>> describe_reason(Event("1", "fan", "hall", "", "", 0.9, 0.5, "unknown", "v", reasons=({},)))
+        ''
     """
-    if not event.reasons:
+    band = event.reasons[0] if event.reasons else {}
+    try:
+        db, low_hz, high_hz = (float(band[name]) for name in ("db", "low_hz", "high_hz"))
+    except (KeyError, TypeError, ValueError):  # another device reported it
         return ""
-    band = event.reasons[0]
-    change = f"{abs(band['db']):.1f} dB {'louder' if band['db'] > 0 else 'softer'}"
-    return f"{change} at {band['low_hz']:.0f} to {band['high_hz']:.0f} Hz"
+    return f"{abs(db):.1f} dB {'louder' if db > 0 else 'softer'} at {low_hz:.0f} to {high_hz:.0f} Hz"
 
 
 def _follow(home: Path, wanted: EventFilter, as_json: bool) -> None:

@@ -262,7 +262,7 @@ def _cells(entry: Any, counts: Counts, state: SinkStatus | None) -> tuple[str, .
 def _state(entry: Any) -> str:
     if not entry.enabled:
         return "disabled"
-    if entry.muted_until and datetime.fromisoformat(entry.muted_until) > datetime.now(UTC):
+    if entry.muted_until and datetime.fromisoformat(entry.muted_until).astimezone(UTC) > datetime.now(UTC):
         return f"muted until {local_time(entry.muted_until)}"
     return "in use"
 

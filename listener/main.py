@@ -10,13 +10,16 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from listener.alerts.delivery import Delivery
 from listener.capture.readers import make_reader
 from listener.config.files import sink_file, source_file
 from listener.config.watched_file import WatchedFile
+from listener.device_name import device_name
 from listener.events.clips import ClipWriter
 from listener.events.event_keeper import EventKeeper
 from listener.events.store import EventStore
@@ -72,6 +75,7 @@ class Listener:
         """
         with ExitStack() as stack:
             stack.enter_context(hold_listener_lock(self.options))
+            self._name_device()
             stack.enter_context(one_blas_thread())
             stack.enter_context(self._stop_at_signals())
             store = stack.enter_context(EventStore(self.options.home, create=True))
@@ -82,6 +86,10 @@ class Listener:
             self._load_first_models(parts)
             threading.Thread(target=self._follow_models, args=(parts,), name="models", daemon=True).start()
             self._supervise(parts)
+
+    def _name_device(self) -> None:
+        with suppress(OSError, ValueError):  # a full disk; it is then named after its computer
+            self.options = replace(self.options, device_name=device_name(self.options.home, self.options.device_name))
 
     def stop(self) -> None:
         """Let :meth:`run` return. Safe from any thread."""
@@ -124,12 +132,14 @@ class Listener:
     def _open_to_others(self, stack: ExitStack) -> None:
         """Open the local socket and the port of the metrics. Without them the listener works as well."""
         port = self.options.metrics_port
-        try:
-            stack.callback(LiveServer(self.options, self).start())
-            if port is not None:
-                stack.callback(serve_metrics(port, self.status))
-        except OSError as error:  # a file system without sockets; a port that is taken
-            logger.error("the state of the listener cannot be read by other programs: %s", error)
+        opened: list[Callable[[], Callable[[], None]]] = [LiveServer(self.options, self).start]
+        if port is not None:
+            opened.append(partial(serve_metrics, port, self.status))
+        for each in opened:
+            try:
+                stack.callback(each())
+            except OSError as error:  # a file system without sockets; a port that is taken
+                logger.error("the state of the listener cannot be read by other programs: %s", error)
 
     def _supervise(self, parts: "_Parts") -> None:
         steps = (self._update_sinks, self._update_sources, _tick, self._publish)

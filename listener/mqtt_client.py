@@ -33,6 +33,7 @@ STOP_WITHIN_S = 1.5
 # Messages that may wait for an acknowledgement, and messages behind them.
 MOST_IN_FLIGHT, MOST_QUEUED = 20, 200
 CLIENT_ID_LENGTH = 23  # MQTT 3.1.1: the longest one that every broker must accept
+QUEUE_IS_FULL = 15  # MQTT_ERR_QUEUE_SIZE of paho
 REFUSED = 0x80  # reason codes from here on are errors
 
 
@@ -187,6 +188,8 @@ class MqttConnection:
             sent = self._client.publish(topic, payload, qos, retain)
             if wait_s is not None:
                 sent.wait_for_publish(wait_s)
+            elif sent.rc == QUEUE_IS_FULL:
+                raise ValueError("too many messages wait")
             delivered = wait_s is None or sent.is_published()
         except (ValueError, RuntimeError) as error:  # too many messages wait; or the topic or the size is not allowed
             raise DeliveryFailed(f"The broker {self.shown_url} cannot be sent this message: {error}.") from error

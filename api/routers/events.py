@@ -146,6 +146,7 @@ async def report_event(request: Request, form: ReportForm, services: ServicesDep
     responses=error_responses(*EVENTS_ERRORS, Busy) | STREAM,
 )
 async def watch_events(
+    request: Request,
     services: ServicesDep,
     key: KeyDep,
     machine_id: MachineQuery = None,
@@ -155,7 +156,8 @@ async def watch_events(
 ) -> Response:
     """Watch events as server-sent events, from now on or after `Last-Event-ID`.
 
-    A key that is bound to machines gets events of these only. The stream ends when the key expires or is revoked.
+    A key that is bound to machines gets events of these only. The stream ends when the key expires or is revoked, and
+    with the session of a browser.
     """
     last = await asyncio.to_thread(_last_change, services.settings)
     # A larger number is from a file that was deleted since.
@@ -165,7 +167,7 @@ async def watch_events(
         found = change.event.machine_id
         return _encode(change) if machine_id in (None, found) and key.reaches_machine(found) else None
 
-    changes = until_revoked(services.event_feed.changes(after, encode), services, key)
+    changes = until_revoked(services.event_feed.changes(after, encode), services, request)
     return StreamingResponse(encode_events(changes, str(after)), media_type=EVENT_STREAM, headers=NO_CACHE)
 
 

@@ -274,6 +274,7 @@ async def cancel_job(job: JobIdPath, services: ServicesDep, api_key: KeyDep) -> 
 )
 async def watch_job(
     job: JobIdPath,
+    request: Request,
     services: ServicesDep,
     api_key: KeyDep,
     last_event_id: Annotated[
@@ -282,7 +283,7 @@ async def watch_job(
 ) -> Response:
     """Watch a job as server-sent events, from its start or after `Last-Event-ID`.
 
-    The stream ends when the key expires or is revoked.
+    The stream ends when the key expires or is revoked, and with the session of a browser.
     """
     found = await _visible_job(services, api_key, job)
     if found.has_ended and last_event_id:
@@ -291,7 +292,7 @@ async def watch_job(
         if not left:
             return Response(status_code=204)
     events = services.job_queue.events(job, last_event_id or "0")
-    allowed = until_revoked(events, services, api_key)
+    allowed = until_revoked(events, services, request)
     return StreamingResponse(encode_events(allowed), media_type=EVENT_STREAM, headers=NO_CACHE)
 
 

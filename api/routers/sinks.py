@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Query, Response
+from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
 
 from api.dependencies import RejectUnknownParameters, ServicesDep
 from api.entry_changes import changed_values, new_values
@@ -23,7 +23,7 @@ from api.schemas.listening import (
     SinkList,
     SinkNew,
 )
-from api.security import AuthFirstRoute
+from api.security import AuthFirstRoute, require_unbound
 from api.settings import Settings
 from listener.alerts.outbox import Alert, Counts, Outbox
 from listener.config.files import sink_file
@@ -34,8 +34,21 @@ from ml import errors
 from ml.system.audit import record_change
 from ml.system.validation import shorten
 
+
+async def _reject_bound_keys(request: Request) -> None:
+    """Refuse keys with bindings.
+
+    Raises:
+        OutOfBinding
+    """
+    require_unbound(request, "a sink gets the alerts of all machines")
+
+
 router = APIRouter(
-    prefix="/v1/sinks", tags=["sinks"], dependencies=[RejectUnknownParameters], route_class=AuthFirstRoute
+    prefix="/v1/sinks",
+    tags=["sinks"],
+    dependencies=[RejectUnknownParameters, Depends(_reject_bound_keys)],
+    route_class=AuthFirstRoute,
 )
 SINKS_ERRORS = (*V1_ERRORS, errors.InvalidListenerConfig, errors.EventsUnavailable)
 SINK_ERRORS = (*SINKS_ERRORS, errors.EntryNotFound)

@@ -15,7 +15,7 @@ from api.event_streams import EVENT_STREAM, NO_CACHE, encode_events, stream_answ
 from api.listening import describe_listener, describe_source, read_status
 from api.problems import error_responses
 from api.schemas.listening import SOURCE_EXAMPLES, ShownSource, SourceChange, SourceList, SourceNew
-from api.security import AuthFirstRoute, KeyDep, check_machine_binding, until_revoked
+from api.security import AuthFirstRoute, KeyDep, check_machine_binding, require_unbound, until_revoked
 from api.settings import Settings
 from listener.config.files import source_file
 from listener.config.source_types import SourceEntry
@@ -137,15 +137,15 @@ async def remove_source(source: SourcePath, services: ServicesDep, key: KeyDep) 
     response_class=StreamingResponse,
     responses=error_responses(*LIVE_ERRORS, Busy) | LIVE,
 )
-async def watch_source(source: SourcePath, services: ServicesDep, key: KeyDep) -> Response:
+async def watch_source(source: SourcePath, request: Request, services: ServicesDep, key: KeyDep) -> Response:
     """Watch level, score and spectrum of a source as server-sent events, ten times a second.
 
-    A client that is slow misses values. The stream ends when the source or the listener ends, and when the key expires
-    or is revoked.
+    A client that is slow misses values. The stream ends when the source or the listener ends, when the key expires or
+    is revoked, and with the session of a browser.
     """
     await asyncio.to_thread(_entry, services.settings, key, source)
     values = await services.live_feed.watch(source)
-    allowed = until_revoked(values, services, key)
+    allowed = until_revoked(values, services, request)
     return StreamingResponse(encode_events(allowed), media_type=EVENT_STREAM, headers=NO_CACHE)
 
 
@@ -204,9 +204,11 @@ def _entry(settings: Settings, key: ApiKey, name: str) -> SourceEntry:
 
 
 def _check_binding(request: Request, values: Mapping[str, Any]) -> None:
-    """Refuse a machine that the key does not reach.
+    """Refuse a machine that the key does not reach, and places that can hold the sound of any machine.
 
     Raises:
         OutOfBinding
     """
     check_machine_binding(request, str(values.get("machine_id", "")))
+    if values.get("kind") in ("folder", "pipe"):
+        require_unbound(request, "a folder or a named pipe can hold the sound of any machine")

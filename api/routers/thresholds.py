@@ -154,14 +154,15 @@ def _preview(services: Services, key: ApiKey, reference: str, threshold: float, 
     known, alarms = current_operating_point(content, threshold), current_false_alarms(content, threshold, rule)
     calibration = find_calibration(content)
     with Ledger(services.settings.home, rule=rule) as ledger:
-        machines = ledger.preview_threshold(bundle.version, threshold, since.isoformat(timespec="milliseconds"))
+        begin = since.isoformat(timespec="milliseconds")
+        machines = ledger.preview_threshold(bundle.version, threshold, begin, key.reaches_machine)
     return ThresholdPreview(
         version=bundle.version,
         threshold=threshold,
         evidence=None if known is None else ThresholdEvidence.model_validate(known),
         alarms=None if alarms is None else AlarmFrequency.of(alarms, ()),
         normal_scores=[] if calibration is None else np.sort(calibration.named[calibration.kept]).tolist(),
-        machines=[MachinePreview.model_validate(each) for each in machines if key.reaches_machine(each.machine_id)],
+        machines=[MachinePreview.model_validate(each) for each in machines],
     )
 
 

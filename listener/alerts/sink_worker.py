@@ -226,7 +226,7 @@ class SinkWorker:
 
     def _back_off(self, retry_after_s: float | None) -> float:
         self._failures += 1
-        pause_s = backoff_s(self._failures) if retry_after_s is None else retry_after_s
+        pause_s = max(backoff_s(self._failures), retry_after_s or 0.0)
         self._resume_at = time.monotonic() + pause_s
         return min(pause_s, POLL_S)
 

@@ -73,6 +73,8 @@ class FifoInput:
             InputLost: there is another pipe of this name now.
         """
         if not self._poll.poll(timeout_s * 1000):
+            if not self._has_writer:  # a program may have made the pipe anew before it was written
+                self._check_same()
             return b"" if self._has_writer else None
         try:
             data = os.read(self._file, READ_BYTES)

@@ -3,7 +3,7 @@
 import base64
 import re
 from typing import Annotated
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -47,6 +47,8 @@ def check_url(url: str, schemes: tuple[str, ...]) -> None:
         has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         has_host = False
+    if ":" in parts.netloc and "@" not in parts.netloc and "@" in url:
+        raise ValueError("a character / ? or # of the user or the password must be written as %2F, %3F or %23")
     if parts.scheme not in schemes or not has_host:
         raise ValueError(f"the address is {hide_credentials(url)!r}; {expected} and a host was expected")
 
@@ -74,7 +76,14 @@ def hide_credentials(url: str) -> str:
     Example:
         >>> hide_credentials("rtsp://user:word@camera-7/audio?token=1")
         'rtsp://***@camera-7/audio?***'
+        >>> hide_credentials("rtsp://user:wo/rd@camera-7/audio"), hide_credentials("rtsp://camera-7/user=a&password=b")
+        ('rtsp://***@camera-7/audio', 'rtsp://camera-7/***')
     """
-    parts = urlsplit(url)
-    _, at, host = parts.netloc.rpartition("@")
-    return urlunsplit((parts.scheme, f"{HIDDEN}@{host}" if at else host, parts.path, HIDDEN if parts.query else "", ""))
+    scheme, separator, rest = url.partition("://")
+    # A password with a slash that is not escaped ends the host for other programs, and still must not be shown.
+    _, at, place = rest.rpartition("@")
+    host, slash, path = place.partition("/")
+    path, question, _ = path.partition("?")
+    host, mark, _ = host.partition("?")
+    shown = f"{host}{slash}{HIDDEN if '=' in path else path}{f'?{HIDDEN}' if question or mark else ''}"
+    return f"{scheme}{separator}{f'{HIDDEN}@' if at else ''}{shown}"

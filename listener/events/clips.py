@@ -116,7 +116,7 @@ class ClipWriter:
                 return
             if time.monotonic() >= self._clean_at:
                 self._clean_at = time.monotonic() + CLEAN_EVERY_S
-                self._try(self._retention.run)
+                self._try(lambda: self._retention.run(self._unsaved_files()))
 
     def _due(self) -> Iterator[ClipPlan]:
         return (plan for plan in self._plans.values() if plan.is_due)
@@ -169,6 +169,11 @@ class ClipWriter:
             self._unsaved[event_id] = (clip, missing)
             while len(self._unsaved) > MOST_UNSAVED:
                 del self._unsaved[next(iter(self._unsaved))]
+
+    def _unsaved_files(self) -> list[str]:
+        """Return the names of the files whose events wait to be saved."""
+        clips = [clip for clip, _ in list(self._unsaved.values()) if clip is not None]
+        return [name for clip in clips for name in (clip.file, clip.spectrogram) if name is not None]
 
     def _save_all(self) -> None:
         for event_id, (clip, missing) in list(self._unsaved.items()):

@@ -66,6 +66,10 @@ class EventKeeper:
         self._removed: dict[str, SourceEntry] = {}
         self._lock = threading.RLock()
         self._earlier = store.active()
+        # An alarm that lasts over a stop of the listener is one alarm: its next event continues the interrupted one.
+        for event in store.latest_of_machines():
+            if event.state == "interrupted":
+                self._machine(event.machine_id).interrupted = event.id
 
     @property
     def unsaved(self) -> int:

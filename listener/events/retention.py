@@ -8,13 +8,14 @@ order, the oldest first in each group:
 3. clips with a fault or a label of a person. No age deletes them, and a disk that other files fill only if events could
    not be written any more.
 
-The event stays; it notes that its clip was deleted. Clips of active events stay.
+The event stays; it notes that its clip was deleted. Clips of active events stay, but not of those that another device
+reports: it may never report their end. Such an event without a report for a day is interrupted.
 """
 
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from listener.events.clip_files import CLIP_FIELDS, delete_clip, delete_orphans
 from listener.events.event import Event
@@ -27,13 +28,16 @@ logger = logging.getLogger("signalml.events")
 DAY_S = 86_400.0
 EVENTS_EVERY_S = 3600.0  # between two looks for old events, which read the whole file
 EVENTS_NEED_BYTES = 32 * 2**20  # chosen here: about 10 000 changes of events
+SILENT_S = DAY_S  # a reported event is interrupted after this time without a report
+SILENT = "Its device has not reported it for a day."
 UPDATES_KEPT_S = DAY_S  # progress of events, for readers of the stream of changes
 REVIEWED, UNREVIEWED, LABELLED = 0, 1, 2
 GROUP = f"""CASE
     WHEN json_extract(content, '$.recording') IS NOT NULL THEN {REVIEWED}
     WHEN verdict = 'faulty' OR json_extract(content, '$.review.label') IS NOT NULL THEN {LABELLED}
     WHEN reviewed THEN {REVIEWED} ELSE {UNREVIEWED} END"""
-DELETABLE = f"SELECT content FROM events WHERE clip_bytes > 0 AND state != 'active' AND {GROUP} <= ?"  # noqa: S608 - constants
+OVER = "(state != 'active' OR origin != '')"
+DELETABLE = f"SELECT content FROM events WHERE clip_bytes > 0 AND {OVER} AND {GROUP} <= ?"  # noqa: S608 - constants
 NAMED = (
     "SELECT json_extract(content, '$.clip.file') AS file, json_extract(content, '$.clip.spectrogram') AS spectrogram "
     "FROM events WHERE clip_bytes > 0"
@@ -58,8 +62,11 @@ class Retention:
         rows = self._store.query("SELECT sum(clip_bytes) AS total FROM events WHERE clip_bytes > 0")
         return rows[0]["total"] or 0
 
-    def run(self) -> None:
+    def run(self, kept: Collection[str] = ()) -> None:
         """Delete what is too old or too much, and files that no event names.
+
+        Args:
+            kept: names of files whose events wait to be saved.
 
         Raises:
             StorageFull, EventsUnavailable, OSError: call it again later.
@@ -70,10 +77,14 @@ class Retention:
             self._events_at = time.monotonic() + EVENTS_EVERY_S
             self._delete_old_events()
         named = {name for row in self._store.query(NAMED) for name in tuple(row)}
-        delete_orphans(self._options.home, named)
+        delete_orphans(self._options.home, named | set(kept))
 
-    def make_room(self, needed_bytes: int) -> bool:
+    def make_room(self, needed_bytes: int, group: int = LABELLED) -> bool:
         """Delete clips until a new one of so many bytes has room.
+
+        Args:
+            needed_bytes: size of the new clip.
+            group: last group whose clips may be deleted for it.
 
         Returns:
             Whether it has room.
@@ -84,7 +95,7 @@ class Retention:
         most, least_free = self._options.clips_max_bytes, self._options.clips_min_free_bytes
         if needed_bytes > most:
             return False
-        self._delete_until(LABELLED, lambda: self.clip_bytes + needed_bytes <= most)
+        self._delete_until(group, lambda: self.clip_bytes + needed_bytes <= most)
         self._delete_until(UNREVIEWED, lambda: self._free() - needed_bytes >= least_free)
         self._delete_until(LABELLED, lambda: self._free() >= min(EVENTS_NEED_BYTES, least_free))
         return self.clip_bytes + needed_bytes <= most and self._free() - needed_bytes >= least_free
@@ -116,9 +127,21 @@ class Retention:
         delete_clip(self._options.home, event.clip)
         logger.info("the clip of an event was deleted", extra={"facts": {"event": event.id}})
 
+    def _interrupt_silent(self) -> None:
+        """End the events that other devices have not reported for a day."""
+        oldest = to_time(time.time() - SILENT_S)
+        query = (
+            "SELECT content FROM events "
+            "WHERE state = 'active' AND origin != '' AND json_extract(content, '$.updated') < ?"
+        )
+        for row in self._store.query(query, (oldest,)):
+            event = parse_event(row["content"])
+            self._store.save(event.changed(state="interrupted", ended=event.updated, cause=SILENT), "interrupted")
+
     def _delete_old_events(self) -> None:
         """Delete old events, whose files then have no event, and the progress of others."""
         oldest = to_time(time.time() - self._options.events_days * DAY_S)
+        self._interrupt_silent()
         rows = self._store.query("SELECT id FROM events WHERE state != 'active' AND began < ?", (oldest,))
         if rows:
             self._store.remove(row["id"] for row in rows)

@@ -204,6 +204,12 @@ class EventStore:
         rows = self._all("SELECT content FROM events WHERE state = 'active' AND origin = '' ORDER BY number", ())
         return [parse_event(row["content"]) for row in rows]
 
+    def latest_of_machines(self) -> list[Event]:
+        """Return the last event of each machine that this device recorded."""
+        last = "SELECT max(number) FROM events WHERE origin = '' GROUP BY machine_id"
+        rows = self._all(f"SELECT content FROM events WHERE number IN ({last})", ())  # noqa: S608 - a constant
+        return [parse_event(row["content"]) for row in rows]
+
     def page(self, wanted: EventFilter = ALL_EVENTS, most: int = 50, before: int | None = None) -> EventPage:
         """Return events, the newest first.
 

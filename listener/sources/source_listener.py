@@ -109,8 +109,11 @@ class SourceListener:
         return self.state.copy()
 
     def stop(self) -> None:
-        """Let a call of :meth:`judge_recording` return, and end the schedule."""
+        """Let a call of :meth:`judge_recording` return."""
         self._is_stopped = True
+
+    def close(self) -> None:
+        """End the schedule, whose broker may take its time."""
         self._schedule.stop()
 
     def tick(self) -> None:

@@ -66,6 +66,12 @@ class SourceRunner:
             logger.error("the reader of source %s did not stop within %g s", self.listener.entry.name, STOP_WITHIN_S)
 
     def _run(self) -> None:
+        try:
+            self._read()
+        finally:
+            self.listener.close()
+
+    def _read(self) -> None:
         if self._before is not None:
             self._before.wait()
             self._before = None

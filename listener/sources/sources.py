@@ -1,6 +1,7 @@
 """Sources that run now: started, stopped and replaced as their entries change."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -13,8 +14,10 @@ from listener.sources.schedule import RunningSchedule
 from listener.sources.source_listener import SourceListener
 from listener.sources.source_runner import SourceRunner
 from listener.status import SourceStatus
+from ml.errors import SignalMLError
 
 logger = logging.getLogger("signalml.listener")
+RETRY_S = 30.0  # of sources that cannot start
 MakeReader = Callable[[Any, ListenerOptions], SourceReader]  # of one of the types of sources
 
 
@@ -54,10 +57,15 @@ class RunningSources:
         self._make_reader = make_reader
         self._runners: dict[str, SourceRunner] = {}
         self._disabled: dict[str, SourceEntry] = {}
+        self._failed: dict[str, tuple[SourceEntry, str]] = {}
+        self._wanted: Mapping[str, SourceEntry] = {}
+        self._retry_at = 0.0
 
     def update(self, wanted: Mapping[str, SourceEntry]) -> None:
         """Start, stop and replace sources, so that those that are enabled run. Returns without waiting for them."""
+        self._wanted, self._retry_at = wanted, time.monotonic() + RETRY_S
         enabled = {name: entry for name, entry in wanted.items() if entry.enabled}
+        failed: dict[str, tuple[SourceEntry, str]] = {}
         runners = dict(self._runners)
         before = {name: runner for name, runner in runners.items() if enabled.get(name) != runner.listener.entry}
         for name, runner in before.items():
@@ -65,13 +73,20 @@ class RunningSources:
             del runners[name]
         for name, entry in enabled.items():
             if name not in runners:
-                runners[name] = self._start(entry, before.get(name))
+                try:
+                    runners[name] = self._start(entry, before.get(name))
+                except Exception as error:  # an error of one source must never end another
+                    if name not in self._failed:
+                        logger.error("source %s: %s", name, error, exc_info=not isinstance(error, SignalMLError))
+                    failed[name] = entry, str(error) or type(error).__name__
         self._models.use({entry.model for entry in enabled.values()})
         self._disabled = {name: entry for name, entry in wanted.items() if not entry.enabled}
-        self._runners = runners
+        self._runners, self._failed = runners, failed
 
     def tick(self) -> None:
-        """Check the state of each source; call it again and again."""
+        """Check the state of each source, and start those again that could not start; call it again and again."""
+        if self._failed and time.monotonic() >= self._retry_at:
+            self.update(self._wanted)
         for runner in self._runners.values():
             runner.listener.tick()
 
@@ -92,7 +107,11 @@ class RunningSources:
             SourceStatus(name, entry.kind, entry.machine_id, state="disabled")  # type: ignore[attr-defined]  # every source has a kind
             for name, entry in self._disabled.items()
         ]
-        return sorted(running + disabled, key=lambda status: status.name)
+        failed = [
+            SourceStatus(name, entry.kind, entry.machine_id, state="failed", cause=cause)  # type: ignore[attr-defined]  # as above
+            for name, (entry, cause) in self._failed.items()
+        ]
+        return sorted(running + disabled + failed, key=lambda status: status.name)
 
     def stop(self) -> None:
         """Stop all readers, and wait until they have ended."""

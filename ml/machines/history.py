@@ -12,6 +12,7 @@ from ml.machines.observation import Observation
 
 HOUR_S = 3600
 HOURS_KEPT = 400 * 24  # of one machine
+LAST_HOUR = int(datetime(9999, 12, 31, 23, tzinfo=UTC).timestamp()) // HOUR_S  # of the calendar
 # Later than the other tables: made in files of earlier versions when they are opened for writing.
 HOURS = """
 CREATE TABLE hours (
@@ -160,4 +161,4 @@ def hour_of(time: str) -> int:
 
 
 def _time_of(hour: int) -> str:
-    return datetime.fromtimestamp(hour * HOUR_S, UTC).isoformat(timespec="milliseconds")
+    return datetime.fromtimestamp(min(hour, LAST_HOUR) * HOUR_S, UTC).isoformat(timespec="milliseconds")

@@ -13,7 +13,7 @@ they arrive, at any process. One transaction numbers a verdict and raises or cle
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby, islice
@@ -256,21 +256,23 @@ class Ledger:
             return history.score_points(self._db, machine_id, since, until, most)
 
     @_translate_errors()
-    def preview_threshold(self, version: str, threshold: float, since: str) -> list[MachinePreview]:
+    def preview_threshold(
+        self, version: str, threshold: float, since: str, wanted: Callable[[str], bool] = lambda _: True
+    ) -> list[MachinePreview]:
         """Return what another threshold would have meant for each machine, in the order of names.
 
         Args:
             version: model version; machines without its verdicts are left out.
             threshold: the other threshold, 0 to 1.
             since: beginning, ISO 8601, UTC.
+            wanted: whether a machine is wanted, by its name.
 
         Raises:
             MachinesUnavailable
         """
-        with self._reading():
-            observations = rows.judged_since(self._db, version, since)
-        machines = groupby(observations, key=lambda each: each.machine_id)
-        return [preview_machine(name, list(some), threshold, self.rule) for name, some in machines]
+        with self._reading():  # one machine at a time: there can be a million verdicts
+            machines = groupby(rows.judged_since(self._db, version, since), key=lambda each: each.machine_id)
+            return [preview_machine(name, list(some), threshold, self.rule) for name, some in machines if wanted(name)]
 
     @contextmanager
     def _writing(self, synchronous: str) -> Iterator[None]:

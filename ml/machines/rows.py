@@ -1,6 +1,7 @@
 """Rows of the tables as values, for insertion and for queries."""
 
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import fields
 
 from ml.errors import MachineNotFound
@@ -52,13 +53,13 @@ def latest_verdicts(db: sqlite3.Connection, machine_id: str, most: int) -> list[
     return [parse_observation(row) for row in db.execute(query, (machine_id, most))]
 
 
-def judged_since(db: sqlite3.Connection, version: str, since: str) -> list[Observation]:
-    """Return the judged recordings of a version from a time on, by machine and in time order."""
+def judged_since(db: sqlite3.Connection, version: str, since: str) -> Iterator[Observation]:
+    """Yield the judged recordings of a version from a time on, by machine and in time order."""
     query = (
         "SELECT * FROM observations WHERE version = ? AND number IS NOT NULL AND recorded_at >= ? "
         "ORDER BY machine_id, recorded_at, id"
     )
-    return [parse_observation(row) for row in db.execute(query, (version, since))]
+    return map(parse_observation, db.execute(query, (version, since)))
 
 
 def active_alarm(db: sqlite3.Connection, machine_id: str) -> Alarm | None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from api.api_keys import ApiKeyStore
-from api.browser_sessions import COOKIE, FILE, MOST_SESSIONS, BrowserSessions
+from api.browser_sessions import COOKIE, FILE, MOST_OF_KEY, MOST_SESSIONS, BrowserSessions
 from ml.system.audit import read_entries
 from testing.servers import Serve, ServerProcess, assert_problem
 
@@ -163,3 +163,26 @@ def test_sessions_are_bounded_and_end_at_their_time(tmp_path: Path) -> None:
     assert sessions.find(later) is None
     sessions.begin(key)
     assert len(json.loads((tmp_path / FILE).read_text())) == 1
+
+
+def test_a_key_ends_only_its_own_sessions(tmp_path: Path) -> None:
+    """However often it logs in."""
+    keys = ApiKeyStore(tmp_path)
+    one, other = (keys.find(keys.create(name, "read")) for name in ("one", "other"))
+    assert one is not None
+    assert other is not None
+    sessions = BrowserSessions(tmp_path, hours=1)
+    kept, _ = sessions.begin(other)
+    first, _ = sessions.begin(one)
+    for _ in range(MOST_OF_KEY):
+        sessions.begin(one)
+    assert sessions.find(kept) is not None
+    assert sessions.find(first) is None
+
+
+def test_a_stream_ends_with_its_session(browser: httpx.Client, keys: ApiKeyStore) -> None:
+    """Soon after the log out."""
+    log_in(browser, keys.create("streams", "read"))
+    with browser.stream("GET", "/v1/events/stream", timeout=30) as stream:
+        browser.delete(SESSION).raise_for_status()
+        assert stream.read() is not None

@@ -160,6 +160,19 @@ def test_an_event_of_an_earlier_listener_is_interrupted(
     assert events(store)[1].began == "2026-09-21T14:21:50.000+00:00"
 
 
+def test_an_alarm_that_outlasts_a_stop_is_one_alarm(
+    keeper: EventKeeper, store: EventStore, clock: Clock, tmp_path: Path
+) -> None:
+    """Also if the listener was stopped in order, and twice: its next event continues the last one."""
+    raise_alarm(keeper)
+    keeper.close_all("stopped")
+    make(store, clock, tmp_path).close_all("stopped again")
+    later = make(store, clock, tmp_path)
+    later.judged(judged(10, ANOMALOUS, "alarm"))
+    first, second = events(store)
+    assert (first.state, second.continues) == ("interrupted", first.id)
+
+
 def test_after_a_clear_the_next_event_continues_nothing(
     keeper: EventKeeper, store: EventStore, clock: Clock, tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ class EmailSender(Sender):
         self._sink, self._device_name = sink, device_name
         self._parts = urlsplit(sink.server)
         self._smtp: smtplib.SMTP | None = None
+        self._taken: tuple[str, frozenset[str]] = ("", frozenset())  # id of a message, and the receivers that have it
 
     def deliver(self, message: AlertMessage) -> None:
         """Send a message. The server has acknowledged it when this returns."""
@@ -73,14 +74,21 @@ class EmailSender(Sender):
         smtp = self._connect()
         self._log_in(smtp)
         clip = self._clip(message, smtp)
+        known, taken = self._taken
+        missing = [each for each in self._sink.to if known != message.id or each not in taken]
         try:
-            refused = smtp.send_message(self._mail(message, clip))
+            refused = smtp.send_message(self._mail(message, clip), to_addrs=missing)
         except smtplib.SMTPDataError as error:
             if clip is None or error.smtp_code != TOO_LARGE:
                 raise
-            refused = smtp.send_message(self._mail(message, None))
-        if refused:
-            raise DeliveryFailed(f"The mail server refused {len(refused)} of {len(self._sink.to)} receivers.", True)
+            refused = smtp.send_message(self._mail(message, None), to_addrs=missing)
+        if refused:  # a server that delays unknown senders takes it at the next attempt
+            self._taken = message.id, frozenset(self._sink.to) - frozenset(refused)
+            permanent = all(code >= 500 for code, _ in refused.values())
+            count = f"{len(refused)} of {len(self._sink.to)} receivers"
+            raise DeliveryFailed(f"The mail server refused {count}.", permanent)
+        with suppress(smtplib.SMTPException, OSError):  # it has acknowledged the message
+            smtp.quit()
 
     def _connect(self) -> smtplib.SMTP:
         host, context, name = self._parts.hostname or "", self._context(), socket.gethostname()
@@ -148,8 +156,6 @@ class EmailSender(Sender):
     def _close(self) -> None:
         smtp, self._smtp = self._smtp, None
         if smtp is not None:
-            with suppress(smtplib.SMTPException, OSError):
-                smtp.quit()
             smtp.close()
 
 

@@ -9,7 +9,7 @@ from listener.events.event import Event
 from listener.status import SourceStatus
 
 ONLINE, OFFLINE = b"online", b"offline"
-AVAILABLE = frozenset({"listening", "waiting"})
+AVAILABLE = frozenset({"listening", "waiting", "wrong_rate"})
 IN_ALARM = frozenset({"alarm", "acknowledged"})
 LAST_EVENT = ("id", "state", "began", "ended", "score", "threshold", "label")
 
@@ -23,8 +23,12 @@ def by_machine(statuses: Iterable[SourceStatus]) -> dict[str, list[SourceStatus]
 
 
 def availability(sources: Iterable[SourceStatus]) -> bytes:
-    """Return whether a machine is watched: one of its sources listens, or waits until the machine runs."""
-    return ONLINE if any(each.state in AVAILABLE for each in sources) else OFFLINE
+    """Return whether a machine is watched: one of its sources listens, or waits until the machine runs.
+
+    A folder into which nobody writes at present is watched, too.
+    """
+    watched = (each.state in AVAILABLE or (each.kind, each.state) == ("folder", "no_data") for each in sources)
+    return ONLINE if any(watched) else OFFLINE
 
 
 def machine_state(sources: list[SourceStatus], last_event: Event | None) -> bytes:

@@ -106,9 +106,9 @@ class MqttSender(Sender):
         present = self._present  # a new connection puts an empty one in its place
         self._remember(self._known | {topic for topic, payload in messages if payload})
         for number, (topic, payload) in enumerate(messages, 1):
-            wait_s = ACKNOWLEDGED_WITHIN_S if number == len(messages) else None
+            wait_s = ACKNOWLEDGED_WITHIN_S if number % MOST_AT_ONCE == 0 or number == len(messages) else None
             self._connection.publish(topic, payload, retain=True, wait_s=wait_s)
-        # The broker acknowledges in order, so the last acknowledgement is for all.
+        # The broker acknowledges in order, so an acknowledgement is for all messages before it.
         present.update(messages)
         gone = {topic for topic, payload in messages if not payload}
         self._remember(self._known - gone)
