@@ -183,6 +183,48 @@ def test_nothing_is_lost_while_the_server_is_away_and_refuses(server: MailServer
     assert len({each["message-id"] for each in server.messages}) == 4
 
 
+class DelayingMailServer:
+    """Mail server that delays one receiver once, as a server does that does not know the sender (greylisting)."""
+
+    def __init__(self) -> None:
+        self.receivers: list[list[str]] = []
+        self.delayed = 0
+        self.port = free_port()
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port, ready_timeout=PATIENCE_S)
+
+    def __enter__(self) -> "DelayingMailServer":
+        self._controller.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._controller.stop()
+
+    async def handle_RCPT(  # noqa: N802 - of aiosmtpd
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        if address == RECEIVERS[1] and self.delayed == 0:
+            self.delayed += 1
+            return "450 try again later"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - of aiosmtpd
+        self.receivers.append(list(envelope.rcpt_tos))
+        return "250 OK"
+
+
+def test_a_receiver_that_is_refused_for_now_gets_the_message_later(tmp_path: Path) -> None:
+    """The other one gets it once."""
+    with (
+        DelayingMailServer() as delaying,
+        AlertingDevice(tmp_path, mail(f"smtp://127.0.0.1:{delaying.port}")) as device,
+    ):
+        device.begins()
+        device.wait_delivered("mail")
+        assert device.outbox.counts() == {}
+    assert delaying.receivers == [[RECEIVERS[0]], [RECEIVERS[1]]]
+
+
 def test_a_refusal_for_good_goes_to_the_dead_alerts(server: MailServer, tmp_path: Path) -> None:
     """A message that the server will never take is not sent to it for days."""
     server.answer = "554 no"

@@ -376,6 +376,17 @@ def test_a_pause_of_a_writer_does_not_close_the_pipe(fifo: Path) -> None:
     assert receiver.gaps[0][0] == pytest.approx(0.7, abs=0.6)
 
 
+def test_a_pipe_that_is_made_anew_before_its_first_writer_is_found(fifo: Path) -> None:
+    """A program that makes its pipe itself may start after the listener."""
+    with running(reader_of_pipe(fifo)) as receiver:
+        time.sleep(0.5)  # it has opened the first one
+        fifo.unlink()
+        os.mkfifo(fifo)
+        with writer(fifo) as write:
+            write(0.5)
+        receiver.wait_for("listening")
+
+
 def test_a_pipe_that_is_made_anew_is_found(fifo: Path) -> None:
     """The program that writes makes its pipe anew at each start."""
     with running(reader_of_pipe(fifo)) as receiver:
