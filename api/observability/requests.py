@@ -5,7 +5,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -69,9 +69,10 @@ class Metrics:
         )
 
     def count_response(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one answer."""
-        self._requests.labels(method, route, status).inc()
-        self._duration.labels(route).observe(seconds)
+        """Count one answer. It is not counted if the folder of the counters was deleted, or its disk is full."""
+        with suppress(OSError):
+            self._requests.labels(method, route, status).inc()
+            self._duration.labels(route).observe(seconds)
 
     def count_refusal(self, code: str) -> None:
         """Count one refusal."""

@@ -1,6 +1,7 @@
 """The local socket of a listener: state, live values and sound; clients that are slow, many or wrong."""
 
 import json
+import os
 import socket
 import threading
 import time
@@ -70,9 +71,11 @@ def answers(home: Path) -> bool:
 def leave_sockets(home: Path) -> None:
     """Leave what a killed listener can leave: its socket, and one without its final name."""
     (home / "listener").mkdir()
+    folder = os.open(home / "listener", os.O_RDONLY)  # the path of a socket has at most 107 bytes
     for name in (SOCKET_FILE, f".{SOCKET_FILE}.12ab"):
         with socket.socket(socket.AF_UNIX) as left:
-            left.bind(str(home / "listener" / name))
+            left.bind(f"/proc/self/fd/{folder}/{name}")
+    os.close(folder)
 
 
 @pytest.fixture
