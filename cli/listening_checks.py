@@ -76,7 +76,8 @@ def _models(home: Path, sources: Entries) -> Iterator[Finding]:
 
 def _source(source: SourceStatus) -> Finding:
     subject, cause = f"source {source.name}", f": {source.cause}" if source.cause else ""
-    if source.state in PROBLEM_STATES:
+    # Nothing is wrong with a folder into which nobody writes at present.
+    if source.state in PROBLEM_STATES and (source.kind, source.state) != ("folder", "no_data"):
         remedy = REMEDIES.get(source.state, "correct the source:  signalml sources show NAME")
         return Finding(subject, "wrong", f"It is {source.state}{cause}.", remedy.replace("NAME", source.name))
     if source.recordings_refused:
