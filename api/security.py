@@ -258,7 +258,7 @@ async def _audited(
     """Answer a request, and record it if no function below has recorded its change."""
     try:
         response = await answer(request)
-    except Exception as error:
+    except Exception as error:  # recorded, and answered where all errors are
         _record_request(request, path, _code(error))
         raise
     if actor.n_changes == 0:

@@ -12,10 +12,11 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import typer
 from rich.table import Table
 
+from cli.output import print_note, print_table
 from listener.config.entry import Entry
 from listener.config.files import Entries, shown_values
 from listener.live.client import ListenerClient
-from listener.status import ListenerStatus
+from listener.status import ListenerStatus, SinkStatus, SourceStatus
 from ml.errors import InvalidParameter, ListenerNotRunning
 
 SET_HELP = (
@@ -134,6 +135,33 @@ def print_problems(found: Entries) -> None:
 def print_json(values: Any) -> None:
     """Print JSON for programs."""
     typer.echo(json.dumps(values, indent=2, ensure_ascii=False))
+
+
+def entry_as_json(entry: Entry, state: SourceStatus | SinkStatus | None) -> dict[str, Any]:
+    """Return an entry, without secrets, with its state as ``now``; None if the listener does not run."""
+    return shown_values(entry) | {"now": None if state is None else state_values(state)}
+
+
+def state_values(state: SourceStatus | SinkStatus) -> dict[str, Any]:
+    """Return the values of a state that its entry does not have."""
+    return {name: getattr(state, name) for name in state.__slots__ if name not in ("name", "kind", "machine_id")}
+
+
+def print_entry(entry: Entry, states: Sequence[SourceStatus | SinkStatus] | None, json_wanted: bool) -> None:
+    """Print all values of an entry, without secrets, and its state.
+
+    Args:
+        entry: the source or sink.
+        states: states of all of its kind; None if the listener does not run.
+        json_wanted: print JSON for programs.
+    """
+    state = next((each for each in states or () if each.name == entry.name), None)
+    if json_wanted:
+        print_json(entry_as_json(entry, state))
+        return
+    print_table(value_table(entry, {} if state is None else {"now": state_values(state)}), "")
+    if states is None:
+        print_note(NOT_RUNNING)
 
 
 def value_table(entry: Entry, state: Mapping[str, Any]) -> Table:

@@ -11,14 +11,15 @@ from api.settings import Settings
 from cli.entries import (
     NOT_RUNNING,
     complete_url,
+    entry_as_json,
     given,
     listener_status,
     merge,
     name_from,
     parse_fields,
+    print_entry,
     print_json,
     print_problems,
-    value_table,
     values_of,
 )
 from cli.home import created_home
@@ -67,7 +68,7 @@ def list_(as_json: JsonOption = False) -> None:
     states = {} if status is None else {each.name: each for each in status.sinks}
     print_problems(found)
     if as_json:
-        print_json([_as_json(entry, states.get(name)) for name, entry in found.entries.items()])
+        print_json([entry_as_json(entry, states.get(name)) for name, entry in found.entries.items()])
         return
     table = Table("sink", "kind", "state", "waiting", "given up", "delivered", "address", "last error", box=None)
     with EventStore(home) as store:
@@ -83,14 +84,8 @@ def list_(as_json: JsonOption = False) -> None:
 def show(name: NameArgument, as_json: JsonOption = False) -> None:
     """Show all values of a sink and its state. Secrets are not shown."""
     home = Settings().home
-    entry, status = sink_file(home).get(name), listener_status(home)
-    state = next((each for each in status.sinks if each.name == name), None) if status else None
-    if as_json:
-        print_json(_as_json(entry, state))
-        return
-    print_table(value_table(entry, {} if state is None else {"now": _state_values(state)}), "")
-    if status is None:
-        print_note(NOT_RUNNING)
+    status = listener_status(home)
+    print_entry(sink_file(home).get(name), None if status is None else status.sinks, as_json)
 
 
 @app.command(
@@ -265,11 +260,3 @@ def _state(entry: Any) -> str:
     if entry.muted_until and datetime.fromisoformat(entry.muted_until).astimezone(UTC) > datetime.now(UTC):
         return f"muted until {local_time(entry.muted_until)}"
     return "in use"
-
-
-def _as_json(entry: Any, state: SinkStatus | None) -> dict[str, Any]:
-    return shown_values(entry) | {"now": None if state is None else _state_values(state)}
-
-
-def _state_values(state: SinkStatus) -> dict[str, Any]:
-    return {name: getattr(state, name) for name in state.__slots__ if name not in ("name", "kind")}

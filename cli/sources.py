@@ -12,19 +12,20 @@ from cli.entries import (
     SECRET_FILE_HELP,
     SET_HELP,
     complete_url,
+    entry_as_json,
     given,
     listener_status,
     merge,
     parse_fields,
+    print_entry,
     print_json,
     print_problems,
-    value_table,
     values_of,
 )
 from cli.home import created_home
 from cli.lazy import MARKUP, DefaultGroup
 from cli.output import CONFIRM_HELP, print_note, print_table, require_confirmation
-from listener.config.files import shown_values, source_file
+from listener.config.files import source_file
 from listener.config.source_types import SourceEntry
 from listener.status import SourceStatus
 from ml.errors import InvalidParameter
@@ -99,7 +100,7 @@ def list_(as_json: JsonOption = False) -> None:
     states = {} if status is None else {each.name: each for each in status.sources}
     print_problems(found)
     if as_json:
-        print_json([_as_json(entry, states.get(name)) for name, entry in found.entries.items()])
+        print_json([entry_as_json(entry, states.get(name)) for name, entry in found.entries.items()])
         return
     table = Table("source", "machine", "state", "level", "score", "verdict", "judged", "kind", "cause", box=None)
     for name, entry in found.entries.items():
@@ -113,14 +114,8 @@ def list_(as_json: JsonOption = False) -> None:
 def show(name: NameArgument, as_json: JsonOption = False) -> None:
     """Show all values of a source and its state. Passwords are not shown."""
     home = Settings().home
-    entry, status = source_file(home).get(name), listener_status(home)
-    state = next((each for each in status.sources if each.name == name), None) if status else None
-    if as_json:
-        print_json(_as_json(entry, state))
-        return
-    print_table(value_table(entry, {} if state is None else {"now": _state_values(state)}), "")
-    if status is None:
-        print_note(NOT_RUNNING)
+    status = listener_status(home)
+    print_entry(source_file(home).get(name), None if status is None else status.sources, as_json)
 
 
 @app.command(
@@ -248,14 +243,6 @@ def _cells(entry: Any, state: SourceStatus | None, running: bool) -> tuple[str, 
         entry.kind,
         state.cause,
     )
-
-
-def _as_json(entry: Any, state: SourceStatus | None) -> dict[str, Any]:
-    return shown_values(entry) | {"now": None if state is None else _state_values(state)}
-
-
-def _state_values(state: SourceStatus) -> dict[str, Any]:
-    return {name: getattr(state, name) for name in state.__slots__ if name not in ("name", "kind", "machine_id")}
 
 
 def _number(value: float | None, form: str) -> str:

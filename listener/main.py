@@ -175,7 +175,7 @@ class Listener:
     def _refresh_models(self, parts: "_Parts") -> None:
         try:
             parts.models.refresh()
-        except Exception:
+        except Exception:  # the last good models stay
             logger.exception("unexpected error while models were loaded")
 
     def _follow_models(self, parts: "_Parts") -> None:
@@ -242,7 +242,7 @@ def _take_up(file: WatchedFile, use: Callable[[dict[str, Any]], None]) -> None:
     if file.changed():
         try:
             use(file.entries)
-        except BaseException:
+        except BaseException:  # also a signal: the change must not be forgotten
             file.take_up_again()
             raise
 

@@ -267,7 +267,7 @@ class SourceChange(_Unchecked):
     """Change of a source: fields of its kind. Null is the default of a field; what is left out does not change."""
 
     model_config = ConfigDict(json_schema_extra={"example": {}})
-    root: _change_schema("SourceFields", SOURCE_KINDS)  # type: ignore[valid-type]
+    root: _change_schema("SourceFields", SOURCE_KINDS)  # type: ignore[valid-type]  # made of the entries
 
 
 class SinkNew(_Unchecked):
@@ -281,4 +281,4 @@ class SinkChange(_Unchecked):
     """Change of a sink: fields of its kind. Null is the default of a field; what is left out does not change."""
 
     model_config = ConfigDict(json_schema_extra={"example": {}})
-    root: _change_schema("SinkFields", SINK_KINDS)  # type: ignore[valid-type]
+    root: _change_schema("SinkFields", SINK_KINDS)  # type: ignore[valid-type]  # made of the entries

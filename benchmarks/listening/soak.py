@@ -17,11 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.inference import machine
 from benchmarks.inference.samples import REPOSITORY
-from benchmarks.soak.slopes import Slope, slope
+from benchmarks.soak.slopes import Slope, print_slopes, slope
 from listener.config.files import sink_file
 from testing.fans import CLIP_S, RULE, add_sources, events_of, fan_sounds, make_fan_home
 from testing.listening import ListenerProcess
@@ -122,17 +121,6 @@ def slopes_of(found: list[Measured]) -> dict[str, Slope]:
     return {name: slope(list(map(float, each))) for name, each in zip(BOUNDS, values, strict=True)}
 
 
-def show(slopes: dict[str, Slope], console: Console) -> bool:
-    """Print one row for each value; returns whether all are bounded."""
-    table = Table("", "growth over the run", "95 % interval", "bound", "", box=None)
-    for name, found in slopes.items():
-        passed = found.is_bounded(BOUNDS[name])
-        interval = f"{found.low:+.2f} to {found.high:+.2f}"
-        table.add_row(name, f"{found.growth:+.2f}", interval, f"{BOUNDS[name]:g}", "pass" if passed else "[red]fail")
-    console.print(table)
-    return all(found.is_bounded(BOUNDS[name]) for name, found in slopes.items())
-
-
 def main() -> int:
     """Listen, measure, print and write; the exit status is 1 if something grows."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.listening.soak", description=__doc__)
@@ -143,7 +131,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="signalml-listening-soak-") as folder:
         found, done = soak(options, Path(folder), console)
     slopes = slopes_of(found)
-    passed = show(slopes, console)
+    passed = print_slopes(slopes, BOUNDS, console, digits=2)
     facts = {
         "made": machine.made(),
         "machine": machine.machine(),

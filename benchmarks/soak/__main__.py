@@ -13,13 +13,12 @@ from unittest.mock import patch
 
 import psutil
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.inference import machine, samples
 from benchmarks.jobs.faults import Service
 from benchmarks.jobs.homes import add_model
 from benchmarks.soak.measurement import API, QUEUE, WORKER, Measurement, measure
-from benchmarks.soak.slopes import Slope, slope
+from benchmarks.soak.slopes import print_slopes, slope
 from ml.dataset.simulate.plan import SimulationPlan
 from ml.dataset.simulate.simulator import simulate
 from testing.servers import wait_until
@@ -153,17 +152,6 @@ def _short(found: Measurement) -> str:
     return f"{memory}, {found.descriptors} descriptors, {found.threads} threads, {found.files} files"
 
 
-def show(slopes: dict[str, Slope], console: Console) -> bool:
-    """Print one row for each value; returns whether all are bounded."""
-    table = Table("", "growth over the run", "95 % interval", "bound", "", box=None)
-    for name, found in slopes.items():
-        passed = found.is_bounded(BOUNDS[name])
-        interval = f"{found.low:+.1f} to {found.high:+.1f}"
-        table.add_row(name, f"{found.growth:+.1f}", interval, f"{BOUNDS[name]:g}", "pass" if passed else "[red]fail")
-    console.print(table)
-    return all(found.is_bounded(BOUNDS[name]) for name, found in slopes.items())
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.soak",
@@ -185,7 +173,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="signalml-soak-") as folder:
         measurements = soak(options, Path(folder), console)
     slopes = {name: slope(values) for name, values in series(measurements).items()}
-    bounded = show(slopes, console)
+    bounded = print_slopes(slopes, BOUNDS, console)
     done = {"predicts": options.predicts, "jobs": options.jobs, "retrainings": options.retrainings}
     facts = {
         "made": machine.made(),

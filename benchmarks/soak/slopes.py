@@ -1,10 +1,12 @@
 """Slopes of measurements over time, with confidence intervals."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 from scipy.stats import t as student
 
 CONFIDENCE = 0.95
@@ -46,3 +48,15 @@ def slope(values: Sequence[float]) -> Slope:
     half = float(student.ppf((1 + CONFIDENCE) / 2, len(y) - 2)) * error
     steps = len(values) - 1
     return Slope(steepness * steps, (steepness - half) * steps, (steepness + half) * steps)
+
+
+def print_slopes(slopes: Mapping[str, Slope], bounds: Mapping[str, float], console: Console, digits: int = 1) -> bool:
+    """Print one row for each value; returns whether all are bounded."""
+    table = Table("", "growth over the run", "95 % interval", "bound", "", box=None)
+    for name, found in slopes.items():
+        passed = found.is_bounded(bounds[name])
+        interval = f"{found.low:+.{digits}f} to {found.high:+.{digits}f}"
+        outcome = "pass" if passed else "[red]fail"
+        table.add_row(name, f"{found.growth:+.{digits}f}", interval, f"{bounds[name]:g}", outcome)
+    console.print(table)
+    return all(found.is_bounded(bounds[name]) for name, found in slopes.items())

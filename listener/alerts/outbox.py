@@ -264,7 +264,7 @@ class Outbox:
 
     def _change(self, assignments: str, values: Sequence[Any], alert: Alert) -> None:
         with self._store.transaction() as db:
-            db.execute(f"UPDATE alerts SET {assignments} WHERE number = ?", (*values, alert.number))  # noqa: S608
+            db.execute(f"UPDATE alerts SET {assignments} WHERE number = ?", (*values, alert.number))  # noqa: S608 - of this module
 
 
 def _alert(row: sqlite3.Row) -> Alert:

@@ -64,7 +64,7 @@ def move_file(root: str, path: str, judged: Fingerprint, target: Path) -> bool:
             return False
         try:
             _place(folder, taken, goal)
-        except BaseException:
+        except BaseException:  # also Ctrl-C: no recording stays without its name
             _give_back(folder, taken, name)
             raise
         os.unlink(taken, dir_fd=folder)

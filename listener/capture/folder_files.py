@@ -104,7 +104,7 @@ def list_files(
         folder = open_folders.pop()
         try:
             entries = os.scandir(os.path.join(root, folder))  # noqa: PTH118 - of texts, for 100 000 files
-            facts = os.stat(os.path.join(root, folder))  # noqa: PTH116, PTH118
+            facts = os.stat(os.path.join(root, folder))  # noqa: PTH116, PTH118 - as above
         except OSError as error:
             if folder == below:
                 raise

@@ -233,7 +233,7 @@ def _connect(target: str) -> sqlite3.Connection:
         # A power cut can cost the last seconds; a killed process costs nothing.
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(TABLES)
-    except BaseException:
+    except BaseException:  # also Ctrl-C: no file stays open
         connection.close()
         raise
     return connection

@@ -102,7 +102,7 @@ class PcmReader:
                 self._set_state(lost.state, lost.cause)
             except (SignalMLError, OSError) as error:
                 self._set_state("failed", str(error))
-            except Exception as error:
+            except Exception as error:  # a bug must not end the reading
                 logger.exception("source %s: unexpected error", self._name)
                 self._set_state("failed", f"unexpected error: {error!r}")
             self._stopped.wait(self._backoff.next_s())

@@ -127,7 +127,7 @@ class ClipWriter:
             work()
         except (StorageFull, EventsUnavailable, OSError) as error:
             logger.warning("clips of events: %s", error)
-        except Exception:
+        except Exception:  # a bug loses a clip, but must not end the thread
             logger.exception("clips of events")
 
     def _forget_closed(self) -> None:

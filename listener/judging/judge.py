@@ -168,7 +168,7 @@ class Judge:
             recording = mix_samples(sound.samples, sound.sample_rate_hz, channel=channel)
             # Deviations take a twentieth of the time of a verdict, so that they are always computed.
             verdict = predictor.predict(recording, source.entry.machine_id, explain=True)
-        except Exception as error:
+        except Exception as error:  # noted for the source; a bug is raised again
             source.state.note_judging_failed(str(error) or type(error).__name__)
             if not isinstance(error, AudioError):
                 raise
@@ -189,7 +189,7 @@ class Judge:
             began = time.time() - duration_s if at is None or at.source == "arrival" else _seconds(at.at)
             if is_running(began + duration_s, verdict.quality.level_dbfs, duration_s):
                 self._conclude(source, predictor, verdict, at, began, began + duration_s, content)
-        except BaseException as error:
+        except BaseException as error:  # the reader waits for the answer, whatever happens
             answer.set_exception(error)
             if not isinstance(error, AudioError):
                 raise

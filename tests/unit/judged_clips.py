@@ -96,7 +96,7 @@ class NoClips(EventClips):
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []
 
-    def judged(self, event: Event, clip: JudgedClip) -> None:  # noqa: ARG002
+    def judged(self, event: Event, clip: JudgedClip) -> None:  # noqa: ARG002 - the name is that of the protocol
         self.calls.append(("judged", event.id))
 
     def ended(self, event: Event) -> None:

@@ -99,7 +99,7 @@ class EmailSender(Sender):
             else smtplib.SMTP(local_hostname=name, timeout=TIMEOUT_S)
         )
         # Name of the certificate. A constructor that connects would set it, but the timer could not end that.
-        smtp._host = host  # type: ignore[attr-defined]
+        smtp._host = host  # type: ignore[attr-defined]  # the library has no other way
         smtp.connect(host, self._parts.port or (TLS_PORT if is_secure else PORT))
         if not is_secure and not self._sink.without_tls:
             smtp.starttls(context=context)

@@ -80,7 +80,7 @@ class _WholeResponse(http.client.HTTPResponse):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.fp = _WholeLines(self.fp)  # type: ignore[assignment]
+        self.fp = _WholeLines(self.fp)  # type: ignore[assignment]  # it has the methods that are used
 
 
 class HttpRequest:
